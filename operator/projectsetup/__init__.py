@@ -1,0 +1,1 @@
+"""Sets up software projects from ProjectSetup resources."""
