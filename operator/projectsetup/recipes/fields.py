@@ -1,0 +1,86 @@
+"""The kinds of values that recipes are made of, each with a message that says what is allowed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from projectsetup.api.durations import format_duration, parse_duration
+from projectsetup.recipes.environment_names import refusal_of_variable
+
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def _check_dns_label(text: str) -> str:
+    if not _DNS_LABEL.fullmatch(text):
+        raise ValueError("must be a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at either end")
+    return text
+
+
+def _check_parameter_name(text: str) -> str:
+    if not _PARAMETER_NAME.fullmatch(text):
+        raise ValueError("must be a parameter name: 1 to 63 of a-z, 0-9 and '_', beginning with a letter")
+    return text
+
+
+def _check_variable(text: str) -> str:
+    refusal = refusal_of_variable(text)
+    if refusal:
+        raise ValueError(refusal)
+    return text
+
+
+def _check_image(text: str) -> str:
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("must be the name of a container image, without spaces")
+    return text
+
+
+def _check_one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable text")
+    return text
+
+
+def _check_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+def _check_script(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty: it is what `sh -euc` is given")
+    return _check_text(text)
+
+
+def _check_regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as exc:
+        raise ValueError(f"must be a regular expression of Python: {exc}") from exc
+    return text
+
+
+def _read_duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a duration such as 90s, 5m or 1h30m")  # noqa: TRY004  # pydantic reports ValueErrors
+    return parse_duration(value)
+
+
+DnsLabel = Annotated[str, AfterValidator(_check_dns_label)]
+ParameterName = Annotated[str, AfterValidator(_check_parameter_name)]
+VariableName = Annotated[str, AfterValidator(_check_variable)]
+Image = Annotated[str, Field(max_length=500), AfterValidator(_check_image)]
+Line = Annotated[str, Field(max_length=500), AfterValidator(_check_one_line)]
+Text = Annotated[str, Field(max_length=4_096), AfterValidator(_check_text)]
+Script = Annotated[str, Field(max_length=100_000), AfterValidator(_check_script)]
+Regex = Annotated[str, Field(max_length=1_000), AfterValidator(_check_regex)]
+ExitCode = Annotated[int, Field(ge=1, le=255)]
+Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(format_duration, return_type=str)]

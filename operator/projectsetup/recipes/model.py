@@ -1,0 +1,132 @@
+"""The recipe as administrators write it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from projectsetup.recipes.errors import InvalidParameters
+from projectsetup.recipes.fields import (
+    DnsLabel,
+    Duration,
+    ExitCode,
+    Image,
+    Line,
+    ParameterName,
+    Regex,
+    Script,
+    Text,
+    VariableName,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class StepStatus(StrEnum):
+    """The status a project has while a step runs."""
+
+    INITIALIZING = "initializing"
+    DEPS_INSTALLING = "deps_installing"
+    SETTING_UP_AUTH = "setting_up_auth"
+    COMPILING = "compiling"
+    TESTING = "testing"
+    COMMITTING = "committing"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+
+class Parameter(_Part):
+    """One value that a ProjectSetup may give; without a default it must."""
+
+    default: Text | None = None
+    pattern: Regex | None = None
+    description: Line = ""
+
+    @model_validator(mode="after")
+    def _default_matches(self) -> Self:
+        if self.default is not None and not self.allows(self.default):
+            raise ValueError(f"the default must match the pattern {self.pattern}")
+        return self
+
+    def allows(self, value: str) -> bool:
+        """Whether the whole value matches the pattern."""
+        return "\0" not in value and (self.pattern is None or re.fullmatch(self.pattern, value) is not None)
+
+
+class Retry(_Part):
+    """What makes a failed step worth another attempt, besides exit code 75."""
+
+    exit_codes: tuple[ExitCode, ...] = Field((), strict=False)
+    output: tuple[Regex, ...] = Field((), strict=False)
+    """Searched for in each line that the step printed."""
+
+
+class Step(_Part):
+    """One command of a setup, run in the workspace that all steps of the attempt share."""
+
+    name: DnsLabel
+    status: Annotated[StepStatus, Field(strict=False)]
+    run: Script
+    image: Image | None = None
+    timeout: Duration = timedelta(minutes=10)
+    credentials: bool = False
+    isolate: bool = False
+    env: dict[VariableName, Text] = Field(default_factory=dict)
+    retry: Retry = Retry()
+
+
+class Recipe(_Part):
+    """How a project is set up: steps, in order."""
+
+    name: DnsLabel
+    description: Line = ""
+    image: Image
+    parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
+    steps: tuple[Step, ...] = Field(strict=False, min_length=1, max_length=50)
+
+    @model_validator(mode="after")
+    def _step_names_are_unique(self) -> Self:
+        name, count = Counter(step.name for step in self.steps).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"{count} steps are named {name}; the name of a step must be unique")
+        return self
+
+    def image_of(self, step: Step) -> str:
+        """The image in which the Job engine runs the step."""
+        return step.image or self.image
+
+    def check_parameters(self, given: Mapping[str, str]) -> dict[str, str]:
+        """All parameters by name, defaults filled in.
+
+        Raises InvalidParameters, which names the first that is unknown, missing or does not match.
+        """
+        for name in sorted(given.keys() - self.parameters.keys()):
+            known = ", ".join(sorted(self.parameters)) or "none"
+            raise InvalidParameters(f"recipe {self.name} has no parameter {name[:63]!r}; it has: {known}")
+        return {name: self._value(name, given.get(name)) for name in sorted(self.parameters)}
+
+    def _value(self, name: str, given: str | None) -> str:
+        parameter = self.parameters[name]
+        value = parameter.default if given is None else given
+        if value is None:
+            raise InvalidParameters(f"recipe {self.name} requires the parameter {name}")
+        if not parameter.allows(value):
+            allowed = parameter.pattern or "text without NUL characters"
+            raise InvalidParameters(f"parameter {name} of recipe {self.name} must match {allowed}")
+        return value

@@ -1,0 +1,154 @@
+"""Reading recipe files: syntax, damaged files, and the directory of the administrators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projectsetup.recipes.errors import InvalidRecipe, UnknownRecipe
+from projectsetup.recipes.loader import RecipeBook, load_recipe, read_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def text_of(name: str, run: str = "make") -> str:
+    return f"name: {name}\nimage: toolchain:1\nsteps: [{{name: build, status: compiling, run: '{run}'}}]\n"
+
+
+def run_of(book: RecipeBook, name: str) -> str:
+    return book.get(name).steps[0].run
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: [a", "a.yaml: line 1, column 9: "),
+        ("name: a\nname: b\n", "a.yaml: line 2, column 1: the key 'name' is repeated"),
+        ("steps:\n- {run: a, run: b}\n", "a.yaml: line 2, column 12: the key 'run' is repeated"),
+        ("a: 1\n---\nb: 2\n", "a.yaml: line 2, column 1: "),
+        ("name: \0", "a.yaml: line 1: holds a character that YAML does not allow"),
+        ("name: !!python/object:os.system a", "a.yaml: line 1, column 7: "),
+        ("name: 2024-99-99", "a.yaml: holds a date or number that is none"),
+        ("[" * 5000, "a.yaml: is nested too deeply"),
+        ("", "a.yaml: must be a mapping with the keys name, image and steps"),
+        ("- a", "a.yaml: must be a mapping with the keys name, image and steps"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_in_one_line(text: str, expected: str) -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        load_recipe(text, "a.yaml")
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_merged_keys_are_no_repetition() -> None:
+    text = (
+        "name: a\nimage: a\nsteps:\n"
+        "- &first {name: one, status: testing, run: a}\n"
+        "- {<<: *first, name: two}\n"
+    )  # fmt: skip
+    assert [step.name for step in load_recipe(text, "a.yaml").steps] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"name: \xff", "is not UTF-8 text (byte 6)"),
+        (b"# " + b"x" * (1024 * 1024), "is larger than 1 MiB"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    path = tmp_path / "a.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidRecipe) as caught:
+        read_recipe(path)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text_of("first"))
+    (tmp_path / "b.yml").write_text(text_of("second"))
+    (tmp_path / "notes.txt").write_text("no recipe")
+    assert RecipeBook(tmp_path).names() == ("first", "python-service", "second")
+
+
+def test_an_unknown_recipe_names_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text_of("first"))
+    with pytest.raises(UnknownRecipe, match=r"there is no recipe 'nope'; there are: first, python-service$"):
+        RecipeBook(tmp_path).get("nope")
+
+
+def test_the_directory_takes_precedence_over_built_in_recipes(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(text_of("python-service", "own"))
+    assert run_of(RecipeBook(tmp_path), "python-service") == "own"
+
+
+def test_a_damaged_file_does_not_bring_the_built_in_recipe_back(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("name: python-service\n")
+    with pytest.raises(InvalidRecipe, match=r"python-service cannot be used: .*own\.yaml: image: is missing"):
+        RecipeBook(tmp_path).get("python-service")
+
+
+def test_a_name_in_two_files_names_both(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text_of("first"))
+    (tmp_path / "b.yaml").write_text(text_of("first"))
+    (tmp_path / "c.yaml").write_text(text_of("other"))
+    book = RecipeBook(tmp_path)
+    with pytest.raises(InvalidRecipe, match=r"recipe first stands in several files: .*a\.yaml, .*b\.yaml"):
+        book.get("first")
+    assert book.get("other").name == "other"
+
+
+def test_a_damaged_file_takes_no_other_recipe_down(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(text_of("first"))
+    (tmp_path / "first.yaml").write_text("name: [")
+    (tmp_path / "third.yaml").write_bytes(b"\xff")
+    book = RecipeBook(tmp_path)
+    assert book.get("first").name == "first"
+    assert book.get("python-service").name == "python-service"
+    with pytest.raises(InvalidRecipe, match=r"third\.yaml: is not UTF-8 text"):
+        book.get("third")
+
+
+def test_changes_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text_of("first", "one"))
+    book = RecipeBook(tmp_path)
+    assert run_of(book, "first") == "one"
+    assert book.get("first") is book.get("first")
+    path.write_text(text_of("first", "another"))
+    assert run_of(book, "first") == "another"
+    path.unlink()
+    with pytest.raises(UnknownRecipe):
+        book.get("first")
+
+
+def test_the_mount_of_a_config_map(tmp_path: Path) -> None:
+    def publish(version: str, run: str) -> None:
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "a.yaml").write_text(text_of("first", run))
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    publish("..2025_01", "one")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    book = RecipeBook(tmp_path)
+    assert run_of(book, "first") == "one"
+    publish("..2025_02", "two")
+    assert run_of(book, "first") == "two"
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "nowhere.yaml").symlink_to("missing")
+    (tmp_path / ".hidden.yaml").write_text("name: [")
+    assert RecipeBook(tmp_path).names() == ("python-service",)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRecipe, match="cannot be read: No such file or directory"):
+        RecipeBook(tmp_path / "missing").get("python-service")

@@ -1,0 +1,170 @@
+"""The recipe model: what administrators may write, and what they are told when it is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from projectsetup.recipes.errors import InvalidParameters, InvalidRecipe
+from projectsetup.recipes.loader import load_recipe
+from projectsetup.recipes.model import Recipe, StepStatus
+
+CONTRACT_EXAMPLE = """
+name: example
+description: one line
+image: registry.example/toolchain:1        # for the Job engine
+parameters:
+  license: {default: MIT, pattern: "^[A-Za-z0-9.-]+$", description: SPDX id}
+steps:
+  - name: compile
+    status: compiling
+    run: make build
+    image: other:1
+    timeout: 5m
+    credentials: false
+    isolate: false
+    env: {KEY: value}
+    retry: {exitCodes: [75], output: ["Connection reset", "(?i)temporary failure"]}
+"""
+
+
+def recipe_text(step: str = "", top: str = "") -> str:
+    return f"name: sample\nimage: toolchain:1\n{top}\nsteps:\n- {{name: build, status: compiling, run: make, {step}}}\n"
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(InvalidRecipe) as caught:
+        load_recipe(text, "sample.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_example_of_the_contract() -> None:
+    recipe = load_recipe(CONTRACT_EXAMPLE, "example.yaml")
+    (step,) = recipe.steps
+    assert (recipe.name, recipe.image_of(step)) == ("example", "other:1")
+    assert step.status is StepStatus.COMPILING
+    assert step.timeout == timedelta(minutes=5)
+    assert step.env == {"KEY": "value"}
+    assert step.retry.exit_codes == (75,)
+    assert step.retry.output == ("Connection reset", "(?i)temporary failure")
+
+
+def test_defaults() -> None:
+    recipe = load_recipe(recipe_text(), "sample.yaml")
+    (step,) = recipe.steps
+    assert step.timeout == timedelta(minutes=10)
+    assert (step.credentials, step.isolate, step.env, step.image) == (False, False, {}, None)
+    assert (step.retry.exit_codes, step.retry.output) == ((), ())
+    assert recipe.image_of(step) == "toolchain:1"
+
+
+def test_a_recipe_written_out_is_read_back_as_the_same() -> None:
+    recipe = load_recipe(CONTRACT_EXAMPLE, "example.yaml")
+    text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    assert "exitCodes" in text
+    assert load_recipe(text, "again.yaml") == recipe
+
+
+def test_recipes_are_frozen() -> None:
+    recipe = load_recipe(recipe_text(), "sample.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (recipe_text("shell: bash"), "steps[0].shell: is no key of a recipe"),
+        (recipe_text("retry: {exit_codes: [1]}"), "steps[0].retry.exit_codes: is no key of a recipe"),
+        (recipe_text("timeout: 5"), "steps[0].timeout: must be a duration"),
+        (recipe_text("timeout: soon"), "steps[0].timeout: "),
+        (recipe_text("timeout: 0s"), "steps[0].timeout: "),
+        (recipe_text("credentials: maybe"), "steps[0].credentials: must be true or false"),
+        (recipe_text("credentials: 1"), "steps[0].credentials: must be true or false"),
+        (recipe_text("env: {PROJECT_NAME: x}"), "steps[0].env.PROJECT_NAME: is set by the operator"),
+        (recipe_text("env: {PARAM_LICENSE: x}"), "steps[0].env.PARAM_LICENSE: is set by the operator"),
+        (recipe_text("env: {HOME: /x}"), "steps[0].env.HOME: is set by the operator"),
+        (recipe_text("env: {GIT_ALLOW_PROTOCOL: ext}"), "steps[0].env.GIT_ALLOW_PROTOCOL: is set by the operator"),
+        (recipe_text("env: {GIT_CONFIG_COUNT: '1'}"), "steps[0].env.GIT_CONFIG_COUNT: is set by the operator"),
+        (recipe_text("env: {1A: x}"), "steps[0].env.1A: must be the name of an environment variable"),
+        (recipe_text("env: {A: 1}"), "steps[0].env.A: must be text: put it in quotes"),
+        (recipe_text("retry: {exitCodes: [0]}"), "steps[0].retry.exitCodes[0]: "),
+        (recipe_text("retry: {exitCodes: [256]}"), "steps[0].retry.exitCodes[0]: "),
+        (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
+        (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a regular expression"),
+        (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
+        (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
+        (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),
+        (recipe_text(top="parameters: {a: {pattern: '['}}"), "parameters.a.pattern: must be a regular expression"),
+        (
+            recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: '1'}}"),
+            "parameters.a: the default must match the pattern [a-z]+",
+        ),
+        (
+            recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: 'b c'}}"),
+            "parameters.a: the default must match the pattern [a-z]+",
+        ),
+        (recipe_text(top="parameters: {a: {default: no}}"), "parameters.a.default: must be text: put it in quotes"),
+        (recipe_text(top="description: 'two\n\n lines'"), "description: must be one line"),
+        ("name: Sample\nimage: a\nsteps: [{name: a, status: testing, run: x}]", "name: must be a DNS label"),
+        ("name: a\nsteps: [{name: a, status: testing, run: x}]", "image: is missing"),
+        ("name: a\nimage: a\nsteps: []", "steps: "),
+        ("name: a\nimage: a\nsteps: [{name: A, status: testing, run: x}]", "steps[0].name: must be a DNS label"),
+        ("name: a\nimage: a\nsteps: [{name: a, status: ready, run: x}]", "steps[0].status: must be 'initializing',"),
+        ("name: a\nimage: a\nsteps: [{name: a, status: testing, run: ' '}]", "steps[0].run: must not be empty"),
+        (
+            "name: a\nimage: a\nsteps: [{name: a, status: testing, run: x}, {name: a, status: testing, run: y}]",
+            "2 steps are named a; the name of a step must be unique",
+        ),
+        ("name: a\nimage: a\nsteps: [make]", "steps[0]: must be a mapping"),
+        ("name: 1\nimage: 2\nsteps: 3", "name: must be text: put it in quotes (and 2 more problems)"),
+    ],
+)
+def test_complaints_name_the_place_and_what_is_allowed(text: str, expected: str) -> None:
+    assert complaint(text).startswith(f"sample.yaml: {expected}")
+
+
+def test_fifty_steps_and_no_more() -> None:
+    def text(count: int) -> str:
+        steps = [{"name": f"s{n}", "status": "testing", "run": "true"} for n in range(count)]
+        return yaml.safe_dump({"name": "a", "image": "a", "steps": steps})
+
+    assert len(load_recipe(text(50), "a.yaml").steps) == 50
+    assert "steps: " in complaint(text(51))
+
+
+@pytest.fixture
+def parameterised() -> Recipe:
+    top = "parameters: {license: {default: MIT, pattern: '[A-Z]+'}, team: {pattern: '[a-z]+'}, note: {default: ''}}"
+    return load_recipe(recipe_text(top=top), "sample.yaml")
+
+
+def test_parameters_are_completed_with_defaults(parameterised: Recipe) -> None:
+    assert parameterised.check_parameters({"team": "core"}) == {"license": "MIT", "note": "", "team": "core"}
+    assert parameterised.check_parameters({"team": "core", "license": "BSD"})["license"] == "BSD"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "recipe sample requires the parameter team"),
+        ({"team": "a", "size": "1"}, "recipe sample has no parameter 'size'; it has: license, note, team"),
+        ({"team": "a b"}, "parameter team of recipe sample must match [a-z]+"),
+        ({"team": "core\n"}, "parameter team of recipe sample must match [a-z]+"),
+        ({"team": "a", "note": "\0"}, "parameter note of recipe sample must match text without NUL characters"),
+    ],
+)
+def test_parameters_that_do_not_fit(parameterised: Recipe, given: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        parameterised.check_parameters(given)
+    assert str(caught.value) == message
+
+
+def test_a_recipe_without_parameters_says_so() -> None:
+    recipe = load_recipe(recipe_text(), "sample.yaml")
+    with pytest.raises(InvalidParameters, match="it has: none"):
+        recipe.check_parameters({"a": "b"})
