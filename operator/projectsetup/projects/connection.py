@@ -1,0 +1,53 @@
+"""Connections that let go at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.waiting import wait_async
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from projectsetup.projects.address import DatabaseAddress
+
+T = TypeVar("T")
+
+_INTERVAL = 0.1
+_STATEMENT_TIMEOUT = "10s"
+
+
+class PromptConnection(psycopg.AsyncConnection[Any]):
+    """A connection that is dropped when a call on it is cancelled.
+
+    psycopg would first ask the server to cancel, and wait for its answer: a frozen server would hold the caller.
+    """
+
+    async def wait(
+        self,
+        gen: Generator[Any, Any, T],
+        interval: float = _INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of psycopg
+    ) -> T:
+        """Runs one exchange with the server."""
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+async def connect(address: DatabaseAddress) -> PromptConnection:
+    """A new connection. Each statement is a transaction of its own and is ended by the server after 10 s.
+
+    No server-side prepared statements: they would break when a migration changes the table under a running operator.
+    """
+    connection = await PromptConnection.connect(address.conninfo, autocommit=True, prepare_threshold=None)
+    try:
+        await connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

@@ -1,0 +1,80 @@
+"""What can go wrong with the project record. Every message is one line and holds no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from projectsetup.projects.model import Owner, ProjectStatus
+
+
+class RecordError(Exception):
+    """Base of all errors of the project record."""
+
+
+class DatabaseUnavailable(RecordError):
+    """The database cannot answer now, and waiting (or an administrator) may cure it.
+
+    Whether an interrupted write took place is unknown: read the record again before deciding anything.
+    """
+
+
+class InvalidDatabaseUrl(RecordError, ValueError):
+    """The database URL cannot be used; the message never repeats the URL."""
+
+
+class MigrationFailed(RecordError):
+    """The schema cannot be brought up to date, and waiting does not help."""
+
+
+class InvalidProject(RecordError, ValueError):
+    """A project with these values may not exist."""
+
+
+class UniqueViolation(RecordError):
+    """A row with that value exists already; `constraint` is the name of the constraint."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"the unique constraint {constraint} is violated")
+        self.constraint = constraint
+
+
+class ClaimRefused(RecordError):
+    """The project may not be set up by who asks."""
+
+
+class NoSuchProject(ClaimRefused):
+    """There is no project of that id."""
+
+    def __init__(self, project_id: UUID) -> None:
+        super().__init__(f"there is no project {project_id}")
+        self.project_id = project_id
+
+
+class ProjectNotClaimable(ClaimRefused):
+    """The status of the project does not allow a setup."""
+
+    def __init__(self, project_id: UUID, status: ProjectStatus) -> None:
+        super().__init__(f"project {project_id} is {status}; a setup starts from created, setup_queued or failed")
+        self.project_id = project_id
+        self.status = status
+
+
+class ProjectOwned(ClaimRefused):
+    """Another ProjectSetup, not terminal, owns the setup."""
+
+    def __init__(self, project_id: UUID, owner: Owner) -> None:
+        super().__init__(f"project {project_id} is being set up by ProjectSetup {owner}")
+        self.project_id = project_id
+        self.owner = owner
+
+
+class ProjectBusy(RecordError):
+    """The project is being set up and cannot be deleted now."""
+
+    def __init__(self, project_id: UUID, status: ProjectStatus) -> None:
+        super().__init__(f"project {project_id} is being set up ({status}); cancel its setup first")
+        self.project_id = project_id
+        self.status = status

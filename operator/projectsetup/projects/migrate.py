@@ -1,0 +1,82 @@
+"""Brings the schema of a database up to date."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from psycopg.errors import DuplicateTable
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.database_errors import translated
+from projectsetup.projects.errors import MigrationFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIGRATION_LIMIT = 120.0
+VERSION_TABLE = "projectsetup_schema_version"
+_LOCK = 0x70726F6A656374  # "project": one migration of a database at a time
+
+
+def migrate(database_url: str, *, limit: float = MIGRATION_LIMIT) -> list[str]:
+    """Applies the versions that are missing, all or none, and returns their names, oldest first.
+
+    May run twice at once: the second waits and finds nothing to do. Gives up after `limit` seconds.
+    Raises InvalidDatabaseUrl, DatabaseUnavailable, MigrationFailed.
+    """
+    address = DatabaseAddress.parse(database_url)
+    try:
+        with closing(psycopg.connect(address.conninfo)) as driver, _limited(driver, limit):
+            return _upgrade(driver)
+    except CommandError as exc:
+        raise MigrationFailed(f"{address} was migrated by a newer version of projectsetup") from exc
+    except (SQLAlchemyError, psycopg.Error, OSError) as exc:
+        if isinstance(exc, DBAPIError) and isinstance(exc.orig, DuplicateTable):
+            raise MigrationFailed(f"{address} has a table projects already that projectsetup did not make") from exc
+        error = translated(exc, address)
+        if error is None:
+            raise
+        raise error from exc
+
+
+def _upgrade(driver: psycopg.Connection) -> list[str]:
+    applied: list[str] = []
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["version_table"] = VERSION_TABLE
+    config.attributes["on_version_apply"] = lambda *, step, **_: applied.append(step.up_revision_id)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return applied
+
+
+@contextmanager
+def _limited(driver: psycopg.Connection, limit: float) -> Iterator[None]:
+    """Cuts the connection after `limit` seconds, also where the server is frozen and no timeout of its own works."""
+    timer = Timer(limit, _cut, args=(driver.fileno(),))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,110 @@
+"""A project as everybody reads it: values only, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from projectsetup.projects.naming import slug_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+
+class ProjectStatus(StrEnum):
+    """The status column of the record."""
+
+    CREATED = "created"
+    SETUP_QUEUED = "setup_queued"
+    INITIALIZING = "initializing"
+    DEPS_INSTALLING = "deps_installing"
+    SETTING_UP_AUTH = "setting_up_auth"
+    COMPILING = "compiling"
+    TESTING = "testing"
+    COMMITTING = "committing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+IN_PROGRESS = frozenset(
+    {
+        ProjectStatus.INITIALIZING,
+        ProjectStatus.DEPS_INSTALLING,
+        ProjectStatus.SETTING_UP_AUTH,
+        ProjectStatus.COMPILING,
+        ProjectStatus.TESTING,
+        ProjectStatus.COMMITTING,
+    }
+)
+"""A step of a setup runs."""
+
+ENDED = frozenset({ProjectStatus.READY, ProjectStatus.FAILED})
+"""The setup is over; who owned it holds nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The ProjectSetup that owns the setup of a project."""
+
+    uid: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One row of the record.
+
+    `fence` grows with every claim, end and release: a write that carries an older one changes nothing.
+    `attempt_result` is what the end of the last attempt was recorded with, until the next claim.
+    """
+
+    id: UUID
+    name: str
+    description: str
+    code_repo: str
+    docs_repo: str | None
+    status: ProjectStatus
+    setup_error: Mapping[str, Any] | None
+    owner: Owner | None
+    attempt: int
+    fence: int
+    attempt_result: Mapping[str, Any] | None
+    inserted_at: datetime
+    updated_at: datetime
+
+    @property
+    def slug(self) -> str:
+        """The name as a package or directory name (see `slug_of`)."""
+        return slug_of(self.name, self.id)
+
+    @property
+    def being_set_up(self) -> bool:
+        """Whether a setup runs, or waits in the hands of an owner."""
+        return self.status in IN_PROGRESS or (self.status is ProjectStatus.SETUP_QUEUED and self.owner is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns by name, as JSON values."""
+        return {
+            "id": str(self.id),
+            "name": self.name,
+            "description": self.description,
+            "code_repo": self.code_repo,
+            "docs_repo": self.docs_repo,
+            "status": str(self.status),
+            "setup_error": self.setup_error,
+            "owner_uid": self.owner and self.owner.uid,
+            "owner_namespace": self.owner and self.owner.namespace,
+            "owner_name": self.owner and self.owner.name,
+            "attempt": self.attempt,
+            "fence": self.fence,
+            "attempt_result": self.attempt_result,
+            "inserted_at": self.inserted_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+        }

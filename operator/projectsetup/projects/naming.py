@@ -1,0 +1,59 @@
+"""Names and descriptions of projects, and the slug made from a name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from projectsetup.projects.errors import InvalidProject
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+NAME_LENGTH = 100
+DESCRIPTION_LENGTH = 10_000
+SLUG_LENGTH = 40
+
+
+def check_name(name: str) -> str:
+    """The name without surrounding space. Any printable characters will do, shell characters too.
+
+    Raises InvalidProject.
+    """
+    trimmed = name.strip()
+    if not trimmed:
+        raise InvalidProject("the name must not be empty")
+    if len(trimmed) > NAME_LENGTH:
+        raise InvalidProject(f"the name has {len(trimmed)} characters; at most {NAME_LENGTH} are allowed")
+    _refuse_unprintable("name", trimmed)
+    return trimmed
+
+
+def check_description(description: str) -> str:
+    """The description without surrounding space; lines and tabs are fine. Raises InvalidProject."""
+    trimmed = description.strip()
+    if len(trimmed) > DESCRIPTION_LENGTH:
+        raise InvalidProject(f"the description has {len(trimmed)} characters; at most {DESCRIPTION_LENGTH} are allowed")
+    _refuse_unprintable("description", trimmed.replace("\n", "").replace("\t", ""))
+    return trimmed
+
+
+def slug_of(name: str, project_id: UUID) -> str:
+    """1 to 40 characters of `a-z0-9-`, first a letter, last no dash; accents are folded away.
+
+    A name that leaves nothing becomes `project-` and the first 8 characters of the id.
+    """
+    folded = unicodedata.normalize("NFKD", name).casefold().encode("ascii", "ignore").decode()
+    slug = "-".join(re.findall(r"[a-z0-9]+", folded))
+    if not slug:
+        return f"project-{str(project_id)[:8]}"
+    if slug[0].isdigit():
+        slug = f"project-{slug}"
+    return slug[:SLUG_LENGTH].rstrip("-")
+
+
+def _refuse_unprintable(field: str, text: str) -> None:
+    for character in text:
+        if not character.isprintable():
+            raise InvalidProject(f"the {field} holds a character that cannot be printed: U+{ord(character):04X}")

@@ -1,0 +1,193 @@
+"""The project record: what the rest of the operator may do with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID, uuid4
+
+from projectsetup.projects import statements
+from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.claims import refusal
+from projectsetup.projects.database import CALL_LIMIT, Database
+from projectsetup.projects.errors import (
+    DatabaseUnavailable,
+    InvalidProject,
+    NoSuchProject,
+    ProjectBusy,
+    UniqueViolation,
+)
+from projectsetup.projects.naming import check_description, check_name
+from projectsetup.projects.repository_url import check_repository_url, same_repository
+from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, project_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Executable
+
+    from projectsetup.projects.model import Owner, Project, ProjectStatus
+
+_TRIES = 3
+_FIELDS = {PRIMARY_KEY: "id", NAME_KEY: "name", CODE_REPO_KEY: "code_repo", DOCS_REPO_KEY: "docs_repo"}
+
+
+class ProjectRecord:
+    """All projects. Every method may raise DatabaseUnavailable; a write is one statement and never half done.
+
+    A write that ended in DatabaseUnavailable may or may not have taken place: `get` tells.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def connect(cls, database_url: str, *, call_limit: float = CALL_LIMIT) -> Self:
+        """Checks the URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds."""
+        return cls(Database(DatabaseAddress.parse(database_url), call_limit=call_limit))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def ping(self) -> None:
+        """Returns when the database answers and has the tables this version needs."""
+        await self._database.rows(statements.probe())
+
+    async def get(self, project_id: UUID) -> Project | None:
+        """The project, or None."""
+        return await self._one(statements.by_id(project_id))
+
+    async def list(self) -> tuple[Project, ...]:
+        """Every project, oldest first."""
+        return await self._all(statements.all_projects())
+
+    async def owned(self) -> tuple[Project, ...]:
+        """Every project with an owner whose setup has not ended: the owner may be gone meanwhile."""
+        return await self._all(statements.owned())
+
+    async def create(
+        self,
+        *,
+        name: str,
+        code_repo: str,
+        docs_repo: str | None = None,
+        description: str = "",
+        project_id: UUID | None = None,
+        allow_file_repos: bool = False,
+    ) -> Project:
+        """A new project, status `created`. Raises InvalidProject: one line that names the field."""
+        for field, url in (("code_repo", code_repo), ("docs_repo", docs_repo)):
+            if url is not None:
+                _check_repository(field, url, allow_file=allow_file_repos)
+        if docs_repo is not None and same_repository(code_repo, docs_repo):
+            raise InvalidProject("code_repo and docs_repo must be two repositories")
+        values = {
+            "id": project_id or uuid4(),
+            "name": check_name(name),
+            "description": check_description(description),
+            "code_repo": code_repo,
+            "docs_repo": docs_repo,
+        }
+        try:
+            return (await self._all(statements.create(values)))[0]
+        except UniqueViolation as exc:
+            raise InvalidProject(_clash(exc.constraint, values)) from exc
+
+    async def delete(self, project_id: UUID) -> None:
+        """Deletes the project. Raises NoSuchProject, and ProjectBusy while it is being set up."""
+
+        def refused(project: Project | None) -> Exception | None:
+            if project is None:
+                return NoSuchProject(project_id)
+            return ProjectBusy(project_id, project.status) if project.being_set_up else None
+
+        await self._change(project_id, statements.remove(project_id), refused)
+
+    async def queue(self, project_id: UUID) -> Project:
+        """Marks the project `setup_queued` for whichever ProjectSetup claims it next; its last owner is forgotten.
+
+        The attempt and its result stay until that claim. Raises ClaimRefused.
+        """
+        statement = statements.queue(project_id)
+        return await self._change(project_id, statement, lambda project: refusal(project_id, project, None))
+
+    async def claim(self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus) -> Project:
+        """Makes `owner` the one who sets the project up, and moves the fence on; the fence is in the returned project.
+
+        Clears the error and the result of the attempt before. Raises ClaimRefused (NoSuchProject, ProjectNotClaimable,
+        ProjectOwned).
+        """
+        statement = statements.claim(project_id, owner, attempt=attempt, status=status)
+        return await self._change(project_id, statement, lambda project: refusal(project_id, project, owner.uid))
+
+    async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
+        """Moves the status of a running attempt on. False: the fence has moved on, nothing was changed."""
+        return await self._one(statements.mark(project_id, fence, status)) is not None
+
+    async def finish(
+        self,
+        project_id: UUID,
+        fence: int,
+        *,
+        status: ProjectStatus,
+        setup_error: Mapping[str, Any] | None,
+        result: Mapping[str, Any],
+        attempt: int | None = None,
+    ) -> bool:
+        """Records the end of an attempt and moves the fence on; the owner stays. `attempt` corrects its number.
+
+        False: the fence has moved on, nothing was changed. That is also the answer to a second `finish`, and to one
+        repeated after DatabaseUnavailable whose first try did take place.
+        """
+        values: dict[str, Any] = {"status": status, "setup_error": setup_error, "attempt_result": result}
+        if attempt is not None:
+            values["attempt"] = attempt
+        return await self._one(statements.finish(project_id, fence, values)) is not None
+
+    async def release(self, project_id: UUID, owner_uid: str) -> Project | None:
+        """Takes the project from an owner that is deleted or gone, and moves the fence on.
+
+        `ready` and `failed` stay as they are; anything else becomes `created`, without error, attempt and result, so
+        that another ProjectSetup may start it. Returns the released project; None: that owner does not hold it.
+        """
+        return await self._one(statements.release(project_id, owner_uid))
+
+    async def _change(
+        self, project_id: UUID, statement: Executable, refused: Callable[[Project | None], Exception | None]
+    ) -> Project:
+        """Carries the statement out, or says why it changed nothing, read after it. Races are tried again."""
+        for _ in range(_TRIES):
+            changed = await self._one(statement)
+            if changed is not None:
+                return changed
+            reason = refused(await self.get(project_id))
+            if reason is not None:
+                raise reason
+        raise DatabaseUnavailable(f"project {project_id} changes too fast to be changed")
+
+    async def _one(self, statement: Executable) -> Project | None:
+        projects = await self._all(statement)
+        return projects[0] if projects else None
+
+    async def _all(self, statement: Executable) -> tuple[Project, ...]:
+        return tuple(project_from(row) for row in await self._database.rows(statement))
+
+
+def _check_repository(field: str, url: str, *, allow_file: bool) -> None:
+    try:
+        check_repository_url(url, allow_file=allow_file)
+    except InvalidProject as exc:
+        raise InvalidProject(f"{field}: {exc}") from exc
+
+
+def _clash(constraint: str, values: Mapping[str, Any]) -> str:
+    field = _FIELDS.get(constraint)
+    if field is None:
+        return f"the project clashes with another one ({constraint})"
+    return f"another project has this {field} already: {values[field]}"

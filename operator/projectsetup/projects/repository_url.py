@@ -1,0 +1,79 @@
+"""Which repository URLs may be handed to git."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from projectsetup.projects.errors import InvalidProject
+
+URL_LENGTH = 2048
+
+_USER = r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._+~-]*)"
+_HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_NETWORK = re.compile(rf"(?:https|ssh)://(?:{_USER}@)?{_HOST}(?::(?P<port>[0-9]{{1,5}}))?/(?P<path>.+)")
+_SCP = re.compile(rf"{_USER}@{_HOST}:(?P<path>[^-:].*)")
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://|:)")
+_PASSWORD = re.compile(r"(?:[^/@:]*://)?[^/@:]*:[^/@:][^/@]*@")
+_HIGHEST_PORT = 65_535
+
+
+def check_repository_url(url: str, *, allow_file: bool) -> None:
+    """Accepts `https://`, `ssh://` and `user@host:path`; with `allow_file` also `file:///` and absolute paths.
+
+    Raises InvalidProject. The message does not repeat the URL, which may hold a secret.
+    """
+    if not url:
+        raise InvalidProject("a repository URL must not be empty")
+    if len(url) > URL_LENGTH:
+        raise InvalidProject(f"a repository URL has at most {URL_LENGTH} characters")
+    if url.startswith("-"):
+        raise InvalidProject("a repository URL must not begin with '-'")
+    if not unquote(url).isprintable():
+        raise InvalidProject("a repository URL must not hold control characters")
+    local = url.removeprefix("file://")
+    if local.startswith("/"):
+        _check_local(local, allow_file=allow_file)
+    else:
+        _check_remote(url, allow_file=allow_file)
+
+
+def same_repository(one: str, other: str) -> bool:
+    """Whether two accepted URLs lead to the same repository, however they are written."""
+    return _place(one) == _place(other)
+
+
+def _check_local(path: str, *, allow_file: bool) -> None:
+    if not allow_file:
+        raise InvalidProject("a repository URL must not be a local file: use https://, ssh:// or git@host:path")
+    if not path.strip("/"):
+        raise InvalidProject("a repository URL must name a repository")
+
+
+def _check_remote(url: str, *, allow_file: bool) -> None:
+    allowed = "https://, ssh:// or git@host:path" + (", file:///path or an absolute path" if allow_file else "")
+    if _PASSWORD.match(url):
+        raise InvalidProject("a repository URL must not hold a password: use the credentials Secret")
+    scheme = _SCHEME.match(url)
+    if scheme is not None and not url.startswith(("https://", "ssh://")):
+        raise InvalidProject(f"a repository URL must not use {scheme['scheme'][:20]!r}: use {allowed}")
+    if " " in url:
+        raise InvalidProject("a repository URL must not hold spaces")
+    if url.startswith("https://") and ("?" in url or "#" in url):
+        raise InvalidProject("a repository URL must not hold a query or a fragment")
+    network = _NETWORK.fullmatch(url)
+    match = network or _SCP.fullmatch(url)
+    port = int((network and network["port"]) or 1)
+    if match is None or not match["path"].strip("/") or not 0 < port <= _HIGHEST_PORT:
+        raise InvalidProject(f"this is no repository URL: use {allowed}")
+
+
+def _place(url: str) -> tuple[str, str, str]:
+    network = _NETWORK.fullmatch(url)
+    match = network or _SCP.fullmatch(url)
+    if match is None:
+        host, port, path = "", "", url.removeprefix("file://")
+    else:
+        host, port, path = match["host"].lower(), (network and network["port"]) or "", match["path"]
+    path = re.sub(r"/+", "/", unquote(path)).strip("/").removesuffix(".git").rstrip("/")
+    return host, port, path

@@ -1,0 +1,88 @@
+"""The table `projects`, as the migrations leave it."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from projectsetup.projects.model import Owner, Project, ProjectStatus
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import Row
+
+METADATA = MetaData()
+
+NAME_KEY = "projects_name_key"
+CODE_REPO_KEY = "projects_code_repo_key"
+DOCS_REPO_KEY = "projects_docs_repo_key"
+PRIMARY_KEY = "projects_pkey"
+
+PROJECTS = Table(
+    "projects",
+    METADATA,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("name", String(100), nullable=False),
+    Column("description", Text, server_default=""),
+    Column("code_repo", Text, nullable=False),
+    Column("docs_repo", Text),
+    Column("status", Text, nullable=False, server_default=ProjectStatus.CREATED),
+    Column("setup_error", JSONB(none_as_null=True)),
+    Column("inserted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("owner_uid", Text),
+    Column("owner_namespace", Text),
+    Column("owner_name", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("attempt_result", JSONB(none_as_null=True)),
+    UniqueConstraint("name", name=NAME_KEY),
+    UniqueConstraint("code_repo", name=CODE_REPO_KEY),
+    UniqueConstraint("docs_repo", name=DOCS_REPO_KEY),
+    CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="projects_name_check"),
+    CheckConstraint("docs_repo <> code_repo", name="projects_repos_check"),
+    CheckConstraint(f"status IN ({', '.join(repr(str(s)) for s in ProjectStatus)})", name="projects_status_check"),
+    CheckConstraint("num_nulls(owner_uid, owner_namespace, owner_name) IN (0, 3)", name="projects_owner_check"),
+    CheckConstraint("attempt >= 0", name="projects_attempt_check"),
+    CheckConstraint("fence >= 0", name="projects_fence_check"),
+)
+
+
+def project_from(row: Row[Any]) -> Project:
+    """The project a row of the table holds."""
+    owner = None
+    if row.owner_uid is not None:
+        owner = Owner(row.owner_uid, row.owner_namespace, row.owner_name)
+    return Project(
+        id=row.id,
+        name=row.name,
+        description=row.description or "",
+        code_repo=row.code_repo,
+        docs_repo=row.docs_repo,
+        status=ProjectStatus(row.status),
+        setup_error=row.setup_error,
+        owner=owner,
+        attempt=row.attempt,
+        fence=row.fence,
+        attempt_result=row.attempt_result,
+        inserted_at=row.inserted_at.astimezone(UTC),
+        updated_at=row.updated_at.astimezone(UTC),
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from projectsetup.projects import NoSuchProject, Owner, Project, ProjectNotClaimable, ProjectOwned, ProjectStatus
+from projectsetup.projects.claims import refusal
+from projectsetup.projects.model import IN_PROGRESS
+
+ID = UUID("0a1b2c3d-0000-4000-8000-000000000000")
+ME, OTHER = Owner("uid-1", "team-a", str(ID)), Owner("uid-2", "team-b", str(ID))
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def project(status: ProjectStatus, owner: Owner | None = None) -> Project:
+    return Project(ID, "App", "", "https://a.b/c", None, status, None, owner, 1, 7, None, NOW, NOW)
+
+
+def verdict(status: ProjectStatus, owner: Owner | None, uid: str | None = ME.uid) -> type[Exception] | None:
+    reason = refusal(ID, project(status, owner), uid)
+    return None if reason is None else type(reason)
+
+
+@pytest.mark.parametrize("status", ["created", "failed"])
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+def test_created_and_failed_are_open_to_all(status: str, owner: Owner | None) -> None:
+    assert verdict(ProjectStatus(status), owner) is None
+    assert verdict(ProjectStatus(status), owner, None) is None
+
+
+def test_queued_is_open_to_its_owner_and_without_one_to_all() -> None:
+    queued = ProjectStatus.SETUP_QUEUED
+    assert verdict(queued, None) is None
+    assert verdict(queued, ME) is None
+    assert verdict(queued, OTHER) is ProjectOwned
+    assert verdict(queued, OTHER, None) is ProjectOwned
+
+
+@pytest.mark.parametrize("status", sorted(IN_PROGRESS))
+def test_a_running_setup_is_open_to_its_owner_alone(status: ProjectStatus) -> None:
+    assert verdict(status, ME) is None
+    assert verdict(status, OTHER) is ProjectOwned
+    assert verdict(status, None) is ProjectNotClaimable
+    assert verdict(status, None, None) is ProjectNotClaimable
+
+
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+def test_ready_is_closed(owner: Owner | None) -> None:
+    assert verdict(ProjectStatus.READY, owner) is ProjectNotClaimable
+
+
+def test_no_project_is_a_refusal() -> None:
+    assert isinstance(refusal(ID, None, ME.uid), NoSuchProject)
+
+
+def test_refusals_say_why_in_one_line() -> None:
+    assert str(refusal(ID, None, ME.uid)) == f"there is no project {ID}"
+    owned = refusal(ID, project(ProjectStatus.TESTING, OTHER), ME.uid)
+    assert str(owned) == f"project {ID} is being set up by ProjectSetup team-b/{ID}"
+    closed = refusal(ID, project(ProjectStatus.READY), ME.uid)
+    assert str(closed) == f"project {ID} is ready; a setup starts from created, setup_queued or failed"
+
+
+def test_a_project_for_people_has_the_columns_as_keys() -> None:
+    shown = project(ProjectStatus.TESTING, ME).to_dict()
+    assert shown["id"] == str(ID)
+    assert shown["status"] == "testing"
+    assert (shown["owner_uid"], shown["owner_namespace"], shown["owner_name"]) == ("uid-1", "team-a", str(ID))
+    assert shown["inserted_at"] == "2026-01-02T03:04:05+00:00"
+    assert project(ProjectStatus.TESTING).to_dict()["owner_uid"] is None

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors as driver
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.database_errors import translated
+from projectsetup.projects.errors import DatabaseUnavailable, UniqueViolation
+
+ADDRESS = DatabaseAddress.parse("postgresql://app:secret@127.0.0.1:5432/app")
+MIGRATE = "lacks the tables this version needs: run projectsetup migrate"
+
+
+def wrapped(cause: psycopg.Error) -> DBAPIError:
+    return DBAPIError("SELECT 1", None, cause)
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ("08006", "lost the connection (why)"),
+        ("28P01", "refuses the login of user app"),
+        ("28000", "refuses the login of user app"),
+        ("3D000", "has no database app"),
+        ("40001", "asks to try again (why)"),
+        ("40P01", "asks to try again (why)"),
+        ("42P01", MIGRATE),
+        ("42703", MIGRATE),
+        ("42501", "does not give user app the rights it needs (why)"),
+        ("53300", "has no free connection"),
+        ("53100", "is out of resources (why)"),
+        ("55P03", "could not take a lock in time"),
+        ("57014", "took too long over a statement"),
+        ("57P01", "ended the connection (why)"),
+        ("57P03", "is starting up or shutting down"),
+        ("25006", "is read-only now"),
+        ("25P03", "ended the connection (why)"),
+    ],
+)
+def test_what_waiting_may_cure_by_its_state(state: str, sentence: str) -> None:
+    error = translated(wrapped(driver.lookup(state)("why")), ADDRESS)
+    assert isinstance(error, DatabaseUnavailable)
+    assert str(error) == f"PostgreSQL at 127.0.0.1:5432/app {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Connection refused\n\tIs the server running?", "refuses connections: is it running?"),
+        ("FATAL:  the database system is starting up", "is starting up"),
+        ("FATAL:  the database system is not yet accepting connections", "is starting up"),
+        ("FATAL:  the database system is in recovery mode", "is starting up"),
+        ("FATAL:  the database system is shutting down", "is shutting down"),
+        ("FATAL:  sorry, too many clients already", "has no free connection"),
+        ("FATAL:  remaining connection slots are reserved for roles with …", "has no free connection"),
+        ('FATAL:  password authentication failed for user "app"', "refuses the login of user app"),
+        ('FATAL:  no pg_hba.conf entry for host "::1"', "refuses the login of user app"),
+        ('FATAL:  role "app" does not exist', "refuses the login of user app"),
+        ('FATAL:  database "app" does not exist', "has no database app"),
+        ('FATAL:  permission denied for database "app"', 'does not open app (permission denied for database "app")'),
+        ("FATAL:  unheard of\nmore", "cannot be reached (unheard of)"),
+        ("Connection reset by peer", "cannot be reached (Connection reset by peer)"),
+    ],
+)
+def test_what_the_server_says_before_it_lets_in(text: str, sentence: str) -> None:
+    cause = psycopg.OperationalError(
+        f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
+    )
+    for exc in (cause, wrapped(cause)):
+        assert str(translated(exc, ADDRESS)) == f"PostgreSQL at 127.0.0.1:5432/app {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("exc", "sentence"),
+    [
+        (TimeoutError(), " does not answer"),
+        (PoolTimeout(), ": all connections of this process are busy"),
+        (OperationalError("", None, driver.ConnectionTimeout("connection timeout expired")), " does not answer"),
+        (
+            OperationalError("", None, psycopg.OperationalError("the connection is lost")),
+            " cannot be reached (the conn",
+        ),
+        (InterfaceError("", None, psycopg.InterfaceError("the connection is closed")), " cannot be reached (the conn"),
+        (ConnectionResetError("reset"), " cannot be reached (reset)"),
+    ],
+)
+def test_errors_without_a_state(exc: Exception, sentence: str) -> None:
+    error = translated(exc, ADDRESS)
+    assert isinstance(error, DatabaseUnavailable)
+    assert str(error).startswith(f"PostgreSQL at 127.0.0.1:5432/app{sentence}")
+
+
+def test_a_value_that_exists_already_is_told_apart() -> None:
+    assert isinstance(translated(wrapped(driver.UniqueViolation("twice")), ADDRESS), UniqueViolation)
+
+
+@pytest.mark.parametrize("state", ["22001", "23514", "42601", "42804", "XX000"])
+def test_a_bug_stays_a_bug(state: str) -> None:
+    assert translated(wrapped(driver.lookup(state)("bug")), ADDRESS) is None
+    assert translated(ValueError("bug"), ADDRESS) is None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projectsetup.projects.errors import InvalidProject
+from projectsetup.projects.naming import check_description, check_name, slug_of
+
+ID = UUID("0a1b2c3d-0000-4000-8000-000000000000")
+
+
+@given(name=st.text(), project_id=st.uuids())
+def test_a_slug_is_a_package_name_whatever_the_name(name: str, project_id: UUID) -> None:
+    slug = slug_of(name, project_id)
+    assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", slug)
+    assert len(slug) <= 40
+    assert "--" not in slug
+    assert slug == slug_of(name, project_id)
+
+
+@given(name=st.from_regex(r"[a-z]([a-z0-9]|-(?=[a-z0-9])){0,38}", fullmatch=True))
+def test_a_name_that_is_a_slug_stays_as_it_is(name: str) -> None:
+    assert slug_of(name, uuid4()) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Code My Spec", "code-my-spec"),
+        ("  Zürich -- Café ", "zurich-cafe"),
+        ("Straße", "strasse"),
+        ("3D printer", "project-3d-printer"),
+        ("$(rm -rf /); `id` && a|b", "rm-rf-id-a-b"),
+        ("Проект", "project-0a1b2c3d"),
+        ("!!!", "project-0a1b2c3d"),
+        ("a" * 39 + " b", "a" * 39),
+        ("7" * 100, "project-" + "7" * 32),
+    ],
+)
+def test_slugs(name: str, slug: str) -> None:
+    assert slug_of(name, ID) == slug
+
+
+@pytest.mark.parametrize(
+    "name", ["x", "n" * 100, "$(rm -rf /) `id` ; & | > < ' \" \\ * ? ~ # % {a,b}", "-rf", "日本語", "naïve 🚀"]
+)
+def test_any_printable_name_will_do(name: str) -> None:
+    assert check_name(f"  {name}\n") == name
+
+
+@pytest.mark.parametrize("name", ["", " \t\n", "n" * 101, "a\nb", "a\0b", "a\x1b[31mb", "a\u202eb", "a\udc80b"])
+def test_a_bad_name_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InvalidProject, match=r"\Athe name .+\Z") as caught:
+        check_name(name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_description_may_have_lines_but_no_control_characters() -> None:
+    assert check_description(" one\n\ttwo ") == "one\n\ttwo"
+    assert check_description("") == ""
+    for bad in ("a\0b", "a\x07b", "d" * 10_001):
+        with pytest.raises(InvalidProject, match="description"):
+            check_description(bad)
