@@ -1,0 +1,49 @@
+"""Durations as users write them: Go style, such as `90s`, `1m30s`, `1.5h` or `500ms`, and greater than 0."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from fractions import Fraction
+from typing import Final
+
+DURATION_PATTERN: Final = r"^([0-9]{1,7}(\.[0-9]+)?(h|m|s|ms))+$"
+"""Grammar of a duration, without the rule that it is greater than 0. Seven digits keep every date within reach."""
+
+NOT_ZERO_PATTERN: Final = "[1-9]"
+"""Found in every duration of that grammar that is greater than 0."""
+
+DURATION_MAX_LENGTH: Final = 32
+
+DURATION_RULE: Final = "a duration greater than 0 such as 90s, 1m30s or 2h"
+
+_MICROSECONDS: Final = {"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
+_PART: Final = re.compile(r"([0-9.]+)(h|ms|m|s)")
+
+
+def parse_duration(text: str) -> timedelta:
+    """The duration that `text` names, rounded up to whole microseconds; ValueError, one line, when it names none."""
+    known = len(text) <= DURATION_MAX_LENGTH and re.fullmatch(DURATION_PATTERN[1:-1], text)
+    if not known or not re.search(NOT_ZERO_PATTERN, text):
+        shown = text if len(text) <= DURATION_MAX_LENGTH else text[:DURATION_MAX_LENGTH] + "…"
+        raise ValueError(f"{shown!r} is not {DURATION_RULE}")
+    microseconds = sum(Fraction(number) * _MICROSECONDS[unit] for number, unit in _PART.findall(text))
+    return timedelta(microseconds=-(-microseconds // 1))
+
+
+def format_duration(duration: timedelta) -> str:
+    """`duration`, which is greater than 0, as `parse_duration` reads it back: `1h30m`, `1.5s`, `500ms`."""
+    microseconds = duration // timedelta(microseconds=1)
+    if microseconds <= 0:
+        raise ValueError(f"a duration is greater than 0, not {duration}")
+    minutes, microseconds = divmod(microseconds, _MICROSECONDS["m"])
+    hours, minutes = divmod(minutes, 60)
+    text = "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m")) if number)
+    if microseconds >= _MICROSECONDS["s"]:
+        return text + _decimal(microseconds, digits=6) + "s"
+    return text + _decimal(microseconds, digits=3) + "ms" if microseconds else text
+
+
+def _decimal(number: int, *, digits: int) -> str:
+    whole, fraction = divmod(number, 10**digits)
+    return f"{whole}.{fraction:0{digits}}".rstrip("0").rstrip(".") if fraction else str(whole)

@@ -1,0 +1,31 @@
+"""The models of the resource, under one name."""
+
+from __future__ import annotations
+
+from projectsetup.api.resource import ProjectSetupResource, parse_resource
+from projectsetup.api.spec import CredentialsSecretRef, ProjectSetupSpec
+from projectsetup.api.status import (
+    AttemptRecord,
+    Commits,
+    Condition,
+    ConditionStatus,
+    Failure,
+    ProjectSetupStatus,
+    RunRef,
+    status_to_dict,
+)
+
+__all__ = [
+    "AttemptRecord",
+    "Commits",
+    "Condition",
+    "ConditionStatus",
+    "CredentialsSecretRef",
+    "Failure",
+    "ProjectSetupResource",
+    "ProjectSetupSpec",
+    "ProjectSetupStatus",
+    "RunRef",
+    "parse_resource",
+    "status_to_dict",
+]

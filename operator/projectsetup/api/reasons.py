@@ -1,0 +1,96 @@
+"""Reasons, phases and outcomes: the words that users and tools read in `.status` and in events."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Reason of the `Succeeded` condition, or of an attempt that failed."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    RETRY_SCHEDULED = "RetryScheduled"
+    SUSPENDED = "Suspended"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+
+    SETUP_SUCCEEDED = "SetupSucceeded"
+
+    STEP_FAILED = "StepFailed"
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    PROJECT_NOT_FOUND = "ProjectNotFound"
+    PROJECT_INVALID_STATE = "ProjectInvalidState"
+    PROJECT_CLAIMED = "ProjectClaimed"
+    INVALID_SPEC = "InvalidSpec"
+    CANCELLED = "Cancelled"
+
+    STEP_TRANSIENT = "StepTransient"
+    STEP_TIMED_OUT = "StepTimedOut"
+    STEP_KILLED = "StepKilled"
+    INTERRUPTED = "Interrupted"
+    ENGINE_ERROR = "EngineError"
+
+
+WAITING: Final = frozenset(
+    {Reason.QUEUED, Reason.RUNNING, Reason.RETRY_SCHEDULED, Reason.SUSPENDED, Reason.DATABASE_UNAVAILABLE}
+)
+"""`Succeeded` is Unknown: the setup is not over."""
+
+TERMINAL_FAILURES: Final = frozenset(
+    {
+        Reason.STEP_FAILED,
+        Reason.ATTEMPTS_EXHAUSTED,
+        Reason.PROJECT_NOT_FOUND,
+        Reason.PROJECT_INVALID_STATE,
+        Reason.PROJECT_CLAIMED,
+        Reason.INVALID_SPEC,
+        Reason.CANCELLED,
+    }
+)
+"""`Succeeded` is False: the setup is over, and only a person starts it again."""
+
+RETRYABLE: Final = frozenset(
+    {
+        Reason.STEP_TRANSIENT,
+        Reason.STEP_TIMED_OUT,
+        Reason.STEP_KILLED,
+        Reason.INTERRUPTED,
+        Reason.ENGINE_ERROR,
+    }
+)
+"""An attempt that failed for one of these is followed by another, as long as attempts are left."""
+
+
+class EventReason(StrEnum):
+    """Reason of an event on the resource."""
+
+    STARTED = "Started"
+    RETRY_SCHEDULED = "RetryScheduled"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    RETRY_REQUESTED = "RetryRequested"
+    RETRY_COALESCED = "RetryCoalesced"
+    RETRY_IGNORED = "RetryIgnored"
+    CANCEL_IGNORED = "CancelIgnored"
+
+
+class Phase(StrEnum):
+    """One word for people, derived from the conditions. Tools read the conditions."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    BACKING_OFF = "BackingOff"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"

@@ -1,0 +1,131 @@
+"""A ProjectSetup as the API server hands it out, parsed without ever failing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from projectsetup.api.annotations import InvalidAnnotation, Tuning, parse_annotations
+from projectsetup.api.fields import Timestamp, cut_message
+from projectsetup.api.spec import ProjectSetupSpec
+from projectsetup.api.status import ProjectSetupStatus
+
+PROJECT_ID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+"""A project id: a UUID in lower case."""
+
+_TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ProjectSetupResource(BaseModel):
+    """One ProjectSetup. What its user got wrong is told in `problem`; the status is there all the same."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uid: str
+    name: str
+    namespace: str
+    generation: int
+    resource_version: str
+    created_at: datetime
+    deleting: bool = False
+    annotations: Mapping[str, str] = {}
+    spec: ProjectSetupSpec | None
+    """None when it is invalid."""
+    tuning: Tuning | None
+    """None when an annotation is invalid."""
+    problem: str | None = None
+    """One line that says what is invalid in name, spec or annotations; None when nothing is."""
+    status: ProjectSetupStatus = ProjectSetupStatus()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    @property
+    def project_id(self) -> UUID:
+        """The project that it sets up; ValueError when the name is no UUID (then `problem` says so)."""
+        return UUID(self.name)
+
+
+def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
+    """The resource in `body`, a decoded JSON or YAML object. Never raises: what is wrong is told in `problem`."""
+    metadata = _mapping(body.get("metadata"))
+    name = _text(metadata.get("name"))
+    annotations = _mapping(metadata.get("annotations"))
+    problems = [] if re.fullmatch(PROJECT_ID_PATTERN[1:-1], name) else [_not_a_project_id(name)]
+    spec, tuning = None, None
+    try:
+        spec = _parse_spec(body.get("spec"))
+    except ValidationError as exc:
+        problems.append(_one_line("spec", exc))
+    try:
+        tuning = parse_annotations(annotations)
+    except InvalidAnnotation as exc:
+        problems.append(str(exc))
+    return ProjectSetupResource(
+        uid=_text(metadata.get("uid")),
+        name=name,
+        namespace=_text(metadata.get("namespace")),
+        generation=_number(metadata.get("generation")),
+        resource_version=_text(metadata.get("resourceVersion")),
+        created_at=_time(metadata.get("creationTimestamp")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        annotations={key: value for key, value in annotations.items() if isinstance(value, str)},
+        spec=spec,
+        tuning=tuning,
+        problem=cut_message("; ".join(problems)) if problems else None,
+        status=_parse_status(body.get("status")),
+    )
+
+
+def _parse_spec(spec: object) -> ProjectSetupSpec:
+    if isinstance(spec, Mapping):
+        return ProjectSetupSpec.model_validate({key: value for key, value in spec.items() if value is not None})
+    return ProjectSetupSpec.model_validate({} if spec is None else spec)
+
+
+def _parse_status(status: object) -> ProjectSetupStatus:
+    """The status without the fields that do not make sense: what another version wrote must not stop this one."""
+    fields = _mapping(status)
+    try:
+        return ProjectSetupStatus.model_validate(fields)
+    except ValidationError as exc:
+        bad = {error["loc"][0] for error in exc.errors(include_url=False, include_input=False)}
+        return ProjectSetupStatus.model_validate({key: value for key, value in fields.items() if key not in bad})
+
+
+def _one_line(place: str, exc: ValidationError) -> str:
+    error = exc.errors(include_url=False, include_input=False)[0]
+    path = ".".join([place, *(str(part) for part in error["loc"])])
+    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{path}: {reason}"
+
+
+def _not_a_project_id(name: str) -> str:
+    return f"metadata.name {name!r} is not a project id: a UUID in lower case"
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _time(value: object) -> datetime:
+    try:
+        return _TIMESTAMP.validate_python(value)
+    except ValidationError:
+        return _EPOCH

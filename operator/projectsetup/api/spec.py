@@ -1,0 +1,89 @@
+"""`.spec` of a ProjectSetup. Docstrings of the fields are their descriptions in the CRD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from projectsetup.api.fields import Duration, RecipeName, SecretName
+
+PARAMETERS_MAX_NUMBER: Final = 64
+PARAMETER_MAX_LENGTH: Final = 4096
+
+_SPEC = ConfigDict(
+    frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+)
+
+_SAME_PARAMETERS: Final = (
+    "(has(self.parameters) ? self.parameters : {}) == (has(oldSelf.parameters) ? oldSelf.parameters : {})"
+)
+
+Parameters = Annotated[
+    Mapping[str, Annotated[str, Field(max_length=PARAMETER_MAX_LENGTH)]],
+    Field(max_length=PARAMETERS_MAX_NUMBER),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": PARAMETERS_MAX_NUMBER,
+            "additionalProperties": {"type": "string", "maxLength": PARAMETER_MAX_LENGTH},
+        }
+    ),
+]
+
+
+class CredentialsSecretRef(BaseModel):
+    """Names the Secret that holds the credentials of the project's repositories."""
+
+    model_config = _SPEC
+
+    name: SecretName
+    """Name of a Secret in the namespace of the ProjectSetup."""
+
+
+class ProjectSetupSpec(BaseModel):
+    """What the user asks for."""
+
+    model_config = ConfigDict(
+        **_SPEC,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": _SAME_PARAMETERS,
+                    "message": "parameters are immutable: delete the ProjectSetup and create it with the new ones",
+                    "fieldPath": ".parameters",
+                }
+            ]
+        },
+    )
+
+    recipe: Annotated[
+        RecipeName,
+        Field(
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "self == oldSelf",
+                        "message": "recipe is immutable: delete the ProjectSetup and create it with the new one",
+                    }
+                ]
+            }
+        ),
+    ] = "python-service"
+    """Name of the recipe that sets up the project. Immutable."""
+
+    parameters: Parameters = {}
+    """Parameters of the recipe, checked against those that it declares. Immutable."""
+
+    credentials_secret_ref: CredentialsSecretRef | None = None
+    """Credentials for the project's repositories: a Secret with `username` and `password` (or `token`), or with
+    `ssh-privatekey` and `known_hosts`. Only the steps that declare `credentials: true` see it."""
+
+    suspend: bool = False
+    """Whether to start nothing new. A running attempt is stopped and does not count."""
+
+    timeout: Duration = timedelta(minutes=30)
+    """Longest time that one attempt may take, a duration such as `90s`, `30m` or `1h30m`."""

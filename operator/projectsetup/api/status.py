@@ -1,0 +1,158 @@
+"""`.status` of a ProjectSetup. Docstrings of the fields are their descriptions in the CRD.
+
+Reading is tolerant: unknown fields are ignored, texts that are too long are cut.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from projectsetup.api.fields import AnnotationValue, Count, DueTime, Generation, Message, Timestamp, Word
+from projectsetup.api.reasons import AttemptOutcome, Phase
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+_STATUS = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class Condition(BaseModel):
+    """One aspect of the current state, a metav1.Condition."""
+
+    model_config = _STATUS
+
+    type: Annotated[str, Field(json_schema_extra={"maxLength": 316})]
+    """`Succeeded`, or one of kstatus' `Ready`, `Reconciling` and `Stalled`."""
+    status: ConditionStatus
+    """Whether it holds."""
+    reason: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": 1024})]
+    """Why, in one CamelCase word."""
+    message: Message
+    """Why, for people."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    observed_generation: Generation | None = None
+    """The `metadata.generation` that this condition tells about."""
+
+
+class RunRef(BaseModel):
+    """What runs the current attempt."""
+
+    model_config = _STATUS
+
+    engine: Word
+    """The kind of engine: `local` or `job`."""
+    name: Word
+    """The name of the run; for the engine `job`, of the Job."""
+    id: Word
+    """The unique id of the run in its engine."""
+
+
+class Failure(BaseModel):
+    """The last failure."""
+
+    model_config = _STATUS
+
+    reason: Word
+    """Why, in one CamelCase word."""
+    message: Message
+    """What went wrong, for people."""
+    step: Word | None = None
+    """The step that failed; absent when none had started."""
+    exit_code: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
+    """Exit code of the step; absent when it did not exit by itself."""
+    retryable: bool
+    """Whether another attempt may cure it."""
+
+
+class AttemptRecord(BaseModel):
+    """An attempt that has ended."""
+
+    model_config = _STATUS
+
+    number: Count
+    """Its number in its series, from 1."""
+    started_at: Timestamp
+    """When it started."""
+    finished_at: Timestamp
+    """When it ended."""
+    outcome: AttemptOutcome
+    """How it ended."""
+    reason: Word
+    """Why, in one CamelCase word."""
+    message: Message
+    """Why, for people."""
+    step: Word | None = None
+    """The step that failed."""
+
+
+class Commits(BaseModel):
+    """Ids of the pushed commits."""
+
+    model_config = _STATUS
+
+    code_repo: Word | None = None
+    """The commit pushed to the project's code repository."""
+    docs_repo: Word | None = None
+    """The commit pushed to the project's documentation repository."""
+
+
+class ProjectSetupStatus(BaseModel):
+    """What the operator tells. All of it is written by the operator alone."""
+
+    model_config = _STATUS
+
+    observed_generation: Generation | None = None
+    """The `metadata.generation` that this status tells about."""
+    phase: Phase | None = None
+    """One word for people, derived from the conditions."""
+    project_status: Word | None = None
+    """The project's own status, such as `compiling` or `ready`."""
+    step: Word | None = None
+    """Name of the step that runs, or that ran last."""
+    progress: Word | None = None
+    """Completed steps and their total number, such as `3/7`."""
+    attempt: Count = 0
+    """Attempts started in this series."""
+    max_attempts: Count | None = None
+    """The largest number of attempts in this series."""
+    queued_at: Timestamp | None = None
+    """When this series began to wait for its first attempt."""
+    started_at: Timestamp | None = None
+    """When the last attempt started."""
+    finished_at: Timestamp | None = None
+    """When the setup succeeded, failed for good or was cancelled."""
+    next_attempt_at: DueTime | None = None
+    """When the next attempt is due, while backing off."""
+    run_ref: RunRef | None = None
+    """What runs the current attempt; absent when none runs."""
+    failure: Failure | None = None
+    """The last failure; absent after success."""
+    attempts: Annotated[
+        tuple[AttemptRecord, ...], Field(json_schema_extra={"maxItems": 10, "x-kubernetes-list-type": "atomic"})
+    ] = ()
+    """The last 10 attempts that have ended, oldest first."""
+    commits: Commits | None = None
+    """Ids of the pushed commits."""
+    last_handled_retry: AnnotationValue | None = None
+    """The last value of the annotation `setup.codemyspec.com/retry-requested-at` that was acted on."""
+    last_handled_cancel: AnnotationValue | None = None
+    """The last value of the annotation `setup.codemyspec.com/cancel-requested-at` that was acted on."""
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            json_schema_extra={
+                "maxItems": 16,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            }
+        ),
+    ] = ()
+    """`Succeeded` (Unknown until the setup is over) and kstatus' `Ready`, `Reconciling` and `Stalled`."""
+
+
+def status_to_dict(status: ProjectSetupStatus) -> dict[str, Any]:
+    """`status` as it is written to the API server: camelCase, nothing that is absent, times in UTC."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
