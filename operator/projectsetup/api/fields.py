@@ -44,8 +44,8 @@ def _written_not_before(time: datetime) -> str:
     return _written(whole if whole == time else whole + timedelta(seconds=1))
 
 
-def _duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+def _duration(value: object) -> timedelta:
+    return value if isinstance(value, timedelta) else parse_duration(str(value))
 
 
 def _matching(pattern: str, rule: str) -> AfterValidator:

@@ -18,6 +18,18 @@ from projectsetup.api.status import ProjectSetupStatus
 PROJECT_ID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 """A project id: a UUID in lower case."""
 
+_PROBLEMS: Final = {
+    "value_error": "{error}",
+    "missing": "is required",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "model_type": "must be an object",
+    "mapping_type": "must be an object",
+    "dict_type": "must be an object",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} entries",
+}
+
 _TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -64,7 +76,7 @@ def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
     try:
         spec = _parse_spec(body.get("spec"))
     except ValidationError as exc:
-        problems.append(_one_line("spec", exc))
+        problems.append(_one_line(exc))
     try:
         tuning = parse_annotations(annotations)
     except InvalidAnnotation as exc:
@@ -80,7 +92,7 @@ def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
         annotations={key: value for key, value in annotations.items() if isinstance(value, str)},
         spec=spec,
         tuning=tuning,
-        problem=cut_message("; ".join(problems)) if problems else None,
+        problem=cut_message(" ".join("; ".join(problems).split())) or None,
         status=_parse_status(body.get("status")),
     )
 
@@ -101,11 +113,11 @@ def _parse_status(status: object) -> ProjectSetupStatus:
         return ProjectSetupStatus.model_validate({key: value for key, value in fields.items() if key not in bad})
 
 
-def _one_line(place: str, exc: ValidationError) -> str:
+def _one_line(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join([place, *(str(part) for part in error["loc"])])
-    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path}: {reason}"
+    path = ".".join(["spec", *(str(part) for part in error["loc"])])
+    template = _PROBLEMS.get(error["type"])
+    return f"{path}: " + (template.format_map(error.get("ctx", {})) if template else error["msg"])
 
 
 def _not_a_project_id(name: str) -> str:

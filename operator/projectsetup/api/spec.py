@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from projectsetup.api.fields import Duration, RecipeName, SecretName
 
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
+
 PARAMETERS_MAX_NUMBER: Final = 64
 PARAMETER_MAX_LENGTH: Final = 4096
 
 _SPEC = ConfigDict(
     frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-)
-
-_SAME_PARAMETERS: Final = (
-    "(has(self.parameters) ? self.parameters : {}) == (has(oldSelf.parameters) ? oldSelf.parameters : {})"
 )
 
 Parameters = Annotated[
@@ -29,10 +28,19 @@ Parameters = Annotated[
         {
             "type": "object",
             "maxProperties": PARAMETERS_MAX_NUMBER,
-            "additionalProperties": {"type": "string", "maxLength": PARAMETER_MAX_LENGTH},
+            "additionalProperties": {
+                "description": "Value of the parameter.",
+                "type": "string",
+                "maxLength": PARAMETER_MAX_LENGTH,
+            },
         }
     ),
 ]
+
+
+def _immutable(field: str) -> JsonDict:
+    message = f"{field} is immutable: delete the ProjectSetup and create it anew"
+    return {"x-kubernetes-validations": [{"rule": "self == oldSelf", "message": message}]}
 
 
 class CredentialsSecretRef(BaseModel):
@@ -47,35 +55,12 @@ class CredentialsSecretRef(BaseModel):
 class ProjectSetupSpec(BaseModel):
     """What the user asks for."""
 
-    model_config = ConfigDict(
-        **_SPEC,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": _SAME_PARAMETERS,
-                    "message": "parameters are immutable: delete the ProjectSetup and create it with the new ones",
-                    "fieldPath": ".parameters",
-                }
-            ]
-        },
-    )
+    model_config = _SPEC
 
-    recipe: Annotated[
-        RecipeName,
-        Field(
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    {
-                        "rule": "self == oldSelf",
-                        "message": "recipe is immutable: delete the ProjectSetup and create it with the new one",
-                    }
-                ]
-            }
-        ),
-    ] = "python-service"
+    recipe: Annotated[RecipeName, Field(json_schema_extra=_immutable("spec.recipe"))] = "python-service"
     """Name of the recipe that sets up the project. Immutable."""
 
-    parameters: Parameters = {}
+    parameters: Annotated[Parameters, Field(json_schema_extra=_immutable("spec.parameters"))] = {}
     """Parameters of the recipe, checked against those that it declares. Immutable."""
 
     credentials_secret_ref: CredentialsSecretRef | None = None
