@@ -1,0 +1,1 @@
+"""The API server: one client, its errors translated once, the Lease, the queue's ConfigMap, the watch."""

@@ -1,0 +1,51 @@
+"""How to reach the API server: the pod's service account, else the kubeconfig."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config.config_exception import ConfigException
+
+from projectsetup.cluster.errors import KubeconfigError
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def in_pod() -> bool:
+    """Whether this process runs in a pod with a service account."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
+
+
+def pod_namespace() -> str | None:
+    """The namespace of the pod that this process runs in, if it runs in one."""
+    file = SERVICE_ACCOUNT / "namespace"
+    return file.read_text().strip() if in_pod() and file.exists() else None
+
+
+async def connect() -> ApiClient:
+    """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet."""
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = 32
+    if in_pod():
+        config.load_incluster_config(client_configuration=configuration)
+        return ApiClient(configuration)
+    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    try:
+        await config.load_kube_config(client_configuration=configuration)
+    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: {reason or type(error).__name__}") from error
+    return ApiClient(configuration)
+
+
+def context_namespace() -> str:
+    """The namespace of the kubeconfig's current context, `default` when it names none."""
+    try:
+        _, active = config.list_kube_config_contexts()
+    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return "default"
+    return str((active.get("context") or {}).get("namespace") or "default")

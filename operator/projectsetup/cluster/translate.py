@@ -1,0 +1,53 @@
+"""Foreign errors of the Kubernetes client, translated once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import aiohttp
+from kubernetes.aio.client.exceptions import ApiException
+
+from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiRejected, ApiUnavailable, ClusterError
+
+_TEMPORARY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Run a call to the API server; `what` begins the text of the error, such as "patch status of ns/name"."""
+    try:
+        yield
+    except ApiException as error:
+        raise _of_answer(what, error) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ApiUnavailable(f"{what}: {_short(error)}") from error
+
+
+def _of_answer(what: str, error: ApiException) -> ClusterError:
+    status = int(error.status or 0)
+    text = f"{what}: {status} {_message(error)}"
+    if status == HTTPStatus.NOT_FOUND:
+        return ApiNotFound(text)
+    if status == HTTPStatus.CONFLICT:
+        return ApiConflict(text)
+    if status == HTTPStatus.FORBIDDEN:
+        return ApiForbidden(text)
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == 0:
+        return ApiUnavailable(text)
+    return ApiRejected(text)
+
+
+def _message(error: ApiException) -> str:
+    try:
+        body = json.loads(error.body or "{}")
+    except ValueError:
+        body = {}
+    message = body.get("message") if isinstance(body, dict) else None
+    return " ".join(str(message or error.reason or "no reason given").split())[:500]
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

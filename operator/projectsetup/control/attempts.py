@@ -1,0 +1,178 @@
+"""The attempts that run in this operator: started, watched, stopped, and what they came to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from uuid import UUID
+
+from projectsetup.api.reasons import Reason
+from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
+from projectsetup.cluster.leader import Leader, LeaseLost
+from projectsetup.control.queue import Key
+from projectsetup.observe.logs import get_logger
+from projectsetup.projects.errors import DatabaseUnavailable
+from projectsetup.projects.model import Project, ProjectStatus
+from projectsetup.projects.record import ProjectRecord
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.credentials import GitCredentials
+from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+
+MARK_RETRY = 1.0
+"""Seconds between two tries to tell the record where an attempt is, while the database is away."""
+
+_log = get_logger("attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOrder:
+    """All that an engine needs to run one attempt; `timeout` is in seconds."""
+
+    key: Key
+    uid: str
+    project: Project
+    recipe: Recipe
+    parameters: dict[str, str]
+    number: int
+    fence: int
+    timeout: float
+    credentials: GitCredentials | None
+
+
+class Engine(Protocol):
+    """Where an attempt runs."""
+
+    name: str
+
+    async def run(
+        self, order: AttemptOrder, on_progress: Callable[[Progress], None]
+    ) -> SetupSucceeded | SetupFailed:
+        """Run one attempt to its end. InfrastructureError when it broke; cancelling stops it, and returns when it is gone.
+        """
+        ...
+
+    async def kill_all(self) -> None:
+        """End every process of every attempt at once."""
+        ...
+
+
+@dataclass(slots=True)
+class _Run:
+    order: AttemptOrder
+    view: RunView
+    task: asyncio.Task[None] | None = None
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Attempts:
+    """At most one attempt of a project. `on_change` is called with the key whenever something happened to one."""
+
+    def __init__(
+        self, engine: Engine, record: ProjectRecord, leader: Leader, *, on_change: Callable[[Key], None]
+    ) -> None:
+        self._engine = engine
+        self._record = record
+        self._leader = leader
+        self._on_change = on_change
+        self._runs: dict[UUID, _Run] = {}
+
+    def view(self, project_id: UUID) -> RunView | None:
+        """The attempt of this project that this operator has started and not yet forgotten."""
+        run = self._runs.get(project_id)
+        return run.view if run else None
+
+    def start(self, order: AttemptOrder, progress: Progress) -> None:
+        """Run an attempt in the background."""
+        if order.project.id in self._runs:
+            raise AssertionError(f"project {order.project.id} has an attempt already")
+        run = _Run(order, RunView(order.uid, order.number, order.fence, progress))
+        self._runs[order.project.id] = run
+        run.task = asyncio.create_task(self._run(run), name=f"attempt {order.number} of {order.project.id}")
+
+    def stop(self, project_id: UUID, cause: StopCause) -> None:
+        """Ask the attempt to stop; its outcome comes when nothing of it is alive."""
+        run = self._runs.get(project_id)
+        if run is None or run.task is None or run.view.stopping is not None or run.view.outcome is not None:
+            return
+        run.view = replace(run.view, stopping=cause)
+        run.task.cancel()
+
+    def forget(self, project_id: UUID, uid: str) -> None:
+        """The end of this attempt is told: it is no longer of interest."""
+        run = self._runs.get(project_id)
+        if run is not None and run.view.uid == uid and run.view.outcome is not None:
+            del self._runs[project_id]
+
+    @property
+    def running(self) -> list[UUID]:
+        """The projects whose attempt has not ended."""
+        return [project_id for project_id, run in self._runs.items() if run.view.outcome is None]
+
+    def keys(self) -> list[Key]:
+        """The ProjectSetups whose attempt runs, or has ended and is not told yet."""
+        return [run.order.key for run in self._runs.values()]
+
+    def stop_all(self, cause: StopCause) -> None:
+        """Ask all attempts to stop."""
+        for project_id in self.running:
+            self.stop(project_id, cause)
+
+    async def kill_all(self, cause: StopCause) -> None:
+        """End all attempts at once, without grace."""
+        self.stop_all(cause)
+        await self._engine.kill_all()
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _run(self, run: _Run) -> None:
+        marking = asyncio.create_task(self._mark(run), name=f"marks of {run.order.project.id}")
+        try:
+            outcome = await self._outcome(run)
+        finally:
+            marking.cancel()
+        run.view = replace(run.view, outcome=outcome)
+        self._on_change(run.order.key)
+
+    async def _outcome(self, run: _Run) -> RunOutcome:
+        log = _log.bind(project=str(run.order.project.id), attempt=run.order.number)
+        try:
+            return await self._engine.run(run.order, lambda progress: self._advance(run, progress))
+        except InfrastructureError as error:
+            return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
+        except asyncio.CancelledError:
+            if run.view.stopping is None:
+                raise
+            return AttemptStopped(run.view.stopping)
+        except Exception:
+            log.exception("the engine failed in a way it should not")
+            return AttemptBroken(Reason.ENGINE_ERROR, "internal error of the operator, see its log")
+
+    def _advance(self, run: _Run, progress: Progress) -> None:
+        if progress == run.view.progress:
+            return
+        run.view = replace(run.view, progress=progress)
+        run.moved.set()
+        self._on_change(run.order.key)
+
+    async def _mark(self, run: _Run) -> None:
+        """Keep the record's status where the attempt is; the attempt goes on while the database is away."""
+        project_id = run.order.project.id
+        while True:
+            await run.moved.wait()
+            run.moved.clear()
+            try:
+                self._leader.check()
+                status = ProjectStatus(run.view.progress.project_status)
+                held = await self._record.mark(project_id, run.order.fence, status)
+            except (DatabaseUnavailable, LeaseLost):
+                run.moved.set()
+                await asyncio.sleep(MARK_RETRY)
+                continue
+            if not held:
+                _log.warning("the fence has moved on, the attempt is stopped", project=str(project_id))
+                self.stop(project_id, StopCause.FENCED)
+                return

@@ -1,0 +1,219 @@
+"""The loop of the operator that leads: events in, keys out, workers that reconcile them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from projectsetup.cluster.errors import ApiNotFound, ClusterError
+from projectsetup.cluster.leader import LeaseLost
+from projectsetup.control.attempts import Attempts
+from projectsetup.control.database_gate import DatabaseGate
+from projectsetup.control.departures import Departures
+from projectsetup.control.facts import StopCause
+from projectsetup.control.lifecycle import is_terminal
+from projectsetup.control.ports import Cluster
+from projectsetup.control.queue import Key, StartLine, WorkQueue
+from projectsetup.control.reconciler import Reconciler
+from projectsetup.control.store import Change, Departed, ResourceStore
+from projectsetup.observe.logs import get_logger
+from projectsetup.observe.metrics import Metrics
+from projectsetup.observe.watch_age import WatchAge
+from projectsetup.projects.errors import DatabaseUnavailable
+from projectsetup.projects.record import ProjectRecord
+
+WORKERS = 8
+COMPARE_PERIOD = 30.0
+"""Seconds between two comparisons with a full list, which find what the watch has missed."""
+FIRST_RETRY, LAST_RETRY = 0.5, 15.0
+"""Seconds before a key is looked at again after the API server has failed it: doubled from the first to the last."""
+
+_log = get_logger("controller")
+
+
+@dataclass(slots=True)
+class Controller:
+    """Feeds the queue from the watch always, and works on it while this operator leads."""
+
+    store: ResourceStore
+    cluster: Cluster
+    record: ProjectRecord
+    gate: DatabaseGate
+    attempts: Attempts
+    departures: Departures
+    line: StartLine
+    queue: WorkQueue
+    reconciler: Reconciler
+    metrics: Metrics
+    watch_age: WatchAge
+    namespaces: tuple[str, ...]
+    restart_watch: Callable[[], None]
+    leading: bool = False
+    api_problem: str | None = "not listed yet"
+    """Why ProjectSetups could not be listed last; None when they could."""
+    _restart_watch: bool = False
+    _failures: dict[Key, int] = field(default_factory=dict)
+
+    def seen(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """The watch tells of an object, as it is or as it was when it was deleted."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        self.watch_age.delivered(int(metadata["resourceVersion"]))
+        change = self.store.remove(key, uid=metadata["uid"]) if deleted else self.store.apply(body)
+        if change is not None:
+            self._take_in(change)
+
+    def look_at(self, key: Key) -> None:
+        """Something about `key` has changed."""
+        if self.leading:
+            self.queue.add(key)
+
+    def departed(self, departed: Departed) -> None:
+        """A ProjectSetup is no more."""
+        if self.leading:
+            self.departures.add(departed)
+            self.queue.add(departed.key)
+
+    def give_slots(self) -> None:
+        """Give the free slots to the first in line, unless nothing could start anyway."""
+        if self.gate.shut_because is None:
+            for key in self.line.give_slots():
+                self.queue.add(key)
+        self.metrics.queue(self.line.waiting, self.line.holding)
+
+    def database_is_back(self) -> None:
+        """Everything that waited is looked at before the first of them starts, so that the start order holds."""
+        keys = [resource.key for resource in self.store if not is_terminal(resource)]
+        self._look_at_all([*keys, *self.departures.keys()])
+
+    async def observe(self) -> None:
+        """Compare with a full list at first and now and then, for ever, whether this operator leads or stands by."""
+        while True:
+            try:
+                await self._compare()
+            except ClusterError as error:
+                await self._cannot_list(error)
+            else:
+                await asyncio.sleep(COMPARE_PERIOD)
+
+    async def lead(self) -> None:
+        """Work until cancelled. LeaseLost when this operator must not go on.
+
+        What there is is learned anew before the first decision, and all of it is looked at before anything starts.
+        """
+        self.leading = True
+        self.metrics.leading(leads=True)
+        while True:
+            try:
+                await self._compare()
+                break
+            except ClusterError as error:
+                await self._cannot_list(error)
+        self._look_at_all([resource.key for resource in self.store])
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(WORKERS):
+                    workers.create_task(self._work())
+        except* LeaseLost as lost:
+            raise lost.exceptions[0] from None
+
+    async def drain(self, grace: float) -> None:
+        """Start nothing new, give running attempts `grace` seconds, stop the rest, and see their ends told."""
+        self.line.closed = True
+        await self._until_told(grace, "running attempts")
+        self.attempts.stop_all(StopCause.SHUTDOWN)
+        await self._until_told(None, "stopped attempts", ended_only=True)
+        await self._until_told(TELL_LIMIT, "the ends of attempts to be told")
+
+    async def _until_told(self, limit: float | None, what: str, *, ended_only: bool = False) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                while self.attempts.running if ended_only else self.attempts.keys():
+                    await asyncio.sleep(DRAIN_POLL)
+        except TimeoutError:
+            _log.info("waited long enough", waited_for=what, seconds=limit)
+
+    def _look_at_all(self, keys: list[Key]) -> None:
+        if self.leading:
+            self.line.await_first_look(keys)
+            for key in keys:
+                self.queue.add(key)
+
+    async def _cannot_list(self, error: ClusterError) -> None:
+        self.api_problem = str(error)
+        self._restart_watch = self._restart_watch or isinstance(error, ApiNotFound)
+        _log.warning("cannot list ProjectSetups, trying again", error=str(error))
+        await asyncio.sleep(FIRST_RETRY)
+
+    async def _compare(self) -> None:
+        """Find what the watch has missed, and claims whose owner is gone.
+
+        The claims are read before the list: an owner that is not in the list then is gone and not just new.
+        """
+        try:
+            owned = await self.record.owned() if self.gate.shut_because is None else ()
+        except DatabaseUnavailable as error:
+            self.gate.shut(str(error))
+            owned = ()
+        listed, version = await self.cluster.list_resources(self.namespaces)
+        for change in self.store.compare(listed, list_version=version):
+            self._take_in(change)
+        self.watch_age.listed(max((int(body["metadata"]["resourceVersion"]) for body in listed), default=0))
+        self._after_list()
+        there = {body["metadata"]["uid"] for body in listed}
+        for project in owned:
+            owner = project.owner
+            if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
+                continue
+            self.departed(Departed(owner.uid, (owner.namespace, owner.name)))
+
+    def _after_list(self) -> None:
+        """Begin the watch again when it began before the CRD was there, or has gone silent."""
+        self.api_problem = None
+        if self._restart_watch or self.watch_age.silent:
+            _log.warning("the watch begins again", silent=self.watch_age.silent)
+            self.restart_watch()
+        self._restart_watch = False
+
+    def _take_in(self, change: Change) -> None:
+        if change.departed is not None:
+            self.departed(change.departed)
+        self.look_at(change.key)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            try:
+                await self._look(key)
+            finally:
+                self.queue.done(key)
+                self.line.looked_at(key)
+                self.give_slots()
+
+    async def _look(self, key: Key) -> None:
+        try:
+            await self.departures.settle(key)
+            await self.reconciler.reconcile(key)
+        except LeaseLost:
+            raise
+        except ClusterError as error:
+            self._try_again(key, str(error))
+        except Exception:
+            _log.exception("reconcile failed in a way it should not", key="/".join(key))
+            self._try_again(key, "internal error")
+        else:
+            self._failures.pop(key, None)
+
+    def _try_again(self, key: Key, why: str) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = min(FIRST_RETRY * 2 ** min(failures - 1, 10), LAST_RETRY)
+        _log.warning("will look again", key="/".join(key), error=why, seconds=delay)
+        self.metrics.reconcile_failed()
+        self.queue.add(key, delay=delay)
+
+
+DRAIN_POLL = 0.05
+TELL_LIMIT = 8.0
+"""Seconds that the database and the API server have at a clean end to be told of the last ends."""

@@ -1,0 +1,115 @@
+"""What is true now about one ProjectSetup: all that a decision may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from projectsetup.api.models import ProjectSetupResource
+from projectsetup.projects.model import Project
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+
+
+class StopCause(StrEnum):
+    """Why a running attempt was asked to stop."""
+
+    CANCEL = "cancel"
+    SUSPEND = "suspend"
+    DELETED = "deleted"
+    SHUTDOWN = "shutdown"
+    LEASE_LOST = "lease lost"
+    FENCED = "fenced"
+    """The record's fence moved on: this attempt no longer speaks for the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBroken:
+    """An infrastructure failure: `reason` is one of the retryable reasons of an attempt."""
+
+    reason: str
+    message: str
+    step: str | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStopped:
+    """The attempt ended because it was asked to, and nothing of it is alive."""
+
+    cause: StopCause
+
+
+RunOutcome = SetupSucceeded | SetupFailed | AttemptBroken | AttemptStopped
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running attempt is."""
+
+    project_status: str
+    step: str
+    completed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """What this operator's engine knows of an attempt that it started; `outcome` is None while it runs."""
+
+    uid: str
+    attempt: int
+    fence: int
+    progress: Progress
+    stopping: StopCause | None = None
+    outcome: RunOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRead:
+    """The project's record; None when there is no such project."""
+
+    project: Project | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUnavailable:
+    """The database did not answer; `message` says why, in one line."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipePlan:
+    """The first step and the number of steps of the recipe that the resource names."""
+
+    first_step: str = ""
+    first_status: str = ""
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is true about one ProjectSetup at `now`.
+
+    `record` is None when it was not read because nothing can depend on it (see `lifecycle.needs_record`).
+    `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with the recipe, its parameters, the
+    project's repository addresses or the Secret with its credentials. `luck` is a number from 0 to 1.
+    """
+
+    resource: ProjectSetupResource
+    now: datetime
+    run: RunView | None = None
+    record: RecordRead | RecordUnavailable | None = None
+    recipe: RecipePlan = RecipePlan()
+    input_problem: str | None = None
+    slot: bool = False
+    engine: str = "local"
+    last_progress_write: datetime | None = None
+    luck: float = 0.0
+    owner_is_active: bool = False
+    """Whether the other owner that holds the claim was looked up, is there, and its setup is not over."""
+
+
+PROGRESS_INTERVAL = timedelta(seconds=1)
+"""Between the two ends of an attempt `.status` is written at most once in this time."""

@@ -1,0 +1,114 @@
+"""Reads what is true now about one ProjectSetup."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from projectsetup.api.models import ProjectSetupResource
+from projectsetup.control.attempts import Attempts
+from projectsetup.control.database_gate import DatabaseGate
+from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
+from projectsetup.control.lifecycle import needs_record
+from projectsetup.control.ports import Cluster
+from projectsetup.control.queue import StartLine
+from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject
+from projectsetup.projects.model import Project
+from projectsetup.projects.record import ProjectRecord
+from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.recipes.errors import RecipeError
+from projectsetup.recipes.loader import RecipeBook
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an attempt would be started with; `problem` says in one line why it cannot be."""
+
+    recipe: Recipe | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    credentials: GitCredentials | None = None
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class FactsReader:
+    """Reads record, recipe, Secret and engine; `clock` is the wall clock in UTC."""
+
+    cluster: Cluster
+    record: ProjectRecord
+    gate: DatabaseGate
+    recipes: RecipeBook
+    attempts: Attempts
+    line: StartLine
+    engine: str
+    allow_file_repos: bool
+
+    async def read(
+        self,
+        resource: ProjectSetupResource,
+        *,
+        last_progress_write: datetime | None,
+        owner_is_active: bool,
+    ) -> tuple[Facts, Inputs]:
+        """All facts about `resource`, and the inputs of an attempt of it."""
+        run = self.attempts.view(resource.project_id)
+        record = await self._record(resource) if needs_record(resource, run) else None
+        project = record.project if isinstance(record, RecordRead) else None
+        inputs = Inputs()
+        if run is None and project is not None and resource.status.run_ref is None:
+            inputs = await self._inputs(resource, project)
+        facts = Facts(
+            resource=resource,
+            now=datetime.now(UTC),
+            run=run,
+            record=record,
+            recipe=_plan(inputs),
+            input_problem=inputs.problem,
+            slot=self.line.holds_slot(resource.key),
+            engine=self.engine,
+            last_progress_write=last_progress_write,
+            luck=random.random(),  # noqa: S311  # jitter needs no secrecy
+            owner_is_active=owner_is_active,
+        )
+        return facts, inputs
+
+    async def _record(self, resource: ProjectSetupResource) -> RecordRead | RecordUnavailable:
+        if self.gate.shut_because is not None:
+            return RecordUnavailable(self.gate.shut_because)
+        try:
+            return RecordRead(await self.record.get(resource.project_id))
+        except DatabaseUnavailable as error:
+            self.gate.shut(str(error))
+            return RecordUnavailable(str(error))
+
+    async def _inputs(self, resource: ProjectSetupResource, project: Project) -> Inputs:
+        if resource.spec is None:
+            return Inputs()
+        try:
+            recipe = self.recipes.get(resource.spec.recipe)
+            parameters = recipe.check_parameters(dict(resource.spec.parameters))
+            for url in filter(None, (project.code_repo, project.docs_repo)):
+                check_repository_url(url, allow_file=self.allow_file_repos)
+            credentials = await self._credentials(resource)
+        except (RecipeError, InvalidProject, InvalidCredentials) as error:
+            return Inputs(problem=str(error))
+        return Inputs(recipe, parameters, credentials)
+
+    async def _credentials(self, resource: ProjectSetupResource) -> GitCredentials | None:
+        reference = resource.spec.credentials_secret_ref if resource.spec else None
+        if reference is None or not self.line.holds_slot(resource.key):
+            return None
+        data = await self.cluster.get_secret(resource.namespace, reference.name)
+        if data is None:
+            raise InvalidCredentials(f"Secret {reference.name} of spec.credentialsSecretRef does not exist")
+        return GitCredentials.from_secret(data)
+
+
+def _plan(inputs: Inputs) -> RecipePlan:
+    if inputs.recipe is None:
+        return RecipePlan()
+    first = inputs.recipe.steps[0]
+    return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps))

@@ -1,0 +1,228 @@
+"""The life of a ProjectSetup as one pure function from facts to the next decision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from projectsetup.api.annotations import Tuning
+from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
+from projectsetup.api.reasons import EventReason, Reason
+from projectsetup.control import ending, statuses
+from projectsetup.control.attempt_end import AttemptEnd, EndKind
+from projectsetup.control.claimability import ClaimRefusal, claim_refusal
+from projectsetup.control.decisions import (
+    Decision,
+    Notice,
+    RecordEnd,
+    ReleaseClaim,
+    ReleaseOwner,
+    Rest,
+    StandInLine,
+    StartAttempt,
+    StepDown,
+    StopRun,
+    WriteStatus,
+)
+from projectsetup.control.facts import (
+    PROGRESS_INTERVAL,
+    AttemptBroken,
+    Facts,
+    RecordRead,
+    RunOutcome,
+    RunView,
+    StopCause,
+)
+from projectsetup.projects.model import Project
+from projectsetup.setup.outcome import SetupSucceeded
+
+
+def is_terminal(resource: ProjectSetupResource) -> bool:
+    """Whether the setup is over: succeeded, failed or cancelled."""
+    return any(c.type == "Succeeded" and c.status in {"True", "False"} for c in resource.status.conditions)
+
+
+def needs_record(resource: ProjectSetupResource, run: RunView | None) -> bool:
+    """Whether a decision about this resource can depend on the project's record."""
+    if run is not None:
+        return run.outcome is not None
+    return not is_terminal(resource)
+
+
+def decide(facts: Facts) -> Decision:
+    """The one next thing to do, whatever brought us here: an event, a finished process, a restart or a clock."""
+    if facts.run is not None:
+        return _over(facts, facts.run.outcome) if facts.run.outcome is not None else _while_running(facts, facts.run)
+    if is_terminal(facts.resource):
+        return _after_the_end(facts)
+    if facts.resource.status.run_ref is not None:
+        return _over(facts, AttemptBroken(Reason.INTERRUPTED, "the operator died or lost its lease while it ran"))
+    return _before_a_start(facts)
+
+
+def _while_running(facts: Facts, run: RunView) -> Decision:
+    if run.stopping is None:
+        if _cancel_is_new(facts):
+            return StopRun(StopCause.CANCEL)
+        if facts.resource.spec is not None and facts.resource.spec.suspend:
+            return StopRun(StopCause.SUSPEND)
+    status = statuses.running(facts, run.progress)
+    if status == facts.resource.status:
+        return Rest()
+    if facts.last_progress_write is not None and facts.last_progress_write + PROGRESS_INTERVAL > facts.now:
+        return Rest(until=facts.last_progress_write + PROGRESS_INTERVAL)
+    return WriteStatus(status, _coalesced(facts))
+
+
+def _over(facts: Facts, outcome: RunOutcome) -> Decision:
+    """An attempt that `.status` tells as running is over: write its end, or complete `.status` from the record."""
+    if not isinstance(facts.record, RecordRead):
+        return Rest(until=facts.now + ending.DATABASE_POLL)
+    project = facts.record.project
+    number = facts.run.attempt if facts.run else facts.resource.status.attempt or 1
+    recorded = _recorded_end(facts, project)
+    if recorded is not None and recorded.attempt == number:
+        return _complete(facts, recorded)
+    if project is None or project.owner is None or project.owner.uid != facts.resource.uid:
+        return _refuse(facts, project, attempt=number)
+    if facts.run is not None and facts.run.fence != project.fence:
+        return StepDown(f"another operator has moved on the fence of project {facts.resource.name}")
+    end = ending.end_of_attempt(facts, number, outcome, cancelled=_cancel_is_new(facts))
+    notices = (*ending.notices(end), *_unheard_cancel(facts, end))
+    return RecordEnd(end, project.fence, statuses.ended(facts, end, _limit(facts)), notices)
+
+
+def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
+    ours = project is not None and project.owner is not None and project.owner.uid == facts.resource.uid
+    if project is None or not ours or not project.attempt_result:
+        return None
+    return AttemptEnd.from_result(project.attempt_result)
+
+
+def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:
+    status = statuses.ended(facts, recorded, _limit(facts))
+    return WriteStatus(status, ending.notices(recorded), until=recorded.next_attempt_at)
+
+
+def _after_the_end(facts: Facts) -> Decision:
+    status = facts.resource.status
+    succeeded = any(c.type == "Succeeded" and c.status == "True" for c in status.conditions)
+    notices: list[Notice] = []
+    if _cancel_is_new(facts):
+        notices.append(Notice(EventReason.CANCEL_IGNORED, "cancel ignored: the setup is already over"))
+        if _retry_is_new(facts):
+            notices.append(Notice(EventReason.RETRY_IGNORED, "retry ignored: a cancel was asked for with it"))
+    elif _retry_is_new(facts) and succeeded:
+        notices.append(Notice(EventReason.RETRY_IGNORED, "retry ignored: the setup has succeeded"))
+    elif _retry_is_new(facts):
+        notice = Notice(EventReason.RETRY_REQUESTED, "a new series of attempts begins: a retry was asked for")
+        return WriteStatus(statuses.new_series(facts), (notice,), until=facts.now)
+    if notices or status.observed_generation != facts.resource.generation:
+        return WriteStatus(statuses.unchanged(facts), tuple(notices))
+    return Rest()
+
+
+def _before_a_start(facts: Facts) -> Decision:
+    resource, spec, tuning = facts.resource, facts.resource.spec, facts.resource.tuning
+    if spec is not None and spec.suspend and not _cancel_is_new(facts):
+        return _tell(facts, statuses.suspended(facts))
+    if not isinstance(facts.record, RecordRead):
+        why = facts.record.message if facts.record else "it was not asked yet"
+        return _tell(facts, statuses.database_unavailable(facts, why), until=facts.now + ending.DATABASE_POLL)
+    project = facts.record.project
+    recorded = _recorded_end(facts, project)
+    if recorded is not None and recorded.kind is EndKind.SUCCEEDED:
+        return _complete(facts, recorded)
+    if _cancel_is_new(facts):
+        return _end_without_a_run(facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started")
+    problem = resource.problem or facts.input_problem
+    if spec is None or tuning is None or resource.problem:
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, problem or "it cannot be read")
+    if _refusal(facts, project) is not None:
+        return _refuse(facts, project, attempt=resource.status.attempt or 0)
+    if problem:
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, problem)
+    return _start_or_wait(facts, project, tuning)
+
+
+def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Decision:
+    status = facts.resource.status
+    attempt = status.attempt or 0
+    if attempt >= tuning.max_attempts:
+        message = f"all {attempt} attempts were used (limit {tuning.max_attempts})"
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.ATTEMPTS_EXHAUSTED, message)
+    if status.next_attempt_at is not None and status.next_attempt_at > facts.now:
+        if _retry_is_new(facts):
+            return WriteStatus(statuses.due_now(facts), _coalesced(facts), until=facts.now)
+        return _tell(facts, statuses.unchanged(facts), until=status.next_attempt_at)
+    if not facts.slot:
+        return StandInLine(statuses.queued(facts), _coalesced(facts))
+    number = attempt + 1
+    started = Notice(EventReason.STARTED, f"attempt {number} of {tuning.max_attempts} started")
+    status = statuses.starting(facts, number, tuning.max_attempts)
+    return StartAttempt(number, facts.recipe.first_status, status, (*_coalesced(facts), started))
+
+
+def _tell(facts: Facts, status: ProjectSetupStatus, *, until: datetime | None = None) -> Rest | WriteStatus:
+    return Rest(until) if status == facts.resource.status else WriteStatus(status, _coalesced(facts), until=until)
+
+
+def _end_without_a_run(
+    facts: Facts, project: Project | None, kind: EndKind, reason: Reason, message: str
+) -> WriteStatus | RecordEnd:
+    end = ending.end_without_a_run(facts, kind, reason, message)
+    if _refusal(facts, project) is not None:
+        return WriteStatus(statuses.refused(facts, end), ending.notices(end))
+    return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), ending.notices(end))
+
+
+def _refuse(facts: Facts, project: Project | None, *, attempt: int) -> Decision:
+    refusal = _refusal(facts, project)
+    if refusal is None:  # it was ours, the claim was released: the attempt no longer speaks for the project
+        end = ending.end_of_attempt(facts, attempt, ending.LOST_CLAIM, cancelled=_cancel_is_new(facts))
+        return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), ending.notices(end))
+    if refusal.owner is not None and not facts.owner_is_active:
+        return ReleaseOwner(refusal.owner)
+    end = ending.end_without_a_run(facts, EndKind.FAILED, refusal.reason, refusal.message)
+    return WriteStatus(statuses.refused(facts, end), ending.notices(end))
+
+
+def _refusal(facts: Facts, project: Project | None) -> ClaimRefusal | None:
+    return claim_refusal(facts.resource.project_id, project, facts.resource.uid)
+
+
+def _limit(facts: Facts) -> int:
+    return facts.resource.tuning.max_attempts if facts.resource.tuning else facts.resource.status.max_attempts or 1
+
+
+def _cancel_is_new(facts: Facts) -> bool:
+    asked = facts.resource.annotations.get(CANCEL_REQUESTED_AT)
+    return bool(asked) and asked != facts.resource.status.last_handled_cancel
+
+
+def _retry_is_new(facts: Facts) -> bool:
+    asked = facts.resource.annotations.get(RETRY_REQUESTED_AT)
+    return bool(asked) and asked != facts.resource.status.last_handled_retry
+
+
+def _coalesced(facts: Facts) -> tuple[Notice, ...]:
+    if not _retry_is_new(facts):
+        return ()
+    return (Notice(EventReason.RETRY_COALESCED, "retry coalesced: the setup is not over yet"),)
+
+
+def _unheard_cancel(facts: Facts, end: AttemptEnd) -> tuple[Notice, ...]:
+    over = end.kind in {EndKind.SUCCEEDED, EndKind.FAILED}
+    if not (over and _cancel_is_new(facts)):
+        return ()
+    return (Notice(EventReason.CANCEL_IGNORED, "cancel ignored: the setup was over before it could be stopped"),)
+
+
+def decide_gone(run: RunView | None) -> StopRun | Rest | ReleaseClaim:
+    """The next thing to do for a ProjectSetup that was deleted: stop what runs, then free the project."""
+    if run is None:
+        return ReleaseClaim()
+    if run.outcome is None:
+        return Rest() if run.stopping is not None else StopRun(StopCause.DELETED)
+    succeeded = isinstance(run.outcome, SetupSucceeded)
+    return ReleaseClaim(ready_fence=run.fence if succeeded else None)

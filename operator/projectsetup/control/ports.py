@@ -1,0 +1,33 @@
+"""What the reconciler needs of the API server."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Body = dict[str, Any]
+
+
+class Cluster(Protocol):
+    """The API server as the reconciler uses it; every error is a `cluster.errors.ClusterError`."""
+
+    async def list_resources(self, namespaces: tuple[str, ...]) -> tuple[list[Body], int]:
+        """All ProjectSetups of these namespaces (none given: of all) and the resourceVersion of that list."""
+        ...
+
+    async def get_resource(self, namespace: str, name: str) -> Body | None:
+        """One ProjectSetup, None when there is none of that name."""
+        ...
+
+    async def patch_status(self, namespace: str, name: str, *, resource_version: str, status: Body) -> Body:
+        """Merge `status` into the ProjectSetup's, if it still has this resourceVersion; the object as stored."""
+        ...
+
+    async def post_event(
+        self, *, namespace: str, name: str, uid: str, reason: str, message: str, warning: bool, reporter: str
+    ) -> None:
+        """Leave an event on a ProjectSetup."""
+        ...
+
+    async def get_secret(self, namespace: str, name: str) -> dict[str, str] | None:
+        """The base64 data of a Secret, None when there is none of that name."""
+        ...

@@ -1,0 +1,145 @@
+"""The queue of keys to look at, and the line of those that may start."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Key = tuple[str, str]
+"""Namespace and name of a ProjectSetup."""
+
+
+class WorkQueue:
+    """Keys to look at, each at most once at a time: a key added while it is worked on comes again afterwards.
+
+    Keys that are due come in the order they became due. The clock gives seconds; it is the event loop's by default.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or asyncio.get_event_loop().time
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._working: set[Key] = set()
+        self._changed = asyncio.Event()
+
+    def add(self, key: Key, *, delay: float = 0.0) -> None:
+        """Look at `key` in `delay` seconds, or earlier when that was asked for already."""
+        due = self._clock() + max(delay, 0.0)
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, key))
+            self._changed.set()
+
+    async def take(self) -> Key:
+        """The next key that is due; `done` must be called for it."""
+        while True:
+            self._changed.clear()
+            wait = self._until_next()
+            if wait is not None and wait <= 0:
+                key = self._pop()
+                if key is not None:
+                    return key
+                continue
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: Key) -> None:
+        """The work on `key` is over; it may come again."""
+        self._working.discard(key)
+        if key in self._due:
+            heapq.heappush(self._heap, (self._due[key], key))
+            self._changed.set()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def _until_next(self) -> float | None:
+        while self._heap:
+            due, key = self._heap[0]
+            if self._due.get(key) == due and key not in self._working:
+                return due - self._clock()
+            heapq.heappop(self._heap)
+        return None
+
+    def _pop(self) -> Key | None:
+        due, key = heapq.heappop(self._heap)
+        if self._due.get(key) != due or key in self._working:
+            return None
+        del self._due[key]
+        self._working.add(key)
+        return key
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rank:
+    """Start order: the least comes first."""
+
+    priority: int
+    queued_at: datetime
+    place: str
+    """`namespace/name`"""
+
+
+@dataclass(slots=True)
+class StartLine:
+    """Who may start, in order, and who holds one of the slots.
+
+    While `awaited` names keys that were not looked at yet, no slot is given: after a start of the operator the order
+    holds over all that wait, not over those seen first.
+    """
+
+    capacity: int
+    paused: bool = False
+    closed: bool = False
+    _waiting: dict[Key, Rank] = field(default_factory=dict)
+    _holders: set[Key] = field(default_factory=set)
+    _awaited: set[Key] = field(default_factory=set)
+
+    def await_first_look(self, keys: Iterable[Key]) -> None:
+        """Give no slot before all these keys were looked at."""
+        self._awaited.update(keys)
+
+    def looked_at(self, key: Key) -> None:
+        """`key` was looked at once."""
+        self._awaited.discard(key)
+
+    def join(self, key: Key, rank: Rank) -> None:
+        """Stand in line, or move to another place in it."""
+        if key not in self._holders:
+            self._waiting[key] = rank
+
+    def leave(self, key: Key) -> None:
+        """Give back the slot, or the place in line."""
+        self._waiting.pop(key, None)
+        self._holders.discard(key)
+
+    def holds_slot(self, key: Key) -> bool:
+        """Whether `key` holds a slot."""
+        return key in self._holders
+
+    def give_slots(self) -> list[Key]:
+        """Give the free slots to the first in line; the new holders."""
+        if self.paused or self.closed or self._awaited:
+            return []
+        free = max(self.capacity - len(self._holders), 0)
+        first = heapq.nsmallest(free, self._waiting, key=lambda key: self._waiting[key])
+        for key in first:
+            del self._waiting[key]
+        self._holders.update(first)
+        return first
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._waiting)
+
+    @property
+    def holding(self) -> int:
+        """How many hold a slot."""
+        return len(self._holders)

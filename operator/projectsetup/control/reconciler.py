@@ -1,0 +1,294 @@
+"""Reads the facts about one ProjectSetup, decides, and carries the decision out; `.status` is written last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from projectsetup.api.durations import parse_duration
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
+from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
+from projectsetup.cluster.leader import Leader, LeaseLost
+from projectsetup.control.attempts import AttemptOrder, Attempts
+from projectsetup.control.database_gate import DatabaseGate
+from projectsetup.control.decisions import (
+    Decision,
+    Notice,
+    RecordEnd,
+    ReleaseOwner,
+    Rest,
+    StandInLine,
+    StartAttempt,
+    StepDown,
+    StopRun,
+    WriteStatus,
+)
+from projectsetup.control.facts import Facts, Progress, RecordRead
+from projectsetup.control.facts_reader import FactsReader, Inputs
+from projectsetup.control.lifecycle import decide, is_terminal
+from projectsetup.control.merge_patch import merge_patch
+from projectsetup.control.ports import Cluster
+from projectsetup.control.queue import Key, Rank, StartLine, WorkQueue
+from projectsetup.control.store import Departed, ResourceStore
+from projectsetup.observe.logs import get_logger
+from projectsetup.observe.metrics import Metrics
+from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
+from projectsetup.projects.model import Owner, Project, ProjectStatus
+from projectsetup.projects.record import ProjectRecord
+
+LOOKS = 8
+"""How often one key is looked at again before others get their turn."""
+
+_log = get_logger("reconciler")
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Carries out one decision after the other for a key, until there is nothing to do now."""
+
+    store: ResourceStore
+    facts: FactsReader
+    cluster: Cluster
+    record: ProjectRecord
+    gate: DatabaseGate
+    attempts: Attempts
+    line: StartLine
+    queue: WorkQueue
+    leader: Leader
+    metrics: Metrics
+    scrub: Callable[[str], str]
+    on_departed: Callable[[Departed], None]
+    _progress_writes: dict[str, datetime] = field(default_factory=dict)
+
+    async def reconcile(self, key: Key) -> None:
+        """Look at `key` until nothing is left to do for it now. ClusterError: look again later. LeaseLost: end."""
+        owner_is_active = False
+        for _ in range(LOOKS):
+            resource = self.store.get(key)
+            if resource is None or resource.deleting:
+                self.line.leave(key)
+                return
+            other = self.attempts.view(resource.project_id)
+            if other is not None and other.uid != resource.uid:
+                return  # the attempt of a deleted predecessor is ending; its end brings us back
+            facts, inputs = await self.facts.read(
+                resource,
+                last_progress_write=self._progress_writes.get(resource.uid),
+                owner_is_active=owner_is_active,
+            )
+            decision = decide(facts)
+            _log.debug("decided", key="/".join(key), decision=type(decision).__name__)
+            try:
+                if isinstance(decision, ReleaseOwner):
+                    owner_is_active = await self._release_owner(resource, decision.owner)
+                elif not await self._carry_out(facts, inputs, decision):
+                    self._settle(resource, decision)
+                    return
+            except ApiConflict:
+                await self._look_anew(key)
+            except ApiNotFound:
+                self._departed(resource)
+            except DatabaseUnavailable as error:
+                self.gate.shut(str(error))
+        self.queue.add(key, delay=0.1)
+
+    async def _carry_out(self, facts: Facts, inputs: Inputs, decision: Decision) -> bool:
+        """Do it; True when there may be more to do at once."""
+        resource = facts.resource
+        match decision:
+            case Rest():
+                self._come_back(resource.key, decision.until, facts.now)
+                return False
+            case WriteStatus():
+                await self._write(resource, decision.status, decision.notices)
+                self._come_back(resource.key, decision.until, facts.now)
+                return False
+            case StandInLine():
+                return await self._stand_in_line(facts, decision)
+            case StartAttempt():
+                return await self._start(facts, inputs, decision)
+            case StopRun():
+                self.attempts.stop(resource.project_id, decision.cause)
+                return False
+            case RecordEnd():
+                return await self._record_end(facts, decision)
+            case StepDown():
+                raise LeaseLost(decision.message)
+            case ReleaseOwner():
+                raise AssertionError("handled by the caller")
+
+    async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
+        resource = facts.resource
+        priority = resource.tuning.priority if resource.tuning else 0
+        rank = Rank(priority, decision.status.queued_at or facts.now, "/".join(resource.key))
+        self.line.join(resource.key, rank)
+        for key in self.line.give_slots():
+            if key == resource.key:
+                return True
+            self.queue.add(key)
+        if decision.status != resource.status:
+            await self._claim(resource, facts, number=resource.status.attempt or 0, status=ProjectStatus.SETUP_QUEUED)
+            await self._write(resource, decision.status, decision.notices)
+        return False
+
+    async def _start(self, facts: Facts, inputs: Inputs, decision: StartAttempt) -> bool:
+        resource = facts.resource
+        if inputs.recipe is None or resource.spec is None:
+            raise AssertionError("an attempt was decided without a recipe")
+        status = ProjectStatus(decision.project_status)
+        project = await self._claim(resource, facts, number=decision.number, status=status)
+        if project is None:
+            return True
+        await self._write(resource, decision.status, ())
+        plan = facts.recipe
+        order = AttemptOrder(
+            key=resource.key,
+            uid=resource.uid,
+            project=project,
+            recipe=inputs.recipe,
+            parameters=inputs.parameters,
+            number=decision.number,
+            fence=project.fence,
+            timeout=parse_duration(resource.spec.timeout).total_seconds(),
+            credentials=inputs.credentials,
+        )
+        self.leader.check()
+        self.attempts.start(order, Progress(plan.first_status, plan.first_step, 0, plan.total))
+        self.metrics.attempt_started()
+        await self._notify(resource, decision.notices)
+        return True
+
+    async def record_alone(self, key: Key) -> None:
+        """Tell the record how the attempt of `key` ended; `.status` is completed from it by the operator that leads next.
+        """
+        resource = self.store.get(key)
+        if resource is None:
+            return
+        facts, _ = await self.facts.read(resource, last_progress_write=None, owner_is_active=False)
+        decision = decide(facts)
+        if isinstance(decision, RecordEnd):
+            await self._finish(facts, decision)
+
+    async def _record_end(self, facts: Facts, decision: RecordEnd) -> bool:
+        resource, end = facts.resource, decision.end
+        if not await self._finish(facts, decision):
+            return True
+        await self._write(resource, decision.status, decision.notices)
+        self.metrics.attempt_ended(str(end.kind), str(end.reason))
+        self.line.leave(resource.key)
+        self._come_back(resource.key, end.next_attempt_at, facts.now)
+        return not is_terminal(resource) and end.next_attempt_at is None
+
+    async def _finish(self, facts: Facts, decision: RecordEnd) -> bool:
+        """Write the end to the record; False when it has changed meanwhile, so that the facts must be read again."""
+        resource, end, fence = facts.resource, decision.end, decision.fence
+        if fence is None:
+            project = await self._claim(resource, facts, number=end.attempt, status=ProjectStatus.SETUP_QUEUED)
+            if project is None:
+                return False
+            fence = project.fence
+        self.leader.check()
+        return await self.record.finish(
+            resource.project_id,
+            fence,
+            status=end.project_status,
+            setup_error=end.setup_error,
+            result=end.to_result(),
+        )
+
+    async def _claim(
+        self, resource: ProjectSetupResource, facts: Facts, *, number: int, status: ProjectStatus
+    ) -> Project | None:
+        """Claim the project; None when somebody was faster, so that the facts must be read again."""
+        if not isinstance(facts.record, RecordRead):
+            raise AssertionError("a claim was decided without reading the record")
+        self.leader.check()
+        owner = Owner(resource.uid, resource.namespace, resource.name)
+        try:
+            return await self.record.claim(resource.project_id, owner, attempt=number, status=status)
+        except ClaimRefused as refused:
+            _log.info("the claim was refused", key="/".join(resource.key), why=str(refused))
+            return None
+
+    async def _release_owner(self, resource: ProjectSetupResource, owner: Owner) -> bool:
+        """Whether the owner is there, or hidden from us, and its setup not over; else the project is freed of it."""
+        try:
+            body = await self.cluster.get_resource(owner.namespace, owner.name)
+        except ApiForbidden:
+            return True
+        if body is not None and body["metadata"]["uid"] == owner.uid and not is_terminal(parse_resource(body)):
+            return True
+        self.leader.check()
+        await self.record.release(resource.project_id, owner.uid)
+        return False
+
+    async def _write(
+        self, resource: ProjectSetupResource, status: ProjectSetupStatus, notices: tuple[Notice, ...]
+    ) -> None:
+        patch = merge_patch(status_to_dict(resource.status), self._scrubbed(status_to_dict(status)))
+        if patch:
+            self.leader.check()
+            stored = await self.cluster.patch_status(
+                resource.namespace, resource.name, resource_version=resource.resource_version, status=patch
+            )
+            self.store.apply(stored)
+            self.metrics.status_written()
+            self._progress_writes[resource.uid] = datetime.now(UTC)
+        if status.run_ref is None:
+            self._progress_writes.pop(resource.uid, None)
+            self.attempts.forget(resource.project_id, resource.uid)
+        await self._notify(resource, notices)
+
+    def _scrubbed(self, value: object) -> dict[str, object]:
+        def clean(part: object) -> object:
+            if isinstance(part, str):
+                return self.scrub(part)
+            if isinstance(part, dict):
+                return {name: clean(inner) for name, inner in part.items()}
+            return [clean(inner) for inner in part] if isinstance(part, list) else part
+
+        cleaned = clean(value)
+        return cleaned if isinstance(cleaned, dict) else {}
+
+    async def _notify(self, resource: ProjectSetupResource, notices: tuple[Notice, ...]) -> None:
+        for notice in notices:
+            _log.info("told", key="/".join(resource.key), event=str(notice.reason), text=notice.message)
+            try:
+                await self.cluster.post_event(
+                    namespace=resource.namespace,
+                    name=resource.name,
+                    uid=resource.uid,
+                    reason=str(notice.reason),
+                    message=self.scrub(notice.message),
+                    warning=notice.warning,
+                    reporter=self.leader.identity,
+                )
+            except ClusterError as error:
+                _log.warning("an event was not left", key="/".join(resource.key), error=str(error))
+
+    def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
+        """Give back the slot, or the place in line, of what neither waits for a slot nor runs."""
+        if isinstance(decision, StandInLine) or self.attempts.view(resource.project_id) is not None:
+            return
+        self.line.leave(resource.key)
+
+    def _come_back(self, key: Key, until: datetime | None, now: datetime) -> None:
+        if until is not None:
+            self.queue.add(key, delay=(until - now).total_seconds())
+
+    async def _look_anew(self, key: Key) -> None:
+        body = await self.cluster.get_resource(*key)
+        known = self.store.get(key)
+        if body is None:
+            if known is not None:
+                self._departed(known)
+            return
+        change = self.store.apply(body)
+        if change is not None and change.departed is not None:
+            self.on_departed(change.departed)
+
+    def _departed(self, resource: ProjectSetupResource) -> None:
+        change = self.store.remove(resource.key, uid=resource.uid)
+        if change is not None and change.departed is not None:
+            self.on_departed(change.departed)

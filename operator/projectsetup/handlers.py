@@ -1,0 +1,103 @@
+"""The kopf handlers: they parse nothing and decide nothing, they hand every event on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+
+from projectsetup.api.constants import GROUP, PLURAL, VERSION
+from projectsetup.cluster.connection import in_pod
+from projectsetup.observe.logs import get_logger
+
+Sink = Callable[[Mapping[str, Any], bool], None]
+"""Takes an object and whether it was deleted; called in kopf's thread."""
+
+RESTART_DELAY = 1.0
+LOGIN_LIFETIME = timedelta(minutes=10)
+"""How long a login is used, so that a rotated token is read again."""
+
+_log = get_logger("watch")
+
+
+def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
+    """Hand each event of a ProjectSetup to `sink`: listed, added, modified and deleted ones alike."""
+
+    @kopf.on.login(registry=registry)  # type: ignore[arg-type]  # kopf types a login handler narrower than it takes
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        found = kopf.login_with_service_account(**kwargs) if in_pod() else kopf.login_with_kubeconfig(**kwargs)
+        return dataclasses.replace(found, expiration=datetime.now(UTC) + LOGIN_LIFETIME) if found else None
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    def seen(event: kopf.RawEvent, **_: Any) -> None:
+        sink(event["object"], event["type"] == "DELETED")
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    """kopf as we use it: it watches, lists and resumes, and writes nothing."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = itertools.repeat(1.0)
+    settings.networking.connect_timeout = 5.0
+    settings.watching.reconnect_backoff = 0.2
+    settings.queueing.idle_timeout = 1.0
+    return settings
+
+
+class Watch:
+    """Runs kopf in a thread with an event loop of its own, and again whenever it ends by itself.
+
+    In a thread of its own it neither takes over our signals nor cancels our tasks when it ends.
+    """
+
+    def __init__(self, sink: Sink, namespaces: tuple[str, ...]) -> None:
+        self._sink = sink
+        self._namespaces = namespaces
+        self._stopping = threading.Event()
+        self._stop_flag = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def restart(self) -> None:
+        """End the running watch; another begins with a full list."""
+        self._stop_flag.set()
+
+    def close(self) -> None:
+        """End the watch; it does not come back."""
+        self._stopping.set()
+        self._stop_flag.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._stop_flag.clear()
+            with contextlib.suppress(asyncio.CancelledError):
+                self._run_once()
+            self._stopping.wait(RESTART_DELAY)
+
+    def _run_once(self) -> None:
+        registry = kopf.OperatorRegistry()
+        register(registry, self._sink)
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=registry,
+                    settings=watch_settings(),
+                    clusterwide=not self._namespaces,
+                    namespaces=list(self._namespaces),
+                    stop_flag=self._stop_flag,
+                )
+            )
+        except Exception as error:  # noqa: BLE001  # whatever ends the watch, it must begin again
+            _log.warning("the watch ended, it begins again", error=" ".join(str(error).split())[:300])

@@ -1,0 +1,75 @@
+"""The operator's settings, from the environment alone."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from projectsetup.api.durations import parse_duration
+from projectsetup.observe.logs import LogFormat
+
+
+class InvalidSettings(ValueError):
+    """A setting is missing or bad; the text is one line that names it and repeats no secret."""
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _names(value: object) -> object:
+    return tuple(part for part in value.replace(",", " ").split() if part) if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """All settings; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_prefix="PROJECTSETUP_", env_ignore_empty=True, frozen=True)
+
+    database_url: SecretStr = Field(validation_alias=AliasChoices("DATABASE_URL"))
+    engine: Literal["local", "job"] = "local"
+    concurrency: int = Field(default=4, ge=1, le=1000)
+    namespaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    recipes_dir: Path | None = None
+    workspace_root: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
+    allow_file_repos: bool = False
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    leader_election: bool = True
+    operator_namespace: str | None = None
+    shutdown_grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=20)
+    log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
+
+    @field_validator("recipes_dir", "workspace_root")
+    @classmethod
+    def _is_directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is not a directory")
+        return value
+
+
+def load_settings() -> Settings:
+    """The settings of this process. InvalidSettings with one line for the first that is bad."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidSettings(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0])
+    variable = name if name.isupper() else f"PROJECTSETUP_{name.upper()}"
+    if first["type"] == "missing":
+        return f"{variable} is not set, and it is required"
+    text = first["msg"].removeprefix("Value error, ")
+    return f"{variable}{_shown(variable, first['input'])}: {text}"
+
+
+def _shown(variable: str, value: Any) -> str:
+    return "" if variable == "DATABASE_URL" else f"={str(value)[:80]}"
