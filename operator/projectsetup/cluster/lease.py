@@ -66,9 +66,7 @@ class LeaseClient:
             )
         return _record(lease)
 
-    def _body(
-        self, holder: str, *, resource_version: str | None, transitions: int, acquired_at: str
-    ) -> dict[str, Any]:
+    def _body(self, holder: str, *, resource_version: str | None, transitions: int, acquired_at: str) -> dict[str, Any]:
         metadata: dict[str, Any] = {"name": LEASE_NAME, "namespace": self._namespace}
         if resource_version is not None:
             metadata["resourceVersion"] = resource_version

@@ -62,7 +62,9 @@ class QueueConfigWatch:
             try:
                 await self._follow()
             except (ClusterError, ApiException) as error:
-                _log.warning("cannot watch the queue's ConfigMap, trying again", error=" ".join(str(error).split())[:300])
+                _log.warning(
+                    "cannot watch the queue's ConfigMap, trying again", error=" ".join(str(error).split())[:300]
+                )
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:

@@ -10,7 +10,14 @@ from http import HTTPStatus
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 
-from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiRejected, ApiUnavailable, ClusterError
+from projectsetup.cluster.errors import (
+    ApiConflict,
+    ApiForbidden,
+    ApiNotFound,
+    ApiRejected,
+    ApiUnavailable,
+    ClusterError,
+)
 
 _TEMPORARY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 

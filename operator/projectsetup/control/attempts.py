@@ -47,11 +47,8 @@ class Engine(Protocol):
 
     name: str
 
-    async def run(
-        self, order: AttemptOrder, on_progress: Callable[[Progress], None]
-    ) -> SetupSucceeded | SetupFailed:
-        """Run one attempt to its end. InfrastructureError when it broke; cancelling stops it, and returns when it is gone.
-        """
+    async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
+        """Run one attempt to its end. InfrastructureError when it broke; cancelling stops it, and returns when it is gone."""
         ...
 
     async def kill_all(self) -> None:

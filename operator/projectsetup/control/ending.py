@@ -130,7 +130,9 @@ def _retry_or_exhausted(facts: Facts, number: int, outcome: AttemptBroken) -> At
         return _failed(facts, number, Reason.ATTEMPTS_EXHAUSTED, message, failure)
     delay = retry_delay(number, backoff=tuning.backoff, backoff_max=tuning.backoff_max, luck=facts.luck)
     due = facts.now + delay
-    message = f"attempt {number} of {tuning.max_attempts}: {outcome.reason}: {outcome.message}; next at {due:%H:%M:%S} UTC"
+    message = (
+        f"attempt {number} of {tuning.max_attempts}: {outcome.reason}: {outcome.message}; next at {due:%H:%M:%S} UTC"
+    )
     return AttemptEnd(
         kind=EndKind.RETRY,
         attempt=number,

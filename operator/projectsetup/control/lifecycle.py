@@ -134,7 +134,9 @@ def _before_a_start(facts: Facts) -> Decision:
     if recorded is not None and recorded.kind is EndKind.SUCCEEDED:
         return _complete(facts, recorded)
     if _cancel_is_new(facts):
-        return _end_without_a_run(facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started")
+        return _end_without_a_run(
+            facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started"
+        )
     problem = resource.problem or facts.input_problem
     if spec is None or tuning is None or resource.problem:
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, problem or "it cannot be read")

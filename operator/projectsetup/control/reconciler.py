@@ -160,8 +160,7 @@ class Reconciler:
         return True
 
     async def record_alone(self, key: Key) -> None:
-        """Tell the record how the attempt of `key` ended; `.status` is completed from it by the operator that leads next.
-        """
+        """Tell the record how the attempt of `key` ended; `.status` is completed from it by the operator that leads next."""
         resource = self.store.get(key)
         if resource is None:
             return

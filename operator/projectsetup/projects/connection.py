@@ -6,7 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from psycopg.types.json import set_json_dumps
 from psycopg.waiting import wait_async
+
+from projectsetup.projects.json_values import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,6 +48,7 @@ async def connect(address: DatabaseAddress) -> PromptConnection:
     No server-side prepared statements: they would break when a migration changes the table under a running operator.
     """
     connection = await PromptConnection.connect(address.conninfo, autocommit=True, prepare_threshold=None)
+    set_json_dumps(to_json, connection)
     try:
         await connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")
     except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -36,12 +35,12 @@ class Database:
             async_creator=lambda: connect(address),
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
-            json_serializer=_to_json,
             max_overflow=_POOL_SIZE,
             pool_pre_ping=True,
             pool_recycle=_RECYCLE_AFTER,
             pool_size=_POOL_SIZE,
             pool_timeout=call_limit,
+            use_native_hstore=False,
         )
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
@@ -61,20 +60,3 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
-
-
-def _storable(value: object) -> object:
-    """The value with the two things jsonb refuses in text, NUL and lone surrogates, replaced."""
-    match value:
-        case str():
-            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        case dict():
-            return {_storable(key): _storable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_storable(item) for item in value]
-        case _:
-            return value

@@ -64,9 +64,3 @@ def upgrade() -> None:
     op.execute(_TABLE)
     op.execute(_FUNCTION)
     op.execute(_TRIGGER)
-
-
-def downgrade() -> None:
-    """Removes it again, with all projects."""
-    op.execute("DROP TABLE projects")
-    op.execute("DROP FUNCTION projects_before_update()")
