@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from projectsetup.api.conditions import conditions_for, phase_of
+from projectsetup.api.models import Condition, ConditionStatus, RunRef
+from projectsetup.api.reasons import RETRYABLE, TERMINAL_FAILURES, WAITING, Phase, Reason
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
+RUN = RunRef(engine="local", name="run", id="1")
+
+
+def told(
+    status: ConditionStatus,
+    reason: Reason,
+    *,
+    previous: tuple[Condition, ...] = (),
+    now: datetime = NOON,
+    message: str = "why",
+) -> tuple[Condition, ...]:
+    return conditions_for(status=status, reason=reason, message=message, generation=4, previous=previous, now=now)
+
+
+def truths(conditions: tuple[Condition, ...]) -> dict[str, str]:
+    return {condition.type: condition.status for condition in conditions}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kstatus", "phase"),
+    [
+        ("Unknown", Reason.QUEUED, ("False", "True", "False"), Phase.QUEUED),
+        ("Unknown", Reason.RUNNING, ("False", "True", "False"), Phase.RUNNING),
+        ("Unknown", Reason.RETRY_SCHEDULED, ("False", "True", "False"), Phase.BACKING_OFF),
+        ("Unknown", Reason.DATABASE_UNAVAILABLE, ("False", "True", "False"), Phase.QUEUED),
+        ("Unknown", Reason.SUSPENDED, ("False", "False", "False"), Phase.SUSPENDED),
+        ("True", Reason.SETUP_SUCCEEDED, ("True", "False", "False"), Phase.SUCCEEDED),
+        *(
+            ("False", reason, ("False", "False", "True"), Phase.FAILED)
+            for reason in sorted(TERMINAL_FAILURES - {Reason.CANCELLED})
+        ),
+        ("False", Reason.CANCELLED, ("False", "False", "True"), Phase.CANCELLED),
+    ],
+)
+def test_kstatus_and_phase_follow_from_succeeded(
+    status: ConditionStatus, reason: Reason, kstatus: tuple[str, str, str], phase: Phase
+) -> None:
+    conditions = told(status, reason)
+    assert truths(conditions) == dict(
+        zip(("Succeeded", "Ready", "Reconciling", "Stalled"), (status, *kstatus), strict=True)
+    )
+    assert {condition.reason for condition in conditions} == {reason}
+    assert {condition.observed_generation for condition in conditions} == {4}
+    assert phase_of(conditions, None) is phase
+
+
+def test_every_reason_is_of_one_kind() -> None:
+    kinds = [WAITING, TERMINAL_FAILURES, RETRYABLE, {Reason.SETUP_SUCCEEDED}]
+    assert sorted(reason for kind in kinds for reason in kind) == sorted(Reason)
+
+
+def test_waiting_for_the_database_while_running_is_running() -> None:
+    assert phase_of(told("Unknown", Reason.DATABASE_UNAVAILABLE), RUN) is Phase.RUNNING
+
+
+def test_a_new_resource_is_queued() -> None:
+    assert phase_of((), None) is Phase.QUEUED
+
+
+@pytest.mark.parametrize(("run_ref", "phase"), [(None, Phase.QUEUED), (RUN, Phase.RUNNING)])
+def test_a_reason_of_another_version_does_not_stop_this_one(run_ref: RunRef | None, phase: Phase) -> None:
+    (succeeded, *_) = told("Unknown", Reason.QUEUED)
+    assert phase_of([succeeded.model_copy(update={"reason": "Thinking"})], run_ref) is phase
+
+
+def test_a_time_of_transition_moves_only_when_the_status_flips() -> None:
+    queued = told("Unknown", Reason.QUEUED)
+    running = told("Unknown", Reason.RUNNING, previous=queued, now=NOON + timedelta(minutes=1))
+    failed = told("False", Reason.STEP_FAILED, previous=running, now=NOON + timedelta(minutes=2))
+    first, last = NOON.replace(microsecond=0), NOON.replace(microsecond=0) + timedelta(minutes=2)
+    assert {c.last_transition_time for c in running} == {first}
+    assert {c.type: c.last_transition_time for c in failed} == {
+        "Succeeded": last,
+        "Ready": first,
+        "Reconciling": last,
+        "Stalled": last,
+    }
+
+
+def test_the_same_again_is_equal() -> None:
+    once = told("Unknown", Reason.RUNNING)
+    assert told("Unknown", Reason.RUNNING, previous=once, now=NOON + timedelta(days=1)) == once
+
+
+def test_times_are_whole_seconds_in_utc() -> None:
+    conditions = told("Unknown", Reason.QUEUED, now=NOON.astimezone(timezone(timedelta(hours=2))))
+    assert {c.last_transition_time.isoformat() for c in conditions} == {"2026-11-24T12:00:00+00:00"}
+
+
+def test_messages_are_cut_and_said_where_something_is_to_be_said() -> None:
+    messages = {c.type: c.message for c in told("False", Reason.STEP_FAILED, message="x" * 2000)}
+    assert messages["Succeeded"] == messages["Ready"] == messages["Stalled"] == "x" * 1023 + "…"
+    assert messages["Reconciling"] == ""
