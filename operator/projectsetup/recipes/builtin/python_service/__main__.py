@@ -1,0 +1,73 @@
+"""`python -I -m projectsetup.recipes.builtin.python_service COMMAND`, run by the steps of the recipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from projectsetup.recipes.builtin.python_service.committing import commit_all
+from projectsetup.recipes.builtin.python_service.errors import TEMPORARY, CommandError
+from projectsetup.recipes.builtin.python_service.installing import install
+from projectsetup.recipes.builtin.python_service.project import Project, project_from, variable
+from projectsetup.recipes.builtin.python_service.pushing import push_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _generate(project: Project, workspace: Path) -> None:
+    from projectsetup.recipes.builtin.python_service.rendering import render  # noqa: PLC0415  # copier is slow to import
+
+    render(project, workspace, token_auth=False)
+
+
+def _auth(project: Project, workspace: Path) -> None:
+    from projectsetup.recipes.builtin.python_service.rendering import render  # noqa: PLC0415  # copier is slow to import
+
+    render(project, workspace, token_auth=True)
+
+
+def _install(_project: Project, workspace: Path) -> None:
+    install(workspace / "code", os.environ)
+
+
+def _commit(project: Project, workspace: Path) -> None:
+    for title in ("code", "docs"):
+        commit = commit_all(workspace / title, f"Set up {project.name}")
+        print(f"{title}: {commit}")
+
+
+def _push(project: Project, workspace: Path) -> None:
+    push_all(project, workspace, Path(variable(os.environ, "STEP_OUTPUTS")))
+
+
+_COMMANDS: dict[str, Callable[[Project, Path], None]] = {
+    "generate": _generate,
+    "install": _install,
+    "auth": _auth,
+    "commit": _commit,
+    "push": _push,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0, 1 when a person is needed, 75 when another attempt may succeed, 2 for bad usage."""
+    command = _COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
+    if command is None:
+        print(f"expected one of: {' '.join(_COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        command(project_from(os.environ), Path.cwd())
+    except CommandError as exc:
+        print(f"{arguments[0]}: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except OSError as exc:  # the machine: no space, no memory, no such program
+        print(f"{arguments[0]}: {exc}", file=sys.stderr)
+        return TEMPORARY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""`python -m projectsetup.recipes.builtin.python_service.relock`: takes the newest dependencies into the template.
+
+Maintainers run it; it needs make and a package index, and its result is to be committed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from projectsetup.recipes.builtin.python_service.project import Project
+from projectsetup.recipes.builtin.python_service.rendering import TEMPLATE, render
+
+SAMPLE = Project(name="Sample", slug="sample", description="", license="MIT", code_repo="", docs_repo=None)
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def relock(template: Path = TEMPLATE) -> None:
+    """Runs `make lock` in a generated project and keeps its lock files in the template."""
+    with TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        render(SAMPLE, workspace, token_auth=True)
+        subprocess.run(["make", "lock"], cwd=workspace / "code", check=True)  # noqa: S607  # found on PATH
+        for name in LOCKS:
+            shutil.copy(workspace / "code" / name, template / "workspace" / "code" / name)
+
+
+if __name__ == "__main__":
+    relock()
