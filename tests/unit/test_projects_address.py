@@ -69,6 +69,17 @@ def test_a_bad_url_is_refused_in_one_line_that_does_not_show_it(url: str) -> Non
     assert "secret" not in str(caught.value)
 
 
+@given(rest=st.text() | st.text(alphabet=st.sampled_from("ab:/@?&=%[],\0 \n1")))
+def test_a_verdict_is_given_on_any_text(rest: str) -> None:
+    try:
+        address = DatabaseAddress.parse(f"postgresql://{rest}")
+    except InvalidDatabaseUrl as exc:
+        assert str(exc).isprintable()  # noqa: PT017 - most texts are refused, not all
+    else:
+        assert str(address).isprintable()
+        assert address.parameters.get("host") or address.parameters.get("hostaddr")
+
+
 @given(password=st.text(alphabet=st.characters(exclude_categories=["C"]), min_size=1), raw=st.booleans())
 def test_no_password_is_ever_shown(password: str, raw: bool) -> None:
     marked = f"geheim{password}"

@@ -21,6 +21,7 @@ _HIGHEST_PORT = 65_535
 _SHOWN = ("host", "hostaddr", "port", "dbname", "user")
 _DEFAULTS = {
     "application_name": "projectsetup",
+    "client_encoding": "UTF8",
     "connect_timeout": "5",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -38,15 +39,16 @@ class DatabaseAddress:
     @classmethod
     def parse(cls, url: str) -> DatabaseAddress:
         """Reads `postgresql://` or `postgres://`. Raises InvalidDatabaseUrl: one line that does not show the URL."""
-        scheme, separator, rest = url.strip().partition("://")
-        if not separator or scheme not in ("postgresql", "postgres"):
+        url = url.strip()
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in ("postgresql", "postgres") or not url.isprintable():
             raise InvalidDatabaseUrl(f"the database URL must look like {_EXAMPLE}")
         if "@" in _USERINFO.sub("", rest, count=1):
             raise InvalidDatabaseUrl(
                 "special characters of user and password must be percent-encoded (@ is %40, / is %2F)"
             )
         try:
-            parsed = conninfo_to_dict(url.strip())
+            parsed = conninfo_to_dict(url)
         except psycopg.Error as exc:
             raise InvalidDatabaseUrl(f"the database URL cannot be read: it must look like {_EXAMPLE}") from exc
         given = {key: str(value) for key, value in parsed.items() if value is not None}

@@ -1,0 +1,298 @@
+"""Who may set a project up, and whose writes count."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from projectsetup.projects import (
+    ClaimRefused,
+    NoSuchProject,
+    Owner,
+    Project,
+    ProjectBusy,
+    ProjectNotClaimable,
+    ProjectOwned,
+    ProjectRecord,
+    ProjectStatus,
+    migrate,
+)
+from projectsetup.projects.claims import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+ME, OTHER = Owner("uid-1", "team-a", "p"), Owner("uid-2", "team-b", "p")
+CREATED, QUEUED, READY, FAILED = (ProjectStatus(s) for s in ("created", "setup_queued", "ready", "failed"))
+INITIALIZING, TESTING = ProjectStatus.INITIALIZING, ProjectStatus.TESTING
+ERROR = {"reason": "StepFailed", "step": "tests", "message": "2 failed"}
+
+
+@pytest.fixture
+async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
+    migrate(database_url)
+    async with ProjectRecord.connect(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def project(record: ProjectRecord) -> Project:
+    return await record.create(name="App", code_repo="https://git.example/app")
+
+
+async def read(record: ProjectRecord, project_id: UUID) -> Project:
+    found = await record.get(project_id)
+    assert found is not None
+    return found
+
+
+async def claimed_by(record: ProjectRecord, project: Project, owner: Owner = ME) -> Project:
+    return await record.claim(project.id, owner, attempt=1, status=INITIALIZING)
+
+
+def set_row(database_url: str, status: ProjectStatus, owner: Owner | None) -> None:
+    values = (status, *((owner.uid, owner.namespace, owner.name) if owner else (None, None, None)))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE projects SET status = %s, owner_uid = %s, owner_namespace = %s, owner_name = %s", values
+        )
+
+
+async def test_a_claim_takes_the_project_and_moves_the_fence(record: ProjectRecord, project: Project) -> None:
+    claimed = await record.claim(project.id, ME, attempt=1, status=QUEUED)
+    assert (claimed.owner, claimed.attempt, claimed.status) == (ME, 1, QUEUED)
+    assert claimed.fence == project.fence + 1
+    assert claimed == await read(record, project.id)
+    assert await record.owned() == (claimed,)
+
+
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_the_statement_and_the_rule_agree(
+    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+) -> None:
+    set_row(database_url, status, owner)
+    before = await read(record, project.id)
+    expected = refusal(project.id, before, ME.uid)
+    if expected is None:
+        claimed = await claimed_by(record, project)
+        assert (claimed.owner, claimed.fence) == (ME, before.fence + 1)
+    else:
+        with pytest.raises(type(expected)) as caught:
+            await claimed_by(record, project)
+        assert str(caught.value) == str(expected)
+        assert await read(record, project.id) == before
+
+
+@pytest.mark.parametrize("owner", [None, OTHER])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_queueing_and_the_rule_agree(
+    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+) -> None:
+    set_row(database_url, status, owner)
+    before = await read(record, project.id)
+    expected = refusal(project.id, before, None)
+    if expected is None:
+        queued = await record.queue(project.id)
+        assert (queued.status, queued.owner, queued.setup_error) == (QUEUED, None, None)
+        assert queued.fence == before.fence + 1
+        assert (await claimed_by(record, project)).owner == ME
+    else:
+        with pytest.raises(type(expected)):
+            await record.queue(project.id)
+        assert await read(record, project.id) == before
+
+
+@pytest.mark.parametrize("owner", [None, OTHER])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_deleting_and_the_rule_agree(
+    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+) -> None:
+    set_row(database_url, status, owner)
+    before = await read(record, project.id)
+    if before.being_set_up:
+        with pytest.raises(ProjectBusy):
+            await record.delete(project.id)
+        assert await read(record, project.id) == before
+    else:
+        await record.delete(project.id)
+        assert await record.list() == ()
+
+
+async def test_refusals_tell_what_they_found(record: ProjectRecord, project: Project) -> None:
+    await claimed_by(record, project, OTHER)
+    with pytest.raises(ProjectOwned) as owned:
+        await claimed_by(record, project)
+    assert owned.value.owner == OTHER
+    fence = (await read(record, project.id)).fence
+    await record.finish(project.id, fence, status=READY, setup_error=None, result={})
+    for owner in (ME, OTHER):
+        with pytest.raises(ProjectNotClaimable) as closed:
+            await claimed_by(record, project, owner)
+        assert closed.value.status is READY
+    await record.delete(project.id)
+    with pytest.raises(NoSuchProject):
+        await claimed_by(record, project)
+    with pytest.raises(NoSuchProject):
+        await record.queue(project.id)
+
+
+async def test_of_many_claims_at_once_exactly_one_wins(database_url: str, project: Project) -> None:
+    owners = [Owner(f"uid-{number}", "team", f"p-{number}") for number in range(12)]
+    async with ProjectRecord.connect(database_url) as one, ProjectRecord.connect(database_url) as two:
+        for already in range(1, 6):
+            claims = [
+                (one, two)[n % 2].claim(project.id, o, attempt=1, status=INITIALIZING) for n, o in enumerate(owners)
+            ]
+            results = await asyncio.gather(*claims, return_exceptions=True)
+            (winner,) = (result for result in results if isinstance(result, Project))
+            assert winner.owner is not None
+            losers = [result for result in results if isinstance(result, ProjectOwned)]
+            assert [loser.owner for loser in losers] == [winner.owner] * 11
+            assert winner.fence == 2 * already - 1
+            await one.release(project.id, winner.owner.uid)
+
+
+async def test_the_same_owner_claims_again_and_outdates_itself(record: ProjectRecord, project: Project) -> None:
+    first = await claimed_by(record, project)
+    second = await record.claim(project.id, ME, attempt=2, status=QUEUED)
+    assert (second.fence, second.attempt) == (first.fence + 1, 2)
+    assert await record.mark(project.id, first.fence, TESTING) is False
+    assert await record.finish(project.id, first.fence, status=FAILED, setup_error=ERROR, result=ERROR) is False
+    assert await read(record, project.id) == second
+    assert await record.mark(project.id, second.fence, TESTING) is True
+
+
+async def test_marks_move_the_status_and_leave_the_fence(record: ProjectRecord, project: Project) -> None:
+    claimed = await claimed_by(record, project)
+    for status in (ProjectStatus.DEPS_INSTALLING, ProjectStatus.COMPILING, TESTING):
+        assert await record.mark(project.id, claimed.fence, status) is True
+        now = await read(record, project.id)
+        assert now == replace(claimed, status=status, updated_at=now.updated_at)
+
+
+async def test_only_the_first_finish_counts(record: ProjectRecord, project: Project) -> None:
+    claimed = await claimed_by(record, project)
+    ends = [
+        record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result={"end": number})
+        for number in range(6)
+    ]
+    counted = await asyncio.gather(*ends)
+    assert counted.count(True) == 1
+    ended = await read(record, project.id)
+    assert ended.attempt_result == {"end": counted.index(True)}
+    assert (ended.status, ended.setup_error, ended.owner) == (FAILED, ERROR, ME)
+    assert ended.fence == claimed.fence + 1
+    assert await record.mark(project.id, claimed.fence, TESTING) is False
+    assert await record.owned() == ()
+
+
+async def test_backing_off_keeps_the_owner_and_the_result_until_the_next_attempt(
+    record: ProjectRecord, project: Project
+) -> None:
+    claimed = await claimed_by(record, project)
+    await record.finish(project.id, claimed.fence, status=QUEUED, setup_error=None, result={"outcome": "retry"})
+    waiting = await read(record, project.id)
+    assert (waiting.status, waiting.owner, waiting.attempt_result) == (QUEUED, ME, {"outcome": "retry"})
+    with pytest.raises(ProjectOwned):
+        await claimed_by(record, project, OTHER)
+    again = await record.claim(project.id, ME, attempt=2, status=INITIALIZING)
+    assert (again.attempt, again.attempt_result, again.setup_error) == (2, None, None)
+
+
+async def test_an_attempt_can_be_given_back(record: ProjectRecord, project: Project) -> None:
+    claimed = await record.claim(project.id, ME, attempt=3, status=INITIALIZING)
+    await record.finish(project.id, claimed.fence, status=QUEUED, setup_error=None, result={}, attempt=2)
+    assert (await read(record, project.id)).attempt == 2
+
+
+async def test_a_failed_project_may_be_taken_by_another(record: ProjectRecord, project: Project) -> None:
+    claimed = await claimed_by(record, project)
+    await record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result=ERROR)
+    taken = await claimed_by(record, project, OTHER)
+    assert (taken.owner, taken.setup_error, taken.attempt_result) == (OTHER, None, None)
+    assert taken.fence > claimed.fence
+
+
+async def test_queueing_forgets_the_last_owner_but_not_how_its_attempt_ended(
+    record: ProjectRecord, project: Project
+) -> None:
+    claimed = await claimed_by(record, project)
+    await record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result=ERROR)
+    queued = await record.queue(project.id)
+    assert (queued.owner, queued.setup_error) == (None, None)
+    assert (queued.attempt, queued.attempt_result) == (1, ERROR)
+
+
+@pytest.mark.parametrize("status", [QUEUED, INITIALIZING, TESTING])
+async def test_a_released_setup_may_start_afresh(
+    record: ProjectRecord, project: Project, status: ProjectStatus
+) -> None:
+    claimed = await record.claim(project.id, ME, attempt=2, status=status)
+    released = await record.release(project.id, ME.uid)
+    assert released == await read(record, project.id)
+    assert released is not None
+    assert released == replace(
+        claimed, status=CREATED, owner=None, attempt=0, fence=claimed.fence + 1, updated_at=released.updated_at
+    )
+    assert await record.mark(project.id, claimed.fence, TESTING) is False
+    assert (await claimed_by(record, project, OTHER)).owner == OTHER
+
+
+async def test_releasing_while_backing_off_forgets_the_result(record: ProjectRecord, project: Project) -> None:
+    claimed = await claimed_by(record, project)
+    await record.finish(project.id, claimed.fence, status=QUEUED, setup_error=ERROR, result=ERROR)
+    released = await record.release(project.id, ME.uid)
+    assert released is not None
+    assert (released.status, released.setup_error, released.attempt_result) == (CREATED, None, None)
+
+
+@pytest.mark.parametrize(("status", "error"), [(READY, None), (FAILED, ERROR)])
+async def test_what_has_ended_stays_as_it_is_when_released(
+    record: ProjectRecord, project: Project, status: ProjectStatus, error: dict[str, str] | None
+) -> None:
+    claimed = await claimed_by(record, project)
+    await record.finish(project.id, claimed.fence, status=status, setup_error=error, result={"end": 1})
+    ended = await read(record, project.id)
+    released = await record.release(project.id, ME.uid)
+    assert released is not None
+    assert released == replace(ended, owner=None, fence=ended.fence + 1, updated_at=released.updated_at)
+
+
+async def test_nobody_releases_what_another_holds(record: ProjectRecord, project: Project) -> None:
+    assert await record.release(project.id, ME.uid) is None
+    claimed = await claimed_by(record, project, OTHER)
+    assert await record.release(project.id, ME.uid) is None
+    assert await read(record, project.id) == claimed
+
+
+async def test_one_holder_at_a_time_whatever_happens_at_once(database_url: str, project: Project) -> None:
+    """Owners claim, work, end and are released at random; a mark that counts never meets another's claim."""
+    async with ProjectRecord.connect(database_url) as record:
+
+        async def work(owner: Owner) -> int:
+            counted = 0
+            for attempt in range(1, 9):
+                try:
+                    claimed = await record.claim(project.id, owner, attempt=attempt, status=INITIALIZING)
+                except ClaimRefused:
+                    continue
+                if await record.mark(project.id, claimed.fence, TESTING):
+                    now = await read(record, project.id)
+                    assert now.fence > claimed.fence or (now.owner, now.status) == (owner, TESTING)
+                if attempt % 3 == 0:
+                    await record.release(project.id, owner.uid)
+                counted += await record.finish(
+                    project.id, claimed.fence, status=FAILED, setup_error=ERROR, result={"uid": owner.uid}
+                )
+            return counted
+
+        counts = await asyncio.gather(*(work(Owner(f"uid-{number}", "team", "p")) for number in range(6)))
+        assert sum(counts) > 0
+        last = await read(record, project.id)
+        assert last.fence >= 2 * sum(counts)

@@ -1,0 +1,105 @@
+"""The schema as the migrations make it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from projectsetup.projects import DatabaseUnavailable, InvalidDatabaseUrl, MigrationFailed, ProjectRecord, migrate
+from projectsetup.projects.migrate import _LOCK, VERSION_TABLE
+from projectsetup.projects.table import METADATA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+ALL = ["0001"]
+_CONSTRAINTS = text(
+    "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass('projects') ORDER BY 1"
+)
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> str:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return database_url
+
+
+@pytest.fixture
+def connection(empty_url: str) -> Iterator[Connection]:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_url), poolclass=NullPool)
+    with engine.begin() as opened:
+        yield opened
+
+
+async def test_an_empty_database_is_migrated_once(empty_url: str) -> None:
+    async with ProjectRecord.connect(empty_url) as record:
+        with pytest.raises(DatabaseUnavailable, match="lacks the tables this version needs: run projectsetup migrate"):
+            await record.ping()
+        assert migrate(empty_url) == ALL
+        assert migrate(empty_url) == []
+        await record.ping()
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        assert migrate(empty_url) == []
+        assert await record.get(made.id) == made
+
+
+async def test_several_migrations_at_once_do_the_work_once(empty_url: str) -> None:
+    applied = await asyncio.gather(*(asyncio.to_thread(migrate, empty_url) for _ in range(4)))
+    assert sorted(applied) == [[], [], [], ALL]
+
+
+def test_the_tables_in_code_and_in_the_database_are_the_same(empty_url: str, connection: Connection) -> None:
+    migrate(empty_url)
+    options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
+    assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
+    migrated = connection.execute(_CONSTRAINTS).all()
+    connection.execute(text("CREATE SCHEMA from_code"))
+    connection.execute(text("SET LOCAL search_path = from_code"))
+    METADATA.create_all(connection)
+    assert connection.execute(_CONSTRAINTS).all() == migrated
+    assert len(migrated) >= 10
+
+
+def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
+    with psycopg.connect(empty_url, autocommit=True) as sql:
+        sql.execute("CREATE TABLE projects (title text)")
+        with pytest.raises(MigrationFailed, match="has a table projects already that projectsetup did not make"):
+            migrate(empty_url)
+        assert sql.execute("SELECT title FROM projects").fetchall() == []
+
+
+def test_a_newer_schema_is_left_alone(empty_url: str) -> None:
+    migrate(empty_url)
+    with psycopg.connect(empty_url, autocommit=True) as sql:
+        sql.execute(SQL("UPDATE {} SET version_num = '9999'").format(Identifier(VERSION_TABLE)))
+    with pytest.raises(MigrationFailed, match="was migrated by a newer version of projectsetup"):
+        migrate(empty_url)
+
+
+def test_a_migration_does_not_wait_for_ever(empty_url: str) -> None:
+    with psycopg.connect(empty_url) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        with pytest.raises(DatabaseUnavailable) as caught:
+            migrate(empty_url, limit=0.3)
+    assert str(caught.value).isprintable()
+    assert migrate(empty_url) == ALL
+
+
+def test_what_stands_in_the_way_is_one_line(empty_url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match=r"^PostgreSQL at .* has no database nowhere$"):
+        migrate(urlsplit(empty_url)._replace(path="/nowhere").geturl())
+    with pytest.raises(InvalidDatabaseUrl):
+        migrate("sqlite://")

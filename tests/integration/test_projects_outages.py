@@ -1,0 +1,260 @@
+"""A database that is away, frozen, full, locked or closed to us, between the record and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, closing, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql as text
+from sqlalchemy import text as statement
+
+from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    Sql = psycopg.Connection[tuple[object, ...]]
+
+OWNER = Owner("uid-1", "team-a", "p")
+SHORT = 2.0
+
+
+class Gate:
+    """A door on a port of its own before the real server; it can be shut, opened again, and frozen."""
+
+    def __init__(self, database_url: str) -> None:
+        self._behind = urlsplit(database_url)
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The database as seen through the gate."""
+        user, _, _ = self._behind.netloc.rpartition("@")
+        return self._behind._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    def freeze(self) -> None:
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        self._flows.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._behind.hostname, self._behind.port)
+        self._writers |= {writer, back}
+        with suppress(OSError, asyncio.CancelledError):
+            await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
+        self._writers -= {writer, back}
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            while chunk := await reader.read(65536):
+                await self._flows.wait()
+                writer.write(chunk)
+                await writer.drain()
+
+
+@asynccontextmanager
+async def opened(database_url: str, *, call_limit: float = 15.0) -> AsyncIterator[ProjectRecord]:
+    async with ProjectRecord.connect(database_url, call_limit=call_limit) as record:
+        yield record
+
+
+@pytest.fixture
+async def gate(database_url: str) -> AsyncIterator[Gate]:
+    migrate(database_url)
+    gate = Gate(database_url)
+    await gate.open()
+    yield gate
+    gate.thaw()
+    await gate.shut()
+
+
+@pytest.fixture
+def sql(database_url: str) -> Iterator[Sql]:
+    migrate(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def role(sql: Sql) -> Iterator[str]:
+    name = f"role_{uuid4().hex}"
+    sql.execute(text.SQL("CREATE ROLE {} LOGIN PASSWORD 'geheim'").format(text.Identifier(name)))
+    yield name
+    sql.execute(text.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(text.Identifier(name)))
+
+
+def as_user(database_url: str, userinfo: str) -> str:
+    parts = urlsplit(database_url)
+    return parts._replace(netloc=f"{userinfo}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+async def unavailable(record: ProjectRecord) -> str:
+    """What the record says when asked; it must say it within the time a call has."""
+    async with asyncio.timeout(30):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await record.ping()
+    message = str(caught.value)
+    assert message.startswith("PostgreSQL at ")
+    assert message.isprintable()
+    assert "geheim" not in message
+    return message
+
+
+async def locked_out(sql: Sql) -> None:
+    """Returns once another connection of this database waits for a lock."""
+    async with asyncio.timeout(10):
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while sql.execute(waiting).fetchone() is None:  # noqa: ASYNC110 - the server has no event to await
+            await asyncio.sleep(0.01)
+
+
+async def test_a_database_that_goes_away_and_comes_back(gate: Gate) -> None:
+    async with opened(gate.url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        await gate.shut()
+        for _ in range(3):
+            assert (await unavailable(record)).endswith("refuses connections: is it running?")
+        await gate.open()
+        assert await record.get(made.id) == made
+
+
+async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> None:
+    async with opened(gate.url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        assert await record.get(made.id) == made
+        await gate.shut()
+        await gate.open()
+        assert await record.get(made.id) == made
+
+
+async def test_a_frozen_database_does_not_hold_a_call(gate: Gate) -> None:
+    async with opened(gate.url, call_limit=SHORT) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        gate.freeze()
+        for _ in range(2):
+            await asyncio.gather(*(unavailable(record) for _ in range(12)))
+        gate.thaw()
+        assert await record.get(made.id) == made
+
+
+async def test_a_server_that_never_greets_does_not_hold_a_call(gate: Gate) -> None:
+    gate.freeze()
+    async with opened(f"{gate.url}?connect_timeout=2") as record:
+        assert (await unavailable(record)).endswith("does not answer")
+
+
+async def test_a_call_that_is_cut_off_midway_is_unavailable(gate: Gate, sql: Sql) -> None:
+    async with opened(gate.url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        with sql.transaction():
+            sql.execute("SELECT FROM projects FOR UPDATE")
+            claim = asyncio.create_task(record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING))
+            await locked_out(sql)
+            await gate.shut()
+            with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+                await claim
+        await gate.open()
+        await record.ping()
+
+
+async def test_a_lock_held_by_others_does_not_hold_a_call(database_url: str, sql: Sql) -> None:
+    async with opened(database_url, call_limit=SHORT) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        with sql.transaction():
+            sql.execute("SELECT FROM projects FOR UPDATE")
+            with pytest.raises(DatabaseUnavailable, match="does not answer"):
+                await record.queue(made.id)
+            assert await record.get(made.id) == made
+        assert (await record.queue(made.id)).status is ProjectStatus.SETUP_QUEUED
+
+
+async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> None:
+    async with opened(database_url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        with sql.transaction():
+            sql.execute("SELECT FROM projects FOR UPDATE")
+            queueing = asyncio.create_task(record.queue(made.id))
+            await locked_out(sql)
+            queueing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await queueing
+            assert await record.get(made.id) == made
+
+
+async def test_the_server_itself_ends_statements_that_take_too_long(database_url: str) -> None:
+    migrate(database_url)
+    async with opened(database_url) as record:
+        (found,) = await record._database.rows(statement("SHOW statement_timeout"))
+        assert found[0] == "10s"
+
+
+async def test_more_calls_than_connections_wait_for_their_turn(database_url: str) -> None:
+    migrate(database_url)
+    async with opened(database_url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        assert await asyncio.gather(*(record.get(made.id) for _ in range(50))) == [made] * 50
+
+
+async def test_a_refused_login(database_url: str) -> None:
+    async with opened(as_user(database_url, "nobody-known:geheim")) as record:
+        assert (await unavailable(record)).endswith("refuses the login of user nobody-known")
+
+
+async def test_an_unknown_database(database_url: str) -> None:
+    async with opened(urlsplit(database_url)._replace(path="/nowhere").geturl()) as record:
+        assert (await unavailable(record)).endswith("has no database nowhere")
+
+
+async def test_a_role_without_a_free_connection(database_url: str, sql: Sql, role: str) -> None:
+    sql.execute(text.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(text.Identifier(role)))
+    async with opened(as_user(database_url, f"{role}:geheim")) as record:
+        assert (await unavailable(record)).endswith("has no free connection")
+
+
+async def test_a_role_without_rights(database_url: str, sql: Sql, role: str) -> None:
+    async with opened(as_user(database_url, f"{role}:geheim")) as record:
+        assert f"does not give user {role} the rights it needs" in await unavailable(record)
+        sql.execute(text.SQL("GRANT SELECT ON projects TO {}").format(text.Identifier(role)))
+        await record.ping()
+
+
+async def test_a_database_that_only_reads(database_url: str, sql: Sql) -> None:
+    database = text.Identifier(str(sql.info.dbname))
+    sql.execute(text.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+    async with opened(database_url) as record:
+        await record.ping()
+        with pytest.raises(DatabaseUnavailable, match="is read-only now"):
+            await record.create(name="App", code_repo="https://git.example/a")
+
+
+async def test_a_schema_that_changes_under_a_running_record(database_url: str, sql: Sql) -> None:
+    async with opened(database_url) as record:
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        for _ in range(6):
+            assert await record.get(made.id) == made
+        sql.execute("ALTER TABLE projects ADD COLUMN added text, ALTER COLUMN name TYPE varchar(120)")
+        assert await record.get(made.id) == made
+        sql.execute("ALTER TABLE projects DROP COLUMN attempt_result")
+        assert (await unavailable(record)).endswith("lacks the tables this version needs: run projectsetup migrate")

@@ -1,0 +1,229 @@
+"""Projects as they are made, read and deleted, by the record and by other software with plain SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql as text
+from psycopg.errors import CheckViolation
+from psycopg.errors import UniqueViolation as DriverUniqueViolation
+
+from projectsetup.projects import (
+    InvalidProject,
+    NoSuchProject,
+    Owner,
+    ProjectBusy,
+    ProjectRecord,
+    ProjectStatus,
+    migrate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from typing import LiteralString
+
+    Sql = psycopg.Connection[tuple[object, ...]]
+
+SHELL = "$(touch /tmp/x) `id` ; & | > < ' \" \\ * ? ~ # %s :name {a}"
+OWNER = Owner("uid-1", "team-a", "name")
+
+
+@pytest.fixture
+async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
+    migrate(database_url)
+    async with ProjectRecord.connect(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sql(database_url: str) -> Iterator[Sql]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+async def test_a_new_project_is_read_as_it_was_written(record: ProjectRecord) -> None:
+    project_id = uuid4()
+    made = await record.create(
+        project_id=project_id,
+        name=f" {SHELL} ",
+        description="two\nlines",
+        code_repo="https://git.example/a/b.git",
+        docs_repo="git@git.example:a/b-docs.git",
+    )
+    assert made == await record.get(project_id)
+    assert (made.id, made.name, made.description) == (project_id, SHELL, "two\nlines")
+    assert (made.code_repo, made.docs_repo) == ("https://git.example/a/b.git", "git@git.example:a/b-docs.git")
+    assert (made.status, made.setup_error, made.owner) == (ProjectStatus.CREATED, None, None)
+    assert (made.attempt, made.fence, made.attempt_result) == (0, 0, None)
+    assert made.inserted_at == made.updated_at
+    assert made.slug == "touch-tmp-x-id-s-name-a"
+
+
+async def test_what_is_not_there_is_none(record: ProjectRecord) -> None:
+    assert await record.get(uuid4()) is None
+    assert await record.list() == ()
+    assert await record.owned() == ()
+    with pytest.raises(NoSuchProject):
+        await record.delete(uuid4())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, "another project has this name already: App"),
+        ({"name": "Other"}, "another project has this code_repo already: https://git.example/app"),
+        (
+            {"name": "Other", "code_repo": "https://git.example/other"},
+            "another project has this docs_repo already: https://git.example/docs",
+        ),
+    ],
+)
+async def test_a_clash_names_the_field(record: ProjectRecord, changed: dict[str, Any], message: str) -> None:
+    values: dict[str, Any] = {
+        "name": "App",
+        "code_repo": "https://git.example/app",
+        "docs_repo": "https://git.example/docs",
+    }
+    await record.create(**values)
+    with pytest.raises(InvalidProject) as caught:
+        await record.create(**(values | changed))
+    assert str(caught.value) == message
+    assert len(await record.list()) == 1
+
+
+async def test_an_id_is_used_once(record: ProjectRecord) -> None:
+    made = await record.create(name="One", code_repo="https://git.example/one")
+    with pytest.raises(InvalidProject, match=f"another project has this id already: {made.id}"):
+        await record.create(project_id=made.id, name="Two", code_repo="https://git.example/two")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "", "code_repo": "https://git.example/a"}, "the name must not be empty"),
+        ({"name": "App", "code_repo": "ext::sh -c x"}, "code_repo: .*'ext'"),
+        ({"name": "App", "code_repo": "/srv/a.git"}, "code_repo: .*local file"),
+        ({"name": "App", "code_repo": "https://git.example/a", "docs_repo": "--upload-pack=x"}, "docs_repo: .*'-'"),
+        ({"name": "App", "code_repo": "https://git.example/a", "docs_repo": ""}, "docs_repo: .*empty"),
+        ({"name": "App", "code_repo": "https://g.example/a", "docs_repo": "git@g.example:a.git"}, "two repositories"),
+        ({"name": "App", "code_repo": "https://git.example/a", "description": "\0"}, "description"),
+    ],
+)
+async def test_bad_values_make_no_project(record: ProjectRecord, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidProject, match=message):
+        await record.create(**values)
+    assert await record.list() == ()
+
+
+async def test_files_where_they_are_allowed(record: ProjectRecord) -> None:
+    made = await record.create(name="App", code_repo="/srv/a.git", docs_repo="file:///srv/b.git", allow_file_repos=True)
+    assert (made.code_repo, made.docs_repo) == ("/srv/a.git", "file:///srv/b.git")
+
+
+async def test_projects_are_listed_oldest_first(record: ProjectRecord) -> None:
+    names = ["c", "a", "b"]
+    for name in names:
+        await record.create(name=name, code_repo=f"https://git.example/{name}")
+    assert [project.name for project in await record.list()] == names
+
+
+async def test_a_project_is_deleted_unless_it_is_being_set_up(record: ProjectRecord) -> None:
+    made = await record.create(name="App", code_repo="https://git.example/a")
+    await record.queue(made.id)
+    for status in (ProjectStatus.SETUP_QUEUED, ProjectStatus.TESTING):
+        await record.claim(made.id, OWNER, attempt=1, status=status)
+        with pytest.raises(ProjectBusy, match=rf"being set up \({status}\); cancel its setup first"):
+            await record.delete(made.id)
+    await record.release(made.id, OWNER.uid)
+    await record.queue(made.id)
+    await record.delete(made.id)
+    assert await record.get(made.id) is None
+
+
+async def test_other_software_may_insert_the_bare_minimum(record: ProjectRecord, sql: Sql) -> None:
+    project_id = uuid4()
+    sql.execute("INSERT INTO projects (id, name, code_repo) VALUES (%s, 'Plain', 'https://x.example/y')", [project_id])
+    sql.execute("INSERT INTO projects (name, code_repo, description) VALUES ('NoId', 'https://x.example/z', NULL)")
+    plain, without_id = await record.list()
+    assert (plain.id, plain.status, plain.description, plain.fence) == (project_id, ProjectStatus.CREATED, "", 0)
+    assert isinstance(without_id.id, UUID)
+    assert without_id.description == ""
+    claimed = await record.claim(project_id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
+    error = {"reason": "StepFailed", "step": "tests", "message": "2 failed"}
+    await record.finish(project_id, claimed.fence, status=ProjectStatus.FAILED, setup_error=error, result={})
+    found = sql.execute("SELECT status, setup_error FROM projects WHERE id = %s", [project_id]).fetchone()
+    assert found == ("failed", error)
+
+
+async def test_no_error_is_null_and_not_the_json_word(record: ProjectRecord, sql: Sql) -> None:
+    made = await record.create(name="App", code_repo="https://git.example/a")
+    claimed = await record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
+    nulls = "SELECT setup_error IS NULL, attempt_result IS NULL FROM projects"
+    assert sql.execute(nulls).fetchone() == (True, True)
+    await record.finish(made.id, claimed.fence, status=ProjectStatus.READY, setup_error=None, result={"a": 1})
+    assert sql.execute(nulls).fetchone() == (True, False)
+
+
+async def test_any_output_of_a_step_can_be_stored(record: ProjectRecord) -> None:
+    made = await record.create(name="App", code_repo="https://git.example/a")
+    claimed = await record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
+    error = {"message": "nul \0 surrogate \udc80 text \\u0000 ümlaut 🚀", "parts": ["\0"]}
+    assert await record.finish(made.id, claimed.fence, status=ProjectStatus.FAILED, setup_error=error, result=error)
+    stored = await record.get(made.id)
+    assert stored is not None
+    assert stored.setup_error == {"message": "nul \ufffd surrogate ? text \\u0000 ümlaut 🚀", "parts": ["\ufffd"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "status = 'compiled'",
+        "name = ''",
+        "docs_repo = code_repo",
+        "owner_uid = 'half a claim'",
+        "attempt = -1",
+        "fence = 6",
+    ],
+)
+async def test_the_table_itself_refuses_what_must_not_be(
+    record: ProjectRecord, sql: Sql, change: LiteralString
+) -> None:
+    await record.create(name="App", code_repo="https://git.example/a")
+    sql.execute("UPDATE projects SET fence = 7")
+    with pytest.raises(CheckViolation):
+        sql.execute(text.SQL("UPDATE projects SET {}").format(text.SQL(change)))
+    assert [(project.status, project.fence) for project in await record.list()] == [(ProjectStatus.CREATED, 7)]
+
+
+@pytest.mark.parametrize("column", ["name", "code_repo", "docs_repo"])
+async def test_names_and_repositories_are_unique(record: ProjectRecord, sql: Sql, column: str) -> None:
+    for name in ("a", "b"):
+        await record.create(
+            name=name, code_repo=f"https://g.example/{name}", docs_repo=f"https://g.example/{name}-docs"
+        )
+    with pytest.raises(DriverUniqueViolation, match=f"projects_{column}_key"):
+        sql.execute(text.SQL("UPDATE projects SET {} = 'https://g.example/same'").format(text.Identifier(column)))
+
+
+async def test_every_status_of_the_contract_may_be_stored(record: ProjectRecord, sql: Sql) -> None:
+    made = await record.create(name="App", code_repo="https://git.example/a")
+    for status in ProjectStatus:
+        sql.execute("UPDATE projects SET status = %s", [status])
+        stored = await record.get(made.id)
+        assert stored is not None
+        assert stored.status is status
+    assert len(ProjectStatus) == 10
+
+
+async def test_every_write_moves_the_time_of_the_last_change(record: ProjectRecord, sql: Sql) -> None:
+    made = await record.create(name="App", code_repo="https://git.example/a")
+    claimed = await record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
+    assert claimed.updated_at > made.updated_at
+    sql.execute("UPDATE projects SET description = 'by somebody else'")
+    stored = await record.get(made.id)
+    assert stored is not None
+    assert stored.updated_at > claimed.updated_at
+    assert stored.inserted_at == made.inserted_at
