@@ -26,7 +26,8 @@ _TEMPORARY = re.compile(
     | network\ is\ (?:unreachable|down) | no\ route\ to\ host | timed\ out | timeout
     | returned\ error:\ (?:408|429|5\d\d) | rpc\ failed | early\ eof | hung\ up\ unexpectedly
     | unexpected\ disconnect | empty\ reply | kex_exchange_identification | gnutls_handshake
-    | ssl_(?:connect|error_syscall) | transfer\ closed | no\ space\ left | too\ many\ (?:requests|connections) | temporarily\ unavailable
+    | ssl_(?:connect|error_syscall) | transfer\ closed | no\ space\ left
+    | too\ many\ (?:requests|connections) | temporarily\ unavailable
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -1,0 +1,157 @@
+"""The files that `python-service` generates, before anything is installed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projectsetup.recipes.builtin.python_service.errors import CommandError
+from projectsetup.recipes.builtin.python_service.installing import uv_environment
+from projectsetup.recipes.builtin.python_service.project import Project, project_from
+from projectsetup.recipes.builtin.python_service.rendering import TEMPLATE, distribution_name, render
+from projectsetup.recipes.loader import RecipeBook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = """Orders "desk" {{ 7*7 }} {% raw %} $(touch pwned) `id` it's ünïcode \\ end"""
+
+
+def project(**changes: str) -> Project:
+    values = {"name": NAME, "slug": "orders", "description": "Line one.\n\n- two", "license": "MIT", "code_repo": "x"}
+    return Project(**{**values, **changes}, docs_repo=None)
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (TEMPLATE / "workspace" / "code" / name).read_text()
+    return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, re.MULTILINE))
+
+
+def test_the_name_is_text_and_nothing_else(tmp_path: Path) -> None:
+    render(project(), tmp_path, token_auth=True)
+    files = files_of(tmp_path)
+    values: dict[str, str] = {}
+    exec(files["code/src/service/about.py"].replace('version("orders")', '""'), values)  # noqa: S102  # our own file
+    assert values["NAME"] == NAME
+    assert tomllib.loads(files["code/pyproject.toml"])["project"]["description"] == "Line one. - two"
+    assert f"the authors of {NAME}\n" in files["code/LICENSE"]
+    assert files["code/README.md"].splitlines()[2:5] == ["Line one.", "", "\\- two"]
+    assert "49" not in files["docs/index.md"]
+
+
+def test_a_project_without_a_description(tmp_path: Path) -> None:
+    render(project(description=""), tmp_path, token_auth=True)
+    files = files_of(tmp_path)
+    assert tomllib.loads(files["code/pyproject.toml"])["project"]["description"] == NAME
+    assert "\n\n\n" not in files["code/README.md"]
+
+
+def test_nothing_of_the_template_is_left(tmp_path: Path) -> None:
+    render(project(name="Orders"), tmp_path, token_auth=True)
+    for path, text in files_of(tmp_path).items():
+        assert not path.endswith(".jinja")
+        assert "{{" not in text, path
+        assert "{%" not in text, path
+        assert text.endswith("\n") or not text, path
+
+
+def test_authentication_is_a_layer_of_its_own(tmp_path: Path) -> None:
+    render(project(), tmp_path, token_auth=False)
+    without = files_of(tmp_path)
+    render(project(), tmp_path, token_auth=True)
+    both = files_of(tmp_path)
+    added = {"code/src/service/security.py", "code/tests/test_security.py", "docs/authentication.md"}
+    assert both.keys() - without.keys() == added
+    assert not any("token" in text.lower() for path, text in without.items() if path.endswith((".py", ".md")))
+    assert "require_token" in both["code/src/service/security.py"]
+
+
+def test_what_is_rendered_depends_on_the_project_alone(tmp_path: Path) -> None:
+    render(project(), tmp_path / "a", token_auth=False)
+    render(project(), tmp_path / "a", token_auth=True)
+    render(project(), tmp_path / "b", token_auth=True)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("spdx", "text"),
+    [
+        ("MIT", "MIT License\n"),
+        ("Apache-2.0", "Version 2.0, January 2004\n"),
+        ("BSD-3-Clause", "BSD 3-Clause License\n"),
+        ("LicenseRef-Proprietary", "All rights reserved.\n"),
+    ],
+)
+def test_every_license_the_recipe_allows_has_its_text(tmp_path: Path, spdx: str, text: str) -> None:
+    assert RecipeBook().get("python-service").check_parameters({"license": spdx}) == {"license": spdx}
+    render(project(license=spdx), tmp_path, token_auth=True)
+    assert text in (tmp_path / "code" / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    ("slug", "expected"),
+    [
+        ("orders", "orders"),
+        ("service", "service"),
+        ("test", "test"),
+        ("class", "class"),
+        ("fastapi", "fastapi-service"),
+        ("typing-extensions", "typing-extensions-service"),
+        ("pytest", "pytest-service"),
+    ],
+)
+def test_a_service_never_takes_the_place_of_a_dependency(slug: str, expected: str) -> None:
+    assert distribution_name(slug) == expected
+
+
+def test_the_lock_files_hold_all_dependencies_and_no_address(tmp_path: Path) -> None:
+    render(project(), tmp_path, token_auth=True)
+    settings = tomllib.loads((tmp_path / "code" / "pyproject.toml").read_text())
+    runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert set(settings["project"]["dependencies"]) <= runtime.keys()
+    assert set(settings["dependency-groups"]["dev"]) <= development.keys()
+    assert runtime.items() <= development.items()
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (tmp_path / "code" / name).read_text()
+        assert "://" not in text
+        assert len(re.findall(r"==[^\\]+\\\n    --hash=sha256:", text)) == len(locked(name))
+
+
+def test_the_documentation_names_every_setting_and_route(tmp_path: Path) -> None:
+    render(project(), tmp_path, token_auth=True)
+    files = files_of(tmp_path)
+    settings = re.findall(r"^    ([a-z_]+): \w+", files["code/src/service/settings.py"], re.MULTILINE)
+    assert settings == ["api_token", "host", "port", "docs"]
+    for setting in settings:
+        assert f"`SERVICE_{setting.upper()}`" in files["docs/operations.md"]
+        assert f"`SERVICE_{setting.upper()}`" in files["code/README.md"]
+    for page in ("api.md", "authentication.md", "operations.md"):
+        assert f"({page})" in files["docs/index.md"]
+
+
+def test_a_step_without_its_variables_says_which() -> None:
+    with pytest.raises(CommandError, match="PROJECT_SLUG is not set"):
+        project_from({"PROJECT_NAME": "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"PIP_INDEX_URL": "a"}, {"UV_DEFAULT_INDEX": "a"}),
+        ({"PIP_INDEX_URL": "a", "UV_DEFAULT_INDEX": "b"}, {"UV_DEFAULT_INDEX": "b"}),
+        ({"PIP_INDEX_URL": "a", "UV_INDEX_URL": "b"}, {"UV_INDEX_URL": "b"}),
+        ({"PIP_EXTRA_INDEX_URL": "a"}, {"UV_INDEX": "a"}),
+    ],
+)
+def test_an_index_set_for_pip_counts_for_uv(given: dict[str, str], expected: dict[str, str]) -> None:
+    variables = uv_environment(given)
+    assert variables.pop("UV_PYTHON_DOWNLOADS") == "never"
+    assert {name: value for name, value in variables.items() if name.startswith("UV_")} == expected
