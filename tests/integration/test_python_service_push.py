@@ -1,0 +1,241 @@
+"""Pushing to repositories that are empty, ours already, somebody else's, out of reach, or closed to us."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projectsetup.recipes.builtin.python_service.committing import commit_all
+from projectsetup.recipes.builtin.python_service.errors import CommandError
+from projectsetup.recipes.builtin.python_service.remote import Remote, RemoteState
+from projectsetup.recipes.loader import RecipeBook
+from tests.recipe_steps import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CODE, DOCS = "code.git", "docs.git"
+
+
+@dataclass
+class Stage:
+    """Two bare repositories, and a workspace whose commits are ready to be pushed."""
+
+    place: Path
+
+    def __post_init__(self) -> None:
+        for name in (CODE, DOCS):
+            git(self.place, "init", "--quiet", "--bare", name)
+        for name in ("code", "docs"):
+            folder = self.place / "workspace" / name
+            folder.mkdir(parents=True)
+            (folder / "file").write_text(name)
+            commit_all(folder, "Set up")
+
+    def url(self, name: str) -> str:
+        return f"file://{self.place / name}"
+
+    def remote(self) -> Remote:
+        return Remote("code repository", self.place / "workspace" / "code", self.url(CODE))
+
+    def push(self, *, code: str | None = None, docs: str | None = None) -> tuple[int, str, dict[str, str]]:
+        """Exit code, last line and outputs of the step."""
+        variables = {
+            "PROJECT_NAME": "Orders",
+            "PROJECT_SLUG": "orders",
+            "PARAM_LICENSE": "MIT",
+            "CODE_REPO": self.url(CODE) if code is None else code,
+            "DOCS_REPO": self.url(DOCS) if docs is None else docs,
+        }
+        attempt = Attempt(self.place / "workspace", variables)
+        exit_code = attempt.run(RecipeBook().get("python-service").steps[-1])
+        assert "Traceback" not in attempt.printed[-1]
+        return exit_code, attempt.printed[-1].splitlines()[-1], attempt.outputs
+
+    def commit(self, name: str) -> str:
+        return git(self.place / "workspace" / name, "rev-parse", "main")
+
+    def references(self, name: str) -> str:
+        return git(self.place / name, "for-each-ref", "--format=%(objectname) %(refname)")
+
+    def put_foreign(self, name: str, reference: str = "refs/heads/main", *, parents: tuple[str, ...] = ()) -> str:
+        """Somebody else's commit in one of the bare repositories; returns all its references."""
+        identity = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+        tree = git(self.place / name, "hash-object", "-t", "tree", "-w", "--stdin")
+        commit = git(
+            self.place / name, *identity, "commit-tree", "-m", "theirs", tree, *(f"-p{parent}" for parent in parents)
+        )
+        git(self.place / name, "update-ref", reference, commit)
+        return self.references(name)
+
+    def put_hook(self, name: str, event: str, script: str) -> Path:
+        hook = self.place / name / "hooks" / event
+        hook.write_text(f"#!/bin/sh\n{script}\n")
+        hook.chmod(0o755)
+        return hook
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_to_empty_repositories_and_once_more(stage: Stage) -> None:
+    commits = {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
+    assert stage.push() == (0, f"documentation repository: pushed {stage.commit('docs')}", commits)
+    assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
+    assert stage.push() == (0, f"documentation repository: already holds {stage.commit('docs')}", commits)
+
+
+def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: Stage) -> None:
+    stage.push()
+    stage.put_foreign(CODE, "refs/heads/feature")
+    assert stage.push()[0] == 0
+
+
+def test_without_a_documentation_repository(stage: Stage) -> None:
+    exit_code, line, outputs = stage.push(docs="")
+    assert (exit_code, outputs) == (0, {"CODE_COMMIT": stage.commit("code")})
+    assert line == "the project has no documentation repository: nothing to push there"
+    assert stage.references(DOCS) == ""
+
+
+@pytest.mark.parametrize("reference", ["refs/heads/main", "refs/heads/develop", "refs/tags/v1"])
+def test_other_history_is_never_overwritten(stage: Stage, reference: str) -> None:
+    before = stage.put_foreign(CODE, reference)
+    exit_code, line, outputs = stage.push()
+    assert (exit_code, outputs) == (1, {})
+    assert line.startswith("push: code repository: it holds other history, which is never overwritten")
+    assert reference in line
+    assert stage.references(CODE) == before
+
+
+def test_work_that_continues_ours_is_other_history(stage: Stage) -> None:
+    stage.push()
+    before = stage.put_foreign(CODE, parents=(stage.commit("code"),))
+    assert stage.push()[0] == 1
+    assert stage.references(CODE) == before
+
+
+def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stage: Stage) -> None:
+    stage.put_foreign(DOCS)
+    exit_code, line, outputs = stage.push()
+    assert (exit_code, outputs) == (1, {})
+    assert line.startswith("push: documentation repository: ")
+    assert stage.references(CODE) == ""
+
+
+def test_history_that_appears_between_looking_and_pushing_stays(stage: Stage) -> None:
+    remote = stage.remote()
+    assert remote.look() is RemoteState.EMPTY
+    before = stage.put_foreign(CODE)
+    with pytest.raises(CommandError, match="holds other history"):
+        remote.push()
+    assert stage.references(CODE) == before
+
+
+def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage: Stage) -> None:
+    stage.put_hook(CODE, "update", 'git update-ref "$1" "$3"; exit 1')
+    stage.remote().push()
+    assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
+
+
+def test_a_repository_that_refuses_the_push(stage: Stage) -> None:
+    stage.put_hook(CODE, "pre-receive", "exit 1")
+    exit_code, line, outputs = stage.push()
+    assert (exit_code, outputs) == (1, {})
+    assert "pre-receive hook declined" in line
+
+
+def test_code_that_arrived_before_the_documentation_failed_is_told(stage: Stage) -> None:
+    hook = stage.put_hook(DOCS, "pre-receive", "exit 1")
+    assert stage.push()[2] == {"CODE_COMMIT": stage.commit("code")}
+    hook.unlink()
+    exit_code, _, outputs = stage.push()
+    assert exit_code == 0
+    assert outputs == {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
+
+
+def test_a_repository_that_is_not_there(stage: Stage) -> None:
+    exit_code, line, _ = stage.push(code=f"file://{stage.place}/missing.git")
+    assert exit_code == 1
+    assert "does not appear to be a git repository" in line
+
+
+@pytest.mark.parametrize("url", ["--upload-pack=touch pwned", "-x"])
+def test_a_url_that_looks_like_an_option(stage: Stage, url: str) -> None:
+    exit_code, line, _ = stage.push(code=url)
+    assert (exit_code, line) == (1, "push: code repository: its URL begins with '-'")
+    assert not list(stage.place.rglob("pwned"))
+
+
+def test_a_protocol_that_is_not_allowed(stage: Stage) -> None:
+    exit_code, line, _ = stage.push(code="ext::sh -c touch% pwned")
+    assert exit_code == 1
+    assert "transport 'ext' not allowed" in line
+    assert not list(stage.place.rglob("pwned"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to another user")
+def test_a_local_repository_of_another_user_is_not_trusted(stage: Stage) -> None:
+    for path in (stage.place / CODE, *(stage.place / CODE).rglob("*")):
+        os.chown(path, 65534, 65534)
+    exit_code, line, _ = stage.push()
+    assert exit_code == 1
+    assert "dubious ownership" in line
+
+
+@pytest.fixture
+def answering(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that answers every request with the status of the parameter."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/team/code.git"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answering", "expected"),
+    [(401, 1), (403, 1), (404, 1), (429, 75), (500, 75), (503, 75)],
+    indirect=["answering"],
+)
+def test_what_a_server_answers(stage: Stage, answering: str, expected: int) -> None:
+    exit_code, line, outputs = stage.push(code=answering)
+    assert (exit_code, outputs) == (expected, {})
+    assert line.startswith("push: code repository: ")
+
+
+def test_a_server_that_is_away_is_worth_another_attempt(stage: Stage) -> None:
+    exit_code, line, _ = stage.push(code="http://127.0.0.1:9/team/code.git")
+    assert exit_code == 75
+    assert "127.0.0.1" in line
+    exit_code, _, outputs = stage.push(docs="http://127.0.0.1:9/team/docs.git")
+    assert (exit_code, outputs) == (75, {})
+    assert stage.references(CODE) == ""
