@@ -1,0 +1,6 @@
+"""A real kube-apiserver, etcd and PostgreSQL on this machine, for demonstrations and tests."""
+
+from devcluster.cluster import Cluster
+from devcluster.errors import DevclusterError
+
+__all__ = ["Cluster", "DevclusterError"]
