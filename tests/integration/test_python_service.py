@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from tests.recipe_steps import Attempt
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from projectsetup.recipes.model import Step
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; it's \\ ünïcode & <b>"""
 TOKEN = "a-token-that-nobody-guesses"
@@ -193,10 +196,30 @@ def test_the_service_does_not_start_without_a_token(clone: Path) -> None:
     assert done.stderr == "SERVICE_API_TOKEN: Field required\n"
 
 
-def test_a_step_that_fails_ends_with_one_line(place: Path) -> None:
-    broken = attempt(place, 3)
+def prepared_installation(place: Path, number: int, **variables: str) -> tuple[Attempt, Step]:
+    """An attempt whose code holds one requirement, and the step that is to install it."""
+    made = attempt(place, number)
+    made.variables = {**made.variables, **variables}
+    (made.workspace / "code").mkdir()
+    (made.workspace / "code" / "requirements-dev.lock").write_text(f"absent==1 --hash=sha256:{'0' * 64}\n")
     (install,) = [step for step in RecipeBook().get("python-service").steps if step.name == "install"]
-    (broken.workspace / "code").mkdir()
-    assert broken.run(install) == 1
-    assert broken.printed[-1].splitlines()[-1].startswith("install: uv pip: ")
-    assert "Traceback" not in broken.printed[-1]
+    return made, install
+
+
+def is_retryable(step: Step, printed: str) -> bool:
+    return any(re.search(pattern, line) for pattern in step.retry.output for line in printed.splitlines())
+
+
+def test_an_index_that_is_away_is_worth_another_attempt(place: Path, tmp_path: Path) -> None:
+    index = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path), "UV_HTTP_RETRIES": "1"}
+    made, install = prepared_installation(place, 3, **index)
+    assert made.run(install) == 1
+    assert is_retryable(install, made.printed[-1])
+
+
+def test_an_installation_that_cannot_succeed_ends_with_one_line(place: Path, tmp_path: Path) -> None:
+    made, install = prepared_installation(place, 4, UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path))
+    assert made.run(install) == 1
+    assert made.printed[-1].splitlines()[-1].startswith("install: uv pip: ")
+    assert "Traceback" not in made.printed[-1]
+    assert not is_retryable(install, made.printed[-1])
