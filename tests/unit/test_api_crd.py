@@ -37,8 +37,8 @@ def test_the_text_is_what_was_built() -> None:
 def test_every_field_is_typed_and_described() -> None:
     for path, schema in schemas(root_schema(), ""):
         assert schema.get("type"), path
-        assert schema.get("description"), path
-        assert "\n" not in schema["description"], path
+        assert schema.get("description") or path == ".metadata", path  # the API server describes it itself
+        assert "\n" not in schema.get("description", ""), path
         assert not {"$ref", "anyOf", "title", "nullable"} & schema.keys(), path
         assert not any("preserve-unknown-fields" in key for key in schema), path
 

@@ -79,7 +79,7 @@ def _schema() -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string", "description": f"Version of this schema: `{API_VERSION}`."},
             "kind": {"type": "string", "description": f"Kind of this object: `{KIND}`."},
-            "metadata": {"type": "object", "description": "Standard metadata; `name` is the id of the project."},
+            "metadata": {"type": "object"},
             "spec": structural_schema(ProjectSetupSpec, defaults=True) | {"default": {}},
             "status": structural_schema(ProjectSetupStatus, defaults=False),
         },
@@ -95,13 +95,12 @@ def _printer_columns() -> list[dict[str, Any]]:
         _column("Step", ".status.step"),
         _column("Progress", ".status.progress"),
         _column("Attempt", ".status.attempt", type="integer"),
-        _column("Priority", f".metadata.annotations.{escaped}"),
+        _column("Priority", f".metadata.annotations.{escaped}", description="0 is served first; empty: 1, the default"),
         _column("Age", ".metadata.creationTimestamp", type="date"),
         _column("Reason", f"{succeeded}.reason", priority=1),
         _column("Message", f"{succeeded}.message", priority=1),
     ]
 
 
-def _column(name: str, path: str, *, type: str = "string", priority: int = 0) -> dict[str, Any]:  # noqa: A002 the API's own word
-    wide = {"priority": priority} if priority else {}
-    return {"name": name, "type": type, "jsonPath": path, **wide}
+def _column(name: str, path: str, **others: Any) -> dict[str, Any]:
+    return {"name": name, "type": "string", "jsonPath": path} | others

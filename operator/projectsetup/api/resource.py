@@ -24,7 +24,6 @@ _PROBLEMS: Final = {
     "string_type": "must be a string",
     "bool_type": "must be true or false",
     "model_type": "must be an object",
-    "mapping_type": "must be an object",
     "dict_type": "must be an object",
     "string_too_long": "must have at most {max_length} characters",
     "too_long": "must have at most {max_length} entries",

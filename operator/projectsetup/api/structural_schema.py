@@ -20,7 +20,7 @@ _READING_ORDER: Final = ("description", "type", "format", "enum", "default")
 
 
 class _GenerateSchema(GenerateJsonSchema):
-    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 pydantic's own signature
+    def encode_default(self, dft: Any) -> Any:
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 

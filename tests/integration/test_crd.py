@@ -1,0 +1,251 @@
+"""The CRD on a real API server: what it refuses, fills in, selects and shows."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from projectsetup.api.conditions import conditions_for, phase_of
+from projectsetup.api.models import (
+    AttemptRecord,
+    Commits,
+    Failure,
+    ProjectSetupStatus,
+    RunRef,
+    parse_resource,
+    status_to_dict,
+)
+from projectsetup.api.reasons import AttemptOutcome, Reason
+from tests.api_server import ApiServer, Refused
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def api_server(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "crd")
+
+
+def status(reason: Reason, message: str = "why", **fields: object) -> ProjectSetupStatus:
+    conditions = conditions_for(status="Unknown", reason=reason, message=message, generation=1, previous=(), now=NOON)
+    return ProjectSetupStatus(conditions=conditions, phase=phase_of(conditions, None), **fields)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "project-1",
+        "0b6f1c1e5a434d0c8e3e5ad5f0f2a001",
+        "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a00",
+        "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a00g",
+    ],
+)
+def test_a_name_that_is_no_uuid_is_refused_and_the_user_is_told_what_to_do(api_server: ApiServer, name: str) -> None:
+    with pytest.raises(
+        Refused, match=r"metadata\.name must be the id of a project, a UUID in lower case: take it from"
+    ):
+        api_server.create(name)
+
+
+def test_a_name_in_upper_case_is_refused(api_server: ApiServer) -> None:
+    with pytest.raises(Refused, match=r"metadata\.name must be the id of a project, a UUID in lower case"):
+        api_server.create(str(uuid.uuid4()).upper())
+
+
+@pytest.mark.parametrize("spec", [None, {}, {"recipe": None, "parameters": None, "timeout": None}])
+def test_an_empty_spec_is_filled_in(api_server: ApiServer, spec: dict[str, object] | None) -> None:
+    body = api_server.create(spec=spec)
+    assert body["spec"] == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
+    assert parse_resource(body).problem is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ({}, {"recipe": "other"}, "recipe"),
+        ({"recipe": "other"}, {"recipe": None}, "recipe"),
+        ({}, {"parameters": {"license": "MIT"}}, "parameters"),
+        ({"parameters": {"license": "MIT"}}, {"parameters": {"license": "ISC"}}, "parameters"),
+        ({"parameters": {"license": "MIT"}}, {"parameters": {"year": "2026"}}, "parameters"),
+        ({"parameters": {"license": "MIT"}}, {"parameters": None}, "parameters"),
+        ({"parameters": {"license": "MIT"}, "recipe": "other"}, None, "recipe"),
+    ],
+)
+def test_what_is_immutable_stays(
+    api_server: ApiServer, before: dict[str, object], after: dict[str, object] | None, field: str
+) -> None:
+    name = api_server.create(spec=before)["metadata"]["name"]
+    with pytest.raises(Refused, match=f"spec.{field} is immutable: delete the ProjectSetup and create it anew"):
+        api_server.patch(name, {"spec": after})
+
+
+def test_what_is_mutable_changes(api_server: ApiServer) -> None:
+    name = api_server.create(spec={"parameters": {"license": "MIT"}})["metadata"]["name"]
+    change = {"suspend": True, "timeout": "1h30m", "credentialsSecretRef": {"name": "git"}}
+    spec = api_server.patch(name, {"spec": change})["spec"]
+    assert spec == {"recipe": "python-service", "parameters": {"license": "MIT"}, **change}
+
+
+@pytest.mark.parametrize("timeout", ["soon", "", "30", "-5m", "1d", "1h 5m", "12345678s", "1s" * 17])
+def test_a_timeout_that_is_no_duration_is_refused(api_server: ApiServer, timeout: str) -> None:
+    with pytest.raises(Refused, match=r"spec\.timeout"):
+        api_server.create(spec={"timeout": timeout}, dry_run=True)
+
+
+@pytest.mark.parametrize("timeout", ["0s", "0h0.0m"])
+def test_a_timeout_of_zero_is_refused(api_server: ApiServer, timeout: str) -> None:
+    with pytest.raises(Refused, match="must be a duration greater than 0 such as 90s, 1m30s or 2h"):
+        api_server.create(spec={"timeout": timeout}, dry_run=True)
+
+
+@pytest.mark.parametrize("timeout", ["90s", "1m30s", "2h", "1.5h", "500ms", "0h1s"])
+def test_a_duration_is_accepted(api_server: ApiServer, timeout: str) -> None:
+    body = api_server.create(spec={"timeout": timeout}, dry_run=True)
+    assert body["spec"]["timeout"] == timeout
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"recipe": "Python"},
+        {"recipe": "-x"},
+        {"recipe": "a" * 64},
+        {"recipe": "a.b"},
+        {"recipe": 3},
+        {"suspend": "yes"},
+        {"parameters": {"license": 1}},
+        {"parameters": {"license": "x" * 4097}},
+        {"parameters": {f"p{number}": "" for number in range(65)}},
+        {"credentialsSecretRef": {}},
+        {"credentialsSecretRef": {"name": "a/b"}},
+        {"credentialsSecretRef": {"name": "a" * 254}},
+    ],
+)
+def test_the_api_server_refuses_what_the_operator_would_refuse(api_server: ApiServer, spec: dict[str, object]) -> None:
+    name = str(uuid.uuid4())
+    with pytest.raises(Refused, match=rf"spec\.{next(iter(spec))}"):
+        api_server.create(name, spec=spec, dry_run=True)
+    assert parse_resource({"metadata": {"name": name}, "spec": spec}).problem is not None
+
+
+def test_the_largest_spec_is_accepted(api_server: ApiServer) -> None:
+    parameters = {f"p{number}": "x" * 4096 for number in range(64)}
+    spec = {"recipe": "a" * 63, "parameters": parameters, "credentialsSecretRef": {"name": "a" * 253}}
+    name = api_server.create(spec=spec)["metadata"]["name"]
+    body = api_server.patch(name, {"spec": {"suspend": True}})
+    assert parse_resource(body).problem is None
+
+
+def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer) -> None:
+    attempts = tuple(
+        AttemptRecord(
+            number=number,
+            started_at=NOON,
+            finished_at=NOON,
+            outcome=AttemptOutcome.FAILED,
+            reason="StepTransient",
+            message="é" * 2000,
+            step="compile",
+        )
+        for number in range(1, 11)
+    )
+    written = status(
+        Reason.RETRY_SCHEDULED,
+        "é" * 2000,
+        observed_generation=1,
+        project_status="setup_queued",
+        step="compile",
+        progress="3/7",
+        attempt=10,
+        max_attempts=20,
+        queued_at=NOON,
+        started_at=NOON,
+        finished_at=NOON,
+        next_attempt_at=NOON,
+        run_ref=RunRef(engine="job", name="a" * 400, id="u-1"),
+        failure=Failure(reason="StepTransient", message="é" * 2000, exit_code=-9, step="compile", retryable=True),
+        attempts=attempts,
+        commits=Commits(code_repo="c" * 400),
+        last_handled_retry="r" * 262_144,
+        last_handled_cancel="c",
+    )
+    name = api_server.create()["metadata"]["name"]
+    api_server.patch_status(name, status_to_dict(written))
+    stored = api_server.get(name)
+    assert stored["status"] == status_to_dict(written)
+    assert parse_resource(stored).status == written
+
+
+def test_status_and_spec_are_written_apart(api_server: ApiServer) -> None:
+    name = api_server.create(status={"attempt": 7})["metadata"]["name"]
+    assert "status" not in api_server.get(name)
+    api_server.patch_status(name, {"attempt": 1})
+    body = api_server.patch(name, {"status": {"attempt": 5}, "spec": {"suspend": True}})
+    assert (body["status"], body["metadata"]["generation"]) == ({"attempt": 1}, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phase": "Dreaming"},
+        {"attempt": -1},
+        {"queuedAt": "yesterday"},
+        {"failure": {"reason": "StepFailed", "message": "x" * 1025, "retryable": False}},
+        {"conditions": [{"type": "Ready", "status": "Maybe"}]},
+    ],
+)
+def test_a_status_that_makes_no_sense_is_refused(api_server: ApiServer, change: dict[str, object]) -> None:
+    name = api_server.create()["metadata"]["name"]
+    with pytest.raises(Refused, match=rf"status\.{next(iter(change))}"):
+        api_server.patch_status(name, change)
+
+
+def test_a_deletion_is_not_hindered(api_server: ApiServer) -> None:
+    name = api_server.create()["metadata"]["name"]
+    api_server.delete(name)
+    with pytest.raises(Refused, match="not found"):
+        api_server.get(name)
+
+
+def test_fields_select(api_server: ApiServer) -> None:
+    recipe = f"r-{uuid.uuid4()}"
+    names = [api_server.create(spec={"recipe": recipe})["metadata"]["name"] for _ in range(2)]
+    for name, reason in zip(names, (Reason.RUNNING, Reason.QUEUED), strict=True):
+        api_server.patch_status(name, status_to_dict(status(reason)))
+    assert api_server.select(f"spec.recipe={recipe}") == set(names)
+    assert api_server.select(f"spec.recipe={recipe},status.phase=Running") == {names[0]}
+    assert api_server.select(f"spec.recipe={recipe},status.phase!=Running") == {names[1]}
+
+
+def table(api_server: ApiServer, *arguments: str) -> list[list[str]]:
+    return [line.split() for line in api_server.kubectl("get", *arguments).splitlines()]
+
+
+def test_kubectl_shows_the_columns_of_the_contract(api_server: ApiServer) -> None:
+    name = api_server.create(annotations={"setup.codemyspec.com/priority": "0"})["metadata"]["name"]
+    told = status(Reason.RUNNING, "compiling", project_status="compiling", step="compile", progress="3/7", attempt=2)
+    api_server.patch_status(name, status_to_dict(told))
+    (head, row) = table(api_server, "psetup", name)
+    assert head == ["NAME", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE"]
+    assert row[:-1] == [name, "Running", "compiling", "compile", "3/7", "2", "0"]
+    (head, row) = table(api_server, "projectsetups", name, "-o", "wide")
+    assert head[-2:] == ["REASON", "MESSAGE"]
+    assert row[-2:] == ["Running", "compiling"]
+
+
+def test_columns_of_a_new_resource_are_empty(api_server: ApiServer) -> None:
+    name = api_server.create()["metadata"]["name"]
+    (_, row) = table(api_server, "projectsetup", name)
+    assert len(row) == 2
+    assert row[0] == name
+
+
+def test_the_category_and_the_explanation(api_server: ApiServer) -> None:
+    name = api_server.create()["metadata"]["name"]
+    assert name in api_server.kubectl("get", "codemyspec")
+    explanation = api_server.kubectl("explain", "projectsetup.spec")
+    assert "Longest time that one attempt may take" in explanation
+    assert {"credentialsSecretRef", "parameters", "recipe", "suspend", "timeout"} <= set(explanation.split())
