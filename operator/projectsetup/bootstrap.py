@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.cluster.client import ClusterClient
-from projectsetup.cluster.connection import connect, pod_namespace
-from projectsetup.cluster.identity import is_dead, own_identity
-from projectsetup.cluster.leader import Leader, LeaseLost, SoleOperator
-from projectsetup.cluster.leadership import CALL_TIMEOUT, LEASE_DURATION, Leadership
-from projectsetup.cluster.lease import LeaseClient
+from projectsetup.cluster.connection import pod_namespace
+from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.cluster.queue_config import QueueConfigWatch, QueueControl
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.controller import Controller
@@ -115,7 +110,7 @@ class Operator:
             restart_watch=self._watch.restart,
         )
 
-    def _seen(self, body: Mapping[str, Any], deleted: bool) -> None:  # noqa: FBT001  # the sink of the watch
+    def _seen(self, body: Mapping[str, Any], deleted: bool) -> None:  # the sink of the watch
         """Called in the watch's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: this operator has ended
             self._loop.call_soon_threadsafe(lambda: self._controller.seen(body, deleted=deleted))
@@ -171,9 +166,9 @@ class Operator:
             if stopping.done():
                 draining = asyncio.create_task(self._drain(), name="drain")
                 await asyncio.wait({draining, holding, leading}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (holding, leading):
-                if task.done():
-                    task.result()
+            for ended in (holding, leading):
+                if ended.done():
+                    ended.result()
         except LeaseLost as lost:
             await self._give_up(lost, leading)
             return LOST

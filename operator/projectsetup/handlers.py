@@ -30,7 +30,7 @@ _log = get_logger("watch")
 def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
     """Hand each event of a ProjectSetup to `sink`: listed, added, modified and deleted ones alike."""
 
-    @kopf.on.login(registry=registry)  # type: ignore[arg-type]  # kopf types a login handler narrower than it takes
+    @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         found = kopf.login_with_service_account(**kwargs) if in_pod() else kopf.login_with_kubeconfig(**kwargs)
         return dataclasses.replace(found, expiration=datetime.now(UTC) + LOGIN_LIFETIME) if found else None

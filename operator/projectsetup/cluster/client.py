@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient, CoreV1Api, CustomObjectsApi
 
-from projectsetup.api.constants import GROUP, KIND, PLURAL, VERSION
+from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.cluster.errors import ApiNotFound
 from projectsetup.cluster.translate import translated
 
@@ -16,6 +16,9 @@ TIMEOUT = 10.0
 
 FIELD_MANAGER = "projectsetup-operator"
 PAGE = 500
+EVENTS_GROUP, EVENTS_VERSION = "events.k8s.io", "v1"
+MOST_OF_A_NOTE, MOST_OF_A_REPORTER = 1024, 128
+"""Lengths that the API server allows in an event."""
 
 Body = dict[str, Any]
 
@@ -86,12 +89,12 @@ class ClusterClient:
         self, *, namespace: str, name: str, uid: str, reason: str, message: str, warning: bool, reporter: str
     ) -> None:
         """Leave an event on a ProjectSetup."""
-        now = datetime.now(UTC)
-        stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
+            "apiVersion": f"{EVENTS_GROUP}/{EVENTS_VERSION}",
+            "kind": "Event",
             "metadata": {"generateName": f"{name}.", "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
+            "regarding": {
+                "apiVersion": API_VERSION,
                 "kind": KIND,
                 "namespace": namespace,
                 "name": name,
@@ -100,17 +103,15 @@ class ClusterClient:
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": reason,
-            "message": message,
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "reportingInstance": reporter,
-            "firstTimestamp": stamp,
-            "lastTimestamp": stamp,
-            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "count": 1,
+            "note": message[:MOST_OF_A_NOTE],
+            "reportingController": FIELD_MANAGER,
+            "reportingInstance": reporter[:MOST_OF_A_REPORTER],
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         with translated(f"leave event on ProjectSetup {namespace}/{name}"):
-            await self._core.create_namespaced_event(namespace, body, _request_timeout=TIMEOUT)
+            await self._objects.create_namespaced_custom_object(
+                EVENTS_GROUP, EVENTS_VERSION, namespace, "events", body, _request_timeout=TIMEOUT
+            )
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, str] | None:
         """The base64 data of a Secret, None when there is none of that name."""
@@ -119,4 +120,4 @@ class ClusterClient:
                 secret = await self._core.read_namespaced_secret(name, namespace, _request_timeout=TIMEOUT)
         except ApiNotFound:
             return None
-        return dict(secret.data or {})
+        return {name: str(value) for name, value in (secret.data or {}).items()}

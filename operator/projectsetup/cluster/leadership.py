@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from projectsetup.cluster.errors import ApiConflict, ClusterError
-from projectsetup.cluster.lease import LeaseClient, LeaseRecord
 from projectsetup.cluster.leader import LeaseLost
+from projectsetup.cluster.lease import LeaseClient, LeaseRecord
 from projectsetup.observe.logs import get_logger
 
 LEASE_DURATION = 30

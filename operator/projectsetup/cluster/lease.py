@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes.aio.client import ApiClient, CoordinationV1Api
+from kubernetes.aio.client import ApiClient, CustomObjectsApi
 
 from projectsetup.cluster.errors import ApiNotFound
 from projectsetup.cluster.translate import translated
 
+LEASE_GROUP, LEASE_VERSION = "coordination.k8s.io", "v1"
 LEASE_NAME = "projectsetup-operator"
 
 
@@ -28,8 +29,9 @@ class LeaseClient:
     """One Lease in one namespace; every error is a `ClusterError`, ApiConflict when somebody else was faster."""
 
     def __init__(self, api: ApiClient, namespace: str, *, duration: int, timeout: float) -> None:
-        self._api = CoordinationV1Api(api)
+        self._api = CustomObjectsApi(api)
         self._namespace = namespace
+        self._leases = (LEASE_GROUP, LEASE_VERSION, namespace, "leases")
         self._duration = duration
         self._timeout = timeout
 
@@ -37,8 +39,8 @@ class LeaseClient:
         """The Lease, None when nobody has made it yet."""
         try:
             with translated(f"read Lease {self._namespace}/{LEASE_NAME}"):
-                lease = await self._api.read_namespaced_lease(
-                    LEASE_NAME, self._namespace, _request_timeout=self._timeout
+                lease = await self._api.get_namespaced_custom_object(
+                    *self._leases, LEASE_NAME, _request_timeout=self._timeout
                 )
         except ApiNotFound:
             return None
@@ -48,7 +50,7 @@ class LeaseClient:
         """Make the Lease and hold it."""
         body = self._body(holder, resource_version=None, transitions=0, acquired_at=_now())
         with translated(f"create Lease {self._namespace}/{LEASE_NAME}"):
-            lease = await self._api.create_namespaced_lease(self._namespace, body, _request_timeout=self._timeout)
+            lease = await self._api.create_namespaced_custom_object(*self._leases, body, _request_timeout=self._timeout)
         return _record(lease)
 
     async def write(self, holder: str, seen: LeaseRecord) -> LeaseRecord:
@@ -61,8 +63,8 @@ class LeaseClient:
             acquired_at=_now() if moved else seen.acquired_at,
         )
         with translated(f"write Lease {self._namespace}/{LEASE_NAME}"):
-            lease = await self._api.replace_namespaced_lease(
-                LEASE_NAME, self._namespace, body, _request_timeout=self._timeout
+            lease = await self._api.replace_namespaced_custom_object(
+                *self._leases, LEASE_NAME, body, _request_timeout=self._timeout
             )
         return _record(lease)
 
@@ -71,7 +73,7 @@ class LeaseClient:
         if resource_version is not None:
             metadata["resourceVersion"] = resource_version
         return {
-            "apiVersion": "coordination.k8s.io/v1",
+            "apiVersion": f"{LEASE_GROUP}/{LEASE_VERSION}",
             "kind": "Lease",
             "metadata": metadata,
             "spec": {
@@ -85,18 +87,14 @@ class LeaseClient:
 
 
 def _record(lease: Any) -> LeaseRecord:
-    spec = lease.spec
+    spec = lease["spec"]
     return LeaseRecord(
-        holder=spec.holder_identity or "",
-        resource_version=lease.metadata.resource_version,
-        transitions=spec.lease_transitions or 0,
-        acquired_at=_text(spec.acquire_time) if spec.acquire_time else _now(),
+        holder=spec.get("holderIdentity") or "",
+        resource_version=lease["metadata"]["resourceVersion"],
+        transitions=spec.get("leaseTransitions") or 0,
+        acquired_at=spec.get("acquireTime") or _now(),
     )
 
 
 def _now() -> str:
-    return _text(datetime.now(UTC))
-
-
-def _text(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -70,6 +71,6 @@ class AttemptEnd(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
-    def from_result(cls, result: dict[str, Any]) -> AttemptEnd:
+    def from_result(cls, result: Mapping[str, Any]) -> AttemptEnd:
         """The end that `to_result` wrote."""
         return cls.model_validate(result)

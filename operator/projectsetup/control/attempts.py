@@ -9,8 +9,8 @@ from typing import Protocol
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
-from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.cluster.leader import Leader, LeaseLost
+from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.control.queue import Key
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -48,7 +48,7 @@ class Engine(Protocol):
     name: str
 
     async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
-        """Run one attempt to its end. InfrastructureError when it broke; cancelling stops it, and returns when it is gone."""
+        """Run one attempt to its end; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
         ...
 
     async def kill_all(self) -> None:
@@ -75,6 +75,7 @@ class Attempts:
         self._leader = leader
         self._on_change = on_change
         self._runs: dict[UUID, _Run] = {}
+        self._change = asyncio.Event()
 
     def view(self, project_id: UUID) -> RunView | None:
         """The attempt of this project that this operator has started and not yet forgotten."""
@@ -102,11 +103,20 @@ class Attempts:
         run = self._runs.get(project_id)
         if run is not None and run.view.uid == uid and run.view.outcome is not None:
             del self._runs[project_id]
+            self._tell_change()
 
     @property
     def running(self) -> list[UUID]:
         """The projects whose attempt has not ended."""
         return [project_id for project_id, run in self._runs.items() if run.view.outcome is None]
+
+    async def changed(self) -> None:
+        """Return when an attempt has ended or was forgotten."""
+        await self._change.wait()
+
+    def _tell_change(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
 
     def keys(self) -> list[Key]:
         """The ProjectSetups whose attempt runs, or has ended and is not told yet."""
@@ -132,6 +142,7 @@ class Attempts:
         finally:
             marking.cancel()
         run.view = replace(run.view, outcome=outcome)
+        self._tell_change()
         self._on_change(run.order.key)
 
     async def _outcome(self, run: _Run) -> RunOutcome:

@@ -17,4 +17,5 @@ def retry_delay(failed_attempt: int, *, backoff: timedelta, backoff_max: timedel
     if failed_attempt < 1:
         raise ValueError(f"attempts are counted from 1, not {failed_attempt}")
     growth = min(2 ** (failed_attempt - 1), math.ceil(backoff_max / backoff))
-    return min(backoff * growth, backoff_max) * (1 + JITTER * luck)
+    delay: timedelta = min(backoff * growth, backoff_max)
+    return delay * (1 + JITTER * luck)

@@ -131,7 +131,7 @@ class Controller:
         try:
             async with asyncio.timeout(limit):
                 while self.attempts.running if ended_only else self.attempts.keys():
-                    await asyncio.sleep(DRAIN_POLL)
+                    await self.attempts.changed()
         except TimeoutError:
             _log.info("waited long enough", waited_for=what, seconds=limit)
 
@@ -200,7 +200,7 @@ class Controller:
             raise
         except ClusterError as error:
             self._try_again(key, str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001  # one key must not end the work on all others
             _log.exception("reconcile failed in a way it should not", key="/".join(key))
             self._try_again(key, "internal error")
         else:
@@ -214,6 +214,5 @@ class Controller:
         self.queue.add(key, delay=delay)
 
 
-DRAIN_POLL = 0.05
 TELL_LIMIT = 8.0
 """Seconds that the database and the API server have at a clean end to be told of the last ends."""

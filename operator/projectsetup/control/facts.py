@@ -93,8 +93,8 @@ class Facts:
     """All that is true about one ProjectSetup at `now`.
 
     `record` is None when it was not read because nothing can depend on it (see `lifecycle.needs_record`).
-    `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with the recipe, its parameters, the
-    project's repository addresses or the Secret with its credentials. `luck` is a number from 0 to 1.
+    `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with
+    the recipe, its parameters, the repository addresses or the Secret with the credentials. `luck` is from 0 to 1.
     """
 
     resource: ProjectSetupResource

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from projectsetup.api.durations import parse_duration
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
 from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.cluster.leader import Leader, LeaseLost
@@ -24,7 +23,7 @@ from projectsetup.control.decisions import (
     StopRun,
     WriteStatus,
 )
-from projectsetup.control.facts import Facts, Progress, RecordRead
+from projectsetup.control.facts import Facts, Progress
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
 from projectsetup.control.merge_patch import merge_patch
@@ -128,7 +127,7 @@ class Reconciler:
                 return True
             self.queue.add(key)
         if decision.status != resource.status:
-            await self._claim(resource, facts, number=resource.status.attempt or 0, status=ProjectStatus.SETUP_QUEUED)
+            await self._claim(resource, number=resource.status.attempt or 0, status=ProjectStatus.SETUP_QUEUED)
             await self._write(resource, decision.status, decision.notices)
         return False
 
@@ -137,7 +136,7 @@ class Reconciler:
         if inputs.recipe is None or resource.spec is None:
             raise AssertionError("an attempt was decided without a recipe")
         status = ProjectStatus(decision.project_status)
-        project = await self._claim(resource, facts, number=decision.number, status=status)
+        project = await self._claim(resource, number=decision.number, status=status)
         if project is None:
             return True
         await self._write(resource, decision.status, ())
@@ -150,7 +149,7 @@ class Reconciler:
             parameters=inputs.parameters,
             number=decision.number,
             fence=project.fence,
-            timeout=parse_duration(resource.spec.timeout).total_seconds(),
+            timeout=resource.spec.timeout.total_seconds(),
             credentials=inputs.credentials,
         )
         self.leader.check()
@@ -160,7 +159,7 @@ class Reconciler:
         return True
 
     async def record_alone(self, key: Key) -> None:
-        """Tell the record how the attempt of `key` ended; `.status` is completed from it by the operator that leads next."""
+        """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
         resource = self.store.get(key)
         if resource is None:
             return
@@ -183,7 +182,7 @@ class Reconciler:
         """Write the end to the record; False when it has changed meanwhile, so that the facts must be read again."""
         resource, end, fence = facts.resource, decision.end, decision.fence
         if fence is None:
-            project = await self._claim(resource, facts, number=end.attempt, status=ProjectStatus.SETUP_QUEUED)
+            project = await self._claim(resource, number=end.attempt, status=ProjectStatus.SETUP_QUEUED)
             if project is None:
                 return False
             fence = project.fence
@@ -196,12 +195,8 @@ class Reconciler:
             result=end.to_result(),
         )
 
-    async def _claim(
-        self, resource: ProjectSetupResource, facts: Facts, *, number: int, status: ProjectStatus
-    ) -> Project | None:
+    async def _claim(self, resource: ProjectSetupResource, *, number: int, status: ProjectStatus) -> Project | None:
         """Claim the project; None when somebody was faster, so that the facts must be read again."""
-        if not isinstance(facts.record, RecordRead):
-            raise AssertionError("a claim was decided without reading the record")
         self.leader.check()
         owner = Owner(resource.uid, resource.namespace, resource.name)
         try:

@@ -6,12 +6,11 @@ conditions move only when a condition does.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
-from projectsetup.api.models import AttemptRecord, ProjectSetupResource, ProjectSetupStatus, RunRef
+from projectsetup.api.models import AttemptRecord, ConditionStatus, ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.facts import Facts, Progress
@@ -143,7 +142,7 @@ def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
     return _told(facts, succeeded.status, Reason(succeeded.reason), succeeded.message, **changes)
 
 
-def _told(facts: Facts, truth: str, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
+def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
     resource = facts.resource
     changes.setdefault("queued_at", resource.status.queued_at or resource.created_at)
     changes.setdefault("attempt", resource.status.attempt or 0)

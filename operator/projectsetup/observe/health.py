@@ -11,7 +11,7 @@ Check = Callable[[], str | None]
 
 
 class HealthServer:
-    """Serves until closed. `/healthz` says that the process works; `/readyz` that it can do its job, or take it over."""
+    """`/healthz` says that the process works, `/readyz` that it can do its job or take it over."""
 
     def __init__(self, port: int, *, checks: Mapping[str, Check], metrics: Callable[[], bytes]) -> None:
         self._port = port

@@ -1,0 +1,668 @@
+"""The life of a ProjectSetup, as a table of facts and decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
+from projectsetup.api.reasons import Phase, Reason
+from projectsetup.control import decisions as d
+from projectsetup.control.attempt_end import AttemptEnd, EndKind
+from projectsetup.control.facts import (
+    AttemptBroken,
+    AttemptStopped,
+    Facts,
+    Progress,
+    RecipePlan,
+    RecordRead,
+    RecordUnavailable,
+    RunOutcome,
+    RunView,
+    StopCause,
+)
+from projectsetup.control.lifecycle import decide, decide_gone, is_terminal, needs_record
+from projectsetup.projects.model import Owner, Project, ProjectStatus
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+
+ID = "6f1e2d3c-0000-4000-8000-000000000001"
+UID = "uid-1"
+NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+PREFIX = "setup.codemyspec.com/"
+US = Owner(UID, "team", ID)
+THEM = Owner("uid-2", "other", ID)
+PLAN = RecipePlan("generate", "initializing", 7)
+AT_COMPILE = Progress("compiling", "compile", 3, 7)
+
+
+@dataclass
+class World:
+    """Facts in the making, and what happens to `.status` when a decision is carried out."""
+
+    spec: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    generation: int = 1
+    name: str = ID
+    project: Project | None = None
+    record: RecordRead | RecordUnavailable | None = None
+    run: RunView | None = None
+    slot: bool = False
+    now: datetime = NOW
+    input_problem: str | None = None
+    last_progress_write: datetime | None = None
+    owner_is_active: bool = False
+
+    def annotate(self, **values: str) -> World:
+        self.annotations |= {PREFIX + name.replace("_", "-"): value for name, value in values.items()}
+        return self
+
+    def resource(self) -> ProjectSetupResource:
+        return parse_resource(
+            {
+                "metadata": {
+                    "name": self.name,
+                    "namespace": "team",
+                    "uid": UID,
+                    "generation": self.generation,
+                    "resourceVersion": "7",
+                    "creationTimestamp": "2026-05-01T11:59:00Z",
+                    "annotations": self.annotations,
+                },
+                "spec": self.spec,
+                "status": self.status,
+            }
+        )
+
+    def facts(self) -> Facts:
+        return Facts(
+            resource=self.resource(),
+            now=self.now,
+            run=self.run,
+            record=self.record or RecordRead(self.project),
+            recipe=PLAN,
+            input_problem=self.input_problem,
+            slot=self.slot,
+            last_progress_write=self.last_progress_write,
+            owner_is_active=self.owner_is_active,
+        )
+
+    def decide(self) -> d.Decision:
+        return decide(self.facts())
+
+    def told(self, status: ProjectSetupStatus) -> World:
+        self.status = status_to_dict(status)
+        return self
+
+
+def project(
+    status: str = "created",
+    owner: Owner | None = None,
+    *,
+    attempt: int = 0,
+    fence: int = 0,
+    result: dict[str, Any] | None = None,
+) -> Project:
+    return Project(
+        id=UUID(ID),
+        name="Shop",
+        description="",
+        code_repo="https://git.example/shop",
+        docs_repo=None,
+        status=ProjectStatus(status),
+        setup_error=None,
+        owner=owner,
+        attempt=attempt,
+        fence=fence,
+        attempt_result=result,
+        inserted_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def running(attempt: int = 1, **annotations: str) -> World:
+    """A world in which attempt number `attempt` runs here."""
+    world = World(project=project("created"), slot=True).annotate(**annotations)
+    world.status = {"attempt": attempt - 1} if attempt > 1 else {}
+    decision = world.decide()
+    assert isinstance(decision, d.StartAttempt)
+    world.told(decision.status)
+    world.project = project("initializing", US, attempt=attempt, fence=5)
+    world.run = RunView(UID, attempt, 5, Progress("initializing", "generate", 0, 7))
+    return world
+
+
+def after(world: World, outcome: RunOutcome) -> World:
+    assert world.run is not None
+    world.run = replace(world.run, outcome=outcome)
+    return world
+
+
+def ended(world: World, outcome: RunOutcome) -> d.RecordEnd:
+    decision = after(world, outcome).decide()
+    assert isinstance(decision, d.RecordEnd), decision
+    return decision
+
+
+def terminal(outcome: RunOutcome | None = None) -> World:
+    world = running()
+    decision = ended(world, outcome or SetupFailed("compile", 2, "step compile failed with exit code 2"))
+    world.told(decision.status)
+    world.run = None
+    return world
+
+
+def succeeded_reason(status: ProjectSetupStatus) -> tuple[str, str]:
+    condition = next(c for c in status.conditions if c.type == "Succeeded")
+    return condition.status, condition.reason
+
+
+def reasons(decision: Any) -> list[str]:
+    return [str(notice.reason) for notice in decision.notices]
+
+
+# --- before a start
+
+
+def test_a_new_setup_with_a_free_slot_starts_at_once() -> None:
+    decision = World(project=project(), slot=True).decide()
+    assert isinstance(decision, d.StartAttempt)
+    assert decision.number == 1
+    status = decision.status
+    assert (status.phase, status.attempt, status.max_attempts) == (Phase.RUNNING, 1, 3)
+    assert (status.step, status.progress, status.project_status) == ("generate", "0/7", "initializing")
+    assert (status.started_at, status.observed_generation) == (NOW, 1)
+    assert status.run_ref is not None
+    assert reasons(decision) == ["Started"]
+
+
+def test_a_new_setup_without_a_slot_stands_in_line_since_its_creation() -> None:
+    decision = World(project=project()).decide()
+    assert isinstance(decision, d.StandInLine)
+    assert decision.status.phase is Phase.QUEUED
+    assert decision.status.queued_at == NOW - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, Reason.PROJECT_NOT_FOUND),
+        (project("ready"), Reason.PROJECT_INVALID_STATE),
+        (project("testing"), Reason.PROJECT_INVALID_STATE),
+    ],
+)
+def test_the_job_itself_is_wrong(record: Project | None, reason: Reason) -> None:
+    decision = World(project=record, slot=True).decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", reason)
+    assert decision.status.phase is Phase.FAILED
+    assert reasons(decision) == ["Failed"]
+    assert decision.status.failure is not None
+    assert not decision.status.failure.retryable
+
+
+@pytest.mark.parametrize("status", ["created", "setup_queued", "failed"])
+def test_may_be_set_up_from(status: str) -> None:
+    assert isinstance(World(project=project(status), slot=True).decide(), d.StartAttempt)
+
+
+def test_another_owner_is_looked_up_before_it_stands_in_the_way() -> None:
+    world = World(project=project("compiling", THEM), slot=True)
+    assert world.decide() == d.ReleaseOwner(THEM)
+    world.owner_is_active = True
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", Reason.PROJECT_CLAIMED)
+    assert f"other/{ID}" in decision.status.conditions[0].message
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(project=project()).annotate(priority="10"),
+        World(project=project()).annotate(max_attempts="0"),
+        World(project=project()).annotate(backoff="-1s"),
+        World(project=project(), input_problem="there is no recipe 'x'"),
+        World(project=project(), spec={"timeout": "soon"}),
+    ],
+)
+def test_a_bad_spec_is_terminal_and_told_in_the_record(world: World) -> None:
+    decision = world.decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert succeeded_reason(decision.status) == ("False", Reason.INVALID_SPEC)
+    assert decision.end.project_status is ProjectStatus.FAILED
+    assert decision.end.setup_error is not None
+    assert decision.end.setup_error["reason"] == "InvalidSpec"
+    assert set(decision.end.setup_error) == {"reason", "step", "message"}
+
+
+def test_suspended_starts_nothing_and_says_so_once() -> None:
+    world = World(project=project(), spec={"suspend": True}, slot=True)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert decision.status.phase is Phase.SUSPENDED
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+def test_waits_for_the_database_without_burning_an_attempt() -> None:
+    world = World(record=RecordUnavailable("PostgreSQL refuses"), slot=True)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("Unknown", Reason.DATABASE_UNAVAILABLE)
+    assert decision.status.attempt == 0
+    assert isinstance(world.told(decision.status).decide(), d.Rest)
+    world.record, world.project = None, project()
+    assert isinstance(world.decide(), d.StartAttempt)
+
+
+def test_cancel_before_a_start_is_told_in_the_record() -> None:
+    decision = World(project=project(), slot=True).annotate(cancel_requested_at="1").decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert decision.status.phase is Phase.CANCELLED
+    assert decision.status.last_handled_cancel == "1"
+    assert decision.end.project_status is ProjectStatus.FAILED
+    assert reasons(decision) == ["Cancelled"]
+
+
+def test_a_lowered_limit_exhausts_what_has_not_started() -> None:
+    world = terminal_retry()
+    world.annotate(max_attempts="1")
+    world.now = NOW + timedelta(hours=1)
+    decision = world.decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert succeeded_reason(decision.status) == ("False", Reason.ATTEMPTS_EXHAUSTED)
+
+
+# --- while it runs
+
+
+def test_progress_is_written_at_most_once_a_second() -> None:
+    world = running()
+    assert world.run is not None
+    assert world.decide() == d.Rest()
+    world.run = replace(world.run, progress=AT_COMPILE)
+    world.last_progress_write = NOW
+    world.now = NOW + timedelta(milliseconds=400)
+    assert world.decide() == d.Rest(until=NOW + timedelta(seconds=1))
+    world.now = NOW + timedelta(seconds=1)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert (decision.status.step, decision.status.progress) == ("compile", "3/7")
+    assert decision.status.project_status == "compiling"
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda world: world.annotate(cancel_requested_at="1"), StopCause.CANCEL),
+        (lambda world: replace(world, spec={"suspend": True}), StopCause.SUSPEND),
+        (lambda world: replace(world, spec={"suspend": True}).annotate(cancel_requested_at="1"), StopCause.CANCEL),
+    ],
+)
+def test_what_stops_a_running_attempt(change: Callable[[World], World], cause: StopCause) -> None:
+    world = change(running())
+    assert world.decide() == d.StopRun(cause)
+    assert world.run is not None
+    world.run = replace(world.run, stopping=cause)
+    assert not isinstance(world.decide(), d.StopRun)
+
+
+def test_a_cancel_is_not_told_as_handled_before_the_end() -> None:
+    world = running().annotate(cancel_requested_at="1")
+    assert world.run is not None
+    world.run = replace(world.run, stopping=StopCause.CANCEL, progress=AT_COMPILE)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert decision.status.last_handled_cancel is None
+
+
+def test_a_retry_while_running_is_coalesced() -> None:
+    world = running().annotate(retry_requested_at="1")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert (decision.status.phase, decision.status.last_handled_retry) == (Phase.RUNNING, "1")
+    assert reasons(decision) == ["RetryCoalesced"]
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+# --- the end of an attempt
+
+
+def terminal_retry() -> World:
+    world = running()
+    world.told(ended(world, AttemptBroken(Reason.STEP_TRANSIENT, "reset", "push", 75)).status)
+    world.run, world.slot = None, False
+    world.project = project("setup_queued", US, attempt=1, fence=6)
+    return world
+
+
+def test_success() -> None:
+    decision = ended(running(), SetupSucceeded(code_commit="c" * 40, docs_commit=None))
+    status = decision.status
+    assert (decision.fence, decision.end.project_status, decision.end.setup_error) == (5, ProjectStatus.READY, None)
+    assert succeeded_reason(status) == ("True", Reason.SETUP_SUCCEEDED)
+    assert (status.phase, status.project_status, status.progress) == (Phase.SUCCEEDED, "ready", "7/7")
+    assert status.commits is not None
+    assert status.commits.code_repo == "c" * 40
+    assert status.failure is None
+    assert status.run_ref is None
+    assert status.finished_at == NOW
+    assert [record.outcome for record in status.attempts] == ["Succeeded"]
+    assert reasons(decision) == ["Succeeded"]
+
+
+def test_a_step_that_says_no_is_terminal_at_the_first_attempt() -> None:
+    decision = ended(running(), SetupFailed("compile", 2, "step compile failed with exit code 2: no"))
+    status = decision.status
+    assert succeeded_reason(status) == ("False", Reason.STEP_FAILED)
+    assert status.failure is not None
+    assert (status.failure.step, status.failure.exit_code, status.failure.retryable) == ("compile", 2, False)
+    assert decision.end.setup_error == {
+        "reason": "StepFailed",
+        "step": "compile",
+        "message": "step compile failed with exit code 2: no",
+    }
+    assert status.next_attempt_at is None
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.STEP_TRANSIENT, Reason.STEP_TIMED_OUT, Reason.STEP_KILLED, Reason.INTERRUPTED, Reason.ENGINE_ERROR],
+)
+def test_an_infrastructure_failure_is_retried_after_its_delay(reason: Reason) -> None:
+    decision = ended(running(), AttemptBroken(reason, "gone", "push"))
+    status = decision.status
+    assert decision.end.project_status is ProjectStatus.SETUP_QUEUED
+    assert succeeded_reason(status) == ("Unknown", Reason.RETRY_SCHEDULED)
+    assert (status.phase, status.attempt) == (Phase.BACKING_OFF, 1)
+    assert status.next_attempt_at == NOW + timedelta(seconds=15)
+    assert status.failure is not None
+    assert (status.failure.reason, status.failure.retryable) == (reason, True)
+    assert [record.reason for record in status.attempts] == [reason]
+    assert reasons(decision) == ["RetryScheduled"]
+
+
+def test_backing_off_holds_no_slot_and_ends_when_due() -> None:
+    world = terminal_retry()
+    assert world.decide() == d.Rest(until=NOW + timedelta(seconds=15))
+    world.now = NOW + timedelta(seconds=15)
+    assert isinstance(world.decide(), d.StandInLine)
+    world.slot = True
+    decision = world.decide()
+    assert isinstance(decision, d.StartAttempt)
+    assert (decision.number, decision.status.next_attempt_at) == (2, None)
+
+
+def test_a_retry_while_backing_off_ends_the_delay_and_not_the_series() -> None:
+    world = terminal_retry().annotate(retry_requested_at="1")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert (decision.status.next_attempt_at, decision.status.attempt) == (NOW, 1)
+    assert reasons(decision) == ["RetryCoalesced"]
+
+
+def test_the_last_attempt_exhausts_the_limit() -> None:
+    decision = ended(running(3), AttemptBroken(Reason.STEP_KILLED, "killed by SIGKILL", "test"))
+    assert succeeded_reason(decision.status) == ("False", Reason.ATTEMPTS_EXHAUSTED)
+    assert decision.status.failure is not None
+    assert decision.status.failure.reason == Reason.STEP_KILLED
+    assert decision.end.setup_error is not None
+    assert decision.end.setup_error["reason"] == "AttemptsExhausted"
+
+
+@pytest.mark.parametrize(
+    "outcome", [AttemptStopped(StopCause.CANCEL), AttemptBroken(Reason.STEP_KILLED, "killed", "compile")]
+)
+def test_a_cancelled_attempt_is_never_retried(outcome: RunOutcome) -> None:
+    decision = ended(running().annotate(cancel_requested_at="1"), outcome)
+    assert decision.status.phase is Phase.CANCELLED
+    assert decision.status.last_handled_cancel == "1"
+    assert decision.end.setup_error is not None
+    assert decision.end.setup_error["reason"] == "Cancelled"
+
+
+@pytest.mark.parametrize("outcome", [SetupSucceeded(None, None), SetupFailed("test", 1, "no")])
+def test_an_end_that_came_before_the_cancel_stands(outcome: RunOutcome) -> None:
+    decision = ended(running().annotate(cancel_requested_at="1"), outcome)
+    assert decision.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
+    assert decision.status.last_handled_cancel == "1"
+    assert "CancelIgnored" in reasons(decision)
+
+
+@pytest.mark.parametrize(
+    ("spec", "cause", "phase"),
+    [
+        ({"suspend": True}, StopCause.SUSPEND, Phase.SUSPENDED),
+        ({}, StopCause.SHUTDOWN, Phase.QUEUED),
+        ({}, StopCause.LEASE_LOST, Phase.QUEUED),
+    ],
+)
+def test_a_stopped_attempt_is_given_back(spec: dict[str, Any], cause: StopCause, phase: Phase) -> None:
+    world = replace(running(2), spec=spec)
+    decision = ended(world, AttemptStopped(cause))
+    assert (decision.status.phase, decision.status.attempt) == (phase, 1)
+    assert decision.end.project_status is ProjectStatus.SETUP_QUEUED
+    assert decision.status.attempts == ()
+
+
+def test_the_end_waits_for_the_database() -> None:
+    world = after(running(), SetupSucceeded(None, None))
+    world.record = RecordUnavailable("away")
+    assert isinstance(world.decide(), d.Rest)
+
+
+# --- after a crash
+
+
+def test_an_attempt_found_running_is_interrupted() -> None:
+    world = running()
+    world.run = None
+    decision = world.decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert decision.fence == 5
+    assert decision.status.failure is not None
+    assert decision.status.failure.reason == Reason.INTERRUPTED
+    assert decision.status.phase is Phase.BACKING_OFF
+
+
+outcomes = st.one_of(
+    st.builds(SetupSucceeded, st.sampled_from([None, "a" * 40]), st.sampled_from([None, "b" * 40])),
+    st.builds(SetupFailed, st.just("compile"), st.integers(1, 74), st.text(max_size=20)),
+    st.builds(AttemptBroken, st.sampled_from([Reason.STEP_KILLED, Reason.ENGINE_ERROR]), st.text(max_size=20)),
+    st.builds(AttemptStopped, st.sampled_from([StopCause.SHUTDOWN, StopCause.LEASE_LOST])),
+)
+
+
+@given(outcome=outcomes, attempt=st.integers(1, 3), seconds=st.integers(0, 10_000))
+def test_status_completed_from_the_record_is_what_would_have_been_written(
+    outcome: RunOutcome, attempt: int, seconds: int
+) -> None:
+    world = running(attempt)
+    decision = ended(world, outcome)
+    world.run = None
+    result = decision.end.to_result()
+    world.project = project(str(decision.end.project_status), US, attempt=attempt, fence=6, result=result)
+    world.now = NOW + timedelta(seconds=seconds)
+    completed = world.decide()
+    assert isinstance(completed, d.WriteStatus)
+    assert _without_transitions(completed.status) == _without_transitions(decision.status)
+    assert completed.notices == decision.notices
+
+
+def _without_transitions(status: ProjectSetupStatus) -> dict[str, Any]:
+    value = status_to_dict(status)
+    for condition in value["conditions"]:
+        del condition["lastTransitionTime"]
+    return value
+
+
+def test_a_claim_without_a_status_starts_the_same_attempt() -> None:
+    world = World(project=project("initializing", US, attempt=1, fence=5), slot=True)
+    decision = world.decide()
+    assert isinstance(decision, d.StartAttempt)
+    assert decision.number == 1
+
+
+def test_a_moved_fence_ends_this_operator() -> None:
+    world = after(running(), AttemptBroken(Reason.ENGINE_ERROR, "x"))
+    world.project = project("compiling", US, attempt=2, fence=9)
+    assert isinstance(world.decide(), d.StepDown)
+
+
+def test_an_attempt_whose_project_was_deleted_ends_as_not_found() -> None:
+    world = after(running(), AttemptStopped(StopCause.FENCED))
+    world.project = None
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", Reason.PROJECT_NOT_FOUND)
+    assert decision.status.run_ref is None
+
+
+# --- after the end
+
+
+def test_nothing_is_written_over_a_finished_setup() -> None:
+    world = terminal()
+    assert world.decide() == d.Rest()
+    assert not needs_record(world.resource(), None)
+
+
+def test_the_observed_generation_follows_a_finished_setup() -> None:
+    world = terminal()
+    world.generation = 2
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert decision.status.observed_generation == 2
+    assert {c.observed_generation for c in decision.status.conditions} == {2}
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+def test_a_retry_begins_a_new_series_and_keeps_the_attempts() -> None:
+    world = terminal().annotate(retry_requested_at="1")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    status = decision.status
+    assert (status.phase, status.attempt, status.queued_at, status.last_handled_retry) == (Phase.QUEUED, 0, NOW, "1")
+    assert len(status.attempts) == 1
+    assert reasons(decision) == ["RetryRequested"]
+    world.told(status)
+    world.project, world.slot = project("failed", US, attempt=1, fence=6), True
+    again = world.decide()
+    assert isinstance(again, d.StartAttempt)
+    assert again.number == 1
+
+
+def test_a_retry_after_success_is_ignored_once() -> None:
+    world = terminal(SetupSucceeded(None, None)).annotate(retry_requested_at="1")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert reasons(decision) == ["RetryIgnored"]
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+def test_cancel_and_retry_together_cancel_wins() -> None:
+    world = terminal().annotate(retry_requested_at="1", cancel_requested_at="1")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert decision.status.phase is Phase.FAILED
+    assert (decision.status.last_handled_retry, decision.status.last_handled_cancel) == ("1", "1")
+    assert reasons(decision) == ["CancelIgnored", "RetryIgnored"]
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+def test_cancel_and_retry_together_before_a_start_cancel_wins() -> None:
+    decision = World(project=project()).annotate(retry_requested_at="1", cancel_requested_at="1").decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert decision.status.phase is Phase.CANCELLED
+    assert (decision.status.last_handled_retry, decision.status.last_handled_cancel) == ("1", "1")
+
+
+def test_bad_annotations_after_the_end_repeat_nothing() -> None:
+    world = terminal(SetupSucceeded(None, None)).annotate(retry_requested_at="1", priority="x")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert world.told(decision.status).decide() == d.Rest()
+
+
+# --- all of it
+
+
+@pytest.mark.parametrize(
+    ("run", "decision"),
+    [
+        (None, d.ReleaseClaim()),
+        (RunView(UID, 1, 5, AT_COMPILE), d.StopRun(StopCause.DELETED)),
+        (RunView(UID, 1, 5, AT_COMPILE, stopping=StopCause.DELETED), d.Rest()),
+        (RunView(UID, 1, 5, AT_COMPILE, outcome=AttemptStopped(StopCause.DELETED)), d.ReleaseClaim()),
+        (RunView(UID, 1, 5, AT_COMPILE, outcome=SetupSucceeded(None, None)), d.ReleaseClaim(ready_fence=5)),
+    ],
+)
+def test_what_a_deleted_setup_leaves(run: RunView | None, decision: d.Decision) -> None:
+    assert decide_gone(run) == decision
+
+
+@given(
+    status=st.sampled_from([s.value for s in ProjectStatus]),
+    owner=st.sampled_from([None, US, THEM]),
+    slot=st.booleans(),
+    suspend=st.booleans(),
+    attempt=st.integers(0, 4),
+    cancel=st.booleans(),
+    retry=st.booleans(),
+    away=st.booleans(),
+    start=st.sampled_from(["new", "running", "backing off", "terminal"]),
+    outcome=st.one_of(st.none(), outcomes),
+)
+def test_every_decision_tells_the_generation_and_settles(
+    status: str,
+    owner: Owner | None,
+    slot: bool,
+    suspend: bool,
+    attempt: int,
+    cancel: bool,
+    retry: bool,
+    away: bool,
+    start: str,
+    outcome: RunOutcome | None,
+) -> None:
+    world = {"new": World, "running": running, "backing off": terminal_retry, "terminal": terminal}[start]()
+    if start == "running" and outcome is not None:
+        after(world, outcome)
+    world.project = project(status, owner, attempt=attempt, fence=5)
+    world.record = RecordUnavailable("away") if away else None
+    world.slot, world.spec, world.owner_is_active = slot, {"suspend": suspend}, True
+    world.annotate(**({"cancel_requested_at": "c"} if cancel else {}), **({"retry_requested_at": "r"} if retry else {}))
+    for _ in range(4):
+        decision = world.decide()
+        told = getattr(decision, "status", None)
+        if told is None:
+            return
+        assert told.observed_generation == 1
+        assert told.phase is not None
+        assert {c.type for c in told.conditions} == {"Succeeded", "Ready", "Reconciling", "Stalled"}
+        assert (told.run_ref is None) or not is_terminal(world.told(told).resource())
+        world.told(told)
+        if told.run_ref is None:
+            world.run = None
+    assert isinstance(world.decide(), d.StandInLine | d.StartAttempt | d.RecordEnd | d.Rest | d.WriteStatus)
+
+
+@given(
+    st.builds(
+        AttemptEnd,
+        kind=st.sampled_from(EndKind),
+        attempt=st.integers(0, 20),
+        reason=st.sampled_from(Reason),
+        message=st.text(max_size=50),
+        finished_at=st.just(NOW),
+    )
+)
+def test_an_end_survives_the_record(end: AttemptEnd) -> None:
+    assert AttemptEnd.from_result(end.to_result()) == end
