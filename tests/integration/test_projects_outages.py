@@ -13,10 +13,13 @@ import pytest
 from psycopg import sql as text
 from sqlalchemy import text as statement
 
+from devcluster.postgres import Postgres
+from devcluster.processes import free_port
 from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     Sql = psycopg.Connection[tuple[object, ...]]
 
@@ -139,10 +142,28 @@ async def test_a_database_that_goes_away_and_comes_back(gate: Gate) -> None:
         assert await record.get(made.id) == made
 
 
+async def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
+    server = Postgres(tmp_path, port=free_port(), password="geheim", fsync=True)
+    server.start()
+    try:
+        migrate(server.url)
+        async with opened(server.url) as record:
+            made = await record.create(name="App", code_repo="https://git.example/a")
+            server.program.kill()
+            await unavailable(record)
+            server.start()
+            assert await record.get(made.id) == made
+    finally:
+        server.program.kill()
+
+
 async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> None:
     async with opened(gate.url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        sql.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
         assert await record.get(made.id) == made
         await gate.shut()
         await gate.open()
@@ -217,9 +238,11 @@ async def test_more_calls_than_connections_wait_for_their_turn(database_url: str
         assert await asyncio.gather(*(record.get(made.id) for _ in range(50))) == [made] * 50
 
 
-async def test_a_refused_login(database_url: str) -> None:
-    async with opened(as_user(database_url, "nobody-known:geheim")) as record:
-        assert (await unavailable(record)).endswith("refuses the login of user nobody-known")
+@pytest.mark.parametrize("user", ["nobody-known", None])
+async def test_a_refused_login(database_url: str, user: str | None) -> None:
+    user = user or str(urlsplit(database_url).username)
+    async with opened(as_user(database_url, f"{user}:geheim")) as record:
+        assert (await unavailable(record)).endswith(f"refuses the login of user {user}")
 
 
 async def test_an_unknown_database(database_url: str) -> None:
