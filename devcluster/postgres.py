@@ -44,7 +44,7 @@ class Postgres:
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        fast = [] if self._fsync else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        fast = [] if self._fsync else ["-c", "fsync=off", "-c", "full_page_writes=off"]
         self.program.spawn(
             _as_user(
                 [

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
-from devcluster.errors import DevclusterError
+from devcluster.errors import DevclusterError, PortTaken
+from devcluster.ports import listens
 
-POLL = 0.05
-LOG_TAIL = 400
+POLL: Final = 0.03
+LOG_TAIL: Final = 400
 
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""What this very process started and has to reap."""
 
 
 def start_time(pid: int) -> str | None:
     """Clock ticks after boot at which the process began (proc(5), field 22); None when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in {"Z", "X"} else fields[19]
 
 
 class Program:
@@ -39,22 +33,24 @@ class Program:
         self.name = name
         self.log = directory / "logs" / f"{name}.log"
         self._pid_file = directory / f"{name}.pid"
+        self._log_begin = 0
 
-    def spawn(self, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+    def spawn(self, arguments: Sequence[str]) -> None:
         """Start it in a session of its own, so that it outlives us."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **(environment or {})},
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
                 start_new_session=True,
             )
+        _children[process.pid] = process
         self._pid_file.write_text(f"{process.pid} {start_time(process.pid)}")
-        _CHILDREN[process.pid] = process
 
     @property
     def pid(self) -> int | None:
@@ -65,64 +61,63 @@ class Program:
             return None
         return int(pid) if start_time(int(pid)) == started else None
 
-    def await_ready(self, ready: Callable[[], bool], *, limit: float) -> None:
-        """Wait until `ready`, at most `limit` seconds; DevclusterError with the end of its log otherwise."""
+    def await_ready(self, ready: Callable[[], bool], *, port: int, limit: float) -> None:
+        """Wait, `limit` seconds at most, until it listens on `port` and is `ready`.
+
+        Raises PortTaken when another program was quicker, else DevclusterError with the end of its log.
+        """
         end = time.monotonic() + limit
-        while not ready():
-            if self.pid is None:
-                raise DevclusterError(f"{self.name} ended while it started: {self.log_tail()}")
+        while (pid := self.pid) is not None:
+            if listens(pid, port) and ready():
+                return
             if time.monotonic() > end:
                 raise DevclusterError(f"{self.name} was not ready within {limit:.0f} s: {self.log_tail()}")
             time.sleep(POLL)
+        tail = self.log_tail()
+        error = PortTaken if "address already in use" in tail.lower() else DevclusterError
+        raise error(f"{self.name} ended while it started: {tail}")
 
     def log_tail(self) -> str:
-        """The end of its log in one line."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return " ".join(text[-LOG_TAIL:].split()) or "it logged nothing"
+        """The end of what it logged since its last start, in one line."""
+        text = self.log.read_bytes()[self._log_begin :].decode(errors="replace") if self.log.exists() else ""
+        return " ".join(text.split())[-LOG_TAIL:] or "it logged nothing"
 
     def kill(self, *, limit: float = 10.0) -> None:
-        """SIGKILL for all of its session; returns when all of it is gone."""
+        """SIGKILL for it and all that it started, at once; returns when all are gone."""
         pid = self.pid
         if pid is None:
             return
-        for member in _session(pid):
-            _signal(member, signal.SIGKILL)
+        _signal([pid], signal.SIGSTOP)
+        doomed = {member: start_time(member) for member in [pid, *_descendants(pid)]}
+        _signal(doomed, signal.SIGKILL)
         end = time.monotonic() + limit
-        while _session(pid):
-            _reap(pid)
+        while any(began is not None and start_time(member) == began for member, began in doomed.items()):
             if time.monotonic() > end:
                 raise DevclusterError(f"{self.name} (process {pid}) did not go within {limit:.0f} s after SIGKILL")
             time.sleep(POLL)
-        _reap(pid)
-
-    def forget(self) -> None:
-        """Remove the pid file of a program that is gone."""
-        self._pid_file.unlink(missing_ok=True)
+        if (child := _children.pop(pid, None)) is not None:
+            child.wait()
 
 
-_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+def _descendants(ancestor: int) -> list[int]:
+    parents = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    found = [ancestor]
+    for parent in found:
+        found += [pid for pid, fields in parents.items() if fields is not None and int(fields[1]) == parent]
+    return found[1:]
 
 
-def _reap(pid: int) -> None:
-    if (child := _CHILDREN.get(pid)) is not None and child.poll() is not None:
-        del _CHILDREN[pid]
-
-
-def _session(leader: int) -> list[int]:
-    """All living processes of the session that `leader` leads."""
-    members = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and start_time(int(entry.name)) is not None:
-            try:
-                if os.getsid(int(entry.name)) == leader:
-                    members.append(int(entry.name))
-            except ProcessLookupError:
-                continue
-    return members
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat that follow the name: state, parent, ..."""
     try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue

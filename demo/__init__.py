@@ -1,0 +1,1 @@
+"""One project set up before your eyes, on real parts."""
