@@ -18,7 +18,7 @@ from typing import Final
 
 from devcluster import Cluster
 from devcluster.build import find_programs
-from devcluster.processes import free_port
+from devcluster.ports import free_port
 
 NAMESPACE: Final = "default"
 READY_LIMIT: Final = 60.0

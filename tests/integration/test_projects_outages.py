@@ -14,7 +14,7 @@ from psycopg import sql as text
 from sqlalchemy import text as statement
 
 from devcluster.postgres import Postgres
-from devcluster.processes import free_port
+from devcluster.ports import free_port
 from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, migrate
 
 if TYPE_CHECKING:
