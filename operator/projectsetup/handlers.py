@@ -9,7 +9,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import kopf
 
@@ -17,8 +17,13 @@ from projectsetup.api.constants import GROUP, PLURAL, VERSION
 from projectsetup.cluster.connection import in_pod
 from projectsetup.observe.logs import get_logger
 
-Sink = Callable[[Mapping[str, Any], bool], None]
-"""Takes an object and whether it was deleted; called in kopf's thread."""
+
+class Sink(Protocol):
+    """Takes an object, as it is or as it was when it was deleted."""
+
+    def __call__(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """Take it in."""
+
 
 RESTART_DELAY = 1.0
 LOGIN_LIFETIME = timedelta(minutes=10)
@@ -27,8 +32,8 @@ LOGIN_LIFETIME = timedelta(minutes=10)
 _log = get_logger("watch")
 
 
-def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
-    """Hand each event of a ProjectSetup to `sink`: listed, added, modified and deleted ones alike."""
+def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], None]) -> None:
+    """Hand each event of a ProjectSetup to `seen`: listed, added, modified and deleted ones alike."""
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -36,8 +41,8 @@ def register(registry: kopf.OperatorRegistry, sink: Sink) -> None:
         return dataclasses.replace(found, expiration=datetime.now(UTC) + LOGIN_LIFETIME) if found else None
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    def seen(event: kopf.RawEvent, **_: Any) -> None:
-        sink(event["object"], event["type"] == "DELETED")
+    def hand_on(event: kopf.RawEvent, **_: Any) -> None:
+        seen(event)
 
 
 def watch_settings() -> kopf.OperatorSettings:
@@ -59,12 +64,22 @@ class Watch:
     In a thread of its own it neither takes over our signals nor cancels our tasks when it ends.
     """
 
-    def __init__(self, sink: Sink, namespaces: tuple[str, ...]) -> None:
-        self._sink = sink
+    def __init__(self, namespaces: tuple[str, ...]) -> None:
+        self._sink: Sink | None = None
+        self._loop = asyncio.get_running_loop()
         self._namespaces = namespaces
         self._stopping = threading.Event()
         self._stop_flag = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def tell(self, sink: Sink) -> None:
+        """Hand each event to `sink`, in the event loop in which this watch was made."""
+        self._sink = sink
+
+    def _seen(self, event: kopf.RawEvent) -> None:
+        if (sink := self._sink) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this operator has ended
+                self._loop.call_soon_threadsafe(lambda: sink(event["object"], deleted=event["type"] == "DELETED"))
 
     def start(self) -> None:
         """Begin to watch."""
@@ -88,7 +103,7 @@ class Watch:
 
     def _run_once(self) -> None:
         registry = kopf.OperatorRegistry()
-        register(registry, self._sink)
+        register(registry, self._seen)
         try:
             asyncio.run(
                 kopf.operator(

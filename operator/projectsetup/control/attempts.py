@@ -48,7 +48,7 @@ class Engine(Protocol):
     name: str
 
     async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
-        """Run one attempt to its end; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
+        """Run one attempt; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
         ...
 
     async def kill_all(self) -> None:

@@ -65,17 +65,6 @@ class Controller:
         if change is not None:
             self._take_in(change)
 
-    def look_at(self, key: Key) -> None:
-        """Something about `key` has changed."""
-        if self.leading:
-            self.queue.add(key)
-
-    def departed(self, departed: Departed) -> None:
-        """A ProjectSetup is no more."""
-        if self.leading:
-            self.departures.add(departed)
-            self.queue.add(departed.key)
-
     def give_slots(self) -> None:
         """Give the free slots to the first in line, unless nothing could start anyway."""
         if self.gate.shut_because is None:
@@ -167,7 +156,8 @@ class Controller:
             owner = project.owner
             if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
                 continue
-            self.departed(Departed(owner.uid, (owner.namespace, owner.name)))
+            if self.leading:
+                self.departures.add(Departed(owner.uid, (owner.namespace, owner.name)))
 
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""
@@ -178,9 +168,11 @@ class Controller:
         self._restart_watch = False
 
     def _take_in(self, change: Change) -> None:
+        if not self.leading:
+            return
         if change.departed is not None:
-            self.departed(change.departed)
-        self.look_at(change.key)
+            self.departures.add(change.departed)
+        self.queue.add(change.key)
 
     async def _work(self) -> None:
         while True:

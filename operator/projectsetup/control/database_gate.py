@@ -17,13 +17,17 @@ _log = get_logger("database")
 
 
 class DatabaseGate:
-    """Shut while the database is away; `on_open` is called when it is back."""
+    """Shut while the database is away; who waits for it is called when it is back."""
 
-    def __init__(self, ping: Callable[[], Awaitable[None]], *, on_open: Callable[[], None]) -> None:
+    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
         self._ping = ping
-        self._on_open = on_open
+        self._waiting: list[Callable[[], None]] = []
         self._shut = asyncio.Event()
         self.shut_because: str | None = None
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        """Call this whenever the database is back."""
+        self._waiting.append(callback)
 
     def shut(self, why: str) -> None:
         """The database did not answer."""
@@ -56,4 +60,5 @@ class DatabaseGate:
             return
         self.shut_because = None
         _log.info("the database is back")
-        self._on_open()
+        for callback in self._waiting:
+            callback()

@@ -10,7 +10,7 @@ from projectsetup.control.attempts import Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.decisions import ReleaseClaim, StopRun
 from projectsetup.control.lifecycle import decide_gone
-from projectsetup.control.queue import Key
+from projectsetup.control.queue import Key, WorkQueue
 from projectsetup.control.store import Departed
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -28,11 +28,13 @@ class Departures:
     record: ProjectRecord
     gate: DatabaseGate
     leader: Leader
+    queue: WorkQueue
     _pending: dict[Key, set[str]] = field(default_factory=dict)
 
     def add(self, departed: Departed) -> None:
         """This ProjectSetup is no more."""
         self._pending.setdefault(departed.key, set()).add(departed.uid)
+        self.queue.add(departed.key)
 
     def keys(self) -> list[Key]:
         """Where something is still to be freed."""

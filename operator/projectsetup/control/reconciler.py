@@ -247,7 +247,7 @@ class Reconciler:
 
     async def _notify(self, resource: ProjectSetupResource, notices: tuple[Notice, ...]) -> None:
         for notice in notices:
-            _log.info("told", key="/".join(resource.key), event=str(notice.reason), text=notice.message)
+            _log.info(notice.message, key="/".join(resource.key), reason=str(notice.reason))
             try:
                 await self.cluster.post_event(
                     namespace=resource.namespace,

@@ -12,6 +12,11 @@ class WatchAge:
         self.silent = False
         """The watch has missed what a list showed at least one comparison ago."""
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the watch, None when nothing is."""
+        return "silent: it has not told of changes that a list shows" if self.silent else None
+
     def delivered(self, resource_version: int) -> None:
         """The watch has delivered an object of this version."""
         self._delivered = max(self._delivered, resource_version)

@@ -1,0 +1,101 @@
+"""The life of one operator process: it watches always, acts while it leads, and ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass, field
+from typing import Any
+
+from projectsetup.cluster.leader import Leader, LeaseLost
+from projectsetup.cluster.queue_config import QueueConfigWatch
+from projectsetup.control.controller import Controller
+from projectsetup.control.facts import StopCause
+from projectsetup.handlers import Watch
+from projectsetup.observe.health import HealthServer
+from projectsetup.observe.logs import get_logger
+
+STOPPED, LOST = 0, 1
+"""Exit codes of the operator: a clean end, and the end of one that lost the Lease."""
+
+_log = get_logger("operator")
+
+
+@dataclass(slots=True)
+class Operator:
+    """One operator process; `grace` is what running attempts get at a clean end, in seconds."""
+
+    controller: Controller
+    leader: Leader
+    watch: Watch
+    health: HealthServer
+    queue_config: QueueConfigWatch
+    grace: float
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until the Lease is lost; the exit code. OSError: the HTTP port is taken."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self.health.start()
+        self.watch.start()
+        background = [
+            asyncio.create_task(self.controller.gate.watch(), name="database gate"),
+            asyncio.create_task(self.controller.observe(), name="comparison with full lists"),
+            asyncio.create_task(self.queue_config.run(), name="queue control"),
+        ]
+        try:
+            return await self._lead()
+        finally:
+            self.watch.close()
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
+            await self.health.close()
+
+    async def _lead(self) -> int:
+        stopping = asyncio.create_task(self._stop.wait(), name="stop signal")
+        acquiring = asyncio.create_task(self.leader.acquire(), name="acquire the Lease")
+        await asyncio.wait({stopping, acquiring}, return_when=asyncio.FIRST_COMPLETED)
+        if not acquiring.done():
+            acquiring.cancel()
+            return STOPPED
+        await acquiring
+        holding = asyncio.create_task(self.leader.hold(), name="hold the Lease")
+        leading = asyncio.create_task(self.controller.lead(), name="lead")
+        tasks: list[asyncio.Task[Any]] = [stopping, holding, leading]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                tasks.append(asyncio.create_task(self._drain(), name="drain"))
+                await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
+            for task in (holding, leading):
+                if task.done():
+                    task.result()
+        except LeaseLost as lost:
+            await self._give_up(lost, leading)
+            return LOST
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        await self.leader.release()
+        return STOPPED
+
+    async def _drain(self) -> None:
+        _log.info("ending: nothing new is started", grace_seconds=self.grace)
+        await self.controller.drain(self.grace)
+
+    async def _give_up(self, lost: LeaseLost, leading: asyncio.Task[None]) -> None:
+        """Stop the attempts before another operator can lead, and give them back in the record if there is time."""
+        _log.error("this operator no longer leads: its attempts are stopped, it ends", why=str(lost))
+        leading.cancel()
+        await asyncio.wait({leading})
+        attempts = self.controller.attempts
+        keys = attempts.keys()
+        await attempts.kill_all(StopCause.LEASE_LOST)
+        for key in keys:
+            with contextlib.suppress(LeaseLost):
+                await self.controller.reconciler.record_alone(key)
