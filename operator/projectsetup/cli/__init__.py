@@ -1,0 +1,17 @@
+"""The command line: `projectsetup`, also installed as `kubectl-projectsetup`."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Carry out what this process was called with, and end it with the exit code (see `errors.ExitCode`)."""
+    try:
+        from projectsetup.cli.app import run
+
+        code = run(sys.argv[1:], called_as=sys.argv[0])
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

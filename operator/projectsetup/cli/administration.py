@@ -1,0 +1,38 @@
+"""The commands `operator`, `migrate` and `crd`."""
+
+from __future__ import annotations
+
+import typer
+
+from projectsetup.cli.output import write
+
+
+def operator() -> None:
+    """Run the operator until it is told to stop; its settings are environment variables."""
+    import asyncio
+
+    from projectsetup.observe.logs import configure_logging
+    from projectsetup.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings.log_format)
+
+    from projectsetup.bootstrap import run_operator
+
+    raise typer.Exit(asyncio.run(run_operator(settings)))
+
+
+def migrate() -> None:
+    """Bring the tables of the database (DATABASE_URL) up to date. Safe to call again."""
+    from projectsetup.cli.record import database_url
+    from projectsetup.projects import migrate as apply_versions
+
+    applied = apply_versions(database_url())
+    write("\n".join(f"applied {version}" for version in applied) or "the database is up to date")
+
+
+def crd() -> None:
+    """Print the CustomResourceDefinition, to be given to kubectl apply -f -."""
+    from projectsetup.api.crd import render_crd
+
+    write(render_crd())

@@ -1,0 +1,104 @@
+"""Arguments and options that several commands have, and how their values are checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from projectsetup.api.annotations import InvalidAnnotation, parse_annotations
+from projectsetup.api.durations import parse_duration
+from projectsetup.cli.output import Format
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def project_id(text: str | UUID) -> UUID:
+    """The project id that `text` is."""
+    if isinstance(text, str) and not _UUID.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no project id: a UUID; projectsetup projects list shows those there are")
+    return UUID(str(text))
+
+
+def namespace(text: str) -> str:
+    """The name of a namespace that `text` is."""
+    if not _DNS_LABEL.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no name of a namespace")
+    return text
+
+
+def annotation_value(name: str) -> Callable[[str], str]:
+    """Takes what the annotation `name` may have as its value."""
+
+    def parse(text: str) -> str:
+        try:
+            parse_annotations({name: text})
+        except InvalidAnnotation as exc:
+            raise typer.BadParameter(str(exc)) from exc
+        return text
+
+    return parse
+
+
+def duration(text: str) -> timedelta:
+    """The duration that `text` is."""
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+def parameters(given: list[str] | None) -> dict[str, str]:
+    """The parameters that `k=v` options amount to."""
+    found: dict[str, str] = {}
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{item!r} is not of the form name=value", param_hint="--param")
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--param")
+        found[name] = value
+    return found
+
+
+ProjectId = Annotated[UUID, typer.Argument(parser=project_id, metavar="ID", help="Id of the project, a UUID.")]
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to show it.")]
+
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        parser=namespace,
+        metavar="NS",
+        help="Namespace of the ProjectSetup; without it, the one of the kubeconfig's context.",
+    ),
+]
+
+OperatorNamespace = Annotated[
+    str | None,
+    typer.Option(
+        parser=namespace,
+        metavar="NS",
+        envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
+        help="Namespace that the operator runs in; without it, `default`.",
+    ),
+]
+
+RecipesDir = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        envvar="PROJECTSETUP_RECIPES_DIR",
+        help="Directory with recipes of your own, besides those built in.",
+    ),
+]

@@ -1,0 +1,61 @@
+"""What the state of a ProjectSetup means to who waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from projectsetup.api.conditions import SUCCEEDED
+from projectsetup.api.constants import RETRY_REQUESTED_AT
+from projectsetup.api.models import Condition, ProjectSetupResource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.times import lasting
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A setup that is over."""
+
+    succeeded: bool
+    message: str
+
+
+def succeeded_condition(resource: ProjectSetupResource) -> Condition | None:
+    """The condition that tells whether the setup is over; None as long as no operator has seen the resource."""
+    return next((condition for condition in resource.status.conditions if condition.type == SUCCEEDED), None)
+
+
+def ended(resource: ProjectSetupResource) -> Ended | None:
+    """How the setup ended. None when it is not over, or when a retry was asked for that is not handled yet."""
+    condition = succeeded_condition(resource)
+    asked = resource.annotations.get(RETRY_REQUESTED_AT)
+    retry_is_pending = bool(asked) and asked != resource.status.last_handled_retry
+    if condition is None or condition.status == "Unknown":
+        return None
+    if condition.status == "True":
+        return Ended(succeeded=True, message=condition.message)
+    return None if retry_is_pending else Ended(succeeded=False, message=f"{condition.reason}: {condition.message}")
+
+
+def summary(resource: ProjectSetupResource, now: datetime) -> str:
+    """Where the setup is, in one line."""
+    status = resource.status
+    condition = succeeded_condition(resource)
+    if condition is None or status.phase is None:
+        return "waits for an operator to see it"
+    words = [str(status.phase)]
+    if status.phase is Phase.RUNNING:
+        words += [status.project_status or "", status.step or "", status.progress or ""]
+    if status.attempt:
+        words.append(f"attempt {attempt(resource)}")
+    if status.phase is Phase.BACKING_OFF and status.next_attempt_at is not None:
+        words.append(f"next in {lasting(status.next_attempt_at - now)}")
+    line = ", ".join(word for word in words if word)
+    return line if status.phase is Phase.RUNNING or not condition.message else f"{line}: {condition.message}"
+
+
+def attempt(resource: ProjectSetupResource) -> str:
+    """Attempts started and their limit, such as `1/3`; empty before the first."""
+    status = resource.status
+    limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
+    return f"{status.attempt}/{limit}" if status.attempt and limit else str(status.attempt or "")

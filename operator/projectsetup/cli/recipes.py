@@ -1,0 +1,42 @@
+"""The commands `recipes …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from projectsetup.cli.options import Output, RecipesDir
+from projectsetup.cli.output import Format, write
+
+recipes = typer.Typer(no_args_is_help=True, help="The recipes that a ProjectSetup can name.")
+
+
+@recipes.command("list")
+def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> None:
+    """Show all recipes; one that cannot be used, with the reason."""
+    from projectsetup.cli.recipe_view import show_recipes
+
+    show_recipes(recipes_dir, output)
+
+
+@recipes.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe.")],
+    recipes_dir: RecipesDir = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show one recipe: its parameters and its steps."""
+    from projectsetup.cli.recipe_view import show_recipe
+
+    show_recipe(name, recipes_dir, output)
+
+
+@recipes.command()
+def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
+    """Check a recipe file; exit code 2 and one line when it cannot be used."""
+    from projectsetup.recipes.loader import read_recipe
+
+    recipe = read_recipe(file)
+    write(f"{file}: recipe {recipe.name} is fine, {len(recipe.steps)} steps")

@@ -1,0 +1,15 @@
+"""The project record that the environment names."""
+
+from __future__ import annotations
+
+import os
+
+from projectsetup.cli.errors import CommandError
+
+
+def database_url() -> str:
+    """The value of DATABASE_URL; CommandError when there is none."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url:
+        raise CommandError("DATABASE_URL is not set: it must look like postgresql://user:password@host:5432/database")
+    return url

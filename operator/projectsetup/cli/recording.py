@@ -1,0 +1,84 @@
+"""Carrying out `projects …`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from projectsetup.cli.output import Format, write_text, write_value
+from projectsetup.cli.record import database_url
+from projectsetup.cli.tables import fields, table
+from projectsetup.cli.times import moment
+from projectsetup.projects import NoSuchProject, Project, ProjectRecord
+
+_COLUMNS = ("ID", "NAME", "STATUS", "OWNER", "UPDATED")
+
+
+def record() -> ProjectRecord:
+    """The record that DATABASE_URL names."""
+    return ProjectRecord.connect(database_url())
+
+
+async def create_project(**values: Any) -> str:
+    """The id of the project that is made of the values that `ProjectRecord.create` takes."""
+    async with record() as projects:
+        return str((await projects.create(**values)).id)
+
+
+async def show_project(project_id: UUID, output: Format) -> None:
+    """Print one project; NoSuchProject."""
+    async with record() as projects:
+        project = await projects.get(project_id)
+    if project is None:
+        raise NoSuchProject(project_id)
+    if output is not Format.TABLE:
+        write_value(project.to_dict(), output)
+        return
+    write_text(fields(_fields(project, datetime.now(UTC))))
+
+
+async def show_projects(output: Format) -> None:
+    """Print all projects."""
+    async with record() as projects:
+        found = await projects.list()
+    if output is not Format.TABLE:
+        write_value([project.to_dict() for project in found], output)
+        return
+    now = datetime.now(UTC)
+    rows = [(p.id, p.name, str(p.status), p.owner or "", moment(p.updated_at, now)) for p in found]
+    write_text(table(_COLUMNS, rows))
+
+
+async def delete_project(project_id: UUID) -> None:
+    """Delete one project; NoSuchProject, ProjectBusy."""
+    async with record() as projects:
+        await projects.delete(project_id)
+
+
+def _fields(project: Project, now: datetime) -> dict[str, object]:
+    return {
+        "Id": project.id,
+        "Name": project.name,
+        "Slug": project.slug,
+        "Description": project.description,
+        "Code repository": project.code_repo,
+        "Docs repository": project.docs_repo,
+        "Status": str(project.status),
+        "Error": _error(project),
+        "Owner": project.owner,
+        "Attempt": project.attempt or "",
+        "Made": moment(project.inserted_at, now),
+        "Updated": moment(project.updated_at, now),
+    }
+
+
+def _error(project: Project) -> str:
+    error = project.setup_error
+    if not error:
+        return ""
+    step = f" in step {error['step']}" if error.get("step") else ""
+    rest = {key: value for key, value in error.items() if key not in {"reason", "step", "message"}}
+    more = f" {json.dumps(rest, ensure_ascii=False)}" if rest else ""
+    return f"{error.get('reason', 'failed')}{step}: {error.get('message', '')}{more}"

@@ -1,0 +1,55 @@
+"""Carrying out `retry` and `cancel`: one annotation each, and a word on what comes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.output import write
+from projectsetup.cli.progress import succeeded_condition
+from projectsetup.cli.running import cluster, current_namespace
+from projectsetup.cli.setup_plan import timestamp
+
+
+async def request_retry(project_id: UUID, namespace: str | None) -> None:
+    """The command `retry`."""
+    resource = await _request(project_id, namespace, RETRY_REQUESTED_AT)
+    write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_retry(resource)}")
+
+
+async def request_cancel(project_id: UUID, namespace: str | None) -> None:
+    """The command `cancel`."""
+    resource = await _request(project_id, namespace, CANCEL_REQUESTED_AT)
+    write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_cancel(resource)}")
+
+
+def effect_of_retry(resource: ProjectSetupResource) -> str:
+    """What the operator makes of a retry that is asked for now."""
+    condition = succeeded_condition(resource)
+    if condition is not None and condition.status == "True":
+        return "it has succeeded, so the retry is ignored"
+    if condition is not None and condition.status == "False":
+        return "a new series of attempts begins"
+    if resource.status.phase is Phase.BACKING_OFF:
+        return "the next attempt is due now"
+    return "it is not over yet, so the retry changes nothing"
+
+
+def effect_of_cancel(resource: ProjectSetupResource) -> str:
+    """What the operator makes of a cancel that is asked for now."""
+    condition = succeeded_condition(resource)
+    if condition is not None and condition.status != "Unknown":
+        return "it is over already, so the cancel is ignored"
+    if resource.status.phase is Phase.RUNNING:
+        return "the running attempt is stopped"
+    return "it is cancelled before it starts"
+
+
+async def _request(project_id: UUID, namespace: str | None, annotation: str) -> ProjectSetupResource:
+    place = current_namespace(namespace)
+    async with cluster() as setups:
+        body = await setups.annotate(place, str(project_id), {annotation: timestamp(datetime.now(UTC))})
+    return parse_resource(body)

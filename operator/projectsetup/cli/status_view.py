@@ -1,0 +1,145 @@
+"""How ProjectSetups look to people: a row each, or one in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Final
+
+from rich.text import Text
+
+from projectsetup.api.durations import format_duration
+from projectsetup.api.models import AttemptRecord, ProjectSetupResource
+from projectsetup.cli.progress import attempt, succeeded_condition, summary
+from projectsetup.cli.tables import fields, table
+from projectsetup.cli.times import lasting, moment
+from projectsetup.cluster.client import Body
+
+COLUMNS: Final = (
+    "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
+)  # fmt: skip
+
+
+def row(resource: ProjectSetupResource, now: datetime) -> tuple[str, ...]:
+    """The cells of `COLUMNS`."""
+    status, condition = resource.status, succeeded_condition(resource)
+    return (
+        resource.name,
+        str(status.phase or ""),
+        status.project_status or "",
+        status.step or "",
+        status.progress or "",
+        attempt(resource),
+        str(resource.tuning.priority) if resource.tuning else "?",
+        lasting(now - resource.created_at),
+        condition.reason if condition else "",
+        condition.message if condition else resource.problem or "",
+    )
+
+
+def overview(
+    resources: Iterable[ProjectSetupResource],
+    now: datetime,
+    *,
+    with_namespace: bool,
+    only: Collection[tuple[str, str]] | None = None,
+) -> Text:
+    """A table of ProjectSetups, oldest first; with `only`, the rows of these namespaces and names alone."""
+    ordered = sorted(resources, key=lambda resource: (resource.created_at, *resource.key))
+    rows = [((r.namespace,) if with_namespace else ()) + row(r, now) for r in ordered]
+    columns = (("NAMESPACE",) if with_namespace else ()) + COLUMNS
+    numbers = None if only is None else [place for place, r in enumerate(ordered) if r.key in only]
+    return table(columns, rows, only=numbers)
+
+
+def looks_the_same(one: ProjectSetupResource, other: ProjectSetupResource) -> bool:
+    """Whether their rows differ in nothing but the age."""
+    return row(one, one.created_at) == row(other, other.created_at)
+
+
+def detail(resource: ProjectSetupResource, now: datetime) -> Text:
+    """One ProjectSetup with all that its status tells."""
+    text = fields(_fields(resource, now))
+    if resource.status.conditions:
+        conditions = [
+            (c.type, c.status, c.reason, lasting(now - c.last_transition_time), c.message)
+            for c in resource.status.conditions
+        ]
+        text.append("\n\n").append_text(table(("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions))
+    if resource.status.attempts:
+        attempts = [_attempt_row(record, now) for record in resource.status.attempts]
+        columns = ("ATTEMPT", "OUTCOME", "REASON", "STEP", "STARTED", "TOOK", "MESSAGE")
+        text.append("\n\n").append_text(table(columns, attempts))
+    return text
+
+
+def _fields(resource: ProjectSetupResource, now: datetime) -> dict[str, object]:
+    status, condition = resource.status, succeeded_condition(resource)
+    commits, run = status.commits, status.run_ref
+    return {
+        "Project": resource.name,
+        "Namespace": resource.namespace,
+        "Phase": str(status.phase or ""),
+        "Reason": condition.reason if condition else "",
+        "Message": condition.message if condition else summary(resource, now),
+        "Problem": resource.problem,
+        "Status": status.project_status,
+        "Step": " ".join(filter(None, (status.step, status.progress))),
+        "Attempt": attempt(resource),
+        **_wishes(resource),
+        "Created": moment(resource.created_at, now),
+        "Queued": moment(status.queued_at, now),
+        "Started": moment(status.started_at, now),
+        "Finished": moment(status.finished_at, now),
+        "Next attempt": moment(status.next_attempt_at, now),
+        "Run": f"{run.engine} {run.name}" if run else "",
+        "Failure": _failure(resource),
+        "Code commit": commits.code_repo if commits else "",
+        "Docs commit": commits.docs_repo if commits else "",
+    }
+
+
+def _wishes(resource: ProjectSetupResource) -> dict[str, object]:
+    spec, tuning = resource.spec, resource.tuning
+    wishes: dict[str, object] = {}
+    if spec is not None:
+        wishes |= {
+            "Recipe": spec.recipe,
+            "Parameters": ", ".join(f"{name}={value}" for name, value in sorted(spec.parameters.items())),
+            "Credentials": f"Secret {spec.credentials_secret_ref.name}" if spec.credentials_secret_ref else "",
+            "Suspended": "yes" if spec.suspend else "",
+            "Timeout": f"{format_duration(spec.timeout)} an attempt",
+        }
+    if tuning is not None:
+        wishes |= {
+            "Priority": tuning.priority,
+            "Backoff": f"{format_duration(tuning.backoff)} to {format_duration(tuning.backoff_max)}",
+        }
+    return wishes
+
+
+def _failure(resource: ProjectSetupResource) -> str:
+    failure = resource.status.failure
+    if failure is None:
+        return ""
+    step = f" in step {failure.step}" if failure.step else ""
+    code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
+    return f"{failure.reason}{step}{code}: {failure.message}"
+
+
+def _attempt_row(record: AttemptRecord, now: datetime) -> tuple[object, ...]:
+    return (
+        record.number,
+        str(record.outcome),
+        record.reason,
+        record.step or "",
+        f"{lasting(now - record.started_at)} ago",
+        lasting(record.finished_at - record.started_at),
+        record.message,
+    )
+
+
+def presentable(body: Body) -> Body:
+    """The object without the fields that, as with kubectl, nobody wants to read."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return body | {"metadata": metadata}

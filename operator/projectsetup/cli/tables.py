@@ -1,0 +1,78 @@
+"""Tables and lists of fields, as text that nothing in the data can turn into something else."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+_GAP: Final = "   "
+_NARROWEST: Final = 20
+_COLOURS: Final = {
+    "Succeeded": "green",
+    "ready": "green",
+    "True": "green",
+    "Running": "cyan",
+    "BackingOff": "yellow",
+    "Suspended": "yellow",
+    "Cancelled": "yellow",
+    "Failed": "red",
+    "failed": "red",
+    "False": "red",
+}
+
+
+def clean(value: object) -> str:
+    """`value` on one line of printable characters: no escape sequence of a foreign program reaches the terminal."""
+    text = " ".join(str(value).split())
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, only: Collection[int] | None = None) -> Text:
+    """Columns side by side as wide as they need; on a terminal the last one is cut at its edge.
+
+    With `only`, the rows with these numbers alone and no header, to go on with a table that was printed.
+    """
+    lines = [list(columns), *([clean(value) or "-" for value in row] for row in rows)]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(columns))]
+    widths[-1] = _last_width(widths)
+    shown = range(len(lines)) if only is None else [number + 1 for number in sorted(only)]
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for place, number in enumerate(shown):
+        text.append("\n" if place else "")
+        _append_line(text, lines[number], widths, is_header=number == 0)
+    return text
+
+
+def fields(values: Mapping[str, object]) -> Text:
+    """One field a line, those that are empty or None left out."""
+    shown = {name: value for name, value in values.items() if value not in (None, "")}
+    width = max(map(len, shown), default=0)
+    text = Text(overflow="fold")
+    for number, (name, value) in enumerate(shown.items()):
+        text.append("\n" if number else "")
+        text.append(name.ljust(width) + _GAP, style="bold")
+        text.append(clean(value), style=_COLOURS.get(str(value), ""))
+    return text
+
+
+def _append_line(text: Text, line: Sequence[str], widths: Sequence[int], *, is_header: bool) -> None:
+    for place, cell in enumerate(line):
+        is_last = place == len(line) - 1
+        shown = _cut(cell, widths[place]) if is_last else set_cell_size(cell, widths[place]) + _GAP
+        text.append(shown, style="bold" if is_header else _COLOURS.get(cell, ""))
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
+
+
+def _last_width(widths: Sequence[int]) -> int:
+    if not sys.stdout.isatty():
+        return widths[-1]
+    left = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+    return min(widths[-1], max(left, _NARROWEST))

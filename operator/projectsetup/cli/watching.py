@@ -1,0 +1,93 @@
+"""Carrying out `status --watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from projectsetup.api.models import parse_resource
+from projectsetup.cli.errors import CommandError, ExitCode, one_line
+from projectsetup.cli.following import Follower, Found, Key
+from projectsetup.cli.output import Format, say
+from projectsetup.cli.presenting import presented
+from projectsetup.cli.progress import ended, summary
+from projectsetup.cli.running import cluster
+from projectsetup.cli.status_view import detail, overview
+from projectsetup.cli.tables import clean
+
+
+class Table:
+    """All ProjectSetups, a row each."""
+
+    def __init__(self, *, with_namespace: bool) -> None:
+        self._with_namespace = with_namespace
+
+    def draw(self, found: Found) -> Text:
+        """The whole table."""
+        return self._rows(found, None)
+
+    def changes(self, found: Found, changed: Collection[Key], *, first: bool) -> Text:
+        """At first the whole table, then the rows that changed."""
+        return self._rows(found, None if first else changed)
+
+    def _rows(self, found: Found, only: Collection[Key] | None) -> Text:
+        resources = map(parse_resource, found.values())
+        return overview(resources, datetime.now(UTC), with_namespace=self._with_namespace, only=only)
+
+
+class Detail:
+    """One ProjectSetup."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def draw(self, found: Found) -> Text:
+        """All about it."""
+        return detail(parse_resource(found[self._key]), datetime.now(UTC))
+
+    def changes(self, found: Found, _changed: Collection[Key], *, first: bool) -> Text:  # noqa: ARG002
+        """Where it is, in one line; all about it when it is over."""
+        if self.is_over(found):
+            return self.draw(found)
+        return Text(clean(summary(parse_resource(found[self._key]), datetime.now(UTC))))
+
+    def is_over(self, found: Found) -> bool:
+        """Whether the setup is over; CommandError when it was deleted."""
+        if self._key not in found:
+            raise CommandError("ProjectSetup {}/{} was deleted".format(*self._key), ExitCode.FAILED)
+        return ended(parse_resource(found[self._key])) is not None
+
+
+async def watch_all(namespace: str | None, output: Format) -> None:
+    """Show the ProjectSetups of one namespace, or of all, until interrupted."""
+    view = Table(with_namespace=namespace is None)
+    async with cluster() as setups:
+        await setups.list(namespace)
+        with presented(view, output) as present:
+
+            def on_change(found: Found) -> bool:
+                present(found)
+                return False
+
+            await Follower(setups, namespace, None, on_outage=_tell_outage).run(on_change)
+
+
+async def watch_one(namespace: str, name: str, output: Format) -> None:
+    """Show one ProjectSetup until its setup is over; NoSuchSetup."""
+    view = Detail((namespace, name))
+    async with cluster() as setups:
+        await setups.get(namespace, name)
+        with presented(view, output) as present:
+
+            def on_change(found: Found) -> bool:
+                over = view.is_over(found)
+                present(found)
+                return over
+
+            await Follower(setups, namespace, name, on_outage=_tell_outage).run(on_change)
+
+
+def _tell_outage(why: str) -> None:
+    say(one_line(f"waiting for the API server ({why})"))
