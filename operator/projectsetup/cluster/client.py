@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,7 +93,7 @@ class ClusterClient:
         body = {
             "apiVersion": f"{EVENTS_GROUP}/{EVENTS_VERSION}",
             "kind": "Event",
-            "metadata": {"generateName": f"{name}.", "namespace": namespace},
+            "metadata": {"name": f"{name}.{secrets.token_hex(8)}", "namespace": namespace},
             "regarding": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,

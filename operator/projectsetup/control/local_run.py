@@ -1,3 +1,77 @@
-"""Runs an attempt as processes of this machine: the setup module in the local engine."""
+"""Runs an attempt as processes of this machine: the setup module on the local engine."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from projectsetup.control.attempts import AttemptOrder
+from projectsetup.control.facts import Progress
+from projectsetup.engines.contract import AttemptRef
+from projectsetup.engines.local import LocalEngine
+from projectsetup.observe.logs import get_logger
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.project import SetupProject
+from projectsetup.setup.steps import setup_project
+from projectsetup.setup.updates import StatusUpdate
+
+_log = get_logger("steps")
+
+
+class LocalRun:
+    """The engine `local`."""
+
+    name = "local"
+
+    def __init__(self, workspace_root: Path, *, allow_file_repos: bool) -> None:
+        self._engine = LocalEngine(workspace_root)
+        self._allow_file_repos = allow_file_repos
+
+    async def start(self) -> None:
+        """Start what runs and watches the steps; what dead operators have left is removed."""
+        await self._engine.start()
+
+    async def close(self) -> None:
+        """End everything."""
+        await self._engine.close()
+
+    async def kill_all(self) -> None:
+        """End every process of every attempt at once."""
+        await self._engine.kill_all()
+
+    async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
+        """Run one attempt; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
+        log = _log.bind(project=str(order.project.id), attempt=order.number)
+
+        def moved(update: StatusUpdate) -> None:
+            if update.completed < update.total:
+                on_progress(Progress(update.project_status, update.step, update.completed, update.total))
+
+        reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
+        async with self._engine.open(reference) as runner:
+            return await setup_project(
+                _told(order),
+                order.recipe,
+                moved,
+                runner=runner,
+                attempt=order.number,
+                parameters=order.parameters,
+                time_limit=order.timeout,
+                operator_environment=os.environ,
+                credentials=order.credentials,
+                allow_file_repos=self._allow_file_repos,
+                on_line=lambda step, line: log.info(line, step=step),
+            )
+
+
+def _told(order: AttemptOrder) -> SetupProject:
+    project = order.project
+    return SetupProject(
+        id=project.id,
+        name=project.name,
+        slug=project.slug,
+        description=project.description,
+        code_repo=project.code_repo,
+        docs_repo=project.docs_repo,
+    )
