@@ -1,8 +1,9 @@
-"""`python -m devcluster build|up|down|stop|start`."""
+"""A local control plane: etcd, kube-apiserver and PostgreSQL, in one folder."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Final, NoReturn
@@ -13,66 +14,75 @@ from devcluster.errors import DevclusterError
 
 BAD_USAGE: Final = 2
 FAILED: Final = 3
+INTERRUPTED: Final = 128
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_USAGE, f"devcluster: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 bad usage, 3 failed."""
+    """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
     if getattr(options, "node", False):
-        print("devcluster: --node: real nodes are not part of this version", file=sys.stderr)
+        print("devcluster: --node: a real node is not part of this version", file=sys.stderr)
         return BAD_USAGE
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _run(options)
+        _run(options)
     except (DevclusterError, OSError) as error:
-        print(f"devcluster: {error}", file=sys.stderr)
+        print(f"devcluster: {_one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED + signal.SIGINT
+    return 0
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> None:
     if options.command == "build":
         for name, path in sorted(build().items()):
             print(f"devcluster: {name}: {path}")
-        return 0
+        return
     cluster = Cluster(options.dir, fsync=getattr(options, "fsync", False))
     if options.command == "up":
-        cluster.up()
-        print(f"devcluster: ready; its environment is in {cluster.directory / 'env'}")
+        state = "ready" if cluster.up() else "was up already"
+        print(f"devcluster: {state}; its environment is in {cluster.directory / 'env'}")
     elif options.command == "down":
         cluster.down()
     elif options.command == "stop":
         cluster.stop(options.part)
     else:
         cluster.start(options.part)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m devcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    node = {"action": "store_true", "help": "with a real node (not part of this version)"}
-    command = commands.add_parser("build", help="build what is missing, once")
-    command.add_argument("--node", **node)  # type: ignore[arg-type]  # argparse types keywords one by one
-    for name, text in {
-        "up": "bring up etcd, kube-apiserver and PostgreSQL; returns when all answer",
-        "down": "kill them and remove what they wrote",
-        "stop": "SIGKILL one part",
-        "start": "start one part again, with its data",
-    }.items():
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--dir", required=True, type=Path, help="the folder of the cluster")
-        if name == "up":
-            command.add_argument("--node", **node)  # type: ignore[arg-type]  # as above
-            command.add_argument("--fsync", action="store_true", help="lose nothing when a part is killed (slower)")
-        if name in {"stop", "start"}:
-            command.add_argument("part", choices=PARTS)
+    node = _Parser(add_help=False)
+    node.add_argument("--node", action="store_true", help="with a real node (not part of this version)")
+    folder = _Parser(add_help=False)
+    folder.add_argument("--dir", required=True, type=Path, metavar="D", help="the cluster's folder, its alone")
+    part = _Parser(add_help=False)
+    part.add_argument("part", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+
+    commands.add_parser("build", parents=[node], help="build what is missing, once")
+    up = commands.add_parser("up", parents=[folder, node], help="bring all up; returns when all answer")
+    up.add_argument("--fsync", action="store_true", help="keep data safe from a power cut, at the cost of speed")
+    commands.add_parser("down", parents=[folder], help="kill all and remove the contents of the folder")
+    commands.add_parser("stop", parents=[folder, part], help="SIGKILL one part")
+    commands.add_parser("start", parents=[folder, part], help="start one part again, with its data")
     return parser
+
+
+def _one_line(error: DevclusterError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise SystemExit(INTERRUPTED + number)
 
 
 if __name__ == "__main__":
