@@ -1,0 +1,134 @@
+"""Runs the steps of one attempt as processes on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from projectsetup.engines.job import Job, JobEnd
+from projectsetup.engines.patience import uninterrupted
+from projectsetup.engines.pipes import Pipe
+from projectsetup.engines.workspace import AttemptDirectory, read_bounded
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.runner import StepCommand, StepExit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projectsetup.engines.link import SupervisorLink
+    from projectsetup.engines.supervisor.protocol import Message
+
+LossHandler = Callable[[], Awaitable[None]]
+"""Returns when nothing is alive of what a lost supervisor had started. Raises InfrastructureError."""
+
+
+class LocalAttempt:
+    """The runner of one attempt's steps, one at a time; it does not outlive the supervisor that it began with."""
+
+    def __init__(
+        self, link: SupervisorLink, directory: AttemptDirectory, *, grace: float, on_loss: LossHandler
+    ) -> None:
+        self._link = link
+        self._directory = directory
+        self._grace = grace
+        self._on_loss = on_loss
+        self._job: Job | None = None
+        self._stopped = False
+        self._timed_out = False
+
+    @property
+    def workspace(self) -> Path:
+        """The directory in which every step starts."""
+        return self._directory.workspace
+
+    @property
+    def private(self) -> Path:
+        """The directory of a command's private files."""
+        return self._directory.private
+
+    def stop(self) -> None:
+        """Ask a running step to stop and start no other. Its own outcome still counts when it ends with 0."""
+        self._stopped = True
+        if self._job is not None:
+            self._job.stop()
+
+    async def run(self, command: StepCommand, on_output: Callable[[bytes], None]) -> StepExit:
+        """Run one step; see `StepRunner`."""
+        if self._stopped:
+            raise SetupStopped(f"stopped before step {command.step}")
+        self._timed_out = False
+        try:
+            outputs = self._directory.prepare(command.private_files)
+            output = Pipe(on_output)
+            try:
+                end = await self._run(command, outputs, output)
+            finally:
+                output.close()
+                self._directory.clear_private()
+        except OSError as exc:
+            raise _not_started(command, exc.strerror or str(exc)) from exc
+        report = _report(command, end)
+        code = os.waitstatus_to_exitcode(report["status"])
+        return StepExit(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            timed_out=self._timed_out,
+            stopped=self._stopped,
+            oom=report["oom"],
+            outputs=read_bounded(outputs),
+        )
+
+    async def _run(self, command: StepCommand, outputs: Path, output: Pipe) -> JobEnd:
+        job = self._job = self._start(command, outputs, output)
+        timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out)
+        try:
+            return await uninterrupted(self._end_of(job), on_cancel=job.stop)
+        finally:
+            timer.cancel()
+            self._job = None
+
+    def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Job:
+        request = {
+            "script": command.script,
+            "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
+            "directory": str(self.workspace),
+            "grace": self._grace,
+        }
+        with open(os.memfd_create("step"), "w+", encoding="utf-8") as file:
+            json.dump(request, file)
+            file.flush()
+            job = self._link.run(file.fileno(), output.writing)
+        output.handed_over()
+        return job
+
+    async def _end_of(self, job: Job) -> JobEnd:
+        end = await job.end()
+        if end.lost:
+            await self._on_loss()
+        return end
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        if self._job is not None:
+            self._job.stop()
+
+
+def _report(command: StepCommand, end: JobEnd) -> Message:
+    """What the warden told of the step's own end. Raises InfrastructureError when it was not that."""
+    if end.result is not None and "error" in end.result:
+        raise _not_started(command, end.result["error"])
+    if end.result is None or end.result["killed"]:
+        why = "the supervisor of its processes ended" if end.lost else "its processes were killed by the operator"
+        raise InfrastructureError(
+            FailureReason.INTERRUPTED, f"step {command.step} was interrupted: {why}", step=command.step
+        )
+    return end.result
+
+
+def _not_started(command: StepCommand, why: str) -> InfrastructureError:
+    return InfrastructureError(
+        FailureReason.ENGINE_ERROR, f"step {command.step} could not be started: {why}", step=command.step
+    )

@@ -1,0 +1,19 @@
+"""What every engine is told about an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRef:
+    """Attempt `number` of a project, asked for by the ProjectSetup `uid`, under the record's `fence`."""
+
+    uid: str
+    project_id: UUID
+    number: int
+    fence: int

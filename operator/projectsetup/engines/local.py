@@ -1,0 +1,108 @@
+"""The local engine: attempts run as processes on this machine, under a supervisor that ends them when this one dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from projectsetup.engines.attempt import LocalAttempt
+from projectsetup.engines.contract import AttemptRef
+from projectsetup.engines.link import SupervisorLink, SupervisorRefused
+from projectsetup.engines.patience import uninterrupted
+from projectsetup.engines.workspace import AttemptDirectory
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+
+GRACE: Final = 10.0
+"""Seconds between SIGTERM and SIGKILL when a step is stopped."""
+
+_log = logging.getLogger("projectsetup.engine")
+
+
+class LocalEngine:
+    """Opens workspaces for attempts. Whatever happens to this process, no process of an attempt outlives it for long.
+
+    Should the supervisor die, its attempts are `Interrupted` and the next attempt gets another supervisor.
+    """
+
+    name: Final = "local"
+
+    def __init__(self, workspace_root: Path, *, grace: float = GRACE) -> None:
+        """`workspace_root`: an existing directory, which operators on one machine may share."""
+        self._root = workspace_root.resolve()
+        self._grace = grace
+        self._link: SupervisorLink | None = None
+        self._starting = asyncio.Lock()
+        self._closed = False
+        self._numbers = count(1)
+
+    async def start(self) -> None:
+        """Start the supervisor and end what dead operators have left. Raises InfrastructureError."""
+        await self._supervisor()
+
+    async def close(self) -> None:
+        """End everything that still runs at once, remove all workspaces, and end the supervisor."""
+        self._closed = True
+        if self._link is not None:
+            await uninterrupted(self._link.close())
+
+    @contextlib.asynccontextmanager
+    async def open(self, attempt: AttemptRef) -> AsyncIterator[LocalAttempt]:
+        """A fresh workspace for one attempt, and its runner; the workspace is removed at the end in every case.
+
+        Raises InfrastructureError when there cannot be one.
+        """
+        link = await self._supervisor()
+        name = f"{str(attempt.project_id)[:8]}-{attempt.number}-{next(self._numbers)}"
+        directory = AttemptDirectory(link.directory / name)
+        try:
+            try:
+                directory.make()
+            except OSError as exc:
+                message = f"cannot make a workspace: {exc.strerror}"
+                raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
+            yield LocalAttempt(link, directory, grace=self._grace, on_loss=self.start)
+        finally:
+            await uninterrupted(self._remove(link, name))
+
+    async def kill_all(self) -> None:
+        """SIGKILL for everything of every attempt; returns when it is gone. Running steps are `Interrupted`."""
+        if self._link is None:
+            return
+        await uninterrupted(self._link.kill_all())
+        if self._link.lost.is_set() and not self._closed:
+            with contextlib.suppress(InfrastructureError):
+                await uninterrupted(self.start())
+
+    async def _supervisor(self) -> SupervisorLink:
+        """The supervisor, or a new one in the place of one that is lost; that one's processes are gone then."""
+        async with self._starting:
+            if self._closed:
+                raise InfrastructureError(FailureReason.ENGINE_ERROR, "the engine is closed")
+            if self._link is None or self._link.lost.is_set():
+                if self._link is not None:
+                    _log.warning("the supervisor of local attempts ended, starting another")
+                try:
+                    self._link = await SupervisorLink.start(self._root)
+                except SupervisorRefused as exc:
+                    raise InfrastructureError(FailureReason.ENGINE_ERROR, str(exc)) from exc
+                processes, directories = self._link.leftovers
+                if directories:
+                    _log.warning("ended %d processes in %d workspaces of dead operators", processes, directories)
+            return self._link
+
+    async def _remove(self, link: SupervisorLink, name: str) -> None:
+        try:
+            end = await link.remove(name).end()
+        except OSError as error:
+            _log.warning("cannot remove workspace %s now: %s", name, error.strerror)
+            return
+        if end.lost and not self._closed:
+            with contextlib.suppress(InfrastructureError):
+                await self.start()  # removes what belonged to the lost one
+        elif end.result is not None and "error" in end.result:
+            _log.warning("workspace %s could not be removed: %s", name, end.result["error"])

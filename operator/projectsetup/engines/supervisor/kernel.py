@@ -1,0 +1,67 @@
+"""What Linux offers and the standard library does not."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_OOM_KILL = b"oom_kill"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Orphans among this process's descendants become its children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def signal_on_parent_death(number: int, parent: int) -> bool:
+    """Have the kernel send `number` when the parent ends. False: it has ended already, and nothing will be sent."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+    return os.getppid() == parent
+
+
+def give_up_new_privileges() -> None:
+    """No program that is started from here gains rights by a setuid bit: nothing can get out of reach of a signal."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def prefer_for_oom_kill() -> None:
+    """When memory runs out, this process and its children are to go before the operator."""
+    try:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(b"500")
+    except OSError:
+        return  # an old kernel or a sandbox without this file
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed for want of memory: in this cgroup where that is told, else on the machine."""
+    counter = _oom_counter()
+    words = _read(counter).split() if counter else []
+    return int(words[words.index(_OOM_KILL) + 1]) if _OOM_KILL in words else 0
+
+
+@cache
+def _oom_counter() -> str | None:
+    own = next((line[3:] for line in _read("/proc/self/cgroup").splitlines() if line.startswith(b"0::")), b"/")
+    candidates = (f"/sys/fs/cgroup{os.fsdecode(own).rstrip('/')}/memory.events", "/proc/vmstat")
+    return next((path for path in candidates if _OOM_KILL in _read(path).split()), None)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

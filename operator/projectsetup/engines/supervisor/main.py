@@ -1,0 +1,45 @@
+"""The life of a supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Sequence
+
+from projectsetup.engines.supervisor import protocol
+from projectsetup.engines.supervisor.directories import abandoned, make_own, remove_own
+from projectsetup.engines.supervisor.kernel import become_subreaper, oom_kills
+from projectsetup.engines.supervisor.leftovers import kill_leftovers
+from projectsetup.engines.supervisor.loop import Supervisor
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Clear away what dead operators have left, serve the one that started this process, and leave nothing behind."""
+    channel, root = socket.socket(fileno=int(arguments[1])), arguments[2]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the operator decides, and its end is noticed
+    become_subreaper()
+    try:
+        left = abandoned(root)
+        killed = kill_leftovers(left)
+        directory, lock = make_own(root)
+    except OSError as error:
+        protocol.send(channel, {"op": "refused", "error": str(error)})
+        return 1
+    supervisor = Supervisor(channel, directory)
+    for path, path_lock in left.items():
+        supervisor.remove_in_background(path)
+        os.close(path_lock)
+    oom_kills()  # finds the counter once, for all wardens to come
+    gc.freeze()
+    with contextlib.suppress(OSError):  # an operator that is gone already is noticed by the supervisor
+        protocol.send(channel, {"op": "ready", "directory": directory, "killed": killed, "left": len(left)})
+    supervisor.serve()
+    channel.close()
+    supervisor.end_all()
+    remove_own(directory)
+    os.close(lock)
+    return 0

@@ -1,0 +1,96 @@
+"""What a step may log in with, from the Secret of a ProjectSetup."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, no secret
+"""The user name that goes with a token: hosts take any, and GitHub wants this one for its app tokens."""
+
+_ALLOWED: Final = "username and password, token, or ssh-privatekey and known_hosts"
+
+
+class InvalidCredentials(ValueError):
+    """The Secret cannot be used. The message is one line and repeats no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpsLogin:
+    """For repositories at `https://`."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SshKey:
+    """For repositories at `ssh://` and `user@host:path`; only hosts in `known_hosts` are talked to."""
+
+    private_key: str = field(repr=False)
+    known_hosts: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GitCredentials:
+    """At least one of the two is there."""
+
+    https: HttpsLogin | None = None
+    ssh: SshKey | None = None
+
+    @classmethod
+    def from_secret(cls, data: Mapping[str, str]) -> Self:
+        """From the `data` of a Secret, whose values are base64. Raises InvalidCredentials."""
+        credentials = cls(_https(data), _ssh(data))
+        if credentials.https is None and credentials.ssh is None:
+            raise InvalidCredentials(f"the credentials Secret must hold {_ALLOWED}")
+        return credentials
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody may read."""
+        https = (self.https.password, f"{self.https.username}:{self.https.password}") if self.https else ()
+        return (*https, self.ssh.private_key) if self.ssh else https
+
+
+def _https(data: Mapping[str, str]) -> HttpsLogin | None:
+    username, password, token = (_line(data, key) for key in ("username", "password", "token"))
+    if password and token:
+        raise InvalidCredentials("the credentials Secret must hold either password or token, not both")
+    if password and not username:
+        raise InvalidCredentials("the credentials Secret holds a password and no username")
+    if username and not (password or token):
+        raise InvalidCredentials("the credentials Secret holds a username and neither password nor token")
+    secret = password or token
+    return HttpsLogin(username or TOKEN_USERNAME, secret) if secret else None
+
+
+def _ssh(data: Mapping[str, str]) -> SshKey | None:
+    private_key, known_hosts = _text(data, "ssh-privatekey").strip(), _text(data, "known_hosts").strip()
+    if private_key and not known_hosts:
+        raise InvalidCredentials("the credentials Secret holds ssh-privatekey and no known_hosts")
+    if known_hosts and not private_key:
+        raise InvalidCredentials("the credentials Secret holds known_hosts and no ssh-privatekey")
+    return SshKey(f"{private_key}\n", f"{known_hosts}\n") if private_key else None
+
+
+def _line(data: Mapping[str, str], key: str) -> str:
+    text = _text(data, key).rstrip("\r\n")
+    if not text.isprintable():
+        raise InvalidCredentials(f"{key} in the credentials Secret must be one line of printable text")
+    return text
+
+
+def _text(data: Mapping[str, str], key: str) -> str:
+    try:
+        text = base64.b64decode(data.get(key, ""), validate=True).decode()
+    except (binascii.Error, UnicodeError) as exc:
+        raise InvalidCredentials(f"{key} in the credentials Secret is not base64 of UTF-8 text") from exc
+    if "\0" in text:
+        raise InvalidCredentials(f"{key} in the credentials Secret must not hold a NUL character")
+    return text

@@ -1,0 +1,123 @@
+"""The environment of a step: what it is told, and the little of the operator's own that it needs to work."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from projectsetup.recipes.environment_names import parameter_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from projectsetup.setup.project import SetupProject
+
+_LOCALE: Final = ("LANG", "LANGUAGE")
+_LOCALE_PREFIX: Final = "LC_"
+_PROXIES: Final = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+_CERTIFICATES: Final = (
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "NIX_SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "npm_config_cafile",
+)
+_PACKAGES: Final = (
+    "CARGO_HOME",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "GONOSUMDB",
+    "GOPROXY",
+    "GOSUMDB",
+    "PIP_CACHE_DIR",
+    "PIP_CONFIG_FILE",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_INDEX_URL",
+    "PIP_NO_INDEX",
+    "PIP_TRUSTED_HOST",
+    "UV_CACHE_DIR",
+    "UV_CONFIG_FILE",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_HTTP_TIMEOUT",
+    "UV_INDEX",
+    "UV_INDEX_STRATEGY",
+    "UV_INDEX_URL",
+    "UV_INSECURE_HOST",
+    "UV_LINK_MODE",
+    "UV_NO_INDEX",
+    "UV_OFFLINE",
+    "npm_config_cache",
+    "npm_config_registry",
+)
+_HANDED_ON: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATES, *_PACKAGES})
+_SHORTEST_TOKEN: Final = 16
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_USERINFO = re.compile(r"://(?P<user>[^/@:\s]*)(?::(?P<password>[^/\s]*))?@")
+
+
+def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
+    """What a step gets of the operator's environment: PATH, locale, proxies, certificates, package caches.
+
+    The operator's own Python comes first on PATH. uv and pip share the caches of the operator's user, if it has any.
+    """
+    chosen = {name: value for name, value in operator.items() if name in _HANDED_ON or name.startswith(_LOCALE_PREFIX)}
+    path = operator.get("PATH") or _DEFAULT_PATH
+    defaults = {"LANG": "C.UTF-8"}
+    cache = _cache_of(operator)
+    if cache is not None:
+        defaults |= {"UV_CACHE_DIR": str(cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip")}
+    return {**defaults, **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
+
+
+def told_environment(
+    project: SetupProject, parameters: Mapping[str, str], *, attempt: int, workspace: Path
+) -> dict[str, str]:
+    """What every step is told about the project, its parameters and its place."""
+    return {
+        "PROJECT_ID": str(project.id),
+        "PROJECT_NAME": project.name,
+        "PROJECT_SLUG": project.slug,
+        "PROJECT_DESCRIPTION": project.description,
+        "CODE_REPO": project.code_repo,
+        "DOCS_REPO": project.docs_repo or "",
+        "ATTEMPT": str(attempt),
+        "WORKSPACE": str(workspace),
+        "HOME": str(workspace / ".home"),
+        "TMPDIR": str(workspace / ".tmp"),
+        **{parameter_variable(name): value for name, value in parameters.items()},
+    }
+
+
+def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
+    """Passwords, and tokens in the place of a user name, of the URLs in these variables."""
+    for value in environment.values():
+        for match in _USERINFO.finditer(value):
+            secret = match["user"] if match["password"] is None else match["password"]
+            if match["password"] is not None or len(secret) >= _SHORTEST_TOKEN:
+                yield from (secret, unquote(secret))
+
+
+def _cache_of(operator: Mapping[str, str]) -> Path | None:
+    home = operator.get("HOME")
+    configured = operator.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else None)
+    if not configured or not configured.startswith("/"):
+        return None
+    nearest = next(folder for folder in (Path(configured), *Path(configured).parents) if os.access(folder, os.F_OK))
+    return Path(configured) if os.access(nearest, os.W_OK | os.X_OK) else None

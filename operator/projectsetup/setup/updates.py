@@ -1,0 +1,20 @@
+"""What a setup tells while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """Where a setup is: `completed` of `total` steps are done, and `step` is the current one, or was the last."""
+
+    project_status: str
+    step: str
+    completed: int
+    total: int
+
+
+StatusCallback = Callable[[StatusUpdate], None]
+"""Called in the event loop: it must be quick."""
