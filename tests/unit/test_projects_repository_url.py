@@ -106,13 +106,14 @@ def test_nothing_git_could_take_for_an_option_or_a_helper_passes(scheme: str, re
     except InvalidProject:
         return
     before_path, _, _ = url.removeprefix("https://").removeprefix("ssh://").partition("/")
-    user, at, host = before_path.rpartition("@")
+    is_scp_like = not url.startswith(("https://", "ssh://"))
+    user, at, host = (before_path.partition(":")[0] if is_scp_like else before_path).rpartition("@")
     assert url.isprintable()
     assert not url.startswith("-")
     assert not host.startswith("-")
     assert not (at and user.startswith("-"))
     assert "::" not in before_path
-    assert url.startswith(("https://", "ssh://")) or before_path.count(":") >= 1
+    assert ":" in before_path or not is_scp_like
     assert ":" not in user
 
 
