@@ -1,0 +1,221 @@
+"""The local control plane: up, its parts killed and started again, several at once, and nothing left of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devcluster import Cluster, DevclusterError
+from devcluster.build import find_programs
+from devcluster.state import State
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 60
+
+
+def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own, as people give it."""
+    command = [sys.executable, "-m", "devcluster", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+
+def kubectl(cluster: Cluster, *arguments: str) -> str:
+    command = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def processes_below(directory: Path) -> list[str]:
+    """What still runs in the folder, or was started with a path in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = process.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
+            place = process.joinpath("cwd").readlink()
+        except OSError:
+            continue
+        if int(process.name) != os.getpid() and (str(directory) in " ".join(words) or place.is_relative_to(directory)):
+            found.append(" ".join(words))
+    return found
+
+
+def test_processes_are_seen(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
+        assert processes_below(tmp_path) == ["sleep 60 "]
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One more control plane beside the one that all tests share, with the data safe."""
+    second = Cluster(tmp_path_factory.mktemp("second") / "cluster", fsync=True)
+    second.up()
+    yield second
+    second.down()
+
+
+def test_several_at_once(cluster: Cluster, second: Cluster) -> None:
+    kubectl(second, "create", "namespace", "only-in-the-second")
+    assert "only-in-the-second" in kubectl(second, "get", "namespaces")
+    assert "only-in-the-second" not in kubectl(cluster, "get", "namespaces")
+    assert cluster.database_url != second.database_url
+    psycopg.connect(second.database_url).close()
+
+
+@pytest.mark.parametrize("part", ["etcd", "apiserver"])
+def test_objects_outlive_a_kill(second: Cluster, part: str) -> None:
+    kubectl(second, "create", "configmap", f"before-{part}", "--from-literal=key=value", "-n", "default")
+    second.stop(part)
+    second.start(part)
+    assert (
+        kubectl(second, "get", "configmap", f"before-{part}", "-n", "default", "-o", "jsonpath={.data.key}") == "value"
+    )
+
+
+def test_rows_outlive_a_kill(second: Cluster) -> None:
+    with psycopg.connect(second.database_url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+    second.stop("postgres")
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(second.database_url)
+    second.start("postgres")
+    with psycopg.connect(second.database_url) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchall() == [(1,)]
+
+
+def test_a_killed_server_drops_its_sessions_at_once(second: Cluster) -> None:
+    with psycopg.connect(second.database_url) as connection:
+        second.stop("postgres")
+        assert [line for line in processes_below(second.directory) if "postgres:" in line] == []
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    second.start("postgres")
+
+
+@pytest.mark.parametrize(("option", "expected"), [("fsync", "on"), ("full_page_writes", "on")])
+def test_data_are_safe_where_that_was_asked(second: Cluster, option: str, expected: str) -> None:
+    with psycopg.connect(second.database_url) as connection:
+        assert connection.execute(f"SHOW {option}").fetchone() == (expected,)
+    assert not any("unsafe-no-fsync" in line for line in processes_below(second.directory))
+
+
+def test_the_login_needs_the_password(second: Cluster) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(second.database_url, password="wrong")
+
+
+def test_service_accounts_log_in_with_tokens_of_the_server(second: Cluster) -> None:
+    kubectl(second, "create", "serviceaccount", "somebody", "-n", "default")
+    token = kubectl(second, "create", "token", "somebody", "-n", "default").strip()
+    config = second.directory / "somebody.kubeconfig"
+    config.write_text(second.kubeconfig.read_text().replace(State.read(second.directory / "cluster.json").token, token))
+    who = kubectl(second, f"--kubeconfig={config}", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    assert who == "system:serviceaccount:default:somebody"
+
+
+def test_up_again_starts_what_is_down(second: Cluster) -> None:
+    assert second.up() is False
+    second.stop("apiserver")
+    assert second.up() is True
+    assert "default" in kubectl(second, "get", "namespaces")
+
+
+def test_an_unknown_part(second: Cluster) -> None:
+    with pytest.raises(DevclusterError, match="no part 'kubelet': name one of etcd, postgres, apiserver"):
+        second.stop("kubelet")
+
+
+def test_commands_from_up_to_down(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    done = devcluster("up", "--dir", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == f"devcluster: ready; its environment is in {folder / 'env'}"
+    environment = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
+    assert environment == {"KUBECONFIG": str(folder / "kubeconfig"), "DATABASE_URL": Cluster(folder).database_url}
+    psycopg.connect(environment["DATABASE_URL"]).close()
+    assert devcluster("up", "--dir", folder).stdout.startswith("devcluster: was up already;")
+    assert devcluster("stop", "--dir", folder, "etcd").returncode == 0
+    assert not any("/etcd" in line.split(" ")[0] for line in processes_below(folder))
+    assert devcluster("start", "--dir", folder, "etcd").returncode == 0
+    assert "default" in kubectl(Cluster(folder), "get", "namespaces")
+    assert devcluster("down", "--dir", folder).returncode == 0
+    assert not folder.exists()
+    assert processes_below(folder) == []
+
+
+def test_a_folder_that_was_there_stays_and_is_empty(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.up()
+    cluster.down()
+    assert list(tmp_path.iterdir()) == []
+    assert processes_below(tmp_path) == []
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    with pytest.raises(DevclusterError, match="is not empty and holds no devcluster"):
+        Cluster(tmp_path).up()
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
+
+
+def test_ports_that_others_took_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = State.new
+    taken = ["etcd_port", "etcd_peer_port", "apiserver_port", "postgres_port"]
+    states: list[State] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def one_taken(*, fsync: bool, made_folder: bool) -> State:
+            ports = {name: other.getsockname()[1] for name in taken[len(states) :][:1]}
+            states.append(dataclasses.replace(new(fsync=fsync, made_folder=made_folder), **ports))
+            return states[-1]
+
+        monkeypatch.setattr(State, "new", one_taken)
+        cluster = Cluster(tmp_path / "cluster")
+        try:
+            assert cluster.up()
+            assert len(states) == len(taken) + 1
+            assert State.read(cluster.directory / "cluster.json") == states[-1]
+        finally:
+            cluster.down()
+
+
+def test_a_part_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    for name in ("etcd", "kube-apiserver", "kubectl"):
+        program = tmp_path / "assets" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\necho disk is full >&2\nexit 1\n")
+        program.chmod(0o755)
+    folder = tmp_path / "cluster"
+    done = devcluster("up", "--dir", folder, KUBEBUILDER_ASSETS=str(tmp_path / "assets"))
+    assert done.returncode == 3
+    assert done.stderr == "devcluster: etcd ended while it started: disk is full\n"
+    assert not folder.exists()
+    assert processes_below(folder) == []
+
+
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    command = [sys.executable, "-m", "devcluster", "up", "--dir", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as starting:
+        end = time.monotonic() + LIMIT
+        while not (folder / "postgres.pid").exists():
+            assert time.monotonic() < end, f"waited {LIMIT} s for PostgreSQL to be started"
+            assert starting.poll() is None
+        starting.send_signal(signal.SIGTERM)
+        _, said = starting.communicate(timeout=LIMIT)
+    assert (starting.returncode, said) == (128 + signal.SIGTERM, b"")
+    assert not folder.exists()
+    assert processes_below(folder) == []

@@ -1,0 +1,130 @@
+"""Which programs are used, where they are kept, and which Go builds them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devcluster import build, golang
+from devcluster.build import PROGRAMS, cache_folder, find_programs, programs_folder
+from devcluster.errors import DevclusterError
+from devcluster.golang import find_go, version
+from devcluster.progress import tell_until_done
+
+
+def executable(path: Path, script: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+
+
+def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == tmp_path / "cache" / "projectsetup-devcluster"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "projectsetup-devcluster"
+
+
+def test_other_flags_or_sources_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = {programs_folder()}
+    monkeypatch.setattr(build, "FLAGS", ("-race",))
+    folders.add(programs_folder())
+    monkeypatch.setattr(build, "MODULE", tmp_path)
+    for name in ("go.mod", "go.sum"):
+        (tmp_path / name).touch()
+    folders.add(programs_folder())
+    (tmp_path / "go.sum").write_text("another")
+    folders.add(programs_folder())
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {cache_folder()}
+
+
+def test_nothing_is_found_on_an_empty_machine() -> None:
+    assert find_programs() == {}
+
+
+def test_kubectl_of_the_path_does(tmp_path: Path) -> None:
+    kubectl = executable(tmp_path / "bin" / "kubectl")
+    assert find_programs() == {"kubectl": kubectl}
+
+
+def test_given_assets_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROGRAMS:
+        executable(programs_folder() / name)
+    given = executable(tmp_path / "assets" / "etcd")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(given.parent))
+    assert find_programs() == {name: programs_folder() / name for name in PROGRAMS} | {"etcd": given}
+
+
+def test_a_build_makes_what_is_missing_and_only_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    executable(tmp_path / "bin" / "kubectl")
+    executable(
+        tmp_path / "bin" / "go",
+        'test "$1" = version && echo go version go1.26.0 linux/amd64 && exit\n'
+        'while test "$1" != -o; do shift; done; echo "$3" > "$2"',
+    )
+    made = build.build()
+    assert made["etcd"].read_text() == "go.etcd.io/etcd/server/v3\n"
+    assert made["kube-apiserver"].parent == programs_folder()
+    assert "devcluster: building etcd (1 of 2; once, takes minutes): 0 s" in capsys.readouterr().out
+    assert sorted(path.name for path in programs_folder().iterdir()) == ["etcd", "kube-apiserver"]
+    assert build.build() == made
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None:
+    executable(
+        tmp_path / "bin" / "go", 'test "$1" = version && echo go version go1.26.0 && exit; echo no space; exit 1'
+    )
+    with pytest.raises(DevclusterError, match=r"etcd could not be built.*: no space$"):
+        build.build()
+    assert find_programs() == {}
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        ("go version go1.26.8 linux/amd64", (1, 26)),
+        ("go version go1.9 linux/amd64", (1, 9)),
+        ("go version go2.0rc1 linux/arm64", (2, 0)),
+        ("something else", (0, 0)),
+    ],
+)
+def test_the_version_of_go(tmp_path: Path, says: str, found: tuple[int, int]) -> None:
+    assert version(str(executable(tmp_path / "bin" / "go", f"echo {says}"))) == found
+
+
+def test_a_new_enough_go_of_the_path_does(tmp_path: Path) -> None:
+    go = executable(tmp_path / "bin" / "go", "echo go version go1.27.1 linux/amd64")
+    assert find_go(tmp_path / "cache") == go
+
+
+def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable(tmp_path / "bin" / "go", "echo go version go1.25.5 linux/amd64")
+    installed: list[Path] = []
+
+    def install(folder: Path) -> None:
+        installed.append(folder)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(golang, "_install", install)
+    go = find_go(tmp_path / "cache")
+    assert go == find_go(tmp_path / "cache")
+    assert go.is_relative_to(tmp_path / "cache")
+    assert len(installed) == 1
+
+
+def test_progress_tells_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_until_done(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]), "trying")
+    assert "devcluster: trying: failed after" in capsys.readouterr().out

@@ -1,0 +1,78 @@
+"""Bad usage of `python -m devcluster` is one clear line and exit 2; what cannot be done is exit 3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devcluster.__main__ import main
+from devcluster.privileges import _way_in
+from devcluster.state import State, write_private
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["up"], "arguments are required: --dir"),
+        (["stop", "--dir", "d", "kubelet"], "invalid choice: 'kubelet'"),
+        (["up", "--dir", "d", "--node"], "--node: a real node is not part of this version"),
+        (["build", "--node"], "--node: a real node is not part of this version"),
+    ],
+)
+def test_bad_usage(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.err.startswith("devcluster: ")
+    assert line in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["stop", "etcd"], ["start", "etcd"], ["down"]])
+def test_a_folder_without_a_cluster_is_left_alone(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    assert main([*arguments, "--dir", str(tmp_path)]) == 3
+    assert capsys.readouterr().err == f"devcluster: there is no devcluster in {tmp_path}: bring it up first\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
+def test_taking_down_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    assert main(["down", "--dir", str(tmp_path / "nothing")]) == 0
+    assert main(["down", "--dir", str(tmp_path)]) == 0
+    assert tmp_path.exists()
+
+
+def test_the_state_is_kept_private(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.json"
+    state = State.new(fsync=True, made_folder=False)
+    state.write(path)
+    assert State.read(path) == state
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.json"]
+
+
+def test_the_state_of_another_version_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_private(tmp_path / "cluster.json", '{"etcd_port": 1}')
+    assert main(["down", "--dir", str(tmp_path)]) == 3
+    assert capsys.readouterr().err.startswith("devcluster: another version wrote ")
+
+
+@pytest.mark.parametrize(
+    ("effective", "options"),
+    [
+        ("000001ffffffffff", ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]),
+        ("00000000a80425fb", ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]),
+        ("0000000000000000", []),
+    ],
+)
+def test_nobody_keeps_the_way_to_its_files_where_root_has_it(effective: str, options: list[str]) -> None:
+    assert _way_in(f"CapPrm:\t0\nCapEff:\t{effective}\nCapBnd:\t0\n") == options

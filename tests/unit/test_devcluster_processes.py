@@ -1,0 +1,130 @@
+"""Programs are found again by process id and start time, and killed with all that they started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from devcluster.errors import DevclusterError, PortTaken
+from devcluster.ports import free_port, listens
+from devcluster.processes import Program, start_time
+
+LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+FAMILY = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & wait"
+
+
+def family(pid: int) -> set[int]:
+    """The process and all below it, by the kernel's own lists of children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {pid}.union(*(family(int(child)) for child in children))
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path, "part")
+
+
+def test_a_program_is_found_again_from_another_process(program: Program, tmp_path: Path) -> None:
+    program.spawn(["sleep", "60"])
+    assert Program(tmp_path, "part").pid == program.pid is not None
+    program.kill()
+    assert Program(tmp_path, "part").pid is None
+
+
+def test_a_program_leads_a_session_of_its_own(program: Program) -> None:
+    program.spawn(["sleep", "60"])
+    assert program.pid is not None
+    assert os.getsid(program.pid) == program.pid
+    program.kill()
+
+
+def test_a_foreign_process_with_the_same_number_is_left_alone(program: Program, tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as foreign:
+        (tmp_path / "part.pid").write_text(f"{foreign.pid} 1")
+        assert program.pid is None
+        program.kill()
+        assert foreign.poll() is None
+        foreign.kill()
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "1 2 3", "12"])
+def test_a_damaged_pid_file_names_no_process(program: Program, tmp_path: Path, text: str) -> None:
+    (tmp_path / "part.pid").write_text(text)
+    assert program.pid is None
+
+
+def test_killing_takes_the_whole_family(program: Program) -> None:
+    program.spawn(["sh", "-c", FAMILY])
+    leader = program.pid
+    assert leader is not None
+    end = time.monotonic() + 20
+    while len(family(leader)) < 4:
+        assert time.monotonic() < end, "waited 20 s for a shell, a sleep, a shell and its sleep"
+    members = family(leader)
+    program.kill()
+    assert [member for member in members if start_time(member) is not None] == []
+
+
+def test_a_program_that_ends_at_once_tells_why(program: Program) -> None:
+    program.spawn(["sh", "-c", "echo first; echo '  no   such option' >&2; exit 1"])
+    with pytest.raises(DevclusterError, match=r"part ended while it started: first no such option$"):
+        program.await_ready(lambda: True, port=1, limit=10)
+
+
+def test_only_the_log_of_the_last_start_explains(program: Program) -> None:
+    for word in ("old", "new"):
+        program.spawn(["echo", word])
+        with pytest.raises(DevclusterError, match=f"started: {word}$"):
+            program.await_ready(lambda: True, port=1, limit=10)
+
+
+def test_a_program_that_never_gets_ready_is_told_with_the_limit(program: Program) -> None:
+    program.spawn(["sleep", "60"])
+    with pytest.raises(DevclusterError, match="part was not ready within 0 s: it logged nothing"):
+        program.await_ready(lambda: True, port=1, limit=0)
+    program.kill()
+
+
+def test_a_taken_port_is_told_apart(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        program.spawn([sys.executable, "-c", LISTEN, str(port)])
+        with pytest.raises(PortTaken):
+            program.await_ready(lambda: True, port=port, limit=10)
+
+
+def test_the_answer_of_a_foreign_server_does_not_count(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        program.spawn(["sleep", "60"])
+        with pytest.raises(DevclusterError, match="not ready"):
+            program.await_ready(lambda: True, port=other.getsockname()[1], limit=0)
+        program.kill()
+
+
+def test_ready_means_listening_and_ready(program: Program) -> None:
+    port = free_port()
+    asked: list[int] = []
+
+    def ready() -> bool:
+        asked.append(port)
+        return len(asked) == 2
+
+    program.spawn([sys.executable, "-c", LISTEN, str(port)])
+    program.await_ready(ready, port=port, limit=30)
+    assert asked == [port, port]
+    assert listens(program.pid or 0, port)
+    program.kill()
+
+
+def test_a_port_in_use_is_not_offered() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        port = server.getsockname()[1]
+        assert port not in {free_port() for _ in range(200)}
+        assert listens(os.getpid(), port)
+    assert not listens(os.getpid(), port)
