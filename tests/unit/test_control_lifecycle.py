@@ -621,6 +621,7 @@ def test_what_a_deleted_setup_leaves(run: RunView | None, decision: d.Decision) 
     outcome=st.one_of(st.none(), outcomes),
 )
 def test_every_decision_tells_the_generation_and_settles(
+    *,
     status: str,
     owner: Owner | None,
     slot: bool,

@@ -57,7 +57,7 @@ def end_without_a_run(facts: Facts, kind: EndKind, reason: Reason, message: str)
         failure = Failure(reason=reason, message=message, retryable=False)
     return AttemptEnd(
         kind=kind,
-        attempt=facts.resource.status.attempt or 0,
+        attempt=facts.resource.status.attempt,
         reason=reason,
         message=message,
         finished_at=facts.now,

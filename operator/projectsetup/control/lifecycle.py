@@ -123,13 +123,18 @@ def _after_the_end(facts: Facts) -> Decision:
 
 
 def _before_a_start(facts: Facts) -> Decision:
-    resource, spec, tuning = facts.resource, facts.resource.spec, facts.resource.tuning
+    spec = facts.resource.spec
     if spec is not None and spec.suspend and not _cancel_is_new(facts):
         return _tell(facts, statuses.suspended(facts))
     if not isinstance(facts.record, RecordRead):
         why = facts.record.message if facts.record else "it was not asked yet"
         return _tell(facts, statuses.database_unavailable(facts, why), until=facts.now + ending.DATABASE_POLL)
     project = facts.record.project
+    return _end_before_a_start(facts, project) or _start_or_wait(facts, project, facts.resource.tuning or Tuning())
+
+
+def _end_before_a_start(facts: Facts, project: Project | None) -> Decision | None:
+    """What ends the setup although nothing of it runs; None when it may start."""
     recorded = _recorded_end(facts, project)
     if recorded is not None and recorded.kind is EndKind.SUCCEEDED:
         return _complete(facts, recorded)
@@ -137,19 +142,18 @@ def _before_a_start(facts: Facts) -> Decision:
         return _end_without_a_run(
             facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started"
         )
-    problem = resource.problem or facts.input_problem
-    if spec is None or tuning is None or resource.problem:
-        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, problem or "it cannot be read")
+    if facts.resource.problem is not None:
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.resource.problem)
     if _refusal(facts, project) is not None:
-        return _refuse(facts, project, attempt=resource.status.attempt or 0)
-    if problem:
-        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, problem)
-    return _start_or_wait(facts, project, tuning)
+        return _refuse(facts, project, attempt=facts.resource.status.attempt)
+    if facts.input_problem is not None:
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.input_problem)
+    return None
 
 
 def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Decision:
     status = facts.resource.status
-    attempt = status.attempt or 0
+    attempt = status.attempt
     if attempt >= tuning.max_attempts:
         message = f"all {attempt} attempts were used (limit {tuning.max_attempts})"
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.ATTEMPTS_EXHAUSTED, message)

@@ -127,7 +127,7 @@ class Reconciler:
                 return True
             self.queue.add(key)
         if decision.status != resource.status:
-            await self._claim(resource, number=resource.status.attempt or 0, status=ProjectStatus.SETUP_QUEUED)
+            await self._claim(resource, number=resource.status.attempt, status=ProjectStatus.SETUP_QUEUED)
             await self._write(resource, decision.status, decision.notices)
         return False
 

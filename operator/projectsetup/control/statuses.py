@@ -145,7 +145,7 @@ def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
 def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
     resource = facts.resource
     changes.setdefault("queued_at", resource.status.queued_at or resource.created_at)
-    changes.setdefault("attempt", resource.status.attempt or 0)
+    changes.setdefault("attempt", resource.status.attempt)
     if resource.tuning is not None:
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
     if retry := resource.annotations.get(RETRY_REQUESTED_AT):
