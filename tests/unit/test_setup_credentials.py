@@ -1,0 +1,67 @@
+"""Credentials as a Secret holds them."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from projectsetup.setup.credentials import GitCredentials, HttpsLogin, InvalidCredentials, SshKey
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----"
+HOSTS = "host ssh-ed25519 AAAAC3Nz"
+
+
+def secret(**values: str) -> dict[str, str]:
+    return {key.replace("__", "-"): base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("data", "credentials"),
+    [
+        (secret(username="bob", password="pa:ss wörd"), GitCredentials(https=HttpsLogin("bob", "pa:ss wörd"))),
+        (secret(username="bob\n", password="pass\r\n"), GitCredentials(https=HttpsLogin("bob", "pass"))),
+        (secret(token="t0ken\n"), GitCredentials(https=HttpsLogin("x-access-token", "t0ken"))),
+        (secret(username="oauth2", token="t0ken"), GitCredentials(https=HttpsLogin("oauth2", "t0ken"))),
+        (secret(ssh__privatekey=KEY, known_hosts=HOSTS), GitCredentials(ssh=SshKey(f"{KEY}\n", f"{HOSTS}\n"))),
+        (
+            secret(token="t0ken", ssh__privatekey=f"{KEY}\n\n", known_hosts=HOSTS, other="x"),
+            GitCredentials(HttpsLogin("x-access-token", "t0ken"), SshKey(f"{KEY}\n", f"{HOSTS}\n")),
+        ),
+    ],
+)
+def test_what_a_secret_may_hold(data: dict[str, str], credentials: GitCredentials) -> None:
+    assert GitCredentials.from_secret(data) == credentials
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "must hold username and password, token, or ssh-privatekey and known_hosts"),
+        (secret(other="x"), "must hold username and password"),
+        (secret(username="", password="", token=""), "must hold username and password"),
+        (secret(password="hunter2"), "holds a password and no username"),
+        (secret(username="bob"), "holds a username and neither password nor token"),
+        (secret(username="bob", password="hunter2", token="x"), "either password or token, not both"),
+        (secret(ssh__privatekey=KEY), "holds ssh-privatekey and no known_hosts"),
+        (secret(known_hosts=HOSTS), "holds known_hosts and no ssh-privatekey"),
+        (secret(username="bob", password="hunter2\nhost=evil"), "password in .* must be one line of printable text"),
+        (secret(username="bob", password="hunter2\0"), "password in .* must not hold a NUL character"),
+        ({"token": "%%%hunter2"}, "token in .* is not base64 of UTF-8 text"),
+        ({"token": base64.b64encode(b"\xff\xfehunter2").decode()}, "token in .* is not base64 of UTF-8 text"),
+    ],
+)
+def test_what_it_may_not_hold_is_told_in_one_line_without_values(data: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidCredentials, match=message) as caught:
+        GitCredentials.from_secret(data)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "hunter2" not in text
+    assert KEY not in text
+
+
+def test_nothing_shows_a_secret_by_accident() -> None:
+    credentials = GitCredentials(HttpsLogin("bob", "hunter2"), SshKey(KEY, HOSTS))
+    assert "hunter2" not in repr(credentials)
+    assert "b3Bl" not in repr(credentials)
+    assert credentials.secrets == ("hunter2", "bob:hunter2", KEY)

@@ -1,0 +1,109 @@
+"""The environment of a step: what it is told, and nothing of the operator's but what it needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from projectsetup.setup.environment import inherited_environment, secrets_in, told_environment
+from projectsetup.setup.project import SetupProject
+
+PROJECT = SetupProject(
+    UUID("0f0f0f0f-1111-4222-8333-444444444444"), "Näme $(id)", "name", "two\nlines", "https://code/x", None
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DATABASE_URL",
+        "KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+        "PROJECTSETUP_RECIPES_DIR",
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "SSH_AUTH_SOCK",
+        "UV_INDEX_INTERNAL_PASSWORD",
+        "UV_PUBLISH_TOKEN",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "ENV",
+        "GIT_DIR",
+        "VIRTUAL_ENV",
+        "USER",
+    ],
+)
+def test_what_does_not_reach_a_step(name: str) -> None:
+    assert name not in inherited_environment({name: "x", "HOME": "/root"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LANG",
+        "LC_ALL",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "GIT_SSL_CAINFO",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_INDEX_URL",
+        "PIP_CERT",
+        "UV_DEFAULT_INDEX",
+        "GOPROXY",
+        "npm_config_registry",
+        "CARGO_HOME",
+    ],
+)
+def test_what_does(name: str) -> None:
+    assert inherited_environment({name: "x"})[name] == "x"
+
+
+def test_the_operators_python_comes_first() -> None:
+    assert inherited_environment({"PATH": "/a:/b"})["PATH"] == f"{Path(sys.executable).parent}:/a:/b"
+    assert inherited_environment({})["PATH"].endswith(":/usr/bin:/sbin:/bin")
+
+
+def test_caches_are_those_of_the_operators_user(tmp_path: Path) -> None:
+    assert inherited_environment({"HOME": str(tmp_path)})["UV_CACHE_DIR"] == str(tmp_path / ".cache/uv")
+    environment = inherited_environment({"HOME": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)})
+    assert environment["PIP_CACHE_DIR"] == str(tmp_path / "pip")
+    assert inherited_environment({"HOME": str(tmp_path), "UV_CACHE_DIR": "/uv"})["UV_CACHE_DIR"] == "/uv"
+
+
+@pytest.mark.parametrize("operator", [{}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": "/proc/self"}])
+def test_without_a_place_for_caches_there_is_none(operator: dict[str, str]) -> None:
+    assert "UV_CACHE_DIR" not in inherited_environment(operator)
+
+
+def test_what_a_step_is_told() -> None:
+    told = told_environment(PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w"))
+    assert told == {
+        "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444",
+        "PROJECT_NAME": "Näme $(id)",
+        "PROJECT_SLUG": "name",
+        "PROJECT_DESCRIPTION": "two\nlines",
+        "CODE_REPO": "https://code/x",
+        "DOCS_REPO": "",
+        "ATTEMPT": "2",
+        "WORKSPACE": "/w",
+        "HOME": "/w/.home",
+        "TMPDIR": "/w/.tmp",
+        "PARAM_LICENSE": "MIT",
+        "PARAM_PYTHON_VERSION": "3 .11",
+    }
+
+
+def test_passwords_in_addresses_are_secrets() -> None:
+    environment = {
+        "HTTPS_PROXY": "http://me:p%40ss@proxy:3128",
+        "PIP_EXTRA_INDEX_URL": "https://__token__:first@one/simple https://user:second@two/simple",
+        "UV_INDEX": "internal=https://tok3ntok3ntok3ntok3n@three/simple https://git@four/simple",
+        "GOPROXY": "https://five,direct",
+    }
+    assert set(secrets_in(environment)) == {"p%40ss", "p@ss", "first", "second", "tok3ntok3ntok3ntok3n"}
