@@ -14,7 +14,7 @@ import psycopg
 
 from devcluster.errors import DevclusterError
 from devcluster.privileges import NOBODY, as_ordinary_user
-from devcluster.processes import Program
+from devcluster.processes import Program, works_in
 
 USER: Final = "projectsetup"
 DATABASE: Final = "projectsetup"
@@ -43,9 +43,14 @@ class Postgres:
         self.await_ready()
 
     def spawn(self) -> None:
-        """Start it, after making its data where there are none; `await_ready` follows."""
+        """Start it, after making its data where there are none; `await_ready` follows.
+
+        PostgreSQL itself takes a zombie for a server that still runs, and would not start beside it.
+        """
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
+        if not works_in(self._data):
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
         server = [str(_binaries() / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self._port)]
         options = ["-k", "", "-c", "max_connections=200", *(() if self._fsync else FAST)]
         self.program.spawn(as_ordinary_user([*server, *options]))

@@ -26,6 +26,18 @@ def start_time(pid: int) -> str | None:
     return None if fields is None or fields[0] in {"Z", "X"} else fields[19]
 
 
+def works_in(folder: Path) -> bool:
+    """Whether a living process of ours has this folder as its working directory."""
+    place = folder.resolve()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.joinpath("cwd").readlink() == place:
+                return True
+        except OSError:
+            continue
+    return False
+
+
 class Program:
     """One program of a cluster: its pid file and its log stand in the cluster's folder."""
 
@@ -100,7 +112,7 @@ class Program:
 
 
 def _descendants(ancestor: int) -> list[int]:
-    parents = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    parents = {int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")}
     found = [ancestor]
     for parent in found:
         found += [pid for pid, fields in parents.items() if fields is not None and int(fields[1]) == parent]

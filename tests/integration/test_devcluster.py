@@ -17,6 +17,7 @@ import pytest
 
 from devcluster import Cluster, DevclusterError
 from devcluster.build import find_programs
+from devcluster.processes import Program, works_in
 from devcluster.state import State
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,17 @@ def test_a_killed_server_drops_its_sessions_at_once(second: Cluster) -> None:
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
     second.start("postgres")
+
+
+def test_a_server_that_died_by_itself_is_started_again(second: Cluster) -> None:
+    pid = Program(second.directory, "postgres").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + LIMIT
+    while works_in(second.directory / "postgres"):
+        assert time.monotonic() < end, f"waited {LIMIT} s for the children of PostgreSQL to follow it"
+    second.start("postgres")
+    psycopg.connect(second.database_url).close()
 
 
 @pytest.mark.parametrize(("option", "expected"), [("fsync", "on"), ("full_page_writes", "on")])

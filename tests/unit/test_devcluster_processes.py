@@ -13,7 +13,7 @@ import pytest
 
 from devcluster.errors import DevclusterError, PortTaken
 from devcluster.ports import free_port, listens
-from devcluster.processes import Program, start_time
+from devcluster.processes import Program, start_time, works_in
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
 FAMILY = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & wait"
@@ -128,3 +128,12 @@ def test_a_port_in_use_is_not_offered() -> None:
         assert port not in {free_port() for _ in range(200)}
         assert listens(os.getpid(), port)
     assert not listens(os.getpid(), port)
+
+
+def test_a_folder_is_worked_in_while_a_process_lives_there(tmp_path: Path) -> None:
+    assert not works_in(tmp_path)
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
+        assert works_in(tmp_path)
+        assert not works_in(tmp_path.parent)
+        process.kill()
+    assert not works_in(tmp_path)
