@@ -91,6 +91,7 @@ class Operator:
     async def _give_up(self, lost: LeaseLost, leading: asyncio.Task[None]) -> None:
         """Stop the attempts before another operator can lead, and give them back in the record if there is time."""
         _log.error("this operator no longer leads: its attempts are stopped, it ends", why=str(lost))
+        self.leader.allow_last_word()
         leading.cancel()
         await asyncio.wait({leading})
         attempts = self.controller.attempts

@@ -58,6 +58,7 @@ class World:
     now: datetime = NOW
     input_problem: str | None = None
     last_progress_write: datetime | None = None
+    prepared_fence: int | None = None
     owner_is_active: bool = False
 
     def annotate(self, **values: str) -> World:
@@ -91,6 +92,7 @@ class World:
             input_problem=self.input_problem,
             slot=self.slot,
             last_progress_write=self.last_progress_write,
+            prepared_fence=self.prepared_fence,
             owner_is_active=self.owner_is_active,
         )
 
@@ -278,6 +280,12 @@ def test_a_lowered_limit_exhausts_what_has_not_started() -> None:
     decision = world.decide()
     assert isinstance(decision, d.RecordEnd)
     assert succeeded_reason(decision.status) == ("False", Reason.ATTEMPTS_EXHAUSTED)
+
+
+def test_a_name_that_is_no_project_id_is_terminal() -> None:
+    decision = World(name="shop").decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", Reason.INVALID_SPEC)
 
 
 # --- while it runs
@@ -508,6 +516,15 @@ def test_a_claim_without_a_status_starts_the_same_attempt() -> None:
     decision = world.decide()
     assert isinstance(decision, d.StartAttempt)
     assert decision.number == 1
+
+
+@pytest.mark.parametrize(("prepared", "begins"), [(5, True), (4, False), (None, False)])
+def test_a_start_whose_answer_was_lost_is_no_lost_attempt(prepared: int | None, begins: bool) -> None:
+    world = running()
+    world.run, world.prepared_fence = None, prepared
+    decision = world.decide()
+    assert isinstance(decision, d.BeginAttempt) is begins
+    assert isinstance(decision, d.RecordEnd) is not begins
 
 
 def test_a_moved_fence_ends_this_operator() -> None:

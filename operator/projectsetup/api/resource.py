@@ -61,8 +61,8 @@ class ProjectSetupResource(BaseModel):
 
     @property
     def project_id(self) -> UUID:
-        """The project that it sets up; ValueError when the name is no UUID (then `problem` says so)."""
-        return UUID(self.name)
+        """The project that it sets up; the nil UUID, which no project has, when the name is no UUID."""
+        return UUID(self.name) if re.fullmatch(PROJECT_ID_PATTERN[1:-1], self.name) else UUID(int=0)
 
 
 def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:

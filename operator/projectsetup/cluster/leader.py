@@ -19,6 +19,10 @@ class Leader(Protocol):
         """Raise LeaseLost when this operator may not write."""
         ...
 
+    def allow_last_word(self) -> None:
+        """From now on `check` allows what may be told while this operator ends, for as long as nobody else can lead."""
+        ...
+
     async def acquire(self) -> None:
         """Return when this operator leads."""
         ...
@@ -39,6 +43,9 @@ class SoleOperator:
 
     def check(self) -> None:
         """Always true."""
+
+    def allow_last_word(self) -> None:
+        """Nothing changes."""
 
     async def acquire(self) -> None:
         """Return at once."""

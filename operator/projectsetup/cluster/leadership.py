@@ -58,6 +58,10 @@ class Leadership:
         if self._clock() >= self._renewed_at + limit:
             raise LeaseLost(f"the Lease was not renewed for {limit:.0f} s")
 
+    def allow_last_word(self) -> None:
+        """From now on `check` allows writes until just before another operator can lead."""
+        self._ending = True
+
     async def acquire(self) -> None:
         """Return when this operator holds the Lease, however long that takes."""
         seen: LeaseRecord | None = None
@@ -94,11 +98,7 @@ class Leadership:
         """Renew the Lease until that fails for too long or somebody else has it: then LeaseLost."""
         while True:
             await asyncio.sleep(RENEW_PERIOD if self._fresh() else RETRY_PERIOD)
-            try:
-                self.check()
-            except LeaseLost:
-                self._ending = True
-                raise
+            self.check()
             try:
                 await self._renew()
             except ApiConflict:

@@ -18,7 +18,7 @@ from projectsetup.projects.model import Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
 MARK_RETRY = 1.0
@@ -149,12 +149,12 @@ class Attempts:
         log = _log.bind(project=str(run.order.project.id), attempt=run.order.number)
         try:
             return await self._engine.run(run.order, lambda progress: self._advance(run, progress))
-        except InfrastructureError as error:
-            return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
-        except asyncio.CancelledError:
-            if run.view.stopping is None:
+        except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
+            if run.view.stopping is not None:
+                return AttemptStopped(run.view.stopping)
+            if not isinstance(error, InfrastructureError):
                 raise
-            return AttemptStopped(run.view.stopping)
+            return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
         except Exception:
             log.exception("the engine failed in a way it should not")
             return AttemptBroken(Reason.ENGINE_ERROR, "internal error of the operator, see its log")

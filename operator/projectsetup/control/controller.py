@@ -105,8 +105,11 @@ class Controller:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(WORKERS):
                     workers.create_task(self._work())
-        except* LeaseLost as lost:
-            raise lost.exceptions[0] from None
+        except ExceptionGroup as failed:
+            lost = failed.subgroup(LeaseLost)
+            if lost is None:
+                raise
+            raise LeaseLost(str(lost.exceptions[0])) from failed
 
     async def drain(self, grace: float) -> None:
         """Start nothing new, give running attempts `grace` seconds, stop the rest, and see their ends told."""

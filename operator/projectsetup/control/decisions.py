@@ -56,6 +56,13 @@ class StartAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginAttempt:
+    """`.status` tells of a prepared attempt after all, although the answer to that write was lost: start it."""
+
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StopRun:
     """Ask the running attempt to stop; its end comes back as a fact."""
 
@@ -96,4 +103,6 @@ class ReleaseClaim:
     ready_fence: int | None = None
 
 
-Decision = Rest | WriteStatus | StandInLine | StartAttempt | StopRun | RecordEnd | ReleaseOwner | StepDown
+Decision = (
+    Rest | WriteStatus | StandInLine | StartAttempt | BeginAttempt | StopRun | RecordEnd | ReleaseOwner | StepDown
+)

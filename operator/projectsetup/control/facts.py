@@ -107,6 +107,9 @@ class Facts:
     engine: str = "local"
     last_progress_write: datetime | None = None
     luck: float = 0.0
+    prepared_fence: int | None = None
+    """The fence under which this operator has prepared the attempt that `.status` tells as running, without knowing
+    whether that was written; it was not started."""
     owner_is_active: bool = False
     """Whether the other owner that holds the claim was looked up, is there, and its setup is not over."""
 

@@ -51,6 +51,7 @@ class FactsReader:
         resource: ProjectSetupResource,
         *,
         last_progress_write: datetime | None,
+        prepared_fence: int | None,
         owner_is_active: bool,
     ) -> tuple[Facts, Inputs]:
         """All facts about `resource`, and the inputs of an attempt of it."""
@@ -70,6 +71,7 @@ class FactsReader:
             slot=self.line.holds_slot(resource.key),
             engine=self.engine,
             last_progress_write=last_progress_write,
+            prepared_fence=prepared_fence,
             luck=random.random(),  # noqa: S311  # jitter needs no secrecy
             owner_is_active=owner_is_active,
         )

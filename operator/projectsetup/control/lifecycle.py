@@ -12,6 +12,7 @@ from projectsetup.control import ending, statuses
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.claimability import ClaimRefusal, claim_refusal
 from projectsetup.control.decisions import (
+    BeginAttempt,
     Decision,
     Notice,
     RecordEnd,
@@ -56,6 +57,8 @@ def decide(facts: Facts) -> Decision:
     if is_terminal(facts.resource):
         return _after_the_end(facts)
     if facts.resource.status.run_ref is not None:
+        if _is_prepared(facts):
+            return BeginAttempt(_started(facts))
         return _over(facts, AttemptBroken(Reason.INTERRUPTED, "the operator died or lost its lease while it ran"))
     return _before_a_start(facts)
 
@@ -164,9 +167,19 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
     if not facts.slot:
         return StandInLine(statuses.queued(facts), _coalesced(facts))
     number = attempt + 1
-    started = Notice(EventReason.STARTED, f"attempt {number} of {tuning.max_attempts} started")
     status = statuses.starting(facts, number, tuning.max_attempts)
-    return StartAttempt(number, facts.recipe.first_status, status, (*_coalesced(facts), started))
+    return StartAttempt(number, facts.recipe.first_status, status, (*_coalesced(facts), *_started(facts, number)))
+
+
+def _started(facts: Facts, number: int | None = None) -> tuple[Notice, ...]:
+    text = f"attempt {number or facts.resource.status.attempt} of {_limit(facts)} started"
+    return (Notice(EventReason.STARTED, text),)
+
+
+def _is_prepared(facts: Facts) -> bool:
+    """Whether the attempt that `.status` tells is one that this operator has prepared and not started."""
+    project = facts.record.project if isinstance(facts.record, RecordRead) else None
+    return project is not None and facts.prepared_fence is not None and project.fence == facts.prepared_fence
 
 
 def _tell(facts: Facts, status: ProjectSetupStatus, *, until: datetime | None = None) -> Rest | WriteStatus:

@@ -12,6 +12,7 @@ from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.attempts import AttemptOrder, Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.decisions import (
+    BeginAttempt,
     Decision,
     Notice,
     RecordEnd,
@@ -23,7 +24,7 @@ from projectsetup.control.decisions import (
     StopRun,
     WriteStatus,
 )
-from projectsetup.control.facts import Facts, Progress
+from projectsetup.control.facts import Facts, Progress, RecipePlan
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
 from projectsetup.control.merge_patch import merge_patch
@@ -36,6 +37,8 @@ from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 
+PREDECESSOR_POLL = 0.5
+"""Seconds until a resource is looked at again whose project's attempt belongs to a deleted one."""
 LOOKS = 8
 """How often one key is looked at again before others get their turn."""
 
@@ -59,6 +62,8 @@ class Reconciler:
     scrub: Callable[[str], str]
     on_departed: Callable[[Departed], None]
     _progress_writes: dict[str, datetime] = field(default_factory=dict)
+    _prepared: dict[str, tuple[AttemptOrder, RecipePlan]] = field(default_factory=dict)
+    """What to start once it is known that `.status` tells so, by the uid of the resource."""
 
     async def reconcile(self, key: Key) -> None:
         """Look at `key` until nothing is left to do for it now. ClusterError: look again later. LeaseLost: end."""
@@ -69,11 +74,13 @@ class Reconciler:
                 self.line.leave(key)
                 return
             other = self.attempts.view(resource.project_id)
-            if other is not None and other.uid != resource.uid:
-                return  # the attempt of a deleted predecessor is ending; its end brings us back
+            if other is not None and other.uid != resource.uid:  # the attempt of a deleted predecessor is ending
+                self.queue.add(key, delay=PREDECESSOR_POLL)
+                return
             facts, inputs = await self.facts.read(
                 resource,
                 last_progress_write=self._progress_writes.get(resource.uid),
+                prepared_fence=self._prepared_fence(resource),
                 owner_is_active=owner_is_active,
             )
             decision = decide(facts)
@@ -96,17 +103,20 @@ class Reconciler:
         """Do it; True when there may be more to do at once."""
         resource = facts.resource
         match decision:
-            case Rest():
-                self._come_back(resource.key, decision.until, facts.now)
-                return False
-            case WriteStatus():
-                await self._write(resource, decision.status, decision.notices)
+            case Rest() | WriteStatus():
+                if isinstance(decision, WriteStatus):
+                    await self._write(resource, decision.status, decision.notices)
                 self._come_back(resource.key, decision.until, facts.now)
                 return False
             case StandInLine():
                 return await self._stand_in_line(facts, decision)
             case StartAttempt():
                 return await self._start(facts, inputs, decision)
+            case BeginAttempt():
+                order, plan = self._prepared[resource.uid]
+                self._begin(order, plan)
+                await self._notify(resource, decision.notices)
+                return True
             case StopRun():
                 self.attempts.stop(resource.project_id, decision.cause)
                 return False
@@ -139,7 +149,6 @@ class Reconciler:
         project = await self._claim(resource, number=decision.number, status=status)
         if project is None:
             return True
-        await self._write(resource, decision.status, ())
         plan = facts.recipe
         order = AttemptOrder(
             key=resource.key,
@@ -152,18 +161,24 @@ class Reconciler:
             timeout=resource.spec.timeout.total_seconds(),
             credentials=inputs.credentials,
         )
-        self.leader.check()
-        self.attempts.start(order, Progress(plan.first_status, plan.first_step, 0, plan.total))
-        self.metrics.attempt_started()
+        self._prepared[resource.uid] = (order, plan)
+        await self._write(resource, decision.status, ())
+        self._begin(order, plan)
         await self._notify(resource, decision.notices)
         return True
+
+    def _begin(self, order: AttemptOrder, plan: RecipePlan) -> None:
+        self.leader.check()
+        self._prepared.pop(order.uid, None)
+        self.attempts.start(order, Progress(plan.first_status, plan.first_step, 0, plan.total))
+        self.metrics.attempt_started()
 
     async def record_alone(self, key: Key) -> None:
         """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
         resource = self.store.get(key)
         if resource is None:
             return
-        facts, _ = await self.facts.read(resource, last_progress_write=None, owner_is_active=False)
+        facts, _ = await self.facts.read(resource, last_progress_write=None, prepared_fence=None, owner_is_active=False)
         decision = decide(facts)
         if isinstance(decision, RecordEnd):
             await self._finish(facts, decision)
@@ -231,6 +246,7 @@ class Reconciler:
             self._progress_writes[resource.uid] = datetime.now(UTC)
         if status.run_ref is None:
             self._progress_writes.pop(resource.uid, None)
+            self._prepared.pop(resource.uid, None)
             self.attempts.forget(resource.project_id, resource.uid)
         await self._notify(resource, notices)
 
@@ -260,6 +276,10 @@ class Reconciler:
                 )
             except ClusterError as error:
                 _log.warning("an event was not left", key="/".join(resource.key), error=str(error))
+
+    def _prepared_fence(self, resource: ProjectSetupResource) -> int | None:
+        prepared = self._prepared.get(resource.uid)
+        return prepared[0].fence if prepared is not None and prepared[0].number == resource.status.attempt else None
 
     def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
         """Give back the slot, or the place in line, of what neither waits for a slot nor runs."""
