@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -111,7 +112,7 @@ class Setups:
     ) -> Body:
         try:
             with translated(f"apply ProjectSetup {namespace}/{name}"):
-                stored: Any = await self._objects.patch_namespaced_custom_object(
+                answer = await self._objects.patch_namespaced_custom_object_with_http_info(
                     GROUP,
                     VERSION,
                     namespace,
@@ -127,7 +128,8 @@ class Setups:
         except ApiNotFound:
             await self._check_installed()
             raise
-        return dict(stored)
+        stored: Body = json.loads(answer.raw_data)  # the client drops the body of an answer 201
+        return stored
 
     async def _check_installed(self) -> None:
         try:

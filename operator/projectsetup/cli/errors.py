@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import traceback
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 import typer
 
+from projectsetup.cli.lines import one_line
 from projectsetup.cluster.errors import ApiNotFound, ApiRejected, ClusterError, KubeconfigError
 from projectsetup.recipes.errors import RecipeError
 
-LONGEST_LINE: Final = 1000
+_PACKAGE: Final = str(Path(__file__).parents[1])
 
 
 class ExitCode(IntEnum):
@@ -40,7 +42,10 @@ class NotInstalled(ClusterError):
     """The cluster does not know ProjectSetups."""
 
     def __init__(self) -> None:
-        super().__init__("the cluster does not know ProjectSetups: install them with kubectl apply -f crds/")
+        super().__init__(
+            "the cluster does not know ProjectSetups: install them with kubectl apply -f crds/, "
+            "or projectsetup crd | kubectl apply -f -"
+        )
 
 
 def explain(error: Exception) -> tuple[ExitCode, str]:
@@ -50,13 +55,7 @@ def explain(error: Exception) -> tuple[ExitCode, str]:
     code = _code_of(error)
     if code is None:
         return ExitCode.FAILED, f"internal error, please report it: {type(error).__name__} at {_place(error)}"
-    return code, one_line(str(error)) or type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """`text` on one line of printable characters."""
-    line = "".join(character if character.isprintable() else "\ufffd" for character in " ".join(text.split()))
-    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+    return code, one_line(error) or type(error).__name__
 
 
 def _code_of(error: Exception) -> ExitCode | None:
@@ -88,12 +87,11 @@ def _code_of_heavy(error: Exception) -> ExitCode | None:
 def _usage(error: typer.TyperException) -> str:
     text = error.format_message().replace(": Value error, ", ": ")
     context = getattr(error, "ctx", None)
-    return f"{text.rstrip('.')}; see {context.command_path} --help" if text and context else text
+    explains_itself = not text or text.startswith("Invalid value")
+    return text if explains_itself or context is None else f"{text.rstrip('.')}; see {context.command_path} --help"
 
 
 def _place(error: Exception) -> str:
     """Where it came up: file and line, but nothing of what was worked on, which may hold a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return (
-        f"{frames[-1].filename.rpartition('site-packages/')[2]}:{frames[-1].lineno}" if frames else "an unknown place"
-    )
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_PACKAGE)]
+    return f"projectsetup{frames[-1].filename.removeprefix(_PACKAGE)}:{frames[-1].lineno}" if frames else "startup"

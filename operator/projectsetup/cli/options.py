@@ -60,9 +60,9 @@ def parameters(given: list[str] | None) -> dict[str, str]:
     for item in given or ():
         name, equals, value = item.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"{item!r} is not of the form name=value", param_hint="--param")
+            raise typer.BadParameter(f"{item!r} is not of the form name=value", param_hint="'--param'")
         if name in found:
-            raise typer.BadParameter(f"{name} is given twice", param_hint="--param")
+            raise typer.BadParameter(f"{name} is given twice", param_hint="'--param'")
         found[name] = value
     return found
 

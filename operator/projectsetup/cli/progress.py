@@ -55,7 +55,7 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
 
 
 def attempt(resource: ProjectSetupResource) -> str:
-    """Attempts started and their limit, such as `1/3`; empty before the first."""
+    """Attempts started and their limit, such as `1/3`."""
     status = resource.status
     limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
-    return f"{status.attempt}/{limit}" if status.attempt and limit else str(status.attempt or "")
+    return f"{status.attempt}/{limit or '?'}"

@@ -62,4 +62,10 @@ def _parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
 
 def _step_row(step: Step) -> tuple[str, ...]:
     credentials = "yes" if step.credentials else "no"
-    return step.name, str(step.status), format_duration(step.timeout), credentials, step.run.strip()
+    return (
+        step.name,
+        str(step.status),
+        format_duration(step.timeout),
+        credentials,
+        "; ".join(step.run.strip().splitlines()),
+    )

@@ -10,7 +10,7 @@ from uuid import UUID
 from projectsetup.cli.output import Format, write_text, write_value
 from projectsetup.cli.record import database_url
 from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import moment
+from projectsetup.cli.times import lasting, moment
 from projectsetup.projects import NoSuchProject, Project, ProjectRecord
 
 _COLUMNS = ("ID", "NAME", "STATUS", "OWNER", "UPDATED")
@@ -47,7 +47,7 @@ async def show_projects(output: Format) -> None:
         write_value([project.to_dict() for project in found], output)
         return
     now = datetime.now(UTC)
-    rows = [(p.id, p.name, str(p.status), p.owner or "", moment(p.updated_at, now)) for p in found]
+    rows = [(p.id, p.name, str(p.status), p.owner or "", f"{lasting(now - p.updated_at)} ago") for p in found]
     write_text(table(_COLUMNS, rows))
 
 

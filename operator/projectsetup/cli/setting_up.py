@@ -9,11 +9,11 @@ from uuid import UUID
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError, ExitCode, explain
+from projectsetup.cli.lines import printable
 from projectsetup.cli.output import say, write
 from projectsetup.cli.record import database_url
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.setup_plan import Plan, Wish, plan_setup
-from projectsetup.cli.tables import clean
 from projectsetup.cli.waiting import ProgressLine, Waiter
 from projectsetup.cluster.client import Body
 from projectsetup.cluster.errors import ClusterError
@@ -81,7 +81,7 @@ async def set_up(project_id: UUID, namespace: str | None, wish: Wish, *, wait: b
     async with cluster() as setups:
         async with ProjectRecord.connect(database_url()) as record:
             body, done = await call.start(setups, record)
-        line = f"ProjectSetup {call.namespace}/{call.name} {clean(done)}"
+        line = f"ProjectSetup {call.namespace}/{call.name} {printable(done)}"
         if not wait:
             write(line)
             return
@@ -91,4 +91,4 @@ async def set_up(project_id: UUID, namespace: str | None, wish: Wish, *, wait: b
             end = await waiter.wait(setups, limit)
     if not end.succeeded:
         raise CommandError(f"the setup of project {call.name} is over: {end.message}", ExitCode.FAILED)
-    write(f"project {call.name} is ready: {clean(end.message)}")
+    write(f"project {call.name} is ready: {printable(end.message)}")

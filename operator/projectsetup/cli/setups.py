@@ -45,7 +45,7 @@ def setup(
     Called again while the setup is on its way, it changes only what is given.
     """
     if timeout is not None and not wait:
-        raise typer.BadParameter("is of use only with --wait", param_hint="--timeout")
+        raise typer.BadParameter("is of use only with --wait", param_hint="'--timeout'")
     given = {PRIORITY: priority, MAX_ATTEMPTS: max_attempts, BACKOFF: backoff}
     annotations = {name: value for name, value in given.items() if value is not None}
     found = parameters(param)

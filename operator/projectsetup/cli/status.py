@@ -28,9 +28,9 @@ def status(
 ) -> None:
     """Show how setups get on: all in a table, or one in detail."""
     if all_namespaces and project_id is not None:
-        raise typer.BadParameter("shows all setups, so it takes no ID", param_hint="--all-namespaces")
+        raise typer.BadParameter("shows all setups, so it takes no ID", param_hint="'--all-namespaces'")
     if all_namespaces and namespace is not None:
-        raise typer.BadParameter("names no namespace, so it goes without --namespace", param_hint="--all-namespaces")
+        raise typer.BadParameter("names no namespace, so it goes without --namespace", param_hint="'--all-namespaces'")
 
     from projectsetup.cli.running import current_namespace, run
     from projectsetup.cli.showing import show_all, show_one

@@ -10,6 +10,8 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from projectsetup.cli.lines import printable
+
 _GAP: Final = "   "
 _NARROWEST: Final = 20
 _COLOURS: Final = {
@@ -26,18 +28,12 @@ _COLOURS: Final = {
 }
 
 
-def clean(value: object) -> str:
-    """`value` on one line of printable characters: no escape sequence of a foreign program reaches the terminal."""
-    text = " ".join(str(value).split())
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, only: Collection[int] | None = None) -> Text:
     """Columns side by side as wide as they need; on a terminal the last one is cut at its edge.
 
     With `only`, the rows with these numbers alone and no header, to go on with a table that was printed.
     """
-    lines = [list(columns), *([clean(value) or "-" for value in row] for row in rows)]
+    lines = [list(columns), *([printable(value) or "-" for value in row] for row in rows)]
     widths = [max(cell_len(line[place]) for line in lines) for place in range(len(columns))]
     widths[-1] = _last_width(widths)
     shown = range(len(lines)) if only is None else [number + 1 for number in sorted(only)]
@@ -56,7 +52,7 @@ def fields(values: Mapping[str, object]) -> Text:
     for number, (name, value) in enumerate(shown.items()):
         text.append("\n" if number else "")
         text.append(name.ljust(width) + _GAP, style="bold")
-        text.append(clean(value), style=_COLOURS.get(str(value), ""))
+        text.append(printable(value), style=_COLOURS.get(str(value), ""))
     return text
 
 

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from projectsetup.api.models import parse_resource
 from projectsetup.cli.cluster import Setups
-from projectsetup.cli.errors import CommandError, ExitCode, one_line
+from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found
+from projectsetup.cli.lines import printable
 from projectsetup.cli.output import say
 from projectsetup.cli.progress import Ended, ended, summary
-from projectsetup.cli.tables import clean
 from projectsetup.cli.times import lasting
 
 
@@ -41,9 +41,9 @@ class ProgressLine:
         if line != self._last:
             self._last = line
             if self._status:
-                self._status.update(Text(clean(line), no_wrap=True, overflow="ellipsis"))
+                self._status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
             else:
-                say(clean(line))
+                say(printable(line))
 
 
 class Waiter:
@@ -82,4 +82,4 @@ class Waiter:
         return self._end is not None
 
     def _tell_outage(self, why: str) -> None:
-        self._progress.show(f"waiting for the API server ({one_line(why)})")
+        self._progress.show(f"waiting for the API server ({why})")

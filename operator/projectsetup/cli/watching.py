@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from projectsetup.api.models import parse_resource
-from projectsetup.cli.errors import CommandError, ExitCode, one_line
+from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found, Key
+from projectsetup.cli.lines import one_line, printable
 from projectsetup.cli.output import Format, say
 from projectsetup.cli.presenting import presented
 from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.running import cluster
 from projectsetup.cli.status_view import detail, overview
-from projectsetup.cli.tables import clean
 
 
 class Table:
@@ -51,7 +51,7 @@ class Detail:
         """Where it is, in one line; all about it when it is over."""
         if self.is_over(found):
             return self.draw(found)
-        return Text(clean(summary(parse_resource(found[self._key]), datetime.now(UTC))))
+        return Text(printable(summary(parse_resource(found[self._key]), datetime.now(UTC))))
 
     def is_over(self, found: Found) -> bool:
         """Whether the setup is over; CommandError when it was deleted."""

@@ -33,19 +33,30 @@ async def connect() -> ApiClient:
     if in_pod():
         config.load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
-    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    path = _kubeconfig()
     try:
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(config_file=path, client_configuration=configuration)
+        return ApiClient(configuration)
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise KubeconfigError(f"kubeconfig {path} cannot be used: {reason or type(error).__name__}") from error
-    return ApiClient(configuration)
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(path, error)}") from error
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+
+def _reason(path: str, error: Exception) -> str:
+    if not any(Path(part).is_file() for part in path.split(os.pathsep)):
+        return "there is no such file"
+    if isinstance(error, (KeyError, TypeError, AttributeError)):
+        return "it is no kubeconfig"
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def context_namespace() -> str:
     """The namespace of the kubeconfig's current context, `default` when it names none."""
     try:
-        _, active = config.list_kube_config_contexts()
+        _, active = config.list_kube_config_contexts(config_file=_kubeconfig())
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return "default"
     return str((active.get("context") or {}).get("namespace") or "default")

@@ -57,4 +57,5 @@ def _message(error: ApiException) -> str:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    nothing_said = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return " ".join(str(error).split())[:300] or nothing_said

@@ -1,0 +1,19 @@
+"""Text for a terminal: nothing in it can be anything but text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LONGEST_LINE: Final = 1000
+
+
+def printable(value: object) -> str:
+    """`value` on one line of printable characters: no escape sequence of a foreign program reaches the terminal."""
+    text = " ".join(str(value).split())
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def one_line(value: object) -> str:
+    """`value` as a message: printable, and of bounded length."""
+    line = printable(value)
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
