@@ -19,7 +19,7 @@ FIELD_MANAGER = "projectsetup-operator"
 PAGE = 500
 EVENTS_GROUP, EVENTS_VERSION = "events.k8s.io", "v1"
 MOST_OF_A_NOTE, MOST_OF_A_REPORTER = 1024, 128
-"""Lengths that the API server allows in an event."""
+"""Bytes that the API server allows in the texts of an event."""
 
 Body = dict[str, Any]
 
@@ -104,9 +104,9 @@ class ClusterClient:
             "type": "Warning" if warning else "Normal",
             "reason": reason,
             "action": reason,
-            "note": message[:MOST_OF_A_NOTE],
+            "note": _cut(message, MOST_OF_A_NOTE),
             "reportingController": FIELD_MANAGER,
-            "reportingInstance": reporter[:MOST_OF_A_REPORTER],
+            "reportingInstance": _cut(reporter, MOST_OF_A_REPORTER),
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         with translated(f"leave event on ProjectSetup {namespace}/{name}"):
@@ -122,3 +122,7 @@ class ClusterClient:
         except ApiNotFound:
             return None
         return {name: str(value) for name, value in (secret.data or {}).items()}
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")
