@@ -466,6 +466,14 @@ def test_the_end_waits_for_the_database() -> None:
     assert isinstance(world.decide(), d.Rest)
 
 
+def test_the_end_tells_where_it_was_even_if_that_was_not_told_before() -> None:
+    world = running()
+    assert world.run is not None
+    world.run = replace(world.run, progress=AT_COMPILE)
+    status = ended(world, SetupFailed("compile", 2, "no")).status
+    assert (status.step, status.progress, status.project_status) == ("compile", "3/7", "failed")
+
+
 # --- after a crash
 
 
@@ -493,6 +501,8 @@ def test_status_completed_from_the_record_is_what_would_have_been_written(
     outcome: RunOutcome, attempt: int, seconds: int
 ) -> None:
     world = running(attempt)
+    assert world.run is not None
+    world.run = replace(world.run, progress=AT_COMPILE)
     decision = ended(world, outcome)
     world.run = None
     result = decision.end.to_result()

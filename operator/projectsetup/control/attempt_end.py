@@ -41,6 +41,9 @@ class AttemptEnd(BaseModel):
     failure: Failure | None = None
     commits: Commits | None = None
     next_attempt_at: datetime | None = None
+    step: str | None = None
+    """The step at which it ended; None where `.status` tells that already, as after a crash."""
+    progress: str | None = None
 
     @property
     def attempts_left_used(self) -> int:

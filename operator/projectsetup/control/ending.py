@@ -20,6 +20,14 @@ LOST_CLAIM = AttemptBroken(Reason.INTERRUPTED, "the claim on the project was tak
 
 def end_of_attempt(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> AttemptEnd:
     """The end of attempt `number`. A business failure or success stands even when a stop was asked for meanwhile."""
+    end = _end(facts, number, outcome, cancelled=cancelled)
+    if facts.run is None:
+        return end
+    progress = facts.run.progress
+    return end.model_copy(update={"step": progress.step, "progress": str(progress)})
+
+
+def _end(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> AttemptEnd:
     match outcome:
         case SetupSucceeded():
             commits = Commits(code_repo=outcome.code_commit, docs_repo=outcome.docs_commit)

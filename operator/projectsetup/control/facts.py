@@ -52,6 +52,9 @@ class Progress:
     completed: int
     total: int
 
+    def __str__(self) -> str:
+        return f"{self.completed}/{self.total}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunView:

@@ -71,6 +71,7 @@ def ended(facts: Facts, end: AttemptEnd, max_attempts: int) -> ProjectSetupStatu
         "next_attempt_at": end.next_attempt_at,
         "run_ref": None,
         "attempts": _with_attempt(facts.resource, end),
+        **({"step": end.step, "progress": end.progress} if end.step else {}),
     }
     match end.kind:
         case EndKind.SUCCEEDED:
@@ -196,7 +197,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
     return {
         "project_status": progress.project_status,
         "step": progress.step,
-        "progress": f"{progress.completed}/{progress.total}",
+        "progress": str(progress),
     }
 
 
