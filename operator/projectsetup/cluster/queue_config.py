@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ def parse_queue_control(data: Mapping[str, str] | None) -> tuple[QueueControl, s
         problems.append(f"paused is {paused[:40]!r}: true or false is allowed")
     concurrency: int | None = None
     if (text := data.get("concurrency", "").strip()) != "":
-        if text.isdecimal() and 0 <= int(text) <= MOST_CONCURRENCY:
+        if re.fullmatch("[0-9]{1,9}", text) and int(text) <= MOST_CONCURRENCY:
             concurrency = int(text)
         else:
             problems.append(f"concurrency is {text[:40]!r}: a number from 0 to {MOST_CONCURRENCY} is allowed")
