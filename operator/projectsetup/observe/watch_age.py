@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+PATIENCE = 10.0
+"""Seconds after which the watch must have delivered what a list has shown."""
+
 
 class WatchAge:
-    """Compares the newest resourceVersion that a list has shown with the newest that the watch has delivered."""
+    """Compares the newest resourceVersion that lists have shown with the newest that the watch has delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._delivered = 0
         self._expected = 0
+        self._expected_since = float("-inf")
         self.silent = False
-        """The watch has missed what a list showed at least one comparison ago."""
+        """The watch has missed what lists showed for longer than it may take."""
 
     @property
     def problem(self) -> str | None:
@@ -24,6 +32,13 @@ class WatchAge:
             self.silent = False
 
     def listed(self, newest: int) -> None:
-        """A full list has shown `newest` as the newest version of all objects."""
-        self.silent = self._delivered < self._expected
-        self._expected = max(self._expected, newest)
+        """A full list has shown `newest` as the newest version of all objects.
+
+        It is less than before when the newest object was deleted: that one need not be delivered any more.
+        """
+        missed = min(self._expected, newest)
+        if self._delivered >= missed:
+            self._expected, self._expected_since = newest, self._clock()
+        else:
+            self._expected = missed
+        self.silent = self._delivered < missed and self._clock() - self._expected_since >= PATIENCE

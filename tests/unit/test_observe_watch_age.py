@@ -1,0 +1,74 @@
+"""When the watch counts as silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from projectsetup.observe.watch_age import PATIENCE, WatchAge
+
+
+@dataclass
+class World:
+    """A watch, and a clock that stands still until it is told otherwise."""
+
+    now: float = 0.0
+    watch: WatchAge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = WatchAge(lambda: self.now)
+
+    def listed(self, newest: int, *, after: float = PATIENCE) -> bool:
+        """Whether the watch counts as silent after another list."""
+        self.now += after
+        self.watch.listed(newest)
+        return self.watch.silent
+
+
+def test_a_watch_that_keeps_up_is_not_silent() -> None:
+    world = World()
+    for version in range(10, 20):
+        assert not world.listed(version)
+        world.watch.delivered(version)
+    assert world.watch.problem is None
+
+
+def test_a_watch_that_missed_what_an_earlier_list_showed_is_silent_until_it_delivers() -> None:
+    world = World()
+    world.watch.delivered(9)
+    assert not world.listed(10)
+    assert world.listed(10)
+    assert world.watch.problem == "silent: it has not told of changes that a list shows"
+    assert world.listed(11)
+    world.watch.delivered(10)
+    assert not world.watch.silent
+
+
+def test_two_lists_in_a_row_give_the_watch_its_time() -> None:
+    world = World()
+    assert not world.listed(10)
+    for _ in range(9):
+        assert not world.listed(11, after=PATIENCE / 10)
+    assert world.listed(12, after=PATIENCE / 10)
+
+
+def test_a_newer_list_does_not_excuse_what_is_missed_already() -> None:
+    world = World()
+    world.listed(10)
+    assert world.listed(20)
+    world.watch.delivered(10)
+    assert not world.listed(20)
+    assert world.listed(20)
+
+
+def test_what_was_deleted_need_not_be_delivered() -> None:
+    world = World()
+    world.watch.delivered(50)
+    assert not world.listed(100)
+    assert not world.listed(50)
+    assert not world.listed(50)
+
+
+def test_nothing_to_deliver_is_no_silence() -> None:
+    world = World()
+    assert not world.listed(0)
+    assert not world.listed(0)
