@@ -11,9 +11,10 @@ from projectsetup.cluster.client import ClusterClient
 from projectsetup.cluster.connection import connect, pod_namespace
 from projectsetup.cluster.identity import is_dead, own_identity
 from projectsetup.cluster.leader import Leader, SoleOperator
-from projectsetup.cluster.leadership import CALL_TIMEOUT, LEASE_DURATION, Leadership
+from projectsetup.cluster.leadership import CALL_TIMEOUT, Leadership
 from projectsetup.cluster.lease import LeaseClient
 from projectsetup.cluster.queue_config import QueueConfigWatch, QueueControl
+from projectsetup.cluster.vacancy import LEASE_DURATION
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.controller import Controller
 from projectsetup.control.database_gate import DatabaseGate

@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from projectsetup.cluster.errors import ApiConflict, ClusterError
+from projectsetup.cluster.errors import ApiConflict, ApiNotFound, ClusterError
 from projectsetup.cluster.leader import LeaseLost
 from projectsetup.cluster.lease import LeaseClient, LeaseRecord
+from projectsetup.cluster.vacancy import Vacancy
 from projectsetup.observe.logs import get_logger
 
-LEASE_DURATION = 30
-"""Seconds after which a Lease that was not renewed may be taken."""
 RENEW_PERIOD = 5.0
 RENEW_DEADLINE = 20.0
 """Seconds without a renewal after which the leader stops."""
@@ -64,16 +63,13 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Return when this operator holds the Lease, however long that takes."""
-        seen: LeaseRecord | None = None
-        seen_at = self._clock()
+        vacancy = Vacancy(self.identity, self._is_dead)
         while True:
             try:
-                began = self._clock()
+                asked = self._clock()
                 current = await self._lease.read()
-                if current is None or seen is None or current.resource_version != seen.resource_version:
-                    seen, seen_at = current, began
-                if self._is_free(current, unchanged_for=began - seen_at):
-                    await self._take(current, began)
+                if vacancy.is_free(current, asked=asked, answered=self._clock()):
+                    await self._take(current)
                     return
             except ApiConflict:
                 _log.debug("another operator was faster to take the Lease")
@@ -81,12 +77,8 @@ class Leadership:
                 _log.warning("cannot reach the Lease, trying again", error=str(error))
             await asyncio.sleep(RETRY_PERIOD)
 
-    def _is_free(self, current: LeaseRecord | None, *, unchanged_for: float) -> bool:
-        if current is None or current.holder in {"", self.identity}:
-            return True
-        return unchanged_for >= LEASE_DURATION or self._is_dead(current.holder)
-
-    async def _take(self, current: LeaseRecord | None, began: float) -> None:
+    async def _take(self, current: LeaseRecord | None) -> None:
+        began = self._clock()
         if current is None:
             self._held = await self._lease.create(self.identity)
         else:
@@ -97,42 +89,48 @@ class Leadership:
     async def hold(self) -> None:
         """Renew the Lease until that fails for too long or somebody else has it: then LeaseLost."""
         while True:
-            await asyncio.sleep(RENEW_PERIOD if self._fresh() else RETRY_PERIOD)
+            fresh = self._clock() < self._renewed_at + RENEW_PERIOD
+            await asyncio.sleep(min(RENEW_PERIOD if fresh else RETRY_PERIOD, self._time_left()))
             self.check()
             try:
-                await self._renew()
-            except ApiConflict:
-                await self._settle_conflict()
+                async with asyncio.timeout(self._time_left()):
+                    await self._renew()
+            except TimeoutError:
+                self.check()
             except ClusterError as error:
                 _log.warning("cannot renew the Lease", error=str(error))
 
-    def _fresh(self) -> bool:
-        return self._clock() < self._renewed_at + RENEW_PERIOD
+    def _time_left(self) -> float:
+        return max(self._renewed_at + RENEW_DEADLINE - self._clock(), 0.0)
 
     async def _renew(self) -> None:
         if self._held is None:
             raise LeaseLost("the Lease is not held")
         began = self._clock()
-        self._held = await self._lease.write(self.identity, self._held)
-        self._renewed_at = began
-
-    async def _settle_conflict(self) -> None:
-        """A conflict is ours when an answer was lost on its way, or somebody annotated the Lease."""
         try:
-            current = await self._lease.read()
-        except ClusterError:
-            return
+            self._held = await self._lease.write(self.identity, self._held)
+        except (ApiConflict, ApiNotFound):
+            self._held = await self._read_own()
+        else:
+            self._renewed_at = began
+
+    async def _read_own(self) -> LeaseRecord:
+        """The Lease as it is now, after a conflict: an answer was lost on its way, or somebody annotated it."""
+        current = await self._lease.read()
         if current is None or current.holder != self.identity:
-            self._renewed_at = float("-inf")
+            self._held, self._renewed_at = None, float("-inf")
             raise LeaseLost(f"the Lease is held by {current.holder if current else 'nobody'}")
-        self._held = current
+        return current
 
     async def release(self) -> None:
         """Give the Lease back, so that a standby need not wait; best effort."""
-        held, self._held, self._renewed_at = self._held, None, float("-inf")
+        held, self._renewed_at = self._held, float("-inf")
         if held is None:
             return
         try:
-            await self._lease.write("", held)
-        except ClusterError as error:
+            try:
+                await self._lease.write("", held)
+            except ApiConflict:  # the last renewal was written, but its answer not awaited
+                await self._lease.write("", await self._read_own())
+        except (ClusterError, LeaseLost) as error:
             _log.warning("the Lease was not given back and ends by itself", error=str(error))
