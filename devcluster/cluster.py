@@ -124,9 +124,10 @@ class Cluster:
             self.directory.rmdir()
 
     def _clear(self) -> None:
+        """The state goes last, so that what was interrupted can be done again."""
         for name in reversed(PARTS):
             Program(self.directory, name).kill()
-        for entry in self.directory.iterdir():
+        for entry in sorted(self.directory.iterdir(), key=self._state.__eq__):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
     def _parts(self, state: State) -> dict[str, Part]:

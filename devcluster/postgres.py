@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 
 from devcluster.errors import DevclusterError
+from devcluster.interrupts import undisturbed
 from devcluster.privileges import NOBODY, as_ordinary_user
 from devcluster.processes import Program, works_in
 
@@ -79,9 +80,9 @@ class Postgres:
             shutil.chown(secret, NOBODY)
         command = [str(_binaries() / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={secret}"]
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        done = subprocess.run(
-            as_ordinary_user([*command, *options]), capture_output=True, text=True, check=False, cwd="/"
-        )
+        command = as_ordinary_user([*command, *options])
+        with undisturbed():
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", start_new_session=True)
         secret.unlink()
         if done.returncode != 0:
             raise DevclusterError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")

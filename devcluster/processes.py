@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from devcluster.errors import DevclusterError, PortTaken
+from devcluster.interrupts import undisturbed
 from devcluster.ports import listens
 
 POLL: Final = 0.03
@@ -50,7 +51,7 @@ class Program:
     def spawn(self, arguments: Sequence[str]) -> None:
         """Start it in a session of its own, so that it outlives us."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, undisturbed():
             self._log_begin = log.tell()
             process = subprocess.Popen(
                 arguments,
@@ -61,8 +62,8 @@ class Program:
                 env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
                 start_new_session=True,
             )
+            self._pid_file.write_text(f"{process.pid} {start_time(process.pid)}")
         _children[process.pid] = process
-        self._pid_file.write_text(f"{process.pid} {start_time(process.pid)}")
 
     @property
     def pid(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from devcluster.build import PROGRAMS, cache_folder, find_programs, programs_fol
 from devcluster.errors import DevclusterError
 from devcluster.golang import find_go, version
 from devcluster.progress import tell_until_done
+
+ROOT = Path(__file__).parents[2]
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -81,6 +84,22 @@ def test_a_build_makes_what_is_missing_and_only_once(tmp_path: Path, capsys: pyt
     assert sorted(path.name for path in programs_folder().iterdir()) == ["etcd", "kube-apiserver"]
     assert build.build() == made
     assert capsys.readouterr().out == ""
+
+
+def test_two_builds_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.defpath}")
+    executable(tmp_path / "bin" / "kubectl")
+    executable(
+        tmp_path / "bin" / "go",
+        'test "$1" = version && echo go version go1.26.0 linux/amd64 && exit\n'
+        f'while test "$1" != -o; do shift; done; echo "$3" >> {tmp_path}/built; sleep 0.3; touch "$2"',
+    )
+    command = [sys.executable, "-m", "devcluster", "build"]
+    builds = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in builds]
+    assert [process.returncode for process in builds] == [0, 0]
+    assert sorted((tmp_path / "built").read_text().split()) == sorted([PROGRAMS["etcd"], PROGRAMS["kube-apiserver"]])
+    assert sum("waiting for the build" in text for text in said) <= 1
 
 
 def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None:
