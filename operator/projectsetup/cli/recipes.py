@@ -39,4 +39,4 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe fil
     from projectsetup.recipes.loader import read_recipe
 
     recipe = read_recipe(file)
-    write(f"{file}: recipe {recipe.name} is fine, {len(recipe.steps)} steps")
+    write(f"{file}: recipe {recipe.name} is fine; its steps: {', '.join(step.name for step in recipe.steps)}")

@@ -1,0 +1,115 @@
+"""Which exit code and which line an exception becomes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+import typer
+
+from projectsetup.cli.cluster import NoSuchSetup
+from projectsetup.cli.errors import CommandError, ExitCode, NotInstalled, explain
+from projectsetup.cli.lines import LONGEST_LINE, one_line, printable
+from projectsetup.cluster.errors import (
+    ApiConflict,
+    ApiForbidden,
+    ApiNotFound,
+    ApiRejected,
+    ApiUnavailable,
+    KubeconfigError,
+)
+from projectsetup.projects import (
+    DatabaseUnavailable,
+    InvalidDatabaseUrl,
+    InvalidProject,
+    MigrationFailed,
+    NoSuchProject,
+    Owner,
+    ProjectBusy,
+    ProjectNotClaimable,
+    ProjectOwned,
+    ProjectStatus,
+)
+from projectsetup.recipes.errors import InvalidParameters, InvalidRecipe, UnknownRecipe
+from projectsetup.settings import InvalidSettings
+
+ID = UUID("0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CommandError("x"),
+        NoSuchSetup("default", str(ID)),
+        typer.BadParameter("x"),
+        ApiNotFound("x"),
+        ApiRejected("x"),
+        KubeconfigError("x"),
+        InvalidRecipe("x"),
+        UnknownRecipe("x"),
+        InvalidParameters("x"),
+        InvalidSettings("x"),
+        InvalidDatabaseUrl("x"),
+        InvalidProject("x"),
+        MigrationFailed("x"),
+        NoSuchProject(ID),
+        ProjectNotClaimable(ID, ProjectStatus.READY),
+        ProjectOwned(ID, Owner("u", "ns", "n")),
+        ProjectBusy(ID, ProjectStatus.TESTING),
+        OSError(98, "Address already in use"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_was_asked_for_cannot_be_done(error: Exception) -> None:
+    code, line = explain(error)
+    assert (code, line != "") == (ExitCode.BAD_INPUT, True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ApiUnavailable("x"), ApiForbidden("x"), ApiConflict("x"), NotInstalled(), DatabaseUnavailable("x")],
+    ids=lambda error: type(error).__name__,
+)
+def test_somebody_cannot_be_reached(error: Exception) -> None:
+    assert explain(error) == (ExitCode.UNREACHABLE, str(error))
+
+
+def test_a_command_error_carries_its_own_code() -> None:
+    assert explain(CommandError("the setup failed", ExitCode.FAILED)) == (ExitCode.FAILED, "the setup failed")
+
+
+def test_a_bug_is_told_by_class_and_place_and_keeps_what_it_was_about_to_itself() -> None:
+    with pytest.raises(TypeError) as caught:
+        one_line(_Unreadable())
+    code, line = explain(caught.value)
+    assert code == ExitCode.FAILED
+    assert line.startswith("internal error, please report it: TypeError at projectsetup/cli/lines.py:")
+    assert "geheim" not in line
+
+
+class _Unreadable:
+    def __str__(self) -> str:
+        raise TypeError("geheim")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("one\n two\t\r\nthree ", "one two three"),
+        ("\x1b[31mred\x1b[0m", "\ufffd[31mred\ufffd[0m"),
+        ("a\u202eb\x00\x9bc", "a\ufffdb\ufffd\ufffdc"),
+        ("漢字 [red] é", "漢字 [red] é"),
+        ("", ""),
+    ],
+)
+def test_text_becomes_one_printable_line(text: str, line: str) -> None:
+    assert printable(text) == line
+    assert one_line(text) == line
+
+
+def test_a_message_is_cut() -> None:
+    assert one_line("x" * 5000) == "x" * (LONGEST_LINE - 1) + "…"
+
+
+def test_a_server_s_message_of_several_lines_becomes_one() -> None:
+    assert explain(ApiRejected("denied:\n  line two")) == (ExitCode.BAD_INPUT, "denied: line two")

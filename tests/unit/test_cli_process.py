@@ -1,0 +1,103 @@
+"""The command as a process: exit codes, signals, pipes, and what it takes to start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.command_line import SECONDS, command, environment, one_error, process, write_kubeconfig
+
+HEAVY: Final = ("kubernetes", "kopf", "sqlalchemy", "psycopg", "alembic", "aiohttp", "structlog")
+SCRIPT: Final = """
+import sys
+from projectsetup.cli import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+print(code, *sorted(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def silent_server() -> Iterator[socket.socket]:
+    """Takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        yield server
+
+
+@pytest.fixture
+def silent_cluster(silent_server: socket.socket, tmp_path: Path) -> str:
+    return write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{silent_server.getsockname()[1]}")
+
+
+def test_the_module_is_the_command() -> None:
+    done = process("--version")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["setup", "--help"], 0), (["crd"], 0), (["recipes", "list"], 0), (["setup"], 2)],
+)
+def test_commands_that_reach_nothing_import_nothing_heavy(arguments: list[str], code: int) -> None:
+    script = SCRIPT.format(heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.stderr.splitlines()[-1] == str(code)
+
+
+@pytest.mark.parametrize("arguments", [["crd"], ["recipes", "list"], ["--help"]])
+def test_a_reader_that_is_gone_is_no_error(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        done = subprocess.run(
+            command(*arguments), stdout=out, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False
+        )
+    assert done.stderr == ""
+
+
+def test_an_unusual_encoding_of_the_terminal_is_no_error() -> None:
+    done = process("recipes", "lint", "/nix/漢字", PYTHONIOENCODING="ascii")
+    assert done.code == 2
+    assert one_error(done.err) == r"/nix/\u6f22\u5b57: cannot be read: No such file or directory"
+
+
+def test_an_interrupt_ends_it_silently(silent_cluster: str, silent_server: socket.socket) -> None:
+    with subprocess.Popen(
+        command("status"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment({"KUBECONFIG": silent_cluster}),
+    ) as running:
+        connection, _ = silent_server.accept()
+        with connection:
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=SECONDS)
+    assert (running.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: there is no such file"),
+        ({"DATABASE_URL": None}, "DATABASE_URL is not set, and it is required"),
+        ({"DATABASE_URL": "geheim"}, "the database URL must look like postgresql://user:password@host:5432/database"),
+        ({"PROJECTSETUP_ENGINE": "docker"}, "PROJECTSETUP_ENGINE=docker: Input should be 'local' or 'job'"),
+    ],
+)
+def test_the_operator_does_not_start_on_bad_input(changes: dict[str, str | None], line: str) -> None:
+    done = process("operator", **{"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", **changes})
+    assert (done.code, done.out) == (2, "")
+    assert one_error(done.err) == line

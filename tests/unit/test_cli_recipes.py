@@ -1,0 +1,145 @@
+"""`recipes …`, `crd` and `--version`: what needs neither cluster nor database."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from projectsetup.api.crd import build_crd
+from projectsetup.recipes.loader import BUILTIN, load_recipe
+from tests.command_line import CommandLine
+
+GOOD = """\
+name: mine
+description: builds [red]it[/red]
+image: registry.example/toolchain:1
+parameters:
+  license: {default: MIT, description: SPDX id}
+  team: {pattern: "[a-z]+"}
+steps:
+  - name: build
+    status: compiling
+    timeout: 90s
+    credentials: true
+    run: |
+      make
+      make test
+"""
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.delenv("PROJECTSETUP_RECIPES_DIR", raising=False)
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "mine.yaml").write_text(GOOD)
+    (tmp_path / "broken.yaml").write_text(GOOD.replace("name: mine", "name: broken").replace("timeout:", "timeuot:"))
+    return tmp_path
+
+
+def test_the_list_shows_built_in_recipes(cli: CommandLine) -> None:
+    header, line = cli.ok("recipes", "list").out.splitlines()
+    assert header.split() == ["NAME", "STEPS", "PARAMETERS", "DESCRIPTION"]
+    assert line.split()[:3] == ["python-service", "7", "license"]
+
+
+def test_a_broken_recipe_is_listed_with_its_problem(cli: CommandLine, directory: Path) -> None:
+    lines = cli.ok("recipes", "list", "--recipes-dir", directory).out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["broken", "mine", "python-service"]
+    assert "timeuot" in lines[1]
+    assert lines[2].endswith("builds [red]it[/red]")
+
+
+def test_the_directory_may_come_from_the_environment(
+    cli: CommandLine, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROJECTSETUP_RECIPES_DIR", str(directory))
+    broken, mine, _ = cli.ok("recipes", "list", "-o", "json").json
+    assert broken["problem"].startswith("recipe broken cannot be used: ")
+    assert mine == {
+        "name": "mine",
+        "description": "builds [red]it[/red]",
+        "parameters": ["license", "team"],
+        "steps": ["build"],
+        "problem": None,
+    }
+
+
+def test_one_recipe_with_its_parameters_and_steps(cli: CommandLine, directory: Path) -> None:
+    assert cli.ok("recipes", "show", "mine", "--recipes-dir", directory).out == (
+        "Name          mine\n"
+        "Description   builds [red]it[/red]\n"
+        "Image         registry.example/toolchain:1\n"
+        "\n"
+        "PARAMETER   DEFAULT      PATTERN   DESCRIPTION\n"
+        "license     MIT          -         SPDX id\n"
+        "team        (required)   [a-z]+    -\n"
+        "\n"
+        "STEP    STATUS      TIMEOUT   CREDENTIALS   RUN\n"
+        "build   compiling   1m30s     yes           make; make test\n"
+    )
+
+
+def test_what_is_shown_as_yaml_is_that_recipe(cli: CommandLine, directory: Path) -> None:
+    out = cli.ok("recipes", "show", "mine", "-o", "yaml", "--recipes-dir", directory).out
+    assert load_recipe(out, "shown") == load_recipe(GOOD, "written")
+    assert yaml.safe_load(out) == cli.ok("recipes", "show", "mine", "-o", "json", "--recipes-dir", directory).json
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are(cli: CommandLine) -> None:
+    for output in ("table", "json", "yaml"):
+        line = cli.refused(2, "recipes", "show", "nix", "-o", output)
+        assert line == "there is no recipe 'nix'; there are: python-service"
+
+
+def test_a_recipe_that_cannot_be_used_is_not_shown(cli: CommandLine, directory: Path) -> None:
+    assert "timeuot" in cli.refused(2, "recipes", "show", "broken", "--recipes-dir", directory)
+
+
+def test_a_good_file_passes_lint(cli: CommandLine, directory: Path) -> None:
+    file = directory / "mine.yaml"
+    assert cli.ok("recipes", "lint", file).out == f"{file}: recipe mine is fine; its steps: build\n"
+    assert cli.ok("recipes", "lint", BUILTIN / "python-service.yaml").out.endswith("commit, push\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (GOOD.replace("timeout:", "timeuot:"), "steps[0].timeuot: is no key of a recipe"),
+        (GOOD.replace("90s", "soon"), "steps[0].timeout: "),
+        (GOOD.replace("name: mine", "name: [mine"), "line 2, column "),
+        ("", "must be a mapping"),
+        ("- a", "must be a mapping"),
+        (GOOD + "steps: []", "the key 'steps' is repeated"),
+        ("\x00", "holds a character that YAML does not allow"),
+    ],
+)
+def test_a_bad_file_is_told_in_one_line(cli: CommandLine, tmp_path: Path, content: str, problem: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(content)
+    line = cli.refused(2, "recipes", "lint", file)
+    assert line.startswith(f"{file}: ")
+    assert problem in line
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_line(cli: CommandLine, tmp_path: Path) -> None:
+    assert cli.refused(2, "recipes", "lint", tmp_path / "nix").endswith(
+        "nix: cannot be read: No such file or directory"
+    )
+    assert cli.refused(2, "recipes", "lint", tmp_path).endswith(": cannot be read: Is a directory")
+    (tmp_path / "latin").write_bytes(b"\xff")
+    assert cli.refused(2, "recipes", "lint", tmp_path / "latin").endswith("is not UTF-8 text (byte 0)")
+
+
+def test_the_crd_is_printed_as_it_is_generated(cli: CommandLine) -> None:
+    assert yaml.safe_load(cli.ok("crd").out) == build_crd()
+
+
+def test_the_version_is_that_of_the_package(cli: CommandLine) -> None:
+    assert cli.ok("--version").out == version("projectsetup") + "\n"

@@ -1,0 +1,97 @@
+"""Tables, fields and times as text."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from projectsetup.cli import tables
+from projectsetup.cli.output import Format, write_text, write_value
+from projectsetup.cli.tables import fields, table
+from projectsetup.cli.times import lasting, moment
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_columns_are_as_wide_as_they_need() -> None:
+    text = table(("ID", "NAME"), [(1, "x"), (22, "[red]long[/red] one")]).plain
+    assert text.splitlines() == ["ID   NAME", "1    x", "22   [red]long[/red] one"]
+
+
+def test_wide_characters_take_two_cells() -> None:
+    assert table(("A", "B"), [("漢字", "x"), ("abcd", "y")]).plain.splitlines() == ["A      B", "漢字   x", "abcd   y"]
+
+
+def test_an_empty_cell_is_a_dash_and_every_row_one_line() -> None:
+    assert table(("A", "B"), [("", "two\nlines\x1b[2J")]).plain.splitlines() == ["A   B", "-   two lines\ufffd[2J"]
+
+
+def test_a_table_that_goes_on_keeps_its_widths() -> None:
+    rows = [("long-id", "x"), ("b", "y")]
+    assert table(("ID", "B"), rows, only=[1]).plain == "b         y"
+
+
+def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(tables.sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    (header, line) = table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()
+    assert header == "ID           MESSAGE"
+    assert line == "0" * 10 + "   " + "m" * 26 + "…"
+    monkeypatch.setenv("COLUMNS", "20")
+    assert table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()[1] == "0" * 10 + "   " + "m" * 19 + "…"
+
+
+def test_fields_leave_out_what_is_not_there() -> None:
+    assert fields({"Name": "x", "Error": None, "Step": "", "Attempt": 0}).plain == "Name      x\nAttempt   0"
+
+
+def test_nothing_of_the_data_is_taken_for_markup() -> None:
+    file = io.StringIO()
+    Console(file=file, width=200).print(fields({"Name": "[red]x[/red] :smile: [link=http://x]"}), soft_wrap=True)
+    assert file.getvalue() == "Name   [red]x[/red] :smile: [link=http://x]\n"
+
+
+def test_text_is_neither_cut_nor_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
+    write_text(table(("A", "B"), [("x" * 150, "y" * 150), ("x", "y")]))
+    assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "   " + "y" * 150, "x" + " " * 152 + "y"]
+
+
+def test_values_keep_their_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    write_value({"name": "é [red]", "at": "2026-11-24T12:00:00Z", "none": None}, Format.YAML)
+    assert capsys.readouterr().out == "name: é [red]\nat: '2026-11-24T12:00:00Z'\nnone: null\n"
+    write_value({"name": "é"}, Format.JSON)
+    assert capsys.readouterr().out == '{\n  "name": "é"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0s"),
+        (0.4, "0s"),
+        (59.4, "59s"),
+        (60, "1m"),
+        (61, "1m1s"),
+        (599, "9m59s"),
+        (601, "10m"),
+        (3600, "1h"),
+        (3600 + 720, "1h12m"),
+        (11 * 3600 + 720, "11h"),
+        (86400 * 2 + 3600 * 3, "2d3h"),
+        (86400 * 400, "400d"),
+    ],
+)
+def test_durations_as_people_say_them(seconds: float, text: str) -> None:
+    assert lasting(timedelta(seconds=seconds)) == text
+
+
+def test_moments_as_people_say_them() -> None:
+    assert moment(None, NOON) == ""
+    assert moment(NOON - timedelta(minutes=5), NOON) == "2026-11-24 11:55:00 UTC (5m ago)"
+    assert moment(NOON + timedelta(seconds=12), NOON) == "2026-11-24 12:00:12 UTC (in 12s)"
