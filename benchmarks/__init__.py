@@ -1,0 +1,1 @@
+"""Measured beside peers in one run, told as ratios."""
