@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,20 @@ from projectsetup.observe.logs import get_logger
 STOPPED, LOST = 0, 1
 """Exit codes of the operator: a clean end, and the end of one that lost the Lease."""
 
+BEGIN_AGAIN = 1.0
+"""Seconds after which a part begins again that has failed in a way it should not."""
+
 _log = get_logger("operator")
+
+
+async def _for_ever(part: str, work: Callable[[], Awaitable[None]]) -> None:
+    """A bug in one part must not leave the operator without it until somebody wonders."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001  # whatever it is, it is logged, and the part is needed
+            _log.exception("a part failed in a way it should not, it begins again", part=part)
+        await asyncio.sleep(BEGIN_AGAIN)
 
 
 @dataclass(slots=True)
@@ -42,9 +56,9 @@ class Operator:
         await self.health.start()
         self.watch.start()
         background = [
-            asyncio.create_task(self.controller.gate.watch(), name="database gate"),
-            asyncio.create_task(self.controller.observe(), name="comparison with full lists"),
-            asyncio.create_task(self.queue_config.run(), name="queue control"),
+            asyncio.create_task(_for_ever("database gate", self.controller.gate.watch)),
+            asyncio.create_task(_for_ever("comparison with full lists", self.controller.observe)),
+            asyncio.create_task(_for_ever("queue control", self.queue_config.run)),
         ]
         try:
             return await self._lead()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
@@ -60,7 +61,8 @@ class Engine(Protocol):
 class _Run:
     order: AttemptOrder
     view: RunView
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[RunOutcome] | None = None
+    marking: asyncio.Task[None] | None = None
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -75,6 +77,8 @@ class Attempts:
         self._leader = leader
         self._on_change = on_change
         self._runs: dict[UUID, _Run] = {}
+        self._preparing: list[Key] = []
+        self._stopping_all: StopCause | None = None
         self._change = asyncio.Event()
 
     def view(self, project_id: UUID) -> RunView | None:
@@ -82,13 +86,27 @@ class Attempts:
         run = self._runs.get(project_id)
         return run.view if run else None
 
+    @contextmanager
+    def preparing(self, key: Key) -> Iterator[None]:
+        """While an attempt of `key` is written down, to be started then: who waits for all attempts waits for it."""
+        self._preparing.append(key)
+        try:
+            yield
+        finally:
+            self._preparing.remove(key)
+            self._tell_change()
+
     def start(self, order: AttemptOrder, progress: Progress) -> None:
-        """Run an attempt in the background."""
+        """Run an attempt in the background; after `stop_all` it is stopped before it has begun."""
         if order.project.id in self._runs:
             raise AssertionError(f"project {order.project.id} has an attempt already")
         run = _Run(order, RunView(order.uid, order.number, order.fence, progress))
         self._runs[order.project.id] = run
-        run.task = asyncio.create_task(self._run(run), name=f"attempt {order.number} of {order.project.id}")
+        run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project.id}")
+        run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project.id}")
+        run.task.add_done_callback(lambda task: self._ended(run, task))
+        if self._stopping_all is not None:
+            self.stop(order.project.id, self._stopping_all)
 
     def stop(self, project_id: UUID, cause: StopCause) -> None:
         """Ask the attempt to stop; its outcome comes when nothing of it is alive."""
@@ -107,11 +125,11 @@ class Attempts:
 
     @property
     def running(self) -> list[UUID]:
-        """The projects whose attempt has not ended."""
+        """The projects whose attempt runs."""
         return [project_id for project_id, run in self._runs.items() if run.view.outcome is None]
 
     async def changed(self) -> None:
-        """Return when an attempt has ended or was forgotten."""
+        """Return when an attempt was started, has ended or was forgotten."""
         await self._change.wait()
 
     def _tell_change(self) -> None:
@@ -119,11 +137,12 @@ class Attempts:
         self._change = asyncio.Event()
 
     def keys(self) -> list[Key]:
-        """The ProjectSetups whose attempt runs, or has ended and is not told yet."""
-        return [run.order.key for run in self._runs.values()]
+        """The ProjectSetups whose attempt is prepared, runs, or has ended and is not told yet."""
+        return [*self._preparing, *(run.order.key for run in self._runs.values())]
 
     def stop_all(self, cause: StopCause) -> None:
-        """Ask all attempts to stop."""
+        """Ask all attempts to stop, those too that are still to be started."""
+        self._stopping_all = cause
         for project_id in self.running:
             self.stop(project_id, cause)
 
@@ -135,12 +154,13 @@ class Attempts:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _run(self, run: _Run) -> None:
-        marking = asyncio.create_task(self._mark(run), name=f"marks of {run.order.project.id}")
-        try:
-            outcome = await self._outcome(run)
-        finally:
-            marking.cancel()
+    def _ended(self, run: _Run, task: asyncio.Task[RunOutcome]) -> None:
+        if run.marking is not None:
+            run.marking.cancel()
+        if task.cancelled():  # before it had begun, or with the event loop
+            outcome: RunOutcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
+        else:
+            outcome = task.result()
         run.view = replace(run.view, outcome=outcome)
         self._tell_change()
         self._on_change(run.order.key)

@@ -116,13 +116,14 @@ class Controller:
         self.line.closed = True
         await self._until_told(grace, "running attempts")
         self.attempts.stop_all(StopCause.SHUTDOWN)
-        await self._until_told(None, "stopped attempts", ended_only=True)
+        while self.attempts.running:
+            await self.attempts.changed()
         await self._until_told(TELL_LIMIT, "the ends of attempts to be told")
 
-    async def _until_told(self, limit: float | None, what: str, *, ended_only: bool = False) -> None:
+    async def _until_told(self, limit: float, what: str) -> None:
         try:
             async with asyncio.timeout(limit):
-                while self.attempts.running if ended_only else self.attempts.keys():
+                while self.attempts.keys():
                     await self.attempts.changed()
         except TimeoutError:
             _log.info("waited long enough", waited_for=what, seconds=limit)

@@ -120,8 +120,8 @@ class StartLine:
         self._holders.discard(key)
 
     def holds_slot(self, key: Key) -> bool:
-        """Whether `key` holds a slot."""
-        return key in self._holders
+        """Whether `key` holds a slot and may start; nothing may after the line was closed."""
+        return key in self._holders and not self.closed
 
     def give_slots(self) -> list[Key]:
         """Give the free slots to the first in line; the new holders."""

@@ -145,25 +145,26 @@ class Reconciler:
         resource = facts.resource
         if inputs.recipe is None or resource.spec is None:
             raise AssertionError("an attempt was decided without a recipe")
-        status = ProjectStatus(decision.project_status)
-        project = await self._claim(resource, number=decision.number, status=status)
-        if project is None:
-            return True
-        plan = facts.recipe
-        order = AttemptOrder(
-            key=resource.key,
-            uid=resource.uid,
-            project=project,
-            recipe=inputs.recipe,
-            parameters=inputs.parameters,
-            number=decision.number,
-            fence=project.fence,
-            timeout=resource.spec.timeout.total_seconds(),
-            credentials=inputs.credentials,
-        )
-        self._prepared[resource.uid] = (order, plan)
-        await self._write(resource, decision.status, ())
-        self._begin(order, plan)
+        with self.attempts.preparing(resource.key):
+            status = ProjectStatus(decision.project_status)
+            project = await self._claim(resource, number=decision.number, status=status)
+            if project is None:
+                return True
+            plan = facts.recipe
+            order = AttemptOrder(
+                key=resource.key,
+                uid=resource.uid,
+                project=project,
+                recipe=inputs.recipe,
+                parameters=inputs.parameters,
+                number=decision.number,
+                fence=project.fence,
+                timeout=resource.spec.timeout.total_seconds(),
+                credentials=inputs.credentials,
+            )
+            self._prepared[resource.uid] = (order, plan)
+            await self._write(resource, decision.status, ())
+            self._begin(order, plan)
         await self._notify(resource, decision.notices)
         return True
 
@@ -176,7 +177,8 @@ class Reconciler:
     async def record_alone(self, key: Key) -> None:
         """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
         resource = self.store.get(key)
-        if resource is None:
+        run = self.attempts.view(resource.project_id) if resource is not None else None
+        if resource is None or run is None or run.uid != resource.uid:
             return
         facts, _ = await self.facts.read(resource, last_progress_write=None, prepared_fence=None, owner_is_active=False)
         decision = decide(facts)
@@ -208,6 +210,7 @@ class Reconciler:
             status=end.project_status,
             setup_error=end.setup_error,
             result=end.to_result(),
+            attempt=end.attempts_left_used,
         )
 
     async def _claim(self, resource: ProjectSetupResource, *, number: int, status: ProjectStatus) -> Project | None:
@@ -264,6 +267,7 @@ class Reconciler:
     async def _notify(self, resource: ProjectSetupResource, notices: tuple[Notice, ...]) -> None:
         for notice in notices:
             _log.info(notice.message, key="/".join(resource.key), reason=str(notice.reason))
+            self.leader.check()
             try:
                 await self.cluster.post_event(
                     namespace=resource.namespace,
@@ -284,6 +288,8 @@ class Reconciler:
     def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
         """Give back the slot, or the place in line, of what neither waits for a slot nor runs."""
         if isinstance(decision, StandInLine) or self.attempts.view(resource.project_id) is not None:
+            return
+        if resource.uid in self._prepared:
             return
         self.line.leave(resource.key)
 
