@@ -40,6 +40,11 @@ class LocalEngine:
         self._closed = False
         self._numbers = count(1)
 
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The process id of the supervisor, once there is one."""
+        return self._link.pid if self._link is not None else None
+
     async def start(self) -> None:
         """Start the supervisor and end what dead operators have left. Raises InfrastructureError."""
         await self._supervisor()

@@ -48,6 +48,8 @@ class StepOutput:
         *lines, rest = piece.replace(b"\r", b"\n").split(b"\n")
         if lines:
             lines[0] = self._pending + lines[0]
+            if self._in_key or _KEY_BEGINS in piece or _KEY_BEGINS in lines[0]:
+                lines = list(self._without_keys(lines))
             self._take(lines)
             self._pending = rest[:LINE_BYTES]
         elif len(self._pending) < LINE_BYTES:
@@ -56,7 +58,7 @@ class StepOutput:
     def close(self) -> None:
         """There is no more output."""
         if self._pending:
-            self._take([self._pending])
+            self._take(list(self._without_keys([self._pending])))
             self._pending = b""
         if self._on_line is not None and self._unlogged:
             last = self.tail
@@ -82,8 +84,6 @@ class StepOutput:
         return self._matched
 
     def _take(self, lines: list[bytes]) -> None:
-        if self._in_key or any(_KEY_BEGINS in line for line in lines):
-            lines = list(self._without_keys(lines))
         if self._retry and self._matched is None:
             self._matched = self._first_match(lines)
         self._log(lines)

@@ -11,6 +11,7 @@ from projectsetup.engines.supervisor.processes import process_ids, send
 
 _LIMIT = 10.0
 _AGAIN = 0.01
+_PLACES = (b"WORKSPACE", b"STEP_OUTPUTS")
 
 
 def kill_leftovers(directories: Collection[str]) -> int:
@@ -36,7 +37,7 @@ def kill_leftovers(directories: Collection[str]) -> int:
 def _belongs_to(pid: int, directories: Collection[str]) -> bool:
     if pid == os.getpid():
         return False
-    places = (_working_directory(pid), *_workspaces(pid))
+    places = (_working_directory(pid), *_told_places(pid))
     return any(f"{place}/".startswith(f"{directory}/") for place in places for directory in directories)
 
 
@@ -47,11 +48,12 @@ def _working_directory(pid: int) -> str:
         return ""
 
 
-def _workspaces(pid: int) -> list[str]:
-    """The workspace that the environment of a process names, which every process of a step has inherited."""
+def _told_places(pid: int) -> list[str]:
+    """Places that every process of a step has inherited in its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             variables = file.read().split(b"\0")
     except OSError:
         return []
-    return [os.fsdecode(variable[10:]) for variable in variables if variable.startswith(b"WORKSPACE=")]
+    told = (variable.partition(b"=") for variable in variables)
+    return [os.fsdecode(value) for name, _, value in told if name in _PLACES]

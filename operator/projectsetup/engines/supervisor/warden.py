@@ -24,7 +24,7 @@ _KILL_AGAIN = 0.02
 
 def run_warden(supervisor: int, command_fd: int, output: int, result: int) -> None:
     """Be the warden, in a fork of the supervisor: the three file descriptors are all that it keeps open."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGTERM))  # SIGTERM finds the shell when it is ready
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kernel.become_subreaper()

@@ -1,0 +1,446 @@
+"""Steps as real processes: how they are run, how they end, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import stat
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from projectsetup.engines.attempt import LocalAttempt
+from projectsetup.engines.local import LocalEngine
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.runner import StepCommand, StepExit
+from tests.local_steps import ESCAPING, FORKING, PATH, Step, reference, until
+
+GRACE = 0.5
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[LocalEngine]:
+    root = tmp_path / "work spaces"
+    root.mkdir()
+    engine = LocalEngine(root, grace=GRACE)
+    await engine.start()
+    yield engine
+    await engine.close()
+    assert list(root.iterdir()) == []
+
+
+@pytest.fixture
+async def attempt(engine: LocalEngine) -> AsyncIterator[LocalAttempt]:
+    async with engine.open(reference()) as attempt:
+        yield attempt
+
+
+def command(script: str, environment: Mapping[str, str] | None = None, *, seconds: float = 60.0) -> StepCommand:
+    return StepCommand("test", script, {"PATH": PATH, **(environment or {})}, seconds)
+
+
+async def printed(attempt: LocalAttempt, script: str, **environment: str) -> str:
+    output = bytearray()
+    end = await attempt.run(command(script, environment), output.extend)
+    assert end == StepExit(exit_code=0)
+    return output.decode()
+
+
+async def ended(attempt: LocalAttempt, script: str, *, seconds: float = 60.0) -> StepExit:
+    return await attempt.run(command(script, seconds=seconds), lambda _: None)
+
+
+def ignored(_: bytes) -> None:
+    """What a step prints does not matter here."""
+
+
+async def test_a_step_sees_the_environment_it_is_given_and_no_more(
+    attempt: LocalAttempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@h/d")
+    seen = await printed(attempt, "cat /proc/self/environ", LANG="C.UTF-8", PROJECT_NAME="Ä $(id) \n'\"\\")
+    variables = dict(variable.split("=", 1) for variable in seen.split("\0") if variable)
+    outputs = variables.pop("STEP_OUTPUTS")
+    assert variables == {
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "PROJECT_NAME": "Ä $(id) \n'\"\\",
+        "PWD": str(attempt.workspace),
+    }
+    assert not Path(outputs).is_relative_to(attempt.workspace)
+
+
+async def test_a_step_begins_as_a_process_should(attempt: LocalAttempt) -> None:
+    state = await printed(
+        attempt,
+        """
+        umask
+        cat
+        ls /proc/self/fd | wc -w
+        ulimit -c
+        grep -E '^(SigBlk|SigIgn|NoNewPrivs)' /proc/self/status | tr -d ' \\t'
+        ps -o sid= -p $$ | tr -d ' ' | sed "s/^$$\\$/leads its session/"
+        cat /proc/self/oom_score_adj
+        """,
+    )
+    assert state.split("\n") == [
+        "0022",
+        "4",  # the three of every process, and the one that ls opens
+        "0",
+        "SigBlk:0000000000000000",
+        "SigIgn:0000000000000000",
+        "NoNewPrivs:1",
+        "leads its session",
+        "500",
+        "",
+    ]
+
+
+async def test_steps_share_a_workspace_that_is_empty_private_and_their_own(attempt: LocalAttempt) -> None:
+    home = {"HOME": str(attempt.workspace / ".home"), "TMPDIR": str(attempt.workspace / ".tmp")}
+    first = await printed(attempt, 'pwd; ls; ls -A; stat -c %a .; touch kept "$HOME/x"; mktemp; rm -r .tmp', **home)
+    assert first.splitlines()[:-1] == [str(attempt.workspace), ".home", ".tmp", "700"]
+    assert first.splitlines()[-1].startswith(home["TMPDIR"])
+    assert await printed(attempt, "ls -A", **home) == ".home\n.tmp\nkept\n"
+    assert stat.S_IMODE(attempt.workspace.parent.parent.stat().st_mode) == 0o700
+
+
+async def test_attempts_have_workspaces_of_their_own(engine: LocalEngine) -> None:
+    project = uuid4()
+    async with engine.open(reference(project)) as one, engine.open(reference(project)) as two:
+        await printed(one, "touch mine")
+        assert await printed(two, "ls") == ""
+
+
+async def test_each_step_tells_facts_of_its_own(attempt: LocalAttempt) -> None:
+    first = await ended(attempt, 'printf "A=1\\nB=2\\n" > "$STEP_OUTPUTS"')
+    second = await ended(attempt, 'cat "$STEP_OUTPUTS"; echo C=3 >> "$STEP_OUTPUTS"; exit 4')
+    assert (first.outputs, second.outputs) == (b"A=1\nB=2\n", b"C=3\n")
+    assert second.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    ["mkfifo", "mkdir", "ln -s /etc/passwd", "ln -s /dev/zero", "ln -s /nowhere"],
+)
+async def test_what_is_no_file_of_facts_is_not_read(attempt: LocalAttempt, replacement: str) -> None:
+    end = await ended(attempt, f'rm "$STEP_OUTPUTS"; {replacement} "$STEP_OUTPUTS"')
+    assert end == StepExit(exit_code=0)
+
+
+async def test_of_a_large_file_of_facts_the_beginning_is_read(attempt: LocalAttempt) -> None:
+    end = await ended(attempt, 'head -c 10000000 /dev/zero > "$STEP_OUTPUTS"')
+    assert end.outputs == bytes(65_536)
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        ("exit 3", StepExit(exit_code=3)),
+        ("false; echo no", StepExit(exit_code=1)),
+        ("echo $MISSING", StepExit(exit_code=2)),
+        ("kill -9 $$", StepExit(signal=signal.SIGKILL)),
+        ("kill -SEGV $$", StepExit(signal=signal.SIGSEGV)),
+        ("sh -c 'kill -9 $$'; true", StepExit(exit_code=137)),
+        ("nonsense-command", StepExit(exit_code=127)),
+    ],
+)
+async def test_how_a_step_ends(attempt: LocalAttempt, script: str, end: StepExit) -> None:
+    assert await ended(attempt, script) == end
+
+
+async def test_private_files_are_there_as_long_as_the_step(attempt: LocalAttempt) -> None:
+    output = bytearray()
+    script = 'stat -c "%a %n" "$PRIVATE" "$PRIVATE"/*; cat "$PRIVATE/key"'
+    environment = {"PATH": PATH, "PRIVATE": str(attempt.private)}
+    await attempt.run(
+        StepCommand("test", script, environment, 60.0, private_files={"key": "KEY\n", "hosts": ""}), output.extend
+    )
+    private = attempt.private
+    assert output.decode() == f"700 {private}\n600 {private}/hosts\n600 {private}/key\nKEY\n"
+    assert not private.is_relative_to(attempt.workspace)
+    assert not private.exists()
+
+
+async def test_private_files_go_with_a_step_that_is_cancelled(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, 'touch "$READY"; sleep 1000')
+    private = StepCommand("test", step.command.script, step.command.environment, 60.0, private_files={"key": "KEY"})
+    running = asyncio.create_task(attempt.run(private, ignored))
+    await step.is_ready()
+    assert attempt.private.exists()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not attempt.private.exists()
+
+
+async def test_what_a_step_leaves_behind_ends_with_it(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, f'{ESCAPING}\nwhile ! pgrep -f "[s]leep 1003" >&2; do sleep 0.1; done')
+    end = await attempt.run(step.command, ignored)
+    assert end == StepExit(exit_code=0)
+    assert not step.alive
+
+
+async def test_a_cancelled_step_is_gone_before_the_cancellation_goes_on(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    assert len(step.alive) >= 6
+    running.cancel()
+    await until(running.done, "the step to be gone", limit=10)
+    assert not step.alive
+    assert running.cancelled()
+
+
+async def test_a_second_cancellation_changes_nothing(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    assert not running.done()
+    await until(running.done, "the step to be gone", limit=10)
+    assert not step.alive
+
+
+async def test_every_process_is_asked_to_end_before_it_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    script = f"""
+    for name in one two; do
+        NAME=$name setsid sh -c 'trap "echo $NAME >> {said}; exit" TERM
+            touch {tmp_path}/$NAME; while :; do sleep 0.05; done' &
+    done
+    while ! [ -e {tmp_path}/one -a -e {tmp_path}/two ]; do sleep 0.05; done
+    touch "$READY"
+    wait
+    """
+    step = Step(tmp_path, script)
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    running.cancel()
+    await until(running.done, "the step to be gone", limit=10)
+    assert sorted(said.read_text().split()) == ["one", "two"]
+
+
+async def test_a_process_that_is_stopped_is_ended_too(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, 'sleep 1000 & kill -STOP $!; touch "$READY"; kill -STOP $$')
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    running.cancel()
+    await until(running.done, "the step to be gone", limit=10)
+    assert not step.alive
+
+
+async def test_a_step_that_ends_well_while_it_is_stopped_has_its_own_outcome(
+    attempt: LocalAttempt, tmp_path: Path
+) -> None:
+    step = Step(tmp_path, 'trap "echo done; exit 0" TERM; touch "$READY"; while :; do sleep 0.05; done')
+    output = bytearray()
+    running = asyncio.create_task(attempt.run(step.command, output.extend))
+    await step.is_ready()
+    attempt.stop()
+    assert await running == StepExit(exit_code=0, stopped=True)
+    assert output.endswith(b"done\n")
+    with pytest.raises(SetupStopped):
+        await attempt.run(step.command, ignored)
+
+
+async def test_a_step_that_does_not_stop_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000 & while :; do wait || true; done")
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    attempt.stop()
+    assert await running == StepExit(signal=signal.SIGKILL, stopped=True)
+    assert not step.alive
+
+
+async def test_a_step_has_its_time(attempt: LocalAttempt) -> None:
+    assert await ended(attempt, "sleep 1000", seconds=0.01) == StepExit(signal=signal.SIGTERM, timed_out=True)
+
+
+async def test_a_step_that_does_not_end_in_time_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, "trap '' TERM; while :; do sleep 0.1; done", seconds=0.5)
+    end = await attempt.run(step.command, ignored)
+    assert end.timed_out
+    assert not step.alive
+
+
+async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Path) -> None:
+    steps = [Step(tmp_path, f"{ESCAPING}\nsleep 1000") for _ in range(3)]
+
+    async def one(step: Step) -> None:
+        async with engine.open(reference()) as attempt:
+            await attempt.run(step.command, ignored)
+
+    running = [asyncio.create_task(one(step)) for step in steps]
+    for step in steps:
+        await step.is_ready()
+    await engine.kill_all()
+    assert not any(step.alive for step in steps)
+    for error in await asyncio.gather(*running, return_exceptions=True):
+        assert isinstance(error, InfrastructureError)
+        assert error.reason is FailureReason.INTERRUPTED
+        assert error.message == "step test was interrupted: its processes were killed by the operator"
+
+
+async def test_however_fast_a_step_makes_processes_all_are_gone(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, FORKING)
+    running = asyncio.create_task(attempt.run(step.command, ignored))
+    await step.is_ready()
+    running.cancel()
+    await until(running.done, "the step to be gone", limit=20)
+    assert not step.alive
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "mkdir -p a/b; touch a/b/c; chmod 400 a/b/c; chmod 500 a/b a; chmod 000 a",
+        "chmod 000 .home .tmp; chmod 000 .",
+        "touch ../beside; mkdir ../more; mkdir -p x/y && chmod 555 x",
+        'touch -- -rf "$(printf "a\\nb")" "$(printf "\\377")"; mkfifo pipe; ln -s / root; ln -s nowhere broken',
+        'python -c \'import os\nfor n in range(3000):\n    os.mkdir("d" * 50); os.chdir("d" * 50)\'',
+        'python -c \'for n in range(3000): open(f"f{n}", "w").close()\'',
+        'cd /; rm -rf "$HERE"',
+    ],
+)
+async def test_a_workspace_is_removed_whatever_is_in_it(engine: LocalEngine, script: str) -> None:
+    async with engine.open(reference()) as attempt:
+        await printed(attempt, script, HERE=str(attempt.workspace))
+    assert not attempt.workspace.parent.exists()
+
+
+async def test_removal_does_not_leave_the_workspace(engine: LocalEngine, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("kept")
+    async with engine.open(reference()) as attempt:
+        await printed(attempt, f"ln -s {kept} link; mkdir d; ln -s {kept} d/link; ln {kept}/file hard; chmod 700 d")
+    assert not attempt.workspace.exists()
+    assert (kept / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
+async def test_immutable_files_are_removed_too(engine: LocalEngine) -> None:
+    async with engine.open(reference()) as attempt:
+        end = await ended(attempt, "mkdir d; touch d/f d/g; chattr +i d/f; chattr +a d/g; chattr +i d")
+        if end.exit_code != 0:
+            pytest.skip("this file system has no immutable files")
+    assert not attempt.workspace.exists()
+
+
+async def test_a_workspace_is_removed_when_the_attempt_is_cancelled(engine: LocalEngine, tmp_path: Path) -> None:
+    step = Step(tmp_path, 'mkdir -p a/b; chmod 500 a; touch "$READY"; sleep 1000')
+    places: list[Path] = []
+
+    async def run() -> None:
+        async with engine.open(reference()) as attempt:
+            places.append(attempt.workspace)
+            await attempt.run(step.command, ignored)
+
+    running = asyncio.create_task(run())
+    await step.is_ready()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not step.alive
+    assert not places[0].parent.exists()
+
+
+async def test_a_flood_of_output_takes_no_memory(attempt: LocalAttempt) -> None:
+    size = 100_000_000
+    seen = 0
+
+    def count(piece: bytes) -> None:
+        nonlocal seen
+        seen += len(piece)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    end = await attempt.run(command(f"head -c {size} /dev/zero; echo end"), count)
+    assert end == StepExit(exit_code=0)
+    assert seen == size + 4
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+async def test_the_last_words_of_a_step_that_is_stopped_are_heard(attempt: LocalAttempt, tmp_path: Path) -> None:
+    step = Step(tmp_path, 'echo last; touch "$READY"; exec sleep 1000')
+    output = bytearray()
+    running = asyncio.create_task(attempt.run(step.command, output.extend))
+    await step.is_ready()
+    attempt.stop()
+    assert (await running).stopped
+    assert output == b"last\n"
+
+
+async def test_twenty_steps_at_once(engine: LocalEngine) -> None:
+    async def one(number: int) -> str:
+        async with engine.open(reference()) as attempt:
+            for _ in range(3):
+                output = await printed(attempt, f"echo {number} >> file; sleep 0.1; cat file")
+            return output
+
+    assert await asyncio.gather(*map(one, range(20))) == [f"{number}\n" * 3 for number in range(20)]
+
+
+async def test_a_script_and_values_as_long_as_linux_allows(attempt: LocalAttempt) -> None:
+    long = "x" * 100_000
+    assert await printed(attempt, f': {long}; printf %s "$LONG"', LONG=long) == long
+
+
+@pytest.mark.parametrize(
+    ("script", "value", "why"),
+    [(": " + "x" * 200_000, "", "Argument list too long"), ("true", "a\0b", "embedded null byte")],
+)
+async def test_a_step_that_cannot_be_started_says_why(attempt: LocalAttempt, script: str, value: str, why: str) -> None:
+    with pytest.raises(InfrastructureError, match=f"step test could not be started: .*{why}") as caught:
+        await attempt.run(command(script, {"VALUE": value}), ignored)
+    assert caught.value.reason is FailureReason.ENGINE_ERROR
+
+
+async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt) -> None:
+    await printed(attempt, 'cd /; rm -rf "$HERE"', HERE=str(attempt.workspace))
+    with pytest.raises(InfrastructureError, match=r"could not be started: .*No such file or directory"):
+        await ended(attempt, "true")
+
+
+async def test_an_engine_without_a_place_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match=r"the supervisor cannot work: .*No such file") as caught:
+        await LocalEngine(tmp_path / "missing").start()
+    assert caught.value.reason is FailureReason.ENGINE_ERROR
+
+
+async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path) -> None:
+    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+
+    async def run() -> None:
+        async with engine.open(reference()) as attempt:
+            await attempt.run(step.command, ignored)
+
+    running = asyncio.create_task(run())
+    await step.is_ready()
+    await engine.close()
+    assert not step.alive
+    with pytest.raises(InfrastructureError):
+        await running
+    with pytest.raises(InfrastructureError, match="the engine is closed"):
+        await engine.start()
+
+
+async def test_a_step_that_runs_out_of_memory_is_told_from_others(attempt: LocalAttempt) -> None:
+    group = Path("/sys/fs/cgroup/memory") / f"projectsetup-test-{uuid4().hex[:8]}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text("30000000")
+    except OSError:
+        pytest.skip("no memory cgroup can be made here")
+    try:
+        end = await ended(attempt, f"echo $$ > {group}/cgroup.procs; python -c 'x = bytearray(200_000_000)'; true")
+    finally:
+        group.rmdir()
+    assert end.oom
+    assert 137 in {end.exit_code, 128 + (end.signal or 0)}

@@ -1,0 +1,252 @@
+"""Nothing of an attempt outlives its operator, its supervisor or its warden, whichever of them dies first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from projectsetup.engines.local import LocalEngine
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.runner import StepExit
+from tests.local_steps import ESCAPING, FORKING, Operator, Step, operator, reference, until
+from tests.processes import children, living
+
+GONE_AFTER_DEATH = 2.0
+GONE_AFTER_FREEZE = 15.0
+"""Seconds that the contract allows."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Step:
+    return Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+
+
+@pytest.fixture
+async def dying(root: Path, step: Step) -> AsyncIterator[Operator]:
+    with operator(root, step) as dying:
+        await step.is_ready()
+        yield dying
+
+
+@pytest.fixture
+async def engine(root: Path) -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine(root, grace=0.5)
+    await engine.start()
+    yield engine
+    await engine.close()
+    assert listed(root) == []
+
+
+def listed(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+def supervisor_of(engine: LocalEngine) -> int:
+    assert engine.supervisor_pid is not None
+    return engine.supervisor_pid
+
+
+async def run(engine: LocalEngine, step: Step) -> StepExit:
+    async with engine.open(reference()) as attempt:
+        return await attempt.run(step.command, lambda _: None)
+
+
+async def gone(step: Step, limit: float) -> None:
+    await until(lambda: not step.alive, "all processes of the step to be gone", limit=limit)
+
+
+async def test_all_are_gone_soon_after_the_operator_is_killed(dying: Operator, step: Step) -> None:
+    dying.send(signal.SIGKILL)
+    await gone(step, GONE_AFTER_DEATH)
+    await until(lambda: not dying.directories, "the workspaces to be removed")
+    await until(lambda: not living(str(dying.root)), "the supervisor to end")
+    assert dying.process.wait() == -signal.SIGKILL
+
+
+async def test_many_steps_are_gone_soon_after_the_operator_is_killed(root: Path, tmp_path: Path) -> None:
+    steps = [Step(tmp_path, f"{ESCAPING}\nsleep 1000") for _ in range(8)]
+    with operator(root, *steps) as dying:
+        for step in steps:
+            await step.is_ready()
+        dying.send(signal.SIGKILL)
+        await until(lambda: not any(step.alive for step in steps), "all to be gone", limit=GONE_AFTER_DEATH)
+        await until(lambda: not dying.directories, "the workspaces to be removed")
+
+
+async def test_a_step_that_goes_on_making_processes_is_gone_soon_too(root: Path, tmp_path: Path) -> None:
+    step = Step(tmp_path, FORKING)
+    with operator(root, step) as dying:
+        await step.is_ready()
+        dying.send(signal.SIGKILL)
+        await gone(step, GONE_AFTER_DEATH)
+
+
+async def test_all_are_gone_when_the_operator_freezes(dying: Operator, step: Step) -> None:
+    dying.send(signal.SIGSTOP)
+    await gone(step, GONE_AFTER_FREEZE)
+    await until(lambda: not dying.directories, "the workspaces to be removed")
+    dying.send(signal.SIGCONT)
+    assert dying.process.communicate()[0].splitlines() == ["Interrupted"]
+    assert dying.process.returncode == 0
+
+
+async def test_who_asks_the_supervisor_to_end_is_not_heard(dying: Operator, step: Step) -> None:
+    before = step.alive
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(dying.supervisor, number)
+        for warden in dying.wardens:
+            os.kill(warden, number)
+    dying.send(signal.SIGSTOP)
+    dying.send(signal.SIGCONT)
+    assert step.alive == before
+
+
+async def test_a_supervisor_that_is_killed_takes_its_steps_with_it(engine: LocalEngine, step: Step) -> None:
+    running = asyncio.create_task(run(engine, step))
+    await step.is_ready()
+    killed = supervisor_of(engine)
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(InfrastructureError, match="the supervisor of its processes ended") as caught:
+        await running
+    assert caught.value.reason is FailureReason.INTERRUPTED
+    assert not step.alive
+    assert supervisor_of(engine) != killed
+
+
+async def test_after_the_loss_of_a_supervisor_steps_run_under_another(engine: LocalEngine, tmp_path: Path) -> None:
+    os.kill(supervisor_of(engine), signal.SIGKILL)
+    await until(lambda: not living(str(supervisor_of(engine))), "it to end")
+    with contextlib.suppress(InfrastructureError):  # the engine may not have seen it yet
+        await run(engine, Step(tmp_path, "exit 2"))
+    assert await run(engine, Step(tmp_path, "exit 3")) == StepExit(exit_code=3)
+
+
+async def test_an_attempt_does_not_go_on_under_another_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
+    async with engine.open(reference()) as attempt:
+        first = Step(tmp_path, "true")
+        assert await attempt.run(first.command, lambda _: None) == StepExit(exit_code=0)
+        os.kill(supervisor_of(engine), signal.SIGKILL)
+        with pytest.raises(InfrastructureError):
+            await attempt.run(Step(tmp_path, "sleep 0.5").command, lambda _: None)
+        with pytest.raises(InfrastructureError):
+            await attempt.run(first.command, lambda _: None)
+
+
+async def test_a_frozen_supervisor_does_not_keep_steps_alive(engine: LocalEngine, step: Step) -> None:
+    running = asyncio.create_task(run(engine, step))
+    await step.is_ready()
+    os.kill(supervisor_of(engine), signal.SIGSTOP)
+    await engine.kill_all()
+    assert not step.alive
+    with pytest.raises(InfrastructureError):
+        await running
+
+
+async def test_a_warden_that_is_killed_takes_its_step_with_it(engine: LocalEngine, step: Step, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    other = Step(tmp_path, f'touch "$READY"; read line < {fifo}; exit 5')
+    unharmed = asyncio.create_task(run(engine, other))
+    await other.is_ready()
+    others = children(supervisor_of(engine))
+    running = asyncio.create_task(run(engine, step))
+    await step.is_ready()
+    (warden,) = children(supervisor_of(engine)) - others
+    os.kill(warden, signal.SIGKILL)
+    with pytest.raises(InfrastructureError) as caught:
+        await running
+    assert caught.value.reason is FailureReason.INTERRUPTED
+    assert not step.alive
+    fifo.write_text("go on\n")
+    assert await unharmed == StepExit(exit_code=5)
+
+
+def kill_all_but_the_steps(dying: Operator) -> None:
+    """As when a machine kills all of the operator's own processes in one go."""
+    victims = [dying.process.pid, dying.supervisor, *dying.wardens]
+    for pid in victims:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_what_dead_operators_have_left_ends_when_the_next_one_starts(
+    dying: Operator, step: Step, root: Path
+) -> None:
+    kill_all_but_the_steps(dying)
+    await until(lambda: not living(str(dying.supervisor)), "them to end")
+    assert step.alive, "the daemons of the step outlive all who could end them"
+    assert dying.directories
+    engine = LocalEngine(root)
+    await engine.start()
+    try:
+        assert not step.alive
+        await until(lambda: len(dying.directories) == 1, "the old workspaces to be removed")
+    finally:
+        await engine.close()
+    assert not dying.directories
+
+
+async def test_a_live_operator_on_the_same_machine_is_left_alone(
+    dying: Operator, step: Step, root: Path, tmp_path: Path
+) -> None:
+    other = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+    with operator(root, other) as living_on:
+        await other.is_ready()
+        before, directories = other.alive, len(living_on.directories)
+        kill_all_but_the_steps(dying)
+        engine = LocalEngine(root)
+        await engine.start()
+        await until(lambda: len(living_on.directories) == directories, "the dead one's workspaces to be removed")
+        await engine.close()
+        assert not step.alive
+        assert other.alive == before
+        assert len(living_on.directories) == directories - 1
+
+
+async def test_what_only_looks_like_a_workspace_is_left_alone(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "lock").touch()
+    (root / "projectsetup-link").symlink_to(outside)
+    (root / "projectsetup-file").touch()
+    (root / "projectsetup-mine").mkdir()
+    (root / "other").mkdir()
+    (root / "other" / "lock").touch()
+    before = listed(root)
+    engine = LocalEngine(root)
+    await engine.start()
+    await engine.close()
+    assert listed(root) == before
+    assert listed(outside) == [outside / "lock"]
+
+
+@pytest.fixture
+def abandoned(root: Path) -> Iterator[Path]:
+    """What is left of an operator that died while its workspaces were removed."""
+    directory = root / "projectsetup-0123456789"
+    (directory / "1-1" / "workspace" / "deep").mkdir(parents=True)
+    (directory / "1-1" / "workspace" / "deep").chmod(0o500)
+    (directory / "lock").touch()
+    yield directory
+    assert not directory.exists()
+
+
+async def test_workspaces_without_processes_are_removed_too(root: Path, abandoned: Path) -> None:
+    engine = LocalEngine(root)
+    await engine.start()
+    await until(lambda: not abandoned.exists(), "the old workspace to be removed")
+    await engine.close()

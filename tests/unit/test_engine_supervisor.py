@@ -1,0 +1,75 @@
+"""The small parts of the supervisor that need no supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from projectsetup.engines.supervisor import directories, kernel, protocol
+from projectsetup.engines.supervisor.processes import descendants
+
+
+def test_it_needs_little_more_than_the_interpreter() -> None:
+    script = "import json, sys, projectsetup.engines.supervisor.main; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    heavy = {"asyncio", "logging", "pathlib", "pydantic", "subprocess", "tempfile", "typing_extensions", "yaml"}
+    ours = {name for name in loaded if name.startswith("projectsetup")}
+    alone = subprocess.run(
+        [sys.executable, "-c", "import json, sys; print(json.dumps(sorted(sys.modules)))"],
+        capture_output=True,
+        check=True,
+    )
+    assert heavy & (set(loaded) - set(json.loads(alone.stdout))) == set()
+    assert {name for name in ours if not name.startswith("projectsetup.engines")} == {"projectsetup"}
+
+
+def test_a_message_brings_its_file_descriptors() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, writing = os.pipe()
+    with ours, theirs:
+        protocol.send(ours, {"op": "run", "id": 1}, (reading, writing))
+        received = protocol.receive(theirs)
+        assert received is not None
+        message, fds = received
+        assert message == {"op": "run", "id": 1}
+        assert all(not os.get_inheritable(fd) for fd in fds)
+        os.write(fds[1], b"x")
+        assert os.read(reading, 1) == b"x"
+        ours.close()
+        assert protocol.receive(theirs) is None
+    for fd in (reading, writing, *fds):
+        os.close(fd)
+
+
+def test_a_directory_is_its_supervisors_as_long_as_that_lives(tmp_path: Path) -> None:
+    own, lock = directories.make_own(str(tmp_path))
+    assert Path(own).stat().st_mode & 0o777 == 0o700
+    assert not os.get_inheritable(lock)
+    assert directories.abandoned(str(tmp_path)) == {}
+    os.close(lock)
+    abandoned = directories.abandoned(str(tmp_path))
+    assert list(abandoned) == [own]
+    assert directories.abandoned(str(tmp_path)) == {}, "who found it first has it"
+    os.close(abandoned[own])
+    directories.remove_own(own)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_descendants_of_a_process_come_parents_first() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 100 & echo; wait"], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        found = descendants()
+        spared = descendants(spare=[shell.pid])
+        sleep = found[found.index(shell.pid) + 1 :]
+        subprocess.run(["kill", *map(str, found)], check=False)
+    assert sleep
+    assert not set(spared) & {shell.pid, *sleep}
+
+
+def test_the_kernels_count_of_kills_for_memory_can_be_read() -> None:
+    assert kernel.oom_kills() >= 0
