@@ -34,20 +34,20 @@ async def connect() -> ApiClient:
         config.load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
     path = _kubeconfig()
+    if not any(Path(part).exists() for part in path.split(os.pathsep)):
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: there is no such file")
     try:
         await config.load_kube_config(config_file=path, client_configuration=configuration)
         return ApiClient(configuration)
     except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(path, error)}") from error
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(error)}") from error
 
 
 def _kubeconfig() -> str:
     return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
 
-def _reason(path: str, error: Exception) -> str:
-    if not any(Path(part).is_file() for part in path.split(os.pathsep)):
-        return "there is no such file"
+def _reason(error: Exception) -> str:
     if isinstance(error, (KeyError, TypeError, AttributeError)):
         return "it is no kubeconfig"
     return " ".join(str(error).split())[:200] or type(error).__name__
