@@ -34,8 +34,7 @@ async def connect() -> ApiClient:
         config.load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
     path = _kubeconfig()
-    if not any(Path(part).exists() for part in path.split(os.pathsep)):
-        raise KubeconfigError(f"kubeconfig {path} cannot be used: there is no such file")
+    _check_exists(path)
     try:
         await config.load_kube_config(config_file=path, client_configuration=configuration)
         return ApiClient(configuration)
@@ -45,6 +44,11 @@ async def connect() -> ApiClient:
 
 def _kubeconfig() -> str:
     return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+
+def _check_exists(path: str) -> None:
+    if not any(Path(part).exists() for part in path.split(os.pathsep)):
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: there is no such file")
 
 
 def _reason(error: Exception) -> str:
