@@ -1,0 +1,134 @@
+"""The manifests on a real API server: they build, are accepted, and the pods keep to the restricted profile."""
+
+from __future__ import annotations
+
+import copy
+import re
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from projectsetup.api.durations import parse_duration
+from projectsetup.control.controller import TELL_LIMIT
+from projectsetup.engines.local import GRACE
+from projectsetup.settings import Settings
+from tests.manifests import (
+    ACCOUNT,
+    BASE,
+    MANIFESTS,
+    SYSTEM,
+    Body,
+    Kubectl,
+    Refused,
+    build,
+    operator_container,
+    pick,
+    read,
+)
+
+OVERLAYS: Final = sorted(folder for folder in (MANIFESTS / "overlays").iterdir())
+VERSION: Final = metadata.version("projectsetup")
+FOREIGN: Final = ("PodMonitor", "PrometheusRule", "Application")
+"""Kinds of other people's CRDs, which are not part of an installation."""
+
+DEFAULT_ACCOUNT: Final = {
+    "apiVersion": "v1",
+    "kind": "ServiceAccount",
+    "metadata": {"name": "default", "namespace": SYSTEM},
+}
+"""On a whole cluster, the controller manager makes it."""
+
+
+@pytest.fixture(scope="module")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """Of a cluster on which base is installed and the namespaces of the overlays are there."""
+    kubectl = Kubectl(kubeconfig)
+    kubectl.install()
+    for name in ("team-a", "team-b"):
+        kubectl.make_namespace(name)
+    kubectl("apply", "--filename=-", given=DEFAULT_ACCOUNT)
+    return kubectl
+
+
+def pod_of(deployment: Body) -> Body:
+    template = copy.deepcopy(deployment["spec"]["template"])
+    return {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "probe"}}
+
+
+@pytest.mark.parametrize("folder", [BASE, *OVERLAYS], ids=lambda folder: str(folder.name))
+def test_installs_and_installs_again(kubectl: Kubectl, folder: Path) -> None:
+    assert not {body["kind"] for body in build(folder)} & set(FOREIGN)
+    said = kubectl("apply", f"--kustomize={folder}", "--dry-run=server")
+    assert f"deployment.apps/{ACCOUNT}" in said
+    assert "namespace/projectsetup-system unchanged (server dry run)" in said
+
+
+@pytest.mark.parametrize("folder", [BASE, *OVERLAYS], ids=lambda folder: str(folder.name))
+def test_restricted_pod_security_admits_every_pod(kubectl: Kubectl, folder: Path) -> None:
+    deployments = [body for body in build(folder) if body["kind"] == "Deployment"]
+    assert ACCOUNT in {body["metadata"]["name"] for body in deployments}
+    for deployment in deployments:
+        said = kubectl("create", "--namespace", SYSTEM, "--dry-run=server", "--filename=-", given=pod_of(deployment))
+        assert said == "pod/probe created (server dry run)\n"
+
+
+def test_restricted_pod_security_is_enforced(kubectl: Kubectl) -> None:
+    pod = pod_of(pick(build(BASE), "Deployment", ACCOUNT))
+    del pod["spec"]["containers"][0]["securityContext"]
+    with pytest.raises(Refused, match="violates PodSecurity"):
+        kubectl("create", "--namespace", SYSTEM, "--dry-run=server", "--filename=-", given=pod)
+
+
+def test_the_example_for_gitops_is_accepted(kubectl: Kubectl) -> None:
+    example = MANIFESTS / "argocd" / "example-projectsetup.yaml"
+    said = kubectl("create", "--namespace", "team-a", "--dry-run=server", f"--filename={example}")
+    assert said.endswith("created (server dry run)\n")
+
+
+def test_monitoring_builds_and_finds_the_operator() -> None:
+    monitoring, base = build(MANIFESTS / "monitoring"), build(BASE)
+    labels = pick(base, "Deployment", ACCOUNT)["spec"]["template"]["metadata"]["labels"]
+    monitor = pick(monitoring, "PodMonitor", ACCOUNT)["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    ports = {port["name"] for port in operator_container(base)["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
+
+
+def test_argo_cd_installs_what_is_there() -> None:
+    for name in ("operator-application.yaml", "projects-application.yaml"):
+        (application,) = read(MANIFESTS / "argocd" / name)
+        source = application["spec"]["source"]
+        if source["path"].startswith("manifests/"):
+            assert (MANIFESTS.parent / source["path"] / "kustomization.yaml").exists()
+            assert source["targetRevision"] == f"v{VERSION}"
+
+
+@pytest.mark.parametrize("folder", [BASE, *OVERLAYS], ids=lambda folder: str(folder.name))
+def test_images_are_of_this_version_or_pinned(folder: Path) -> None:
+    pods = [body["spec"]["template"]["spec"] for body in build(folder) if body["kind"] == "Deployment"]
+    images = {container["image"] for pod in pods for container in (*pod.get("initContainers", ()), *pod["containers"])}
+    assert f"codemyspec/projectsetup:{VERSION}" in images
+    assert all(re.search(r":\d", image) for image in images)
+
+
+@pytest.mark.parametrize("folder", [BASE, *OVERLAYS], ids=lambda folder: str(folder.name))
+def test_settings_are_those_of_the_operator(folder: Path) -> None:
+    container = operator_container(build(folder))
+    names = {variable["name"] for variable in container["env"]}
+    known = {"DATABASE_URL", "HOME", *(f"PROJECTSETUP_{name.upper()}" for name in Settings.model_fields)}
+    assert names <= known
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert values["PROJECTSETUP_ENGINE"] == "local"
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {values["HOME"], values["PROJECTSETUP_WORKSPACE_ROOT"], values["PROJECTSETUP_RECIPES_DIR"]} <= mounts
+
+
+def test_the_pod_is_given_the_time_that_a_clean_end_may_take() -> None:
+    objects = build(BASE)
+    values = {variable["name"]: variable.get("value") for variable in operator_container(objects)["env"]}
+    needed = parse_duration(values["PROJECTSETUP_SHUTDOWN_GRACE"]) + timedelta(seconds=GRACE + TELL_LIMIT)
+    given = pick(objects, "Deployment", ACCOUNT)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert needed + timedelta(seconds=10) <= timedelta(seconds=given)
