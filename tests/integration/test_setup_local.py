@@ -1,0 +1,254 @@
+"""The setup module on the local engine: what real steps see, and what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from projectsetup.engines.local import LocalEngine
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.credentials import GitCredentials
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
+from projectsetup.setup.project import SetupProject
+from projectsetup.setup.steps import setup_project
+from projectsetup.setup.updates import StatusUpdate
+from tests.local_steps import reference, until
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://u:p@h/d",
+    "KUBECONFIG": "/k",
+    "GITHUB_TOKEN": "ghp",
+    "SSH_AUTH_SOCK": "/agent",
+    "PYTHONPATH": "/nowhere",
+    "GIT_DIR": "/nowhere",
+}
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[LocalEngine]:
+    root = tmp_path / "root"
+    root.mkdir()
+    engine = LocalEngine(root, grace=1.0)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> SetupProject:
+    """A project whose repositories are bare ones on this machine."""
+    urls = []
+    for name in ("code", "docs"):
+        subprocess.run(["git", "init", "-q", "--bare", tmp_path / f"{name}.git"], check=True)
+        urls.append(f"file://{tmp_path}/{name}.git")
+    return SetupProject(uuid4(), "Name; $(id)", "name", "", urls[0], urls[1])
+
+
+def pushed_to(repository: str) -> str:
+    command = ["git", "ls-remote", repository, "main"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[str, str]:
+    """A private key, and what is public of it."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True)
+    return key.read_text(), key.with_suffix(".pub").read_text().split()[1]
+
+
+def recipe(*steps: Mapping[str, Any]) -> Recipe:
+    written = [{"name": f"s{number}", "status": "testing", **step} for number, step in enumerate(steps)]
+    return Recipe.model_validate({"name": "test", "image": "x", "steps": written})
+
+
+async def set_up(
+    engine: LocalEngine,
+    project: SetupProject,
+    recipe: Recipe,
+    *,
+    credentials: GitCredentials | None = None,
+    lines: list[str] | None = None,
+    updates: list[StatusUpdate] | None = None,
+    time_limit: float = 60.0,
+) -> SetupOutcome:
+    async with engine.open(reference(project.id)) as runner:
+        return await setup_project(
+            project,
+            recipe,
+            (updates if updates is not None else []).append,
+            runner=runner,
+            attempt=2,
+            parameters={},
+            time_limit=time_limit,
+            operator_environment={**os.environ, **SECRETS, "HTTPS_PROXY": "http://me:pr0xypass@proxy.invalid:1"},
+            credentials=credentials,
+            allow_file_repos=True,
+            on_line=lambda _, line: (lines if lines is not None else []).append(line),
+        )
+
+
+async def test_no_secret_of_the_operator_reaches_a_step(engine: LocalEngine, project: SetupProject) -> None:
+    lines: list[str] = []
+    await set_up(engine, project, recipe({"run": "tr '\\0' '\\n' < /proc/self/environ"}), lines=lines)
+    seen = dict(line.split("=", 1) for line in lines)
+    assert not SECRETS.keys() & seen.keys()
+    assert seen["PROJECT_NAME"] == "Name; $(id)"
+    assert seen["CODE_REPO"] == project.code_repo
+    assert seen["ATTEMPT"] == "2"
+    assert seen["HOME"] == f"{seen['WORKSPACE']}/.home"
+    assert seen["GIT_ALLOW_PROTOCOL"] == "https:ssh:file"
+    assert seen["HTTPS_PROXY"] == "http://me:***@proxy.invalid:1"
+
+
+async def test_python_and_uv_are_those_of_the_operator(engine: LocalEngine, project: SetupProject) -> None:
+    script = "python -c 'import projectsetup, copier'; uv --version"
+    assert await set_up(engine, project, recipe({"run": script})) == SetupSucceeded()
+
+
+async def test_steps_make_commits_push_them_and_tell_of_them(engine: LocalEngine, project: SetupProject) -> None:
+    commit = """
+    git init -q -b main code
+    cd code
+    echo hello > file
+    git add -A
+    git -c user.name=x -c user.email=x@x commit -q -m first
+    """
+    push = 'cd code; git push -q "$CODE_REPO" main; echo "CODE_COMMIT=$(git rev-parse HEAD)" >> "$STEP_OUTPUTS"'
+    updates: list[StatusUpdate] = []
+    outcome = await set_up(engine, project, recipe({"run": commit}, {"run": push}), updates=updates)
+    assert outcome == SetupSucceeded(code_commit=pushed_to(project.code_repo))
+    assert [(update.step, update.completed) for update in updates] == [("s0", 0), ("s1", 1), ("s1", 2)]
+
+
+async def test_a_failure_says_what_was_printed(engine: LocalEngine, project: SetupProject) -> None:
+    outcome = await set_up(
+        engine, project, recipe({"run": "echo one; echo two >&2; false; echo three"}, {"run": "true"})
+    )
+    assert outcome == SetupFailed("s0", 1, "step s0 failed with exit code 1: one | two")
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "message"),
+    [
+        ({"run": "exit 75"}, FailureReason.STEP_TRANSIENT, "step s0 failed with exit code 75, which may pass"),
+        (
+            {"run": "echo 'fatal: Connection reset'; exit 128", "retry": {"output": ["^fatal: Conn"]}},
+            FailureReason.STEP_TRANSIENT,
+            "which may pass since it printed 'fatal: Connection reset'",
+        ),
+        ({"run": "exec sleep 100", "timeout": "300ms"}, FailureReason.STEP_TIMED_OUT, "within its timeout of 300ms"),
+        ({"run": "kill -KILL $$"}, FailureReason.STEP_KILLED, "step s0 was killed by SIGKILL"),
+        ({"run": "sh -c 'kill -KILL $$'; true"}, FailureReason.STEP_KILLED, "step s0 was killed by SIGKILL"),
+    ],
+)
+async def test_an_attempt_that_breaks_says_how(
+    engine: LocalEngine, project: SetupProject, step: dict[str, Any], reason: FailureReason, message: str
+) -> None:
+    with pytest.raises(InfrastructureError) as caught:
+        await set_up(engine, project, recipe(step))
+    assert caught.value.reason is reason
+    assert message in caught.value.message
+
+
+async def test_the_time_of_the_attempt_is_shared_by_its_steps(engine: LocalEngine, project: SetupProject) -> None:
+    steps = recipe({"run": "true"}, {"run": "exec sleep 100"})
+    with pytest.raises(
+        InfrastructureError, match="the attempt did not end within its timeout of 2s; it was at step s1"
+    ):
+        await set_up(engine, project, steps, time_limit=2.0)
+
+
+def secret(**values: str) -> GitCredentials:
+    return GitCredentials.from_secret(
+        {key.replace("__", "-"): base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    )
+
+
+async def test_a_login_is_seen_by_the_step_that_asks_for_it(engine: LocalEngine, project: SetupProject) -> None:
+    ask = """
+    printf 'url=%s\\n\\n' "$CODE_REPO" | git credential fill > answer || echo none > answer
+    grep -q '^password=hunter2hunter[2]$' answer && echo seen || echo unseen
+    cat answer
+    rm answer
+    cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'hunter2hunter[2]' || true
+    """
+    remote = replace(project, code_repo="https://code.example/x.git")
+    lines: list[str] = []
+    steps = recipe({"run": ask}, {"run": ask, "credentials": True}, {"run": ask})
+    await set_up(engine, remote, steps, credentials=secret(username="bob", password="hunter2hunter2"), lines=lines)
+    assert [line for line in lines if "seen" in line] == ["unseen", "seen", "unseen"]
+    assert "password=***" in lines
+    assert not any("hunter2" in line for line in lines)
+    assert lines.count("0") == 3
+
+
+async def test_a_key_is_usable_by_the_step_that_asks_for_it(
+    engine: LocalEngine, project: SetupProject, key: tuple[str, str]
+) -> None:
+    private, public = key
+    look = """
+    file=$(echo "$GIT_SSH_COMMAND" | sed -n 's/.*IdentityFile="\\([^"]*\\)".*/\\1/p')
+    ssh-keygen -y -f "$file" 2>&1 || true
+    """
+    lines: list[str] = []
+    credentials = secret(ssh__privatekey=private, known_hosts="host ssh-ed25519 AAAA")
+    await set_up(
+        engine, project, recipe({"run": look}, {"run": look, "credentials": True}), credentials=credentials, lines=lines
+    )
+    assert [public in line for line in lines if line.strip()][-1:] == [True]
+    assert sum(public in line for line in lines) == 1
+
+
+async def test_a_setup_that_is_cancelled_runs_no_other_step(
+    engine: LocalEngine, project: SetupProject, tmp_path: Path
+) -> None:
+    ready, next_step = tmp_path / "ready", tmp_path / "next"
+    steps = recipe({"run": f"touch {ready}; exec sleep 100"}, {"run": f"touch {next_step}"})
+    running = asyncio.create_task(set_up(engine, project, steps))
+    await until(ready.exists, "the step to run")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not next_step.exists()
+
+
+async def test_a_setup_that_is_stopped_at_its_last_step_may_still_succeed(
+    engine: LocalEngine, project: SetupProject, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    patient = {"run": f"trap 'exit 0' TERM; touch {ready}; while :; do sleep 0.05; done"}
+    outcomes: list[object] = []
+    for steps in (recipe(patient), recipe(patient, {"run": "true"})):
+        async with engine.open(reference()) as runner:
+            running = asyncio.create_task(
+                setup_project(
+                    project,
+                    steps,
+                    lambda _: None,
+                    runner=runner,
+                    attempt=1,
+                    parameters={},
+                    time_limit=60.0,
+                    operator_environment=os.environ,
+                )
+            )
+            await until(ready.exists, "the step to run")
+            runner.stop()
+            outcomes += await asyncio.gather(running, return_exceptions=True)
+        ready.unlink()
+    assert outcomes[0] == SetupSucceeded()
+    assert isinstance(outcomes[1], SetupStopped)
