@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from kubernetes import client, config, watch
@@ -114,7 +115,8 @@ def _apply(api: client.CustomObjectsApi, names: list[str]) -> set[str]:
 
 
 def _version(api: client.CustomObjectsApi) -> str:
-    return str(api.list_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL)["metadata"]["resourceVersion"])
+    listed: Any = api.list_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL)
+    return str(listed["metadata"]["resourceVersion"])
 
 
 def _until_over(api: client.CustomObjectsApi, names: set[str], *, since: str, ends: set[str]) -> int:
