@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
 from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
@@ -253,16 +254,13 @@ class Reconciler:
             self.attempts.forget(resource.project_id, resource.uid)
         await self._notify(resource, notices)
 
-    def _scrubbed(self, value: object) -> dict[str, object]:
-        def clean(part: object) -> object:
-            if isinstance(part, str):
-                return self.scrub(part)
-            if isinstance(part, dict):
-                return {name: clean(inner) for name, inner in part.items()}
-            return [clean(inner) for inner in part] if isinstance(part, list) else part
-
-        cleaned = clean(value)
-        return cleaned if isinstance(cleaned, dict) else {}
+    def _scrubbed(self, value: Any) -> Any:
+        """`value` with every message in it scrubbed; all else is ours, or has to stay what the user wrote."""
+        if isinstance(value, list):
+            return [self._scrubbed(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        return {name: self.scrub(part) if name == "message" else self._scrubbed(part) for name, part in value.items()}
 
     async def _notify(self, resource: ProjectSetupResource, notices: tuple[Notice, ...]) -> None:
         for notice in notices:
