@@ -408,6 +408,27 @@ def test_backing_off_holds_no_slot_and_ends_when_due() -> None:
     assert (decision.number, decision.status.next_attempt_at) == (2, None)
 
 
+@pytest.mark.parametrize("interruption", ["suspended", "database away"])
+def test_backing_off_is_told_again_after_an_interruption(interruption: str) -> None:
+    world = terminal_retry()
+    before = world.resource().status
+    if interruption == "suspended":
+        world.spec = {"suspend": True}
+    else:
+        world.record = RecordUnavailable("away")
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert decision.status.phase is not Phase.BACKING_OFF
+    world.told(decision.status)
+    world.spec, world.record = {}, None
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    told = [(status.phase, status.attempt, _conditions(status)) for status in (decision.status, before)]
+    assert told[0] == told[1]
+    assert decision.until == before.next_attempt_at
+    assert world.told(decision.status).decide() == d.Rest(until=before.next_attempt_at)
+
+
 def test_a_retry_while_backing_off_ends_the_delay_and_not_the_series() -> None:
     world = terminal_retry().annotate(retry_requested_at="1")
     decision = world.decide()
@@ -515,10 +536,11 @@ def test_status_completed_from_the_record_is_what_would_have_been_written(
 
 
 def _without_transitions(status: ProjectSetupStatus) -> dict[str, Any]:
-    value = status_to_dict(status)
-    for condition in value["conditions"]:
-        del condition["lastTransitionTime"]
-    return value
+    return {**status_to_dict(status), "conditions": _conditions(status)}
+
+
+def _conditions(status: ProjectSetupStatus) -> list[tuple[str, str, str, str]]:
+    return [(c.type, c.status, c.reason, c.message) for c in status.conditions]
 
 
 def test_a_claim_without_a_status_starts_the_same_attempt() -> None:
@@ -609,6 +631,25 @@ def test_cancel_and_retry_together_before_a_start_cancel_wins() -> None:
     assert isinstance(decision, d.RecordEnd)
     assert decision.status.phase is Phase.CANCELLED
     assert (decision.status.last_handled_retry, decision.status.last_handled_cancel) == ("1", "1")
+
+
+def test_a_retry_that_comes_with_a_cancel_waits_for_its_end_and_is_ignored_then() -> None:
+    world = running().annotate(retry_requested_at="r", cancel_requested_at="c")
+    assert world.run is not None
+    world.run = replace(world.run, stopping=StopCause.CANCEL, progress=AT_COMPILE)
+    told = world.decide()
+    assert isinstance(told, d.WriteStatus)
+    assert (told.status.last_handled_retry, reasons(told)) == (None, [])
+    decision = ended(world.told(told.status), AttemptStopped(StopCause.CANCEL))
+    assert reasons(decision) == ["Cancelled", "RetryIgnored"]
+    assert (decision.status.last_handled_retry, decision.status.last_handled_cancel) == ("r", "c")
+
+
+@pytest.mark.parametrize("outcome", [SetupSucceeded(None, None), SetupFailed("test", 1, "no")])
+def test_a_retry_that_comes_with_the_end_is_told_as_coalesced(outcome: RunOutcome) -> None:
+    decision = ended(running().annotate(retry_requested_at="r"), outcome)
+    assert reasons(decision)[1:] == ["RetryCoalesced"]
+    assert decision.status.last_handled_retry == "r"
 
 
 def test_bad_annotations_after_the_end_repeat_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from projectsetup.api.models import Commits, Failure
 from projectsetup.api.reasons import EventReason, Reason
@@ -73,6 +73,11 @@ def end_without_a_run(facts: Facts, kind: EndKind, reason: Reason, message: str)
     )
 
 
+def retry_message(number: int, limit: int, why: str, due: datetime) -> str:
+    """What is told of a retryable failure of attempt `number` while the next one is not due."""
+    return f"attempt {number} of {limit}: {why}; next at {due:%H:%M:%S} UTC"
+
+
 def notices(end: AttemptEnd) -> tuple[Notice, ...]:
     """The event that tells this end, if it is worth one."""
     match end.kind:
@@ -138,9 +143,7 @@ def _retry_or_exhausted(facts: Facts, number: int, outcome: AttemptBroken) -> At
         return _failed(facts, number, Reason.ATTEMPTS_EXHAUSTED, message, failure)
     delay = retry_delay(number, backoff=tuning.backoff, backoff_max=tuning.backoff_max, luck=facts.luck)
     due = facts.now + delay
-    message = (
-        f"attempt {number} of {tuning.max_attempts}: {outcome.reason}: {outcome.message}; next at {due:%H:%M:%S} UTC"
-    )
+    message = retry_message(number, tuning.max_attempts, f"{outcome.reason}: {outcome.message}", due)
     return AttemptEnd(
         kind=EndKind.RETRY,
         attempt=number,

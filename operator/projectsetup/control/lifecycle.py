@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from projectsetup.api.annotations import Tuning
-from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
 from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.control import ending, statuses
@@ -34,6 +33,7 @@ from projectsetup.control.facts import (
     RunView,
     StopCause,
 )
+from projectsetup.control.requests import after_the_end, cancel_is_new, coalesced, retry_is_new, unheard
 from projectsetup.projects.model import Project
 from projectsetup.setup.outcome import SetupSucceeded
 
@@ -65,7 +65,7 @@ def decide(facts: Facts) -> Decision:
 
 def _while_running(facts: Facts, run: RunView) -> Decision:
     if run.stopping is None:
-        if _cancel_is_new(facts):
+        if cancel_is_new(facts.resource):
             return StopRun(StopCause.CANCEL)
         if facts.resource.spec is not None and facts.resource.spec.suspend:
             return StopRun(StopCause.SUSPEND)
@@ -74,7 +74,7 @@ def _while_running(facts: Facts, run: RunView) -> Decision:
         return Rest()
     if facts.last_progress_write is not None and facts.last_progress_write + PROGRESS_INTERVAL > facts.now:
         return Rest(until=facts.last_progress_write + PROGRESS_INTERVAL)
-    return WriteStatus(status, _coalesced(facts))
+    return WriteStatus(status, coalesced(facts.resource))
 
 
 def _over(facts: Facts, outcome: RunOutcome) -> Decision:
@@ -90,9 +90,8 @@ def _over(facts: Facts, outcome: RunOutcome) -> Decision:
         return _refuse(facts, project, attempt=number)
     if facts.run is not None and facts.run.fence != project.fence:
         return StepDown(f"another operator has moved on the fence of project {facts.resource.name}")
-    end = ending.end_of_attempt(facts, number, outcome, cancelled=_cancel_is_new(facts))
-    notices = (*ending.notices(end), *_unheard_cancel(facts, end))
-    return RecordEnd(end, project.fence, statuses.ended(facts, end, _limit(facts)), notices)
+    end = ending.end_of_attempt(facts, number, outcome, cancelled=cancel_is_new(facts.resource))
+    return RecordEnd(end, project.fence, statuses.ended(facts, end, _limit(facts)), _notices(facts, end))
 
 
 def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
@@ -104,30 +103,24 @@ def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
 
 def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:
     status = statuses.ended(facts, recorded, _limit(facts))
-    return WriteStatus(status, ending.notices(recorded), until=recorded.next_attempt_at)
+    return WriteStatus(status, _notices(facts, recorded), until=recorded.next_attempt_at)
 
 
 def _after_the_end(facts: Facts) -> Decision:
     status = facts.resource.status
     succeeded = any(c.type == "Succeeded" and c.status == "True" for c in status.conditions)
-    notices: list[Notice] = []
-    if _cancel_is_new(facts):
-        notices.append(Notice(EventReason.CANCEL_IGNORED, "cancel ignored: the setup is already over"))
-        if _retry_is_new(facts):
-            notices.append(Notice(EventReason.RETRY_IGNORED, "retry ignored: a cancel was asked for with it"))
-    elif _retry_is_new(facts) and succeeded:
-        notices.append(Notice(EventReason.RETRY_IGNORED, "retry ignored: the setup has succeeded"))
-    elif _retry_is_new(facts):
+    notices = after_the_end(facts.resource, succeeded=succeeded)
+    if retry_is_new(facts.resource) and not notices:
         notice = Notice(EventReason.RETRY_REQUESTED, "a new series of attempts begins: a retry was asked for")
         return WriteStatus(statuses.new_series(facts), (notice,), until=facts.now)
     if notices or status.observed_generation != facts.resource.generation:
-        return WriteStatus(statuses.unchanged(facts), tuple(notices))
+        return WriteStatus(statuses.unchanged(facts), notices)
     return Rest()
 
 
 def _before_a_start(facts: Facts) -> Decision:
     spec = facts.resource.spec
-    if spec is not None and spec.suspend and not _cancel_is_new(facts):
+    if spec is not None and spec.suspend and not cancel_is_new(facts.resource):
         return _tell(facts, statuses.suspended(facts))
     if not isinstance(facts.record, RecordRead):
         why = facts.record.message if facts.record else "it was not asked yet"
@@ -141,7 +134,7 @@ def _end_before_a_start(facts: Facts, project: Project | None) -> Decision | Non
     recorded = _recorded_end(facts, project)
     if recorded is not None and recorded.kind is EndKind.SUCCEEDED:
         return _complete(facts, recorded)
-    if _cancel_is_new(facts):
+    if cancel_is_new(facts.resource):
         return _end_without_a_run(
             facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started"
         )
@@ -161,14 +154,16 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
         message = f"all {attempt} attempts were used (limit {tuning.max_attempts})"
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.ATTEMPTS_EXHAUSTED, message)
     if status.next_attempt_at is not None and status.next_attempt_at > facts.now:
-        if _retry_is_new(facts):
-            return WriteStatus(statuses.due_now(facts), _coalesced(facts), until=facts.now)
-        return _tell(facts, statuses.unchanged(facts), until=status.next_attempt_at)
+        if retry_is_new(facts.resource):
+            return WriteStatus(statuses.due_now(facts), coalesced(facts.resource), until=facts.now)
+        return _tell(facts, statuses.backing_off(facts), until=status.next_attempt_at)
     if not facts.slot:
-        return StandInLine(statuses.queued(facts), _coalesced(facts))
+        return StandInLine(statuses.queued(facts), coalesced(facts.resource))
     number = attempt + 1
     status = statuses.starting(facts, number, tuning.max_attempts)
-    return StartAttempt(number, facts.recipe.first_status, status, (*_coalesced(facts), *_started(facts, number)))
+    return StartAttempt(
+        number, facts.recipe.first_status, status, (*coalesced(facts.resource), *_started(facts, number))
+    )
 
 
 def _started(facts: Facts, number: int | None = None) -> tuple[Notice, ...]:
@@ -183,7 +178,9 @@ def _is_prepared(facts: Facts) -> bool:
 
 
 def _tell(facts: Facts, status: ProjectSetupStatus, *, until: datetime | None = None) -> Rest | WriteStatus:
-    return Rest(until) if status == facts.resource.status else WriteStatus(status, _coalesced(facts), until=until)
+    return (
+        Rest(until) if status == facts.resource.status else WriteStatus(status, coalesced(facts.resource), until=until)
+    )
 
 
 def _end_without_a_run(
@@ -191,19 +188,23 @@ def _end_without_a_run(
 ) -> WriteStatus | RecordEnd:
     end = ending.end_without_a_run(facts, kind, reason, message)
     if _refusal(facts, project) is not None:
-        return WriteStatus(statuses.refused(facts, end), ending.notices(end))
-    return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), ending.notices(end))
+        return WriteStatus(statuses.refused(facts, end), _notices(facts, end))
+    return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), _notices(facts, end))
 
 
 def _refuse(facts: Facts, project: Project | None, *, attempt: int) -> Decision:
     refusal = _refusal(facts, project)
     if refusal is None:  # it was ours, the claim was released: the attempt no longer speaks for the project
-        end = ending.end_of_attempt(facts, attempt, ending.LOST_CLAIM, cancelled=_cancel_is_new(facts))
-        return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), ending.notices(end))
+        end = ending.end_of_attempt(facts, attempt, ending.LOST_CLAIM, cancelled=cancel_is_new(facts.resource))
+        return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), _notices(facts, end))
     if refusal.owner is not None and not facts.owner_is_active:
         return ReleaseOwner(refusal.owner)
     end = ending.end_without_a_run(facts, EndKind.FAILED, refusal.reason, refusal.message)
-    return WriteStatus(statuses.refused(facts, end), ending.notices(end))
+    return WriteStatus(statuses.refused(facts, end), _notices(facts, end))
+
+
+def _notices(facts: Facts, end: AttemptEnd) -> tuple[Notice, ...]:
+    return (*ending.notices(end), *unheard(facts.resource, end))
 
 
 def _refusal(facts: Facts, project: Project | None) -> ClaimRefusal | None:
@@ -212,29 +213,6 @@ def _refusal(facts: Facts, project: Project | None) -> ClaimRefusal | None:
 
 def _limit(facts: Facts) -> int:
     return facts.resource.tuning.max_attempts if facts.resource.tuning else facts.resource.status.max_attempts or 1
-
-
-def _cancel_is_new(facts: Facts) -> bool:
-    asked = facts.resource.annotations.get(CANCEL_REQUESTED_AT)
-    return bool(asked) and asked != facts.resource.status.last_handled_cancel
-
-
-def _retry_is_new(facts: Facts) -> bool:
-    asked = facts.resource.annotations.get(RETRY_REQUESTED_AT)
-    return bool(asked) and asked != facts.resource.status.last_handled_retry
-
-
-def _coalesced(facts: Facts) -> tuple[Notice, ...]:
-    if not _retry_is_new(facts):
-        return ()
-    return (Notice(EventReason.RETRY_COALESCED, "retry coalesced: the setup is not over yet"),)
-
-
-def _unheard_cancel(facts: Facts, end: AttemptEnd) -> tuple[Notice, ...]:
-    over = end.kind in {EndKind.SUCCEEDED, EndKind.FAILED}
-    if not (over and _cancel_is_new(facts)):
-        return ()
-    return (Notice(EventReason.CANCEL_IGNORED, "cancel ignored: the setup was over before it could be stopped"),)
 
 
 def decide_gone(run: RunView | None) -> StopRun | Rest | ReleaseClaim:

@@ -13,7 +13,9 @@ from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import AttemptRecord, ConditionStatus, ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
+from projectsetup.control.ending import retry_message
 from projectsetup.control.facts import Facts, Progress
+from projectsetup.control.requests import cancel_is_new
 
 ATTEMPTS_KEPT = 10
 """How many ended attempts `.status.attempts` keeps, the last ones."""
@@ -126,6 +128,17 @@ def new_series(facts: Facts) -> ProjectSetupStatus:
     )
 
 
+def backing_off(facts: Facts) -> ProjectSetupStatus:
+    """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
+    status = facts.resource.status
+    if any(c.type == "Succeeded" and c.reason == Reason.RETRY_SCHEDULED for c in status.conditions):
+        return unchanged(facts)
+    why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
+    limit = status.max_attempts or status.attempt
+    message = retry_message(status.attempt, limit, why, status.next_attempt_at or facts.now)
+    return _told(facts, "Unknown", Reason.RETRY_SCHEDULED, message)
+
+
 def due_now(facts: Facts) -> ProjectSetupStatus:
     """A retry asked for while backing off: the delay ends now, the series goes on."""
     return _kept(facts, next_attempt_at=facts.now)
@@ -149,11 +162,8 @@ def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **
     changes.setdefault("attempt", resource.status.attempt)
     if resource.tuning is not None:
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
-    if retry := resource.annotations.get(RETRY_REQUESTED_AT):
-        changes["last_handled_retry"] = retry
-    cancel = resource.annotations.get(CANCEL_REQUESTED_AT)
-    if cancel and truth != "Unknown":  # a cancel is handled once the setup is over, so that a crash before loses none
-        changes["last_handled_cancel"] = cancel
+    if truth != "Unknown" or not cancel_is_new(resource):  # a cancel, and a retry with it, is handled at the end
+        changes |= _handled(resource)
     status = resource.status.model_copy(update=changes)
     conditions = conditions_for(
         status=truth,
@@ -170,6 +180,11 @@ def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **
             "phase": phase_of(conditions, status.run_ref),
         }
     )
+
+
+def _handled(resource: ProjectSetupResource) -> dict[str, Any]:
+    asked = {"last_handled_retry": RETRY_REQUESTED_AT, "last_handled_cancel": CANCEL_REQUESTED_AT}
+    return {field: value for field, name in asked.items() if (value := resource.annotations.get(name))}
 
 
 def _with_attempt(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[AttemptRecord, ...]:
