@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes import client, config
+from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
 from devcluster.build import find_programs
@@ -41,7 +41,7 @@ class ApiServer:
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         self._kubeconfig = kubeconfig
-        self._namespace = namespace
+        self.namespace = namespace
         self._kubectl = str(find_programs()["kubectl"])
         api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
         self._objects = client.CustomObjectsApi(api)
@@ -50,7 +50,7 @@ class ApiServer:
     def prepared(cls, kubeconfig: Path, namespace: str) -> ApiServer:
         """With the CRD applied, in a new namespace of which `namespace` begins the name."""
         server = cls(kubeconfig, f"{namespace}-{uuid.uuid4().hex[:8]}")
-        server.kubectl("create", "namespace", server._namespace)
+        server.kubectl("create", "namespace", server.namespace)
         server.kubectl("apply", "-f", str(CRD_FILE))
         server.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", str(CRD_FILE))
         return server
@@ -93,16 +93,46 @@ class ApiServer:
         found = self._call(self._objects.list_namespaced_custom_object, field_selector=selector)
         return {item["metadata"]["name"] for item in found["items"]}
 
+    def changes(self, name: str, *, since: str) -> list[Body]:
+        """Every version of the ProjectSetup that was stored after the resourceVersion `since`, up to now."""
+        newest = self.get(name)["metadata"]["resourceVersion"]
+        found: list[Body] = []
+        if newest == since:
+            return found
+        stream = watch.Watch().stream(
+            self._objects.list_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            PLURAL,
+            field_selector=f"metadata.name={name}",
+            resource_version=since,
+            timeout_seconds=_SECONDS,
+        )
+        for event in stream:
+            found.append(dict(event["object"]))
+            if found[-1]["metadata"]["resourceVersion"] == newest:
+                return found
+        raise AssertionError(f"the watch did not tell of version {newest} of {name}")
+
+    def events(self, name: str) -> list[Body]:
+        """The events on the ProjectSetup, in the order of time."""
+        listed: Any = self._objects.list_namespaced_custom_object(
+            "events.k8s.io", "v1", self.namespace, "events", _request_timeout=_SECONDS
+        )
+        own = [event for event in listed["items"] if event["regarding"].get("name") == name]
+        return sorted(own, key=lambda event: str(event["eventTime"]))
+
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints."""
-        command = [self._kubectl, f"--kubeconfig={self._kubeconfig}", f"--namespace={self._namespace}", *arguments]
+        command = [self._kubectl, f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def _call(self, method: Callable[..., Any], **arguments: object) -> Body:
         try:
-            answer: Body = method(GROUP, VERSION, self._namespace, PLURAL, _request_timeout=_SECONDS, **arguments)
+            answer: Body = method(GROUP, VERSION, self.namespace, PLURAL, _request_timeout=_SECONDS, **arguments)
         except ApiException as exc:
             raise Refused(str(exc.body)) from exc
         return answer

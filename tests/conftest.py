@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import pytest
 
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
+from tests.operator_stage import Stage
 
 TEMPLATE = "template_migrated"
 
@@ -40,14 +42,45 @@ def admin_database_url(cluster: Cluster) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def new_database(admin_database_url: str) -> Callable[[], AbstractContextManager[str]]:
+    """Gives a database of its own, migrated and empty, to whom one for a single test is not enough."""
+
+    @contextmanager
+    def new_database() -> Iterator[str]:
+        name = f"test_{uuid4().hex[:12]}"
+        with psycopg.connect(admin_database_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+            yield on_database(admin_database_url, name)
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return new_database
+
+
 @pytest.fixture
-def database_url(admin_database_url: str) -> Iterator[str]:
+def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """A database of its own for one test, migrated and empty."""
-    name = f"test_{uuid4().hex[:12]}"
-    with psycopg.connect(admin_database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        yield on_database(admin_database_url, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_stage(
+    kubeconfig: Path,
+    new_database: Callable[[], AbstractContextManager[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., AbstractContextManager[Stage]]:
+    """Sets a stage for an operator, which is ended with it; arguments are those of Stage."""
+
+    @contextmanager
+    def new_stage(*, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Stage]:
+        folder = tmp_path_factory.mktemp("stage")
+        with new_database() as url:
+            stage = Stage(folder, kubeconfig=kubeconfig, database_url=url, environment=environment, **settings)
+            yield stage
+            stage.operator.close()
+
+    return new_stage
 
 
 def on_database(url: str, name: str) -> str:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -38,8 +38,10 @@ class OperatorProcess:
         kubeconfig: Path,
         database_url: str,
         command: Sequence[str] = (sys.executable, "-m", "projectsetup", "operator"),
+        environment: Mapping[str, str] | None = None,
         **settings: str,
     ) -> None:
+        """`settings` are the variables PROJECTSETUP_… in lower case, `environment` are other ones."""
         folder.mkdir(parents=True, exist_ok=True)
         self.workspaces = folder / "workspaces"
         self.workspaces.mkdir(exist_ok=True)
@@ -56,7 +58,12 @@ class OperatorProcess:
             "PROJECTSETUP_WORKSPACE_ROOT": str(self.workspaces),
             "PROJECTSETUP_LOG_FORMAT": "json",
             **{f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()},
+            **(environment or {}),
         }
+
+    def configure(self, **settings: str) -> None:
+        """Change `settings`; that counts from the next start."""
+        self._environment |= {f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()}
 
     def start(self, *, ready: bool = True) -> Self:
         """Start it, again if it has ended; with `ready` return when it answers so."""

@@ -1,0 +1,142 @@
+"""What a step finds around it: its environment and its workspace, seen from inside by way of the operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.api_server import ROOT
+from tests.operator_stage import AT_ONCE, Stage
+
+NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
+
+NOT_FOR_STEPS = {
+    "AWS_SECRET_ACCESS_KEY": "hidden-1",
+    "PGPASSWORD": "hidden-2",
+    "KUBERNETES_SERVICE_PORT": "hidden-3",
+    "GIT_CONFIG_PARAMETERS": "'user.name=hidden-4'",
+    "SSH_AUTH_SOCK": "/hidden-5",
+    "LD_LIBRARY_PATH": "/hidden-6",
+    "PYTHONPATH": "/hidden-7",
+    "VIRTUAL_ENV": "/hidden-8",
+    "UV_PUBLISH_TOKEN": "hidden-9",
+    "ENV": "/hidden-10",
+}
+FOR_STEPS = {
+    "LANG": "C.UTF-8",
+    "LC_TIME": "C",
+    "no_proxy": "git.example.test",
+    "SSL_CERT_DIR": "/etc/ssl/certs",
+    "PIP_DEFAULT_TIMEOUT": "77",
+}
+TOLD = {
+    *("PROJECT_ID", "PROJECT_NAME", "PROJECT_SLUG", "PROJECT_DESCRIPTION", "CODE_REPO", "DOCS_REPO", "ATTEMPT"),
+    *("WORKSPACE", "HOME", "TMPDIR", "STEP_OUTPUTS"),
+    *("PARAM_FIRST", "PARAM_SECOND", "PARAM_THIRD", "PARAM_PLACE"),
+}
+GIT = {"GIT_ALLOW_PROTOCOL", "GIT_CONFIG_NOSYSTEM", "GIT_SSH_COMMAND", "GIT_TERMINAL_PROMPT"}
+SETTINGS = re.compile(
+    "PATH|LANG|LANGUAGE|LC_.+"
+    "|(?i:(https?|ftp|all|no)_proxy)"
+    "|.+_(CERT|CERT_FILE|CERT_DIR|CA_CERTS|CA_BUNDLE|CAINFO|CAPATH)|npm_config_cafile|UV_(NATIVE_TLS|SYSTEM_CERTS)"
+    "|(PIP|UV|CARGO|GO|npm_config)_?.+"
+)
+"""Names of settings that steps share with the operator: PATH, locale, proxies, certificates, package caches."""
+SHELL = {"PWD", "OLDPWD", "_", "OWN"}
+"""What sh itself sets, and the one variable that the recipe sets."""
+
+
+@pytest.fixture(scope="module")
+def stage(new_stage: Callable[..., AbstractContextManager[Stage]]) -> Iterator[Stage]:
+    with new_stage(environment=NOT_FOR_STEPS | FOR_STEPS) as stage:
+        stage.operator.start()
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def place(stage: Stage) -> Path:
+    """Where the three steps of one project have written their environments."""
+    place = stage.folder / "environments"
+    place.mkdir()
+    project = stage.project(name=NAME, code_repo="/repositories/code of it.git", docs_repo="/repositories/docs.git")
+    scripts = {step: f'env -0 > "$PARAM_PLACE/{step}"' for step in ("first", "second", "third")}
+    stage.apply(project, "scripts", parameters={**scripts, "place": str(place)})
+    assert stage.ended(project)["phase"] == "Succeeded"
+    return place
+
+
+def environment(place: Path, step: str = "first") -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in (place / step).read_text().split("\0") if entry)
+
+
+@pytest.mark.parametrize("step", ["first", "second", "third"])
+def test_a_step_sees_what_it_is_told_and_nothing_of_the_operators_own(place: Path, step: str) -> None:
+    seen = environment(place, step)
+    assert seen.keys() >= TOLD | GIT
+    assert not [name for name in seen.keys() - TOLD - GIT - SHELL if not SETTINGS.fullmatch(name)]
+    assert not seen.keys() & NOT_FOR_STEPS.keys()
+    assert "hidden" not in (place / step).read_text()
+    assert seen.items() >= FOR_STEPS.items()
+
+
+def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(stage: Stage, place: Path) -> None:
+    seen = environment(place)
+    row = stage.record(seen["PROJECT_ID"])
+    assert seen["PROJECT_NAME"] == row["name"] == NAME
+    assert seen["PROJECT_DESCRIPTION"] == row["description"] == "two\nlines"
+    assert seen["CODE_REPO"] == "/repositories/code of it.git"
+    assert seen["DOCS_REPO"] == "/repositories/docs.git"
+    assert re.fullmatch("[a-z][a-z0-9-]*", seen["PROJECT_SLUG"])
+    assert seen["ATTEMPT"] == "1"
+    assert not [*stage.folder.rglob("pwned*"), *ROOT.glob("pwned*")]
+
+
+def test_the_values_of_a_recipe_count_for_their_step_alone(place: Path) -> None:
+    assert environment(place, "second")["OWN"] == "of the step"
+    assert "OWN" not in environment(place, "third")
+    assert environment(place)["PARAM_PLACE"] == str(place)
+
+
+def test_home_and_temporary_files_are_inside_the_workspace(stage: Stage, place: Path) -> None:
+    seen = environment(place)
+    workspace = Path(seen["WORKSPACE"])
+    assert workspace.is_relative_to(stage.operator.workspaces)
+    assert Path(seen["PWD"]) == workspace
+    for name in ("HOME", "TMPDIR"):
+        assert Path(seen[name]).is_relative_to(workspace)
+    assert not Path(seen["STEP_OUTPUTS"]).is_relative_to(workspace)
+
+
+def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(stage: Stage, tmp_path: Path) -> None:
+    look = '{ find . -mindepth 1 | sort; stat -c %a . "$HOME" "$TMPDIR"; } > "$PARAM_PLACE/first-$ATTEMPT"; touch left'
+    find = 'cp left "$TMPDIR/found"; ls left "$TMPDIR" > "$PARAM_PLACE/second-$ATTEMPT"; test "$ATTEMPT" = 2 || exit 75'
+    project = stage.apply(
+        stage.project(),
+        "scripts",
+        annotations=AT_ONCE,
+        parameters={"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)},
+    )
+    assert stage.ended(project)["attempt"] == 2
+    for attempt in (1, 2):
+        assert (tmp_path / f"first-{attempt}").read_text().split() == ["./.home", "./.tmp", "700", "700", "700"]
+        assert "found" in (tmp_path / f"second-{attempt}").read_text()
+    assert not Path((tmp_path / "third").read_text().strip()).exists()
+
+
+def test_a_step_has_no_input(stage: Stage, tmp_path: Path) -> None:
+    script = 'cat > "$PARAM_PLACE/read"'
+    project = stage.apply(stage.project(), "scripts", parameters={"first": script, "place": str(tmp_path)})
+    assert stage.ended(project)["phase"] == "Succeeded"
+    assert (tmp_path / "read").read_text() == ""
+
+
+def test_a_step_holds_no_file_of_the_operator(stage: Stage, tmp_path: Path) -> None:
+    script = 'ls -l /proc/self/fd > "$PARAM_PLACE/files"'
+    project = stage.apply(stage.project(), "scripts", parameters={"first": script, "place": str(tmp_path)})
+    assert stage.ended(project)["phase"] == "Succeeded"
+    lines = (tmp_path / "files").read_text().splitlines()[1:]
+    assert {line.split()[-3] for line in lines} == {"0", "1", "2", "3"}
