@@ -49,13 +49,13 @@ class CommandLine:
     def ok(self, *arguments: object) -> Done:
         """Call one command that has to succeed and say nothing on standard error."""
         done = self(*arguments)
-        assert (done.code, done.err) == (0, "")
+        assert (done.code, done.err) == (0, ""), done
         return done
 
     def refused(self, code: int, *arguments: object) -> str:
         """Call one command that has to end with this exit code, print nothing, and say why in one line: that line."""
         done = self(*arguments)
-        assert (done.code, done.out) == (code, "")
+        assert (done.code, done.out) == (code, ""), done
         return one_error(done.err)
 
 

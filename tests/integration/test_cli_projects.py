@@ -1,0 +1,186 @@
+"""`projects …` and `migrate` on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import yaml
+
+from projectsetup.projects import Owner, ProjectRecord, ProjectStatus
+from projectsetup.projects.table import PROJECTS
+from tests.command_line import CommandLine
+from tests.conftest import on_database
+
+SHELL = "$(touch /tmp/x) `id`; rm -rf / & | > \\ '\" * ~ [red]x[/red] :smile: 漢字"
+OWNER = Owner("uid-1", "team-a", "p")
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str) -> CommandLine:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.delenv("PROJECTSETUP_ALLOW_FILE_REPOS", raising=False)
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def project(cli: CommandLine) -> str:
+    return cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out.strip()
+
+
+def being_set_up(database_url: str, project_id: str) -> None:
+    async def claim() -> None:
+        async with ProjectRecord.connect(database_url) as record:
+            await record.claim(UUID(project_id), OWNER, attempt=2, status=ProjectStatus.TESTING)
+
+    asyncio.run(claim())
+
+
+def failed(database_url: str, project_id: str, error: dict[str, Any]) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        values = (json.dumps(error), project_id)
+        connection.execute("UPDATE projects SET status = 'failed', setup_error = %s WHERE id = %s", values)
+
+
+def test_nothing_but_the_id_of_a_new_project_is_printed(cli: CommandLine) -> None:
+    out = cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out
+    assert out == f"{UUID(out.strip())}\n"
+
+
+def test_an_id_may_be_given(cli: CommandLine) -> None:
+    wanted = uuid4()
+    arguments = ("--name", "App", "--code-repo", "https://git.example/app", "--id", str(wanted).upper())
+    assert cli.ok("projects", "create", *arguments).out == f"{wanted}\n"
+    line = cli.refused(2, "projects", "create", *arguments)
+    assert line == f"another project has this id already: {wanted}"
+
+
+def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
+    project = cli.ok(
+        "projects", "create", "--name", SHELL, "--description", "two\nlines [bold]",
+        "--code-repo", "git@git.example:a/b", "--docs-repo", "ssh://git@git.example/docs",
+    ).out.strip()  # fmt: skip
+    shown = cli.ok("projects", "get", project, "-o", "json").json
+    assert shown["name"] == SHELL
+    assert shown["description"] == "two\nlines [bold]"
+    assert (shown["code_repo"], shown["docs_repo"]) == ("git@git.example:a/b", "ssh://git@git.example/docs")
+    assert f"Name              {SHELL}\n" in cli.ok("projects", "get", project).out
+    assert "Description       two lines [bold]\n" in cli.ok("projects", "get", project).out
+    assert f"   {SHELL}   created   " in cli.ok("projects", "list").out
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "problem"),
+    [
+        ("--code-repo", "ext::sh -c 'touch /tmp/x'", "code_repo: a repository URL must not use 'ext': use https://,"),
+        ("--code-repo", "--upload-pack=touch /tmp/x", "code_repo: a repository URL must not begin with '-'"),
+        ("--docs-repo", "--upload-pack=x", "docs_repo: a repository URL must not begin with '-'"),
+        ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http': use https://,"),
+        ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not hold a password"),
+        ("--docs-repo", "/srv/git/a", "docs_repo: a repository URL must not be a local file"),
+        ("--docs-repo", "file:///srv/git/a", "docs_repo: a repository URL must not be a local file"),
+        ("--docs-repo", "https://git.example/a\nb", "docs_repo: a repository URL must not hold control characters"),
+        ("--docs-repo", "", "docs_repo: a repository URL must not be empty"),
+        ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be two repositories"),
+    ],
+)
+def test_a_repository_that_git_must_not_be_given(cli: CommandLine, option: str, url: str, problem: str) -> None:
+    code = () if option == "--code-repo" else ("--code-repo", "https://git.example/a")
+    line = cli.refused(2, "projects", "create", "--name", "App", *code, option, url)
+    assert line.startswith(problem)
+    assert "geheim" not in line
+    assert cli.ok("projects", "list", "-o", "json").json == []
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "the name must not be empty"),
+        ("x" * 101, "the name has 101 characters; at most 100 are allowed"),
+        ("a\x1b[2Jb", "the name holds a character that cannot be printed: U+001B"),
+    ],
+)
+def test_a_name_that_nobody_could_read(cli: CommandLine, name: str, problem: str) -> None:
+    arguments = ("--name", name, "--code-repo", "https://git.example/a")
+    assert cli.refused(2, "projects", "create", *arguments) == problem
+
+
+def test_names_and_repositories_are_taken_once(cli: CommandLine, project: str) -> None:
+    assert project
+    line = cli.refused(2, "projects", "create", "--name", "App", "--code-repo", "https://git.example/other")
+    assert line == "another project has this name already: App"
+    line = cli.refused(2, "projects", "create", "--name", "Other", "--code-repo", "https://git.example/app")
+    assert line == "another project has this code_repo already: https://git.example/app"
+
+
+def test_files_as_repositories_have_to_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = ("projects", "create", "--name", "App", "--code-repo", "file:///srv/a.git", "--docs-repo", "/srv/b.git")
+    assert "must not be a local file" in cli.refused(2, *create)
+    monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "true")
+    project = cli.ok(*create).out.strip()
+    assert cli.ok("projects", "get", project, "-o", "json").json["docs_repo"] == "/srv/b.git"
+    monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "perhaps")
+    assert "PROJECTSETUP_ALLOW_FILE_REPOS" in cli.refused(2, *create)
+
+
+def test_json_and_yaml_hold_the_columns_of_the_record(cli: CommandLine, project: str) -> None:
+    shown = cli.ok("projects", "get", project, "-o", "json").json
+    assert set(shown) == {column.name for column in PROJECTS.columns}
+    assert yaml.safe_load(cli.ok("projects", "get", project, "-o", "yaml").out) == shown
+    assert cli.ok("projects", "list", "-o", "json").json == [shown]
+    assert yaml.safe_load(cli.ok("projects", "list", "-o", "yaml").out) == [shown]
+
+
+def test_the_table_names_owner_and_status(cli: CommandLine, project: str, database_url: str) -> None:
+    being_set_up(database_url, project)
+    header, line = cli.ok("projects", "list").out.splitlines()
+    assert header.split() == ["ID", "NAME", "STATUS", "OWNER", "UPDATED"]
+    assert line.split()[:4] == [project, "App", "testing", "team-a/p"]
+
+
+def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str) -> None:
+    failed(database_url, project, {"reason": "StepFailed", "step": "test", "message": "2 failed\n\x1b[31m[red]x"})
+    out = cli.ok("projects", "get", project).out
+    assert "Error             StepFailed in step test: 2 failed \ufffd[31m[red]x\n" in out
+    failed(database_url, project, {"reason": "Cancelled", "step": None, "message": "as asked", "more": [1]})
+    assert 'Error             Cancelled: as asked {"more": [1]}\n' in cli.ok("projects", "get", project).out
+
+
+def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
+    assert cli.ok("projects", "delete", project).out == f"project {project} is deleted\n"
+    assert cli.refused(2, "projects", "delete", project) == f"there is no project {project}"
+    assert cli.refused(2, "projects", "get", project) == f"there is no project {project}"
+    assert cli.ok("projects", "list").out == "ID   NAME   STATUS   OWNER   UPDATED\n"
+
+
+def test_a_project_that_is_being_set_up_is_not_deleted(cli: CommandLine, project: str, database_url: str) -> None:
+    being_set_up(database_url, project)
+    line = cli.refused(2, "projects", "delete", project)
+    assert line == f"project {project} is being set up (testing); cancel its setup first"
+
+
+def test_migrating_says_what_it_did(cli: CommandLine, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    line = cli.refused(3, "projects", "list")
+    assert line.endswith("lacks the tables this version needs: run projectsetup migrate")
+    assert cli.ok("migrate").out == "applied 0001\n"
+    assert cli.ok("migrate").out == "the database is up to date\n"
+    assert cli.ok("projects", "list", "-o", "json").json == []
+
+
+@pytest.mark.parametrize("arguments", [["projects", "list"], ["migrate"]])
+def test_a_database_that_does_not_let_us_in(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str, arguments: list[str]
+) -> None:
+    scheme, _, rest = database_url.partition("://")
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://projectsetup:geheim@{rest.partition('@')[2]}")
+    line = cli.refused(3, *arguments)
+    assert line.endswith("refuses the login of user projectsetup")
+    assert "geheim" not in line
+    monkeypatch.setenv("DATABASE_URL", on_database(database_url, "nix"))
+    assert cli.refused(3, *arguments).endswith("/nix has no database nix")
