@@ -1,0 +1,36 @@
+"""What the tests of the operator share: one running operator, and steps that wait for their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.api_server import ApiServer
+from tests.operator_stage import Stage
+from tests.setup_handle import Steps
+
+
+@pytest.fixture(scope="session")
+def elsewhere(kubeconfig: Path) -> ApiServer:
+    """A second namespace that the operator of `stage` serves."""
+    return ApiServer.prepared(kubeconfig, "elsewhere")
+
+
+@pytest.fixture(scope="session")
+def stage(new_stage: Callable[..., AbstractContextManager[Stage]], elsewhere: ApiServer) -> Iterator[Stage]:
+    """One operator for all tests that need none of their own; it has more slots than one of them takes."""
+    with new_stage(concurrency="8") as stage:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{elsewhere.namespace}")
+        stage.operator.start()
+        yield stage
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Iterator[Steps]:
+    """Steps that wait for the test, and no longer than the test takes."""
+    steps = Steps(tmp_path / "steps")
+    yield steps
+    steps.let_go()

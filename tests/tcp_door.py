@@ -1,0 +1,77 @@
+"""A door before a server: it can be shut, so that whoever comes this way finds nobody, and opened again."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Final, Self
+
+from devcluster.ports import free_port
+
+_POLL: Final = 0.05
+_CHUNK: Final = 65536
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: the connection ends by a reset."""
+
+
+class Door:
+    """Passes TCP connections at `port` of this machine on to `behind`, a port of this machine too, while it is open.
+
+    Shut, it resets all connections and refuses new ones.
+    """
+
+    def __init__(self, behind: int, *, is_open: bool = True) -> None:
+        self._behind = behind
+        self.port = free_port()
+        self._shut = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._shut.set()
+        if is_open:
+            self.open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shut()
+
+    def open(self) -> None:
+        """Let connections through."""
+        listener = socket.create_server(("127.0.0.1", self.port))
+        listener.settimeout(_POLL)
+        self._shut.clear()
+        self._spawn(self._accept, listener)
+
+    def shut(self) -> None:
+        """Cut all connections and let none through; returns when all are cut."""
+        self._shut.set()
+        while self._threads:
+            self._threads.pop(0).join()
+
+    def _spawn(self, target: Callable[[socket.socket], None], end: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=(end,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while not self._shut.is_set():
+                with contextlib.suppress(TimeoutError):
+                    front, _ = listener.accept()
+                    self._spawn(self._pass_on, front)
+
+    def _pass_on(self, front: socket.socket) -> None:
+        with front, socket.create_connection(("127.0.0.1", self._behind)) as back, contextlib.suppress(OSError):
+            other = {front: back, back: front}
+            while not self._shut.is_set():
+                for ready in select.select([front, back], [], [], _POLL)[0]:
+                    chunk = ready.recv(_CHUNK)
+                    if not chunk:
+                        return
+                    other[ready].sendall(chunk)
+            for cut in (front, back):
+                cut.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
