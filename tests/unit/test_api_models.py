@@ -18,6 +18,7 @@ from projectsetup.api.models import (
     RunRef,
     parse_resource,
     status_to_dict,
+    stored_status,
 )
 from projectsetup.api.reasons import AttemptOutcome, Phase, Reason
 
@@ -133,6 +134,15 @@ def test_a_status_is_written_in_the_words_of_the_contract() -> None:
 
 def test_what_is_absent_is_not_written() -> None:
     assert status_to_dict(ProjectSetupStatus()) == {"attempt": 0, "attempts": [], "conditions": []}
+
+
+def test_a_default_that_nobody_has_written_is_not_taken_for_stored() -> None:
+    assert stored_status(parse_resource(body()).status) == {}
+    assert stored_status(parse_resource(body(status={"attempt": 0, "step": "test"})).status) == {
+        "step": "test",
+        "attempt": 0,
+    }
+    assert stored_status(parse_resource(body(status=status_to_dict(FULL_STATUS))).status) == status_to_dict(FULL_STATUS)
 
 
 def test_times_are_written_in_whole_seconds_and_no_delay_becomes_shorter() -> None:

@@ -13,6 +13,7 @@ from projectsetup.api.status import (
     ProjectSetupStatus,
     RunRef,
     status_to_dict,
+    stored_status,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "RunRef",
     "parse_resource",
     "status_to_dict",
+    "stored_status",
 ]

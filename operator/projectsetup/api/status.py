@@ -156,3 +156,8 @@ class ProjectSetupStatus(BaseModel):
 def status_to_dict(status: ProjectSetupStatus) -> dict[str, Any]:
     """`status` as it is written to the API server: camelCase, nothing that is absent, times in UTC."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def stored_status(status: ProjectSetupStatus) -> dict[str, Any]:
+    """A parsed status as the API server holds it: like `status_to_dict`, without defaults that were never written."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
+from projectsetup.api.models import (
+    ProjectSetupResource,
+    ProjectSetupStatus,
+    parse_resource,
+    status_to_dict,
+    stored_status,
+)
 from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.attempts import AttemptOrder, Attempts
@@ -239,7 +245,7 @@ class Reconciler:
     async def _write(
         self, resource: ProjectSetupResource, status: ProjectSetupStatus, notices: tuple[Notice, ...]
     ) -> None:
-        patch = merge_patch(status_to_dict(resource.status), self._scrubbed(status_to_dict(status)))
+        patch = merge_patch(stored_status(resource.status), self._scrubbed(status_to_dict(status)))
         if patch:
             self.leader.check()
             stored = await self.cluster.patch_status(
