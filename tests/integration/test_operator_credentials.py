@@ -1,0 +1,176 @@
+"""Credentials go from a Secret to the steps that may see them, to git, and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.git_host import GitHost, git_host
+from tests.operator_stage import AT_ONCE, Stage, message, reason
+
+USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
+TOKEN = "t0ken-of-nobody-in-particular"
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nbm9ib2R5cyBrZXk=\nc2Vjb25kIGxpbmU=\n-----END OPENSSH PRIVATE KEY-----"
+HOSTS = "git.example.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"
+CODE, DOCS = "https://git.example.test/team/code.git", "https://docs.example.test:8443/docs.git"
+
+FILL = 'printf "url=%s\\n\\n" "$1" | git credential fill'
+ASK = f'ask() {{ {FILL} > "$PARAM_PLACE/$2" 2>&1 || true; }}\n'
+ASK_ALL = (
+    f'{ASK}ask "$CODE_REPO" "code-$1"; ask "$DOCS_REPO" "docs-$1"; ask https://git.example.test.evil.test/x "evil-$1"'
+)
+LOOK = f'look() {{ {ASK_ALL}; env > "$PARAM_PLACE/environment-$1"; }}; look '
+LOOKS = {step: f"{LOOK}{step}" for step in ("first", "second", "third")}
+
+COPY_KEY = """
+key=$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"') || key=none
+hosts=$(expr "$GIT_SSH_COMMAND" : '.*UserKnownHostsFile="\\([^"]*\\)"') || hosts=none
+mkdir "$PARAM_PLACE/$1"
+cp -p "$key" "$PARAM_PLACE/$1/key" 2>/dev/null || true
+cp "$hosts" "$PARAM_PLACE/$1/known_hosts" 2>/dev/null || true
+"""
+COPIES = {step: f"copy() {{ {COPY_KEY} }}; copy {step}" for step in ("first", "second", "third")}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and a git host needs a certificate")
+    with git_host(tmp_path_factory.mktemp("host"), username=USERNAME, password=PASSWORD) as host:
+        yield host
+
+
+def make_secret(stage: Stage, **values: str) -> dict[str, Any]:
+    """A Secret, as spec.credentialsSecretRef refers to it; `_` stands for `-` in `ssh_privatekey`."""
+    name = f"secret-{len(stage.api.kubectl('get', 'secrets', '-o', 'name').split())}"
+    literals = [f"--from-literal={key.replace('ssh_', 'ssh-')}={value}" for key, value in values.items()]
+    stage.api.kubectl("create", "secret", "generic", name, *literals)
+    return {"name": name}
+
+
+def set_up(
+    stage: Stage, secret: dict[str, Any] | None, *, repositories: tuple[str, str] | None = None, **parameters: str
+) -> tuple[str, dict[str, Any]]:
+    """A project that was set up with this Secret, and the status of its ProjectSetup."""
+    code, docs = repositories or (None, None)
+    project = stage.project(code_repo=code, docs_repo=docs)
+    spec = {"credentialsSecretRef": secret} if secret else {}
+    stage.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, **spec)
+    return project, stage.ended(project)
+
+
+@pytest.mark.parametrize(
+    ("values", "username", "password"),
+    [
+        ({"username": USERNAME, "password": PASSWORD}, USERNAME, PASSWORD),
+        ({"username": USERNAME, "token": TOKEN}, USERNAME, TOKEN),
+        ({"token": TOKEN}, "x-access-token", TOKEN),
+    ],
+)
+def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_hosts(
+    stage: Stage, tmp_path: Path, values: dict[str, str], username: str, password: str
+) -> None:
+    number = len(stage.api.kubectl("get", "projectsetups", "-o", "name").split())
+    repositories = (CODE.replace("code", f"code-{number}"), DOCS.replace("/docs.git", f"/docs-{number}.git"))
+    secret = make_secret(stage, **values)
+    _, status = set_up(stage, secret, repositories=repositories, place=str(tmp_path), **LOOKS)
+    assert reason(status) == "SetupSucceeded"
+    for asked in ("code-second", "docs-second"):
+        answer = (tmp_path / asked).read_text().splitlines()
+        assert {f"username={username}", f"password={password}"} <= set(answer)
+    others = [path for path in tmp_path.iterdir() if path.name not in {"code-second", "docs-second"}]
+    assert len(others) == 10
+    for path in others:
+        assert path.name == "environment-second" or password not in path.read_text()
+
+
+def test_only_the_step_with_credentials_finds_the_ssh_key(stage: Stage, tmp_path: Path) -> None:
+    secret = make_secret(stage, ssh_privatekey=KEY, known_hosts=HOSTS)
+    _, status = set_up(stage, secret, place=str(tmp_path), **COPIES)
+    assert reason(status) == "SetupSucceeded"
+    assert (tmp_path / "second" / "key").read_text().strip() == KEY
+    assert (tmp_path / "second" / "key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "second" / "known_hosts").read_text().strip() == HOSTS
+    for step in ("first", "third"):
+        assert all(not path.read_bytes() for path in (tmp_path / step).iterdir())
+
+
+def test_git_just_works_in_the_step_with_credentials(
+    new_stage: Callable[..., AbstractContextManager[Stage]], host: GitHost
+) -> None:
+    repositories = (host.repository("code.git"), host.repository("docs.git"))
+    commit = (
+        "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
+        "git push -q $CODE_REPO main && exit 1 || true"
+    )
+    push = (
+        "git push -q $CODE_REPO main; git push -q $DOCS_REPO main; git ls-remote $CODE_REPO\n"
+        "echo CODE_COMMIT=$(git rev-parse main) > $STEP_OUTPUTS"
+    )
+    with new_stage(environment={"GIT_SSL_CAINFO": str(host.certificate)}) as stage:
+        stage.operator.start()
+        secret = make_secret(stage, username=USERNAME, password=PASSWORD)
+        _, status = set_up(stage, secret, repositories=repositories, first=commit, second=push)
+    assert reason(status) == "SetupSucceeded", message(status)
+    assert status["commits"]["codeRepo"] == host.commit_of("code.git") == host.commit_of("docs.git")
+
+
+def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None:
+    secret = make_secret(stage, username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
+    give_away = """
+        echo "password is $PROJECT_GIT_PASSWORD"; env; set -x; : "$PROJECT_GIT_PASSWORD"; set +x
+        printf %s "$PROJECT_GIT_USERNAME:$PROJECT_GIT_PASSWORD" | base64
+        echo "fatal: Authentication failed for 'https://bob:$PROJECT_GIT_PASSWORD@git.example.test/'"
+        python -c 'import os, urllib.parse as u; print(u.quote(os.environ["PROJECT_GIT_PASSWORD"], safe=""))'
+        cat "$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')"
+        printf %s "$PROJECT_GIT_PASSWORD" > stolen
+        echo "Connection reset: $PROJECT_GIT_PASSWORD" >&2
+        test "$ATTEMPT" = 2 || exit 1
+        echo "CODE_COMMIT=$PROJECT_GIT_PASSWORD" > "$STEP_OUTPUTS"
+    """
+    project, status = set_up(
+        stage, secret, repositories=(CODE, DOCS), second=give_away, third='echo "gone: $(cat stolen)"; exit 3'
+    )
+    assert (reason(status), status["attempt"]) == ("StepFailed", 2)
+    assert message(status) == "step third failed with exit code 3: gone: ***"
+    assert status["attempts"][0]["reason"] == "StepTransient"
+    assert "Connection reset: ***" in status["attempts"][0]["message"]
+    told = stage.everything_told()
+    assert all(project in told[place] for place in ("log", "resources", "events", "database"))
+    quoted = quote(PASSWORD, safe="")
+    encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    for place, text in told.items():
+        for form in (PASSWORD, PASSWORD.replace("\\", "\\\\").replace('"', '\\"'), "$(id)", quoted, encoded):
+            assert form not in text, f"{form!r} stands in the {place}"
+        for line in KEY.splitlines()[1:-1]:
+            assert line not in text, f"a line of the key stands in the {place}"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"password": PASSWORD}, "the credentials Secret holds a password and no username"),
+        ({"username": USERNAME}, "the credentials Secret holds a username and neither password nor token"),
+        ({"ssh_privatekey": KEY}, "the credentials Secret holds ssh-privatekey and no known_hosts"),
+        ({"something": PASSWORD}, "the credentials Secret must hold username and password, token, or ssh-privatekey"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(stage: Stage, values: dict[str, str], told: str) -> None:
+    _, status = set_up(stage, make_secret(stage, **values))
+    assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+    assert message(status).startswith(told)
+    assert PASSWORD not in str(status)
+
+
+def test_a_secret_that_is_not_there_ends_it_with_a_reason(stage: Stage) -> None:
+    project, status = set_up(stage, {"name": "no-such-secret"})
+    assert reason(status) == "InvalidSpec"
+    assert message(status) == "Secret no-such-secret of spec.credentialsSecretRef does not exist"
+    assert stage.record(project)["setup_error"]["reason"] == "InvalidSpec"
