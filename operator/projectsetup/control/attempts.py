@@ -81,10 +81,13 @@ class Attempts:
         self._stopping_all: StopCause | None = None
         self._change = asyncio.Event()
 
-    def view(self, project_id: UUID) -> RunView | None:
-        """The attempt of this project that this operator has started and not yet forgotten."""
+    def view(self, project_id: UUID, uid: str | None = None) -> RunView | None:
+        """The attempt of this project that this operator has started and not yet forgotten.
+
+        With `uid` only when it is one of that ProjectSetup, and not of a predecessor or a rival.
+        """
         run = self._runs.get(project_id)
-        return run.view if run else None
+        return run.view if run is not None and uid in {None, run.view.uid} else None
 
     @contextmanager
     def preparing(self, key: Key) -> Iterator[None]:
@@ -139,6 +142,10 @@ class Attempts:
     def keys(self) -> list[Key]:
         """The ProjectSetups whose attempt is prepared, runs, or has ended and is not told yet."""
         return [*self._preparing, *(run.order.key for run in self._runs.values())]
+
+    def busy(self, key: Key) -> bool:
+        """Whether `keys` holds this one."""
+        return key in self.keys()
 
     def stop_all(self, cause: StopCause) -> None:
         """Ask all attempts to stop, those too that are still to be started."""

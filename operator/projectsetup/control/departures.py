@@ -56,8 +56,7 @@ class Departures:
         return True
 
     async def _settle_one(self, project_id: UUID, uid: str) -> bool:
-        run = self.attempts.view(project_id)
-        decision = decide_gone(run if run is not None and run.uid == uid else None)
+        decision = decide_gone(self.attempts.view(project_id, uid))
         if isinstance(decision, StopRun):
             self.attempts.stop(project_id, decision.cause)
         if not isinstance(decision, ReleaseClaim) or self.gate.shut_because is not None:

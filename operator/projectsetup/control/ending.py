@@ -142,7 +142,7 @@ def _retry_or_exhausted(facts: Facts, number: int, outcome: AttemptBroken) -> At
         message = f"all {number} attempts were used; the last: {outcome.reason}: {outcome.message}"
         return _failed(facts, number, Reason.ATTEMPTS_EXHAUSTED, message, failure)
     delay = retry_delay(number, backoff=tuning.backoff, backoff_max=tuning.backoff_max, luck=facts.luck)
-    due = facts.now + delay
+    due = _whole_second(facts.now + delay)
     message = retry_message(number, tuning.max_attempts, f"{outcome.reason}: {outcome.message}", due)
     return AttemptEnd(
         kind=EndKind.RETRY,
@@ -153,3 +153,8 @@ def _retry_or_exhausted(facts: Facts, number: int, outcome: AttemptBroken) -> At
         failure=failure,
         next_attempt_at=due,
     )
+
+
+def _whole_second(time: datetime) -> datetime:
+    """Rounded up, as `.status` tells it, so that message and `nextAttemptAt` say the same."""
+    return time if time.microsecond == 0 else time.replace(microsecond=0) + timedelta(seconds=1)

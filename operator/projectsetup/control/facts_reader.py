@@ -55,7 +55,7 @@ class FactsReader:
         owner_is_active: bool,
     ) -> tuple[Facts, Inputs]:
         """All facts about `resource`, and the inputs of an attempt of it."""
-        run = self.attempts.view(resource.project_id)
+        run = self.attempts.view(resource.project_id, resource.uid)
         record = await self._record(resource) if needs_record(resource, run) else None
         project = record.project if isinstance(record, RecordRead) else None
         inputs = Inputs()

@@ -31,7 +31,7 @@ from projectsetup.control.decisions import (
     StopRun,
     WriteStatus,
 )
-from projectsetup.control.facts import Facts, Progress, RecipePlan
+from projectsetup.control.facts import Facts, Progress, RecipePlan, StopCause
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
 from projectsetup.control.merge_patch import merge_patch
@@ -78,10 +78,9 @@ class Reconciler:
         for _ in range(LOOKS):
             resource = self.store.get(key)
             if resource is None or resource.deleting:
-                self.line.leave(key)
+                self._give_up(key, resource)
                 return
-            other = self.attempts.view(resource.project_id)
-            if other is not None and other.uid != resource.uid:  # the attempt of a deleted predecessor is ending
+            if self._follows_a_deleted_one(resource):
                 self.queue.add(key, delay=PREDECESSOR_POLL)
                 return
             facts, inputs = await self.facts.read(
@@ -105,6 +104,18 @@ class Reconciler:
             except DatabaseUnavailable as error:
                 self.gate.shut(str(error))
         self.queue.add(key, delay=0.1)
+
+    def _give_up(self, key: Key, resource: ProjectSetupResource | None) -> None:
+        """What is deleted, or is being deleted, holds its slot until nothing of it runs."""
+        if resource is not None and self.attempts.view(resource.project_id, resource.uid) is not None:
+            self.attempts.stop(resource.project_id, StopCause.DELETED)
+        if not self.attempts.busy(key):
+            self.line.leave(key)
+
+    def _follows_a_deleted_one(self, resource: ProjectSetupResource) -> bool:
+        """Whether an attempt for the same project is ending whose ProjectSetup is no more."""
+        run = self.attempts.view(resource.project_id)
+        return run is not None and run.uid != resource.uid and not self.store.holds(run.uid)
 
     async def _carry_out(self, facts: Facts, inputs: Inputs, decision: Decision) -> bool:
         """Do it; True when there may be more to do at once."""
@@ -184,8 +195,7 @@ class Reconciler:
     async def record_alone(self, key: Key) -> None:
         """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
         resource = self.store.get(key)
-        run = self.attempts.view(resource.project_id) if resource is not None else None
-        if resource is None or run is None or run.uid != resource.uid:
+        if resource is None or self.attempts.view(resource.project_id, resource.uid) is None:
             return
         facts, _ = await self.facts.read(resource, last_progress_write=None, prepared_fence=None, owner_is_active=False)
         decision = decide(facts)
@@ -238,6 +248,10 @@ class Reconciler:
             return True
         if body is not None and body["metadata"]["uid"] == owner.uid and not is_terminal(parse_resource(body)):
             return True
+        if self.attempts.view(resource.project_id, owner.uid) is not None:
+            # it is gone, and its attempt has to end first
+            await self._look_anew((owner.namespace, owner.name))
+            return False
         self.leader.check()
         await self.record.release(resource.project_id, owner.uid)
         return False
@@ -291,11 +305,9 @@ class Reconciler:
 
     def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
         """Give back the slot, or the place in line, of what neither waits for a slot nor runs."""
-        if isinstance(decision, StandInLine) or self.attempts.view(resource.project_id) is not None:
-            return
-        if resource.uid in self._prepared:
-            return
-        self.line.leave(resource.key)
+        runs = self.attempts.view(resource.project_id, resource.uid) is not None
+        if not (runs or isinstance(decision, StandInLine) or resource.uid in self._prepared):
+            self.line.leave(resource.key)
 
     def _come_back(self, key: Key, until: datetime | None, now: datetime) -> None:
         if until is not None:

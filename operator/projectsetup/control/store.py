@@ -36,6 +36,10 @@ class ResourceStore:
         """The resource as last seen."""
         return self._resources.get(key)
 
+    def holds(self, uid: str) -> bool:
+        """Whether the resource with this uid is there, as far as was seen."""
+        return any(resource.uid == uid for resource in self._resources.values())
+
     def __iter__(self) -> Iterator[ProjectSetupResource]:
         return iter(list(self._resources.values()))
 
