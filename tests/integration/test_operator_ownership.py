@@ -1,0 +1,148 @@
+"""One ProjectSetup at a time owns a project: rivals, deletions, and claims whose owner is gone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.api_server import ApiServer
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, message
+from tests.setup_handle import Setup, Steps
+
+Make = Callable[[Stage, Steps], Setup]
+
+
+def is_free(setup: Setup) -> bool:
+    record = setup.record
+    return (record["owner_uid"], record["status"]) == (None, "created")
+
+
+def freed(setup: Setup) -> None:
+    wait_for(lambda: is_free(setup), f"project {setup.name} to be free")
+
+
+def owned_by(stage: Stage, project: str, owner: tuple[str, str, str], status: str) -> str:
+    with psycopg.connect(stage.database_url) as connection:
+        connection.execute(
+            "UPDATE projects SET owner_uid = %s, owner_namespace = %s, owner_name = %s, status = %s WHERE id = %s",
+            (*owner, status, project),
+        )
+    return project
+
+
+def running(stage: Stage, steps: Steps) -> Setup:
+    setup = Setup.gated(stage, steps)
+    steps.await_start(setup)
+    return setup
+
+
+def backing_off(stage: Stage, _: Steps) -> Setup:
+    setup = Setup.make(stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
+    setup.reached("BackingOff")
+    return setup
+
+
+@pytest.mark.parametrize("make", [running, backing_off])
+def test_a_rival_is_told_who_owns_the_project(stage: Stage, elsewhere: ApiServer, steps: Steps, make: Make) -> None:
+    owner = make(stage, steps)
+    before = owner.status
+    rival = Setup.make(stage, project=owner.name, api=elsewhere)
+    why, status = rival.ended()
+    assert (why, status["phase"], status["failure"]["retryable"]) == ("ProjectClaimed", "Failed", False)
+    assert f"{stage.api.namespace}/{owner.name}" in message(status)
+    assert (status["attempt"], status["projectStatus"]) == (0, before["projectStatus"])
+    rival.has_events("Failed")
+    assert owner.status == before
+    assert owner.record["owner_namespace"] == stage.api.namespace
+
+
+def test_a_rival_gets_the_project_once_its_owner_is_over(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
+    owner = running(stage, steps)
+    rival = Setup.make(stage, project=owner.name, api=elsewhere)
+    rival.ended()
+    owner.annotate(cancel_requested_at="1")
+    owner.ended()
+    rival.annotate(retry_requested_at="1")
+    assert rival.until_over_again("1")[0] == "SetupSucceeded"
+    record = rival.record
+    assert (record["status"], record["owner_namespace"]) == ("ready", elsewhere.namespace)
+    assert owner.status["phase"] == "Cancelled"
+
+
+def test_deleting_what_waits_frees_the_project(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
+    setup = backing_off(stage, steps)
+    setup.delete()
+    freed(setup)
+    assert setup.record["attempt"] == 0
+    successor = Setup.make(stage, project=setup.name, api=elsewhere)
+    assert successor.ended()[0] == "SetupSucceeded"
+
+
+def test_deleting_what_runs_stops_it_and_frees_the_project(stage: Stage, steps: Steps) -> None:
+    setup = running(stage, steps)
+    setup.delete()
+    freed(setup)
+    wait_for(lambda: not list(stage.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
+    steps.let_go()
+    successor = Setup.gated(stage, steps, project=setup.name)
+    why, status = successor.ended()
+    assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
+
+
+@pytest.mark.parametrize("same_namespace", [True, False])
+def test_a_successor_waits_until_the_deleted_one_is_gone(
+    stage: Stage, elsewhere: ApiServer, steps: Steps, same_namespace: bool
+) -> None:
+    deleted = Setup.make(stage, "reluctant", place=str(steps.folder))
+    steps.await_start(deleted)
+    deleted.delete()
+    api = stage.api if same_namespace else elsewhere
+    successor = Setup.make(stage, "reluctant", project=deleted.name, api=api, place=str(steps.folder))
+    wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
+    other = Setup.make(stage)
+    other.ended()
+    assert len(steps.started) == 1
+    steps.let_go()
+    why, status = successor.ended()
+    assert (why, status["attempt"]) == ("SetupSucceeded", 1)
+    assert len(steps.started) == 2
+
+
+def test_deleting_what_is_over_leaves_the_record_as_it_is(stage: Stage) -> None:
+    ready, failed = Setup.make(stage), Setup.make(stage, "scripts", first="exit 1")
+    for setup in (ready, failed):
+        setup.ended()
+        setup.delete()
+    wait_for(lambda: ready.record["owner_uid"] is failed.record["owner_uid"] is None, "the owners to be forgotten")
+    assert (ready.record["status"], failed.record["status"]) == ("ready", "failed")
+    assert failed.record["setup_error"]["reason"] == "StepFailed"
+    assert Setup.make(stage, project=ready.name).ended()[0] == "ProjectInvalidState"
+    assert Setup.make(stage, project=failed.name).ended()[0] == "SetupSucceeded"
+
+
+def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(stage: Stage, steps: Steps) -> None:
+    setup = running(stage, steps)
+    setup.api.patch(setup.name, {"metadata": {"finalizers": ["example.com/hold"]}})
+    setup.delete()
+    wait_for(lambda: not list(stage.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
+    setup.api.patch(setup.name, {"metadata": {"finalizers": None}})
+    freed(setup)
+
+
+@pytest.mark.parametrize("status", ["setup_queued", "compiling"])
+def test_a_claim_whose_owner_is_gone_is_released(stage: Stage, elsewhere: ApiServer, status: str) -> None:
+    project = stage.project()
+    owned_by(stage, project, (str(uuid.uuid4()), elsewhere.namespace, project), status)
+    assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"
+
+
+def test_a_claim_of_another_resource_of_the_same_name_is_released(stage: Stage, elsewhere: ApiServer) -> None:
+    project = stage.project()
+    namesake = Setup.make(stage, project=project, api=elsewhere, spec={"suspend": True})
+    namesake.reached("Suspended")
+    owned_by(stage, project, (str(uuid.uuid4()), elsewhere.namespace, project), "compiling")
+    assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"
