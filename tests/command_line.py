@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pytest
 
@@ -100,3 +105,60 @@ users: [{{name: u, user: {{token: geheim}}}}]
 """
     )
     return str(path)
+
+
+class Running:
+    """A command that runs as a process of its own, its output in files of `folder`.
+
+    On a terminal, all that it prints is its standard output.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
+        self._out, self._err = folder / "out", folder / "err"
+        self._reader: threading.Thread | None = None
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            if not terminal:
+                self._process = subprocess.Popen(command(*arguments), stdout=out, stderr=err)
+                return
+        ours, theirs = pty.openpty()
+        changed = environment({"TERM": "xterm", "COLUMNS": "200", "LINES": "60"})
+        self._process = subprocess.Popen(command(*arguments), stdout=theirs, stderr=theirs, env=changed)
+        os.close(theirs)
+        self._reader = threading.Thread(target=_copy, args=(ours, self._out), daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def await_text(self, text: str) -> None:
+        """Return once `text` is in what it has printed so far, on either way."""
+        deadline = time.monotonic() + SECONDS
+        while text not in self._so_far():
+            assert self._process.poll() is None, f"it ended before it printed {text!r}: {self._so_far()}"
+            assert time.monotonic() < deadline, f"waited for {text!r}: {self._so_far()}"
+            time.sleep(0.05)
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
+    def done(self) -> Done:
+        """Wait for its end."""
+        code = self._process.wait(SECONDS)
+        if self._reader:
+            self._reader.join(SECONDS)
+        return Done(code, self._out.read_text(), self._err.read_text())
+
+    def _so_far(self) -> str:
+        return self._out.read_text() + self._err.read_text()
+
+
+def _copy(terminal: int, file: Path) -> None:
+    """Append all that is printed on a terminal to a file, until nobody has it open any more."""
+    with file.open("ab", buffering=0) as out, suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as printed:
+        while chunk := printed.read(65536):
+            out.write(chunk)

@@ -10,6 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.text import Text
 
+from projectsetup.api.durations import format_duration
 from projectsetup.api.models import parse_resource
 from projectsetup.cli.cluster import Setups
 from projectsetup.cli.errors import CommandError, ExitCode
@@ -17,7 +18,6 @@ from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.lines import printable
 from projectsetup.cli.output import say
 from projectsetup.cli.progress import Ended, ended, summary
-from projectsetup.cli.times import lasting
 
 
 class ProgressLine:
@@ -63,7 +63,7 @@ class Waiter:
             async with asyncio.timeout(limit.total_seconds() if limit else None):
                 await follower.run(self._look)
         except TimeoutError as exc:
-            waited = lasting(limit) if limit else "some time"
+            waited = format_duration(limit) if limit else "some time"
             raise CommandError(f"the setup is not over after {waited}; it goes on", ExitCode.FAILED) from exc
         if self._end is None:
             raise CommandError(

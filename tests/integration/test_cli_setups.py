@@ -1,0 +1,233 @@
+"""`setup`, `retry` and `cancel` on a real API server and a real PostgreSQL; the operator is played by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from projectsetup.api.constants import (
+    BACKOFF,
+    BACKOFF_MAX,
+    CANCEL_REQUESTED_AT,
+    MAX_ATTEMPTS,
+    PRIORITY,
+    RETRY_REQUESTED_AT,
+)
+from projectsetup.api.reasons import Reason
+from tests.api_server import ApiServer
+from tests.cli_scene import Scene
+from tests.command_line import CommandLine
+from tests.setup_bodies import RUN, status
+
+QUEUED, RUNNING = status(Reason.QUEUED, "first in line"), status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1)
+FAILED, CANCELLED = status(Reason.STEP_FAILED, "2 failed", attempt=1), status(Reason.CANCELLED, "as asked")
+SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
+
+
+@pytest.fixture(scope="module")
+def api_server(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "cli")
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kubeconfig: Path, database_url: str
+) -> CommandLine:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def scene(cli: CommandLine, api_server: ApiServer, database_url: str) -> Iterator[Scene]:
+    with Scene.played(cli, api_server, database_url) as scene:
+        yield scene
+
+
+def test_setup_marks_the_project_and_makes_its_resource(scene: Scene) -> None:
+    out = scene.cli.ok("setup", scene.project.upper(), "-n", scene.namespace).out
+    assert out == f"{scene.title} is created; the project is queued\n"
+    assert scene.records.get(scene.project).status == "setup_queued"
+    made = scene.api.get(scene.project)
+    assert made["spec"] == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
+    assert "annotations" not in made["metadata"]
+
+
+def test_setup_hands_on_what_was_given(scene: Scene) -> None:
+    parameters = ("--param", "license=MIT", "--param", "text=a=b [c] $(d)")
+    scene("setup", "--recipe", "other", *parameters, "--priority", 0, "--max-attempts", 20, "--backoff", "1m30s")
+    made = scene.api.get(scene.project)
+    assert made["spec"]["recipe"] == "other"
+    assert made["spec"]["parameters"] == {"license": "MIT", "text": "a=b [c] $(d)"}
+    assert made["metadata"]["annotations"] == {PRIORITY: "0", MAX_ATTEMPTS: "20", BACKOFF: "1m30s"}
+    (entry,) = made["metadata"]["managedFields"]
+    assert (entry["manager"], entry["operation"]) == ("projectsetup-cli", "Apply")
+
+
+def test_setup_again_drops_nothing_that_was_given_before_or_by_others(scene: Scene) -> None:
+    scene("setup", "--priority", 3, "--param", "license=MIT")
+    scene.api.patch(scene.project, {"metadata": {"annotations": {BACKOFF_MAX: "1h", "team": "blue"}}})
+    scene("setup")
+    scene("setup", "--max-attempts", 5)
+    scene("setup", "--priority", 2)
+    assert scene.annotations() == {PRIORITY: "2", MAX_ATTEMPTS: "5", BACKOFF_MAX: "1h", "team": "blue"}
+    assert scene.api.get(scene.project)["spec"]["parameters"] == {"license": "MIT"}
+
+
+def test_setup_again_while_it_runs_says_so_and_leaves_the_claim_alone(scene: Scene) -> None:
+    scene("setup")
+    claimed = scene.claimed()
+    scene.told(RUNNING)
+    assert scene("setup", "--priority", 0).out == f"{scene.title} is on its way already: Running, attempt 1/3\n"
+    assert scene.records.get(scene.project) == claimed
+    assert scene.annotations() == {PRIORITY: "0"}
+
+
+@pytest.mark.parametrize("told", [FAILED, CANCELLED])
+def test_setup_after_a_failure_asks_for_a_retry(scene: Scene, told: dict[str, Any]) -> None:
+    scene("setup", "--priority", 3)
+    scene.ended(told, "failed")
+    assert scene("setup").out == f"{scene.title} begins a new series of attempts\n"
+    marked = scene.records.get(scene.project)
+    assert (marked.status, marked.owner) == ("setup_queued", None)
+    first = scene.annotations()
+    assert (set(first), first[PRIORITY]) == ({PRIORITY, RETRY_REQUESTED_AT}, "3")
+    scene("setup")  # as after a crash between the two writes
+    assert scene.annotations()[RETRY_REQUESTED_AT] > first[RETRY_REQUESTED_AT]
+
+
+@pytest.mark.parametrize("told", [None, SUCCEEDED])
+def test_setup_of_a_project_that_is_ready_is_refused(scene: Scene, told: dict[str, Any] | None) -> None:
+    if told:
+        scene("setup")
+        scene.ended(told, "ready")
+    else:
+        scene.records.end(scene.records.claim(scene.project, "uid-1"), "ready")
+    line = f"project {scene.project} is ready; a setup starts from created, setup_queued or failed"
+    assert scene.refused(2, "setup") == line
+
+
+def test_setup_of_a_project_in_other_hands_is_refused_and_makes_nothing(scene: Scene) -> None:
+    scene.records.claim(scene.project, "uid-1")
+    owner = f"ProjectSetup elsewhere/{scene.project}"
+    assert scene.refused(2, "setup") == f"project {scene.project} is being set up by {owner}"
+    assert scene.refused(2, "status").startswith("there is no ProjectSetup")
+
+
+def test_setup_of_no_project_is_refused_and_makes_nothing(scene: Scene) -> None:
+    scene.records.delete(scene.project)
+    assert scene.refused(2, "setup") == f"there is no project {scene.project}"
+    assert scene.refused(2, "status").startswith("there is no ProjectSetup")
+
+
+def test_setup_anew_of_what_succeeded_needs_the_old_one_gone(scene: Scene) -> None:
+    scene("setup")
+    scene.ended(SUCCEEDED, "ready")
+    scene.records.delete(scene.project)
+    scene.cli.ok("projects", "create", "--name", "New", "--code-repo", "https://git.example/n", "--id", scene.project)
+    way_out = f"delete it first: kubectl delete projectsetup {scene.project} -n {scene.namespace}"
+    assert scene.refused(2, "setup") == f"{scene.title} has succeeded already; to set up anew {way_out}"
+    assert scene.records.get(scene.project).status == "created"
+    scene.api.delete(scene.project)
+    assert scene("setup").out.endswith("is created; the project is queued\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--recipe", "other"], "has recipe python-service, which cannot be changed; to use another"),
+        (["--param", "license=ISC"], "has other parameters, which cannot be changed; to use these"),
+    ],
+)
+def test_what_is_immutable_is_refused_with_the_way_out(scene: Scene, arguments: list[str], problem: str) -> None:
+    scene("setup", "--param", "license=MIT")
+    before = scene.records.get(scene.project)
+    way_out = f"delete it first: kubectl delete projectsetup {scene.project} -n {scene.namespace}"
+    assert scene.refused(2, "setup", *arguments) == f"{scene.title} {problem} {way_out}"
+    assert scene.records.get(scene.project) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--recipe", "No_Label"], 'spec.recipe: Invalid value: "No_Label": '),
+        (["--param", "text=" + "x" * 4097], "spec.parameters.text: "),
+    ],
+)
+def test_what_the_api_server_refuses_leaves_the_project_as_it_was(
+    scene: Scene, arguments: list[str], problem: str
+) -> None:
+    assert problem in scene.refused(2, "setup", *arguments)
+    assert scene.records.get(scene.project).status == "created"
+
+
+def test_a_namespace_that_does_not_exist_is_named(scene: Scene) -> None:
+    assert 'namespaces "nix" not found' in scene.cli.refused(2, "setup", scene.project, "-n", "nix")
+    assert scene.records.get(scene.project).status == "created"
+
+
+def test_without_a_database_nothing_is_applied(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
+    assert scene.refused(3, "setup").endswith("refuses connections: is it running?")
+    monkeypatch.delenv("DATABASE_URL")
+    assert scene.refused(2, "setup").startswith("DATABASE_URL is not set")
+    assert scene.refused(2, "status").startswith("there is no ProjectSetup")
+
+
+@pytest.mark.parametrize(
+    ("told", "effect"),
+    [
+        ({}, "it is not over yet, so the retry changes nothing"),
+        (FAILED, "a new series of attempts begins"),
+        (SUCCEEDED, "it has succeeded, so the retry is ignored"),
+    ],
+)
+def test_retry_asks_anew_each_time_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
+    scene("setup", "--priority", 3)
+    if told:
+        scene.told(told)
+    assert scene("retry").out == f"{scene.title}: {effect}\n"
+    first = scene.annotations()
+    assert (set(first), first[PRIORITY]) == ({PRIORITY, RETRY_REQUESTED_AT}, "3")
+    scene("retry")
+    assert scene.annotations()[RETRY_REQUESTED_AT] > first[RETRY_REQUESTED_AT]
+
+
+@pytest.mark.parametrize(
+    ("told", "effect"),
+    [
+        (QUEUED, "it is cancelled before it starts"),
+        (RUNNING, "the running attempt is stopped"),
+        (FAILED, "it is over already, so the cancel is ignored"),
+    ],
+)
+def test_cancel_asks_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
+    scene("setup")
+    scene.told(told)
+    assert scene("cancel").out == f"{scene.title}: {effect}\n"
+    assert set(scene.annotations()) == {CANCEL_REQUESTED_AT}
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel", "status"])
+def test_what_is_not_there_is_named_with_its_namespace(cli: CommandLine, api_server: ApiServer, command: str) -> None:
+    nobody, place = str(uuid4()), api_server.namespace
+    assert cli.refused(2, command, nobody, "-n", place) == f"there is no ProjectSetup {nobody} in namespace {place}"
+    assert cli.refused(2, command, nobody) == f"there is no ProjectSetup {nobody} in namespace default"
+
+
+def test_the_namespace_is_that_of_the_context(
+    scene: Scene, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["contexts"][0]["context"]["namespace"] = scene.namespace
+    mine = tmp_path / "config"
+    mine.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(mine))
+    assert scene.cli.ok("setup", scene.project).out == f"{scene.title} is created; the project is queued\n"
+    assert scene.project in scene.cli.ok("status").out
+    assert scene.cli.ok("cancel", scene.project).out.startswith(f"{scene.title}: ")

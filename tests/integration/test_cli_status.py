@@ -1,0 +1,79 @@
+"""`status`, without and with `--watch`, on a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from projectsetup.api.reasons import Reason
+from tests.api_server import ApiServer
+from tests.cli_scene import Scene
+from tests.command_line import CommandLine
+from tests.setup_bodies import RUN, status
+
+RUNNING = status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1, max_attempts=3)
+FAILED = status(Reason.STEP_FAILED, "bad [red]\nthing\x1b[2J", attempt=1, max_attempts=3)
+EMPTY_NAMESPACE = "kube-public"
+
+
+@pytest.fixture(scope="module")
+def api_server(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "cli-status")
+
+
+@pytest.fixture
+def scene(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kubeconfig: Path,
+    api_server: ApiServer,
+    database_url: str,
+) -> Iterator[Scene]:
+    """A project with a ProjectSetup."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with Scene.played(CommandLine(capsys), api_server, database_url) as scene:
+        scene("setup", "--priority", 0, "--param", "license=MIT")
+        yield scene
+
+
+def test_one_namespace_or_all(scene: Scene) -> None:
+    scene.told(FAILED)
+    header, line = scene.cli.ok("status", "-n", scene.namespace).out.splitlines()
+    assert header.split()[:3] == ["ID", "PHASE", "STATUS"]
+    cells = line.split()
+    assert (cells[0], cells[1], cells[5], cells[6]) == (scene.project, "Failed", "1/3", "0")
+    assert line.endswith("StepFailed   bad [red] thing\ufffd[2J")
+    everywhere = scene.cli.ok("status", "-A").out
+    assert everywhere.startswith("NAMESPACE ")
+    assert any(shown.split()[:2] == [scene.namespace, scene.project] for shown in everywhere.splitlines())
+
+
+def test_where_nothing_is_it_says_so(scene: Scene) -> None:
+    done = scene.cli("status", "-n", EMPTY_NAMESPACE)
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"there are no ProjectSetups in namespace {EMPTY_NAMESPACE}\n"
+    assert scene.cli.ok("status", "-n", EMPTY_NAMESPACE, "-o", "json").json["items"] == []
+
+
+def test_json_and_yaml_are_the_raw_objects(scene: Scene) -> None:
+    scene.told(RUNNING)
+    stored = scene.api.get(scene.project)
+    del stored["metadata"]["managedFields"]
+    assert scene("status", "-o", "json").json == stored
+    assert yaml.safe_load(scene("status", "-o", "yaml").out) == stored
+    listed = scene.cli.ok("status", "-n", scene.namespace, "-o", "json").json["items"]
+    assert listed == [stored]
+    assert yaml.safe_load(scene.cli.ok("status", "-n", scene.namespace, "-o", "yaml").out)["items"] == listed
+
+
+def test_one_in_detail(scene: Scene) -> None:
+    assert "Message      waits for an operator to see it\n" in scene("status").out
+    scene.told(FAILED)
+    out = scene("status").out
+    assert "Phase        Failed\n" in out
+    assert "Parameters   license=MIT\n" in out
+    assert "Stalled       True     StepFailed" in out

@@ -1,0 +1,206 @@
+"""`setup --wait` and `status --watch`: following a real API server through changes and outages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from devcluster import Cluster
+from projectsetup.api.constants import RETRY_REQUESTED_AT
+from projectsetup.api.reasons import Reason
+from tests.api_server import ApiServer
+from tests.cli_scene import Scene
+from tests.command_line import CommandLine, Running, one_error
+from tests.setup_bodies import RUN, status
+
+QUEUED = status(Reason.QUEUED, "first in line")
+RUNNING = status(
+    Reason.RUNNING, "step test", run_ref=RUN, attempt=1, max_attempts=3, project_status="testing", step="test",
+    progress="4/7",
+)  # fmt: skip
+FAILED = status(Reason.STEP_FAILED, "2 [red] failed", attempt=1, max_attempts=3)
+SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
+PROGRESS = "Running, testing, test, 4/7, attempt 1/3"
+
+
+@pytest.fixture(scope="module")
+def api_server(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "cli-wait")
+
+
+@pytest.fixture
+def scene(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kubeconfig: Path,
+    api_server: ApiServer,
+    database_url: str,
+) -> Iterator[Scene]:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with Scene.played(CommandLine(capsys), api_server, database_url) as scene:
+        yield scene
+
+
+def called(scene: Scene, folder: Path, command: str, *arguments: str) -> Running:
+    """A command about the project, as a process of its own."""
+    return Running(folder, command, scene.project, "-n", scene.namespace, *arguments)
+
+
+def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -> None:
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("waits for an operator to see it")
+        scene.told(QUEUED)
+        running.await_text("Queued: first in line")
+        scene.told(RUNNING)
+        running.await_text(PROGRESS)
+        scene.told(SUCCEEDED)
+        done = running.done()
+    assert (done.code, done.out) == (0, f"project {scene.project} is ready: set up\n")
+    assert done.err.splitlines() == [
+        f"{scene.title} is created; the project is queued",
+        "waits for an operator to see it",
+        "Queued: first in line",
+        PROGRESS,
+    ]
+
+
+def test_waiting_for_what_fails_ends_with_1(scene: Scene, tmp_path: Path) -> None:
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("waits for an operator")
+        scene.told(FAILED)
+        done = running.done()
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-1] == (
+        f"error: the setup of project {scene.project} is over: StepFailed: 2 [red] failed"
+    )
+
+
+def test_the_end_of_the_series_before_is_not_the_end(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    scene.ended(FAILED, "failed")
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("Failed, attempt 1/3")
+        asked = scene.annotations()[RETRY_REQUESTED_AT]
+        scene.told({**QUEUED, "lastHandledRetry": asked})
+        running.await_text("Queued: first in line")
+        scene.told({**SUCCEEDED, "lastHandledRetry": asked})
+        assert running.done().code == 0
+
+
+def test_a_second_call_waits_for_the_same_setup(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    scene.claimed()
+    scene.told(RUNNING)
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("is on its way already")
+        scene.told(SUCCEEDED)
+        assert running.done().code == 0
+
+
+def test_waiting_ends_when_the_resource_is_deleted(scene: Scene, tmp_path: Path) -> None:
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("waits for an operator")
+        scene.api.delete(scene.project)
+        done = running.done()
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == f"error: {scene.title} was deleted before it was over"
+
+
+def test_waiting_has_the_limit_that_it_is_given(scene: Scene) -> None:
+    done = scene.cli("setup", scene.project, "-n", scene.namespace, "--wait", "--timeout", "100ms")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-1] == "error: the setup is not over after 100ms; it goes on"
+
+
+def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text("waits for an operator")
+        running.interrupt()
+        done = running.done()
+    assert (done.code, done.out) == (130, "")
+    assert "Traceback" not in done.err
+
+
+def test_waiting_outlasts_an_api_server_that_is_away(scene: Scene, tmp_path: Path, cluster: Cluster) -> None:
+    scene("setup")
+    scene.claimed()
+    scene.told(RUNNING)
+    with called(scene, tmp_path, "setup", "--wait") as running:
+        running.await_text(PROGRESS)
+        cluster.stop("apiserver")
+        try:
+            running.await_text("waiting for the API server")
+        finally:
+            cluster.start("apiserver")
+        scene.told(SUCCEEDED)
+        done = running.done()
+    assert done.code == 0
+    assert done.err.count("waiting for the API server") == 1
+
+
+def test_watching_one_ends_with_it_and_its_detail(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    with called(scene, tmp_path, "status", "--watch") as running:
+        running.await_text("waits for an operator")
+        scene.told(RUNNING)
+        running.await_text(PROGRESS)
+        scene.told(FAILED)
+        done = running.done()
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[:3] == ["waits for an operator to see it", PROGRESS, f"Project     {scene.project}"]
+    assert "Phase       Failed" in lines
+
+
+def test_watching_one_that_is_deleted_ends_with_1(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    with called(scene, tmp_path, "status", "--watch") as running:
+        running.await_text("waits for an operator")
+        scene.api.delete(scene.project)
+        done = running.done()
+    assert (done.code, one_error(done.err)) == (1, f"{scene.title} was deleted")
+
+
+def test_watching_all_prints_what_changes_until_it_is_interrupted(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    with Running(tmp_path, "status", "--watch", "-n", scene.namespace) as running:
+        running.await_text(scene.project)
+        scene.told(RUNNING)
+        running.await_text("4/7")
+        other = scene.api.create()["metadata"]["name"]
+        running.await_text(other)
+        scene.api.delete(other)
+        running.interrupt()
+        done = running.done()
+    assert (done.code, done.err) == (130, "")
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ID", scene.project, scene.project, other]
+
+
+def test_watching_as_yaml_is_a_document_for_each_change(scene: Scene, tmp_path: Path) -> None:
+    scene("setup")
+    with called(scene, tmp_path, "status", "--watch", "-o", "yaml") as running:
+        running.await_text(scene.project)
+        scene.told(RUNNING)
+        running.await_text("4/7")
+        scene.told(FAILED)
+        done = running.done()
+    documents = list(yaml.safe_load_all(done.out))
+    assert [document.get("status", {}).get("phase") for document in documents] == [None, "Running", "Failed"]
+
+
+@pytest.mark.parametrize("command", [["setup", "--wait"], ["status", "--watch"]])
+def test_on_a_terminal_it_is_drawn_and_ends_too(scene: Scene, tmp_path: Path, command: list[str]) -> None:
+    scene("setup")
+    scene.claimed()
+    scene.told(RUNNING)
+    with Running(tmp_path, command[0], scene.project, "-n", scene.namespace, command[1], terminal=True) as running:
+        running.await_text("4/7")
+        scene.told(SUCCEEDED)
+        done = running.done()
+    assert done.code == 0
+    assert "set up" in done.out
+    assert "Traceback" not in done.out
