@@ -10,8 +10,11 @@ from typing import Final
 import yaml
 from kubernetes import client, config
 
+from projectsetup.cluster.lease import LEASE_NAME
 from tests.manifests import ACCOUNT, MANIFESTS, SYSTEM, Kubectl
+from tests.operator_process import wait_for
 
+SETUPS: Final = "codemyspec.com:projectsetups"
 CREDENTIALS: Final = "projectsetup-credentials"
 TEAMS: Final = ("team-a", "team-b")
 """The namespaces that the overlay `namespaced` serves."""
@@ -25,7 +28,21 @@ class Installation:
         self._kubeconfig = kubeconfig
         api = config.new_client_from_config(str(kubeconfig))
         self._reviews = client.AuthorizationV1Api(api)
+        self._install()
+
+    def _install(self) -> None:
         self.kubectl.install()
+        self.await_right("watch", SETUPS, namespace="")
+        self.await_right("get", "coordination.k8s.io:leases", LEASE_NAME, namespace=SYSTEM)
+
+    def await_right(
+        self, verb: str, resource: str, name: str = "", *, namespace: str, user: str | None = None, given: bool = True
+    ) -> None:
+        """Return once that is allowed, or with `given` False no longer is: the API server learns of bindings late."""
+        wait_for(
+            lambda: self.may(verb, resource, name, namespace=namespace, user=user) is given,
+            f"{verb} {resource} in {namespace or 'the cluster'} to be {'allowed' if given else 'denied'}",
+        )
 
     def may(self, verb: str, resource: str, name: str, *, namespace: str, user: str | None = None) -> bool:
         """Whether the operator, or `user`, may do that; `resource` is such as `pods/exec` or `batch:jobs`."""
@@ -66,9 +83,13 @@ class Installation:
             self.kubectl.make_namespace(name)
         self.kubectl("apply", f"--kustomize={MANIFESTS / 'overlays' / 'namespaced'}")
         self.kubectl("delete", "clusterrolebinding", ACCOUNT)
+        self.await_right("watch", SETUPS, namespace="", given=False)
+        for name in TEAMS:
+            self.await_right("watch", SETUPS, namespace=name)
+            self.await_right("get", "secrets", "any", namespace=name)
         try:
             yield
         finally:
             for namespace in TEAMS:
                 self.kubectl("delete", "rolebinding", ACCOUNT, CREDENTIALS, f"--namespace={namespace}")
-            self.kubectl.install()
+            self._install()

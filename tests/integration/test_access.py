@@ -11,12 +11,12 @@ import pytest
 
 from projectsetup.cluster.lease import LEASE_NAME
 from projectsetup.cluster.queue_config import CONFIG_MAP
-from tests.installation import CREDENTIALS, Installation
+from tests.installation import CREDENTIALS, SETUPS, Installation
 from tests.manifests import ACCOUNT, MANIFESTS, SYSTEM, build, pick
 
 TEAM, OTHER = "team-a", "elsewhere"
 
-SETUPS, STATUS = "codemyspec.com:projectsetups", "codemyspec.com:projectsetups/status"
+STATUS: Final = f"{SETUPS}/status"
 LEASES, EVENTS = "coordination.k8s.io:leases", "events.k8s.io:events"
 
 EVERYWHERE: Final = [
@@ -106,7 +106,7 @@ def test_secrets_are_read_where_that_is_allowed(installed: Installation) -> None
     namespace = f"credentials-{uuid4().hex[:8]}"
     installed.kubectl.make_namespace(namespace)
     installed.bind(CREDENTIALS, CREDENTIALS, f"--serviceaccount={SYSTEM}:{ACCOUNT}", namespace)
-    assert installed.may("get", "secrets", "any", namespace=namespace)
+    installed.await_right("get", "secrets", "any", namespace=namespace)
     assert not any(installed.may(verb, "secrets", "", namespace=namespace) for verb in ("list", "watch", "update"))
     assert not installed.may("get", "secrets", "any", namespace=OTHER)
 
@@ -115,10 +115,11 @@ def test_all_secrets_can_be_made_readable(installed: Installation) -> None:
     binding = pick(build(MANIFESTS / "overlays" / "development"), "ClusterRoleBinding", CREDENTIALS)
     installed.kubectl("apply", "--filename=-", given=binding)
     try:
-        assert installed.may("get", "secrets", "any", namespace=OTHER)
+        installed.await_right("get", "secrets", "any", namespace=OTHER)
         assert not installed.may("list", "secrets", "", namespace=OTHER)
     finally:
         installed.kubectl("delete", "clusterrolebinding", CREDENTIALS)
+        installed.await_right("get", "secrets", "any", namespace=OTHER, given=False)
 
 
 def test_the_operator_of_some_namespaces_may_do_nothing_in_others(only_namespaces: Installation) -> None:
@@ -140,7 +141,8 @@ def test_people_may_view_or_edit(installed: Installation, role: str, allowed: se
     namespace = f"people-{uuid4().hex[:8]}"
     installed.kubectl.make_namespace(namespace)
     installed.bind(role, role, f"--user={user}", namespace)
-    assert all(installed.may(verb, SETUPS, "", namespace=namespace, user=user) for verb in allowed)
+    for verb in allowed:
+        installed.await_right(verb, SETUPS, namespace=namespace, user=user)
     assert not any(installed.may(verb, SETUPS, "", namespace=namespace, user=user) for verb in denied)
     assert not any(installed.may(verb, STATUS, "", namespace=namespace, user=user) for verb in ("update", "patch"))
     assert not any(installed.may(verb, SETUPS, "", namespace=OTHER, user=user) for verb in allowed)

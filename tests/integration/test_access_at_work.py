@@ -49,6 +49,7 @@ def served(request: pytest.FixtureRequest, installed: Installation) -> Iterator[
     namespace = f"work-{uuid4().hex[:8]}"
     installed.kubectl.make_namespace(namespace)
     installed.bind(CREDENTIALS, CREDENTIALS, f"--serviceaccount={SYSTEM}:{ACCOUNT}", namespace)
+    installed.await_right("get", "secrets", "git", namespace=namespace)
     yield namespace, ""
 
 
