@@ -425,7 +425,7 @@ async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path)
     await step.is_ready()
     await engine.close()
     assert not step.alive
-    with pytest.raises(InfrastructureError):
+    with pytest.raises(InfrastructureError, match="step test was interrupted"):
         await running
     with pytest.raises(InfrastructureError, match="the engine is closed"):
         await engine.start()

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.supervisor.protocol import SILENCE_LIMIT
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.runner import StepExit
 from tests.local_steps import ESCAPING, FORKING, Operator, Step, operator, reference, until
@@ -94,13 +96,33 @@ async def test_a_step_that_goes_on_making_processes_is_gone_soon_too(root: Path,
         await gone(step, GONE_AFTER_DEATH)
 
 
-async def test_all_are_gone_when_the_operator_freezes(dying: Operator, step: Step) -> None:
+async def frozen_operator(dying: Operator, step: Step) -> None:
     dying.send(signal.SIGSTOP)
     await gone(step, GONE_AFTER_FREEZE)
-    await until(lambda: not dying.directories, "the workspaces to be removed")
     dying.send(signal.SIGCONT)
-    assert dying.process.communicate()[0].splitlines() == ["Interrupted"]
-    assert dying.process.returncode == 0
+
+
+async def frozen_machine(dying: Operator, step: Step) -> None:
+    """The supervisor is frozen too, and the operator wakes up first."""
+    dying.send(signal.SIGSTOP)
+    os.kill(dying.supervisor, signal.SIGSTOP)
+    begin = time.monotonic()
+    await until(lambda: time.monotonic() - begin > SILENCE_LIMIT + 0.1, "the silence to be too long")
+    assert step.alive
+    dying.send(signal.SIGCONT)
+    os.kill(dying.supervisor, signal.SIGCONT)
+    await gone(step, GONE_AFTER_DEATH)
+
+
+async def test_all_are_gone_when_the_operator_freezes(dying: Operator, step: Step, root: Path, tmp_path: Path) -> None:
+    other_step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
+    with operator(root, other_step) as other:
+        await other_step.is_ready()
+        await asyncio.gather(frozen_operator(dying, step), frozen_machine(other, other_step))
+        for woken in (dying, other):
+            assert woken.process.communicate()[0].splitlines() == ["Interrupted"]
+            assert woken.process.returncode == 0
+    assert not dying.directories
 
 
 async def test_who_asks_the_supervisor_to_end_is_not_heard(dying: Operator, step: Step) -> None:

@@ -70,7 +70,7 @@ class LocalEngine:
             except OSError as exc:
                 message = f"cannot make a workspace: {exc.strerror}"
                 raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
-            yield LocalAttempt(link, directory, grace=self._grace, on_loss=self.start)
+            yield LocalAttempt(link, directory, grace=self._grace, on_loss=self._replace_lost)
         finally:
             await uninterrupted(self._remove(link, name))
 
@@ -79,9 +79,9 @@ class LocalEngine:
         if self._link is None:
             return
         await uninterrupted(self._link.kill_all())
-        if self._link.lost.is_set() and not self._closed:
+        if self._link.lost.is_set():
             with contextlib.suppress(InfrastructureError):
-                await uninterrupted(self.start())
+                await uninterrupted(self._replace_lost())
 
     async def _supervisor(self) -> SupervisorLink:
         """The supervisor, or a new one in the place of one that is lost; that one's processes are gone then."""
@@ -97,8 +97,16 @@ class LocalEngine:
                     raise InfrastructureError(FailureReason.ENGINE_ERROR, str(exc)) from exc
                 processes, directories = self._link.leftovers
                 if directories:
-                    _log.warning("ended %d processes in %d workspaces of dead operators", processes, directories)
+                    _log.warning("cleared away what %d dead operators left: %d processes", directories, processes)
             return self._link
+
+    async def _replace_lost(self) -> None:
+        """Returns when nothing is alive of what a lost supervisor had started: the next one sees to that at its start.
+
+        A supervisor that was lost because the engine is closed does so itself.
+        """
+        if not self._closed:
+            await self._supervisor()
 
     async def _remove(self, link: SupervisorLink, name: str) -> None:
         try:
@@ -106,8 +114,8 @@ class LocalEngine:
         except OSError as error:
             _log.warning("cannot remove workspace %s now: %s", name, error.strerror)
             return
-        if end.lost and not self._closed:
+        if end.lost:
             with contextlib.suppress(InfrastructureError):
-                await self.start()  # removes what belonged to the lost one
+                await self._replace_lost()
         elif end.result is not None and "error" in end.result:
             _log.warning("workspace %s could not be removed: %s", name, end.result["error"])

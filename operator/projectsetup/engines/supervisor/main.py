@@ -14,6 +14,7 @@ from projectsetup.engines.supervisor.directories import abandoned, make_own, rem
 from projectsetup.engines.supervisor.kernel import become_subreaper, oom_kills
 from projectsetup.engines.supervisor.leftovers import kill_leftovers
 from projectsetup.engines.supervisor.loop import Supervisor
+from projectsetup.engines.supervisor.shell import signals_of_the_supervisor
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,16 +31,18 @@ def main(arguments: Sequence[str]) -> int:
         protocol.send(channel, {"op": "refused", "error": str(error)})
         return 1
     supervisor = Supervisor(channel, directory)
-    for path, path_lock in left.items():
+    for path in left:
         supervisor.remove_in_background(path)
-        os.close(path_lock)
-    oom_kills()  # finds the counter once, for all wardens to come
+    for once_for_all_wardens in (oom_kills, signals_of_the_supervisor):
+        once_for_all_wardens()
     gc.freeze()
     with contextlib.suppress(OSError):  # an operator that is gone already is noticed by the supervisor
         protocol.send(channel, {"op": "ready", "directory": directory, "killed": killed, "left": len(left)})
     supervisor.serve()
     channel.close()
     supervisor.end_all()
-    remove_own(directory)
-    os.close(lock)
+    for path in (directory, *left):
+        remove_own(path)
+    for fd in (lock, *left.values()):
+        os.close(fd)
     return 0

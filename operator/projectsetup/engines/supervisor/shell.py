@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from dataclasses import dataclass
+from functools import cache
 
 from projectsetup.engines.supervisor import kernel
 
@@ -39,8 +40,14 @@ def become_shell(command: Command, output: int, warden: int) -> None:
     os.execve(SHELL, ["sh", "-euc", command.script], command.environment)  # noqa: S606  # this is where steps are run
 
 
+@cache
+def signals_of_the_supervisor() -> tuple[signal.Signals, ...]:
+    """Those that this interpreter or whoever started it ignores or handles: a step meets all signals as they are."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return tuple(number for number in numbers if signal.getsignal(number) is not signal.SIG_DFL)
+
+
 def _reset_signals() -> None:
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
+    for number in signals_of_the_supervisor():
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
