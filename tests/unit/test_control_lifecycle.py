@@ -188,7 +188,7 @@ def test_a_new_setup_with_a_free_slot_starts_at_once() -> None:
 def test_a_new_setup_without_a_slot_stands_in_line_since_its_creation() -> None:
     decision = World(project=project()).decide()
     assert isinstance(decision, d.StandInLine)
-    assert decision.status.phase is Phase.QUEUED
+    assert (decision.status.phase, decision.status.project_status) == (Phase.QUEUED, "setup_queued")
     assert decision.status.queued_at == NOW - timedelta(minutes=1)
 
 

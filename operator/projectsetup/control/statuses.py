@@ -16,14 +16,16 @@ from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.ending import retry_message
 from projectsetup.control.facts import Facts, Progress
 from projectsetup.control.requests import cancel_is_new
+from projectsetup.projects.model import ProjectStatus
 
 ATTEMPTS_KEPT = 10
 """How many ended attempts `.status.attempts` keeps, the last ones."""
 
 
 def queued(facts: Facts, message: str = "waiting for a free slot") -> ProjectSetupStatus:
-    """It may start and waits for a slot."""
-    return _told(facts, "Unknown", Reason.QUEUED, message, next_attempt_at=None, run_ref=None)
+    """It may start and waits for a slot; the record tells so too."""
+    changes = {"project_status": str(ProjectStatus.SETUP_QUEUED), "next_attempt_at": None, "run_ref": None}
+    return _told(facts, "Unknown", Reason.QUEUED, message, **changes)
 
 
 def suspended(facts: Facts) -> ProjectSetupStatus:
