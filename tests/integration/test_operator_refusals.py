@@ -1,0 +1,182 @@
+"""What can never be set up is told at once, in one line, and starts nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.api_server import POLICY_FILE, ApiServer, Refused, wait_until
+from tests.operator_stage import PREFIX, Stage, message
+from tests.setup_handle import Setup
+
+POLICY = "validatingadmissionpolicybinding/projectsetup-annotations"
+
+
+def mark(stage: Stage, project: str, status: str) -> str:
+    with psycopg.connect(stage.database_url) as connection:
+        connection.execute("UPDATE projects SET status = %s WHERE id = %s", (status, project))
+    return project
+
+
+def refused(
+    setup: Setup, expected: str, text: str, *, record: str | None, events: tuple[str, ...] = ("Failed",)
+) -> None:
+    why, status = setup.ended()
+    assert (why, status["phase"], status["attempt"]) == (expected, "Failed", 0)
+    assert text in message(status)
+    assert "\n" not in message(status)
+    told_failure = {"reason": expected, "message": message(status), "retryable": False}
+    assert status["failure"] == told_failure
+    assert status["finishedAt"]
+    assert "runRef" not in status
+    setup.has_events(*events)
+    if record is not None:
+        row = setup.record
+        assert row["status"] == record
+        if record == "failed":
+            assert row["setup_error"] == {"reason": expected, "step": None, "message": message(status)}
+
+
+def test_a_project_that_does_not_exist(stage: Stage) -> None:
+    setup = Setup.make(stage, project=str(uuid.uuid4()))
+    refused(setup, "ProjectNotFound", setup.name, record=None)
+
+
+def test_a_project_that_is_made_later_needs_a_retry(stage: Stage) -> None:
+    project = str(uuid.uuid4())
+    setup = Setup.make(stage, project=project)
+    setup.ended()
+    with psycopg.connect(stage.database_url) as connection:
+        connection.execute(
+            "INSERT INTO projects (id, name, code_repo) VALUES (%s, %s, '/nowhere/later.git')", (project, project)
+        )
+    setup.annotate(retry_requested_at="1")
+    assert setup.until_over_again("1")[0] == "SetupSucceeded"
+
+
+@pytest.mark.parametrize("status", ["ready", "compiling"])
+def test_a_project_in_a_state_from_which_nothing_starts(stage: Stage, status: str) -> None:
+    setup = Setup.make(stage, project=mark(stage, stage.project(), status))
+    refused(setup, "ProjectInvalidState", status, record=status)
+    assert setup.status["projectStatus"] == status
+
+
+@pytest.mark.parametrize("status", ["created", "setup_queued", "failed"])
+def test_a_project_in_a_state_from_which_a_setup_starts(stage: Stage, status: str) -> None:
+    assert Setup.make(stage, project=mark(stage, stage.project(), status)).ended()[0] == "SetupSucceeded"
+
+
+def test_a_recipe_that_does_not_exist(stage: Stage) -> None:
+    refused(Setup.make(stage, "no-such-recipe"), "InvalidSpec", "no-such-recipe", record="failed")
+
+
+def test_a_recipe_that_is_broken(stage: Stage) -> None:
+    refused(Setup.make(stage, "broken"), "InvalidSpec", "broken.yaml", record="failed")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({}, "requires the parameter license"),
+        ({"license": "no good!"}, "must match"),
+        ({"license": "MIT", "licence": "MIT"}, "has no parameter 'licence'"),
+    ],
+)
+def test_parameters_that_the_recipe_does_not_want(stage: Stage, parameters: dict[str, str], text: str) -> None:
+    refused(Setup.make(stage, "licensed", **parameters), "InvalidSpec", text, record="failed")
+
+
+def test_parameters_that_the_recipe_wants(stage: Stage) -> None:
+    assert Setup.make(stage, "licensed", license="Apache-2.0").ended()[0] == "SetupSucceeded"
+
+
+@pytest.mark.parametrize(
+    ("urls", "text"),
+    [
+        ({"code_repo": "ext::sh -c touch% /tmp/x"}, "must not use 'ext'"),
+        ({"code_repo": "--upload-pack=touch /tmp/x"}, "must not begin with '-'"),
+        ({"code_repo": "http://git.example/x"}, "must not use 'http'"),
+        ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not hold a password"),
+    ],
+)
+def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, urls: dict[str, str], text: str) -> None:
+    setup = Setup.make(stage, project=stage.project(**urls))  # by plain SQL
+    refused(setup, "InvalidSpec", text, record="failed")
+    assert "hunter22" not in message(setup.status)
+
+
+def test_credentials_that_do_not_exist(stage: Stage) -> None:
+    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "nowhere"}})
+    refused(setup, "InvalidSpec", "Secret nowhere of spec.credentialsSecretRef does not exist", record="failed")
+
+
+def test_credentials_that_are_no_credentials(stage: Stage) -> None:
+    stage.api.kubectl("create", "secret", "generic", "odd", "--from-literal=username=hunter22")
+    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "odd"}})
+    refused(setup, "InvalidSpec", "credentials Secret", record="failed")
+    assert "hunter22" not in message(setup.status)
+
+
+def test_a_spec_that_was_corrected_starts_on_a_retry(stage: Stage) -> None:
+    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "nowhere"}})
+    setup.ended()
+    setup.change(credentialsSecretRef=None)
+    setup.annotate(retry_requested_at="1")
+    why, status = setup.until_over_again("1")
+    assert (why, setup.record["status"], setup.record["setup_error"]) == ("SetupSucceeded", "ready", None)
+    assert "failure" not in status
+
+
+@pytest.fixture(scope="module")
+def unpoliced(stage: Stage) -> Iterator[Stage]:
+    """A cluster without the admission policy, or with its binding taken away for a while."""
+    binding = stage.api.kubectl("get", POLICY, "--ignore-not-found", "-o", "yaml")
+    stage.api.kubectl("delete", POLICY, "--ignore-not-found")
+    wait_until("nothing is checked at admission", lambda: accepts_anything(stage.api))
+    yield stage
+    if binding:
+        stage.api.kubectl("apply", "-f", str(POLICY_FILE))
+
+
+def accepts_anything(api: ApiServer) -> bool:
+    try:
+        api.create(annotations={PREFIX + "priority": "high"}, dry_run=True)
+    except Refused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("priority", "10", "0 to 9"),
+        ("max_attempts", "0", "1 to 20"),
+        ("backoff", "soon", "a duration greater than 0"),
+        ("backoff_max", "0s", "a duration greater than 0"),
+        ("retry_requested_at", "x" * 257, "at most 256 characters"),
+    ],
+)
+def test_annotations_that_mean_nothing(unpoliced: Stage, name: str, value: str, allowed: str) -> None:
+    setup = Setup.make(unpoliced, annotations={name: value})
+    events = ("Failed", "RetryCoalesced") if name == "retry_requested_at" else ("Failed",)
+    text = f"annotation {PREFIX}{name.replace('_', '-')} is"
+    refused(setup, "InvalidSpec", text, record="failed", events=events)
+    assert allowed in message(setup.status)
+
+
+def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: Stage) -> None:
+    setup = Setup.make(unpoliced, "scripts", first="exit 75", annotations={"backoff": "1h"})
+    setup.reached("BackingOff")
+    setup.annotate(priority="high")
+    why, status = setup.ended()
+    assert (why, status["attempt"], setup.record["status"]) == ("InvalidSpec", 1, "failed")
+
+
+def test_an_annotation_that_becomes_bad_while_it_runs_does_not_stop_it(unpoliced: Stage) -> None:
+    setup = Setup.make(unpoliced, "scripts", first="sleep 1")
+    setup.reached("Running")
+    setup.annotate(backoff="soon")
+    assert setup.ended()[0] == "SetupSucceeded"
