@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     shutdown_grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=20)
     log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
 
+    @field_validator("engine")
+    @classmethod
+    def _is_part_of_this_version(cls, value: str) -> str:
+        if value == "job":
+            raise ValueError("the Job engine is not part of this version, use local")
+        return value
+
     @field_validator("recipes_dir", "workspace_root")
     @classmethod
     def _is_directory(cls, value: Path | None) -> Path | None:
