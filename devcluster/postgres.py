@@ -53,7 +53,15 @@ class Postgres:
         if not works_in(self._data):
             (self._data / "postmaster.pid").unlink(missing_ok=True)
         server = [str(_binaries() / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self._port)]
-        options = ["-k", "", "-c", "max_connections=200", *(() if self._fsync else FAST)]
+        options = [
+            "-k",
+            "",
+            "-c",
+            "max_connections=200",
+            "-c",
+            "dynamic_shared_memory_type=mmap",
+            *(() if self._fsync else FAST),
+        ]
         self.program.spawn(as_ordinary_user([*server, *options]))
 
     def await_ready(self) -> None:

@@ -15,6 +15,7 @@ from projectsetup.cluster.leadership import CALL_TIMEOUT, Leadership
 from projectsetup.cluster.lease import LeaseClient
 from projectsetup.cluster.queue_config import QueueConfigWatch, QueueControl
 from projectsetup.cluster.vacancy import LEASE_DURATION
+from projectsetup.control.attempt_end import ENDS
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.controller import Controller
 from projectsetup.control.database_gate import DatabaseGate
@@ -25,6 +26,7 @@ from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import ResourceStore
+from projectsetup.engines.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
@@ -32,7 +34,8 @@ from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
-from projectsetup.settings import Settings
+from projectsetup.settings import InvalidSettings, Settings
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
 
 
@@ -49,19 +52,28 @@ class Ports:
 async def run_operator(settings: Settings) -> int:
     """Build and run the operator with everything real; the exit code.
 
-    InvalidDatabaseUrl, KubeconfigError and OSError (the HTTP port is taken) end it before anything was begun.
+    InvalidDatabaseUrl, KubeconfigError, InvalidSettings (the workspace root cannot be used) and OSError (the HTTP port
+    is taken) end it before anything was begun.
     """
+    refuse_inspection()
     record = ProjectRecord.connect(settings.database_url.get_secret_value())
     api = await connect()
     engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
-    await engine.start()
     try:
+        await _start(engine, settings)
         ports = Ports(ClusterClient(api), record, engine, leader(settings, api))
         return await compose(settings, api, ports).run()
     finally:
         await engine.close()
         await record.close()
         await api.close()
+
+
+async def _start(engine: LocalRun, settings: Settings) -> None:
+    try:
+        await engine.start()
+    except InfrastructureError as error:
+        raise InvalidSettings(f"PROJECTSETUP_WORKSPACE_ROOT={settings.workspace_root}: {error}") from error
 
 
 def operator_namespace(settings: Settings) -> str:
@@ -79,7 +91,8 @@ def leader(settings: Settings, api: ApiClient) -> Leader:
 
 def compose(settings: Settings, api: ApiClient, ports: Ports) -> Operator:
     """The operator on these ports."""
-    metrics, watch_age, line = Metrics(), WatchAge(), StartLine(settings.concurrency)
+    metrics, watch_age = Metrics(ENDS), WatchAge()
+    line = StartLine(settings.concurrency, paused=True)  # until the queue's ConfigMap was asked
     watch = Watch(settings.namespaces)
     controller = _controller(settings, ports, line, metrics=metrics, watch_age=watch_age, restart_watch=watch.restart)
     watch.tell(controller.seen)

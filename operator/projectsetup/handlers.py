@@ -9,7 +9,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import kopf
 
@@ -111,6 +111,7 @@ class Watch:
                     settings=watch_settings(),
                     clusterwide=not self._namespaces,
                     namespaces=list(self._namespaces),
+                    identity=cast("Any", "projectsetup"),  # else kopf asks for a user name, which a pod may lack
                     stop_flag=self._stop_flag,
                 )
             )

@@ -18,7 +18,7 @@ LABELS: Final = {"kind": set(map(str, EndKind)), "reason": set(map(str, Reason))
 
 
 def exported() -> set[str]:
-    metrics = Metrics()
+    metrics = Metrics([])
     metrics.attempt_started()
     metrics.attempt_ended("kind", "reason")
     return set(re.findall(r"^(projectsetup_\w+?)(?:\{| )", metrics.render().decode(), flags=re.MULTILINE))

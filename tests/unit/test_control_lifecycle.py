@@ -437,6 +437,18 @@ def test_a_retry_while_backing_off_ends_the_delay_and_not_the_series() -> None:
     assert reasons(decision) == ["RetryCoalesced"]
 
 
+@pytest.mark.parametrize("obstacle", ["database", "suspend"])
+def test_a_retry_while_backing_off_is_not_lost_to_an_obstacle(obstacle: str) -> None:
+    world = terminal_retry().annotate(retry_requested_at="1")
+    if obstacle == "database":
+        world.record = RecordUnavailable("away")
+    else:
+        world.spec = {"suspend": True}
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert (decision.status.last_handled_retry, decision.status.next_attempt_at) == ("1", NOW)
+
+
 def test_the_last_attempt_exhausts_the_limit() -> None:
     decision = ended(running(3), AttemptBroken(Reason.STEP_KILLED, "killed by SIGKILL", "test"))
     assert succeeded_reason(decision.status) == ("False", Reason.ATTEMPTS_EXHAUSTED)

@@ -12,7 +12,7 @@ from kubernetes.aio import watch
 from kubernetes.aio.client import ApiClient, CoreV1Api
 from kubernetes.aio.client.exceptions import ApiException
 
-from projectsetup.cluster.errors import ApiNotFound, ClusterError
+from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.cluster.translate import translated
 from projectsetup.observe.logs import get_logger
 
@@ -77,6 +77,9 @@ class QueueConfigWatch:
             self._tell(found.data)
         except ApiNotFound:
             self._tell(None)
+        except ApiForbidden:
+            self._tell(None)
+            raise
         with translated(f"watch ConfigMap {self._namespace}/{CONFIG_MAP}"):
             async with watch.Watch() as stream:
                 events: Any = stream.stream(

@@ -30,7 +30,10 @@ _log = get_logger("attempts")
 
 @dataclass(frozen=True, slots=True)
 class AttemptOrder:
-    """All that an engine needs to run one attempt; `timeout` is in seconds."""
+    """All that an engine needs to run one attempt; `timeout` is in seconds.
+
+    With an `obstacle` the attempt breaks at once: that line says what of the infrastructure stands in its way.
+    """
 
     key: Key
     uid: str
@@ -41,6 +44,7 @@ class AttemptOrder:
     fence: int
     timeout: float
     credentials: GitCredentials | None
+    obstacle: str | None = None
 
 
 class Engine(Protocol):
@@ -174,6 +178,8 @@ class Attempts:
 
     async def _outcome(self, run: _Run) -> RunOutcome:
         log = _log.bind(project=str(run.order.project.id), attempt=run.order.number)
+        if run.order.obstacle is not None:
+            return AttemptBroken(Reason.ENGINE_ERROR, run.order.obstacle)
         try:
             return await self._engine.run(run.order, lambda progress: self._advance(run, progress))
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:

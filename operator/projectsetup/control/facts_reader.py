@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from projectsetup.api.models import ProjectSetupResource
+from projectsetup.cluster.errors import ApiForbidden
 from projectsetup.control.attempts import Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
@@ -25,12 +26,17 @@ from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an attempt would be started with; `problem` says in one line why it cannot be."""
+    """What an attempt would be started with.
+
+    `problem` says in one line what is wrong with what was asked for, `obstacle` what of the infrastructure would break
+    the attempt at once.
+    """
 
     recipe: Recipe | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     credentials: GitCredentials | None = None
     problem: str | None = None
+    obstacle: str | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +101,8 @@ class FactsReader:
             for url in filter(None, (project.code_repo, project.docs_repo)):
                 check_repository_url(url, allow_file=self.allow_file_repos)
             credentials = await self._credentials(resource)
+        except ApiForbidden as error:
+            return Inputs(recipe, parameters, obstacle=f"the operator may not read the credentials: {error}")
         except (RecipeError, InvalidProject, InvalidCredentials) as error:
             return Inputs(problem=str(error))
         return Inputs(recipe, parameters, credentials)

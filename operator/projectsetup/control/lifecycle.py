@@ -155,7 +155,7 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.ATTEMPTS_EXHAUSTED, message)
     if status.next_attempt_at is not None and status.next_attempt_at > facts.now:
         if retry_is_new(facts.resource):
-            return WriteStatus(statuses.due_now(facts), coalesced(facts.resource), until=facts.now)
+            return WriteStatus(statuses.unchanged(facts), coalesced(facts.resource), until=facts.now)
         return _tell(facts, statuses.backing_off(facts), until=status.next_attempt_at)
     if not facts.slot:
         return StandInLine(statuses.queued(facts), coalesced(facts.resource))

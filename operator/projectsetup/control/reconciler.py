@@ -179,6 +179,7 @@ class Reconciler:
                 fence=project.fence,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
+                obstacle=inputs.obstacle,
             )
             self._prepared[resource.uid] = (order, plan)
             await self._write(resource, decision.status, ())
@@ -207,7 +208,7 @@ class Reconciler:
         if not await self._finish(facts, decision):
             return True
         await self._write(resource, decision.status, decision.notices)
-        self.metrics.attempt_ended(str(end.kind), str(end.reason))
+        self.metrics.attempt_ended(str(end.kind), end.cause)
         self.line.leave(resource.key)
         self._come_back(resource.key, end.next_attempt_at, facts.now)
         return not is_terminal(resource) and end.next_attempt_at is None

@@ -15,7 +15,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.ending import retry_message
 from projectsetup.control.facts import Facts, Progress
-from projectsetup.control.requests import cancel_is_new
+from projectsetup.control.requests import cancel_is_new, retry_is_new
 from projectsetup.projects.model import ProjectStatus
 
 ATTEMPTS_KEPT = 10
@@ -141,11 +141,6 @@ def backing_off(facts: Facts) -> ProjectSetupStatus:
     return _told(facts, "Unknown", Reason.RETRY_SCHEDULED, message)
 
 
-def due_now(facts: Facts) -> ProjectSetupStatus:
-    """A retry asked for while backing off: the delay ends now, the series goes on."""
-    return _kept(facts, next_attempt_at=facts.now)
-
-
 def unchanged(facts: Facts) -> ProjectSetupStatus:
     """The status as it stands, with what every path keeps true: the generation and the handled annotations."""
     return _kept(facts)
@@ -166,6 +161,8 @@ def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
     if truth != "Unknown" or not cancel_is_new(resource):  # a cancel, and a retry with it, is handled at the end
         changes |= _handled(resource)
+        if truth == "Unknown" and retry_is_new(resource) and resource.status.next_attempt_at is not None:
+            changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay and not the series
     status = resource.status.model_copy(update=changes)
     conditions = conditions_for(
         status=truth,

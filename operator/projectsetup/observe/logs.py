@@ -51,3 +51,4 @@ def configure_logging(log_format: LogFormat) -> None:
     root.setLevel(logging.INFO)
     for noisy in ("kopf", "aiohttp.access", "asyncio", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it misses the signals that we handle

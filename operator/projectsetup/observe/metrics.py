@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 
 class Metrics:
     """All metrics, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: Iterable[tuple[str, str]]) -> None:
+        """`ends`: kinds and reasons that are there from the start, so that the first of each is seen as an increase."""
         self._registry = CollectorRegistry()
         self._started = self._counter("attempts_started", "Attempts started.")
         self._ended = self._counter("attempts_ended", "Ends told, by kind and reason.", "kind", "reason")
+        for kind, reason in ends:
+            self._ended.labels(kind, reason)
         self._writes = self._counter("status_writes", "Writes of .status.")
         self._failures = self._counter("reconcile_failures", "Looks at a ProjectSetup that have to be repeated.")
         self._waiting = self._gauge("waiting", "ProjectSetups that wait for a slot.")

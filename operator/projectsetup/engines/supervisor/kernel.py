@@ -7,6 +7,7 @@ import os
 from functools import cache
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _OOM_KILL = b"oom_kill"
@@ -28,6 +29,11 @@ def signal_on_parent_death(number: int, parent: int) -> bool:
 def give_up_new_privileges() -> None:
     """No program that is started from here gains rights by a setuid bit: nothing can get out of reach of a signal."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def refuse_inspection() -> None:
+    """Other processes of this user, steps among them, can read neither this one's memory nor its environment."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def prefer_for_oom_kill() -> None:
