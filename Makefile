@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install build lint test chaos demo bench
+.PHONY: help install build lock lint test chaos demo bench
 
 help:
 	@echo "make demo     see a project set up, on a control plane of this machine's own"
@@ -28,6 +28,14 @@ $(STAMP): requirements.lock pyproject.toml
 
 build: install
 	@$(BIN)/python -m devcluster build
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links pyproject.toml
+
+# writes the lock files anew, without addresses; versions that still fit are kept
+lock: install
+	$(LOCK) --group dev -o requirements.lock
+	$(LOCK) -c requirements.lock -o requirements-runtime.lock
 
 lint: install
 	$(BIN)/ruff check .

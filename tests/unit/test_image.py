@@ -19,10 +19,7 @@ INSTRUCTIONS: Final = [
     for line in LINES
     if line.strip() and not line.lstrip().startswith("#")
 ]
-RELOCK: Final = (
-    "uv pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 pyproject.toml"
-    " -o requirements-runtime.lock"
-)
+RELOCK: Final = "make lock"
 
 
 def arguments(instruction: str) -> list[str]:
