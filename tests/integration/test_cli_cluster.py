@@ -51,7 +51,7 @@ def test_a_queue_that_nobody_has_touched(cli: CommandLine, api_server: ApiServer
     shown = cli.ok("queue", "show", "-o", "json").json
     assert shown == {"namespace": api_server.namespace, "paused": False, "concurrency": None}
     assert cli.ok("queue", "show").out == (
-        f"Namespace     {api_server.namespace}\nPaused        no\nConcurrency   as the operator is set\n"
+        f"Namespace    {api_server.namespace}\nPaused       no\nConcurrency  as the operator is set\n"
     )
 
 
@@ -64,7 +64,7 @@ def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, a
     assert cli.ok("queue", "resume").out == "the queue is resumed\n"
     assert data(api_server) == {"paused": "false", "concurrency": "7"}
     assert cli.ok("queue", "scale", 0).out == "at most 0 attempts run at once\n"
-    assert cli.ok("queue", "show").out.endswith("Paused        no\nConcurrency   0\n")
+    assert cli.ok("queue", "show").out.endswith("Paused       no\nConcurrency  0\n")
 
 
 def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer) -> None:
@@ -75,7 +75,7 @@ def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer
     assert shown["problem"] == (
         "paused is 'yes': true or false is allowed; concurrency is 'many': a number from 0 to 1000 is allowed"
     )
-    assert "Not understood   paused is 'yes'" in cli.ok("queue", "show").out
+    assert "Not understood  paused is 'yes'" in cli.ok("queue", "show").out
     cli.ok("queue", "pause")
     cli.ok("queue", "scale", 3)
     assert data(api_server) == {"paused": "true", "concurrency": "3"}

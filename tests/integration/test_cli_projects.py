@@ -68,9 +68,9 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
     assert shown["name"] == SHELL
     assert shown["description"] == "two\nlines [bold]"
     assert (shown["code_repo"], shown["docs_repo"]) == ("git@git.example:a/b", "ssh://git@git.example/docs")
-    assert f"Name              {SHELL}\n" in cli.ok("projects", "get", project).out
-    assert "Description       two lines [bold]\n" in cli.ok("projects", "get", project).out
-    assert f"   {SHELL}   created   " in cli.ok("projects", "list").out
+    assert f"Name             {SHELL}\n" in cli.ok("projects", "get", project).out
+    assert "Description      two lines [bold]\n" in cli.ok("projects", "get", project).out
+    assert f"  {SHELL}  created  " in cli.ok("projects", "list").out
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,16 @@ def test_the_table_names_owner_and_status(cli: CommandLine, project: str, databa
 def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str) -> None:
     failed(database_url, project, {"reason": "StepFailed", "step": "test", "message": "2 failed\n\x1b[31m[red]x"})
     out = cli.ok("projects", "get", project).out
-    assert "Error             StepFailed in step test: 2 failed \ufffd[31m[red]x\n" in out
+    assert "Error            StepFailed in step test: 2 failed \ufffd[31m[red]x\n" in out
     failed(database_url, project, {"reason": "Cancelled", "step": None, "message": "as asked", "more": [1]})
-    assert 'Error             Cancelled: as asked {"more": [1]}\n' in cli.ok("projects", "get", project).out
+    assert 'Error            Cancelled: as asked {"more": [1]}\n' in cli.ok("projects", "get", project).out
 
 
 def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
     assert cli.ok("projects", "delete", project).out == f"project {project} is deleted\n"
     assert cli.refused(2, "projects", "delete", project) == f"there is no project {project}"
     assert cli.refused(2, "projects", "get", project) == f"there is no project {project}"
-    assert cli.ok("projects", "list").out == "ID   NAME   STATUS   OWNER   UPDATED\n"
+    assert cli.ok("projects", "list").out == "ID  NAME  STATUS  OWNER  UPDATED\n"
 
 
 def test_a_project_that_is_being_set_up_is_not_deleted(cli: CommandLine, project: str, database_url: str) -> None:

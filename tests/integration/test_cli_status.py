@@ -46,7 +46,7 @@ def test_one_namespace_or_all(scene: Scene) -> None:
     assert header.split()[:3] == ["ID", "PHASE", "STATUS"]
     cells = line.split()
     assert (cells[0], cells[1], cells[5], cells[6]) == (scene.project, "Failed", "1/3", "0")
-    assert line.endswith("StepFailed   bad [red] thing\ufffd[2J")
+    assert line.endswith("StepFailed  bad [red] thing\ufffd[2J")
     everywhere = scene.cli.ok("status", "-A").out
     assert everywhere.startswith("NAMESPACE ")
     assert any(shown.split()[:2] == [scene.namespace, scene.project] for shown in everywhere.splitlines())
@@ -71,9 +71,9 @@ def test_json_and_yaml_are_the_raw_objects(scene: Scene) -> None:
 
 
 def test_one_in_detail(scene: Scene) -> None:
-    assert "Message      waits for an operator to see it\n" in scene("status").out
+    assert "Message     waits for an operator to see it\n" in scene("status").out
     scene.told(FAILED)
     out = scene("status").out
-    assert "Phase        Failed\n" in out
-    assert "Parameters   license=MIT\n" in out
-    assert "Stalled       True     StepFailed" in out
+    assert "Phase       Failed\n" in out
+    assert "Parameters  license=MIT\n" in out
+    assert "Stalled      True    StepFailed" in out

@@ -152,8 +152,8 @@ def test_watching_one_ends_with_it_and_its_detail(scene: Scene, tmp_path: Path) 
         done = running.done()
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[:3] == ["waits for an operator to see it", PROGRESS, f"Project     {scene.project}"]
-    assert "Phase       Failed" in lines
+    assert lines[:3] == ["waits for an operator to see it", PROGRESS, f"Project    {scene.project}"]
+    assert "Phase      Failed" in lines
 
 
 def test_watching_one_that_is_deleted_ends_with_1(scene: Scene, tmp_path: Path) -> None:

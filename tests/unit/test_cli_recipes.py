@@ -73,16 +73,16 @@ def test_the_directory_may_come_from_the_environment(
 
 def test_one_recipe_with_its_parameters_and_steps(cli: CommandLine, directory: Path) -> None:
     assert cli.ok("recipes", "show", "mine", "--recipes-dir", directory).out == (
-        "Name          mine\n"
-        "Description   builds [red]it[/red]\n"
-        "Image         registry.example/toolchain:1\n"
+        "Name         mine\n"
+        "Description  builds [red]it[/red]\n"
+        "Image        registry.example/toolchain:1\n"
         "\n"
-        "PARAMETER   DEFAULT      PATTERN   DESCRIPTION\n"
-        "license     MIT          -         SPDX id\n"
-        "team        (required)   [a-z]+    -\n"
+        "PARAMETER  DEFAULT     PATTERN  DESCRIPTION\n"
+        "license    MIT         -        SPDX id\n"
+        "team       (required)  [a-z]+   -\n"
         "\n"
-        "STEP    STATUS      TIMEOUT   CREDENTIALS   RUN\n"
-        "build   compiling   1m30s     yes           make; make test\n"
+        "STEP   STATUS     TIMEOUT  CREDENTIALS  RUN\n"
+        "build  compiling  1m30s    yes          make; make test\n"
     )
 
 

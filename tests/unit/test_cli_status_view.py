@@ -9,6 +9,7 @@ from rich.text import Text
 
 from projectsetup.api.models import AttemptRecord, Commits, Failure
 from projectsetup.api.reasons import AttemptOutcome, Reason
+from projectsetup.cli.following import Observed
 from projectsetup.cli.presenting import ChangeLog
 from projectsetup.cli.status_view import COLUMNS, detail, looks_the_same, overview, presentable, row
 from tests.setup_bodies import NAME, NOON, RUN, body, resource, status
@@ -64,24 +65,24 @@ def test_the_age_alone_makes_no_difference() -> None:
 def test_a_running_setup_in_detail() -> None:
     spec = {"parameters": {"license": "MIT"}, "credentialsSecretRef": {"name": "git"}, "suspend": True}
     assert lines(detail(resource(RUNNING, spec=spec), LATER))[:18] == [
-        f"Project       {NAME}",
-        "Namespace     team-a",
-        "Phase         Running",
-        "Reason        Running",
-        "Message       step compile",
-        "Status        compiling",
-        "Step          compile 3/7",
-        "Attempt       1/3",
-        "Recipe        python-service",
-        "Parameters    license=MIT",
-        "Credentials   Secret git",
-        "Suspended     yes",
-        "Timeout       30m an attempt",
-        "Priority      1",
-        "Backoff       15s to 10m",
-        "Created       2026-11-24 11:00:00 UTC (1h5m ago)",
-        "Queued        2026-11-24 11:58:00 UTC (7m ago)",
-        "Started       2026-11-24 12:00:00 UTC (5m ago)",
+        f"Project      {NAME}",
+        "Namespace    team-a",
+        "Phase        Running",
+        "Reason       Running",
+        "Message      step compile",
+        "Status       compiling",
+        "Step         compile 3/7",
+        "Attempt      1/3",
+        "Recipe       python-service",
+        "Parameters   license=MIT",
+        "Credentials  Secret git",
+        "Suspended    yes",
+        "Timeout      30m an attempt",
+        "Priority     1",
+        "Backoff      15s to 10m",
+        "Created      2026-11-24 11:00:00 UTC (1h5m ago)",
+        "Queued       2026-11-24 11:58:00 UTC (7m ago)",
+        "Started      2026-11-24 12:00:00 UTC (5m ago)",
     ]
 
 
@@ -98,20 +99,20 @@ def test_a_failure_in_detail() -> None:
     )  # fmt: skip
     shown = detail(resource(told), LATER).plain
     assert (
-        "Failure        StepFailed in step test, exit code 2: 2 tests failed \ufffd[31mred\ufffd[0m [bold]not" in shown
+        "Failure       StepFailed in step test, exit code 2: 2 tests failed \ufffd[31mred\ufffd[0m [bold]not" in shown
     )
-    assert "Next attempt   2026-11-24 12:05:12 UTC (in 12s)" in shown
-    assert "CONDITION     STATUS   REASON       SINCE   MESSAGE" in shown
-    assert "\nStalled       True     StepFailed   5m      2 tests failed" in shown
-    assert "ATTEMPT   OUTCOME   REASON          STEP   STARTED   TOOK    MESSAGE" in shown
-    assert "\n1         Failed    StepTransient   push   5m ago    1m30s   push: reset" in shown
+    assert "Next attempt  2026-11-24 12:05:12 UTC (in 12s)" in shown
+    assert "CONDITION    STATUS  REASON      SINCE  MESSAGE" in shown
+    assert "\nStalled      True    StepFailed  5m     2 tests failed" in shown
+    assert "ATTEMPT  OUTCOME  REASON         STEP  STARTED  TOOK   MESSAGE" in shown
+    assert "\n1        Failed   StepTransient  push  5m ago   1m30s  push: reset" in shown
 
 
 def test_commits_in_detail() -> None:
     told = status(Reason.SETUP_SUCCEEDED, "set up", commits=Commits(code_repo="abc", docs_repo="def"))
     shown = lines(detail(resource(told), NOON))
-    assert "Code commit   abc" in shown
-    assert "Docs commit   def" in shown
+    assert "Code commit  abc" in shown
+    assert "Docs commit  def" in shown
 
 
 @pytest.mark.parametrize("metadata", [{}, {"managedFields": [{"manager": "kubectl"}]}])
@@ -120,10 +121,11 @@ def test_raw_objects_go_without_managed_fields(metadata: dict[str, object]) -> N
 
 
 def test_a_change_is_shown_once() -> None:
-    log = ChangeLog(lambda one, other: bool(one["spec"] == other["spec"]))
-    one, key = body(), ("team-a", NAME)
+    log = ChangeLog(lambda one, other: bool(one.body["spec"] == other.body["spec"]))
+    one, key = Observed(body()), ("team-a", NAME)
+    assert one.key == key
     assert log.changed({key: one}) == [key]
-    assert log.changed({key: body(RUNNING)}) == []
-    assert log.changed({key: body(spec={"suspend": True})}) == [key]
+    assert log.changed({key: Observed(body(RUNNING))}) == []
+    assert log.changed({key: Observed(body(spec={"suspend": True}))}) == [key]
     assert log.changed({}) == []
     assert log.changed({key: one}) == [key]

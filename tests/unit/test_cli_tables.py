@@ -18,20 +18,20 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def test_columns_are_as_wide_as_they_need() -> None:
     text = table(("ID", "NAME"), [(1, "x"), (22, "[red]long[/red] one")]).plain
-    assert text.splitlines() == ["ID   NAME", "1    x", "22   [red]long[/red] one"]
+    assert text.splitlines() == ["ID  NAME", "1   x", "22  [red]long[/red] one"]
 
 
 def test_wide_characters_take_two_cells() -> None:
-    assert table(("A", "B"), [("漢字", "x"), ("abcd", "y")]).plain.splitlines() == ["A      B", "漢字   x", "abcd   y"]
+    assert table(("A", "B"), [("漢字", "x"), ("abcd", "y")]).plain.splitlines() == ["A     B", "漢字  x", "abcd  y"]
 
 
 def test_an_empty_cell_is_a_dash_and_every_row_one_line() -> None:
-    assert table(("A", "B"), [("", "two\nlines\x1b[2J")]).plain.splitlines() == ["A   B", "-   two lines\ufffd[2J"]
+    assert table(("A", "B"), [("", "two\nlines\x1b[2J")]).plain.splitlines() == ["A  B", "-  two lines\ufffd[2J"]
 
 
 def test_a_table_that_goes_on_keeps_its_widths() -> None:
     rows = [("long-id", "x"), ("b", "y")]
-    assert table(("ID", "B"), rows, only=[1]).plain == "b         y"
+    assert table(("ID", "B"), rows, only=[1]).plain == "b        y"
 
 
 def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,25 +42,25 @@ def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pyte
     monkeypatch.setattr(tables.sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "40")
     (header, line) = table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()
-    assert header == "ID           MESSAGE"
-    assert line == "0" * 10 + "   " + "m" * 26 + "…"
+    assert header == "ID          MESSAGE"
+    assert line == "0" * 10 + "  " + "m" * 27 + "…"
     monkeypatch.setenv("COLUMNS", "20")
-    assert table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()[1] == "0" * 10 + "   " + "m" * 19 + "…"
+    assert table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()[1] == "0" * 10 + "  " + "m" * 19 + "…"
 
 
 def test_fields_leave_out_what_is_not_there() -> None:
-    assert fields({"Name": "x", "Error": None, "Step": "", "Attempt": 0}).plain == "Name      x\nAttempt   0"
+    assert fields({"Name": "x", "Error": None, "Step": "", "Attempt": 0}).plain == "Name     x\nAttempt  0"
 
 
 def test_nothing_of_the_data_is_taken_for_markup() -> None:
     file = io.StringIO()
     Console(file=file, width=200).print(fields({"Name": "[red]x[/red] :smile: [link=http://x]"}), soft_wrap=True)
-    assert file.getvalue() == "Name   [red]x[/red] :smile: [link=http://x]\n"
+    assert file.getvalue() == "Name  [red]x[/red] :smile: [link=http://x]\n"
 
 
 def test_text_is_neither_cut_nor_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
     write_text(table(("A", "B"), [("x" * 150, "y" * 150), ("x", "y")]))
-    assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "   " + "y" * 150, "x" + " " * 152 + "y"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "  " + "y" * 150, "x" + " " * 151 + "y"]
 
 
 def test_values_keep_their_characters(capsys: pytest.CaptureFixture[str]) -> None:

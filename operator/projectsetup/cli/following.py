@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
+from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.cli.cluster import Setups
 from projectsetup.cluster.client import Body
 from projectsetup.cluster.errors import ApiForbidden, ApiUnavailable
@@ -15,12 +18,26 @@ PAUSE: Final = 1.0
 """Seconds between two connections."""
 
 Key = tuple[str, str]
-Found = Mapping[Key, Body]
 
 
-def key_of(body: Body) -> Key:
-    """Namespace and name."""
-    return body["metadata"]["namespace"], body["metadata"]["name"]
+@dataclass(frozen=True)
+class Observed:
+    """A ProjectSetup as it was at one moment, parsed once, when it is first asked for."""
+
+    body: Body
+
+    @cached_property
+    def resource(self) -> ProjectSetupResource:
+        """The parsed object."""
+        return parse_resource(self.body)
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.body["metadata"]["namespace"], self.body["metadata"]["name"]
+
+
+Found = Mapping[Key, Observed]
 
 
 class Follower:
@@ -50,14 +67,15 @@ class Follower:
         try:
             bodies, version = await self._read()
             self._away = False
-            found = {key_of(body): body for body in bodies}
+            found = {observed.key: observed for observed in map(Observed, bodies)}
             if on_change(found):
                 return True
             async with aclosing(self._setups.changes(self._namespace, self._name, version)) as changes:
                 async for kind, body in changes:
-                    found.pop(key_of(body), None)
+                    observed = Observed(body)
+                    found.pop(observed.key, None)
                     if kind != "DELETED":
-                        found[key_of(body)] = body
+                        found[observed.key] = observed
                     if on_change(found):
                         return True
         except ApiForbidden:

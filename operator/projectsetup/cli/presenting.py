@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from projectsetup.api.models import parse_resource
-from projectsetup.cli.following import Found, Key
+from projectsetup.cli.following import Found, Key, Observed
 from projectsetup.cli.output import Format, write, write_text, write_value
 from projectsetup.cli.status_view import looks_the_same, presentable
-from projectsetup.cluster.client import Body
 
 Present = Callable[[Found], None]
 
@@ -40,33 +38,41 @@ def presented(view: View, output: Format) -> Iterator[Present]:
     elif not sys.stdout.isatty():
         yield _lines(view)
     else:
-        found: Found = {}
-        with Live(
-            get_renderable=lambda: view.draw(found) if found else Text(), console=Console(highlight=False)
-        ) as live:
+        screen = Screen(view)
+        with Live(get_renderable=screen.draw, console=Console(highlight=False), refresh_per_second=2):
+            yield screen.show
 
-            def draw(now_found: Found) -> None:
-                nonlocal found
-                found = dict(now_found)
-                live.refresh()
 
-            yield draw
+class Screen:
+    """What is drawn anew, by another thread, as long as it is watched."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._found: Found | None = None
+
+    def show(self, found: Found) -> None:
+        """From now on draw this."""
+        self._found = dict(found)
+
+    def draw(self) -> Text:
+        """What is to be seen now."""
+        return Text() if self._found is None else self._view.draw(self._found)
 
 
 def _documents(output: Format) -> Present:
-    log = ChangeLog(lambda one, other: one["metadata"]["resourceVersion"] == other["metadata"]["resourceVersion"])
+    log = ChangeLog(lambda one, other: one.resource.resource_version == other.resource.resource_version)
 
     def present(found: Found) -> None:
         for key in log.changed(found):
             if output is Format.YAML:
                 write("---")
-            write_value(presentable(found[key]), output)
+            write_value(presentable(found[key].body), output)
 
     return present
 
 
 def _lines(view: View) -> Present:
-    log = ChangeLog(lambda one, other: looks_the_same(parse_resource(one), parse_resource(other)))
+    log = ChangeLog(lambda one, other: looks_the_same(one.resource, other.resource))
 
     def present(found: Found) -> None:
         first = not log.seen
@@ -79,12 +85,16 @@ def _lines(view: View) -> Present:
 class ChangeLog:
     """Remembers what was shown; `same` tells whether two states of a ProjectSetup look the same."""
 
-    def __init__(self, same: Callable[[Body, Body], bool]) -> None:
-        self.seen: dict[Key, Body] = {}
+    def __init__(self, same: Callable[[Observed, Observed], bool]) -> None:
+        self.seen: dict[Key, Observed] = {}
         self._same = same
 
     def changed(self, found: Found) -> list[Key]:
         """The keys of those that are new or look different; from now on they count as shown."""
-        changed = [key for key, body in found.items() if key not in self.seen or not self._same(self.seen[key], body)]
+        changed = [key for key, observed in found.items() if self._is_news(key, observed)]
         self.seen = dict(found)
         return changed
+
+    def _is_news(self, key: Key, observed: Observed) -> bool:
+        before = self.seen.get(key)
+        return before is None or (before is not observed and not self._same(before, observed))

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from projectsetup.cli.lines import printable
 
-_GAP: Final = "   "
+_GAP: Final = "  "
 _NARROWEST: Final = 20
 _COLOURS: Final = {
     "Succeeded": "green",

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from projectsetup.api.durations import format_duration
-from projectsetup.api.models import parse_resource
 from projectsetup.cli.cluster import Setups
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found
@@ -72,13 +71,12 @@ class Waiter:
         return self._end
 
     def _look(self, found: Found) -> bool:
-        body = found.get((self._namespace, self._name))
-        if body is None or body["metadata"]["uid"] != self._uid:
+        observed = found.get((self._namespace, self._name))
+        if observed is None or observed.resource.uid != self._uid:
             return True
-        resource = parse_resource(body)
-        self._end = ended(resource)
+        self._end = ended(observed.resource)
         if self._end is None:
-            self._progress.show(summary(resource, datetime.now(UTC)))
+            self._progress.show(summary(observed.resource, datetime.now(UTC)))
         return self._end is not None
 
     def _tell_outage(self, why: str) -> None:

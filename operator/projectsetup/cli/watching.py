@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from projectsetup.api.models import parse_resource
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found, Key
 from projectsetup.cli.lines import one_line, printable
@@ -33,7 +32,7 @@ class Table:
         return self._rows(found, None if first else changed)
 
     def _rows(self, found: Found, only: Collection[Key] | None) -> Text:
-        resources = map(parse_resource, found.values())
+        resources = (observed.resource for observed in found.values())
         return overview(resources, datetime.now(UTC), with_namespace=self._with_namespace, only=only)
 
 
@@ -45,19 +44,19 @@ class Detail:
 
     def draw(self, found: Found) -> Text:
         """All about it."""
-        return detail(parse_resource(found[self._key]), datetime.now(UTC))
+        return detail(found[self._key].resource, datetime.now(UTC))
 
     def changes(self, found: Found, _changed: Collection[Key], *, first: bool) -> Text:  # noqa: ARG002
         """Where it is, in one line; all about it when it is over."""
         if self.is_over(found):
             return self.draw(found)
-        return Text(printable(summary(parse_resource(found[self._key]), datetime.now(UTC))))
+        return Text(printable(summary(found[self._key].resource, datetime.now(UTC))))
 
     def is_over(self, found: Found) -> bool:
         """Whether the setup is over; CommandError when it was deleted."""
         if self._key not in found:
             raise CommandError("ProjectSetup {}/{} was deleted".format(*self._key), ExitCode.FAILED)
-        return ended(parse_resource(found[self._key])) is not None
+        return ended(found[self._key].resource) is not None
 
 
 async def watch_all(namespace: str | None, output: Format) -> None:
