@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from datetime import timedelta
@@ -13,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from projectsetup.api.durations import parse_duration
 from projectsetup.observe.logs import LogFormat
+
+_NAMESPACE = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class InvalidSettings(ValueError):
@@ -57,6 +60,14 @@ class Settings(BaseSettings):
     def _is_directory(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
             raise ValueError(f"{value} is not a directory")
+        return value
+
+    @field_validator("namespaces", "operator_namespace")
+    @classmethod
+    def _are_namespaces(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        for name in (value,) if isinstance(value, str) else value or ():
+            if not _NAMESPACE.fullmatch(name):
+                raise ValueError(f"{name[:80]!r} is not the name of a namespace")
         return value
 
 
