@@ -75,6 +75,7 @@ class SupervisorLink:
             await link._greet()
         except BaseException:
             link._lose()
+            await process.wait()
             raise
         return link
 
