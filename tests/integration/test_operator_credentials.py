@@ -167,10 +167,3 @@ def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(stage: Stage, values
     assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
     assert message(status).startswith(told)
     assert PASSWORD not in str(status)
-
-
-def test_a_secret_that_is_not_there_ends_it_with_a_reason(stage: Stage) -> None:
-    project, status = set_up(stage, {"name": "no-such-secret"})
-    assert reason(status) == "InvalidSpec"
-    assert message(status) == "Secret no-such-secret of spec.credentialsSecretRef does not exist"
-    assert stage.record(project)["setup_error"]["reason"] == "InvalidSpec"

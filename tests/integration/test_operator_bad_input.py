@@ -1,0 +1,154 @@
+"""An operator that is told nonsense ends with one line; one whose cluster or database is not there waits for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+
+from devcluster.ports import free_port
+from tests.api_server import ApiServer
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, message, reason
+from tests.tcp_door import Door
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+PASSWORD = "hunter22-hunter22"
+DATABASE = f"postgresql://user:{PASSWORD}@127.0.0.1:1/nowhere"
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: nowhere, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: nobody, user: {token: nothing}}]
+contexts: [{name: here, context: {cluster: nowhere, user: nobody}}]
+current-context: here
+"""
+
+
+def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """An operator that ends by itself."""
+    (folder / "kubeconfig").write_text(KUBECONFIG)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "DATABASE_URL": DATABASE,
+        "PROJECTSETUP_HTTP_PORT": str(free_port()),
+        "PROJECTSETUP_WORKSPACE_ROOT": str(folder),
+    }
+    command = [sys.executable, "-m", "projectsetup", "operator"]
+    return subprocess.run(
+        command, env=environment | variables, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL is not set, and it is required"),
+        ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL must look like postgresql://"),
+        ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
+        ({"PROJECTSETUP_WORKSPACE_ROOT": "/proc"}, "PROJECTSETUP_WORKSPACE_ROOT=/proc: the supervisor cannot work"),
+    ],
+)
+def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
+    (tmp_path / "no.yaml").write_text("clusters: [")
+    done = operator(tmp_path, **variables)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {line}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert PASSWORD not in done.stderr
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(("projectsetup-", ".projectsetup-"))]
+
+
+def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
+    with closing(socket.create_server(("", 0))) as taken:
+        done = operator(tmp_path, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "address already in use" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_no_project_id_is_refused_in_one_line(kubeconfig: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text("apiVersion: codemyspec.com/v1alpha1\nkind: ProjectSetup\nmetadata: {name: orders}")
+    with pytest.raises(AssertionError) as refusal:
+        ApiServer.prepared(kubeconfig, "names").kubectl("create", "-f", str(manifest))
+    (line,) = str(refusal.value).splitlines()
+    assert "metadata.name must be the id of a project, a UUID in lower case" in line
+
+
+@pytest.fixture
+def role(admin_database_url: str) -> Iterator[str]:
+    """A database user whose password is not PASSWORD."""
+    name = f"role_{secrets.token_hex(4)}"
+    with psycopg.connect(admin_database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD 'another'").format(sql.Identifier(name)))
+        yield name
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def change_password(database_url: str, role: str, password: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+
+
+def test_a_database_that_refuses_the_login_is_waited_for(new_stage: NewStage, role: str, database_url: str) -> None:
+    server = urlsplit(database_url)
+    url = server._replace(netloc=f"{role}:{PASSWORD}@127.0.0.1:{server.port}").geturl()
+    with new_stage(environment={"DATABASE_URL": url}, allow_file_repos="false") as stage:
+        stage.database_url = database_url
+        stage.operator.start(ready=False)
+        project = stage.apply(stage.project(code_repo="https://git.example.test/code.git"), "instant")
+        local = stage.apply(stage.project(code_repo="/nowhere/code.git"), "instant")
+        for waiting in (project, local):
+            status = stage.reached(waiting, "Queued", limit=60)
+            assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
+            assert message(status).endswith(f"refuses the login of user {role}")
+        code, text = stage.operator.get("/readyz")
+        assert (code, f"refuses the login of user {role}" in text) == (503, True)
+        assert stage.operator.get("/healthz")[0] == 200
+        change_password(database_url, role, PASSWORD)
+        assert reason(stage.ended(project)) == "SetupSucceeded"
+        assert reason(stage.ended(local)) == "InvalidSpec"
+        assert "must not be a local file" in message(stage.status(local))
+        told = stage.everything_told()
+        assert stage.operator.terminate() == 0
+    assert "Traceback" not in told["log"]
+    assert not [place for place, text in told.items() if PASSWORD in text]
+
+
+def test_a_cluster_that_is_not_there_is_waited_for(new_stage: NewStage, kubeconfig: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    with Door(urlsplit(cluster["server"]).port or 443, is_open=False) as door:
+        cluster["server"] = f"https://127.0.0.1:{door.port}"
+        moved = tmp_path / "kubeconfig"
+        moved.write_text(yaml.safe_dump(config))
+        with new_stage(environment={"KUBECONFIG": str(moved)}, leader_election="true") as stage:
+            project = stage.apply(stage.project(), "instant")
+            stage.operator.start(ready=False)
+            wait_for(lambda: stage.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
+            wait_for(lambda: "cannot reach the Lease" in stage.operator.log_tail(), "the operator to say why")
+            assert stage.status(project) == {}
+            assert stage.operator.terminate() == 0
+            assert "Traceback" not in stage.operator.log.read_text()
+            stage.operator.start(ready=False)
+            door.open()
+            assert reason(stage.ended(project)) == "SetupSucceeded"
+            stage.operator.close()
