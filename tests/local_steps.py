@@ -40,7 +40,10 @@ if os.fork() == 0:
 END
 touch "$READY"
 """
-"""Leaves processes behind that ignore SIGTERM, in sessions of their own, and one daemon; eight with the shell's."""
+"""Leaves processes behind that ignore SIGTERM, in sessions of their own, and one daemon."""
+
+FAMILY = 8
+"""The processes of a step that goes on with `sleep` after that."""
 
 FORKING = """
 python - <<'END'
@@ -85,6 +88,11 @@ class Step:
     async def is_ready(self) -> None:
         """Returns when the step says so, by making the file `$READY`."""
         await until(self.ready.exists, "the step to be ready")
+
+    async def is_complete(self) -> None:
+        """Returns when the whole family of an escaping step is there, and nobody else."""
+        await self.is_ready()
+        await until(lambda: len(self.alive) == FAMILY, "the family to be complete")
 
 
 async def until(condition: Callable[[], object], what: str, *, limit: float = 20.0) -> float:

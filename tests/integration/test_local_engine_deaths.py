@@ -39,7 +39,7 @@ def step(tmp_path: Path) -> Step:
 @pytest.fixture
 async def dying(root: Path, step: Step) -> AsyncIterator[Operator]:
     with operator(root, step) as dying:
-        await step.is_ready()
+        await step.is_complete()
         yield dying
 
 
@@ -91,7 +91,7 @@ async def test_many_steps_are_gone_soon_after_the_operator_is_killed(root: Path,
 async def test_a_step_that_goes_on_making_processes_is_gone_soon_too(root: Path, tmp_path: Path) -> None:
     step = Step(tmp_path, FORKING)
     with operator(root, step) as dying:
-        await step.is_ready()
+        await step.is_complete()
         dying.send(signal.SIGKILL)
         await gone(step, GONE_AFTER_DEATH)
 
@@ -227,7 +227,7 @@ async def test_a_live_operator_on_the_same_machine_is_left_alone(
 ) -> None:
     other = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
     with operator(root, other) as living_on:
-        await other.is_ready()
+        await other.is_complete()
         before, directories = other.alive, len(living_on.directories)
         kill_all_but_the_steps(dying)
         engine = LocalEngine(root)
