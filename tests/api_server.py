@@ -107,7 +107,7 @@ class ApiServer:
             PLURAL,
             field_selector=f"metadata.name={name}",
             resource_version=since,
-            timeout_seconds=_SECONDS,
+            timeout_seconds=int(_SECONDS),
         )
         for event in stream:
             found.append(dict(event["object"]))

@@ -61,9 +61,10 @@ class OperatorProcess:
             **(environment or {}),
         }
 
-    def configure(self, **settings: str) -> None:
-        """Change `settings`; that counts from the next start."""
+    def configure(self, environment: Mapping[str, str] | None = None, **settings: str) -> None:
+        """Change `settings` and `environment`; that counts from the next start."""
         self._environment |= {f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()}
+        self._environment |= environment or {}
 
     def start(self, *, ready: bool = True) -> Self:
         """Start it, again if it has ended; with `ready` return when it answers so."""

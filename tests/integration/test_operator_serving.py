@@ -1,0 +1,70 @@
+"""What the operator tells about itself, and whom it serves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import psycopg
+
+from tests.operator_stage import Stage
+from tests.setup_handle import Setup
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+
+def test_health_readiness_and_metrics(stage: Stage) -> None:
+    Setup.make(stage).ended()
+    assert stage.operator.get("/healthz") == (200, "ok\n")
+    code, text = stage.operator.get("/readyz")
+    assert code == 200
+    assert {"database: ok", "api server: ok", "watch: ok"} <= set(text.splitlines())
+    code, text = stage.operator.get("/metrics")
+    assert code == 200
+    counters = ("attempts_started", "attempts_ended", "status_writes", "reconcile_failures")
+    gauges = ("waiting", "slots_taken", "leading")
+    for name in (*(f"{name}_total counter" for name in counters), *(f"{name} gauge" for name in gauges)):
+        assert f"# TYPE projectsetup_{name}\n" in text
+    assert 'projectsetup_attempts_ended_total{kind="Succeeded",reason="SetupSucceeded"}' in text
+    assert stage.operator.get("/nothing")[0] == 404
+
+
+def test_tables_that_are_made_later_are_waited_for(new_stage: NewStage) -> None:
+    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as connection:
+        setup = Setup.make(stage)
+        connection.execute("ALTER TABLE projects RENAME TO hidden")
+        stage.operator.start(ready=False)
+        setup.waits_for("DatabaseUnavailable")
+        code, text = stage.operator.get("/readyz")
+        assert code == 503
+        assert "run projectsetup migrate" in text
+        assert stage.operator.get("/healthz")[0] == 200
+        connection.execute("ALTER TABLE hidden RENAME TO projects")
+        assert setup.ended()[0] == "SetupSucceeded"
+        assert stage.operator.is_ready()
+
+
+def test_only_the_namespaces_that_are_named_are_served(new_stage: NewStage, stage: Stage) -> None:
+    with new_stage() as other:
+        foreign = Setup.make(other)
+        assert Setup.make(stage).ended()[0] == "SetupSucceeded"
+        assert foreign.status == {}
+        assert foreign.record["status"] == "created"
+
+
+def test_all_namespaces_are_served_where_none_is_named(new_stage: NewStage) -> None:
+    with new_stage(namespaces="", concurrency="1") as stage:
+        setup = Setup.make(stage)
+        stage.operator.start()
+        assert setup.ended()[0] == "SetupSucceeded"
+
+
+def test_an_engine_of_another_version_is_refused() -> None:
+    variables = {"DATABASE_URL": "postgresql://user:hunter22@127.0.0.1:1/none", "PROJECTSETUP_ENGINE": "job"}
+    command = [sys.executable, "-m", "projectsetup", "operator"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False)
+    text = "PROJECTSETUP_ENGINE=job: the Job engine is not part of this version, use local"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {text}\n")

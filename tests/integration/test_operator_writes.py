@@ -1,0 +1,92 @@
+"""How often the operator writes: no more than it has something to tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.api_server import Body
+from tests.bulk import make_setups
+from tests.operator_stage import Stage
+from tests.setup_handle import Setup, Steps
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+FINISHED = 1000
+MANAGER = "projectsetup-operator"
+
+
+def writes(stage: Stage) -> int:
+    """Writes of `.status` that the operator has counted."""
+    lines = stage.operator.get("/metrics")[1].splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith("projectsetup_status_writes_total "))))
+
+
+def written_at(version: Body) -> str:
+    """The second in which this version of an object was written."""
+    (time,) = [entry["time"] for entry in version["metadata"]["managedFields"] if entry["manager"] == MANAGER]
+    return str(time)
+
+
+def test_a_setup_of_one_step_takes_two_writes(stage: Stage) -> None:
+    before = writes(stage)
+    setup = Setup.make(stage)
+    setup.ended()
+    assert [version["status"]["phase"] for version in setup.changes()] == ["Running", "Succeeded"]
+    assert writes(stage) - before == 2
+
+
+def test_progress_is_written_once_a_second_at_most(stage: Stage) -> None:
+    setup = Setup.make(stage, "many-steps")
+    setup.ended()
+    started, *between, ended = setup.changes()
+    assert (started["status"]["step"], ended["status"]["phase"]) == ("step-01", "Succeeded")
+    assert between, "its steps take longer than a second"
+    assert {version["status"]["phase"] for version in between} == {"Running"}
+    told = [version["status"]["step"] for version in (started, *between)]
+    assert sorted(set(told)) == told
+    seconds = [written_at(version) for version in (started, *between)]
+    assert sorted(set(seconds)) == seconds
+
+
+def test_nothing_is_written_while_nothing_changes(stage: Stage, steps: Steps) -> None:
+    running = Setup.gated(stage, steps)
+    steps.await_start(running)
+    waiting = Setup.make(stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
+    waiting.reached("BackingOff")
+    versions = [setup.body["metadata"]["resourceVersion"] for setup in (running, waiting)]
+    for setup in (running, waiting):
+        setup.api.patch(setup.name, {"metadata": {"labels": {"looked": "at"}}})
+    Setup.make(stage).ended()
+    for setup, version in zip((running, waiting), versions, strict=True):
+        assert len(setup.api.changes(setup.name, since=version)) == 1  # the label
+
+
+def versions(stage: Stage) -> dict[str, str]:
+    """The resourceVersion of every ProjectSetup."""
+    items = json.loads(stage.api.kubectl("get", "projectsetups", "-o", "json"))["items"]
+    return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
+
+
+def test_a_restart_over_what_is_over_writes_nothing(new_stage: NewStage, kubeconfig: Path) -> None:
+    with new_stage() as stage:
+        stage.operator.start()
+        ended = [
+            Setup.make(stage),
+            Setup.make(stage, "scripts", first="exit 1"),
+            Setup.make(stage, "no-such-recipe"),
+            Setup.make(stage, annotations={"cancel_requested_at": "1"}),
+        ]
+        statuses = [setup.ended()[1] for setup in ended]
+        stage.operator.close()
+        over = [status for status in statuses if status["phase"] != "Cancelled"]  # that one is told by its annotation
+        make_setups(kubeconfig, stage.api.namespace, over, FINISHED)
+        before = versions(stage)
+        assert len(before) == FINISHED + len(ended)
+        stage.operator.start()
+        last = Setup.make(stage)  # it starts after all others were looked at
+        last.ended()
+        assert writes(stage) == 2
+        assert {**before, **versions(stage)} == {**versions(stage), **before}
