@@ -88,6 +88,9 @@ class LocalEngine:
         async with self._starting:
             if self._closed:
                 raise InfrastructureError(FailureReason.ENGINE_ERROR, "the engine is closed")
+            if self._link is not None and not self._link.lost.is_set() and not self._link.directory.is_dir():
+                _log.warning("the directory of local attempts is gone, and with it what they were working on")
+                await uninterrupted(self._link.close())
             if self._link is None or self._link.lost.is_set():
                 if self._link is not None:
                     _log.warning("the supervisor of local attempts ended, starting another")
