@@ -13,8 +13,8 @@ import pytest
 from psycopg import sql as text
 from sqlalchemy import text as statement
 
-from devcluster.postgres import Postgres
 from devcluster.ports import free_port
+from devcluster.postgres import Postgres
 from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, migrate
 
 if TYPE_CHECKING:
