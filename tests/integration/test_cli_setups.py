@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import yaml
@@ -19,34 +17,14 @@ from projectsetup.api.constants import (
     RETRY_REQUESTED_AT,
 )
 from projectsetup.api.reasons import Reason
-from tests.api_server import ApiServer
 from tests.cli_scene import Scene
-from tests.command_line import CommandLine
 from tests.setup_bodies import RUN, status
+
+pytest_plugins = ["tests.cli_fixtures"]
 
 QUEUED, RUNNING = status(Reason.QUEUED, "first in line"), status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1)
 FAILED, CANCELLED = status(Reason.STEP_FAILED, "2 failed", attempt=1), status(Reason.CANCELLED, "as asked")
 SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
-
-
-@pytest.fixture(scope="module")
-def api_server(kubeconfig: Path) -> ApiServer:
-    return ApiServer.prepared(kubeconfig, "cli")
-
-
-@pytest.fixture
-def cli(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kubeconfig: Path, database_url: str
-) -> CommandLine:
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    return CommandLine(capsys)
-
-
-@pytest.fixture
-def scene(cli: CommandLine, api_server: ApiServer, database_url: str) -> Iterator[Scene]:
-    with Scene.played(cli, api_server, database_url) as scene:
-        yield scene
 
 
 def test_setup_marks_the_project_and_makes_its_resource(scene: Scene) -> None:
@@ -214,10 +192,10 @@ def test_cancel_asks_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any
 
 
 @pytest.mark.parametrize("command", ["retry", "cancel", "status"])
-def test_what_is_not_there_is_named_with_its_namespace(cli: CommandLine, api_server: ApiServer, command: str) -> None:
-    nobody, place = str(uuid4()), api_server.namespace
-    assert cli.refused(2, command, nobody, "-n", place) == f"there is no ProjectSetup {nobody} in namespace {place}"
-    assert cli.refused(2, command, nobody) == f"there is no ProjectSetup {nobody} in namespace default"
+def test_what_is_not_there_is_named_with_its_namespace(scene: Scene, command: str) -> None:
+    absent = f"there is no ProjectSetup {scene.project} in namespace"
+    assert scene.refused(2, command) == f"{absent} {scene.namespace}"
+    assert scene.cli.refused(2, command, scene.project) == f"{absent} default"
 
 
 def test_the_namespace_is_that_of_the_context(

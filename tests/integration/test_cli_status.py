@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import yaml
 
 from projectsetup.api.reasons import Reason
-from tests.api_server import ApiServer
 from tests.cli_scene import Scene
-from tests.command_line import CommandLine
 from tests.setup_bodies import RUN, status
+
+pytest_plugins = ["tests.cli_fixtures"]
 
 RUNNING = status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1, max_attempts=3)
 FAILED = status(Reason.STEP_FAILED, "bad [red]\nthing\x1b[2J", attempt=1, max_attempts=3)
 EMPTY_NAMESPACE = "kube-public"
 
 
-@pytest.fixture(scope="module")
-def api_server(kubeconfig: Path) -> ApiServer:
-    return ApiServer.prepared(kubeconfig, "cli-status")
-
-
 @pytest.fixture
-def scene(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    kubeconfig: Path,
-    api_server: ApiServer,
-    database_url: str,
-) -> Iterator[Scene]:
+def scene(scene: Scene) -> Scene:
     """A project with a ProjectSetup."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    with Scene.played(CommandLine(capsys), api_server, database_url) as scene:
-        scene("setup", "--priority", 0, "--param", "license=MIT")
-        yield scene
+    scene("setup", "--priority", 0, "--param", "license=MIT")
+    return scene
 
 
 def test_one_namespace_or_all(scene: Scene) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcluster import Cluster
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import Reason
-from tests.api_server import ApiServer
 from tests.cli_scene import Scene
-from tests.command_line import CommandLine, Running, one_error
+from tests.command_line import Running, one_error
 from tests.setup_bodies import RUN, status
+from tests.tcp_door import Door
+
+pytest_plugins = ["tests.cli_fixtures"]
 
 QUEUED = status(Reason.QUEUED, "first in line")
 RUNNING = status(
@@ -24,25 +25,6 @@ RUNNING = status(
 FAILED = status(Reason.STEP_FAILED, "2 [red] failed", attempt=1, max_attempts=3)
 SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
 PROGRESS = "Running, testing, test, 4/7, attempt 1/3"
-
-
-@pytest.fixture(scope="module")
-def api_server(kubeconfig: Path) -> ApiServer:
-    return ApiServer.prepared(kubeconfig, "cli-wait")
-
-
-@pytest.fixture
-def scene(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    kubeconfig: Path,
-    api_server: ApiServer,
-    database_url: str,
-) -> Iterator[Scene]:
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    with Scene.played(CommandLine(capsys), api_server, database_url) as scene:
-        yield scene
 
 
 def called(scene: Scene, folder: Path, command: str, *arguments: str) -> Running:
@@ -125,18 +107,29 @@ def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
-def test_waiting_outlasts_an_api_server_that_is_away(scene: Scene, tmp_path: Path, cluster: Cluster) -> None:
+@pytest.fixture
+def door(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    """Leads the commands of a test to the API server."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    with Door(int(cluster["server"].rpartition(":")[2])) as door:
+        cluster["server"] = f"https://127.0.0.1:{door.port}"
+        moved = tmp_path / "kubeconfig"
+        moved.write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(moved))
+        yield door
+
+
+def test_waiting_outlasts_an_api_server_that_is_away(scene: Scene, door: Door, tmp_path: Path) -> None:
     scene("setup")
     scene.claimed()
     scene.told(RUNNING)
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text(PROGRESS)
-        cluster.stop("apiserver")
-        try:
-            running.await_text("waiting for the API server")
-        finally:
-            cluster.start("apiserver")
+        door.shut()
+        running.await_text("waiting for the API server")
         scene.told(SUCCEEDED)
+        door.open()
         done = running.done()
     assert done.code == 0
     assert done.err.count("waiting for the API server") == 1
