@@ -29,9 +29,11 @@ class Records:
     def claim(self, project_id: str, uid: str, namespace: str = "elsewhere") -> Project:
         """Claim the project for the first attempt of a ProjectSetup."""
         owner = Owner(uid, namespace, project_id)
-        return self._do(
+        claimed = self._do(
             lambda record: record.claim(UUID(project_id), owner, attempt=1, status=ProjectStatus.INITIALIZING)
         )
+        assert isinstance(claimed, Project)
+        return claimed
 
     def end(self, project: Project, state: str) -> None:
         """Record the end of the attempt that claimed the project."""

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from projectsetup.api.conditions import conditions_for, phase_of
-from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef, parse_resource, status_to_dict
+from projectsetup.api.models import (
+    ConditionStatus,
+    ProjectSetupResource,
+    ProjectSetupStatus,
+    RunRef,
+    parse_resource,
+    status_to_dict,
+)
 from projectsetup.api.reasons import WAITING, Reason
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -17,7 +24,9 @@ RUN: Final = RunRef(engine="local", name="attempt-1", id="run-1")
 
 def status(reason: Reason, message: str = "", **fields: Any) -> dict[str, Any]:
     """A status whose `Succeeded` has this reason, as it is written."""
-    succeeded = "Unknown" if reason in WAITING else "True" if reason is Reason.SETUP_SUCCEEDED else "False"
+    succeeded: ConditionStatus = (
+        "Unknown" if reason in WAITING else "True" if reason is Reason.SETUP_SUCCEEDED else "False"
+    )
     conditions = conditions_for(status=succeeded, reason=reason, message=message, generation=1, previous=(), now=NOON)
     told = ProjectSetupStatus(conditions=conditions, phase=phase_of(conditions, fields.get("run_ref")), **fields)
     return status_to_dict(told)

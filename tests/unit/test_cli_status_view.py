@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -116,7 +117,7 @@ def test_commits_in_detail() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{}, {"managedFields": [{"manager": "kubectl"}]}])
-def test_raw_objects_go_without_managed_fields(metadata: dict[str, object]) -> None:
+def test_raw_objects_go_without_managed_fields(metadata: dict[str, Any]) -> None:
     assert presentable(body(RUNNING, **metadata)) == body(RUNNING)
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from projectsetup.cli import tables
 from projectsetup.cli.output import Format, write_text, write_value
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
@@ -39,7 +38,7 @@ def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pyte
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(tables.sys, "stdout", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "40")
     (header, line) = table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()
     assert header == "ID          MESSAGE"
