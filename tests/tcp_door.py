@@ -39,6 +39,11 @@ class Door:
     def __exit__(self, *_: object) -> None:
         self.shut()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are let through."""
+        return not self._shut.is_set()
+
     def open(self) -> None:
         """Let connections through."""
         listener = socket.create_server(("127.0.0.1", self.port))

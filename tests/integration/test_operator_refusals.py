@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -85,7 +86,7 @@ def test_a_recipe_that_is_broken(stage: Stage) -> None:
         ({"license": "MIT", "licence": "MIT"}, "has no parameter 'licence'"),
     ],
 )
-def test_parameters_that_the_recipe_does_not_want(stage: Stage, parameters: dict[str, str], text: str) -> None:
+def test_parameters_that_the_recipe_does_not_want(stage: Stage, parameters: dict[str, Any], text: str) -> None:
     refused(Setup.make(stage, "licensed", **parameters), "InvalidSpec", text, record="failed")
 
 
@@ -102,7 +103,7 @@ def test_parameters_that_the_recipe_wants(stage: Stage) -> None:
         ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not hold a password"),
     ],
 )
-def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, urls: dict[str, str], text: str) -> None:
+def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, urls: dict[str, Any], text: str) -> None:
     setup = Setup.make(stage, project=stage.project(**urls))  # by plain SQL
     refused(setup, "InvalidSpec", text, record="failed")
     assert "hunter22" not in message(setup.status)
