@@ -545,6 +545,8 @@ def test_status_completed_from_the_record_is_what_would_have_been_written(
     assert isinstance(completed, d.WriteStatus)
     assert _without_transitions(completed.status) == _without_transitions(decision.status)
     assert completed.notices == decision.notices
+    goes_on = decision.end.kind in {EndKind.RETRY, EndKind.RETURNED}
+    assert completed.until == (world.now if goes_on else None)
 
 
 def _without_transitions(status: ProjectSetupStatus) -> dict[str, Any]:

@@ -102,8 +102,9 @@ def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
 
 
 def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:
+    goes_on = recorded.kind in {EndKind.RETRY, EndKind.RETURNED}
     status = statuses.ended(facts, recorded, _limit(facts))
-    return WriteStatus(status, _notices(facts, recorded), until=recorded.next_attempt_at)
+    return WriteStatus(status, _notices(facts, recorded), until=facts.now if goes_on else None)
 
 
 def _after_the_end(facts: Facts) -> Decision:
