@@ -15,6 +15,7 @@ from projectsetup.projects import (
     Owner,
     Project,
     ProjectBusy,
+    ProjectMoved,
     ProjectNotClaimable,
     ProjectOwned,
     ProjectRecord,
@@ -122,6 +123,18 @@ async def test_deleting_and_the_rule_agree(
     else:
         await record.delete(project.id)
         assert await record.list() == ()
+
+
+async def test_who_read_the_project_before_another_operator_claimed_it_changes_nothing(
+    record: ProjectRecord, project: Project
+) -> None:
+    before = await read(record, project.id)
+    claimed = await record.claim(project.id, ME, attempt=1, status=INITIALIZING, seen=before.fence)
+    with pytest.raises(ProjectMoved):
+        await record.claim(project.id, ME, attempt=1, status=INITIALIZING, seen=before.fence)
+    assert await record.release(project.id, ME.uid, seen=before.fence) is None
+    assert await read(record, project.id) == claimed
+    assert await record.release(project.id, ME.uid, seen=claimed.fence) is not None
 
 
 async def test_refusals_tell_what_they_found(record: ProjectRecord, project: Project) -> None:

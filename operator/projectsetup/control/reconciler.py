@@ -31,7 +31,7 @@ from projectsetup.control.decisions import (
     StopRun,
     WriteStatus,
 )
-from projectsetup.control.facts import Facts, Progress, RecipePlan, StopCause
+from projectsetup.control.facts import Facts, Progress, RecipePlan, RecordRead, StopCause
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
 from projectsetup.control.merge_patch import merge_patch
@@ -93,7 +93,7 @@ class Reconciler:
             _log.debug("decided", key="/".join(key), decision=type(decision).__name__)
             try:
                 if isinstance(decision, ReleaseOwner):
-                    owner_is_active = await self._release_owner(resource, decision.owner)
+                    owner_is_active = await self._release_owner(facts, decision.owner)
                 elif not await self._carry_out(facts, inputs, decision):
                     self._settle(resource, decision)
                     return
@@ -155,7 +155,8 @@ class Reconciler:
                 return True
             self.queue.add(key)
         if decision.status != resource.status:
-            await self._claim(resource, number=resource.status.attempt, status=ProjectStatus.SETUP_QUEUED)
+            if await self._claim(facts, number=resource.status.attempt, status=ProjectStatus.SETUP_QUEUED) is None:
+                return True
             await self._write(resource, decision.status, decision.notices)
         return False
 
@@ -165,7 +166,7 @@ class Reconciler:
             raise AssertionError("an attempt was decided without a recipe")
         with self.attempts.preparing(resource.key):
             status = ProjectStatus(decision.project_status)
-            project = await self._claim(resource, number=decision.number, status=status)
+            project = await self._claim(facts, number=decision.number, status=status)
             if project is None:
                 return True
             plan = facts.recipe
@@ -217,7 +218,7 @@ class Reconciler:
         """Write the end to the record; False when it has changed meanwhile, so that the facts must be read again."""
         resource, end, fence = facts.resource, decision.end, decision.fence
         if fence is None:
-            project = await self._claim(resource, number=end.attempt, status=ProjectStatus.SETUP_QUEUED)
+            project = await self._claim(facts, number=end.attempt, status=ProjectStatus.SETUP_QUEUED)
             if project is None:
                 return False
             fence = project.fence
@@ -231,17 +232,20 @@ class Reconciler:
             attempt=end.attempts_left_used,
         )
 
-    async def _claim(self, resource: ProjectSetupResource, *, number: int, status: ProjectStatus) -> Project | None:
+    async def _claim(self, facts: Facts, *, number: int, status: ProjectStatus) -> Project | None:
         """Claim the project; None when somebody was faster, so that the facts must be read again."""
+        resource = facts.resource
         self.leader.check()
         owner = Owner(resource.uid, resource.namespace, resource.name)
         try:
-            return await self.record.claim(resource.project_id, owner, attempt=number, status=status)
+            return await self.record.claim(
+                resource.project_id, owner, attempt=number, status=status, seen=_fence(facts)
+            )
         except ClaimRefused as refused:
             _log.info("the claim was refused", key="/".join(resource.key), why=str(refused))
             return None
 
-    async def _release_owner(self, resource: ProjectSetupResource, owner: Owner) -> bool:
+    async def _release_owner(self, facts: Facts, owner: Owner) -> bool:
         """Whether the owner is there, or hidden from us, and its setup not over; else the project is freed of it."""
         try:
             body = await self.cluster.get_resource(owner.namespace, owner.name)
@@ -249,12 +253,13 @@ class Reconciler:
             return True
         if body is not None and body["metadata"]["uid"] == owner.uid and not is_terminal(parse_resource(body)):
             return True
-        if self.attempts.view(resource.project_id, owner.uid) is not None:
+        project_id = facts.resource.project_id
+        if self.attempts.view(project_id, owner.uid) is not None:
             # it is gone, and its attempt has to end first
             await self._look_anew((owner.namespace, owner.name))
             return False
         self.leader.check()
-        await self.record.release(resource.project_id, owner.uid)
+        await self.record.release(project_id, owner.uid, seen=_fence(facts))
         return False
 
     async def _write(
@@ -329,3 +334,9 @@ class Reconciler:
         change = self.store.remove(resource.key, uid=resource.uid)
         if change is not None and change.departed is not None:
             self.on_departed(change.departed)
+
+
+def _fence(facts: Facts) -> int | None:
+    """The fence of the project as it was read."""
+    project = facts.record.project if isinstance(facts.record, RecordRead) else None
+    return None if project is None else project.fence

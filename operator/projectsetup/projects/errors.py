@@ -71,6 +71,14 @@ class ProjectOwned(ClaimRefused):
         self.owner = owner
 
 
+class ProjectMoved(ClaimRefused):
+    """Somebody has claimed, ended or released its setup since the project was read."""
+
+    def __init__(self, project_id: UUID) -> None:
+        super().__init__(f"the setup of project {project_id} was changed since it was read")
+        self.project_id = project_id
+
+
 class ProjectBusy(RecordError):
     """The project is being set up and cannot be deleted now."""
 

@@ -14,6 +14,7 @@ from projectsetup.projects.errors import (
     InvalidProject,
     NoSuchProject,
     ProjectBusy,
+    ProjectMoved,
     UniqueViolation,
 )
 from projectsetup.projects.naming import check_description, check_name
@@ -117,14 +118,25 @@ class ProjectRecord:
         statement = statements.queue(project_id)
         return await self._change(project_id, statement, lambda project: refusal(project_id, project, None))
 
-    async def claim(self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus) -> Project:
+    async def claim(
+        self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None = None
+    ) -> Project:
         """Makes `owner` the one who sets the project up, and moves the fence on; the fence is in the returned project.
 
-        Clears the error and the result of the attempt before. Raises ClaimRefused (NoSuchProject, ProjectNotClaimable,
-        ProjectOwned).
+        Clears the error and the result of the attempt before. `seen` is the fence of the project as it was read: who
+        has read it before another operator claimed it changes nothing. Raises ClaimRefused (NoSuchProject,
+        ProjectNotClaimable, ProjectOwned, ProjectMoved).
         """
-        statement = statements.claim(project_id, owner, attempt=attempt, status=status)
-        return await self._change(project_id, statement, lambda project: refusal(project_id, project, owner.uid))
+
+        def refused(project: Project | None) -> Exception | None:
+            reason = refusal(project_id, project, owner.uid)
+            if reason is None and project is not None and seen not in {None, project.fence}:
+                return ProjectMoved(project_id)
+            return reason
+
+        return await self._change(
+            project_id, statements.claim(project_id, owner, attempt=attempt, status=status, seen=seen), refused
+        )
 
     async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
         """Moves the status of a running attempt on. False: the fence has moved on, nothing was changed."""
@@ -150,13 +162,14 @@ class ProjectRecord:
             values["attempt"] = attempt
         return await self._one(statements.finish(project_id, fence, values)) is not None
 
-    async def release(self, project_id: UUID, owner_uid: str) -> Project | None:
+    async def release(self, project_id: UUID, owner_uid: str, *, seen: int | None = None) -> Project | None:
         """Takes the project from an owner that is deleted or gone, and moves the fence on.
 
         `ready` and `failed` stay as they are; anything else becomes `created`, without error, attempt and result, so
-        that another ProjectSetup may start it. Returns the released project; None: that owner does not hold it.
+        that another ProjectSetup may start it. Returns the released project; None: that owner does not hold it, or the
+        fence is no longer the one that was `seen`.
         """
-        return await self._one(statements.release(project_id, owner_uid))
+        return await self._one(statements.release(project_id, owner_uid, seen=seen))
 
     async def _change(
         self, project_id: UUID, statement: Executable, refused: Callable[[Project | None], Exception | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, delete, insert, null, or_, select, update
+from sqlalchemy import and_, case, delete, insert, null, or_, select, true, update
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
 from projectsetup.projects.table import PROJECTS
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from sqlalchemy import Select, Update
+    from sqlalchemy import ColumnElement, Select, Update
     from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
     from projectsetup.projects.model import Owner
@@ -53,12 +53,14 @@ def create(values: Mapping[str, Any]) -> ReturningInsert[Any]:
     return insert(PROJECTS).values(**values).returning(PROJECTS)
 
 
-def claim(project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus) -> ReturningUpdate[Any]:
+def claim(
+    project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None
+) -> ReturningUpdate[Any]:
     """Takes the project where nobody else sets it up. `refusal` in claims.py says the same rule in words."""
     is_own = and_(_C.owner_uid == owner.uid, _C.status != ProjectStatus.READY)
     return (
         _moving_fence(project_id)
-        .where(or_(_STARTABLE, is_own))
+        .where(or_(_STARTABLE, is_own), _unmoved(seen))
         .values(
             owner_uid=owner.uid,
             owner_namespace=owner.namespace,
@@ -83,12 +85,12 @@ def finish(project_id: UUID, fence: int, values: Mapping[str, Any]) -> Returning
     return _moving_fence(project_id).where(_C.fence == fence).values(**values).returning(PROJECTS)
 
 
-def release(project_id: UUID, owner_uid: str) -> ReturningUpdate[Any]:
+def release(project_id: UUID, owner_uid: str, *, seen: int | None) -> ReturningUpdate[Any]:
     """Takes the project from that owner; what has not ended starts afresh."""
     ended = _C.status.in_(ENDED)
     return (
         _moving_fence(project_id)
-        .where(_C.owner_uid == owner_uid)
+        .where(_C.owner_uid == owner_uid, _unmoved(seen))
         .values(
             **_UNOWNED,
             status=case((ended, _C.status), else_=ProjectStatus.CREATED),
@@ -113,6 +115,10 @@ def queue(project_id: UUID) -> ReturningUpdate[Any]:
 def remove(project_id: UUID) -> ReturningDelete[Any]:
     """Deletes the project, unless it is being set up."""
     return delete(PROJECTS).where(_C.id == project_id, ~_BEING_SET_UP).returning(PROJECTS)
+
+
+def _unmoved(seen: int | None) -> ColumnElement[bool]:
+    return true() if seen is None else _C.fence == seen
 
 
 def _moving_fence(project_id: UUID) -> Update:
