@@ -100,12 +100,14 @@ def compose(settings: Settings, api: ApiClient, ports: Ports) -> Operator:
     def control_queue(control: QueueControl) -> None:
         line.paused = control.paused
         line.capacity = settings.concurrency if control.concurrency is None else control.concurrency
+        controller.queue_is_known.set()
         controller.give_slots()
 
     checks = {
         "database": lambda: controller.gate.shut_because,
         "api server": lambda: controller.api_problem,
         "watch": lambda: watch_age.problem,
+        "queue": lambda: None if controller.queue_is_known.is_set() else "its ConfigMap could not be asked for yet",
     }
     return Operator(
         controller=controller,

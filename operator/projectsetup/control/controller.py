@@ -53,6 +53,8 @@ class Controller:
     leading: bool = False
     api_problem: str | None = "not listed yet"
     """Why ProjectSetups could not be listed last; None when they could."""
+    queue_is_known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is known whether the queue is paused, and how wide it is."""
     _restart_watch: bool = False
     _failures: dict[Key, int] = field(default_factory=dict)
 
@@ -100,6 +102,7 @@ class Controller:
                 break
             except ClusterError as error:
                 await self._cannot_list(error)
+        await self.queue_is_known.wait()
         self._look_at_all([resource.key for resource in self.store])
         try:
             async with asyncio.TaskGroup() as workers:
