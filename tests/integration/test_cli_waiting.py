@@ -65,7 +65,7 @@ def test_the_end_of_the_series_before_is_not_the_end(scene: Scene, tmp_path: Pat
     scene("setup")
     scene.ended(FAILED, "failed")
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("Failed, attempt 1/3")
+        running.await_text("Failed, waits for an operator to see that a retry was asked for")
         asked = scene.annotations()[RETRY_REQUESTED_AT]
         scene.told({**QUEUED, "lastHandledRetry": asked})
         running.await_text("Queued: first in line")

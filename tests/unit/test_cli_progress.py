@@ -49,7 +49,9 @@ def test_a_failure_or_a_cancel_is_an_end(reason: Reason) -> None:
 def test_the_old_end_is_none_while_a_retry_is_pending() -> None:
     failed = {**FAILED, "lastHandledRetry": "before"}
     assert ended(resource(failed, annotations={RETRY_REQUESTED_AT: "now"})) is None
-    assert ended(resource({**FAILED}, annotations={RETRY_REQUESTED_AT: "now"})) is None
+    pending = resource(FAILED, annotations={RETRY_REQUESTED_AT: "now"})
+    assert ended(pending) is None
+    assert summary(pending, NOON) == "Failed, waits for an operator to see that a retry was asked for"
 
 
 def test_the_end_after_a_handled_retry_counts() -> None:

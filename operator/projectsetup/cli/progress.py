@@ -28,13 +28,13 @@ def succeeded_condition(resource: ProjectSetupResource) -> Condition | None:
 def ended(resource: ProjectSetupResource) -> Ended | None:
     """How the setup ended. None when it is not over, or when a retry was asked for that is not handled yet."""
     condition = succeeded_condition(resource)
-    asked = resource.annotations.get(RETRY_REQUESTED_AT)
-    retry_is_pending = bool(asked) and asked != resource.status.last_handled_retry
     if condition is None or condition.status == "Unknown":
         return None
     if condition.status == "True":
         return Ended(succeeded=True, message=condition.message)
-    return None if retry_is_pending else Ended(succeeded=False, message=f"{condition.reason}: {condition.message}")
+    if _retry_is_pending(resource):
+        return None
+    return Ended(succeeded=False, message=f"{condition.reason}: {condition.message}")
 
 
 def summary(resource: ProjectSetupResource, now: datetime) -> str:
@@ -43,6 +43,8 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
     condition = succeeded_condition(resource)
     if condition is None or status.phase is None:
         return "waits for an operator to see it"
+    if condition.status == "False" and _retry_is_pending(resource):
+        return f"{status.phase}, waits for an operator to see that a retry was asked for"
     words = [str(status.phase)]
     if status.phase is Phase.RUNNING:
         words += [status.project_status or "", status.step or "", status.progress or ""]
@@ -59,3 +61,8 @@ def attempt(resource: ProjectSetupResource) -> str:
     status = resource.status
     limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
     return f"{status.attempt}/{limit or '?'}"
+
+
+def _retry_is_pending(resource: ProjectSetupResource) -> bool:
+    asked = resource.annotations.get(RETRY_REQUESTED_AT)
+    return bool(asked) and asked != resource.status.last_handled_retry
