@@ -101,6 +101,11 @@ class OperatorProcess:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is not there: never started, or ended."""
+        return self._process is None or not self.alive
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of what its HTTP port answers; 0 when it does not."""
         try:

@@ -22,7 +22,7 @@ def elsewhere(kubeconfig: Path) -> ApiServer:
 @pytest.fixture(scope="session")
 def stage(new_stage: Callable[..., AbstractContextManager[Stage]], elsewhere: ApiServer) -> Iterator[Stage]:
     """One operator for all tests that need none of their own; it has more slots than one of them takes."""
-    with new_stage(concurrency="8") as stage:
+    with new_stage(concurrency="12") as stage:
         stage.operator.configure(namespaces=f"{stage.api.namespace},{elsewhere.namespace}")
         stage.operator.start()
         yield stage
