@@ -33,7 +33,8 @@ def children(parent: int) -> set[int]:
 
 
 def _all() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    """The newest first: a process that lives on in ever new ones is met before it has moved on."""
+    return sorted((int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()), reverse=True)
 
 
 def _told(pid: int, name: str) -> bytes:

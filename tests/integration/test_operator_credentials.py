@@ -108,13 +108,15 @@ def test_git_just_works_in_the_step_with_credentials(
     repositories = (host.repository("code.git"), host.repository("docs.git"))
     commit = (
         "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
-        "git push -q $CODE_REPO main && exit 1 || true"
+        "git push -q $CODE_REPO main && exit 1\n"
+        'git ls-remote "file://$PWD" && exit 1\n'
+        "test $GIT_ALLOW_PROTOCOL = https:ssh"
     )
     push = (
         "git push -q $CODE_REPO main; git push -q $DOCS_REPO main; git ls-remote $CODE_REPO\n"
         "echo CODE_COMMIT=$(git rev-parse main) > $STEP_OUTPUTS"
     )
-    with new_stage(environment={"GIT_SSL_CAINFO": str(host.certificate)}) as stage:
+    with new_stage(environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false") as stage:
         stage.operator.start()
         secret = make_secret(stage, username=USERNAME, password=PASSWORD)
         _, status = set_up(stage, secret, repositories=repositories, first=commit, second=push)

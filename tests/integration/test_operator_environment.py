@@ -81,6 +81,7 @@ def test_a_step_sees_what_it_is_told_and_nothing_of_the_operators_own(place: Pat
     assert not seen.keys() & NOT_FOR_STEPS.keys()
     assert "hidden" not in (place / step).read_text()
     assert seen.items() >= FOR_STEPS.items()
+    assert seen["GIT_ALLOW_PROTOCOL"] == "https:ssh:file"
 
 
 def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(stage: Stage, place: Path) -> None:

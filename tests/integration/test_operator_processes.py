@@ -92,12 +92,13 @@ def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -
 
 
 def test_all_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
-    project, mark = family(stage)
+    families = dict(family(stage) for _ in range(3))
     stage.operator.kill()
-    wait_for(lambda: not living(mark), "all processes of the attempt to be gone", limit=GONE_AFTER_DEATH)
-    wait_for(lambda: not workspaces(stage), "the workspace to be removed")
+    for mark in families.values():
+        wait_for(lambda mark=mark: not living(mark), "all processes of the attempts to be gone", limit=GONE_AFTER_DEATH)
+    wait_for(lambda: not workspaces(stage), "the workspaces to be removed")
     wait_for(lambda: not living(str(stage.operator.workspaces)), "the supervisor to end")
-    assert stage.status(project)["phase"] == "Running"
+    assert {stage.status(project)["phase"] for project in families} == {"Running"}
 
 
 def test_what_the_supervisor_could_not_remove_is_removed_at_the_next_start(stage: Stage) -> None:
