@@ -1,0 +1,129 @@
+"""The command line and the operator, each real, between them only the API server and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.api_server import ApiServer
+from tests.command_line import CommandLine
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, reason
+from tests.setup_handle import Setup, Steps
+
+
+@pytest.fixture
+def cli(
+    stage: Stage, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("DATABASE_URL", stage.database_url)
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def project(cli: CommandLine) -> str:
+    """A project of the command line's making."""
+    name = f"Shop {uuid4()}"
+    return cli.ok("projects", "create", "--name", name, "--code-repo", f"https://git.example/{uuid4()}.git").out.strip()
+
+
+@pytest.fixture
+def here(stage: Stage) -> tuple[str, str]:
+    """Option that names the namespace of the operator's setups."""
+    return "-n", stage.api.namespace
+
+
+@pytest.fixture
+def queue(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Option that names the namespace of the operator's queue, which is as it was afterwards."""
+    yield "--operator-namespace", stage.api.namespace
+    stage.api.kubectl("delete", "configmap", "projectsetup-queue", "--ignore-not-found")
+
+
+def known(stage: Stage, project: str) -> Setup:
+    return Setup(stage, stage.api, project, "0")
+
+
+def test_a_project_is_set_up_while_the_command_waits(cli: CommandLine, project: str, here: tuple[str, str]) -> None:
+    done = cli("setup", project, "--recipe", "instant", "--priority", "0", *here, "--wait")
+    assert (done.code, done.out.split(":")[0]) == (0, f"project {project} is ready")
+    shown = cli.ok("projects", "get", project, "-o", "json").json
+    assert (shown["status"], shown["setup_error"], shown["attempt"]) == ("ready", None, 1)
+    status = cli.ok("status", project, *here, "-o", "json").json["status"]
+    assert (status["phase"], status["attempt"]) == ("Succeeded", 1)
+    assert cli.ok("status", project, *here, "--watch").out
+    cli.refused(2, "setup", project, "--recipe", "instant", *here)
+
+
+def test_a_setup_that_fails_ends_the_waiting_command_with_1(
+    stage: Stage, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
+) -> None:
+    script = 'test -e "$PARAM_PLACE/go" || { echo no compiler here; exit 3; }'
+    options = ("--recipe", "scripts", "--param", f"second={script}", "--param", f"place={steps.folder}", *here)
+    done = cli("setup", project, *options, "--wait")
+    assert (done.code, done.out) == (1, "")
+    assert "no compiler here" in done.err.splitlines()[-1]
+    assert cli.ok("projects", "get", project, "-o", "json").json["status"] == "failed"
+    steps.let_go()
+    assert cli("setup", project, *options, "--wait").code == 0
+    status = known(stage, project).status
+    assert [attempt["outcome"] for attempt in status["attempts"]] == ["Failed", "Succeeded"]
+
+
+def test_a_setup_is_cancelled_and_tried_again(
+    stage: Stage, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
+) -> None:
+    cli.ok("setup", project, "--recipe", "gated", "--param", f"place={steps.folder}", "--backoff", "1h", *here)
+    setup = known(stage, project)
+    steps.await_start(setup)
+    assert "the running attempt is stopped" in cli.ok("cancel", project, *here).out
+    assert setup.ended()[0] == "Cancelled"
+    steps.let_go()
+    assert "a new series of attempts begins" in cli.ok("retry", project, *here).out
+    setup.until("over again", lambda status: reason(status) == "SetupSucceeded")
+    assert "the retry is ignored" in cli.ok("retry", project, *here).out
+    setup.has_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
+
+
+def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
+    stage: Stage, cli: CommandLine, steps: Steps, elsewhere: ApiServer
+) -> None:
+    owner = Setup.gated(stage, steps)
+    steps.await_start(owner)
+    text = cli.refused(2, "setup", owner.name, "--recipe", "instant", "-n", elsewhere.namespace)
+    assert f"{stage.api.namespace}/{owner.name}" in text
+    assert "is being set up" in cli.refused(2, "projects", "delete", owner.name)
+    assert owner.status["phase"] == "Running"
+
+
+def test_the_queue_is_paused_resumed_and_scaled(
+    stage: Stage, cli: CommandLine, queue: tuple[str, str], steps: Steps
+) -> None:
+    cli.ok("queue", "pause", *queue)
+    wait_for(lambda: not starts(stage), "the operator to pause")
+    setups = [Setup.gated(stage, steps) for _ in range(3)]
+    for setup in setups:
+        setup.waits_for("Queued")
+    cli.ok("queue", "scale", "2", *queue)
+    shown = cli.ok("queue", "show", *queue, "-o", "json").json
+    assert (shown["paused"], shown["concurrency"]) == (True, 2)
+    assert steps.started == []
+    cli.ok("queue", "resume", *queue)
+    steps.await_start(*setups[:2])
+    assert setups[2].status["phase"] == "Queued"
+    cli.ok("queue", "scale", "3", *queue)
+    steps.await_start(*setups)
+
+
+def starts(stage: Stage) -> bool:
+    """Whether a new setup is started; one that is not is put aside."""
+    probe = Setup.make(stage)
+    if probe.reached("Queued", "Succeeded")["phase"] == "Succeeded":
+        return True
+    probe.change(suspend=True)
+    probe.reached("Suspended")
+    return False

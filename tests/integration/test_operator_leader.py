@@ -1,0 +1,90 @@
+"""One operator acts, another stands by: who holds the Lease, and how it changes hands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api_server import Body
+from tests.operator_process import OperatorProcess, wait_for
+from tests.operator_stage import RECIPES, Stage
+from tests.setup_handle import Setup, Steps
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+TAKEOVER = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two operators for one namespace."""
+
+    stage: Stage
+    standby: OperatorProcess
+
+    @property
+    def leader(self) -> OperatorProcess:
+        """The one that was started first."""
+        return self.stage.operator
+
+    @property
+    def lease(self) -> Body:
+        """What the Lease says."""
+        told: Body = json.loads(self.stage.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
+        return told
+
+
+@pytest.fixture(scope="module")
+def pair(new_stage: NewStage, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    settings: dict[str, Any] = {"leader_election": "true", "shutdown_grace": "100ms"}
+    with new_stage(**settings) as stage:
+        standby = OperatorProcess(
+            tmp_path_factory.mktemp("standby"),
+            kubeconfig=kubeconfig,
+            database_url=stage.database_url,
+            namespaces=stage.api.namespace,
+            operator_namespace=stage.api.namespace,
+            recipes_dir=str(RECIPES),
+            **settings,
+        )
+        stage.operator.start()
+        wait_for(stage.operator.leads, "the first operator to lead")
+        standby.start()
+        yield Pair(stage, standby)
+        standby.close()
+
+
+def test_the_standby_watches_and_starts_nothing(pair: Pair) -> None:
+    assert Setup.make(pair.stage).ended()[0] == "SetupSucceeded"
+    assert (pair.leader.leads(), pair.standby.leads()) == (True, False)
+    assert (pair.leader.get("/readyz")[0], pair.standby.get("/readyz")[0]) == (200, 200)
+    assert "projectsetup_attempts_started_total 1.0" in pair.leader.get("/metrics")[1]
+    assert "projectsetup_attempts_started_total 0.0" in pair.standby.get("/metrics")[1]
+    assert "projectsetup_status_writes_total 0.0" in pair.standby.get("/metrics")[1]
+
+
+def test_the_lease_changes_hands_at_a_clean_end(pair: Pair, steps: Steps) -> None:
+    lease = pair.lease
+    assert str(pair.leader.pid) in lease["holderIdentity"].split(".")
+    assert lease["leaseDurationSeconds"] == 30
+    running = Setup.gated(pair.stage, steps)
+    steps.await_start(running)
+    queued = Setup.make(pair.stage, spec={"suspend": True})
+    queued.reached("Suspended")
+    assert pair.leader.terminate() == 0
+    wait_for(pair.standby.leads, "the standby to lead", limit=TAKEOVER)
+    assert str(pair.standby.pid) in pair.lease["holderIdentity"].split(".")
+    assert pair.lease["leaseTransitions"] == lease["leaseTransitions"] + 1
+    steps.let_go()
+    why, status = running.ended()
+    assert (why, status["attempt"], steps.attempts) == ("SetupSucceeded", 1, [1, 1])
+    queued.change(suspend=False)
+    assert queued.ended()[0] == "SetupSucceeded"
+    assert pair.standby.terminate() == 0
+    assert pair.lease["holderIdentity"] == ""
