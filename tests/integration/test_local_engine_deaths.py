@@ -91,7 +91,7 @@ async def test_many_steps_are_gone_soon_after_the_operator_is_killed(root: Path,
 async def test_a_step_that_goes_on_making_processes_is_gone_soon_too(root: Path, tmp_path: Path) -> None:
     step = Step(tmp_path, FORKING)
     with operator(root, step) as dying:
-        await step.is_complete()
+        await step.is_ready()
         dying.send(signal.SIGKILL)
         await gone(step, GONE_AFTER_DEATH)
 
@@ -219,6 +219,23 @@ async def test_what_dead_operators_have_left_ends_when_the_next_one_starts(
         await until(lambda: len(dying.directories) == 1, "the old workspaces to be removed")
     finally:
         await engine.close()
+    assert not dying.directories
+
+
+async def test_a_warden_that_cannot_act_ends_when_the_next_operator_starts(
+    dying: Operator, step: Step, root: Path
+) -> None:
+    (warden,) = dying.wardens
+    os.kill(warden, signal.SIGSTOP)
+    for pid in (dying.process.pid, dying.supervisor):
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not children(dying.supervisor), "the supervisor to end")
+    assert step.alive
+    engine = LocalEngine(root)
+    await engine.start()
+    assert not step.alive
+    assert not Path(f"/proc/{warden}/exe").exists()
+    await engine.close()
     assert not dying.directories
 
 

@@ -74,7 +74,7 @@ class SupervisorLink:
         try:
             await link._greet()
         except BaseException:
-            link._lose()
+            link._kill()
             await process.wait()
             raise
         return link
@@ -101,14 +101,22 @@ class SupervisorLink:
                 await asyncio.wait_for(self._killed.wait(), KILL_LIMIT)
                 return
         jobs = list(self._jobs.values())
-        self._lose()
+        self._kill()
         await asyncio.gather(*(job.end() for job in jobs))
 
     async def close(self) -> None:
         """Let the supervisor end everything and itself."""
-        self._lose(kill=False)
+        self._lose()
         with contextlib.suppress(TimeoutError):  # it goes on by itself, however long a removal takes
             await asyncio.wait_for(self._process.wait(), END_LIMIT)
+
+    async def ended(self) -> None:
+        """Returns when a lost supervisor is no more, so that another can clear away what it has left."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), END_LIMIT)
+            return
+        self._kill()
+        await self._process.wait()
 
     async def _greet(self) -> None:
         try:
@@ -137,7 +145,7 @@ class SupervisorLink:
 
     def _beat(self) -> None:
         if self._unanswered >= MOST_UNANSWERED:
-            self._lose()
+            self._kill()
             return
         self._unanswered += 1
         self._post({"op": "beat"})
@@ -185,7 +193,13 @@ class SupervisorLink:
             case _ if not self._first_word.done():
                 self._first_word.set_result(message)
 
-    def _lose(self, *, kill: bool = True) -> None:
+    def _kill(self) -> None:
+        """For a supervisor that does not answer; one that is ending by itself is left to do so."""
+        self._lose()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _lose(self) -> None:
         if self.lost.is_set():
             return
         self.lost.set()
@@ -194,9 +208,6 @@ class SupervisorLink:
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()
-        if kill:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
         if not self._first_word.done():
             self._first_word.set_result({"op": "refused", "error": "it ended at once"})
         while self._unsent:

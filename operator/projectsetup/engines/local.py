@@ -94,6 +94,7 @@ class LocalEngine:
             if self._link is None or self._link.lost.is_set():
                 if self._link is not None:
                     _log.warning("the supervisor of local attempts ended, starting another")
+                    await self._link.ended()
                 try:
                     self._link = await SupervisorLink.start(self._root)
                 except SupervisorRefused as exc:

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         left = abandoned(root)
         killed = kill_leftovers(left)
         directory, lock = make_own(root)
+        os.chdir(directory)  # a warden that outlives this process and cannot act is known by that
     except OSError as error:
         protocol.send(channel, {"op": "refused", "error": str(error)})
         return 1
@@ -39,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     with contextlib.suppress(OSError):  # an operator that is gone already is noticed by the supervisor
         protocol.send(channel, {"op": "ready", "directory": directory, "killed": killed, "left": len(left)})
     supervisor.serve()
-    channel.close()
     supervisor.end_all()
+    channel.close()
     for path in (directory, *left):
         remove_own(path)
     for fd in (lock, *left.values()):
