@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any
 
 from kubernetes.aio import watch
@@ -62,7 +63,7 @@ class QueueConfigWatch:
         while True:
             try:
                 await self._follow()
-            except (ClusterError, ApiException) as error:
+            except (ClusterError, ApiException, JSONDecodeError) as error:  # a watch may end in the middle of a line
                 _log.warning(
                     "cannot watch the queue's ConfigMap, trying again", error=" ".join(str(error).split())[:300]
                 )
