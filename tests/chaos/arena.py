@@ -21,7 +21,7 @@ from devcluster.state import State
 from tests.api_server import Refused
 from tests.chaos.history import Body, History
 from tests.chaos.journal import Journal
-from tests.chaos.watcher import Watcher
+from tests.chaos.watcher import Sight, Watcher
 from tests.operator_process import OperatorProcess, wait_for
 from tests.operator_stage import ENDED, Row, Stage
 
@@ -54,7 +54,8 @@ class Setup:
 class Arena:
     """Enter it to begin to watch; leaving it ends its operators."""
 
-    def __init__(self, folder: Path, cluster: Cluster, database_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, database_url: str, watcher: Watcher, **settings: str) -> None:
+        """`watcher` watches `folder`, and may watch more; `settings` are those of the operators."""
         self._settings = {"leader_election": "true", "concurrency": "6", "recipes_dir": str(RECIPES), **settings}
         self._folder = folder
         self._kubeconfig = cluster.kubeconfig
@@ -62,7 +63,7 @@ class Arena:
         self.journal = Journal(folder / "journal")
         self.setups: dict[str, Setup] = {}
         self.operators: list[OperatorProcess] = []
-        self.watcher = Watcher((folder,))
+        self.watcher = watcher
         port = State.read(cluster.directory / "cluster.json").etcd_port
         self.history = History(port, self.stage.api.namespace)
         self._stack = ExitStack()
@@ -71,7 +72,7 @@ class Arena:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.history)
-        self._stack.enter_context(self.watcher)
+        self.looks_before = self.watcher.looks
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +98,14 @@ class Arena:
         )
         self.operators.append(operator)
         return operator
+
+    def pause(self) -> None:
+        """Pause the queue, before its operator starts."""
+        self.stage.api.kubectl("create", "configmap", "projectsetup-queue", "--from-literal=paused=true")
+
+    def resume(self) -> None:
+        """Let the queue go on."""
+        self.stage.api.kubectl("delete", "configmap", "projectsetup-queue")
 
     def submit(self, mood: str, *, seconds: float = 0.1, annotations: dict[str, str] | None = None) -> Setup:
         """A new project, and the ProjectSetup for it."""
@@ -162,9 +171,13 @@ class Arena:
             row = connection.execute(query, (f"operator-{self.operators.index(operator)}",)).fetchone()
         return int(row[0]) if row else 0
 
+    def living(self) -> list[Sight]:
+        """The processes of all attempts that are alive."""
+        return self.watcher.living(self.setups)
+
     def await_no_remains(self) -> None:
         """Return when no process and no workspace of any attempt is left."""
-        wait_for(lambda: not self.watcher.living(), "all processes of attempts to be gone")
+        wait_for(lambda: not self.living(), "all processes of attempts to be gone")
         wait_for(lambda: not self.workspaces(), "all workspaces to be removed")
 
     def workspaces(self) -> list[Path]:
@@ -192,6 +205,15 @@ def _entries(folder: Path) -> Iterable[Path]:
         return list(folder.iterdir())
     except OSError:
         return ()
+
+
+def await_lead(operator: OperatorProcess, *, limit: float = 60.0) -> None:
+    """Return when this operator leads."""
+    try:
+        wait_for(lambda: operator.leads() or not operator.alive, "the operator to lead", limit=limit)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {operator.log_tail()}") from None
+    assert operator.alive, f"the operator ended: {operator.log_tail()}"
 
 
 def attempted(ask: Callable[[], object]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
 import psycopg
@@ -12,7 +13,9 @@ import pytest
 
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
+from tests.api_server import ApiServer
 from tests.chaos.arena import Arena
+from tests.chaos.watcher import Watcher
 
 SEED: Final = 20_261_124
 _told: list[str] = []
@@ -31,21 +34,46 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     """An API server and a PostgreSQL that write to the disk before they answer."""
     cluster = Cluster(tmp_path_factory.mktemp("chaos") / "cluster", fsync=True)
     cluster.up()
+    ApiServer.prepared(cluster.kubeconfig, "first")  # tests that run side by side find the CRD
     yield cluster
     cluster.down()
 
 
-@pytest.fixture
-def new_arena(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> NewArena:
-    """Makes an arena; `settings` are those of its operators."""
+@pytest.fixture(scope="session")
+def kubeconfig_of_plane(control_plane: Cluster) -> Path:
+    """The administrator's kubeconfig of that API server."""
+    return control_plane.kubeconfig
 
-    def new_arena(**settings: str) -> Arena:
+
+@pytest.fixture(scope="session")
+def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
+    """Sees all attempts."""
+    with Watcher(tmp_path_factory.getbasetemp().resolve()) as watcher:
+        yield watcher
+
+
+@pytest.fixture(scope="session")
+def template(control_plane: Cluster) -> str:
+    """The name of a database with all tables, to copy."""
+    name = "chaos_template"
+    with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    migrate(f"{control_plane.database_url.rpartition('/')[0]}/{name}")
+    return name
+
+
+@pytest.fixture(scope="session")
+def new_arena(
+    control_plane: Cluster, template: str, watcher: Watcher, tmp_path_factory: pytest.TempPathFactory
+) -> NewArena:
+    """Makes an arena; the arguments are those of Arena."""
+
+    def new_arena(**settings: Any) -> Arena:
         name = f"chaos_{uuid4().hex[:12]}"
         with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         url = f"{control_plane.database_url.rpartition('/')[0]}/{name}"
-        migrate(url)
-        return Arena(tmp_path_factory.mktemp("arena"), control_plane, url, **settings)
+        return Arena(tmp_path_factory.mktemp("arena"), control_plane, url, watcher, **settings)
 
     return new_arena
 

@@ -6,10 +6,9 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.chaos.arena import Arena, Setup
+from tests.chaos.arena import Arena, Setup, await_lead
 from tests.chaos.conftest import SEED
 from tests.chaos.verdict import judge
-from tests.operator_process import wait_for
 
 IN_STARTUP = 0.2
 """Share of the kills that hit an operator which does not lead yet,"""
@@ -36,7 +35,7 @@ class Storm:
             if self._luck.random() < IN_STARTUP:
                 time.sleep(self._luck.uniform(0.0, STARTUP))
             else:
-                wait_for(self._operator.leads, "the operator to lead", limit=60)
+                await_lead(self._operator)
                 self._disturb(submitted, until=time.monotonic() + self._luck.uniform(0.0, WORK))
             self._operator.kill()
         self._submit(ahead=1.0)

@@ -28,14 +28,13 @@ class Figures:
     burned: int = 0
     given_back: int = 0
     looks: int = 0
-    longest_gap: float = 0.0
 
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {end}" for end, count in self.ends.items())
         return (
             f"{self.setups} setups ended ({ends}); {self.started} attempts started, of {self.run} a process ran, "
             f"{self.burned} interrupted, {self.given_back} given back; none twice, never two of a project at once "
-            f"({self.looks} looks at /proc, {self.longest_gap:.2f} s apart at most)"
+            f"({self.looks} looks at /proc)"
         )
 
 
@@ -43,7 +42,8 @@ def judge(arena: Arena) -> Figures:
     """Check every setup, its record and its attempts, and count."""
     rows, starts = arena.rows(), arena.journal.starts()
     figures = Figures(setups=len(arena.setups), ends=phases(arena))
-    assert arena.watcher.overlaps == [], f"two attempts of a project at once: {arena.watcher.overlaps[:3]}"
+    overlaps = arena.watcher.overlaps(arena.setups)
+    assert overlaps == [], f"two attempts of a project at once: {overlaps[:3]}"
     for project, setup in arena.setups.items():
         told = read_attempts(arena.history.versions[project])
         ran = starts.get(project, {})
@@ -53,7 +53,7 @@ def judge(arena: Arena) -> Figures:
         figures.run += sum(ran.values())
         figures.burned += len(told.burned)
         figures.given_back += told.given_back.total()
-    figures.looks, figures.longest_gap = arena.watcher.looks, arena.watcher.longest_gap
+    figures.looks = arena.watcher.looks - arena.looks_before
     return figures
 
 

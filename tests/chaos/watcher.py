@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -24,16 +24,11 @@ class Sight:
 
 @dataclass(slots=True)
 class Watcher:
-    """Looks at all processes again and again, and remembers the attempts whose workspace is below one of `roots`."""
+    """Looks at all processes again and again, and remembers the attempts whose workspace is below `root`."""
 
-    roots: tuple[Path, ...]
+    root: Path
     looks: int = 0
-    overlaps: list[tuple[Sight, Sight]] = field(default_factory=list)
-    """Pairs of processes of two attempts of one project that were alive at the same instant."""
-    attempts: dict[str, set[str]] = field(default_factory=dict)
-    """The workspaces in which processes of each project were seen."""
-    longest_gap: float = 0.0
-    """Seconds between two looks, at most."""
+    _overlaps: list[tuple[Sight, Sight]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -47,27 +42,31 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
 
-    def living(self) -> list[Sight]:
-        """The processes of attempts that are alive now."""
-        entries = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-        return [sight for pid in entries if (sight := self._sight(pid)) is not None]
+    def overlaps(self, projects: Container[str]) -> list[tuple[Sight, Sight]]:
+        """Pairs of processes of two attempts of one of these projects that were alive at the same instant."""
+        return [pair for pair in self._overlaps if pair[0].project in projects]
+
+    def living(self, projects: Container[str]) -> list[Sight]:
+        """The processes of attempts of these projects that are alive now."""
+        return [sight for sight in self._living() if sight.project in projects]
 
     def _watch(self) -> None:
-        last = time.monotonic()
         while not self._stop.wait(PERIOD):
             self._look()
-            now = time.monotonic()
-            self.longest_gap, last = max(self.longest_gap, now - last), now
 
     def _look(self) -> None:
         self.looks += 1
         first: dict[str, Sight] = {}
-        for sight in self.living():
-            self.attempts.setdefault(sight.project, set()).add(sight.workspace)
+        for sight in self._living():
             earlier = first.setdefault(sight.project, sight)
             # The earlier one was alive before and, if it still is, also when the later one was seen.
             if earlier.workspace != sight.workspace and self._sight(earlier.pid) == earlier:
-                self.overlaps.append((earlier, sight))
+                self._overlaps.append((earlier, sight))
+
+    def _living(self) -> Iterator[Sight]:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and (sight := self._sight(int(entry.name))) is not None:
+                yield sight
 
     def _sight(self, pid: int) -> Sight | None:
         try:
@@ -76,6 +75,6 @@ class Watcher:
             return None
         pairs = (variable.partition(b"=") for variable in variables)
         found = {_SEARCHED[name]: value.decode() for name, _, value in pairs if name in _SEARCHED}
-        if len(found) < len(_SEARCHED) or not any(found["workspace"].startswith(f"{root}/") for root in self.roots):
+        if len(found) < len(_SEARCHED) or not found["workspace"].startswith(f"{self.root}/"):
             return None
         return Sight(pid, **found)

@@ -1,0 +1,164 @@
+"""A way to the API server that is slow and loses things, and that knows who has written what."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import ssl
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from devcluster.ports import free_port
+from tests.operator_process import wait_for
+
+STATUSES: Final = (409, 410, 429, 500, 503)
+LONGEST_DELAY: Final = 1.5
+LONGEST_WATCH: Final = 4.0
+_KEPT: Final = ("Authorization", "Content-Type", "Accept")
+_EXPIRED: Final = {
+    "type": "ERROR",
+    "object": {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "reason": "Expired",
+        "message": "too old resource version",
+        "code": 410,
+    },
+}
+
+
+@dataclass(slots=True)
+class Trouble:
+    """How bad it is: the share of the requests that meet with trouble, and which was met how often."""
+
+    luck: random.Random
+    share: float = 0.0
+    deaf: bool = False
+    """Watches stay open and tell nothing."""
+    met: Counter[str] = field(default_factory=Counter)
+
+    def pick(self, kinds: tuple[str, ...]) -> str:
+        """What happens to one request: one of `kinds`, or nothing ("")."""
+        if self.luck.random() >= self.share:
+            return ""
+        kind = self.luck.choice(kinds)
+        self.met[kind] += 1
+        return kind
+
+
+class Proxy:
+    """Passes requests on to the API server of `kubeconfig`; enter it to open it. `path` is the kubeconfig for it."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, luck: random.Random) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster = config["clusters"][0]["cluster"]
+        self._upstream = cluster["server"]
+        authority = folder / "ca.crt"
+        authority.write_bytes(base64.b64decode(cluster.pop("certificate-authority-data")))
+        self._ssl = ssl.create_default_context(cafile=str(authority))
+        self._port = free_port()
+        cluster["server"] = f"http://127.0.0.1:{self._port}"
+        self.path = folder / "kubeconfig"
+        self.path.write_text(yaml.safe_dump(config))
+        self.trouble = Trouble(luck)
+        self.written: list[str] = []
+        """Method and path of every request that changed something."""
+        self._open = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(self._open.is_set, "the proxy to listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(None)) as session:
+            handler = web.Server(lambda request: self._answer(session, request))
+            runner = web.ServerRunner(handler, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
+            self._open.set()
+            await self._stop.wait()
+            await runner.cleanup()
+
+    async def _answer(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
+        watches = request.query.get("watch") in {"true", "True", "1"}
+        kind = self.trouble.pick(("delay", "refused", *(("cut", "expired") if watches else ("lost", "broken"))))
+        match kind:
+            case "refused":
+                return _refusal(self.trouble.luck.choice(STATUSES))
+            case "expired":
+                return web.json_response(_EXPIRED)
+            case "delay":
+                await asyncio.sleep(self.trouble.luck.uniform(0.0, LONGEST_DELAY))
+        try:
+            return await self._forward(session, request, kind, watches=watches)
+        except (aiohttp.ClientError, OSError):
+            return _cut(request)
+
+    async def _forward(
+        self, session: aiohttp.ClientSession, request: web.BaseRequest, kind: str, *, watches: bool
+    ) -> web.StreamResponse:
+        url, body = self._upstream + request.raw_path, await request.read()
+        headers = {name: request.headers[name] for name in _KEPT if name in request.headers}
+        async with session.request(request.method, url, data=body, headers=headers) as answer:
+            if request.method != "GET" and answer.ok:
+                self.written.append(f"{request.method} {request.path}")
+            match kind:  # it was done, but nobody hears of it
+                case "lost":
+                    return _refusal(503)
+                case "broken":
+                    return _cut(request)
+            if watches:
+                return await self._pass_on(request, answer, cut=kind == "cut")
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+
+    async def _pass_on(
+        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, *, cut: bool
+    ) -> web.StreamResponse:
+        told = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        await told.prepare(request)
+        try:
+            async with asyncio.timeout(self.trouble.luck.uniform(0.0, LONGEST_WATCH) if cut else None):
+                async for piece in answer.content.iter_any():
+                    if not self.trouble.deaf:
+                        await told.write(piece)
+        except TimeoutError:
+            await told.write(b'{"type": "MODIF')
+            return _cut(request, told)
+        return told
+
+
+def _refusal(status: int) -> web.Response:
+    message = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "trouble", "code": status}
+    return web.json_response(message, status=status, headers={"Retry-After": "1"} if status == 429 else {})
+
+
+def _cut(request: web.BaseRequest, told: web.StreamResponse | None = None) -> web.StreamResponse:
+    """End the connection in the middle of whatever it was."""
+    if request.transport is not None:
+        request.transport.abort()
+    return told or web.Response()

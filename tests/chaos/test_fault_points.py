@@ -1,0 +1,165 @@
+"""The operator is killed between each pair of its writes, and another one takes up what it has left."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.chaos.arena import Arena, Setup
+from tests.chaos.conftest import NewArena
+from tests.chaos.history import Body
+from tests.chaos.verdict import Figures, judge
+from tests.operator_process import OperatorProcess, wait_for
+
+FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
+AT_ONCE: Final = 3
+LIMIT: Final = 90.0
+
+Deed = Callable[[Arena, OperatorProcess, Setup], object]
+
+
+def nothing(*_: object) -> None:
+    """The operator comes to its end by itself."""
+
+
+def kill_in_step(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: arena.journal.tells(setup.project, "begin"), "a step to run", limit=LIMIT)
+    operator.kill()
+
+
+def cancel(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    arena.cancel(setup)
+
+
+def cancel_and_kill(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
+    cancel(arena, operator, setup)
+    wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
+    operator.kill()
+
+
+def delete(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    arena.delete(setup)
+
+
+def delete_and_kill(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
+    delete(arena, operator, setup)
+    wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
+    operator.kill()
+
+
+def terminate(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    operator.process.send_signal(signal.SIGTERM)
+
+
+def retry(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: arena.status(setup).get("phase") == "Failed", "the first series to fail", limit=LIMIT)
+    arena.stage.annotate(setup.project, "retry-requested-at", "now")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Where it is killed, in whose life, and what comes of it: `ran` attempts, the last told as number `attempt`."""
+
+    name: str
+    fault: str = "none * before SIGKILL"
+    mood: str = "calm"
+    deed: Deed = nothing
+    phase: str | None = "Succeeded"
+    ran: int = 1
+    attempt: int = 1
+    burned: int = 0
+    given_back: int = 0
+    paused: bool = False
+
+    def run(self, new_arena: NewArena) -> Outcome:
+        """Let one operator be killed, start another, and see what becomes of the setup."""
+        with new_arena(leader_election="false", shutdown_grace="100ms") as arena:
+            if self.paused:
+                arena.pause()
+            setup = arena.submit(self.mood)
+            faulty = arena.operator(command=FAULTY, environment={"FAULT": self.fault}).start(ready=False)
+            self.deed(arena, faulty, setup)
+            wait_for(lambda: not faulty.alive, f"the operator to be killed {self.name}", limit=LIMIT)
+            killed = faulty.process.returncode == -signal.SIGKILL
+            wait_for(lambda: not arena.living(), "its processes to be gone", limit=2.0)
+            if self.paused:
+                arena.resume()
+            arena.journal.gate.touch()
+            arena.operator().start(ready=False)
+            arena.await_ends(limit=LIMIT)
+            arena.await_no_remains()
+            return Outcome(killed, arena.status(setup), judge(arena))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a case."""
+
+    killed: bool
+    status: Body
+    figures: Figures
+
+
+CASES: Final = (
+    Case("before the claim that queues", "claim setup_queued before SIGKILL", paused=True),
+    Case("after the claim that queues", "claim setup_queued after SIGKILL", paused=True),
+    Case("after .status tells queued", "patch_status Queued after SIGKILL", paused=True),
+    Case("before the claim that starts", "claim initializing before SIGKILL"),
+    Case("after the claim that starts", "claim initializing after SIGKILL"),
+    Case("after .status tells running", "patch_status Running after SIGKILL", attempt=2, burned=1),
+    Case("when the engine is asked to run", "run * before SIGKILL", attempt=2, burned=1),
+    Case("in a step", mood="gated", deed=kill_in_step, ran=2, attempt=2, burned=1),
+    Case("after a step is marked", "mark * after SIGKILL", ran=2, attempt=2, burned=1),
+    Case("after the last step, before anybody knows", "run * after SIGKILL", ran=2, attempt=2, burned=1),
+    Case("before success is recorded", "finish Succeeded before SIGKILL", ran=2, attempt=2, burned=1),
+    Case("after success is recorded", "finish Succeeded after SIGKILL"),
+    Case("after .status tells success", "patch_status Succeeded after SIGKILL"),
+    Case("after failure is recorded", "finish Failed after SIGKILL", mood="failing", phase="Failed"),
+    Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", mood="transient", ran=3, attempt=3),
+    Case("after .status tells a retry", "patch_status BackingOff after SIGKILL", mood="transient", ran=3, attempt=3),
+    Case("while a cancelled step ends", mood="stubborn", deed=cancel_and_kill, phase="Cancelled"),
+    Case("before a cancel is recorded", "finish Cancelled before SIGKILL", "stubborn", cancel, "Cancelled"),
+    Case("after a cancel is recorded", "finish Cancelled after SIGKILL", "stubborn", cancel, "Cancelled"),
+    Case("while a deleted step ends", mood="stubborn", deed=delete_and_kill, phase=None),
+    Case("before a claim is released", "release * before SIGKILL", "stubborn", delete, None),
+    Case("after a claim is released", "release * after SIGKILL", "stubborn", delete, None),
+    Case("after giving back", "finish Returned after SIGKILL", "gated", terminate, ran=2, given_back=1),
+    Case("after .status tells a new series", "patch_status Queued after SIGKILL 2", "failing", retry, "Failed", ran=2),
+)
+
+
+@pytest.fixture(scope="module")
+def outcomes(new_arena: NewArena) -> Iterator[dict[str, Future[Outcome]]]:
+    """All cases, some at a time: most of each is waiting."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {case.name: pool.submit(case.run, new_arena) for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_kill(case: Case, outcomes: dict[str, Future[Outcome]]) -> None:
+    outcome = outcomes[case.name].result()
+    assert outcome.killed, "it was not killed where it should have been"
+    assert outcome.status.get("phase") == case.phase
+    assert outcome.figures.run == case.ran
+    assert (outcome.figures.burned, outcome.figures.given_back) == (case.burned, case.given_back)
+    if case.phase is not None:
+        assert outcome.status["attempt"] == case.attempt
+
+
+def test_figures(outcomes: dict[str, Future[Outcome]], tell: Callable[[object], None]) -> None:
+    figures = [future.result().figures for future in outcomes.values()]
+    tell(
+        f"killed at {len(figures)} points between two writes; {sum(one.run for one in figures)} attempts ran, "
+        f"{sum(one.burned for one in figures)} interrupted, {sum(one.given_back for one in figures)} given back"
+    )
+    assert len(figures) == len(CASES)
