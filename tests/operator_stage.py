@@ -101,9 +101,12 @@ class Stage:
         assert row is not None, f"there is no project {project_id}"
         return row
 
-    def events(self, project_id: str) -> list[tuple[str, str]]:
-        """Reason and text of the events on a ProjectSetup, in the order of time."""
-        return [(event["reason"], event["note"]) for event in self.api.events(project_id)]
+    def has_events(self, project_id: str, *reasons: str) -> None:
+        """Return when these events, and no others, were left on a ProjectSetup in this order."""
+        wait_for(
+            lambda: [event["reason"] for event in self.api.events(project_id)] == list(reasons),
+            f"the events {', '.join(reasons)} on {project_id}",
+        )
 
     def everything_told(self) -> dict[str, str]:
         """All that people can read of the setups here, by where they can read it."""

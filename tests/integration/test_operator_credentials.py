@@ -144,6 +144,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
     assert message(status) == "step third failed with exit code 3: gone: ***"
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
+    stage.has_events(project, "Started", "RetryScheduled", "Started", "Failed")
     told = stage.everything_told()
     assert all(project in told[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")
