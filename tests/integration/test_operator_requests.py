@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.operator_process import wait_for
 from tests.operator_stage import Stage, message, reason
 from tests.setup_handle import Setup, Steps
 
@@ -46,6 +47,7 @@ def test_cancel_ends_what_is_not_over(stage: Stage, steps: Steps, make: Make) ->
     record = setup.record
     assert (record["status"], record["setup_error"]["reason"]) == ("failed", "Cancelled")
     assert record["setup_error"]["message"] == message(status)
+    wait_for(lambda: "Cancelled" in setup.events, "the event of the cancel")
     assert setup.events.count("Cancelled") == 1
     assert setup.events[-1] == "Cancelled"
 
@@ -177,3 +179,14 @@ def test_a_request_that_looks_like_a_secret_is_handled_once(stage: Stage) -> Non
     why, _ = setup.until_over_again(value)
     assert why == "StepFailed"
     setup.has_events("Started", "Failed", "RetryRequested", "Started", "Failed")
+
+
+def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(stage: Stage, steps: Steps) -> None:
+    script = 'trap "exit 0" TERM; echo "$PROJECT_ID $ATTEMPT" >> "$PARAM_PLACE/started"; while :; do sleep 0.05; done'
+    setup = Setup.make(stage, "scripts", third=script, place=str(steps.folder))
+    steps.await_start(setup)
+    setup.annotate(cancel_requested_at="1")
+    why, status = setup.ended()
+    assert (why, status["projectStatus"], status["lastHandledCancel"]) == ("SetupSucceeded", "ready", "1")
+    assert setup.record["status"] == "ready"
+    setup.has_events("Started", "Succeeded", "CancelIgnored")

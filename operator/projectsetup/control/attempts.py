@@ -53,7 +53,10 @@ class Engine(Protocol):
     name: str
 
     async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
-        """Run one attempt; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
+        """Run one attempt; InfrastructureError when it broke.
+
+        Cancelled, it ends when all of it is gone, with an outcome only when the last step had succeeded all the same.
+        """
         ...
 
     async def kill_all(self) -> None:

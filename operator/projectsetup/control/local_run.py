@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from projectsetup.control.attempts import AttemptOrder
 from projectsetup.control.facts import Progress
 from projectsetup.engines.contract import AttemptRef
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
 from projectsetup.setup.updates import StatusUpdate
@@ -50,7 +52,7 @@ class LocalRun:
 
         reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
         async with self._engine.open(reference) as runner:
-            return await setup_project(
+            setup = setup_project(
                 _told(order),
                 order.recipe,
                 moved,
@@ -63,6 +65,18 @@ class LocalRun:
                 allow_file_repos=self._allow_file_repos,
                 on_line=lambda step, line: log.info(line, step=step),
             )
+            return await _stopped_when_cancelled(setup, runner.stop)
+
+
+async def _stopped_when_cancelled(setup: Coroutine[Any, Any, SetupOutcome], stop: Callable[[], None]) -> SetupOutcome:
+    """The outcome of `setup`, which is stopped when this is cancelled: a last step that ends well all the same wins."""
+    task = asyncio.ensure_future(setup)
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            stop()
+    return task.result()
 
 
 def _told(order: AttemptOrder) -> SetupProject:
