@@ -14,6 +14,9 @@ from projectsetup.cluster.leader import LeaseLost, SoleOperator
 from projectsetup.cluster.leadership import CALL_TIMEOUT, LAST_WORD, RENEW_DEADLINE, RENEW_PERIOD, Leadership
 from projectsetup.cluster.lease import LeaseClient, LeaseRecord
 from projectsetup.cluster.vacancy import DYING, LEASE_DURATION
+from projectsetup.engines.link import KILL_LIMIT
+from projectsetup.engines.supervisor.loop import LOOK_AT_CLOCK
+from projectsetup.engines.supervisor.protocol import SILENCE_LIMIT
 from tests.virtual_time import freeze, in_virtual_time, now
 
 US, THEM = "us", "them"
@@ -263,6 +266,10 @@ async def test_who_was_frozen_may_not_write_and_gives_up() -> None:
     assert len(world.lease.writes) == 1
     leader.allow_last_word()
     assert not may_write(leader)
+
+
+def test_what_a_frozen_leader_runs_is_gone_before_another_can_lead_even_when_it_could_not_renew_for_long() -> None:
+    assert RENEW_DEADLINE + SILENCE_LIMIT + LOOK_AT_CLOCK + KILL_LIMIT < LEASE_DURATION
 
 
 @pytest.mark.parametrize("thief", [THEM, None])

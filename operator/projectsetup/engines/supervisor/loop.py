@@ -21,7 +21,7 @@ from projectsetup.engines.supervisor.warden import KILL, STOP, run_warden
 NOBODY = 0
 """The id of a job that no operator waits for."""
 
-_LOOK_AT_CLOCK = 1.0
+LOOK_AT_CLOCK = 0.5
 _KILL_AGAIN = 0.01
 
 
@@ -57,7 +57,7 @@ class Supervisor:
         heard = _clock()
         while True:
             busy = self._killing or bool(self._orphaned)
-            ready = [fd for fd, _ in poll.poll(1000 * (_KILL_AGAIN if busy else _LOOK_AT_CLOCK))]
+            ready = [fd for fd, _ in poll.poll(1000 * (_KILL_AGAIN if busy else LOOK_AT_CLOCK))]
             if _clock() - heard > protocol.SILENCE_LIMIT:
                 return  # even if it has just woken up again: another operator may have taken over
             if self._channel.fileno() in ready:

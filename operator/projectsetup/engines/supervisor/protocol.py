@@ -15,7 +15,7 @@ from typing import Any
 
 BEAT_EVERY = 2.0
 """Seconds between two beats of the operator."""
-SILENCE_LIMIT = 10.0
+SILENCE_LIMIT = 8.0
 """Seconds without a word from the operator after which the supervisor ends everything."""
 PACKET_BYTES = 4096
 _MOST_FDS = 3
