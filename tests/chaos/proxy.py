@@ -106,7 +106,7 @@ class Proxy:
 
     async def _answer(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
         watches = request.query.get("watch") in {"true", "True", "1"}
-        kind = self.trouble.pick(("delay", "refused", *(("cut", "expired") if watches else ("lost", "broken"))))
+        kind = self.trouble.pick(("delay", "refused", *(("expired",) if watches else ("lost", "broken"))))
         match kind:
             case "refused":
                 return _refusal(self.trouble.luck.choice(STATUSES))
@@ -122,7 +122,7 @@ class Proxy:
     async def _forward(
         self, session: aiohttp.ClientSession, request: web.BaseRequest, kind: str, *, watches: bool
     ) -> web.StreamResponse:
-        url, body = self._upstream + request.raw_path, await request.read()
+        url, body = self._upstream + request.raw_path, await request.read() or None
         headers = {name: request.headers[name] for name in _KEPT if name in request.headers}
         async with session.request(request.method, url, data=body, headers=headers) as answer:
             if request.method != "GET" and answer.ok:
@@ -133,20 +133,20 @@ class Proxy:
                 case "broken":
                     return _cut(request)
             if watches:
-                return await self._pass_on(request, answer, cut=kind == "cut")
+                return await self._pass_on(request, answer)
             return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
-    async def _pass_on(
-        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, *, cut: bool
-    ) -> web.StreamResponse:
+    async def _pass_on(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """A watch; while there is trouble none lives long."""
         told = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
         await told.prepare(request)
         try:
-            async with asyncio.timeout(self.trouble.luck.uniform(0.0, LONGEST_WATCH) if cut else None):
+            async with asyncio.timeout(self.trouble.luck.uniform(0.0, LONGEST_WATCH) if self.trouble.share else None):
                 async for piece in answer.content.iter_any():
                     if not self.trouble.deaf:
                         await told.write(piece)
         except TimeoutError:
+            self.trouble.met["cut"] += 1
             await told.write(b'{"type": "MODIF')
             return _cut(request, told)
         return told

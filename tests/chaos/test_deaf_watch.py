@@ -1,0 +1,48 @@
+"""A watch that stays open and tells nothing."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.arena import await_lead
+from tests.chaos.conftest import SEED, NewArena
+from tests.chaos.proxy import Proxy
+from tests.chaos.verdict import judge
+from tests.operator_process import wait_for
+
+FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
+COMPARE_SECONDS: Final = "3"
+"""In the short form full lists come more often than they do."""
+LIMIT: Final = 120.0
+
+
+def test_a_silent_watch_is_noticed_and_what_it_misses_is_found(
+    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None], long_form: bool
+) -> None:
+    environment = {} if long_form else {"COMPARE_SECONDS": COMPARE_SECONDS}
+    luck = random.Random(SEED)  # noqa: S311
+    with Proxy(kubeconfig_of_plane, tmp_path, luck) as proxy, new_arena() as arena:
+        operator = arena.operator(kubeconfig=proxy.path, command=FAULTY, environment=environment).start()
+        await_lead(operator)
+        deleted, cancelled = arena.submit("gated"), arena.submit("gated")
+        wait_for(
+            lambda: all(arena.journal.tells(setup.project, "end") for setup in (deleted, cancelled)),
+            "the setups to run",
+        )
+        proxy.trouble.deaf = True
+        arena.delete(deleted)
+        arena.cancel(cancelled)
+        arena.submit("calm")
+        wait_for(lambda: "watch: silent" in operator.get("/readyz")[1], "/readyz to say so", limit=LIMIT)
+        arena.await_ends(limit=LIMIT)
+        proxy.trouble.deaf = False
+        wait_for(operator.is_ready, "the watch to begin again", limit=LIMIT)
+        arena.submit("calm")
+        arena.await_ends(limit=LIMIT)
+        arena.await_no_remains()
+        tell(judge(arena))
+        assert "the watch begins again" in operator.log.read_text()
