@@ -47,7 +47,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
         yield host
 
 
-def make_secret(stage: Stage, **values: str) -> dict[str, Any]:
+def make_secret(stage: Stage, **values: str) -> dict[str, str]:
     """A Secret, as spec.credentialsSecretRef refers to it; `_` stands for `-` in `ssh_privatekey`."""
     name = f"secret-{len(stage.api.kubectl('get', 'secrets', '-o', 'name').split())}"
     literals = [f"--from-literal={key.replace('ssh_', 'ssh-')}={value}" for key, value in values.items()]
@@ -56,13 +56,12 @@ def make_secret(stage: Stage, **values: str) -> dict[str, Any]:
 
 
 def set_up(
-    stage: Stage, secret: dict[str, Any] | None, *, repositories: tuple[str, str] | None = None, **parameters: str
+    stage: Stage, secret: dict[str, str], parameters: dict[str, str], *, repositories: tuple[str, str] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """A project that was set up with this Secret, and the status of its ProjectSetup."""
     code, docs = repositories or (None, None)
     project = stage.project(code_repo=code, docs_repo=docs)
-    spec = {"credentialsSecretRef": secret} if secret else {}
-    stage.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, **spec)
+    stage.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, credentialsSecretRef=secret)
     return project, stage.ended(project)
 
 
@@ -80,7 +79,7 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
     number = len(stage.api.kubectl("get", "projectsetups", "-o", "name").split())
     repositories = (CODE.replace("code", f"code-{number}"), DOCS.replace("/docs.git", f"/docs-{number}.git"))
     secret = make_secret(stage, **values)
-    _, status = set_up(stage, secret, repositories=repositories, place=str(tmp_path), **LOOKS)
+    _, status = set_up(stage, secret, {**LOOKS, "place": str(tmp_path)}, repositories=repositories)
     assert reason(status) == "SetupSucceeded"
     for asked in ("code-second", "docs-second"):
         answer = (tmp_path / asked).read_text().splitlines()
@@ -93,7 +92,7 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
 
 def test_only_the_step_with_credentials_finds_the_ssh_key(stage: Stage, tmp_path: Path) -> None:
     secret = make_secret(stage, ssh_privatekey=KEY, known_hosts=HOSTS)
-    _, status = set_up(stage, secret, place=str(tmp_path), **COPIES)
+    _, status = set_up(stage, secret, {**COPIES, "place": str(tmp_path)})
     assert reason(status) == "SetupSucceeded"
     assert (tmp_path / "second" / "key").read_text().strip() == KEY
     assert (tmp_path / "second" / "key").stat().st_mode & 0o777 == 0o600
@@ -119,7 +118,7 @@ def test_git_just_works_in_the_step_with_credentials(
     with new_stage(environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false") as stage:
         stage.operator.start()
         secret = make_secret(stage, username=USERNAME, password=PASSWORD)
-        _, status = set_up(stage, secret, repositories=repositories, first=commit, second=push)
+        _, status = set_up(stage, secret, {"first": commit, "second": push}, repositories=repositories)
     assert reason(status) == "SetupSucceeded", message(status)
     assert status["commits"]["codeRepo"] == host.commit_of("code.git") == host.commit_of("docs.git")
 
@@ -138,7 +137,10 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
         echo "CODE_COMMIT=$PROJECT_GIT_PASSWORD" > "$STEP_OUTPUTS"
     """
     project, status = set_up(
-        stage, secret, repositories=(CODE, DOCS), second=give_away, third='echo "gone: $(cat stolen)"; exit 3'
+        stage,
+        secret,
+        {"second": give_away, "third": 'echo "gone: $(cat stolen)"; exit 3'},
+        repositories=(CODE, DOCS),
     )
     assert (reason(status), status["attempt"]) == ("StepFailed", 2)
     assert message(status) == "step third failed with exit code 3: gone: ***"
@@ -166,7 +168,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
     ],
 )
 def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(stage: Stage, values: dict[str, str], told: str) -> None:
-    _, status = set_up(stage, make_secret(stage, **values))
+    _, status = set_up(stage, make_secret(stage, **values), {})
     assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
     assert message(status).startswith(told)
     assert PASSWORD not in str(status)

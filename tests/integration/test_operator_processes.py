@@ -76,6 +76,10 @@ def is_complete(members: set[int]) -> bool:
     return len(members) >= FAMILY and len(sessions(members)) >= SESSIONS
 
 
+def are_gone(mark: str, *, limit: float) -> None:
+    wait_for(lambda: not living(mark), "all processes of the attempt to be gone", limit=limit)
+
+
 def workspaces(stage: Stage) -> list[Path]:
     return list(stage.operator.workspaces.iterdir())
 
@@ -86,7 +90,7 @@ def supervisor(stage: Stage) -> int:
 
 
 def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -> None:
-    wait_for(lambda: not living(frozen.mark), "all processes of the attempt to be gone", limit=GONE_BEFORE_LEASE)
+    are_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
     wait_for(lambda: not workspaces(frozen.stage), "the workspace to be removed")
     assert frozen.stage.status(frozen.project)["phase"] == "Running"
 
@@ -95,7 +99,7 @@ def test_all_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
     families = dict(family(stage) for _ in range(3))
     stage.operator.kill()
     for mark in families.values():
-        wait_for(lambda mark=mark: not living(mark), "all processes of the attempts to be gone", limit=GONE_AFTER_DEATH)
+        are_gone(mark, limit=GONE_AFTER_DEATH)
     wait_for(lambda: not workspaces(stage), "the workspaces to be removed")
     wait_for(lambda: not living(str(stage.operator.workspaces)), "the supervisor to end")
     assert {stage.status(project)["phase"] for project in families} == {"Running"}
@@ -107,7 +111,7 @@ def test_what_the_supervisor_could_not_remove_is_removed_at_the_next_start(stage
     stage.operator.freeze()
     os.kill(watcher, signal.SIGKILL)
     stage.operator.kill()
-    wait_for(lambda: not living(mark), "all processes of the attempt to be gone", limit=GONE_AFTER_DEATH)
+    are_gone(mark, limit=GONE_AFTER_DEATH)
     (left,) = workspaces(stage)
     stage.operator.start()
     status = stage.ended(project)

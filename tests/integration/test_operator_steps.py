@@ -84,7 +84,7 @@ def test_a_failure_that_does_not_pass_uses_up_all_attempts(stage: Stage) -> None
     assert (reason(status), status["attempt"], status["maxAttempts"]) == ("AttemptsExhausted", 3, 3)
     assert [attempt["number"] for attempt in status["attempts"]] == [1, 2, 3]
     failure = status["failure"]
-    assert (failure["reason"], failure["exitCode"], failure["retryable"]) == ("StepTransient", "exit code 75", True)
+    assert (failure["reason"], failure["exitCode"], failure["retryable"]) == ("StepTransient", 75, True)
     assert failure["message"].endswith("once more")
     assert stage.record(project)["setup_error"]["reason"] == "AttemptsExhausted"
 
