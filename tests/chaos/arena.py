@@ -207,6 +207,10 @@ def _entries(folder: Path) -> Iterable[Path]:
         return ()
 
 
+NewArena = Callable[..., Arena]
+"""Makes an arena with settings of its own for its operators."""
+
+
 def await_lead(operator: OperatorProcess, *, limit: float = 60.0) -> None:
     """Return when this operator leads."""
     try:

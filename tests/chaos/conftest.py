@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -14,19 +14,12 @@ import pytest
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
 from tests.api_server import ApiServer
-from tests.chaos.arena import Arena
+from tests.chaos.arena import Arena, NewArena
+from tests.chaos.form import IS_LONG, SEED
+from tests.chaos.freezes import FREEZES, FROZEN, Outcome
 from tests.chaos.watcher import Watcher
 
-SEED: Final = 20_261_124
 _told: list[str] = []
-
-NewArena = Callable[..., Arena]
-
-
-@pytest.fixture(scope="session")
-def long_form() -> bool:
-    """Whether everything is asked for: `make chaos`."""
-    return os.environ.get("CHAOS") == "long"
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +69,25 @@ def new_arena(
         return Arena(tmp_path_factory.mktemp("arena"), control_plane, url, watcher, **settings)
 
     return new_arena
+
+
+@pytest.fixture(scope="session")
+def frozen_leaders(
+    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Outcome]]]:
+    """What comes of leaders that freeze. All at once, and beside other tests: nearly all of it is waiting."""
+    with ThreadPoolExecutor(len(FREEZES)) as pool:
+        yield {
+            freeze.name: pool.submit(
+                freeze.run,
+                new_arena,
+                kubeconfig_of_plane,
+                tmp_path_factory.mktemp("proxy"),
+                seed=SEED,
+                frozen=FROZEN if IS_LONG else 0.0,
+            )
+            for freeze in FREEZES
+        }
 
 
 @pytest.fixture

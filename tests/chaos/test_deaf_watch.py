@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.arena import await_lead
-from tests.chaos.conftest import SEED, NewArena
+from tests.chaos.arena import NewArena, await_lead
+from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.proxy import Proxy
 from tests.chaos.verdict import judge
 from tests.operator_process import wait_for
@@ -21,9 +21,9 @@ LIMIT: Final = 120.0
 
 
 def test_a_silent_watch_is_noticed_and_what_it_misses_is_found(
-    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None], long_form: bool
+    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None]
 ) -> None:
-    environment = {} if long_form else {"COMPARE_SECONDS": COMPARE_SECONDS}
+    environment = {} if IS_LONG else {"COMPARE_SECONDS": COMPARE_SECONDS}
     luck = random.Random(SEED)  # noqa: S311
     with Proxy(kubeconfig_of_plane, tmp_path, luck) as proxy, new_arena() as arena:
         operator = arena.operator(kubeconfig=proxy.path, command=FAULTY, environment=environment).start()

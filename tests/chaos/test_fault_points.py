@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.chaos.arena import Arena, Setup
-from tests.chaos.conftest import NewArena
+from tests.chaos.arena import Arena, NewArena, Setup
+from tests.chaos.form import IS_LONG
 from tests.chaos.history import Body
 from tests.chaos.verdict import Figures, judge
 from tests.operator_process import OperatorProcess, wait_for
@@ -21,6 +21,8 @@ from tests.operator_process import OperatorProcess, wait_for
 FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
 AT_ONCE: Final = 3
 LIMIT: Final = 90.0
+TIME_TO_ACT: Final = 0.5
+"""Seconds of a stubborn step's every part: there is time to cancel it or to delete its ProjectSetup."""
 
 Deed = Callable[[Arena, OperatorProcess, Setup], object]
 
@@ -86,7 +88,7 @@ class Case:
         with new_arena(leader_election="false", shutdown_grace="100ms") as arena:
             if self.paused:
                 arena.pause()
-            setup = arena.submit(self.mood)
+            setup = arena.submit(self.mood, seconds=TIME_TO_ACT if self.mood == "stubborn" else 0.1)
             faulty = arena.operator(command=FAULTY, environment={"FAULT": self.fault}).start(ready=False)
             self.deed(arena, faulty, setup)
             wait_for(lambda: not faulty.alive, f"the operator to be killed {self.name}", limit=LIMIT)
@@ -110,36 +112,43 @@ class Outcome:
     figures: Figures
 
 
-CASES: Final = (
+CASES: tuple[Case, ...] = (
+    Case("after the claim that starts", "claim initializing after SIGKILL"),
+    Case("after .status tells running", "patch_status Running after SIGKILL", attempt=2, burned=1),
+    Case("in a step", mood="gated", deed=kill_in_step, ran=2, attempt=2, burned=1),
+    Case("after success is recorded", "finish Succeeded after SIGKILL"),
+    Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", mood="transient", ran=3, attempt=3),
+    Case("while a cancelled step ends", mood="stubborn", deed=cancel_and_kill, phase="Cancelled"),
+    Case("after a cancel is recorded", "finish Cancelled after SIGKILL", "stubborn", cancel, "Cancelled"),
+    Case("while a deleted step ends", mood="stubborn", deed=delete_and_kill, phase=None),
+    Case("before a claim is released", "release * before SIGKILL", "stubborn", delete, None),
+    Case("after giving back", "finish Returned after SIGKILL", "gated", terminate, ran=2, given_back=1),
+)
+MORE_CASES: Final = (
     Case("before the claim that queues", "claim setup_queued before SIGKILL", paused=True),
     Case("after the claim that queues", "claim setup_queued after SIGKILL", paused=True),
     Case("after .status tells queued", "patch_status Queued after SIGKILL", paused=True),
     Case("before the claim that starts", "claim initializing before SIGKILL"),
-    Case("after the claim that starts", "claim initializing after SIGKILL"),
-    Case("after .status tells running", "patch_status Running after SIGKILL", attempt=2, burned=1),
     Case("when the engine is asked to run", "run * before SIGKILL", attempt=2, burned=1),
-    Case("in a step", mood="gated", deed=kill_in_step, ran=2, attempt=2, burned=1),
     Case("after a step is marked", "mark * after SIGKILL", ran=2, attempt=2, burned=1),
     Case("after the last step, before anybody knows", "run * after SIGKILL", ran=2, attempt=2, burned=1),
     Case("before success is recorded", "finish Succeeded before SIGKILL", ran=2, attempt=2, burned=1),
-    Case("after success is recorded", "finish Succeeded after SIGKILL"),
     Case("after .status tells success", "patch_status Succeeded after SIGKILL"),
     Case("after failure is recorded", "finish Failed after SIGKILL", mood="failing", phase="Failed"),
-    Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", mood="transient", ran=3, attempt=3),
     Case("after .status tells a retry", "patch_status BackingOff after SIGKILL", mood="transient", ran=3, attempt=3),
-    Case("while a cancelled step ends", mood="stubborn", deed=cancel_and_kill, phase="Cancelled"),
     Case("before a cancel is recorded", "finish Cancelled before SIGKILL", "stubborn", cancel, "Cancelled"),
-    Case("after a cancel is recorded", "finish Cancelled after SIGKILL", "stubborn", cancel, "Cancelled"),
-    Case("while a deleted step ends", mood="stubborn", deed=delete_and_kill, phase=None),
-    Case("before a claim is released", "release * before SIGKILL", "stubborn", delete, None),
     Case("after a claim is released", "release * after SIGKILL", "stubborn", delete, None),
-    Case("after giving back", "finish Returned after SIGKILL", "gated", terminate, ran=2, given_back=1),
     Case("after .status tells a new series", "patch_status Queued after SIGKILL 2", "failing", retry, "Failed", ran=2),
 )
+if IS_LONG:
+    CASES = (*CASES, *MORE_CASES)
 
 
 @pytest.fixture(scope="module")
-def outcomes(new_arena: NewArena) -> Iterator[dict[str, Future[Outcome]]]:
+def outcomes(
+    new_arena: NewArena,
+    frozen_leaders: object,  # noqa: ARG001  # they wait meanwhile
+) -> Iterator[dict[str, Future[Outcome]]]:
     """All cases, some at a time: most of each is waiting."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {case.name: pool.submit(case.run, new_arena) for case in CASES}

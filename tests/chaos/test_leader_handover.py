@@ -2,144 +2,26 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
-from tests.chaos.arena import Arena, await_lead
-from tests.chaos.conftest import SEED, NewArena
-from tests.chaos.proxy import Proxy
-from tests.chaos.verdict import Figures, judge
-from tests.operator_process import OperatorProcess, wait_for
+from tests.chaos.arena import NewArena, await_lead
+from tests.chaos.freezes import FREEZES, LIMIT, Freeze, Outcome
+from tests.chaos.verdict import judge
+from tests.operator_process import wait_for
 
-FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
-FROZEN: Final = 60.0
-TAKEOVER_AFTER_FREEZE, TAKEOVER_AFTER_END = 35.0, 3.0
-LIMIT: Final = 90.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Of a frozen leader and its standby."""
-
-    takeover: float
-    """Seconds from the freeze to the new leader,"""
-    gone: float
-    """and to the end of the last process of the frozen one's attempts."""
-    exit_code: int
-    complaints: int
-    """Lines in which the woken leader says that it no longer leads."""
-    written: list[str]
-    """What it changed after it woke, at the API server"""
-    recorded: int
-    """and in the record."""
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """At which call of a port the leader stops itself; without one it is stopped in the middle of its work."""
-
-    name: str
-    fault: str = ""
-
-    def run(self, new_arena: NewArena, kubeconfig: Path, folder: Path, *, frozen: float) -> Outcome:
-        """Freeze a leader, let another one finish the work, wake the first."""
-        with ExitStack() as stack:
-            arena = stack.enter_context(new_arena())
-            proxy = stack.enter_context(Proxy(kubeconfig, folder, random.Random(SEED)))  # noqa: S311
-            first = arena.operator(kubeconfig=proxy.path, command=FAULTY, environment={"FAULT": self.fault or NO_FAULT})
-            first.start()
-            await_lead(first)
-            second = arena.operator().start()
-            assert not second.leads()
-            began = self._freeze(arena, first)
-            gone = self._await_takeover(arena, second) - began
-            takeover = time.monotonic() - began
-            arena.journal.gate.touch()
-            arena.await_ends(limit=LIMIT)
-            time.sleep(max(0.0, began + frozen - time.monotonic()))
-            written, recorded = len(proxy.written), arena.writes(first)
-            first.thaw()
-            exit_code = first.process.wait(LIMIT)
-            complaints = first.log.read_text().count("this operator no longer leads")
-            arena.await_no_remains()
-            return Outcome(
-                takeover,
-                gone,
-                exit_code,
-                complaints,
-                proxy.written[written:],
-                arena.writes(first) - recorded,
-                judge(arena),
-            )
-
-    def _freeze(self, arena: Arena, leader: OperatorProcess) -> float:
-        """When it was frozen."""
-        if not self.fault:
-            setups = [
-                arena.submit(mood) for mood in ("fortress", "gated", "fortress", "family", "calm", "calm", "calm")
-            ]
-            wait_for(lambda: all(arena.journal.tells(s.project, "end") for s in setups[:3]), "the steps to run")
-            leader.freeze()
-            return time.monotonic()
-        for mood in ("calm", "family", "calm"):
-            arena.submit(mood)
-        wait_for(lambda: _is_stopped(leader.pid), f"the leader to stop itself {self.name}", limit=LIMIT)
-        return time.monotonic()
-
-    def _await_takeover(self, arena: Arena, standby: OperatorProcess) -> float:
-        """When the last process of the frozen leader's attempts was gone, which is before the standby leads."""
-        wait_for(lambda: not arena.living(), "the frozen leader's attempts to end", limit=25.0)
-        gone = time.monotonic()
-        assert not standby.leads(), "the Lease was taken before the attempts were known to be gone"
-        await_lead(standby, limit=TAKEOVER_AFTER_FREEZE)
-        return gone
-
-
-NO_FAULT: Final = "none * before SIGSTOP"
-FREEZES: Final = (
-    Freeze("in the middle of its work"),
-    Freeze("before it claims", "claim initializing before SIGSTOP"),
-    Freeze("before it tells that it runs", "patch_status Running before SIGSTOP"),
-    Freeze("before it starts", "run * before SIGSTOP"),
-    Freeze("before it records an end", "finish Succeeded before SIGSTOP"),
-)
-
-
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-@pytest.fixture(scope="module")
-def outcomes(
-    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path_factory: pytest.TempPathFactory, long_form: bool
-) -> Iterator[dict[str, Future[Outcome]]]:
-    """All freezes at once: nearly all of each is waiting."""
-    frozen = FROZEN if long_form else 0.0
-    with ThreadPoolExecutor(len(FREEZES)) as pool:
-        yield {
-            freeze.name: pool.submit(
-                freeze.run, new_arena, kubeconfig_of_plane, tmp_path_factory.mktemp("proxy"), frozen=frozen
-            )
-            for freeze in FREEZES
-        }
+TAKEOVER = 3.0
 
 
 @pytest.mark.parametrize("freeze", FREEZES, ids=lambda freeze: freeze.name)
 def test_a_frozen_leader_wakes_too_late_to_do_anything(
-    freeze: Freeze, outcomes: dict[str, Future[Outcome]], tell: Callable[[object], None]
+    freeze: Freeze, frozen_leaders: dict[str, Future[Outcome]], tell: Callable[[object], None]
 ) -> None:
-    outcome = outcomes[freeze.name].result()
+    outcome = frozen_leaders[freeze.name].result()
     tell(
         f"taken over {outcome.takeover:.1f} s after the freeze, all processes gone after {outcome.gone:.1f} s; the "
         f"woken leader wrote {len(outcome.written)} times to the API server, {outcome.recorded} times to the record, "
@@ -163,7 +45,7 @@ def test_a_leader_that_is_told_to_end_is_followed_at_once(
         wait_for(lambda: all(arena.journal.tells(setup.project, "end") for setup in running), "the steps to run")
         began = time.monotonic()
         first.process.send_signal(signal.SIGTERM)
-        await_lead(second, limit=TAKEOVER_AFTER_END)
+        await_lead(second, limit=TAKEOVER)
         takeover = time.monotonic() - began
         assert first.process.wait(LIMIT) == 0
         arena.journal.gate.touch()

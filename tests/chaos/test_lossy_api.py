@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.arena import Arena, await_lead
-from tests.chaos.conftest import SEED, NewArena
+from tests.chaos.arena import Arena, NewArena, await_lead
+from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.keeper import Keeper
 from tests.chaos.proxy import Proxy
 from tests.chaos.verdict import judge
@@ -17,16 +17,16 @@ CANCELLED, DELETED = 5, 9
 
 
 def test_all_ends_well_with_a_slow_and_lossy_api_server(
-    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None], long_form: bool
+    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None]
 ) -> None:
-    count, share = (150, 0.3) if long_form else (24, 0.25)
+    count, share = (150, 0.3) if IS_LONG else (24, 0.25)
     luck = random.Random(SEED)  # noqa: S311  # the same order every time
     with Proxy(kubeconfig_of_plane, tmp_path, luck) as proxy, new_arena() as arena:
         proxy.trouble.share = share
         keeper = Keeper(arena.operator(kubeconfig=proxy.path).start(ready=False))
         await_lead(keeper.operator)
         disturb(arena, count)
-        seconds = arena.await_ends(limit=600 if long_form else 120, meanwhile=keeper.look)
+        seconds = arena.await_ends(limit=600 if IS_LONG else 120, meanwhile=keeper.look)
         proxy.trouble.share = 0.0
         arena.await_no_remains()
         figures = judge(arena)

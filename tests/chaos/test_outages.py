@@ -6,11 +6,10 @@ import random
 import time
 from collections.abc import Callable
 
-import pytest
-
 from devcluster import Cluster
-from tests.chaos.arena import Arena, await_lead
-from tests.chaos.conftest import SEED, NewArena
+from devcluster.cluster import PARTS
+from tests.chaos.arena import Arena, NewArena, await_lead
+from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.keeper import Keeper
 from tests.chaos.verdict import judge
 from tests.operator_process import wait_for
@@ -22,15 +21,14 @@ RUNNING, DOOMED, QUEUED = 2, 2, 6
 class Outages:
     """One operator, started again whenever it ends, and setups in every state when a part goes away."""
 
-    def __init__(self, arena: Arena, control_plane: Cluster, part: str) -> None:
+    def __init__(self, arena: Arena, control_plane: Cluster) -> None:
         self._arena = arena
         self._control_plane = control_plane
-        self._part = part
         self._luck = random.Random(SEED)  # noqa: S311  # the same order every time
         self.keeper = Keeper(arena.operator().start())
         await_lead(self.keeper.operator)
 
-    def strike(self, seconds: float) -> float:
+    def strike(self, part: str, seconds: float) -> float:
         """Take the part away for so long while setups run, end, wait, are cancelled and deleted; until all are over.
 
         The seconds that the last of them needs after the part is back.
@@ -46,9 +44,9 @@ class Outages:
             arena.cancel(setup)
         arena.delete(deleted)
         time.sleep(self._luck.uniform(0.0, 0.5))
-        self._control_plane.stop(self._part)
+        self._control_plane.stop(part)
         self._await(time.monotonic() + seconds)
-        self._control_plane.start(self._part)
+        self._control_plane.start(part)
         arena.journal.gate.touch()
         return arena.await_ends(limit=LIMIT, meanwhile=self.keeper.look)
 
@@ -58,19 +56,19 @@ class Outages:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("part", ["apiserver", "etcd", "postgres"])
-def test_an_outage_loses_nothing_and_burns_no_attempt(
-    new_arena: NewArena, control_plane: Cluster, tell: Callable[[object], None], long_form: bool, part: str
+def test_outages_lose_nothing_and_burn_no_attempt(
+    new_arena: NewArena, control_plane: Cluster, tell: Callable[[object], None]
 ) -> None:
-    outages = (1, 10, 60) if long_form else (1, 10)
+    lengths = (1, 10, 60) if IS_LONG else (1, 6)
     with new_arena() as arena:
-        striking = Outages(arena, control_plane, part)
-        recoveries = [striking.strike(seconds) for seconds in outages]
+        outages = Outages(arena, control_plane)
+        for part in PARTS:
+            after = {seconds: outages.strike(part, seconds) for seconds in lengths}
+            tell(
+                ", ".join(f"{part} away for {seconds} s: all over {after[seconds]:.1f} s later" for seconds in lengths)
+            )
         arena.await_no_remains()
-        figures, restarts = judge(arena), striking.keeper.restarts
-        times = ", ".join(
-            f"{away} s (all over {after:.1f} s later)" for away, after in zip(outages, recoveries, strict=True)
-        )
-        tell(f"{part} away for {times}; the operator ended {restarts} times; {figures}")
+        figures, restarts = judge(arena), outages.keeper.restarts
+        tell(f"the operator ended {restarts} times; {figures}")
         assert figures.burned == 0
         assert figures.given_back == 0 or restarts > 0

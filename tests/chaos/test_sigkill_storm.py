@@ -6,13 +6,13 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.chaos.arena import Arena, Setup, await_lead
-from tests.chaos.conftest import SEED
+from tests.chaos.arena import Arena, NewArena, Setup, await_lead
+from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.verdict import judge
 
 IN_STARTUP = 0.2
 """Share of the kills that hit an operator which does not lead yet,"""
-STARTUP, WORK = 3.0, 1.2
+STARTUP, WORK = 3.0, 2.5
 """and seconds after its start, or after it began to lead, in which it is killed."""
 BACKLOG = 10
 CANCELLED, DELETED = 0.15, 0.1
@@ -57,13 +57,11 @@ class Storm:
         time.sleep(max(0.0, until - time.monotonic()))
 
 
-def test_sigkills_at_random_moments(
-    new_arena: Callable[..., Arena], tell: Callable[[object], None], long_form: bool
-) -> None:
-    setups, kills = (300, 200) if long_form else (24, 8)
+def test_sigkills_at_random_moments(new_arena: NewArena, tell: Callable[[object], None]) -> None:
+    setups, kills = (300, 200) if IS_LONG else (20, 6)
     with new_arena(concurrency="4") as arena:
         Storm(arena, setups=setups, kills=kills).blow()
-        seconds = arena.await_ends(limit=600 if long_form else 90)
+        seconds = arena.await_ends(limit=600 if IS_LONG else 90)
         arena.await_no_remains()
         figures = judge(arena)
         tell(f"{kills} SIGKILLs, all over {seconds:.0f} s after the last; {figures}")
