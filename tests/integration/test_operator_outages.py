@@ -148,8 +148,9 @@ def test_what_backs_off_goes_on_when_the_database_is_back(doors: Doors) -> None:
 
 
 def test_a_cancel_and_a_deletion_wait_for_the_database(doors: Doors, steps: Steps) -> None:
-    running, queued, deleted = (Setup.gated(doors.stage, steps) for _ in range(3))
+    running = Setup.gated(doors.stage, steps)
     steps.await_start(running)
+    queued, deleted = (Setup.gated(doors.stage, steps) for _ in range(2))
     for setup in (queued, deleted):
         setup.waits_for("Queued")
     doors.database.shut()
@@ -209,8 +210,9 @@ def test_what_changes_while_the_api_server_is_away_is_found_afterwards(doors: Do
 
 
 def test_an_attempt_that_cannot_be_written_down_is_not_started(doors: Doors, steps: Steps) -> None:
-    first, second = Setup.gated(doors.stage, steps), Setup.gated(doors.stage, steps)
+    first = Setup.gated(doors.stage, steps)
     steps.await_start(first)
+    second = Setup.gated(doors.stage, steps)
     second.waits_for("Queued")
     doors.api.shut()
     steps.let_go()

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,12 @@ def slots(stage: Stage, taken: int, waiting: int) -> None:
 def all_seen(stage: Stage) -> None:
     """Return when all changes up to now were seen: a new setup is told as queued."""
     Setup.make(stage, annotations={"priority": "9"}).waits_for("Queued")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(kubeconfig: Path) -> ApiServer:
+    """A second namespace, which no other operator serves."""
+    return ApiServer.prepared(kubeconfig, "line")
 
 
 @pytest.fixture(scope="module")

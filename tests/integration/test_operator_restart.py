@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+import psycopg
 import pytest
 
 from tests.operator_process import wait_for
@@ -46,6 +47,19 @@ def stage(lasting: Stage) -> Stage:
         lasting.operator.configure(shutdown_grace="100ms", concurrency="16")
         lasting.operator.start()
     return lasting
+
+
+def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(stage: Stage, steps: Steps) -> None:
+    setup = Setup.gated(stage, steps)
+    steps.await_start(setup)
+    before = setup.status
+    with psycopg.connect(stage.database_url) as connection:  # as another operator that has taken over
+        connection.execute("UPDATE projects SET fence = fence + 1 WHERE id = %s", (setup.name,))
+    record = setup.record
+    steps.let_go()
+    assert stage.operator.process.wait(60) == 1
+    assert (setup.record, setup.status) == (record, before)
+    assert "moved on the fence" in stage.operator.log.read_text()
 
 
 def test_an_attempt_that_does_not_end_within_the_grace_is_given_back(stage: Stage, steps: Steps) -> None:
