@@ -210,6 +210,23 @@ def test_what_changes_while_the_api_server_is_away_is_found_afterwards(doors: Do
 
 
 def test_an_attempt_that_cannot_be_written_down_is_not_started(doors: Doors, steps: Steps) -> None:
+    doors.database.shut()
+    setup = Setup.gated(doors.stage, steps)
+    setup.waits_for("DatabaseUnavailable")
+    doors.api.shut()
+    doors.database.open()
+    wait_for(lambda: setup.record["status"] == "compiling", "the project to be claimed for the attempt")
+    told = f"write status of ProjectSetup {doors.stage.api.namespace}/{setup.name}"
+    wait_for(lambda: told in doors.stage.operator.log.read_text(), "the failure to write the attempt down")
+    assert steps.started == []
+    steps.let_go()
+    doors.api.open()
+    why, status = setup.ended()
+    assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
+    assert steps.attempts == [1]
+
+
+def test_the_next_one_waits_until_the_end_of_the_one_before_is_told(doors: Doors, steps: Steps) -> None:
     first = Setup.gated(doors.stage, steps)
     steps.await_start(first)
     second = Setup.gated(doors.stage, steps)
