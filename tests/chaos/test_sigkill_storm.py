@@ -6,40 +6,48 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.chaos.arena import Arena, NewArena, Setup, await_lead
+from tests.chaos.arena import Arena, NewArena, Setup
 from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.verdict import judge
+from tests.operator_process import OperatorProcess, wait_for
 
 IN_STARTUP = 0.2
-"""Share of the kills that hit an operator which does not lead yet,"""
+"""Share of the kills that hit an operator that has just been started; the others hit the one that leads,"""
 STARTUP, WORK = 3.0, 2.5
-"""and seconds after its start, or after it began to lead, in which it is killed."""
+"""at most so many seconds after its start, or after it was seen to lead."""
 BACKLOG = 10
 CANCELLED, DELETED = 0.15, 0.1
 
 
 class Storm:
-    """What is done to the operator and to its setups, in an order that the seed decides."""
+    """What is done to two operators and to their setups, in an order that the seed decides."""
 
     def __init__(self, arena: Arena, *, setups: int, kills: int) -> None:
         self._arena = arena
         self._luck = random.Random(SEED)  # noqa: S311  # the same order every time
-        self._operator = arena.operator()
+        self._operators = [arena.operator().start(ready=False) for _ in range(2)]
         self._setups, self._kills = setups, kills
+        self.leaders = 0
+        """How many of the kills hit the leader."""
 
     def blow(self) -> None:
-        """Kill it `kills` times; meanwhile setups are submitted, some cancelled and some deleted."""
+        """Kill one of them `kills` times; meanwhile setups are submitted, some cancelled and some deleted."""
+        killed: OperatorProcess | None = None
         for kill in range(self._kills):
-            self._operator.start(ready=False)
             submitted = self._submit(ahead=kill / self._kills)
-            if self._luck.random() < IN_STARTUP:
+            if killed is not None and self._luck.random() < IN_STARTUP:
                 time.sleep(self._luck.uniform(0.0, STARTUP))
             else:
-                await_lead(self._operator)
+                killed = self._await_leader()
                 self._disturb(submitted, until=time.monotonic() + self._luck.uniform(0.0, WORK))
-            self._operator.kill()
+                self.leaders += 1
+            killed.kill()
+            killed.start(ready=False)
         self._submit(ahead=1.0)
-        self._operator.start()
+
+    def _await_leader(self) -> OperatorProcess:
+        wait_for(lambda: any(operator.leads() for operator in self._operators), "an operator to lead", limit=60.0)
+        return next(operator for operator in self._operators if operator.leads())
 
     def _submit(self, *, ahead: float) -> list[Setup]:
         """So many setups that there is always work, and that the last comes with the last kill."""
@@ -58,14 +66,21 @@ class Storm:
 
 
 def test_sigkills_at_random_moments(new_arena: NewArena, tell: Callable[[object], None]) -> None:
-    setups, kills = (300, 200) if IS_LONG else (20, 6)
+    setups, kills = (300, 200) if IS_LONG else (30, 7)
     with new_arena(concurrency="4") as arena:
-        Storm(arena, setups=setups, kills=kills).blow()
+        storm = Storm(arena, setups=setups, kills=kills)
+        storm.blow()
         seconds = arena.await_ends(limit=600 if IS_LONG else 90)
         arena.await_no_remains()
         figures = judge(arena)
-        tell(f"{kills} SIGKILLs, all over {seconds:.0f} s after the last; {figures}")
+        tell(
+            f"{kills} SIGKILLs of two operators, {storm.leaders} of the leader, all over {seconds:.0f} s later; "
+            f"{figures}"
+        )
         assert figures.given_back == 0
         assert figures.burned > 0
-        assert arena.operators[0].terminate() == 0
+        wait_for(
+            lambda: all(operator.is_ready() for operator in arena.operators), "both operators to be ready", limit=60.0
+        )
+        assert [operator.terminate() for operator in arena.operators] == [0, 0]
         arena.await_no_remains()
