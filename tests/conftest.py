@@ -9,12 +9,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
 from tests.operator_stage import Stage
 
 TEMPLATE = "template_migrated"
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # how fast a machine is decides no test
 
 
 @pytest.fixture(scope="session")
