@@ -180,19 +180,6 @@ def test_a_suspension_needs_no_database(doors: Doors, steps: Steps) -> None:
 # --- the API server
 
 
-def test_what_runs_goes_on_without_the_api_server_and_reports_afterwards(doors: Doors, steps: Steps) -> None:
-    setup = Setup.gated(doors.stage, steps)
-    steps.await_start(setup)
-    doors.api.shut()
-    steps.let_go()
-    wait_for(lambda: setup.record["status"] == "ready", "the end to be told to the record")
-    assert setup.status["phase"] == "Running"
-    doors.api.open()
-    why, status = setup.ended()
-    assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
-    assert steps.attempts == [1]
-
-
 def test_what_changes_while_the_api_server_is_away_is_found_afterwards(doors: Doors, steps: Steps) -> None:
     deleted = Setup.gated(doors.stage, steps)
     steps.await_start(deleted)
@@ -226,7 +213,7 @@ def test_an_attempt_that_cannot_be_written_down_is_not_started(doors: Doors, ste
     assert steps.attempts == [1]
 
 
-def test_the_next_one_waits_until_the_end_of_the_one_before_is_told(doors: Doors, steps: Steps) -> None:
+def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_start(doors: Doors, steps: Steps) -> None:
     first = Setup.gated(doors.stage, steps)
     steps.await_start(first)
     second = Setup.gated(doors.stage, steps)
@@ -234,6 +221,7 @@ def test_the_next_one_waits_until_the_end_of_the_one_before_is_told(doors: Doors
     doors.api.shut()
     steps.let_go()
     wait_for(lambda: first.record["status"] == "ready", "the end of the first to be told to the record")
+    assert first.status["phase"] == "Running"
     doors.api.open()
     for setup in (first, second):
         why, status = setup.ended()
