@@ -32,9 +32,9 @@ class Journal:
         parts = (line.split(" ", 4) for line in self.path.read_text().splitlines())
         return [Line(project, int(attempt), int(pid), what, place) for project, attempt, pid, what, place in parts]
 
-    def tells(self, project: str, what: str) -> bool:
-        """Whether a step of this project has told that."""
-        return any(line.project == project and line.what == what for line in self.lines())
+    def tells(self, project: str, what: str, *, times: int = 1) -> bool:
+        """Whether steps of this project have told that so often."""
+        return sum(line.project == project and line.what == what for line in self.lines()) >= times
 
     def starts(self) -> dict[str, dict[int, int]]:
         """How often each attempt number of each project was started: every start has a workspace of its own."""

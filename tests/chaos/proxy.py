@@ -8,6 +8,7 @@ import random
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -75,9 +76,8 @@ class Proxy:
         self.written: list[str] = []
         """Method and path of every request that changed something."""
         self._open = threading.Event()
-        self._stop: asyncio.Event | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._stop: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,15 +85,12 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        self._stop()
         self._thread.join()
 
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-
     async def _serve(self) -> None:
-        self._stop = asyncio.Event()
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(None)) as session:
             handler = web.Server(lambda request: self._answer(session, request))
@@ -101,7 +98,7 @@ class Proxy:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self._port).start()
             self._open.set()
-            await self._stop.wait()
+            await stopped.wait()
             await runner.cleanup()
 
     async def _answer(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:

@@ -31,35 +31,39 @@ def nothing(*_: object) -> None:
     """The operator comes to its end by itself."""
 
 
+def await_step(arena: Arena, setup: Setup, number: int) -> None:
+    """Return when the step of this number has begun."""
+    wait_for(lambda: arena.journal.tells(setup.project, "begin", times=number), f"step {number} to begin", limit=LIMIT)
+
+
 def kill_in_step(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    wait_for(lambda: arena.journal.tells(setup.project, "begin"), "a step to run", limit=LIMIT)
+    await_step(arena, setup, 2)
     operator.kill()
 
 
 def cancel(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
-    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    await_step(arena, setup, 2)
     arena.cancel(setup)
 
 
-def cancel_and_kill(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    cancel(arena, operator, setup)
-    wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
-    operator.kill()
-
-
 def delete(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
-    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    await_step(arena, setup, 2)
     arena.delete(setup)
 
 
-def delete_and_kill(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    delete(arena, operator, setup)
-    wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
-    operator.kill()
+def killed_while_it_stops(deed: Deed) -> Deed:
+    """That deed, and the operator is killed when the step has been told to stop."""
+
+    def both(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
+        deed(arena, operator, setup)
+        wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
+        operator.kill()
+
+    return both
 
 
 def terminate(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    wait_for(lambda: arena.journal.tells(setup.project, "end"), "the second step to run", limit=LIMIT)
+    await_step(arena, setup, 2)
     operator.process.send_signal(signal.SIGTERM)
 
 
@@ -118,9 +122,9 @@ CASES: tuple[Case, ...] = (
     Case("in a step", mood="gated", deed=kill_in_step, ran=2, attempt=2, burned=1),
     Case("after success is recorded", "finish Succeeded after SIGKILL"),
     Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", mood="transient", ran=3, attempt=3),
-    Case("while a cancelled step ends", mood="stubborn", deed=cancel_and_kill, phase="Cancelled"),
+    Case("while a cancelled step ends", mood="stubborn", deed=killed_while_it_stops(cancel), phase="Cancelled"),
     Case("after a cancel is recorded", "finish Cancelled after SIGKILL", "stubborn", cancel, "Cancelled"),
-    Case("while a deleted step ends", mood="stubborn", deed=delete_and_kill, phase=None),
+    Case("while a deleted step ends", mood="stubborn", deed=killed_while_it_stops(delete), phase=None),
     Case("before a claim is released", "release * before SIGKILL", "stubborn", delete, None),
     Case("after giving back", "finish Returned after SIGKILL", "gated", terminate, ran=2, given_back=1),
 )
