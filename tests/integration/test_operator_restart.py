@@ -31,6 +31,10 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Stage, steps: Steps
     queued.waits_for("Queued")
     lasting.operator.process.send_signal(signal.SIGTERM)
     wait_for(lambda: "nothing new is started" in lasting.operator.log.read_text(), "the operator to begin to end")
+    steps.let_go(running[0])
+    assert running[0].ended()[0] == "SetupSucceeded"
+    Setup.make(lasting).waits_for("Queued")
+    assert len(steps.started) == 2
     steps.let_go()
     assert lasting.operator.process.wait(60) == 0
     for setup in running:
