@@ -244,6 +244,8 @@ def test_a_config_map_that_is_not_understood_or_gone_changes_nothing(stage: Stag
     stage.api.kubectl("delete", "configmap", CONFIG_MAP)
     setups += [Setup.gated(stage, steps)]
     slots(stage, 2, 1)
+    steps.let_go(setups[0])
+    slots(stage, 1, 1)
     steps.let_go()
     for setup in setups:
         setup.ended()
