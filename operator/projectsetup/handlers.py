@@ -69,7 +69,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._namespaces = namespaces
         self._stopping = threading.Event()
-        self._stop_flag = threading.Event()
+        self._end_run: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def tell(self, sink: Sink) -> None:
@@ -87,33 +87,36 @@ class Watch:
 
     def restart(self) -> None:
         """End the running watch; another begins with a full list."""
-        self._stop_flag.set()
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended by itself
+            self._end_run()
 
     def close(self) -> None:
         """End the watch; it does not come back."""
         self._stopping.set()
-        self._stop_flag.set()
+        self.restart()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._stop_flag.clear()
-            with contextlib.suppress(asyncio.CancelledError):
-                self._run_once()
+            try:
+                asyncio.run(self._follow())
+            except asyncio.CancelledError:
+                _log.debug("the watch was cancelled, it begins again")
+            except Exception as error:  # noqa: BLE001  # whatever ends the watch, it must begin again
+                _log.warning("the watch ended, it begins again", error=" ".join(str(error).split())[:300])
             self._stopping.wait(RESTART_DELAY)
 
-    def _run_once(self) -> None:
-        registry = kopf.OperatorRegistry()
+    async def _follow(self) -> None:
+        """Watch until told to end. The flag is one of this loop: a thread that waits for it would outlive a failure."""
+        registry, loop, ending = kopf.OperatorRegistry(), asyncio.get_running_loop(), asyncio.Event()
         register(registry, self._seen)
-        try:
-            asyncio.run(
-                kopf.operator(
-                    registry=registry,
-                    settings=watch_settings(),
-                    clusterwide=not self._namespaces,
-                    namespaces=list(self._namespaces),
-                    identity=cast("Any", "projectsetup"),  # else kopf asks for a user name, which a pod may lack
-                    stop_flag=self._stop_flag,
-                )
-            )
-        except Exception as error:  # noqa: BLE001  # whatever ends the watch, it must begin again
-            _log.warning("the watch ended, it begins again", error=" ".join(str(error).split())[:300])
+        self._end_run = lambda: loop.call_soon_threadsafe(ending.set)
+        if self._stopping.is_set():
+            return
+        await kopf.operator(
+            registry=registry,
+            settings=watch_settings(),
+            clusterwide=not self._namespaces,
+            namespaces=list(self._namespaces),
+            identity=cast("Any", "projectsetup"),  # else kopf asks for a user name, which a pod may lack
+            stop_flag=ending,
+        )
