@@ -22,7 +22,7 @@ from tests.operator_process import wait_for
 
 STATUSES: Final = (409, 410, 429, 500, 503)
 LONGEST_DELAY: Final = 1.5
-LONGEST_WATCH: Final = 4.0
+LONGEST_WATCH: Final = 2.0
 _KEPT: Final = ("Authorization", "Content-Type", "Accept")
 _EXPIRED: Final = {
     "type": "ERROR",
@@ -46,11 +46,13 @@ class Trouble:
     share: float = 0.0
     deaf: bool = False
     """Watches stay open and tell nothing."""
+    no_watch: bool = False
+    """Whoever wants to watch is told that it is too late (410)."""
     met: Counter[str] = field(default_factory=Counter)
 
-    def pick(self, kinds: tuple[str, ...]) -> str:
-        """What happens to one request: one of `kinds`, or nothing ("")."""
-        if self.luck.random() >= self.share:
+    def pick(self, kinds: tuple[str, ...], share: float) -> str:
+        """What happens to one of those requests of which `share` meet with trouble: one of `kinds`, or nothing ("")."""
+        if self.luck.random() >= share:
             return ""
         kind = self.luck.choice(kinds)
         self.met[kind] += 1
@@ -75,6 +77,8 @@ class Proxy:
         self.trouble = Trouble(luck)
         self.written: list[str] = []
         """Method and path of every request that changed something."""
+        self.watched: list[str] = []
+        """Path of every watch that was begun."""
         self._open = threading.Event()
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
@@ -103,7 +107,13 @@ class Proxy:
 
     async def _answer(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
         watches = request.query.get("watch") in {"true", "True", "1"}
-        kind = self.trouble.pick(("delay", "refused", *(("expired",) if watches else ("lost", "broken"))))
+        if watches and self.trouble.no_watch:
+            self.trouble.met[f"no watch of {request.path}"] += 1
+            return _refusal(410)
+        if watches:  # there are few of them
+            kind = self.trouble.pick(("delay", "refused", "expired"), min(2 * self.trouble.share, 1.0))
+        else:
+            kind = self.trouble.pick(("delay", "refused", "lost", "broken"), self.trouble.share)
         match kind:
             case "refused":
                 return _refusal(self.trouble.luck.choice(STATUSES))
@@ -129,7 +139,7 @@ class Proxy:
                     return _refusal(503)
                 case "broken":
                     return _cut(request)
-            if watches:
+            if watches and answer.ok:
                 return await self._pass_on(request, answer)
             return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
@@ -137,6 +147,7 @@ class Proxy:
         """A watch; while there is trouble none lives long."""
         told = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
         await told.prepare(request)
+        self.watched.append(request.path)
         try:
             async with asyncio.timeout(self.trouble.luck.uniform(0.0, LONGEST_WATCH) if self.trouble.share else None):
                 async for piece in answer.content.iter_any():

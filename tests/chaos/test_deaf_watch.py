@@ -1,4 +1,4 @@
-"""A watch that stays open and tells nothing."""
+"""A watch that stays open and tells nothing, and one that cannot be had."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.p
 COMPARE_SECONDS: Final = "3"
 """In the short form full lists come more often than they do."""
 LIMIT: Final = 120.0
+TRIES: Final = 2
 
 
 def test_a_silent_watch_is_noticed_and_what_it_misses_is_found(
@@ -46,3 +47,19 @@ def test_a_silent_watch_is_noticed_and_what_it_misses_is_found(
         arena.await_no_remains()
         tell(judge(arena))
         assert "the watch begins again" in operator.log.read_text()
+
+
+def test_a_watch_that_is_refused_is_tried_again_and_again(
+    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None]
+) -> None:
+    luck = random.Random(SEED)  # noqa: S311
+    with Proxy(kubeconfig_of_plane, tmp_path, luck) as proxy, new_arena() as arena:
+        watch = f"/apis/codemyspec.com/v1alpha1/namespaces/{arena.stage.api.namespace}/projectsetups"
+        proxy.trouble.no_watch = True
+        await_lead(arena.operator(kubeconfig=proxy.path).start())
+        wait_for(lambda: proxy.trouble.met[f"no watch of {watch}"] >= TRIES, "the watch to be tried again", limit=LIMIT)
+        proxy.trouble.no_watch = False
+        wait_for(lambda: watch in proxy.watched, "the watch to begin", limit=LIMIT)
+        arena.submit("calm")
+        arena.await_ends(limit=LIMIT)
+        tell(judge(arena))

@@ -69,6 +69,8 @@ def _check_end(setup: Setup, status: Body, row: Row) -> None:
         assert row["status"] in {"created", "ready", "failed"}, f"deleted {setup}: {row}"
         return
     allowed = ENDS.get(setup.mood, {"SetupSucceeded"}) | ({"Cancelled"} if setup.cancelled else set())
+    if status["attempt"] == status["maxAttempts"]:  # so often was it hit
+        allowed.add("AttemptsExhausted")
     assert reason(status) in allowed, f"{setup} ended otherwise: {status}"
     assert row["status"] == RECORDED[status["phase"]], f"{setup}: {row} does not agree with {status}"
     assert row["attempt"] == status["attempt"], f"{setup}: {row} does not agree with {status}"
