@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import psycopg
-from kubernetes.client.exceptions import ApiException
-from psycopg.rows import dict_row
-from urllib3.exceptions import HTTPError
-
 from devcluster import Cluster
 from devcluster.state import State
-from tests.api_server import Refused
+from tests.chaos.audit import Audit
 from tests.chaos.history import Body, History
 from tests.chaos.journal import Journal
 from tests.chaos.watcher import Sight, Watcher
 from tests.operator_process import OperatorProcess, wait_for
-from tests.operator_stage import ENDED, Row, Stage
+from tests.operator_stage import ENDED, Stage
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 QUICKLY: Final = {"max-attempts": "20", "backoff": "100ms", "backoff-max": "1s"}
 MOODS: Final = {"calm": 10, "family": 4, "stubborn": 2, "transient": 2, "failing": 2}
 """How a step behaves, and how often that is chosen."""
-AUDIT: Final = """
-    CREATE TABLE audit (
-        at timestamptz DEFAULT clock_timestamp(), application text DEFAULT current_setting('application_name'),
-        project uuid, fence bigint, status text
-    );
-    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN INSERT INTO audit (project, fence, status) VALUES (NEW.id, NEW.fence, NEW.status); RETURN NEW; END';
-    CREATE TRIGGER note AFTER UPDATE ON projects FOR EACH ROW EXECUTE FUNCTION note();
-"""
-"""Every change of the record is noted with the name of who made it."""
 
 
 @dataclass(slots=True)
@@ -67,8 +51,7 @@ class Arena:
         port = State.read(cluster.directory / "cluster.json").etcd_port
         self.history = History(port, self.stage.api.namespace)
         self._stack = ExitStack()
-        with psycopg.connect(database_url) as connection:
-            connection.execute(AUDIT)
+        self.record = Audit(database_url)
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.history)
@@ -83,13 +66,13 @@ class Arena:
     def operator(
         self, *, kubeconfig: Path | None = None, command: Sequence[str] = (), environment: dict[str, str] | None = None
     ) -> OperatorProcess:
-        """Another operator of this arena, not started yet; the record's audit knows it as `operator-N`, N from 0."""
-        name = f"operator-{len(self.operators)}"
+        """Another operator of this arena, not started yet."""
+        name = _name(len(self.operators))
         namespace = self.stage.api.namespace
         operator = OperatorProcess(
             self._folder / name,
             kubeconfig=kubeconfig or self._kubeconfig,
-            database_url=f"{self.stage.database_url}?application_name={name}",
+            database_url=self.record.url_for(name),
             environment=environment,
             namespaces=namespace,
             operator_namespace=namespace,
@@ -159,17 +142,9 @@ class Arena:
         self.history.caught_up()
         return time.monotonic() - began
 
-    def rows(self) -> dict[str, Row]:
-        """The record, by project."""
-        with psycopg.connect(self.stage.database_url, row_factory=dict_row) as connection:
-            return {str(row["id"]): row for row in connection.execute("SELECT * FROM projects")}
-
-    def writes(self, operator: OperatorProcess) -> int:
+    def changes_by(self, operator: OperatorProcess) -> int:
         """How many changes of the record this operator has made."""
-        query = "SELECT count(*) FROM audit WHERE application = %s"
-        with psycopg.connect(self.stage.database_url) as connection:
-            row = connection.execute(query, (f"operator-{self.operators.index(operator)}",)).fetchone()
-        return int(row[0]) if row else 0
+        return self.record.changes_by(_name(self.operators.index(operator)))
 
     def living(self) -> list[Sight]:
         """The processes of all attempts that are alive."""
@@ -197,7 +172,11 @@ class Arena:
 
     def _held_claims(self) -> list[str]:
         deleted = {setup.project for setup in self.setups.values() if setup.deleted}
-        return [project for project, row in self.rows().items() if project in deleted and row["owner_uid"]]
+        return [project for project, row in self.record.rows().items() if project in deleted and row["owner_uid"]]
+
+
+def _name(number: int) -> str:
+    return f"operator-{number}"
 
 
 def _entries(folder: Path) -> Iterable[Path]:
@@ -218,20 +197,3 @@ def await_lead(operator: OperatorProcess, *, limit: float = 60.0) -> None:
     except AssertionError as error:
         raise AssertionError(f"{error}: {operator.log_tail()}") from None
     assert operator.alive, f"the operator ended: {operator.log_tail()}"
-
-
-def attempted(ask: Callable[[], object]) -> bool:
-    """Whether what was asked of the API server or the database was answered; one of them may be away."""
-    try:
-        ask()
-    except (ApiException, HTTPError, OSError, psycopg.Error, Refused):
-        return False
-    return True
-
-
-def phases(arena: Arena) -> dict[str, int]:
-    """How many setups are in each phase."""
-    found: Counter[str] = Counter()
-    for setup in arena.setups.values():
-        found["deleted" if setup.deleted else arena.status(setup).get("phase", "new")] += 1
-    return dict(sorted(found.items()))

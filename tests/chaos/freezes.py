@@ -63,7 +63,7 @@ class Freeze:
             arena.journal.gate.touch()
             arena.await_ends(limit=LIMIT)
             time.sleep(max(0.0, began + frozen - time.monotonic()))
-            written, recorded = len(proxy.written), arena.writes(first)
+            written, recorded = len(proxy.written), arena.changes_by(first)
             first.thaw()
             exit_code = first.process.wait(LIMIT)
             complaints = first.log.read_text().count("this operator no longer leads")
@@ -74,7 +74,7 @@ class Freeze:
                 exit_code,
                 complaints,
                 proxy.written[written:],
-                arena.writes(first) - recorded,
+                arena.changes_by(first) - recorded,
                 judge(arena),
             )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos.arena import Arena, Setup, phases
+from tests.chaos.arena import Arena, Setup
 from tests.chaos.attempts_told import Told, read_attempts
 from tests.chaos.history import Body
 from tests.operator_stage import Row, reason
@@ -40,8 +41,8 @@ class Figures:
 
 def judge(arena: Arena) -> Figures:
     """Check every setup, its record and its attempts, and count."""
-    rows, starts = arena.rows(), arena.journal.starts()
-    figures = Figures(setups=len(arena.setups), ends=phases(arena))
+    rows, starts = arena.record.rows(), arena.journal.starts()
+    figures = Figures(setups=len(arena.setups), ends=_ends(arena))
     overlaps = arena.watcher.overlaps(arena.setups)
     assert overlaps == [], f"two attempts of a project at once: {overlaps[:3]}"
     for project, setup in arena.setups.items():
@@ -55,6 +56,12 @@ def judge(arena: Arena) -> Figures:
         figures.given_back += told.given_back.total()
     figures.looks = arena.watcher.looks - arena.looks_before
     return figures
+
+
+def _ends(arena: Arena) -> dict[str, int]:
+    setups = arena.setups.values()
+    found = Counter("deleted" if setup.deleted else arena.status(setup)["phase"] for setup in setups)
+    return dict(sorted(found.items()))
 
 
 def _check_attempts(project: str, told: Told, ran: dict[int, int]) -> None:
