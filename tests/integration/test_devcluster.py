@@ -54,8 +54,10 @@ def processes_below(directory: Path) -> list[str]:
 
 
 def test_processes_are_seen(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
-        assert processes_below(tmp_path) == ["sleep 60 "]
+    with subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the kernel shows no arguments of a process that is only just starting
+        assert len(processes_below(tmp_path)) == 1
         process.kill()
 
 
