@@ -17,3 +17,8 @@ class AttemptRef:
     project_id: UUID
     number: int
     fence: int
+
+
+def run_name(project_id: UUID, number: int, fence: int) -> str:
+    """The name of what runs an attempt; no two attempts have the same, since every claim has a fence of its own."""
+    return f"setup-{project_id}-{number}-{fence}"
