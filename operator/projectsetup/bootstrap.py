@@ -138,7 +138,7 @@ def _controller(
         recipes=RecipeBook(settings.recipes_dir),
         attempts=attempts,
         line=line,
-        engine=ports.engine.name,
+        engine=ports.engine,
         allow_file_repos=settings.allow_file_repos,
     )
     reconciler = Reconciler(
@@ -165,6 +165,7 @@ def _controller(
         line=line,
         queue=queue,
         reconciler=reconciler,
+        leader=ports.leader,
         metrics=metrics,
         watch_age=watch_age,
         namespaces=settings.namespaces,

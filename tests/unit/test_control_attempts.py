@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import SoleOperator
-from projectsetup.control.attempts import MARK_RETRY, AttemptOrder, Attempts
+from projectsetup.control.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts, LeftRunning
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, StopCause
 from projectsetup.control.queue import Key
+from projectsetup.engines.contract import Wanted
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database import Database
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -31,13 +32,20 @@ class FakeEngine:
     """Runs each attempt for `seconds`, of which each step takes a half; `error` is how it ends then."""
 
     name = "fake"
+    outlives_operator = False
+    needs_credentials = True
 
     def __init__(self, seconds: float = NEVER, error: Exception | None = None) -> None:
         self.seconds = seconds
         self.error = error
         self.begun: list[int] = []
 
-    async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
+    async def sweep(self, look: Callable[[], Wanted]) -> None:
+        look()
+
+    async def run(
+        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
         self.begun.append(order.number)
         on_progress(FIRST)
         await asyncio.sleep(self.seconds / 2)
@@ -49,6 +57,29 @@ class FakeEngine:
 
     async def kill_all(self) -> None:
         self.seconds = 0
+
+
+class LastingEngine(FakeEngine):
+    """What it runs outlives the operator; it takes a second to begin it, and raises LeftRunning once told to leave."""
+
+    outlives_operator = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[int] = []
+
+    async def run(
+        self, order: AttemptOrder | Adoption, _on_progress: Callable[[Progress], None], leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
+        try:
+            await asyncio.sleep(1)
+            self.begun.append(order.number)
+            await leave.wait()
+        except asyncio.CancelledError:
+            if not leave.is_set():
+                self.gone.append(order.number)
+                raise
+        raise LeftRunning
 
 
 class FakeRecord(ProjectRecord):
@@ -219,3 +250,55 @@ async def test_an_attempt_goes_on_while_the_database_is_away_and_is_marked_after
     await asyncio.sleep(2 * MARK_RETRY)
     assert world.record.marked == [(project, FENCE, "testing")]
     assert await world.outcome(project) == SetupSucceeded()
+
+
+async def _left(world: World, project: UUID) -> None:
+    while (view := world.attempts.view(project)) is not None and not view.left_running:
+        await world.attempts.changed()
+    assert view is not None
+    assert view.outcome is None
+
+
+@in_virtual_time
+async def test_what_outlives_the_operator_is_begun_and_left_running_at_a_clean_end() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    world.attempts.stop_all(StopCause.SHUTDOWN)
+    later = world.start(2)
+    for left in (project, later):
+        await _left(world, left)
+    assert (engine.begun, engine.gone) == ([1, 2], [])
+    assert (world.attempts.running, world.attempts.keys()) == ([], [])
+
+
+@in_virtual_time
+async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the_lease_is_lost() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    later = world.start(2)
+    await world.attempts.kill_all(StopCause.LEASE_LOST)
+    for left in (project, later):
+        await _left(world, left)
+    assert (engine.begun, engine.gone) == ([1], [])
+
+
+@in_virtual_time
+async def test_what_outlives_the_operator_is_stopped_for_the_sake_of_its_setup() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    world.attempts.stop(project, StopCause.CANCEL)
+    assert await world.outcome(project) == AttemptStopped(StopCause.CANCEL)
+    assert engine.gone == [1]
+
+
+@in_virtual_time
+async def test_a_moved_fence_ends_the_attempt_here_and_leaves_what_runs() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    world.attempts.stop(project, StopCause.FENCED)
+    assert await world.outcome(project) == AttemptStopped(StopCause.FENCED)
+    assert engine.gone == []

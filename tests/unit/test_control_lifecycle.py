@@ -60,6 +60,7 @@ class World:
     last_progress_write: datetime | None = None
     prepared_fence: int | None = None
     owner_is_active: bool = False
+    engine: str = "local"
 
     def annotate(self, **values: str) -> World:
         self.annotations |= {PREFIX + name.replace("_", "-"): value for name, value in values.items()}
@@ -94,6 +95,8 @@ class World:
             last_progress_write=self.last_progress_write,
             prepared_fence=self.prepared_fence,
             owner_is_active=self.owner_is_active,
+            engine=self.engine,
+            engine_outlives_operator=self.engine == "job",
         )
 
     def decide(self) -> d.Decision:
@@ -562,6 +565,82 @@ def test_a_claim_without_a_status_starts_the_same_attempt() -> None:
     decision = world.decide()
     assert isinstance(decision, d.StartAttempt)
     assert decision.number == 1
+
+
+def left_running(engine: str = "job") -> World:
+    """A world in which another operator has started attempt 2, on the engine `job`, and is no more."""
+    world = World(project=project("setup_queued", US, attempt=1, fence=8), slot=True, engine="job")
+    world.status = {"attempt": 1}
+    decision = world.decide()
+    assert isinstance(decision, d.StartAttempt)
+    world.told(decision.status)
+    world.project = project("compiling", US, attempt=2, fence=9)
+    world.slot, world.engine = False, engine
+    return world
+
+
+def test_the_name_of_what_runs_an_attempt_is_told_before_it_exists() -> None:
+    assert left_running().status["runRef"] == {"engine": "job", "name": f"setup-{ID}-2-9", "id": f"{UID}-9"}
+
+
+def test_what_outlives_its_operator_is_adopted_where_it_was() -> None:
+    world = left_running()
+    world.status |= {"step": "compile", "progress": "3/7"}
+    assert world.decide() == d.AdoptAttempt(2, f"setup-{ID}-2-9", AT_COMPILE)
+
+
+def test_a_status_that_another_version_wrote_is_adopted_all_the_same() -> None:
+    world = left_running()
+    world.status |= {"step": None, "progress": "some"}
+    decision = world.decide()
+    assert isinstance(decision, d.AdoptAttempt)
+    assert decision.progress == Progress("compiling", "", 0, 0)
+
+
+@pytest.mark.parametrize("asked", [{"cancel_requested_at": "1"}, {"retry_requested_at": "1"}])
+def test_what_is_asked_for_meanwhile_is_heard_after_the_adoption(asked: dict[str, str]) -> None:
+    assert isinstance(left_running().annotate(**asked).decide(), d.AdoptAttempt)
+
+
+def test_nothing_is_adopted_while_the_database_is_away() -> None:
+    world = left_running()
+    world.record = RecordUnavailable("no route")
+    assert isinstance(world.decide(), d.Rest)
+
+
+def test_an_end_that_is_in_the_record_is_told_and_not_adopted() -> None:
+    world = left_running()
+    failed = ended(running(), SetupFailed("compile", 2, "no"))
+    result = failed.end.model_copy(update={"attempt": 2}).to_result()
+    world.project = project("failed", US, attempt=2, fence=10, result=result)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", Reason.STEP_FAILED)
+
+
+@pytest.mark.parametrize(
+    "found", [None, project("ready", US, attempt=2), project("created", None), project("testing", THEM)]
+)
+def test_nothing_is_adopted_for_a_project_that_is_no_longer_ours(found: Project | None) -> None:
+    world = left_running()
+    world.project = found
+    assert not isinstance(world.decide(), d.AdoptAttempt)
+
+
+@pytest.mark.parametrize("engine", ["local", "other"])
+def test_what_another_engine_has_started_is_interrupted(engine: str) -> None:
+    decision = left_running(engine).decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert decision.end.failure is not None
+    assert decision.end.failure.reason == Reason.INTERRUPTED
+
+
+def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() -> None:
+    world = running().annotate(cancel_requested_at="1")
+    assert world.run is not None
+    world.run = replace(world.run, stopping=StopCause.SHUTDOWN, left_running=True)
+    assert world.decide() == d.Rest()
+    assert decide_gone(world.run) == d.Rest()
 
 
 @pytest.mark.parametrize(("prepared", "begins"), [(5, True), (4, False), (None, False)])

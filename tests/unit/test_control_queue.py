@@ -137,3 +137,15 @@ def test_less_capacity_stops_nothing_that_runs() -> None:
     assert line.give_slots() == []
     line.leave(B)
     assert line.give_slots() == [C]
+
+
+def test_what_runs_already_holds_a_slot_even_beyond_the_last() -> None:
+    line = StartLine(1)
+    line.take(("a", "running"))
+    line.take(("b", "running"))
+    line.join(("c", "waiting"), Rank(0, T0, "c/waiting"))
+    assert (line.holding, line.give_slots()) == (2, [])
+    line.leave(("a", "running"))
+    assert line.give_slots() == []
+    line.leave(("b", "running"))
+    assert line.give_slots() == [("c", "waiting")]

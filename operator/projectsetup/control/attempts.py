@@ -13,6 +13,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.control.queue import Key
+from projectsetup.engines.contract import Wanted
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import Project, ProjectStatus
@@ -24,6 +25,9 @@ from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
 MARK_RETRY = 1.0
 """Seconds between two tries to tell the record where an attempt is, while the database is away."""
+
+OF_THE_OPERATOR = frozenset({StopCause.SHUTDOWN, StopCause.LEASE_LOST, StopCause.FENCED})
+"""Causes that lie in this operator and not in the setup."""
 
 _log = get_logger("attempts")
 
@@ -44,33 +48,76 @@ class AttemptOrder:
     fence: int
     timeout: float
     credentials: GitCredentials | None
+    credentials_secret: str | None = None
+    """The name of the Secret that `credentials` are from, or would be if the operator might read it."""
     obstacle: str | None = None
+
+    @property
+    def project_id(self) -> UUID:
+        """The project that the attempt is for."""
+        return self.project.id
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """An attempt that another operator has started and left running as `run_name`; `fence` is that of the adoption."""
+
+    key: Key
+    uid: str
+    project_id: UUID
+    number: int
+    fence: int
+    run_name: str
+
+
+class LeftRunning(Exception):
+    """What runs the attempt was left alone, for the next operator to follow it."""
 
 
 class Engine(Protocol):
-    """Where an attempt runs."""
+    """Where an attempt runs.
+
+    `outlives_operator`: what it has started goes on when the operator ends, so that the next one adopts it.
+    `needs_credentials`: the operator itself hands the credentials to the steps, and so must be able to read them.
+    """
 
     name: str
+    outlives_operator: bool
+    needs_credentials: bool
 
-    async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
-        """Run one attempt; InfrastructureError when it broke.
+    async def run(
+        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
+        """Run one attempt, or follow one that runs; InfrastructureError when it broke.
 
         Cancelled, it ends when all of it is gone, with an outcome only when the last step had succeeded all the same.
+        An engine whose attempts outlive the operator raises LeftRunning once `leave` is set, at once when it is
+        cancelled too, and leaves alone what runs.
         """
         ...
 
     async def kill_all(self) -> None:
-        """End every process of every attempt at once."""
+        """End every process of every attempt at once; what outlives the operator is left alone."""
+        ...
+
+    async def sweep(self, look: Callable[[], Wanted]) -> None:
+        """End what goes on and is not wanted by what `look` tells after it was listed. Raises InfrastructureError."""
         ...
 
 
 @dataclass(slots=True)
 class _Run:
-    order: AttemptOrder
+    order: AttemptOrder | Adoption
     view: RunView
-    task: asyncio.Task[RunOutcome] | None = None
+    task: asyncio.Task[RunOutcome | None] | None = None
     marking: asyncio.Task[None] | None = None
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def going_on(self) -> bool:
+        """Whether its outcome is still to come in this operator."""
+        return self.view.outcome is None and not self.view.left_running
 
 
 class Attempts:
@@ -106,24 +153,32 @@ class Attempts:
             self._preparing.remove(key)
             self._tell_change()
 
-    def start(self, order: AttemptOrder, progress: Progress) -> None:
+    def start(self, order: AttemptOrder | Adoption, progress: Progress) -> None:
         """Run an attempt in the background; after `stop_all` it is stopped before it has begun."""
-        if order.project.id in self._runs:
-            raise AssertionError(f"project {order.project.id} has an attempt already")
+        if order.project_id in self._runs:
+            raise AssertionError(f"project {order.project_id} has an attempt already")
         run = _Run(order, RunView(order.uid, order.number, order.fence, progress))
-        self._runs[order.project.id] = run
-        run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project.id}")
-        run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project.id}")
+        self._runs[order.project_id] = run
+        run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project_id}")
+        run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project_id}")
         run.task.add_done_callback(lambda task: self._ended(run, task))
         if self._stopping_all is not None:
-            self.stop(order.project.id, self._stopping_all)
+            self.stop(order.project_id, self._stopping_all)
 
     def stop(self, project_id: UUID, cause: StopCause) -> None:
-        """Ask the attempt to stop; its outcome comes when nothing of it is alive."""
+        """Ask the attempt to stop; its outcome comes when nothing of it is alive.
+
+        What outlives the operator is stopped for the sake of the setup alone; where it is the operator that must not
+        go on, it is left running, and has no outcome here.
+        """
         run = self._runs.get(project_id)
         if run is None or run.task is None or run.view.stopping is not None or run.view.outcome is not None:
             return
         run.view = replace(run.view, stopping=cause)
+        if self._engine.outlives_operator and cause in OF_THE_OPERATOR:
+            run.leave.set()
+            if cause is StopCause.SHUTDOWN:  # what is being started is started first
+                return
         run.task.cancel()
 
     def forget(self, project_id: UUID, uid: str) -> None:
@@ -136,7 +191,12 @@ class Attempts:
     @property
     def running(self) -> list[UUID]:
         """The projects whose attempt runs."""
-        return [project_id for project_id, run in self._runs.items() if run.view.outcome is None]
+        return [project_id for project_id, run in self._runs.items() if run.going_on]
+
+    @property
+    def outlive_operator(self) -> bool:
+        """Whether attempts go on when this operator ends."""
+        return self._engine.outlives_operator
 
     async def changed(self) -> None:
         """Return when an attempt was started, has ended or was forgotten."""
@@ -148,7 +208,7 @@ class Attempts:
 
     def keys(self) -> list[Key]:
         """The ProjectSetups whose attempt is prepared, runs, or has ended and is not told yet."""
-        return [*self._preparing, *(run.order.key for run in self._runs.values())]
+        return [*self._preparing, *(run.order.key for run in self._runs.values() if not run.view.left_running)]
 
     def busy(self, key: Key) -> bool:
         """Whether `keys` holds this one."""
@@ -160,6 +220,10 @@ class Attempts:
         for project_id in self.running:
             self.stop(project_id, cause)
 
+    async def sweep(self, look: Callable[[], Wanted]) -> None:
+        """End what the engine runs and nobody wants; `look` is called once it is known what runs."""
+        await self._engine.sweep(look)
+
     async def kill_all(self, cause: StopCause) -> None:
         """End all attempts at once, without grace."""
         self.stop_all(cause)
@@ -168,23 +232,31 @@ class Attempts:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _ended(self, run: _Run, task: asyncio.Task[RunOutcome]) -> None:
+    def _ended(self, run: _Run, task: asyncio.Task[RunOutcome | None]) -> None:
         if run.marking is not None:
             run.marking.cancel()
-        if task.cancelled():  # before it had begun, or with the event loop
-            outcome: RunOutcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
-        else:
+        if not task.cancelled():
             outcome = task.result()
-        run.view = replace(run.view, outcome=outcome)
+        elif run.leave.is_set():  # before it had begun, or with the event loop
+            outcome = self._left(run)
+        else:
+            outcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
+        run.view = replace(run.view, outcome=outcome, left_running=outcome is None)
         self._tell_change()
         self._on_change(run.order.key)
 
-    async def _outcome(self, run: _Run) -> RunOutcome:
-        log = _log.bind(project=str(run.order.project.id), attempt=run.order.number)
-        if run.order.obstacle is not None:
+    def _left(self, run: _Run) -> RunOutcome | None:
+        """None: what runs goes on, and its outcome is for the next operator to tell."""
+        return AttemptStopped(StopCause.FENCED) if run.view.stopping is StopCause.FENCED else None
+
+    async def _outcome(self, run: _Run) -> RunOutcome | None:
+        log = _log.bind(project=str(run.order.project_id), attempt=run.order.number)
+        if isinstance(run.order, AttemptOrder) and run.order.obstacle is not None:
             return AttemptBroken(Reason.ENGINE_ERROR, run.order.obstacle)
         try:
-            return await self._engine.run(run.order, lambda progress: self._advance(run, progress))
+            return await self._engine.run(run.order, lambda progress: self._advance(run, progress), run.leave)
+        except LeftRunning:
+            return self._left(run)
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
             if run.view.stopping is not None:
                 return AttemptStopped(run.view.stopping)
@@ -204,7 +276,7 @@ class Attempts:
 
     async def _mark(self, run: _Run) -> None:
         """Keep the record's status where the attempt is; the attempt goes on while the database is away."""
-        project_id = run.order.project.id
+        project_id = run.order.project_id
         while True:
             await run.moved.wait()
             run.moved.clear()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projectsetup.cluster.errors import ApiNotFound, ClusterError
-from projectsetup.cluster.leader import LeaseLost
+from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.attempts import Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.departures import Departures
@@ -18,11 +18,13 @@ from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import Key, StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import Change, Departed, ResourceStore
+from projectsetup.engines.contract import Wanted
 from projectsetup.observe.logs import get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.record import ProjectRecord
+from projectsetup.setup.errors import InfrastructureError
 
 WORKERS = 8
 COMPARE_PERIOD = 30.0
@@ -46,6 +48,7 @@ class Controller:
     line: StartLine
     queue: WorkQueue
     reconciler: Reconciler
+    leader: Leader
     metrics: Metrics
     watch_age: WatchAge
     namespaces: tuple[str, ...]
@@ -115,11 +118,15 @@ class Controller:
             raise LeaseLost(str(lost.exceptions[0])) from failed
 
     async def drain(self, grace: float) -> None:
-        """Start nothing new, give running attempts `grace` seconds, stop the rest, and see their ends told."""
+        """Start nothing new, give running attempts `grace` seconds, stop the rest, and see their ends told.
+
+        Attempts that outlive the operator are left running at once.
+        """
         self.line.closed = True
-        await self._until_told(grace, "running attempts")
+        if not self.attempts.outlive_operator:
+            await self._until_told(grace, "running attempts")
         self.attempts.stop_all(StopCause.SHUTDOWN)
-        while self.attempts.running:
+        while self.attempts.running and not self.attempts.outlive_operator:
             await self.attempts.changed()
         await self._until_told(TELL_LIMIT, "the ends of attempts to be told")
 
@@ -158,6 +165,8 @@ class Controller:
             self._take_in(change)
         self.watch_age.listed(max((int(body["metadata"]["resourceVersion"]) for body in listed), default=0))
         self._after_list()
+        if self.leading:
+            await self._sweep()
         there = {body["metadata"]["uid"] for body in listed}
         for project in owned:
             owner = project.owner
@@ -165,6 +174,18 @@ class Controller:
                 continue
             if self.leading:
                 self.departures.add(Departed(owner.uid, (owner.namespace, owner.name)))
+
+    async def _sweep(self) -> None:
+        """End what goes on without anybody to follow it: its ProjectSetup is gone, or tells of another run."""
+        try:
+            await self.attempts.sweep(self._wanted)
+        except (InfrastructureError, LeaseLost) as error:
+            _log.warning("cannot look for what nobody follows", error=str(error))
+
+    def _wanted(self) -> Wanted:
+        self.leader.check()
+        runs = {resource.status.run_ref.name for resource in self.store if resource.status.run_ref is not None}
+        return Wanted(runs, {resource.project_id for resource in self.store if not is_terminal(resource)})
 
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from projectsetup.api.models import ProjectSetupStatus
 from projectsetup.api.reasons import EventReason
 from projectsetup.control.attempt_end import AttemptEnd
-from projectsetup.control.facts import StopCause
+from projectsetup.control.facts import Progress, StopCause
 from projectsetup.projects.model import Owner
 
 
@@ -63,6 +63,15 @@ class BeginAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptAttempt:
+    """`.status` tells of an attempt that goes on without the operator that started it: claim it, and follow it."""
+
+    number: int
+    run_name: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class StopRun:
     """Ask the running attempt to stop; its end comes back as a fact."""
 
@@ -104,5 +113,14 @@ class ReleaseClaim:
 
 
 Decision = (
-    Rest | WriteStatus | StandInLine | StartAttempt | BeginAttempt | StopRun | RecordEnd | ReleaseOwner | StepDown
+    Rest
+    | WriteStatus
+    | StandInLine
+    | StartAttempt
+    | BeginAttempt
+    | AdoptAttempt
+    | StopRun
+    | RecordEnd
+    | ReleaseOwner
+    | StepDown
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
-from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
 from projectsetup.projects.model import Project
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
@@ -55,6 +56,13 @@ class Progress:
     def __str__(self) -> str:
         return f"{self.completed}/{self.total}"
 
+    @classmethod
+    def told_by(cls, status: ProjectSetupStatus) -> Self:
+        """Where `.status` says that the attempt is."""
+        completed, _, total = (status.progress or "").partition("/")
+        numbers = (completed, total) if completed.isdecimal() and total.isdecimal() else ("0", "0")
+        return cls(status.project_status or "", status.step or "", *map(int, numbers))
+
 
 @dataclass(frozen=True, slots=True)
 class RunView:
@@ -66,6 +74,8 @@ class RunView:
     progress: Progress
     stopping: StopCause | None = None
     outcome: RunOutcome | None = None
+    left_running: bool = False
+    """It goes on without this operator, which no longer follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,8 @@ class Facts:
     input_problem: str | None = None
     slot: bool = False
     engine: str = "local"
+    engine_outlives_operator: bool = False
+    """Whether what this engine has started goes on when its operator ends."""
     last_progress_write: datetime | None = None
     luck: float = 0.0
     prepared_fence: int | None = None

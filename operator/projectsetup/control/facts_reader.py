@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cluster.errors import ApiForbidden
-from projectsetup.control.attempts import Attempts
+from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
 from projectsetup.control.lifecycle import needs_record
@@ -49,7 +49,7 @@ class FactsReader:
     recipes: RecipeBook
     attempts: Attempts
     line: StartLine
-    engine: str
+    engine: Engine
     allow_file_repos: bool
 
     async def read(
@@ -75,7 +75,8 @@ class FactsReader:
             recipe=_plan(inputs),
             input_problem=inputs.problem,
             slot=self.line.holds_slot(resource.key),
-            engine=self.engine,
+            engine=self.engine.name,
+            engine_outlives_operator=self.engine.outlives_operator,
             last_progress_write=last_progress_write,
             prepared_fence=prepared_fence,
             luck=random.random(),  # noqa: S311  # jitter needs no secrecy
@@ -102,6 +103,8 @@ class FactsReader:
                 check_repository_url(url, allow_file=self.allow_file_repos)
             credentials = await self._credentials(resource)
         except ApiForbidden as error:
+            if not self.engine.needs_credentials:
+                return Inputs(recipe, parameters)
             return Inputs(recipe, parameters, obstacle=f"the operator may not read the credentials: {error}")
         except (RecipeError, InvalidProject, InvalidCredentials) as error:
             return Inputs(problem=str(error))

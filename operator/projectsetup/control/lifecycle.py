@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from projectsetup.api.annotations import Tuning
-from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.control import ending, statuses
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.claimability import ClaimRefusal, claim_refusal
 from projectsetup.control.decisions import (
+    AdoptAttempt,
     BeginAttempt,
     Decision,
     Notice,
@@ -28,6 +30,7 @@ from projectsetup.control.facts import (
     PROGRESS_INTERVAL,
     AttemptBroken,
     Facts,
+    Progress,
     RecordRead,
     RunOutcome,
     RunView,
@@ -59,6 +62,8 @@ def decide(facts: Facts) -> Decision:
     if facts.resource.status.run_ref is not None:
         if _is_prepared(facts):
             return BeginAttempt(_started(facts))
+        if facts.engine_outlives_operator and facts.resource.status.run_ref.engine == facts.engine:
+            return _left_running(facts, facts.resource.status.run_ref)
         return _over(facts, AttemptBroken(Reason.INTERRUPTED, "the operator died or lost its lease while it ran"))
     return _before_a_start(facts)
 
@@ -75,6 +80,21 @@ def _while_running(facts: Facts, run: RunView) -> Decision:
     if facts.last_progress_write is not None and facts.last_progress_write + PROGRESS_INTERVAL > facts.now:
         return Rest(until=facts.last_progress_write + PROGRESS_INTERVAL)
     return WriteStatus(status, coalesced(facts.resource))
+
+
+def _left_running(facts: Facts, run: RunRef) -> Decision:
+    """An operator that is no more has left an attempt running: follow it, unless its end is told already."""
+    if not isinstance(facts.record, RecordRead):
+        return Rest(until=facts.now + ending.DATABASE_POLL)
+    status, project = facts.resource.status, facts.record.project
+    number = status.attempt or 1
+    recorded = _recorded_end(facts, project)
+    if recorded is not None and recorded.attempt == number:
+        return _complete(facts, recorded)
+    is_ours = project is not None and project.owner is not None and project.owner.uid == facts.resource.uid
+    if project is None or not is_ours or _refusal(facts, project) is not None:
+        return _refuse(facts, project, attempt=number)
+    return AdoptAttempt(number, run.name, replace(Progress.told_by(status), project_status=str(project.status)))
 
 
 def _over(facts: Facts, outcome: RunOutcome) -> Decision:

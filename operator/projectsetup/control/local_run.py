@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from projectsetup.control.attempts import AttemptOrder
+from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
-from projectsetup.engines.contract import AttemptRef
+from projectsetup.engines.contract import AttemptRef, Wanted
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
@@ -25,6 +25,8 @@ class LocalRun:
     """The engine `local`."""
 
     name = "local"
+    outlives_operator = False
+    needs_credentials = True
 
     def __init__(self, workspace_root: Path, *, allow_file_repos: bool) -> None:
         self._engine = LocalEngine(workspace_root)
@@ -42,8 +44,15 @@ class LocalRun:
         """End every process of every attempt at once."""
         await self._engine.kill_all()
 
-    async def run(self, order: AttemptOrder, on_progress: Callable[[Progress], None]) -> SetupSucceeded | SetupFailed:
+    async def sweep(self, look: Callable[[], Wanted]) -> None:
+        """Nothing goes on without its operator."""
+
+    async def run(
+        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
         """Run one attempt; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
+        if isinstance(order, Adoption):
+            raise TypeError("processes end with their operator, there is nothing to adopt")
         log = _log.bind(project=str(order.project.id), attempt=order.number)
 
         def moved(update: StatusUpdate) -> None:

@@ -114,6 +114,11 @@ class StartLine:
         if key not in self._holders:
             self._waiting[key] = rank
 
+    def take(self, key: Key) -> None:
+        """Hold a slot for what runs already, whether one is free or not."""
+        self._waiting.pop(key, None)
+        self._holders.add(key)
+
     def leave(self, key: Key) -> None:
         """Give back the slot, or the place in line."""
         self._waiting.pop(key, None)

@@ -16,9 +16,10 @@ from projectsetup.api.models import (
 )
 from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.cluster.leader import Leader, LeaseLost
-from projectsetup.control.attempts import AttemptOrder, Attempts
+from projectsetup.control.attempts import Adoption, AttemptOrder, Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.decisions import (
+    AdoptAttempt,
     BeginAttempt,
     Decision,
     Notice,
@@ -126,15 +127,8 @@ class Reconciler:
                     await self._write(resource, decision.status, decision.notices)
                 self._come_back(resource.key, decision.until, facts.now)
                 return False
-            case StandInLine():
-                return await self._stand_in_line(facts, decision)
-            case StartAttempt():
-                return await self._start(facts, inputs, decision)
-            case BeginAttempt():
-                order, plan = self._prepared[resource.uid]
-                self._begin(order, plan)
-                await self._notify(resource, decision.notices)
-                return True
+            case StandInLine() | StartAttempt() | BeginAttempt() | AdoptAttempt():
+                return await self._go_on(facts, inputs, decision)
             case StopRun():
                 self.attempts.stop(resource.project_id, decision.cause)
                 return False
@@ -144,6 +138,21 @@ class Reconciler:
                 raise LeaseLost(decision.message)
             case ReleaseOwner():
                 raise AssertionError("handled by the caller")
+
+    async def _go_on(
+        self, facts: Facts, inputs: Inputs, decision: StandInLine | StartAttempt | BeginAttempt | AdoptAttempt
+    ) -> bool:
+        match decision:
+            case StandInLine():
+                return await self._stand_in_line(facts, decision)
+            case StartAttempt():
+                return await self._start(facts, inputs, decision)
+            case AdoptAttempt():
+                return await self._adopt(facts, decision)
+            case BeginAttempt():
+                self._begin(*self._prepared[facts.resource.uid])
+                await self._notify(facts.resource, decision.notices)
+                return True
 
     async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
         resource = facts.resource
@@ -164,6 +173,7 @@ class Reconciler:
         resource = facts.resource
         if inputs.recipe is None or resource.spec is None:
             raise AssertionError("an attempt was decided without a recipe")
+        secret = resource.spec.credentials_secret_ref
         with self.attempts.preparing(resource.key):
             status = ProjectStatus(decision.project_status)
             project = await self._claim(facts, number=decision.number, status=status)
@@ -180,12 +190,37 @@ class Reconciler:
                 fence=project.fence,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
+                credentials_secret=secret.name if secret is not None else None,
                 obstacle=inputs.obstacle,
             )
             self._prepared[resource.uid] = (order, plan)
             await self._write(resource, decision.status, ())
             self._begin(order, plan)
         await self._notify(resource, decision.notices)
+        return True
+
+    async def _adopt(self, facts: Facts, decision: AdoptAttempt) -> bool:
+        """Follow what another operator has left running; it holds a slot, even one more than there are."""
+        resource = facts.resource
+        status = ProjectStatus(decision.progress.project_status)
+        project = await self._claim(facts, number=decision.number, status=status)
+        if project is not None:
+            self.line.take(resource.key)
+            self.leader.check()
+            self.attempts.start(
+                Adoption(
+                    key=resource.key,
+                    uid=resource.uid,
+                    project_id=resource.project_id,
+                    number=decision.number,
+                    fence=project.fence,
+                    run_name=decision.run_name,
+                ),
+                decision.progress,
+            )
+            _log.info(
+                "follows what another operator has left running", key="/".join(resource.key), run=decision.run_name
+            )
         return True
 
     def _begin(self, order: AttemptOrder, plan: RecipePlan) -> None:

@@ -14,8 +14,9 @@ from projectsetup.api.models import AttemptRecord, ConditionStatus, ProjectSetup
 from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.ending import retry_message
-from projectsetup.control.facts import Facts, Progress
+from projectsetup.control.facts import Facts, Progress, RecordRead
 from projectsetup.control.requests import cancel_is_new, retry_is_new
+from projectsetup.engines.contract import run_name
 from projectsetup.projects.model import ProjectStatus
 
 ATTEMPTS_KEPT = 10
@@ -53,7 +54,7 @@ def starting(facts: Facts, number: int, max_attempts: int) -> ProjectSetupStatus
         started_at=facts.now,
         finished_at=None,
         next_attempt_at=None,
-        run_ref=RunRef(engine=facts.engine, name=_run_name(facts.resource, number), id=facts.resource.uid),
+        run_ref=_run_ref(facts, number),
         **_progress(Progress(plan.first_status, plan.first_step, 0, plan.total)),
     )
 
@@ -203,8 +204,12 @@ def _with_attempt(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[Atte
     return (*status.attempts, record)[-ATTEMPTS_KEPT:]
 
 
-def _run_name(resource: ProjectSetupResource, number: int) -> str:
-    return f"{resource.name}-{number}"
+def _run_ref(facts: Facts, number: int) -> RunRef:
+    """What will run the attempt under the fence that its claim brings; a claim moves it on by one."""
+    project = facts.record.project if isinstance(facts.record, RecordRead) else None
+    fence = 1 if project is None else project.fence + 1
+    name = run_name(facts.resource.project_id, number, fence)
+    return RunRef(engine=facts.engine, name=name, id=f"{facts.resource.uid}-{fence}")
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from uuid import UUID
 
 
@@ -17,6 +18,14 @@ class AttemptRef:
     project_id: UUID
     number: int
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What may go on: the names of `runs` that are told, and the projects whose setup is `unfinished`."""
+
+    runs: Collection[str]
+    unfinished: Collection[UUID]
 
 
 def run_name(project_id: UUID, number: int, fence: int) -> str:
