@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import SoleOperator
-from projectsetup.control.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts, LeftRunning
+from projectsetup.control.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, StopCause
 from projectsetup.control.queue import Key
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import LeftRunning, Wanted
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database import Database
 from projectsetup.projects.errors import DatabaseUnavailable

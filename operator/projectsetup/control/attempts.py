@@ -13,7 +13,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.control.queue import Key
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import LeftRunning, Wanted
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import Project, ProjectStatus
@@ -22,6 +22,7 @@ from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
 from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.project import SetupProject
 
 MARK_RETRY = 1.0
 """Seconds between two tries to tell the record where an attempt is, while the database is away."""
@@ -57,6 +58,18 @@ class AttemptOrder:
         """The project that the attempt is for."""
         return self.project.id
 
+    def told_project(self) -> SetupProject:
+        """The project as its setup needs to know it."""
+        project = self.project
+        return SetupProject(
+            id=project.id,
+            name=project.name,
+            slug=project.slug,
+            description=project.description,
+            code_repo=project.code_repo,
+            docs_repo=project.docs_repo,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
@@ -68,10 +81,6 @@ class Adoption:
     number: int
     fence: int
     run_name: str
-
-
-class LeftRunning(Exception):
-    """What runs the attempt was left alone, for the next operator to follow it."""
 
 
 class Engine(Protocol):

@@ -14,7 +14,6 @@ from projectsetup.engines.contract import AttemptRef, Wanted
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
 from projectsetup.setup.updates import StatusUpdate
 
@@ -62,7 +61,7 @@ class LocalRun:
         reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
         async with self._engine.open(reference) as runner:
             setup = setup_project(
-                _told(order),
+                order.told_project(),
                 order.recipe,
                 moved,
                 runner=runner,
@@ -86,15 +85,3 @@ async def _stopped_when_cancelled(setup: Coroutine[Any, Any, SetupOutcome], stop
         except asyncio.CancelledError:
             stop()
     return task.result()
-
-
-def _told(order: AttemptOrder) -> SetupProject:
-    project = order.project
-    return SetupProject(
-        id=project.id,
-        name=project.name,
-        slug=project.slug,
-        description=project.description,
-        code_repo=project.code_repo,
-        docs_repo=project.docs_repo,
-    )

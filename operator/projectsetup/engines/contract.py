@@ -20,6 +20,10 @@ class AttemptRef:
     fence: int
 
 
+class LeftRunning(Exception):
+    """What runs the attempt was left alone, for the next operator to follow it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What may go on: the names of `runs` that are told, and the projects whose setup is `unfinished`."""
