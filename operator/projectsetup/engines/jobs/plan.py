@@ -1,0 +1,96 @@
+"""What a Job tells of the recipe it was started with, so that whoever adopts it judges it by that."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from projectsetup.api.constants import ANNOTATION_PREFIX
+from projectsetup.engines.jobs.stages import stages_of
+from projectsetup.recipes.fields import DnsLabel, Duration
+from projectsetup.recipes.model import Retry, StepStatus
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.updates import StatusUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from projectsetup.engines.jobs.attempt import JobAttempt
+
+PLAN = ANNOTATION_PREFIX + "plan"
+"""The annotation of a Job that holds its plan."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PlannedStep(_Part):
+    """A step without what it runs."""
+
+    name: DnsLabel
+    status: StepStatus
+    timeout: Duration
+    retry: Retry = Retry()
+
+
+class PlannedStage(_Part):
+    """The steps of one container, which has the name of the first of them."""
+
+    steps: Annotated[tuple[PlannedStep, ...], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """The name of the container."""
+        return self.steps[0].name
+
+
+class Plan(_Part):
+    """The stages of a Job in their order, and the timeout of the whole attempt in seconds."""
+
+    timeout: float
+    stages: Annotated[tuple[PlannedStage, ...], Field(min_length=1)]
+
+    @classmethod
+    def of(cls, attempt: JobAttempt) -> Self:
+        """The plan of an attempt that is about to start."""
+        stages = [
+            {"steps": [step.model_dump(include={"name", "status", "timeout", "retry"}) for step in stage.steps]}
+            for stage in stages_of(attempt.recipe)
+        ]
+        return cls.model_validate({"timeout": attempt.timeout, "stages": stages})
+
+    @classmethod
+    def read(cls, job: Mapping[str, Any]) -> Self:
+        """The plan that a Job carries. Raises InfrastructureError when there is none that can be understood."""
+        text = (job.get("metadata", {}).get("annotations") or {}).get(PLAN, "")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as exc:
+            name = job.get("metadata", {}).get("name")
+            message = f"the Job {name} does not tell what it runs: its annotation {PLAN} cannot be read"
+            raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
+
+    def written(self) -> str:
+        """As `read` reads it."""
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
+
+    @property
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """All steps, in order."""
+        return tuple(step for stage in self.stages for step in stage.steps)
+
+    def stage(self, container: str) -> PlannedStage | None:
+        """The stage that runs in the container of that name; None when the container is none of ours."""
+        return next((stage for stage in self.stages if stage.name == container), None)
+
+    def update_at(self, step_name: str) -> StatusUpdate | None:
+        """What is told when that step begins; None when there is no such step."""
+        return next((update for update in self._updates() if update.step == step_name), None)
+
+    def _updates(self) -> Iterator[StatusUpdate]:
+        steps = self.steps
+        for completed, step in enumerate(steps):
+            yield StatusUpdate(step.status, step.name, completed, len(steps))
