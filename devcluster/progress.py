@@ -10,19 +10,19 @@ from typing import Final
 TELL_EVERY: Final = 15.0
 
 
-def tell_until_done(process: subprocess.Popen[bytes], what: str) -> None:
-    """Wait for the end of `process`; tells `what` and the seconds gone by on standard output."""
+def tell_until_done(process: subprocess.Popen[bytes], what: str, *, teller: str = "devcluster") -> None:
+    """Wait for the end of `process`; tells `what` and the seconds gone by on standard output, as `teller`."""
     began = time.monotonic()
     live = sys.stdout.isatty()
     before, after = ("\r", "") if live else ("", "\n")
     while True:
-        print(f"{before}devcluster: {what}: {_seconds(began)}", end=after, flush=True)
+        print(f"{before}{teller}: {what}: {_seconds(began)}", end=after, flush=True)
         try:
             process.wait(timeout=1.0 if live else TELL_EVERY)
         except subprocess.TimeoutExpired:
             continue
         ended = "done" if process.returncode == 0 else "failed"
-        print(f"{before}devcluster: {what}: {ended} after {_seconds(began)}", flush=True)
+        print(f"{before}{teller}: {what}: {ended} after {_seconds(began)}", flush=True)
         return
 
 
