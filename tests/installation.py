@@ -16,6 +16,7 @@ from tests.operator_process import wait_for
 
 SETUPS: Final = "codemyspec.com:projectsetups"
 CREDENTIALS: Final = "projectsetup-credentials"
+JOBS: Final = "projectsetup-jobs"
 TEAMS: Final = ("team-a", "team-b")
 """The namespaces that the overlay `namespaced` serves."""
 
@@ -33,6 +34,7 @@ class Installation:
     def _install(self) -> None:
         self.kubectl.install()
         self.await_right("watch", SETUPS, namespace="")
+        self.await_right("watch", "pods", namespace="")
         self.await_right("get", "coordination.k8s.io:leases", LEASE_NAME, namespace=SYSTEM)
 
     def await_right(
@@ -82,14 +84,16 @@ class Installation:
         for name in TEAMS:
             self.kubectl.make_namespace(name)
         self.kubectl("apply", f"--kustomize={MANIFESTS / 'overlays' / 'namespaced'}")
-        self.kubectl("delete", "clusterrolebinding", ACCOUNT)
+        self.kubectl("delete", "clusterrolebinding", ACCOUNT, JOBS)
         self.await_right("watch", SETUPS, namespace="", given=False)
         for name in TEAMS:
             self.await_right("watch", SETUPS, namespace=name)
             self.await_right("get", "secrets", "any", namespace=name)
+            self.await_right("watch", "pods", namespace=name)
+        self.await_right("watch", "pods", namespace="", given=False)
         try:
             yield
         finally:
             for namespace in TEAMS:
-                self.kubectl("delete", "rolebinding", ACCOUNT, CREDENTIALS, f"--namespace={namespace}")
+                self.kubectl("delete", "rolebinding", ACCOUNT, JOBS, CREDENTIALS, f"--namespace={namespace}")
             self._install()

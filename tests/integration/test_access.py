@@ -17,6 +17,7 @@ from tests.manifests import ACCOUNT, MANIFESTS, SYSTEM, build, pick
 TEAM, OTHER = "team-a", "elsewhere"
 
 STATUS: Final = f"{SETUPS}/status"
+JOBS: Final = "batch:jobs"
 LEASES, EVENTS = "coordination.k8s.io:leases", "events.k8s.io:events"
 
 EVERYWHERE: Final = [
@@ -25,6 +26,15 @@ EVERYWHERE: Final = [
     ("watch", SETUPS, ""),
     ("patch", STATUS, ""),
     ("create", EVENTS, ""),
+    ("get", JOBS, ""),
+    ("list", JOBS, ""),
+    ("watch", JOBS, ""),
+    ("create", JOBS, ""),
+    ("delete", JOBS, ""),
+    ("list", "pods", ""),
+    ("watch", "pods", ""),
+    ("get", "pods/log", ""),
+    ("list", "events", ""),
 ]
 IN_ITS_OWN_NAMESPACE: Final = [
     ("create", LEASES, ""),
@@ -59,8 +69,12 @@ NEVER: Final = [
     ("patch", "configmaps", CONFIG_MAP),
     ("create", "configmaps", ""),
     ("create", "pods", ""),
+    ("delete", "pods", ""),
+    ("patch", "pods", ""),
     ("create", "pods/exec", ""),
-    ("create", "batch:jobs", ""),
+    ("patch", JOBS, ""),
+    ("update", JOBS, ""),
+    ("deletecollection", JOBS, ""),
     ("create", "serviceaccounts/token", ""),
     ("get", "namespaces", ""),
     ("list", "apiextensions.k8s.io:customresourcedefinitions", ""),

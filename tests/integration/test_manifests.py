@@ -110,7 +110,8 @@ def test_argo_cd_installs_what_is_there() -> None:
 def test_images_are_of_this_version_or_pinned(folder: Path) -> None:
     pods = [body["spec"]["template"]["spec"] for body in build(folder) if body["kind"] == "Deployment"]
     images = {container["image"] for pod in pods for container in (*pod.get("initContainers", ()), *pod["containers"])}
-    assert f"codemyspec/projectsetup:{VERSION}" in images
+    ours = {image for image in images if image.startswith("codemyspec/")}
+    assert ours in ({f"codemyspec/projectsetup:{VERSION}"}, {f"codemyspec/projectsetup-toolchain:{VERSION}"})
     assert all(re.search(r":\d", image) for image in images)
 
 
@@ -121,9 +122,14 @@ def test_settings_are_those_of_the_operator(folder: Path) -> None:
     known = {"DATABASE_URL", "HOME", *(f"PROJECTSETUP_{name.upper()}" for name in Settings.model_fields)}
     assert names <= known
     values = {variable["name"]: variable.get("value") for variable in container["env"]}
-    assert values["PROJECTSETUP_ENGINE"] == "local"
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert {values["HOME"], values["PROJECTSETUP_WORKSPACE_ROOT"], values["PROJECTSETUP_RECIPES_DIR"]} <= mounts
+    assert values["PROJECTSETUP_RECIPES_DIR"] in mounts
+    if folder.name == "local-engine":
+        assert values["PROJECTSETUP_ENGINE"] == "local"
+        assert {values["HOME"], values["PROJECTSETUP_WORKSPACE_ROOT"]} <= mounts
+        assert container["image"].startswith("codemyspec/projectsetup-toolchain:")
+    else:
+        assert values["PROJECTSETUP_ENGINE"] == "job"
 
 
 def test_the_pod_is_given_the_time_that_a_clean_end_may_take() -> None:
