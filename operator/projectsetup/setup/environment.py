@@ -13,6 +13,7 @@ from projectsetup.recipes.environment_names import parameter_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import PurePath
 
     from projectsetup.setup.project import SetupProject
 
@@ -87,7 +88,7 @@ def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
 
 
 def told_environment(
-    project: SetupProject, parameters: Mapping[str, str], *, attempt: int, workspace: Path
+    project: SetupProject, parameters: Mapping[str, str], *, attempt: int, workspace: PurePath
 ) -> dict[str, str]:
     """What every step is told about the project, its parameters and its place."""
     return {

@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from pathlib import PurePath
 
-    from projectsetup.setup.credentials import GitCredentials, HttpsLogin
+    from projectsetup.setup.credentials import GitCredentials
 
 KEY_FILE: Final = "key"
 KNOWN_HOSTS_FILE: Final = "known_hosts"
 
-_USERNAME: Final = "PROJECT_GIT_USERNAME"
-_PASSWORD: Final = "PROJECT_GIT_PASSWORD"  # noqa: S105  # the name of a variable
+USERNAME_VARIABLE: Final = "PROJECT_GIT_USERNAME"
+PASSWORD_VARIABLE: Final = "PROJECT_GIT_PASSWORD"  # noqa: S105  # the name of a variable
+
 _HELPER: Final = (
-    f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "${_USERNAME}" "${_PASSWORD}"; }}; f'
+    '!f() { test "$1" = get && '
+    f'printf "username=%s\\npassword=%s\\n" "${USERNAME_VARIABLE}" "${PASSWORD_VARIABLE}"; }}; f'
 )
 _SSH: Final = ("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
 _SSH_CHECKS: Final = ("-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null")
@@ -34,39 +36,50 @@ class GitAccess:
 
 
 def git_access(
-    repositories: Iterable[str], credentials: GitCredentials | None, private: Path, *, allow_file: bool
+    repositories: Iterable[str], credentials: GitCredentials | None, private: PurePath, *, allow_file: bool
 ) -> GitAccess:
     """Access with these credentials, which are offered to the hosts of `repositories` alone; with None to nothing.
 
     Nothing that the operator's user has set up for git or ssh counts: no configuration, no key, no agent.
     """
-    environment = {
-        "GIT_ALLOW_PROTOCOL": "https:ssh:file" if allow_file else "https:ssh",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
+    https, ssh = (credentials.https, credentials.ssh) if credentials else (None, None)
+    environment = neutral_environment(allow_file=allow_file)
     files: dict[str, str] = {}
-    key = known_hosts = "/dev/null"
-    if credentials and credentials.https:
-        environment |= _helper_environment(repositories, credentials.https)
-    if credentials and credentials.ssh:
-        files = {KEY_FILE: credentials.ssh.private_key, KNOWN_HOSTS_FILE: credentials.ssh.known_hosts}
-        key, known_hosts = str(private / KEY_FILE), str(private / KNOWN_HOSTS_FILE)
-    options = ("-o", f"IdentityFile={_ssh_path(key)}", "-o", f"UserKnownHostsFile={_ssh_path(known_hosts)}")
-    environment["GIT_SSH_COMMAND"] = shlex.join((*_SSH, *_SSH_CHECKS, *options))
+    if https:
+        helpers = login_helpers(repositories)
+        if helpers:
+            environment |= {**helpers, USERNAME_VARIABLE: https.username, PASSWORD_VARIABLE: https.password}
+    if ssh:
+        files = {KEY_FILE: ssh.private_key, KNOWN_HOSTS_FILE: ssh.known_hosts}
+        environment["GIT_SSH_COMMAND"] = ssh_command(private)
     return GitAccess(environment, files)
 
 
-def _helper_environment(repositories: Iterable[str], login: HttpsLogin) -> dict[str, str]:
-    """A credential helper for each host; the values stay in variables and never become arguments."""
+def neutral_environment(*, allow_file: bool) -> dict[str, str]:
+    """For steps without credentials: what git may do, and nothing to log in with."""
+    return {
+        "GIT_ALLOW_PROTOCOL": "https:ssh:file" if allow_file else "https:ssh",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": ssh_command(None),
+    }
+
+
+def login_helpers(repositories: Iterable[str]) -> dict[str, str]:
+    """A credential helper for each host; it tells the values of two variables, which never become arguments."""
     origins = sorted({origin for url in repositories if (origin := _https_origin(url))})
-    if not origins:
-        return {}
-    environment = {"GIT_CONFIG_COUNT": str(len(origins)), _USERNAME: login.username, _PASSWORD: login.password}
+    environment = {"GIT_CONFIG_COUNT": str(len(origins))} if origins else {}
     for number, origin in enumerate(origins):
         environment[f"GIT_CONFIG_KEY_{number}"] = f"credential.{origin}.helper"
         environment[f"GIT_CONFIG_VALUE_{number}"] = _HELPER
     return environment
+
+
+def ssh_command(private: PurePath | None) -> str:
+    """ssh with the key and the known hosts in the directory `private`; with None without any."""
+    key, known_hosts = (private / KEY_FILE, private / KNOWN_HOSTS_FILE) if private else ("/dev/null", "/dev/null")
+    options = ("-o", f"IdentityFile={_ssh_path(key)}", "-o", f"UserKnownHostsFile={_ssh_path(known_hosts)}")
+    return shlex.join((*_SSH, *_SSH_CHECKS, *options))
 
 
 def _https_origin(url: str) -> str | None:
@@ -74,6 +87,6 @@ def _https_origin(url: str) -> str | None:
     return f"https://{parts.netloc.rpartition('@')[2]}" if parts.scheme == "https" else None
 
 
-def _ssh_path(path: str) -> str:
+def _ssh_path(path: PurePath | str) -> str:
     """A path as ssh reads it in an option, where spaces and percent signs mean something."""
-    return '"' + path.replace("%", "%%") + '"'
+    return '"' + str(path).replace("%", "%%") + '"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from projectsetup.api.durations import format_duration
 from projectsetup.setup.errors import FailureReason, InfrastructureError
@@ -15,7 +15,7 @@ from projectsetup.setup.outcome import SetupFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from projectsetup.recipes.model import Step
+    from projectsetup.recipes.model import Retry
 
 TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: the step itself asks for another attempt."""
@@ -41,6 +41,15 @@ _REPORTED_SIGNALS = frozenset(
 
 SIGHUP is left out: nothing sends it here, and 129 is how git ends when it is called wrongly.
 """
+
+
+class JudgedStep(Protocol):
+    """What of a step its judgement depends on."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def retry(self) -> Retry: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class StepDone:
     outputs: Mapping[str, str]
 
 
-def judge(step: Step, result: StepResult, limit: TimeLimit) -> StepDone | SetupFailed | InfrastructureError:
+def judge(step: JudgedStep, result: StepResult, limit: TimeLimit) -> StepDone | SetupFailed | InfrastructureError:
     """The verdict on a step. Exit code 0 is success whatever else happened: the step's own outcome wins."""
     if result.exit_code == 0:
         return StepDone(result.outputs or {})
@@ -86,7 +95,7 @@ def judge(step: Step, result: StepResult, limit: TimeLimit) -> StepDone | SetupF
     return SetupFailed(step.name, result.exit_code, message_with_output(head, result.tail))
 
 
-def _trouble(step: Step, result: StepResult, limit: TimeLimit) -> tuple[FailureReason, str] | None:
+def _trouble(step: JudgedStep, result: StepResult, limit: TimeLimit) -> tuple[FailureReason, str] | None:
     if result.timed_out:
         return FailureReason.STEP_TIMED_OUT, too_late(step, limit)
     killed_by = _killed_by(step, result)
@@ -106,7 +115,7 @@ def _trouble(step: Step, result: StepResult, limit: TimeLimit) -> tuple[FailureR
     return None
 
 
-def too_late(step: Step, limit: TimeLimit) -> str:
+def too_late(step: JudgedStep, limit: TimeLimit) -> str:
     """What is said of an attempt or a step whose time was over."""
     allowed = format_duration(timedelta(seconds=limit.seconds))
     if limit.of_attempt:
@@ -114,7 +123,7 @@ def too_late(step: Step, limit: TimeLimit) -> str:
     return f"step {step.name} did not end within its timeout of {allowed}"
 
 
-def _killed_by(step: Step, result: StepResult) -> int | None:
+def _killed_by(step: JudgedStep, result: StepResult) -> int | None:
     if result.signal is not None:
         return result.signal
     if result.exit_code is None or result.exit_code in step.retry.exit_codes:
