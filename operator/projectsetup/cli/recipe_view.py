@@ -10,7 +10,7 @@ from projectsetup.cli.output import Format, write_text, write_value
 from projectsetup.cli.tables import fields, table
 from projectsetup.recipes.errors import InvalidRecipe
 from projectsetup.recipes.loader import RecipeBook
-from projectsetup.recipes.model import Parameter, Recipe, Step
+from projectsetup.recipes.model import Amounts, Parameter, Recipe, Step
 
 
 def show_recipes(directory: Path | None, output: Format) -> None:
@@ -33,7 +33,16 @@ def show_recipe(name: str, directory: Path | None, output: Format) -> None:
     if output is not Format.TABLE:
         write_value(recipe.model_dump(mode="json", by_alias=True, exclude_none=True), output)
         return
-    text = fields({"Name": recipe.name, "Description": recipe.description, "Image": recipe.image})
+    text = fields(
+        {
+            "Name": recipe.name,
+            "Description": recipe.description,
+            "Image": recipe.image,
+            "Workspace": recipe.workspace_size,
+            "Requests": _amounts(recipe.resources.requests),
+            "Limits": _amounts(recipe.resources.limits),
+        }
+    )
     if recipe.parameters:
         rows = [_parameter_row(name, parameter) for name, parameter in sorted(recipe.parameters.items())]
         text.append("\n\n").append_text(table(("PARAMETER", "DEFAULT", "PATTERN", "DESCRIPTION"), rows))
@@ -53,6 +62,10 @@ def _entry(book: RecipeBook, name: str) -> dict[str, Any]:
         "parameters": sorted(recipe.parameters),
         "steps": [step.name for step in recipe.steps],
     }
+
+
+def _amounts(amounts: Amounts) -> str:
+    return ", ".join(f"{name} {quantity}" for name, quantity in amounts.model_dump(exclude_none=True).items())
 
 
 def _parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:

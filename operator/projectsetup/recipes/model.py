@@ -24,6 +24,7 @@ from projectsetup.recipes.fields import (
     Text,
     VariableName,
 )
+from projectsetup.recipes.quantities import Quantity, amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,12 +92,45 @@ class Step(_Part):
     retry: Retry = Retry()
 
 
+class Amounts(_Part):
+    """How much of what, in Kubernetes quantities."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    ephemeral_storage: Quantity | None = Field(None, alias="ephemeral-storage")
+
+
+class Resources(_Part):
+    """What each container of the Job engine asks for, and the most it may have. What is not named has no limit."""
+
+    requests: Amounts = Amounts()
+    limits: Amounts = Amounts()
+
+    @model_validator(mode="after")
+    def _requests_are_within_limits(self) -> Self:
+        limits = self.limits.model_dump(exclude_none=True)
+        for name, request in self.requests.model_dump(exclude_none=True).items():
+            if name in limits and amount(request) > amount(limits[name]):
+                raise ValueError(f"requests {request} of {name}, which is more than its limit of {limits[name]}")
+        return self
+
+
+DEFAULT_RESOURCES = Resources(
+    requests=Amounts(cpu="100m", memory="256Mi", ephemeral_storage="512Mi"),
+    limits=Amounts(memory="2Gi", ephemeral_storage="4Gi"),
+)
+"""Enough for the build and the tests of a small service; no limit of CPU, since time that is left over harms nobody."""
+
+
 class Recipe(_Part):
     """How a project is set up: steps, in order."""
 
     name: DnsLabel
     description: Line = ""
     image: Image
+    resources: Resources = DEFAULT_RESOURCES
+    workspace_size: Quantity = "2Gi"
+    """The most that the workspace may hold in the Job engine."""
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(strict=False, min_length=1, max_length=50)
 
