@@ -1,34 +1,83 @@
-FROM python:3.13-slim-trixie AS build
+# Two images: `operator`, and `toolchain`, which holds besides what the steps of python-service call.
+# For a package index of your own: --secret id=pip,src=pip.conf, and --secret id=ca,src=FILE for its certificate
+# (`cert = /run/secrets/ca`). Neither gets into an image.
 
-WORKDIR /build
-RUN python -m venv --without-pip /opt/projectsetup
-COPY requirements-runtime.lock ./
-RUN pip --python /opt/projectsetup/bin/python install --no-cache-dir --only-binary :all: \
-        --require-hashes --requirement requirements-runtime.lock
-
-COPY pyproject.toml README.md requirements.lock ./
-COPY operator operator
-RUN /opt/projectsetup/bin/uv build --no-cache --wheel --out-dir dist \
-        --require-hashes --build-constraints requirements.lock . \
-    && pip --python /opt/projectsetup/bin/python install --no-cache-dir --no-deps dist/*.whl
+# Debian, with a Python of 3.11 or newer.
+ARG BASE=debian:trixie-slim
 
 
-FROM python:3.13-slim-trixie
+FROM ${BASE} AS python
 
-# tini is process 1: should the supervisor of the steps be killed, somebody has to collect what it leaves.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && groupadd --gid 65532 projectsetup \
     && useradd --uid 65532 --gid 65532 --no-log-init --create-home --shell /usr/sbin/nologin projectsetup
 
-COPY --from=build /opt/projectsetup /opt/projectsetup
-
-ENV PATH=/opt/projectsetup/bin:$PATH \
+ENV PATH=/opt/projectsetup/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1
+
+
+FROM python AS dependencies
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv \
+    && python3 -m venv /opt/pip \
+    && python3 -m venv --without-pip /opt/projectsetup
+
+WORKDIR /build
+COPY requirements-build.lock requirements-runtime.lock ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    /opt/pip/bin/pip install --no-cache-dir --only-binary :all: \
+        --require-hashes --requirement requirements-build.lock \
+    && /opt/pip/bin/pip --python /opt/projectsetup/bin/python install --no-cache-dir --no-compile --only-binary :all: \
+        --require-hashes --requirement requirements-runtime.lock
+
+# uv is for the steps. Bytecode that is trusted unseen stays good whatever time a copied file is given.
+RUN mkdir /opt/uv \
+    && mv /opt/projectsetup/bin/uv /opt/uv/ \
+    && /opt/pip/bin/pip --python /opt/projectsetup/bin/python uninstall --yes uv \
+    && /opt/projectsetup/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x /kubernetes/client/ /opt/projectsetup/lib
+
+
+FROM dependencies AS package
+
+COPY pyproject.toml README.md ./
+COPY operator operator
+RUN /opt/pip/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/pip/bin/pip --python /opt/projectsetup/bin/python install --no-cache-dir --no-compile --no-index --no-deps \
+        --root /package dist/*.whl \
+    && /opt/projectsetup/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package /package
+
+
+FROM python AS toolchain
+
+# tini is process 1: should the supervisor of the steps be killed, somebody has to collect what it leaves.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git openssh-client tini \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+
+COPY --from=dependencies /opt/uv /usr/local/bin
+COPY --from=dependencies /opt/projectsetup /opt/projectsetup
+COPY --from=package /package /
 
 USER 65532:65532
 WORKDIR /
 EXPOSE 8080
 ENTRYPOINT ["tini", "--", "projectsetup"]
+CMD ["operator"]
+
+
+FROM python AS operator
+
+COPY --from=dependencies /opt/projectsetup /opt/projectsetup
+COPY --from=package /package /
+
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080
+ENTRYPOINT ["projectsetup"]
 CMD ["operator"]

@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install build lock lint test chaos demo bench
+.PHONY: help install build images lock lint test chaos demo bench
 
 help:
 	@echo "make demo     see a project set up, on a control plane of this machine's own"
 	@echo "make test     lint, types, import contracts and every test"
 	@echo "make install  .venv with everything"
+	@echo "make images   the images of operator and toolchain, built on this machine"
 	@echo "make bench    the benchmarks beside their peers, as ratios"
 	@echo "make chaos    the long form of the fault tests"
 
@@ -29,13 +30,17 @@ $(STAMP): requirements.lock pyproject.toml
 build: install
 	@$(BIN)/python -m devcluster build
 
+images: install
+	@$(BIN)/python -m images build
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-	--no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-emit-index-url --no-emit-find-links
 
 # writes the lock files anew, without addresses; versions that still fit are kept
 lock: install
-	$(LOCK) --group dev -o requirements.lock
-	$(LOCK) -c requirements.lock -o requirements-runtime.lock
+	$(LOCK) pyproject.toml --group dev -o requirements.lock
+	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runtime.lock
+	echo hatchling | $(LOCK) - -c requirements.lock -o requirements-build.lock
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,10 +1,11 @@
-"""The image: what can be said of its Dockerfile and lock files without building it."""
+"""The images: what can be said of their Dockerfiles and lock files without building them."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,17 +14,37 @@ from packaging.utils import canonicalize_name
 
 from tests.manifests import ROOT
 
-LINES: Final = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
-INSTRUCTIONS: Final = [
-    (line.split(maxsplit=1)[0], line.split(maxsplit=1)[1])
-    for line in LINES
-    if line.strip() and not line.lstrip().startswith("#")
-]
+DOCKERFILES: Final = (ROOT / "Dockerfile", ROOT / "images" / "toolchain-offline.Dockerfile")
+IMAGES: Final = ("operator", "toolchain")
+LOCKS: Final = ("requirements.lock", "requirements-runtime.lock", "requirements-build.lock")
 RELOCK: Final = "make lock"
 
+Instruction = tuple[str, str]
 
-def arguments(instruction: str) -> list[str]:
-    return [rest for name, rest in INSTRUCTIONS if name == instruction]
+
+def instructions(file: Path) -> list[Instruction]:
+    lines = (line for line in file.read_text().splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n", " ", "\n".join(lines)).splitlines()
+    return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined if line.strip())]
+
+
+INSTRUCTIONS: Final = instructions(DOCKERFILES[0])
+EVERYWHERE: Final = [instruction for file in DOCKERFILES for instruction in instructions(file)]
+
+
+def arguments(name: str, given: list[Instruction] = INSTRUCTIONS) -> list[str]:
+    return [rest for instruction, rest in given if instruction == name]
+
+
+def stage(name: str) -> list[Instruction]:
+    starts = [place for place, (instruction, _) in enumerate(INSTRUCTIONS) if instruction == "FROM"]
+    (start,) = (place for place in starts if INSTRUCTIONS[place][1].endswith(f" AS {name}"))
+    return INSTRUCTIONS[start : min((place for place in starts if place > start), default=None)]
+
+
+def copied_from_context(given: list[Instruction]) -> set[str]:
+    copies = [rest.split()[:-1] for rest in arguments("COPY", given) if "--from=" not in rest]
+    return {name for names in copies for name in names}
 
 
 def pins(name: str) -> dict[str, str]:
@@ -32,10 +53,10 @@ def pins(name: str) -> dict[str, str]:
     return {canonicalize_name(line.partition("==")[0]): line for line in text.splitlines()}
 
 
-def needed() -> set[str]:
-    """What the package needs on this machine, all the way down."""
+def needed(package: str) -> set[str]:
+    """What a package needs on this machine, all the way down."""
     found: set[str] = set()
-    waiting = [("projectsetup", frozenset[str]())]
+    waiting = [(package, frozenset[str]())]
     while waiting:
         name, extras = waiting.pop()
         for text in metadata.requires(name) or ():
@@ -50,55 +71,81 @@ def needed() -> set[str]:
     return found
 
 
-def test_runs_as_a_numeric_user_that_is_not_root() -> None:
-    last_stage = INSTRUCTIONS[max(place for place, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM") :]
-    (user,) = (rest for name, rest in last_stage if name == "USER")
+@pytest.mark.parametrize("image", IMAGES)
+def test_runs_as_a_numeric_user_that_is_not_root(image: str) -> None:
+    (user,) = arguments("USER", stage(image))
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
 
 
-def test_base_images_name_version_and_distribution() -> None:
-    images = [rest.split()[0] for rest in arguments("FROM")]
-    assert images
-    assert all(re.fullmatch(r"python:3\.\d+-slim-[a-z]+", image) for image in images)
-    assert len(set(images)) == 1
+@pytest.mark.parametrize(
+    ("image", "entrypoint"), [("operator", '["projectsetup"]'), ("toolchain", '["tini", "--", "projectsetup"]')]
+)
+def test_runs_the_operator_and_any_other_command(image: str, entrypoint: str) -> None:
+    assert arguments("ENTRYPOINT", stage(image)) == [entrypoint]
+    assert arguments("CMD", stage(image)) == ['["operator"]']
+
+
+def test_the_base_image_names_version_and_distribution_and_can_be_another() -> None:
+    (base,) = arguments("ARG")
+    assert re.fullmatch(r"BASE=debian:[a-z]+-slim", base)
+    stages: list[str] = []
+    for image, _, name in (rest.split() for rest in arguments("FROM")):
+        assert image in {"${BASE}", *stages}
+        stages.append(name)
+
+
+def test_what_seldom_changes_comes_first() -> None:
+    for image in IMAGES:
+        copies = arguments("COPY", stage(image))
+        assert "from=package" in copies[-1]
+        assert all("from=dependencies" in copy for copy in copies[:-1])
+    assert "operator" not in copied_from_context(stage("dependencies"))
 
 
 def test_takes_nothing_from_addresses() -> None:
-    assert not arguments("ADD")
-    assert not any("://" in line for line in LINES)
+    assert not arguments("ADD", EVERYWHERE)
+    assert not any("://" in file.read_text() for file in DOCKERFILES)
 
 
-def test_every_package_is_installed_by_hash_or_without_dependencies() -> None:
-    installs = [part for rest in arguments("RUN") for part in rest.split("&&") if " install " in part and "pip" in part]
-    assert len(installs) == 2
-    assert all("--require-hashes" in part or "--no-deps" in part for part in installs)
+def test_every_package_is_installed_by_hash_or_without_an_index() -> None:
+    calls = [part for rest in arguments("RUN", EVERYWHERE) for part in rest.split("&&") if "/bin/pip " in part]
+    installs = [call for call in calls if " uninstall " not in call]
+    assert len(installs) == 5
+    assert all("--require-hashes" in call or "--no-index --no-deps" in call for call in installs)
 
 
-def test_runs_the_operator_and_any_other_command() -> None:
-    assert arguments("ENTRYPOINT") == ['["tini", "--", "projectsetup"]']
-    assert arguments("CMD") == ['["operator"]']
+def test_settings_of_the_package_index_are_lent_and_not_kept() -> None:
+    for rest in arguments("RUN", EVERYWHERE):
+        assert ("--mount=type=secret,id=pip" in rest) == ("--require-hashes" in rest)
+    assert not any("INDEX" in rest for name, rest in EVERYWHERE if name in ("ARG", "ENV", "LABEL"))
 
 
 def test_what_is_copied_is_in_the_context() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = [rest.split()[:-1] for rest in arguments("COPY") if "--from=" not in rest]
-    assert {name for names in copied for name in names} == allowed
-    assert all((ROOT / name).exists() for name in allowed)
+    assert copied_from_context(INSTRUCTIONS) == allowed
+    names = copied_from_context(EVERYWHERE)
+    assert all((ROOT / name).exists() and name.split("/")[0] in allowed for name in names)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-runtime.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_locks_hold_no_addresses(name: str) -> None:
     assert "://" not in (ROOT / name).read_text()
 
 
-def test_the_runtime_lock_is_part_of_the_whole_one() -> None:
-    whole, runtime = pins("requirements.lock"), pins("requirements-runtime.lock")
-    assert runtime.items() <= whole.items(), f"make it anew: {RELOCK}"
+@pytest.mark.parametrize("name", LOCKS[1:])
+def test_the_other_locks_are_part_of_the_whole_one(name: str) -> None:
+    assert pins(name).items() <= pins("requirements.lock").items(), f"make it anew: {RELOCK}"
+
+
+def test_the_build_lock_holds_what_builds_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert {canonicalize_name(Requirement(text).name) for text in project["build-system"]["requires"]} == {"hatchling"}
+    assert needed("hatchling") <= pins("requirements-build.lock").keys(), f"make it anew: {RELOCK}"
 
 
 def test_the_runtime_lock_holds_what_is_needed_and_no_tools() -> None:
     runtime = pins("requirements-runtime.lock").keys()
-    assert needed() <= runtime, f"make it anew: {RELOCK}"
+    assert needed("projectsetup") <= runtime, f"make it anew: {RELOCK}"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     tools = {canonicalize_name(Requirement(text).name) for text in project["dependency-groups"]["dev"]}
     assert not runtime & tools

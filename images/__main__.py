@@ -1,0 +1,50 @@
+"""The images of the operator and of the toolchain, built on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import Final, NoReturn
+
+from images.build import IMAGES, build
+from images.errors import ImagesError
+
+BAD_USAGE: Final = 2
+FAILED: Final = 3
+INTERRUPTED: Final = 128
+_MEGABYTE: Final = 1_000_000
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_USAGE, f"images: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
+    parser = _Parser(prog="python -m images", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    names = commands.add_parser("build", help="build what is missing, once, and print where it is")
+    names.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(IMAGES)}")
+    chosen = parser.parse_args(arguments).names or IMAGES
+    if unknown := sorted({*chosen} - {*IMAGES}):
+        parser.error(f"there is no image {unknown[0]}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        for name, path in build(chosen).items():
+            print(f"images: {name}: {path} ({path.stat().st_size / _MEGABYTE:.0f} MB)")
+    except (ImagesError, OSError) as error:
+        print(f"images: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED + signal.SIGINT
+    return 0
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise SystemExit(INTERRUPTED + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Running the programs that build images: a long one with its progress told, its output in a log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from devcluster.progress import tell_until_done
+from images.errors import ImagesError
+
+_LAST_WORDS: Final = 400
+_END_LIMIT: Final = 30.0
+
+
+def run(command: Sequence[str], what: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Run to the end, telling `what`. Raises ImagesError with the end of `log`, which is kept then.
+
+    The program is ended when this is interrupted.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+        try:
+            tell_until_done(process, what, teller="images")
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode != 0:
+        end_of_log = " ".join(log.read_text(errors="replace").split())[-_LAST_WORDS:]
+        raise ImagesError(f"{what} failed, the whole log is {log}: {end_of_log}")
+    log.unlink()
+
+
+def ask(*command: str, limit: float = 60.0) -> str:
+    """What a short command prints. Raises ImagesError with what it says when it fails."""
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ImagesError(f"{name}: {error}") from error
+    if done.returncode != 0:
+        raise ImagesError(f"{name}: {' '.join(done.stderr.split())[-_LAST_WORDS:]}")
+    return done.stdout
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let the program remove its temporary files."""
+    process.terminate()
+    try:
+        process.wait(_END_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
