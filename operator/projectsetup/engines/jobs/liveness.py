@@ -1,0 +1,44 @@
+"""Whether anything of a Job is alive, or may come to life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from projectsetup.engines.jobs.ports import Body
+
+_ENDINGS: Final = frozenset({"Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"})
+"""Conditions of a Job that starts no other pod; the targets come first, while its pods end."""
+
+
+def job_has_ended(job: Body) -> bool:
+    """Whether the Job starts no other pod, whatever becomes of those it has."""
+    return any(_is_true(job, kind) for kind in _ENDINGS)
+
+
+def pod_has_ended(pod: Body) -> bool:
+    """Whether none of its containers runs or will."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def pod_is_replaced(pod: Body) -> bool:
+    """Whether the pod was taken away by the cluster, which its Job does not take for an end."""
+    return _is_true(pod, "DisruptionTarget")
+
+
+def is_spent(job: Body, pods: Sequence[Body]) -> bool:
+    """Whether nothing of the Job is alive or will be, as far as these tell, who may be all of its pods or fewer."""
+    if not all(map(pod_has_ended, pods)):
+        return False
+    return job_has_ended(job) or any(not pod_is_replaced(pod) for pod in pods)
+
+
+def is_leaving(body: Body) -> bool:
+    """Whether its deletion was asked for."""
+    return body["metadata"].get("deletionTimestamp") is not None
+
+
+def _is_true(body: Body, kind: str) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return any(condition.get("type") == kind and condition.get("status") == "True" for condition in conditions)

@@ -1,0 +1,143 @@
+"""The pod of an attempt: a container for each stage, one after another, around one workspace."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from math import ceil
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from projectsetup.engines.jobs.expansion import literal
+from projectsetup.engines.jobs.patterns import prefilter
+from projectsetup.engines.jobs.stages import Stage, stages_of
+from projectsetup.setup.environment import told_environment
+from projectsetup.setup.git import login_helpers, neutral_environment, ssh_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from projectsetup.engines.jobs.attempt import JobAttempt, PodSettings
+    from projectsetup.recipes.model import Step
+
+ROOT: Final = PurePosixPath("/setup")
+WORKSPACE: Final = ROOT / "workspace"
+SCRATCH: Final = ROOT / "stage"
+SECRETS: Final = PurePosixPath("/var/run/secrets/setup.codemyspec.com/git")
+PRIVATE: Final = PurePosixPath("/var/run/secrets/setup.codemyspec.com/private")
+OUTPUTS: Final = "/dev/termination-log"
+USER: Final = 65532
+"""Of no account in particular; images for unprivileged use know it as `nonroot`."""
+
+GRACE: Final = 10
+"""Seconds between SIGTERM and SIGKILL."""
+
+STAGE_SCRIPT: Final = files("projectsetup.engines.jobs").joinpath("stage.sh").read_text("utf-8")
+"""Runs the steps of a stage; says itself what it is given."""
+
+_MESSAGE_BYTES: Final = 4096
+_POD_MESSAGE_BYTES: Final = 12_288
+"""What the kubelet keeps of one termination message, and of all of a pod together, shared equally."""
+
+_INJECTED: Final = 2
+"""Containers that a cluster may add to the pod, and which get their share as well."""
+
+
+def attempt_pod(attempt: JobAttempt, settings: PodSettings) -> dict[str, Any]:
+    """The pod's spec: every stage but the last is an init container."""
+    stages = stages_of(attempt.recipe)
+    *before, last = _containers(attempt, settings, stages)
+    volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {"sizeLimit": attempt.recipe.workspace_size}}]
+    if any(_is_trusted(attempt, stage) for stage in stages):
+        volumes += [
+            {"name": "git", "secret": {"secretName": attempt.credentials_secret, "defaultMode": 0o440}},
+            {"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ]
+    return {
+        **hardened_pod(last, *before),
+        **_placement(settings),
+        "terminationGracePeriodSeconds": GRACE,
+        "volumes": volumes,
+    }
+
+
+def hardened_pod(container: Mapping[str, Any], *before: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod that the restricted Pod Security Standard admits, without access to the API server."""
+    harder = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **({"initContainers": [{**init, **harder} for init in before]} if before else {}),
+        "containers": [{**container, **harder}],
+    }
+
+
+def _is_trusted(attempt: JobAttempt, stage: Stage) -> bool:
+    return stage.credentials and attempt.credentials_secret is not None
+
+
+def _placement(settings: PodSettings) -> dict[str, Any]:
+    chosen: dict[str, Any] = {
+        "priorityClassName": settings.priority_class,
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [dict(toleration) for toleration in settings.tolerations],
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+    }
+    return {key: value for key, value in chosen.items() if value}
+
+
+def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage, ...]) -> Iterator[dict[str, Any]]:
+    budget = min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (len(stages) + _INJECTED))
+    number = 1
+    for stage in stages:
+        trusted = _is_trusted(attempt, stage)
+        places = (SCRATCH, SECRETS, PRIVATE, ssh_command(PRIVATE)) if trusted else (SCRATCH, "", "", "")
+        words = (budget, len(attempt.recipe.steps), number, *places, *_words(stage.steps, ceil(attempt.timeout)))
+        environment = _environment(attempt, settings, trusted=trusted)
+        yield {
+            "name": stage.name,
+            "image": stage.image,
+            "command": ["sh", "-c", literal(STAGE_SCRIPT), "stage"],
+            "args": [literal(str(word)) for word in words],
+            "env": [{"name": name, "value": literal(value)} for name, value in environment.items()],
+            "resources": attempt.recipe.resources.model_dump(exclude_none=True),
+            "volumeMounts": _mounts(trusted=trusted),
+            "terminationMessagePath": OUTPUTS,
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        }
+        number += len(stage.steps)
+
+
+def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
+    """What the script wants of each step. The Job ends before a timeout that is longer than its own."""
+    for step in steps:
+        yield step.name
+        yield str(min(ceil(step.timeout.total_seconds()), longest + 1))
+        yield prefilter(step.retry.output)
+        yield step.run
+        yield str(len(step.env))
+        yield from (f"{name}={value}" for name, value in step.env.items())
+
+
+def _environment(attempt: JobAttempt, settings: PodSettings, *, trusted: bool) -> dict[str, str]:
+    return {
+        "LANG": "C.UTF-8",
+        **settings.environment,
+        **told_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
+        **neutral_environment(allow_file=attempt.allow_file_repos),
+        **(login_helpers(attempt.project.repositories) if trusted else {}),
+        "STEP_OUTPUTS": OUTPUTS,
+    }
+
+
+def _mounts(*, trusted: bool) -> list[dict[str, Any]]:
+    work: dict[str, Any] = {"name": "work", "mountPath": str(ROOT)}
+    git = {"name": "git", "mountPath": str(SECRETS), "readOnly": True}
+    return [work, git, {"name": "private", "mountPath": str(PRIVATE)}] if trusted else [work]
