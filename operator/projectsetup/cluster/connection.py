@@ -13,6 +13,10 @@ from kubernetes.aio.config.config_exception import ConfigException
 from projectsetup.cluster.errors import KubeconfigError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CONNECTIONS = 32
+NO_LIMIT = 0
+STREAM_BUFFER = 65_536
+"""Bytes that are read ahead of a stream."""
 
 
 def in_pod() -> bool:
@@ -26,10 +30,17 @@ def pod_namespace() -> str | None:
     return file.read_text().strip() if in_pod() and file.exists() else None
 
 
-async def connect() -> ApiClient:
-    """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet."""
+async def connect(*, streaming: bool = False) -> ApiClient:
+    """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet.
+
+    One for `streaming` has as many connections as there are watches and logs to follow, each with a small buffer.
+    """
     configuration = Configuration()
-    configuration.connection_pool_maxsize = 32
+    if streaming:
+        configuration.connection_pool_maxsize = NO_LIMIT
+        configuration.client_session_kwargs = {"read_bufsize": STREAM_BUFFER}
+    else:
+        configuration.connection_pool_maxsize = CONNECTIONS
     if in_pod():
         config.load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)

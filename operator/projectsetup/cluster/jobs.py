@@ -1,0 +1,129 @@
+"""The calls to the API server by which attempts are run as Jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Sequence
+
+from kubernetes.aio.client import ApiClient
+
+from projectsetup.cluster.client import FIELD_MANAGER
+from projectsetup.cluster.errors import (
+    ApiConflict,
+    ApiForbidden,
+    ApiNotFound,
+    ApiRejected,
+    ApiUnavailable,
+    ClusterError,
+)
+from projectsetup.cluster.raw import TIMEOUT, Body, RawApi
+
+OF_JOB = "batch.kubernetes.io/job-name"
+"""The label that the Job controller gives to pods."""
+
+
+class JobCluster:
+    """Makes, reads and deletes Jobs, and reads what is told of them, past every cache.
+
+    Every error is a `failed`; one that is `refused` was answered, and would be answered so again.
+    """
+
+    failed: type[Exception] = ClusterError
+    refused: tuple[type[Exception], ...] = (ApiForbidden, ApiRejected, ApiNotFound)
+
+    def __init__(self, api: ApiClient, streams: ApiClient, namespaces: tuple[str, ...]) -> None:
+        """`namespaces`: those that may be looked into; none given: all. Logs are read by `streams`."""
+        self._api = RawApi(api)
+        self._streams = RawApi(streams)
+        self._namespaces = namespaces
+
+    async def create_or_get(self, namespace: str, manifest: Body) -> Body:
+        """The Job of that name, which is made when there is none yet.
+
+        The API server gives up what it has not done in time, so that it is not done much later.
+        """
+        name = manifest["metadata"]["name"]
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": f"{TIMEOUT:.0f}s"}
+        what = f"create Job {namespace}/{name}"
+        try:
+            return await self._api.call(what, "POST", jobs_path(namespace), query=query, body=manifest)
+        except ApiConflict as error:
+            found = await self.get_job(namespace, name)
+            if found is None:
+                raise ApiUnavailable(str(error)) from error
+            return found
+
+    async def get_job(self, namespace: str, name: str) -> Body | None:
+        """One Job, None when there is none of that name."""
+        try:
+            return await self._api.call(f"get Job {namespace}/{name}", "GET", f"{jobs_path(namespace)}/{name}")
+        except ApiNotFound:
+            return None
+
+    async def pods_of(self, namespace: str, job_name: str) -> list[Body]:
+        """The pods of one Job."""
+        what = f"list pods of Job {namespace}/{job_name}"
+        found, _ = await self._api.list_all(what, pods_path(namespace), query={"labelSelector": f"{OF_JOB}={job_name}"})
+        return found
+
+    async def select(self, selector: str) -> tuple[list[Body], list[Body]]:
+        """All Jobs with these labels, and then all pods with them, in every namespace that may be looked into."""
+        jobs = await self._select("list Jobs", [jobs_path(namespace) for namespace in self._places], selector)
+        pods = await self._select("list pods", [pods_path(namespace) for namespace in self._places], selector)
+        return jobs, pods
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Ask for the deletion of the Job that has this uid, which goes once its pods are gone."""
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        try:
+            await self._api.call(
+                f"delete Job {namespace}/{name}", "DELETE", f"{jobs_path(namespace)}/{name}", body=body
+            )
+        except (ApiNotFound, ApiConflict):
+            return
+
+    async def warnings_about(self, namespace: str, uids: Sequence[str]) -> list[str]:
+        """The texts of the warnings about these objects, the newest first."""
+        path = f"/api/v1/namespaces/{namespace}/events"
+        found: list[Body] = []
+        for uid in uids:
+            query = {"fieldSelector": f"type=Warning,involvedObject.uid={uid}"}
+            found += (await self._api.list_all(f"list events in {namespace}", path, query=query))[0]
+        return [event.get("message") or "" for event in sorted(found, key=_told_at, reverse=True)]
+
+    async def follow_log(
+        self, namespace: str, pod: str, container: str, *, since: float | None
+    ) -> AsyncGenerator[bytes]:
+        """What a container prints, in pieces, until it ends; without what is older than `since` seconds."""
+        query: dict[str, str | int] = {"container": container, "follow": "true"}
+        if since is not None:
+            query["sinceSeconds"] = max(math.ceil(since), 1)
+        what = f"follow the log of pod {namespace}/{pod}"
+        async with self._streams.stream(what, f"{pods_path(namespace)}/{pod}/log", query=query) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    @property
+    def _places(self) -> tuple[str | None, ...]:
+        return self._namespaces or (None,)
+
+    async def _select(self, what: str, paths: Sequence[str], selector: str) -> list[Body]:
+        lists = [self._api.list_all(what, path, query={"labelSelector": selector}) for path in paths]
+        return [body for found, _ in await asyncio.gather(*lists) for body in found]
+
+
+def jobs_path(namespace: str | None) -> str:
+    """Where the Jobs of a namespace are; None: of all."""
+    return "/apis/batch/v1/jobs" if namespace is None else f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+def pods_path(namespace: str | None) -> str:
+    """Where the pods of a namespace are; None: of all."""
+    return "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
+
+
+def _told_at(event: Body) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next((time for time in times if time), event["metadata"].get("creationTimestamp") or "")

@@ -1,0 +1,106 @@
+"""Calls to the API server in plain JSON: the client's models take too long where there is much to read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+
+from projectsetup.cluster.errors import ApiUnavailable
+from projectsetup.cluster.translate import translated
+
+TIMEOUT = 10.0
+"""Seconds that a call may take, and that a stream may take to begin."""
+PAGE = 200
+
+Body = dict[str, Any]
+Query = Mapping[str, str | int]
+
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_LIMITED = aiohttp.ClientTimeout(total=TIMEOUT)
+_UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
+
+
+class RawApi:
+    """One client; every error is a `ClusterError`, of which `what` begins the text."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Body | None = None,
+        accept: str = _JSON,
+    ) -> Body:
+        """The answer to one call."""
+        with translated(what):
+            request = self._request(method, path, query=query or {}, body=body, accept=accept, limits=_LIMITED)
+            async with await request as response:
+                text = (await response.read()).decode(errors="replace")
+                if not response.ok:
+                    raise _refusal(response, text)
+        try:
+            answer: Body = json.loads(text)
+        except ValueError as error:
+            raise ApiUnavailable(f"{what}: the answer is no JSON") from error
+        return answer
+
+    async def list_all(
+        self, what: str, path: str, *, query: Query, metadata_only: bool = False
+    ) -> tuple[list[Body], str]:
+        """All objects of a collection, read from the store and not from a cache, and the version of that list."""
+        found: list[Body] = []
+        token = ""
+        while True:
+            page = {**query, "limit": PAGE} | ({"continue": token} if token else {})
+            listed = await self.call(what, "GET", path, query=page, accept=_METADATA if metadata_only else _JSON)
+            found += listed.get("items") or []
+            token = listed["metadata"].get("continue") or ""
+            if not token:
+                return found, listed["metadata"]["resourceVersion"]
+
+    @asynccontextmanager
+    async def stream(self, what: str, path: str, *, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer in pieces, as they come, for as long as it goes on."""
+        with translated(what):
+            async with asyncio.timeout(TIMEOUT):
+                response = await self._request("GET", path, query=query, body=None, accept="*/*", limits=_UNLIMITED)
+                if not response.ok:
+                    raise _refusal(response, (await response.read()).decode(errors="replace"))
+            try:
+                yield response.content.iter_any()
+            finally:
+                response.close()
+
+    async def _request(
+        self, method: str, path: str, *, query: Query, body: Body | None, accept: str, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list(query.items()),
+            header_params={"Accept": accept},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._api.call_api(*request, _request_timeout=limits)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _refusal(response: aiohttp.ClientResponse, body: str) -> ApiException:
+    error = ApiException(status=response.status, reason=response.reason)
+    error.body = body
+    return error
