@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from projectsetup.engines.jobs.ports import Body
 
+JobKey = tuple[str, str]
+
+OF_JOB: Final = "batch.kubernetes.io/job-name"
+"""The label by which the Job controller tells whose a pod is."""
+
 _ENDINGS: Final = frozenset({"Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"})
 """Conditions of a Job that starts no other pod; the targets come first, while its pods end."""
 
@@ -19,24 +24,39 @@ def job_has_ended(job: Body) -> bool:
 
 def pod_has_ended(pod: Body) -> bool:
     """Whether none of its containers runs or will."""
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    return _phase(pod) in {"Succeeded", "Failed"}
 
 
-def pod_is_replaced(pod: Body) -> bool:
+def is_replaced(pod: Body) -> bool:
     """Whether the pod was taken away by the cluster, which its Job does not take for an end."""
-    return _is_true(pod, "DisruptionTarget")
+    return _phase(pod) != "Succeeded" and _is_true(pod, "DisruptionTarget")
 
 
 def is_spent(job: Body, pods: Sequence[Body]) -> bool:
-    """Whether nothing of the Job is alive or will be, as far as these tell, who may be all of its pods or fewer."""
+    """Whether nothing of the Job is alive or will be, as these pods tell, which are all it has or fewer."""
     if not all(map(pod_has_ended, pods)):
         return False
-    return job_has_ended(job) or any(not pod_is_replaced(pod) for pod in pods)
+    return job_has_ended(job) or any(not is_replaced(pod) for pod in pods)
 
 
 def is_leaving(body: Body) -> bool:
     """Whether its deletion was asked for."""
     return body["metadata"].get("deletionTimestamp") is not None
+
+
+def job_of(pod: Body) -> JobKey | None:
+    """Namespace and name of the Job that the pod belongs to."""
+    name = (pod["metadata"].get("labels") or {}).get(OF_JOB)
+    return (pod["metadata"]["namespace"], name) if name else None
+
+
+def key_of(job: Body) -> JobKey:
+    """Namespace and name of the Job."""
+    return job["metadata"]["namespace"], job["metadata"]["name"]
+
+
+def _phase(pod: Body) -> str | None:
+    return (pod.get("status") or {}).get("phase")
 
 
 def _is_true(body: Body, kind: str) -> bool:

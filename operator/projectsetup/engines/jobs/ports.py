@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -53,7 +53,7 @@ class JobCluster(Protocol):
         """The texts of the warnings about these objects, the newest first."""
         ...
 
-    def follow_log(self, namespace: str, pod: str, container: str, *, since: float | None) -> AsyncIterator[bytes]:
+    def follow_log(self, namespace: str, pod: str, container: str, *, since: float | None) -> AsyncGenerator[bytes]:
         """What a container prints, in pieces, until it ends; without what is older than `since` seconds."""
         ...
 

@@ -1,0 +1,142 @@
+"""The Job engine: makes the Job of an attempt, follows it to its end, and ends what nobody follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
+from projectsetup.engines.jobs.course import Course, conduct
+from projectsetup.engines.jobs.following import Following
+from projectsetup.engines.jobs.manifest import is_tombstone, job_manifest, tombstone
+from projectsetup.engines.jobs.plan import Plan
+from projectsetup.engines.jobs.progress import Progress
+from projectsetup.engines.jobs.removing import remove
+from projectsetup.engines.jobs.starting import clear_away, find, make
+from projectsetup.engines.jobs.sweeping import sweep
+from projectsetup.setup.environment import secrets_in
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.scrub import Scrubber
+
+if TYPE_CHECKING:
+    from projectsetup.engines.contract import Wanted
+    from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
+    from projectsetup.setup.outcome import SetupOutcome
+    from projectsetup.setup.updates import StatusCallback
+
+
+class JobEngine:
+    """Runs attempts as Jobs, which go on whatever happens to the operator.
+
+    While the API server is away everything waits; nothing is taken for an end because there was no answer.
+    """
+
+    name: Final = "job"
+
+    def __init__(self, cluster: JobCluster, board: JobBoard, settings: PodSettings) -> None:
+        self._cluster = cluster
+        self._board = board
+        self._settings = settings
+
+    async def start(self) -> None:
+        """Begin to be told of Jobs; this does not wait for the API server."""
+        await self._board.start()
+
+    async def close(self) -> None:
+        """Be told no more; Jobs go on."""
+        await self._board.close()
+
+    async def run(self, attempt: JobAttempt, on_progress: StatusCallback, leave: asyncio.Event) -> SetupOutcome:
+        """Make the Job of the attempt once nothing else of its project is alive, and follow it.
+
+        `on_progress` is called when another step than the first has begun. Raises InfrastructureError when the attempt
+        broke. Cancelled, it deletes the Job and raises SetupStopped when that is gone with all its pods, unless the
+        last step had succeeded all the same. Once `leave` is set it raises LeftRunning, and leaves the Job alone: when
+        the Job is made, or at once when it is cancelled too.
+        """
+        return await conduct(partial(self._run, attempt, on_progress), leave)
+
+    async def adopt(self, adopted: Adopted, on_progress: StatusCallback, leave: asyncio.Event) -> SetupOutcome:
+        """Follow what another operator has started; see `run`.
+
+        When there is no Job, there will be none any more, and the attempt is `Interrupted`.
+        """
+        return await conduct(partial(self._adopt, adopted, on_progress), leave)
+
+    async def sweep(self, look: Callable[[], Wanted]) -> None:
+        """Delete every Job that may still run and is not wanted, and the tombstones of projects that are finished.
+
+        `look` is called once it is known which Jobs there are. Raises InfrastructureError when the API server cannot
+        be asked.
+        """
+        await sweep(self._cluster, self._board, look)
+
+    async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
+        key = (attempt.namespace, attempt.job_name)
+        await clear_away(self._cluster, self._board, attempt.project.id, course, own=key)
+        job = await make(
+            self._cluster,
+            attempt.namespace,
+            job_manifest(attempt, self._settings),
+            tombstone(_as_adopted(attempt)),
+            course,
+        )
+        return await self._follow(job, _as_adopted(attempt), on_progress, course, told=Plan.of(attempt))
+
+    async def _adopt(self, adopted: Adopted, on_progress: StatusCallback, course: Course) -> SetupOutcome:
+        job = await find(self._cluster, adopted.namespace, tombstone(adopted))
+        return await self._follow(job, adopted, on_progress, course, told=None)
+
+    async def _follow(
+        self, job: Body | None, adopted: Adopted, on_progress: StatusCallback, course: Course, *, told: Plan | None
+    ) -> SetupOutcome:
+        """`told`: the plan of which the first step is told already."""
+        if job is None or is_tombstone(job):
+            if course.stopping:
+                raise SetupStopped("stopped before there was a Job")
+            message = f"the operator ended before it had started Job {adopted.job_name}"
+            raise InfrastructureError(FailureReason.INTERRUPTED, message)
+        course.begun()
+        key = (adopted.namespace, adopted.job_name)
+        progress = Progress(on_progress, told.update_at(told.steps[0].name) if told is not None else None)
+        with self._board.view(*key, course.wake) as view:
+            try:
+                plan = Plan.read(job)
+            except InfrastructureError:
+                await remove(self._cluster, view, key, course, success=lambda _job, _pods: None)
+                raise
+            following = Following(
+                self._cluster,
+                view,
+                job,
+                key=key,
+                plan=plan,
+                scrubber=self._scrubber(adopted),
+                start_limit=self._settings.start_limit,
+                course=course,
+                progress=progress,
+            )
+            try:
+                return await following.outcome()
+            finally:
+                progress.close()
+
+    def _scrubber(self, adopted: Adopted) -> Scrubber:
+        secrets = adopted.credentials.secrets if adopted.credentials is not None else ()
+        return Scrubber((*secrets, *secrets_in(self._settings.environment)))
+
+
+def _as_adopted(attempt: JobAttempt) -> Adopted:
+    return Adopted(
+        namespace=attempt.namespace,
+        name=attempt.name,
+        uid=attempt.uid,
+        project_id=attempt.project.id,
+        number=attempt.number,
+        fence=attempt.fence,
+        job_name=attempt.job_name,
+        credentials_secret=attempt.credentials_secret,
+        credentials=attempt.credentials,
+    )

@@ -1,0 +1,158 @@
+"""Follows a Job to its end."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from projectsetup.engines.jobs.liveness import job_has_ended, pod_has_ended
+from projectsetup.engines.jobs.log_following import LogFollower
+from projectsetup.engines.jobs.removing import remove
+from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Working, sight
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
+
+if TYPE_CHECKING:
+    from projectsetup.engines.jobs.course import Course
+    from projectsetup.engines.jobs.liveness import JobKey
+    from projectsetup.engines.jobs.plan import Plan
+    from projectsetup.engines.jobs.ports import Body, JobCluster, JobView
+    from projectsetup.engines.jobs.progress import Progress
+    from projectsetup.setup.scrub import Scrubber
+
+SAFETY: Final = 120.0
+"""Seconds without news after which the API server is asked all the same."""
+UNANSWERED: Final = 5.0
+"""Seconds until it is asked again when it did not answer."""
+
+_log = logging.getLogger("projectsetup.engine")
+
+
+class Following:
+    """One Job, from when it was made. What the view tells is acted on, but an end without success is asked for."""
+
+    def __init__(
+        self,
+        cluster: JobCluster,
+        view: JobView,
+        job: Body,
+        *,
+        key: JobKey,
+        plan: Plan,
+        scrubber: Scrubber,
+        start_limit: float,
+        course: Course,
+        progress: Progress,
+    ) -> None:
+        self._cluster = cluster
+        self._view = view
+        self._made = job
+        self._key = key
+        self._plan = plan
+        self._scrubber = scrubber
+        self._start_limit = start_limit
+        self._course = course
+        self._progress = progress
+        self._log_follower = LogFollower(cluster, key[0], self._step_begun)
+        self._stage: tuple[str, str] | None = None
+        self._at_step: str | None = None
+
+    async def outcome(self) -> SetupOutcome:
+        """How the attempt ended; nothing of it is alive then. Raises InfrastructureError and SetupStopped."""
+        news = True
+        try:
+            while not self._course.stopping:
+                seen = await (self._look() if news else self._ask())
+                if isinstance(seen, Over):
+                    return seen.outcome
+                if isinstance(seen, Gone | Tombstone | Broken):
+                    return await self._end(self._what_broke(seen))
+                await self._keep_up(seen)
+                news = await self._course.wait(_patience(seen))
+            return await self._end(SetupStopped(f"stopped at step {self._at_step or self._plan.steps[0].name}"))
+        finally:
+            await self._log_follower.close()
+
+    async def _look(self) -> Sight | None:
+        """What the view tells; an end without success is asked for. None when there is no answer."""
+        told = self._sight(self._made if self._view.last_job is None else self._view.job, self._view.pods)
+        return await self._ask() if isinstance(told, Gone | Tombstone | Broken) else told
+
+    async def _ask(self) -> Sight | None:
+        """What the API server answers now; None when it does not."""
+        try:
+            job = await self._cluster.get_job(*self._key)
+            pods = await self._cluster.pods_of(*self._key)
+            seen = self._sight(job, pods)
+            if isinstance(seen, Broken) and job is not None and not job_has_ended(job):
+                uids = [body["metadata"]["uid"] for body in (job, *pods)]
+                seen = self._sight(job, pods, await self._cluster.warnings_about(self._key[0], uids))
+        except self._cluster.failed as error:
+            _log.debug("trying again: %s", error)
+            return None
+        return seen
+
+    def _sight(self, job: Body | None, pods: Sequence[Body], events: Sequence[str] = ()) -> Sight:
+        return sight(
+            job,
+            pods,
+            plan=self._plan,
+            scrubber=self._scrubber,
+            now=datetime.now(UTC),
+            start_limit=self._start_limit,
+            events=events,
+            at_step=self._at_step,
+        )
+
+    async def _keep_up(self, seen: Sight | None) -> None:
+        """Tell where the run is, and follow the log of what runs."""
+        if not isinstance(seen, Working):
+            if seen is not None:
+                await self._log_follower.close()
+            return
+        stage = self._plan.stage(seen.stage)
+        if (seen.pod, seen.stage) != self._stage:
+            self._stage = (seen.pod, seen.stage)
+            self._step_begun(seen.step.name)
+        if seen.running and stage is not None:
+            await self._log_follower.follow(seen.pod, stage)
+        else:
+            await self._log_follower.close()
+
+    def _step_begun(self, name: str) -> None:
+        self._at_step = name
+        update = self._plan.update_at(name)
+        if update is not None:
+            self._progress.reached(update)
+
+    async def _end(self, error: InfrastructureError | SetupStopped) -> SetupSucceeded:
+        """Raises `error` when nothing of the Job is alive, unless it had succeeded all the same."""
+        await self._log_follower.close()
+        success = await remove(self._cluster, self._view, self._key, self._course, success=self._success)
+        if success is None:
+            raise error
+        return success
+
+    def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
+        seen = self._sight(job, [pod for pod in pods if pod_has_ended(pod)])
+        return seen.outcome if isinstance(seen, Over) and isinstance(seen.outcome, SetupSucceeded) else None
+
+    def _what_broke(self, seen: Gone | Tombstone | Broken) -> InfrastructureError:
+        if isinstance(seen, Broken):
+            return seen.error
+        message = f"Job {self._key[1]} was deleted by somebody else"
+        return InfrastructureError(FailureReason.INTERRUPTED, message, step=self._at_step)
+
+
+def _patience(seen: Sight | None) -> float:
+    """Seconds after which it is asked, should nothing be told."""
+    if seen is None:
+        return UNANSWERED
+    patience = SAFETY * random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
+    if isinstance(seen, Starting) and seen.limit is not None:
+        left = (seen.limit - datetime.now(UTC)).total_seconds()
+        return min(patience, max(left, 1.0))
+    return patience

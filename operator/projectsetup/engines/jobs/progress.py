@@ -1,0 +1,48 @@
+"""What is told of a run's progress: only steps that last."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from projectsetup.setup.updates import StatusCallback, StatusUpdate
+
+QUIET: Final = 0.5
+"""Seconds that a step lasts at least before it is told of, so that a quick recipe leaves nothing to write."""
+LONGEST_SILENCE: Final = 2.0
+"""Seconds after which something is told all the same, when one quick step follows another."""
+
+
+class Progress:
+    """Hands on where a run is, a little later, unless it is where it was `told` to be already."""
+
+    def __init__(self, tell: StatusCallback, told: StatusUpdate | None) -> None:
+        self._tell = tell
+        self._told = told
+        self._latest = told
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+
+    def reached(self, update: StatusUpdate) -> None:
+        """The run is at this step now."""
+        if update == self._latest:
+            return
+        self._latest = update
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._due = loop.time() + LONGEST_SILENCE
+        else:
+            self._timer.cancel()
+        self._timer = loop.call_at(min(loop.time() + QUIET, self._due), self._settled)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _settled(self) -> None:
+        self._timer = None
+        if self._latest is not None and self._latest != self._told:
+            self._told = self._latest
+            self._tell(self._latest)
