@@ -1,4 +1,4 @@
-"""A local control plane: etcd, kube-apiserver and PostgreSQL, in one folder."""
+"""A local cluster in one folder: etcd, kube-apiserver and PostgreSQL, and where asked a real node."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from devcluster.build import build
 from devcluster.cluster import PARTS, Cluster
 from devcluster.errors import DevclusterError
+from devcluster.node.node import NODE_PARTS
 
 BAD_USAGE: Final = 2
 FAILED: Final = 3
@@ -25,9 +26,6 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
-    if getattr(options, "node", False):
-        print("devcluster: --node: a real node is not part of this version", file=sys.stderr)
-        return BAD_USAGE
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _run(options)
@@ -41,10 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.command == "build":
-        for name, path in sorted(build().items()):
+        for name, path in sorted(build(node=options.node).items()):
             print(f"devcluster: {name}: {path}")
         return
-    cluster = Cluster(options.dir, fsync=getattr(options, "fsync", False))
+    choices = {name: getattr(options, name, False) for name in ("fsync", "node")}
+    cluster = Cluster(options.dir, **choices)
     if options.command == "up":
         state = "ready" if cluster.up() else "was up already"
         print(f"devcluster: {state}; its environment is in {cluster.directory / 'env'}")
@@ -60,11 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m devcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     node = _Parser(add_help=False)
-    node.add_argument("--node", action="store_true", help="with a real node (not part of this version)")
+    node.add_argument("--node", action="store_true", help="with a real node, on which pods run: takes root, on Linux")
     folder = _Parser(add_help=False)
     folder.add_argument("--dir", required=True, type=Path, metavar="D", help="the cluster's folder, its alone")
+    parts = (*PARTS, *NODE_PARTS)
     part = _Parser(add_help=False)
-    part.add_argument("part", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    part.add_argument("part", choices=parts, metavar="PART", help=", ".join(parts))
 
     commands.add_parser("build", parents=[node], help="build what is missing, once")
     up = commands.add_parser("up", parents=[folder, node], help="bring all up; returns when all answer")

@@ -1,11 +1,11 @@
-"""One local control plane in one folder: brought up, taken down, and its parts killed and started again."""
+"""One local cluster in one folder: brought up, taken down, and its parts killed and started again."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,12 +14,19 @@ from devcluster.apiserver import ApiServer
 from devcluster.build import build
 from devcluster.errors import DevclusterError, PortTaken
 from devcluster.etcd import Etcd
+from devcluster.node.machine import node_obstacle
+from devcluster.node.network import choosing
+from devcluster.node.node import Node
+from devcluster.node.state import NodeState
 from devcluster.postgres import Postgres
+from devcluster.private import write_private
 from devcluster.processes import Program
-from devcluster.state import State, write_private
+from devcluster.state import State
 
 PARTS: Final = ("etcd", "postgres", "apiserver")
 """In the order in which they are started: the API server waits for etcd while PostgreSQL makes its data."""
+WAITS_FOR: Final[Mapping[str, str]] = {"apiserver": "etcd", "controller-manager": "apiserver", "kubelet": "containerd"}
+"""What has to answer before a part is started."""
 TRIES: Final = 5
 """How often other ports are tried when somebody took those that were free a moment ago."""
 
@@ -35,13 +42,15 @@ class Part(Protocol):
 
 
 class Cluster:
-    """etcd, kube-apiserver and PostgreSQL; `directory` is theirs alone. With `fsync` not even a power cut loses what
-    they acknowledged; it counts when the cluster is first brought up. Every method raises DevclusterError."""
+    """etcd, kube-apiserver and PostgreSQL, and with `node` all that makes pods run; `directory` is theirs alone. With
+    `fsync` not even a power cut loses what they acknowledged. Both count when the cluster is first brought up. Every
+    method raises DevclusterError."""
 
-    def __init__(self, directory: Path | str, *, fsync: bool = False) -> None:
+    def __init__(self, directory: Path | str, *, fsync: bool = False, node: bool = False) -> None:
         self.directory = Path(directory).absolute()
         self.kubeconfig = self.directory / "kubeconfig"
         self._fsync = fsync
+        self._node = node
         self._state = self.directory / "cluster.json"
 
     @property
@@ -49,24 +58,43 @@ class Cluster:
         """How a superuser reaches the database."""
         return self._postgres(State.read(self._state)).url
 
+    @property
+    def in_cluster_database_url(self) -> str:
+        """How a superuser reaches the database from a pod."""
+        state = State.read(self._state)
+        self._node_state(state)
+        return self._postgres(state).url_for_pods
+
+    @property
+    def gateway(self) -> str:
+        """The address of this machine that pods reach, and nothing beyond it: what listens there serves them."""
+        return self._node_state(State.read(self._state)).network.gateway
+
     def up(self) -> bool:
         """Start all that does not run and return when all of it answers; False when all of it did already.
 
         What fails at the first start is taken down again.
         """
-        build()
         made_folder = not self.directory.exists()
+        if self._state.exists():
+            node = State.read(self._state).node is not None
+            if self._node and not node:
+                raise DevclusterError(f"the devcluster in {self.directory} has no node: take it down first")
+        else:
+            node = self._node
+        if node and (obstacle := node_obstacle()):
+            raise DevclusterError(obstacle)
+        build(node=node)
         self.directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
             if self._state.exists():
                 return self._bring_up(State.read(self._state))
             if any(self.directory.iterdir()):
                 raise DevclusterError(f"{self.directory} is not empty and holds no devcluster: name another folder")
-            state = State.new(fsync=self._fsync, made_folder=made_folder)
             try:
-                self._first_start(state)
+                self._first_start(made_folder=made_folder)
             except BaseException:
-                self._remove(state)
+                self._remove_what_is_there(made_folder=made_folder)
                 raise
             return True
 
@@ -78,72 +106,145 @@ class Cluster:
             self._remove(State.read(self._state))
 
     def stop(self, name: str) -> None:
-        """SIGKILL the part `name`, one of PARTS; returns when it is gone."""
+        """SIGKILL the part `name`, one of PARTS or NODE_PARTS; returns when it is gone. Containers live on."""
         with self._locked():
-            self._parts(State.read(self._state))[_known(name)].program.kill()
+            self._part(name).program.kill()
 
     def start(self, name: str) -> None:
         """Start the part `name` again, with the same data on the same port; returns when it answers."""
         with self._locked():
-            part = self._parts(State.read(self._state))[_known(name)]
+            part = self._part(name)
             if part.program.pid is None:
                 part.spawn()
             part.await_ready()
 
-    def _first_start(self, state: State) -> None:
+    def load_image(self, archive: Path | str) -> None:
+        """Give the node all images of a docker-archive or an OCI archive; returns when pods can use them."""
+        state = State.read(self._state)
+        node = Node(self.directory, self._node_state(state), fsync=state.fsync)
+        node.containerd(build(node=True)).load_image(Path(archive).absolute())
+
+    def _first_start(self, *, made_folder: bool) -> None:
         for left in reversed(range(TRIES)):
-            state.write(self._state)
+            state = self._new_state(made_folder=made_folder)
             try:
                 self._bring_up(state)
             except PortTaken:
                 if not left:
                     raise
-                self._clear()
-                state = State.new(fsync=state.fsync, made_folder=state.made_folder)
+                self._clear(state)
             else:
                 return
 
+    def _new_state(self, *, made_folder: bool) -> State:
+        if not self._node:
+            state = State.new(fsync=self._fsync, made_folder=made_folder)
+            state.write(self._state)
+            return state
+        with choosing():
+            state = State.new(fsync=self._fsync, made_folder=made_folder, node=True)
+            state.write(self._state)
+            if state.node is not None:
+                state.node.network.create()
+        return state
+
     def _bring_up(self, state: State) -> bool:
+        node = self._node_of(state)
+        if node is not None:
+            node.prepare()
         parts = self._parts(state)
-        missing = [name for name in PARTS if parts[name].program.pid is None]
-        for name in PARTS:
-            if name == "apiserver":
-                parts["etcd"].await_ready()
+        missing = [name for name in parts if parts[name].program.pid is None]
+        for name, part in parts.items():
+            if name in WAITS_FOR:
+                parts[WAITS_FOR[name]].await_ready()
+            if name == "controller-manager" and node is not None:
+                node.write_kubeconfigs(self._apiserver(state))
             if name in missing:
-                parts[name].spawn()
+                part.spawn()
         for part in parts.values():
             part.await_ready()
-        write_private(self.kubeconfig, self._apiserver(state).kubeconfig())
-        environment = f"KUBECONFIG={self.kubeconfig}\nDATABASE_URL={self._postgres(state).url}\n"
-        write_private(self.directory / "env", environment)
+        if node is not None:
+            node.await_usable(self._apiserver(state))
+        self._tell_environment(state)
         return bool(missing)
 
+    def _tell_environment(self, state: State) -> None:
+        write_private(self.kubeconfig, self._apiserver(state).kubeconfig())
+        postgres = self._postgres(state)
+        environment = {"KUBECONFIG": str(self.kubeconfig), "DATABASE_URL": postgres.url}
+        if state.node is not None:
+            environment["DATABASE_URL_IN_CLUSTER"] = postgres.url_for_pods
+        text = "".join(f"{name}={value}\n" for name, value in environment.items())
+        write_private(self.directory / "env", text)
+
+    def _remove_what_is_there(self, *, made_folder: bool) -> None:
+        if self._state.exists():
+            self._remove(State.read(self._state))
+        elif made_folder:
+            self.directory.rmdir()
+
     def _remove(self, state: State) -> None:
-        self._clear()
+        self._clear(state)
         if state.made_folder:
             self.directory.rmdir()
 
-    def _clear(self) -> None:
+    def _clear(self, state: State) -> None:
         """The state goes last, so that what was interrupted can be done again."""
+        if (node := self._node_of(state)) is not None:
+            node.remove()
         for name in reversed(PARTS):
             Program(self.directory, name).kill()
         for entry in sorted(self.directory.iterdir(), key=self._state.__eq__):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
+    def _node_state(self, state: State) -> NodeState:
+        if state.node is None:
+            raise DevclusterError(f"the devcluster in {self.directory} has no node")
+        return state.node
+
+    def _node_of(self, state: State) -> Node | None:
+        return None if state.node is None else Node(self.directory, state.node, fsync=state.fsync)
+
+    def _part(self, name: str) -> Part:
+        parts = self._parts(State.read(self._state))
+        if name not in parts:
+            raise DevclusterError(f"there is no part {name!r}: name one of {', '.join(parts)}")
+        return parts[name]
+
     def _parts(self, state: State) -> dict[str, Part]:
-        return {"etcd": self._etcd(state), "postgres": self._postgres(state), "apiserver": self._apiserver(state)}
+        apiserver = self._apiserver(state)
+        parts: dict[str, Part] = {
+            "etcd": self._etcd(state),
+            "postgres": self._postgres(state),
+            "apiserver": apiserver,
+        }
+        if (node := self._node_of(state)) is None:
+            return parts
+        return parts | node.parts(build(node=True), apiserver)
 
     def _etcd(self, state: State) -> Etcd:
         ports = {"port": state.etcd_port, "peer_port": state.etcd_peer_port}
         return Etcd(build()["etcd"], self.directory, **ports, fsync=state.fsync)
 
     def _apiserver(self, state: State) -> ApiServer:
-        etcd_url = self._etcd(state).url
-        program = build()["kube-apiserver"]
-        return ApiServer(program, self.directory, port=state.apiserver_port, token=state.token, etcd_url=etcd_url)
+        node = self._node_of(state)
+        return ApiServer(
+            build()["kube-apiserver"],
+            self.directory,
+            port=state.apiserver_port,
+            token=state.token,
+            etcd_url=self._etcd(state).url,
+            node=None if node is None else node.api_side(),
+        )
 
     def _postgres(self, state: State) -> Postgres:
-        return Postgres(self.directory, port=state.postgres_port, password=state.password, fsync=state.fsync)
+        return Postgres(
+            self.directory,
+            port=state.postgres_port,
+            password=state.password,
+            fsync=state.fsync,
+            pods=None if state.node is None else state.node.network.pods,
+        )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -157,9 +258,3 @@ class Cluster:
             yield
         finally:
             os.close(folder)
-
-
-def _known(name: str) -> str:
-    if name not in PARTS:
-        raise DevclusterError(f"there is no part {name!r}: name one of {', '.join(PARTS)}")
-    return name

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -19,24 +20,36 @@ from devcluster.processes import Program, works_in
 
 USER: Final = "projectsetup"
 DATABASE: Final = "projectsetup"
+LOOPBACK: Final = "127.0.0.1"
 READY_LIMIT: Final = 60.0
 FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class Postgres:
-    """One server on 127.0.0.1. Its data stay when it is killed and started again on the same port."""
+    """One server on 127.0.0.1. Its data stay when it is killed and started again on the same port.
 
-    def __init__(self, directory: Path, *, port: int, password: str, fsync: bool) -> None:
+    With `pods` it also listens on the first address of that network and lets in who comes from there.
+    """
+
+    def __init__(
+        self, directory: Path, *, port: int, password: str, fsync: bool, pods: IPv4Network | None = None
+    ) -> None:
         self.program = Program(directory, "postgres")
         self._data = directory / "postgres"
         self._port = port
         self._password = password
         self._fsync = fsync
+        self._pods = pods
 
     @property
     def url(self) -> str:
         """How a superuser reaches the database."""
         return self._url(DATABASE)
+
+    @property
+    def url_for_pods(self) -> str:
+        """How a superuser reaches the database from a pod."""
+        return self._url(DATABASE, self._addresses()[-1])
 
     def start(self) -> None:
         """Start it and return when it answers."""
@@ -52,8 +65,10 @@ class Postgres:
             self._initialise()
         if not works_in(self._data):
             (self._data / "postmaster.pid").unlink(missing_ok=True)
-        server = [str(_binaries() / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self._port)]
+        server = [str(_binaries() / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         options = [
+            "-h",
+            ",".join(self._addresses()),
             "-k",
             "",
             "-c",
@@ -94,6 +109,9 @@ class Postgres:
         secret.unlink()
         if done.returncode != 0:
             raise DevclusterError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")
+        if self._pods is not None:
+            with (unfinished / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {self._pods} scram-sha-256\n")
         unfinished.rename(self._data)
 
     def _answers(self) -> bool:
@@ -103,8 +121,11 @@ class Postgres:
             return False
         return True
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{database}"
+    def _url(self, database: str, address: str = LOOPBACK) -> str:
+        return f"postgresql://{USER}:{self._password}@{address}:{self._port}/{database}"
+
+    def _addresses(self) -> list[str]:
+        return [LOOPBACK, *([] if self._pods is None else [str(self._pods[1])])]
 
 
 def new_password() -> str:

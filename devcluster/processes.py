@@ -27,6 +27,15 @@ def start_time(pid: int) -> str | None:
     return None if fields is None or fields[0] in {"Z", "X"} else fields[19]
 
 
+def wait_until(condition: Callable[[], bool], *, what: str, limit: float) -> None:
+    """Return when the condition holds; DevclusterError tells `what` was waited for when `limit` seconds are over."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            raise DevclusterError(f"waited {limit:.0f} s for {what}")
+        time.sleep(POLL)
+
+
 def works_in(folder: Path) -> bool:
     """Whether a living process of ours has this folder as its working directory."""
     place = folder.resolve()
@@ -74,14 +83,14 @@ class Program:
             return None
         return int(pid) if start_time(int(pid)) == started else None
 
-    def await_ready(self, ready: Callable[[], bool], *, port: int, limit: float) -> None:
-        """Wait, `limit` seconds at most, until it listens on `port` and is `ready`.
+    def await_ready(self, ready: Callable[[], bool], *, limit: float, port: int | None = None) -> None:
+        """Wait, `limit` seconds at most, until it listens on `port`, if it has one, and is `ready`.
 
         Raises PortTaken when another program was quicker, else DevclusterError with the end of its log.
         """
         end = time.monotonic() + limit
         while (pid := self.pid) is not None:
-            if listens(pid, port) and ready():
+            if (port is None or listens(pid, port)) and ready():
                 return
             if time.monotonic() > end:
                 raise DevclusterError(f"{self.name} was not ready within {limit:.0f} s: {self.log_tail()}")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from devcluster.apiserver import new_token
 from devcluster.errors import DevclusterError
+from devcluster.node.state import NodeState
 from devcluster.ports import free_port
 from devcluster.postgres import new_password
+from devcluster.private import write_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,11 @@ class State:
     password: str
     fsync: bool
     made_folder: bool
+    node: NodeState | None = None
 
     @classmethod
-    def new(cls, *, fsync: bool, made_folder: bool) -> State:
-        """Free ports and fresh secrets."""
+    def new(cls, *, fsync: bool, made_folder: bool, node: bool = False) -> State:
+        """Free ports and fresh secrets; with a node, also a free network that is to be made at once."""
         return cls(
             etcd_port=free_port(),
             etcd_peer_port=free_port(),
@@ -37,27 +40,21 @@ class State:
             password=new_password(),
             fsync=fsync,
             made_folder=made_folder,
+            node=NodeState.new() if node else None,
         )
 
     @classmethod
     def read(cls, path: Path) -> State:
         """Raises DevclusterError where there is none, or one of another version."""
         try:
-            return cls(**json.loads(path.read_text()))
+            fields = json.loads(path.read_text())
+            node = fields.pop("node", None)
+            return cls(**fields, node=None if node is None else NodeState(**node))
         except OSError as error:
             raise DevclusterError(f"there is no devcluster in {path.parent}: bring it up first") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise DevclusterError(f"another version wrote {path}: end its programs and remove the folder") from error
 
     def write(self, path: Path) -> None:
         """Keep it, readable by its owner only."""
         write_private(path, json.dumps(asdict(self)))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else may read; whoever reads it meanwhile sees the old text or the new."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.replace(path)

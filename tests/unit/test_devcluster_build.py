@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devcluster import build, golang
-from devcluster.build import PROGRAMS, cache_folder, find_programs, programs_folder
+from devcluster.build import CONTROL_PLANE, NODE, cache_folder, find_programs, programs_folder
 from devcluster.errors import DevclusterError
 from devcluster.golang import find_go, version
 from devcluster.progress import tell_until_done
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = CONTROL_PLANE.programs
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -39,17 +41,14 @@ def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path, monkeypatch: p
     assert cache_folder() == tmp_path / "home" / ".cache" / "projectsetup-devcluster"
 
 
-def test_other_flags_or_sources_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = {programs_folder()}
-    monkeypatch.setattr(build, "FLAGS", ("-race",))
-    folders.add(programs_folder())
-    monkeypatch.setattr(build, "MODULE", tmp_path)
+def test_other_flags_or_sources_are_kept_apart(tmp_path: Path) -> None:
     for name in ("go.mod", "go.sum"):
         (tmp_path / name).touch()
-    folders.add(programs_folder())
+    modules = [CONTROL_PLANE, *NODE, replace(CONTROL_PLANE, flags=("-race",)), replace(CONTROL_PLANE, folder=tmp_path)]
+    folders = {programs_folder(module) for module in modules}
     (tmp_path / "go.sum").write_text("another")
-    folders.add(programs_folder())
-    assert len(folders) == 4
+    folders.add(programs_folder(modules[-1]))
+    assert len(folders) == len(modules) + 1
     assert {folder.parent for folder in folders} == {cache_folder()}
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from devcluster.__main__ import main
+from devcluster.private import write_private
 from devcluster.privileges import _way_in
-from devcluster.state import State, write_private
+from devcluster.state import State
 
 
 @pytest.mark.parametrize(
@@ -17,9 +18,8 @@ from devcluster.state import State, write_private
         ([], "arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["up"], "arguments are required: --dir"),
-        (["stop", "--dir", "d", "kubelet"], "invalid choice: 'kubelet'"),
-        (["up", "--dir", "d", "--node"], "--node: a real node is not part of this version"),
-        (["build", "--node"], "--node: a real node is not part of this version"),
+        (["stop", "--dir", "d", "kube-proxy"], "invalid choice: 'kube-proxy'"),
+        (["down", "--dir", "d", "--node"], "unrecognized arguments: --node"),
     ],
 )
 def test_bad_usage(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,173 @@
+"""The kubelet: makes pods out of what the API server tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from devcluster.errors import DevclusterError
+from devcluster.http import is_ok
+from devcluster.node.cgroups import ControlGroup
+from devcluster.node.machine import tool
+from devcluster.node.network import Network
+from devcluster.processes import Program
+
+NODE: Final = "devcluster"
+"""The name of the node in the API."""
+READY_LIMIT: Final = 90.0
+LONGEST_ROOT: Final = 64
+"""Of a path below which the kubelet may make sockets: the kernel takes 107 bytes."""
+LEGACY_LOGS: Final = Path("/var/log/containers")
+"""Where every kubelet links its logs, whatever it is told."""
+CERTIFICATE: Final = """\
+[req]
+prompt = no
+distinguished_name = name
+x509_extensions = use
+[name]
+CN = devcluster-apiserver
+[use]
+basicConstraints = critical, CA:TRUE
+extendedKeyUsage = serverAuth, clientAuth
+subjectAltName = IP:{address}
+"""
+
+
+class Kubelet:
+    """One kubelet. Pods run on when it is killed."""
+
+    def __init__(
+        self,
+        binary: Path,
+        directory: Path,
+        run: Path,
+        *,
+        containerd: Path,
+        network: Network,
+        group: ControlGroup,
+        port: int,
+        health_port: int,
+    ) -> None:
+        self.program = Program(directory, "kubelet")
+        self._binary = binary
+        self._directory = directory
+        self._run = run
+        self._containerd = containerd
+        self._network = network
+        self._group = group
+        self._port = port
+        self._health_port = health_port
+
+    def spawn(self) -> None:
+        """Start it; `await_ready` follows."""
+        folder = self._directory / "node"
+        configuration = folder / "kubelet.yaml"
+        configuration.write_text(yaml.safe_dump(self._settings(folder)))
+        self.program.spawn(
+            self._group.joined(
+                [
+                    str(self._binary),
+                    f"--config={configuration}",
+                    f"--kubeconfig={folder / 'kubelet.kubeconfig'}",
+                    f"--root-dir={self._root()}",
+                    f"--cert-dir={folder}",
+                    f"--hostname-override={NODE}",
+                    f"--node-ip={self._network.gateway}",
+                    "--v=1",
+                ]
+            )
+        )
+
+    def await_ready(self) -> None:
+        """Return when it says that it is well."""
+        url = f"http://127.0.0.1:{self._health_port}/healthz"
+        self.program.await_ready(lambda: is_ok(url), port=self._health_port, limit=READY_LIMIT)
+
+    def _root(self) -> Path:
+        """Its folder below the cluster's; where that path is too long for sockets, a short one that leads there."""
+        root = self._directory / "kubelet"
+        root.mkdir(exist_ok=True)
+        if len(os.fsencode(root)) <= LONGEST_ROOT:
+            return root
+        short = self._run / "kubelet"
+        if not short.is_symlink():
+            short.symlink_to(root)
+        return short
+
+    def _settings(self, folder: Path) -> dict[str, Any]:
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "address": self._network.gateway,
+            "port": self._port,
+            "healthzBindAddress": "127.0.0.1",
+            "healthzPort": self._health_port,
+            "tlsCertFile": str(folder / "kubelet.crt"),
+            "tlsPrivateKeyFile": str(folder / "kubelet.key"),
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": False},
+                "x509": {"clientCAFile": str(folder / "kubelet.crt")},
+            },
+            "authorization": {"mode": "AlwaysAllow"},
+            "containerRuntimeEndpoint": f"unix://{self._containerd}",
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": self._group.path,
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "enforceNodeAllocatable": [],
+            "makeIPTablesUtilChains": False,
+            "resolvConf": "",
+            "clusterDNS": [self._network.gateway],
+            "clusterDomain": "cluster.local",
+            "podLogsDir": str(self._directory / "logs" / "pods"),
+            "maxPods": 110,
+            "serializeImagePulls": False,
+            "registryPullQPS": 0,
+            "eventRecordQPS": 0,
+            "kubeAPIQPS": 500,
+            "kubeAPIBurst": 1000,
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {
+                "memory.available": "0%",
+                "nodefs.available": "0%",
+                "nodefs.inodesFree": "0%",
+                "imagefs.available": "0%",
+                "imagefs.inodesFree": "0%",
+            },
+        }
+
+
+def make_certificate(folder: Path, address: str) -> Path:
+    """kubelet.crt and kubelet.key in `folder`: the kubelet shows it at `address` and lets in the API server with it.
+
+    Nobody else is let in, for the kubelet and the API server trust this very certificate and no other.
+    """
+    certificate = folder / "kubelet.crt"
+    if certificate.exists():
+        return certificate
+    unfinished = folder / ".kubelet.crt"
+    key = folder / "kubelet.key"
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "3650"]
+    done = subprocess.run(
+        [str(tool("openssl")), "req", *kind, "-config", "/dev/stdin", "-keyout", str(key), "-out", str(unfinished)],
+        input=CERTIFICATE.format(address=address),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode != 0:
+        raise DevclusterError(f"openssl made no certificate: {' '.join(done.stderr.split())[-400:]}")
+    return unfinished.rename(certificate)
+
+
+def remove_legacy_logs(directory: Path) -> None:
+    """Remove the links to logs of pods that the kubelet of the cluster in `directory` made."""
+    for link in LEGACY_LOGS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(directory):
+            link.unlink(missing_ok=True)

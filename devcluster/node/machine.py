@@ -1,0 +1,134 @@
+"""What a real node takes of this machine, and Debian's packages with those parts of it that are not built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from devcluster.errors import DevclusterError
+from devcluster.progress import tell_until_done
+
+CAPABILITIES: Final = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "SYS_CHROOT": 18, "MKNOD": 27, "KILL": 5}
+"""What even root lacks in an ordinary container, with its bits."""
+CNI_FOLDERS: Final = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
+CNI_PLUGINS: Final = ("bridge", "host-local")
+_FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_ELF: Final = b"\x7fELF"
+_INTERPRETER: Final = 3
+
+
+def node_obstacle() -> str | None:
+    """Why no real node can run here, in one line; None when one can, maybe after `build --node` installed packages."""
+    if sys.platform != "linux":
+        return f"a real node runs on Linux only, and this is {sys.platform}"
+    if os.geteuid() != 0:
+        return "a real node needs root"
+    effective = int(Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0], 16)
+    if lacking := [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]:
+        return f"a real node needs the capabilities {', '.join(lacking)}"
+    if not any("cgroup" in line.partition(" - ")[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        return "a real node needs cgroups, and none are mounted"
+    if (missing := missing_packages()) and shutil.which("apt-get") is None:
+        return f"a real node needs {_as_debian_names_them(missing)}, and there is no apt-get to install it with"
+    return None
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of which something is missing."""
+    return [package for package, is_there in _PACKAGES.items() if not is_there()]
+
+
+def install_packages(log_folder: Path) -> None:
+    """Install those of Debian's packages that are missing; DevclusterError says what to do where that cannot be."""
+    missing = missing_packages()
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise DevclusterError(f"a real node needs {_as_debian_names_them(missing)}: install what is missing")
+    log_folder.mkdir(parents=True, exist_ok=True)
+    log = log_folder / "packages.log"
+    script = (
+        'get() { apt-get -o DPkg::Lock::Timeout=300 "$@"; }; '
+        'install() { get install --yes --no-install-recommends "$@"; }; '
+        'install "$@" || { get update && install "$@"; }'
+    )
+    environment: Mapping[str, str] = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", script, "sh", *missing],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
+        tell_until_done(process, f"installing {', '.join(missing)}")
+    if process.returncode != 0 or (missing := missing_packages()):
+        end_of_log = " ".join(log.read_text(errors="replace").split())[-400:]
+        raise DevclusterError(f"{', '.join(missing)} could not be installed: {end_of_log}")
+    log.unlink()
+
+
+def tool(name: str) -> Path:
+    """A program of this machine, be its folder on the PATH or not; DevclusterError where it is missing."""
+    found = _find(name)
+    if found is None:
+        raise DevclusterError(f"{name} is not installed: run python -m devcluster build --node")
+    return found
+
+
+def cni_folder() -> Path:
+    """Where the plugins are that give pods their network; DevclusterError where they are missing."""
+    for folder in map(Path, CNI_FOLDERS):
+        if all((folder / plugin).is_file() for plugin in CNI_PLUGINS):
+            return folder
+    raise DevclusterError(f"the CNI plugins {', '.join(CNI_PLUGINS)} are in none of {', '.join(CNI_FOLDERS)}")
+
+
+def is_static(program: Path) -> bool:
+    """Whether a program runs alone in an image: an ELF file of 64 bits that names no loader."""
+    with program.open("rb") as file:
+        header = file.read(64)
+        if len(header) < 64 or not header.startswith(_ELF + b"\x02\x01"):  # noqa: PLR2004  # of 64 bits, low byte first
+            return False
+        begin = struct.unpack_from("<Q", header, 32)[0]
+        size, count = struct.unpack_from("<HH", header, 54)
+        file.seek(begin)
+        table = file.read(size * count)
+    return all(struct.unpack_from("<I", table, size * number)[0] != _INTERPRETER for number in range(count))
+
+
+def _as_debian_names_them(packages: list[str]) -> str:
+    return f"{', '.join(packages)} (as Debian names the packages)"
+
+
+def _find(name: str) -> Path | None:
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_FOLDERS]))
+    return None if found is None else Path(found)
+
+
+def _has_cni() -> bool:
+    try:
+        cni_folder()
+    except DevclusterError:
+        return False
+    return True
+
+
+def _has_busybox() -> bool:
+    busybox = _find("busybox")
+    return busybox is not None and is_static(busybox)
+
+
+_PACKAGES: Final[Mapping[str, Callable[[], bool]]] = {
+    "runc": lambda: _find("runc") is not None,
+    "containernetworking-plugins": _has_cni,
+    "busybox-static": _has_busybox,
+    "iproute2": lambda: _find("ip") is not None,
+    "openssl": lambda: _find("openssl") is not None,
+}
