@@ -34,12 +34,16 @@ _log = get_logger("jobs")
 class JobBoard:
     """Our Jobs and pods in some namespaces, or in all; it begins again by itself whatever happens to a watch."""
 
-    def __init__(self, streams: ApiClient, namespaces: tuple[str, ...], *, selector: str) -> None:
+    def __init__(
+        self, streams: ApiClient, namespaces: tuple[str, ...], *, selector: str, check_after: float = CHECK_AFTER
+    ) -> None:
         """`selector`: the labels that our Jobs and pods have."""
         api = RawApi(streams)
         self._store = JobStore()
         self._watches = [
-            _Watch(api, self._store, kind, namespace, selector) for namespace in namespaces or (None,) for kind in Kind
+            _Watch(api, self._store, kind, namespace, selector=selector, check_after=check_after)
+            for namespace in namespaces or (None,)
+            for kind in Kind
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -70,7 +74,9 @@ class JobBoard:
 class _Watch:
     """Lists and watches one kind, in one namespace or in all (None)."""
 
-    def __init__(self, api: RawApi, store: JobStore, kind: Kind, namespace: str | None, selector: str) -> None:
+    def __init__(
+        self, api: RawApi, store: JobStore, kind: Kind, namespace: str | None, *, selector: str, check_after: float
+    ) -> None:
         self.what = f"watch {kind}" + (f" in {namespace}" if namespace is not None else "")
         self.listed = False
         self._api = api
@@ -79,6 +85,7 @@ class _Watch:
         self._namespace = namespace
         self._path = _PATHS[kind](namespace)
         self._query = {"labelSelector": selector}
+        self._check_after = check_after
         self._pause = RETRY_SECONDS
 
     async def run(self) -> None:
@@ -108,7 +115,7 @@ class _Watch:
             "resourceVersion": version,
             "timeoutSeconds": random.randint(WATCH_SECONDS // 2, WATCH_SECONDS),  # noqa: S311  # not all at once
         }
-        started_at, last_told = version, asyncio.get_running_loop().time() + WATCH_SECONDS + CHECK_AFTER
+        started_at, last_told = version, asyncio.get_running_loop().time() + WATCH_SECONDS + self._check_after
         async with self._api.stream(self.what, self._path, query=query) as pieces:
             lines = _Lines(pieces)
             while (line := await self._next(lines, last_told)) is not None:
@@ -122,7 +129,7 @@ class _Watch:
         """The next line; ApiUnavailable when the watch is silent although there would be something to tell."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_AFTER):
+                async with asyncio.timeout(self._check_after):
                     return await lines.next()
             if asyncio.get_running_loop().time() >= deadline:
                 raise ApiUnavailable("the watch does not end when it should")

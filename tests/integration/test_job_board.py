@@ -1,0 +1,221 @@
+"""The board of Jobs and pods: what it tells is what is there, whatever happens to its watches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from projectsetup.cluster.connection import connect
+from projectsetup.cluster.job_watch import JobBoard
+from projectsetup.engines.jobs.manifest import SELECTOR
+from tests.chaos.proxy import Proxy
+from tests.job_scene import JobScene, until
+from tests.tcp_door import Door
+
+OpenBoard = Callable[..., AbstractAsyncContextManager[JobBoard]]
+
+NEVER = 3600.0
+SOON = 0.5
+
+
+@pytest.fixture
+def scene(kubeconfig: Path) -> JobScene:
+    return JobScene(kubeconfig)
+
+
+@pytest.fixture
+def board_at(monkeypatch: pytest.MonkeyPatch) -> OpenBoard:
+    """Opens a board that reaches the API server by a kubeconfig."""
+
+    @asynccontextmanager
+    async def board_at(kubeconfig: Path, *namespaces: str, check_after: float = NEVER) -> AsyncIterator[JobBoard]:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        async with await connect(streaming=True) as streams:
+            board = JobBoard(streams, namespaces, selector=SELECTOR, check_after=check_after)
+            await board.start()
+            try:
+                yield board
+            finally:
+                await board.close()
+
+    return board_at
+
+
+@contextmanager
+def behind_a_door(kubeconfig: Path, folder: Path) -> Iterator[tuple[Door, Path]]:
+    """A door before the API server, and the kubeconfig that goes through it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    port = urlsplit(cluster["server"]).port
+    assert port
+    with Door(port) as door:
+        cluster["server"] = f"https://127.0.0.1:{door.port}"
+        moved = folder / "kubeconfig"
+        moved.write_text(yaml.safe_dump(config))
+        yield door, moved
+
+
+def told(board: JobBoard, namespace: str) -> dict[str, list[str]]:
+    """The Jobs of a namespace, each with the phases of its pods."""
+    return {
+        job["metadata"]["name"]: sorted(pod["status"]["phase"] for pod in pods)
+        for job, pods in board.snapshot()
+        if job["metadata"]["namespace"] == namespace
+    }
+
+
+async def test_it_tells_what_is_there_and_what_becomes_of_it(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+) -> None:
+    scene.make_job("early")
+    pod = scene.make_pod("early")
+    async with board_at(kubeconfig, scene.namespace) as board:
+        await until("all is listed", lambda: board.complete)
+        assert told(board, scene.namespace) == {"early": ["Pending"]}
+        scene.make_job("late")
+        scene.tell_pod(pod, "Succeeded")
+        await until(
+            "the changes are told", lambda: told(board, scene.namespace) == {"early": ["Succeeded"], "late": []}
+        )
+        scene.delete_pod(pod)
+        scene.delete_job("late")
+        await until("the deletions are told", lambda: told(board, scene.namespace) == {"early": []})
+
+
+async def test_who_looks_at_a_job_is_woken_and_sees_what_has_gone(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+) -> None:
+    woken: list[str] = []
+    async with board_at(kubeconfig, scene.namespace) as board:
+        with board.view(scene.namespace, "one", lambda: woken.append("one")) as view:
+            with board.view(scene.namespace, "other", lambda: woken.append("other")):
+                assert (view.job, view.last_job) == (None, None)
+                scene.make_job("one")
+                pod = scene.make_pod("one")
+                await until("the Job is seen", lambda: view.job is not None and len(view.pods) == 1)
+                scene.tell_pod(pod, "Succeeded")
+                scene.delete_pod(pod)
+                scene.delete_job("one")
+                await until("the Job has gone", lambda: view.job is None and not view.pods)
+            assert view.last_job is not None
+            assert [gone["status"]["phase"] for gone in view.departed_pods] == ["Succeeded"]
+        assert set(woken) == {"one"}
+        with board.view(scene.namespace, "one", lambda: None) as view:
+            assert (view.last_job, view.departed_pods) == (None, [])
+
+
+async def test_it_keeps_what_matters_and_nothing_that_is_large(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+) -> None:
+    scene.make_job("one")
+    scene.make_pod("one")
+    async with board_at(kubeconfig, scene.namespace) as board:
+        await until("all is listed", lambda: board.complete)
+        [(job, [pod])] = board.snapshot()
+    assert "template" not in job["spec"]
+    assert job["spec"]["backoffLimit"] == 6
+    assert pod["spec"]["containers"][0]["image"] == "none.invalid/x:1"
+    assert "command" not in pod["spec"]["containers"][0]
+    assert not any("managedFields" in body["metadata"] for body in (job, pod))
+
+
+async def test_only_ours_in_the_namespaces_that_were_named(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+) -> None:
+    second, third = JobScene(kubeconfig), JobScene(kubeconfig)
+    scene.make_job("somebody-elses", labels={"app": "other"})
+    for place in (scene, second, third):
+        place.make_job("ours")
+    async with board_at(kubeconfig, scene.namespace, second.namespace) as board:
+        await until("all is listed", lambda: board.complete)
+        places = {job["metadata"]["namespace"]: job["metadata"]["name"] for job, _ in board.snapshot()}
+        assert places == {scene.namespace: "ours", second.namespace: "ours"}
+    async with board_at(kubeconfig) as board:
+        await until("all is listed", lambda: board.complete)
+        assert told(board, third.namespace) == {"ours": []}
+
+
+async def test_what_was_missed_while_the_connection_was_cut_is_found(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+) -> None:
+    with behind_a_door(kubeconfig, tmp_path) as (door, moved):
+        scene.make_job("deleted")
+        scene.make_pod("deleted")
+        scene.make_job("kept")
+        async with board_at(moved, scene.namespace) as board:
+            await until("all is listed", lambda: board.complete)
+            woken: list[None] = []
+            with board.view(scene.namespace, "deleted", lambda: woken.append(None)) as view:
+                door.shut()
+                scene.delete_job("deleted")
+                scene.make_job("new")
+                assert set(told(board, scene.namespace)) == {"deleted", "kept"}
+                door.open()
+                await until("the deletion is seen", lambda: set(told(board, scene.namespace)) == {"kept", "new"})
+                assert woken
+                assert view.last_job is not None
+            scene.delete_job("kept")
+            await until("it watches again", lambda: set(told(board, scene.namespace)) == {"new"})
+
+
+async def test_a_watch_that_cannot_be_had_is_replaced_by_lists(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+) -> None:
+    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
+        proxy.trouble.no_watch = True
+        async with board_at(proxy.path, scene.namespace) as board:
+            await until("all is listed", lambda: board.complete)
+            scene.make_job("one")
+            await until("it is listed", lambda: set(told(board, scene.namespace)) == {"one"})
+            proxy.trouble.no_watch = False
+            begun = len(proxy.watched)
+            await until("it watches again", lambda: len(proxy.watched) >= begun + 2)
+
+
+async def test_a_watch_that_tells_nothing_is_found_out(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+) -> None:
+    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
+        async with board_at(proxy.path, scene.namespace, check_after=SOON) as board:
+            await until("it watches", lambda: len(proxy.watched) == 2)
+            proxy.trouble.deaf = True
+            scene.make_job("one")
+            await until("it is found", lambda: set(told(board, scene.namespace)) == {"one"})
+            scene.delete_job("one")
+            await until("that it has gone is found", lambda: not told(board, scene.namespace))
+
+
+async def test_a_watch_that_has_nothing_to_tell_is_left_alone(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+) -> None:
+    scene.make_job("one")
+    scene.make_pod("one")
+    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
+        async with board_at(proxy.path, scene.namespace, check_after=0.05) as board:
+            await until("it watches", lambda: len(proxy.watched) == 2)
+            for number in range(10):
+                scene.make_job(f"job-{number}")
+                await until("it is told", lambda name=f"job-{number}": name in told(board, scene.namespace))  # type: ignore[misc]
+        assert len(proxy.watched) == 2
+
+
+async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
+    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+) -> None:
+    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(7)) as proxy:  # noqa: S311
+        proxy.trouble.share = 0.3
+        async with board_at(proxy.path, scene.namespace) as board:
+            for number in range(20):
+                scene.make_job(f"job-{number}")
+                pod = scene.make_pod(f"job-{number}")
+                if number % 2:
+                    scene.delete_job(f"job-{number}")
+                scene.tell_pod(pod, "Running")
+            expected = {f"job-{number}": ["Running"] for number in range(0, 20, 2)}
+            await until("all is told", lambda: told(board, scene.namespace) == expected)

@@ -1,0 +1,183 @@
+"""The calls by which attempts are run as Jobs, on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from devcluster.ports import free_port
+from projectsetup.cluster.connection import connect
+from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
+from projectsetup.cluster.jobs import JobCluster
+from projectsetup.engines.jobs.attempt import PodSettings
+from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
+from tests.job_orders import make_adopted, make_attempt, make_recipe
+from tests.job_scene import JobScene
+
+CallsAt = Callable[..., AbstractAsyncContextManager[JobCluster]]
+
+PROJECT_ID = uuid4()
+
+
+@pytest.fixture
+def scene(kubeconfig: Path) -> JobScene:
+    return JobScene(kubeconfig)
+
+
+@pytest.fixture
+def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
+    """Makes calls to the API server of a kubeconfig, for an operator of some namespaces, or of all."""
+
+    @asynccontextmanager
+    async def calls_at(kubeconfig: Path, *namespaces: str) -> AsyncIterator[JobCluster]:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        async with await connect() as api, await connect(streaming=True) as streams:
+            yield JobCluster(api, streams, namespaces)
+
+    return calls_at
+
+
+@pytest.fixture
+async def calls(calls_at: CallsAt, kubeconfig: Path) -> AsyncIterator[JobCluster]:
+    """As an operator of all namespaces makes them."""
+    async with calls_at(kubeconfig) as calls:
+        yield calls
+
+
+def to_nobody(kubeconfig: Path, folder: Path) -> Path:
+    """A kubeconfig that leads to a port at which nobody listens."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
+    moved = folder / "kubeconfig"
+    moved.write_text(yaml.safe_dump(config))
+    return moved
+
+
+async def error_of(call: Awaitable[Any]) -> ClusterError:
+    """What the call raises."""
+    with pytest.raises(ClusterError) as caught:
+        await call
+    return caught.value
+
+
+async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
+    calls: JobCluster, scene: JobScene
+) -> None:
+    recipe = make_recipe({"name": "one"}, {"name": "two", "isolate": True})
+    attempt = make_attempt(recipe, namespace=scene.namespace)
+    made = await calls.create_or_get(scene.namespace, job_manifest(attempt, PodSettings()))
+    again = await calls.create_or_get(scene.namespace, tombstone(make_adopted(namespace=scene.namespace)))
+    assert (again["metadata"]["uid"], is_tombstone(again)) == (made["metadata"]["uid"], False)
+    stone = await calls.create_or_get(
+        scene.namespace, tombstone(make_adopted(namespace=scene.namespace, job_name="setup-other"))
+    )
+    assert is_tombstone(stone)
+    assert stone["spec"]["suspend"] is True
+
+
+async def test_of_many_who_create_the_same_one_does(calls: JobCluster, scene: JobScene) -> None:
+    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
+    made = await asyncio.gather(*(calls.create_or_get(scene.namespace, body) for _ in range(20)))
+    assert len({job["metadata"]["uid"] for job in made}) == 1
+
+
+async def test_what_would_be_refused_another_time_is_told_apart(calls: JobCluster, scene: JobScene) -> None:
+    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
+    unknown = {**body, "spec": {**body["spec"], "backofLimit": 1}}
+    error = await error_of(calls.create_or_get(scene.namespace, unknown))
+    assert isinstance(error, calls.refused)
+    assert isinstance(error, ApiRejected)
+    assert 'unknown field "spec.backofLimit"' in str(error)
+    error = await error_of(calls.create_or_get("no-such-namespace", {**body, "metadata": {"name": "one"}}))
+    assert isinstance(error, calls.refused)
+    assert isinstance(error, ApiNotFound)
+    scene.allow_jobs(0)
+    error = await error_of(calls.create_or_get(scene.namespace, body))
+    assert isinstance(error, calls.refused)
+    assert isinstance(error, ApiForbidden)
+    assert "exceeded quota" in str(error)
+
+
+async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(calls: JobCluster, scene: JobScene) -> None:
+    assert await calls.get_job(scene.namespace, "none") is None
+    await calls.delete_job(scene.namespace, "none", str(uuid4()))
+
+
+async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_meant(
+    calls: JobCluster, scene: JobScene
+) -> None:
+    uid = scene.make_job("one")
+    await calls.delete_job(scene.namespace, "one", str(uuid4()))
+    job = await calls.get_job(scene.namespace, "one")
+    assert job is not None
+    assert "deletionTimestamp" not in job["metadata"]
+    await calls.delete_job(scene.namespace, "one", uid)
+    job = await calls.get_job(scene.namespace, "one")
+    assert job is not None
+    assert job["metadata"]["deletionTimestamp"]
+    assert "foregroundDeletion" in job["metadata"]["finalizers"]
+    scene.finish_deletion("one")
+    assert await calls.get_job(scene.namespace, "one") is None
+
+
+async def test_the_pods_of_one_job(calls: JobCluster, scene: JobScene) -> None:
+    scene.make_job("one")
+    names = {scene.make_pod("one"), scene.make_pod("one")}
+    scene.make_pod("other")
+    found = await calls.pods_of(scene.namespace, "one")
+    assert {pod["metadata"]["name"] for pod in found} == names
+    assert all(pod["spec"]["containers"][0]["command"] for pod in found)
+
+
+async def test_all_of_a_project_is_found_in_every_namespace_page_by_page(
+    calls_at: CallsAt, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projectsetup.cluster.raw.PAGE", 2)
+    second = JobScene(kubeconfig)
+    for place, number in ((scene, 5), (second, 2)):
+        for index in range(number):
+            place.make_job(f"job-{index}", project=PROJECT_ID)
+            place.make_pod(f"job-{index}", project=PROJECT_ID)
+    scene.make_job("of-another", project=uuid4())
+    selector = f"{SELECTOR},{PROJECT}={PROJECT_ID}"
+    async with calls_at(kubeconfig) as everywhere:
+        jobs, pods = await everywhere.select(selector)
+    assert (len(jobs), len(pods)) == (7, 7)
+    async with calls_at(kubeconfig, second.namespace) as there:
+        jobs, pods = await there.select(selector)
+    assert {body["metadata"]["namespace"] for body in (*jobs, *pods)} == {second.namespace}
+    assert (len(jobs), len(pods)) == (2, 2)
+
+
+async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: JobCluster, scene: JobScene) -> None:
+    uid = scene.make_job("one")
+    scene.warn("one", uid, "first", at="2026-01-01T00:00:00Z")
+    scene.warn("one", uid, "last", at="2026-01-01T00:00:02Z")
+    scene.warn("other", str(uuid4()), "of another", at="2026-01-01T00:00:01Z")
+    assert await calls.warnings_about(scene.namespace, [uid, str(uuid4())]) == ["last", "first"]
+
+
+async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_empty_one(
+    calls: JobCluster, scene: JobScene
+) -> None:
+    async def read(pod: str) -> list[bytes]:
+        return [piece async for piece in calls.follow_log(scene.namespace, pod, "one", since=None)]
+
+    assert isinstance(await error_of(read("none")), ApiNotFound)
+    pod = scene.make_pod("one")
+    assert await read(pod) == []
+
+
+async def test_an_api_server_that_is_away_may_come_back(calls_at: CallsAt, kubeconfig: Path, tmp_path: Path) -> None:
+    async with calls_at(to_nobody(kubeconfig, tmp_path)) as calls:
+        for call in (calls.get_job("ns", "one"), calls.select(SELECTOR), calls.delete_job("ns", "one", "uid")):
+            error = await error_of(call)
+            assert isinstance(error, calls.failed)
+            assert not isinstance(error, calls.refused)
