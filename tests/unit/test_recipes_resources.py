@@ -39,7 +39,7 @@ def test_quantities(quantity: str, worth: str) -> None:
     "quantity", ["", "0", "0Gi", "-1", "1 Gi", "1gb", "1GiB", "1e3", "one", ".5", "1.", "0x10", "1K"]
 )
 def test_what_is_no_quantity(quantity: str) -> None:
-    with pytest.raises(ValueError, match="must be a quantity greater than 0 such as 500m, 1.5 or 2Gi"):
+    with pytest.raises(ValueError, match="must be a quantity greater than 0"):
         amount(quantity)
 
 

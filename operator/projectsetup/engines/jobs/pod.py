@@ -99,7 +99,7 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
     for stage in stages:
         trusted = _is_trusted(attempt, stage)
         places = (SCRATCH, SECRETS, PRIVATE, ssh_command(PRIVATE)) if trusted else (SCRATCH, "", "", "")
-        words = (budget, len(attempt.recipe.steps), number, *places, *_words(stage.steps, ceil(attempt.timeout)))
+        words = (budget, len(attempt.recipe.steps), number, GRACE, *places, *_words(stage.steps, ceil(attempt.timeout)))
         environment = _environment(attempt, settings, trusted=trusted)
         yield {
             "name": stage.name,

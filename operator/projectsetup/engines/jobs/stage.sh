@@ -1,10 +1,11 @@
 # Runs the steps of one stage, one after another: the first process of its container, on whose end everything in the
 # container ends. It is given to `sh -c` with these words:
 #
-#   BUDGET TOTAL NUMBER SCRATCH SECRETS PRIVATE SSH  NAME TIMEOUT PATTERN SCRIPT COUNT KEY=VALUE... [NAME ...]
+#   BUDGET TOTAL NUMBER GRACE SCRATCH SECRETS PRIVATE SSH  NAME TIMEOUT PATTERN SCRIPT COUNT KEY=VALUE... [NAME ...]
 #
 # BUDGET   bytes of the termination message that are kept
 # TOTAL    steps of the whole recipe; NUMBER: which of them the first one here is
+# GRACE    seconds between SIGTERM and SIGKILL
 # SCRATCH  a directory of its own beside the workspace
 # SECRETS  where the Secret with the credentials is mounted, or empty; PRIVATE: a volume in memory for an ssh key
 # SSH      what git is to use as ssh when there is a key
@@ -26,8 +27,9 @@ for stage_tool in awk env fold grep head mkdir mkfifo rm sh sleep tail tee tr wc
     command -v "$stage_tool" >/dev/null 2>&1 || stage_give_up "the image has no $stage_tool"
 done
 
-stage_budget=$1 stage_total=$2 stage_number=$3 stage_scratch=$4 stage_secrets=$5 stage_private=$6 stage_ssh=$7
-shift 7
+stage_budget=$1 stage_total=$2 stage_number=$3 stage_grace=$4
+stage_scratch=$5 stage_secrets=$6 stage_private=$7 stage_ssh=$8
+shift 8
 stage_helpers='' # what lives on when a step ends, so that the last of its output arrives
 stage_running=''
 stage_stopping=''
@@ -134,11 +136,11 @@ stage_listen() {
     stage_help
 }
 
-# SIGUSR1 to this process after so many seconds, and again ten seconds later.
+# SIGUSR1 to this process after so many seconds, and again after the grace.
 stage_set_timer() {
     sleep "$1" >"$stage_scratch/timeout" &
     stage_help
-    sleep 10 >"$stage_scratch/grace" & # its time begins when the other end is opened
+    sleep "$stage_grace" >"$stage_scratch/grace" & # its time begins when the other end is opened
     stage_help
     {
         read -r stage_nothing <"$stage_scratch/timeout"
