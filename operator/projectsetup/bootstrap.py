@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import ceil
 
 from kubernetes.aio.client import ApiClient
 
 from projectsetup.cluster.client import ClusterClient
 from projectsetup.cluster.connection import connect, pod_namespace
 from projectsetup.cluster.identity import is_dead, own_identity
+from projectsetup.cluster.job_watch import JobBoard
+from projectsetup.cluster.jobs import JobCluster
 from projectsetup.cluster.leader import Leader, SoleOperator
 from projectsetup.cluster.leadership import CALL_TIMEOUT, Leadership
 from projectsetup.cluster.lease import LeaseClient
@@ -21,11 +26,15 @@ from projectsetup.control.controller import Controller
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.departures import Departures
 from projectsetup.control.facts_reader import FactsReader
+from projectsetup.control.job_run import JobRun
 from projectsetup.control.local_run import LocalRun
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import ResourceStore
+from projectsetup.engines.jobs.attempt import PodSettings
+from projectsetup.engines.jobs.engine import JobEngine
+from projectsetup.engines.jobs.manifest import SELECTOR
 from projectsetup.engines.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
 from projectsetup.lifetime import Operator
@@ -35,6 +44,7 @@ from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
+from projectsetup.setup.environment import environment_elsewhere
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
 
@@ -58,22 +68,63 @@ async def run_operator(settings: Settings) -> int:
     refuse_inspection()
     record = ProjectRecord.connect(settings.database_url.get_secret_value())
     api = await connect()
-    engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
     try:
-        await _start(engine, settings)
-        ports = Ports(ClusterClient(api), record, engine, leader(settings, api))
-        return await compose(settings, api, ports).run()
+        async with running_engine(settings, api) as engine:
+            ports = Ports(ClusterClient(api), record, engine, leader(settings, api))
+            return await compose(settings, api, ports).run()
     finally:
-        await engine.close()
         await record.close()
         await api.close()
 
 
-async def _start(engine: LocalRun, settings: Settings) -> None:
+@asynccontextmanager
+async def running_engine(settings: Settings, api: ApiClient) -> AsyncIterator[Engine]:
+    """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
+    started = _jobs(settings, api) if settings.engine == "job" else _processes(settings)
+    async with started as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _processes(settings: Settings) -> AsyncIterator[Engine]:
+    engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
     try:
         await engine.start()
     except InfrastructureError as error:
+        await engine.close()
         raise InvalidSettings(f"PROJECTSETUP_WORKSPACE_ROOT={settings.workspace_root}: {error}") from error
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def _jobs(settings: Settings, api: ApiClient) -> AsyncIterator[Engine]:
+    streams = await connect(streaming=True)
+    board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
+    jobs = JobEngine(JobCluster(api, streams, settings.namespaces), board, pod_settings(settings, os.environ))
+    engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+        await streams.close()
+
+
+def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSettings:
+    """How the pods of attempts are to be; `environment` is the operator's own."""
+    return PodSettings(
+        priority_class=settings.job_priority_class,
+        node_selector=settings.job_node_selector,
+        tolerations=tuple(toleration.as_in_a_pod() for toleration in settings.job_tolerations),
+        queue=settings.job_queue,
+        ttl=ceil(settings.job_ttl.total_seconds()),
+        start_limit=settings.job_start_limit.total_seconds(),
+        image_pull_secrets=settings.job_image_pull_secrets,
+        environment=environment_elsewhere(environment),
+    )
 
 
 def operator_namespace(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -9,7 +10,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+import yaml
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from projectsetup.api.durations import parse_duration
@@ -30,6 +42,44 @@ def _names(value: object) -> object:
     return tuple(part for part in value.replace(",", " ").split() if part) if isinstance(value, str) else value
 
 
+def _pairs(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.replace(",", " ").split()]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise ValueError("must be KEY=VALUE, several of them with commas between")
+    return {key: text for key, _, text in pairs}
+
+
+def _yaml(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError("must be a list in YAML or JSON") from error
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+"""The name of an object in the cluster."""
+
+
+class Toleration(BaseModel):
+    """A toleration of pods, as in the core API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+    def as_in_a_pod(self) -> dict[str, Any]:
+        """As the core API has it."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
 class Settings(BaseSettings):
     """All settings; an empty variable counts as unset."""
 
@@ -46,14 +96,14 @@ class Settings(BaseSettings):
     leader_election: bool = True
     operator_namespace: str | None = None
     shutdown_grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=20)
+    job_ttl: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=1)
+    job_start_limit: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=5)
+    job_priority_class: Name | None = None
+    job_queue: Name | None = None
+    job_image_pull_secrets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_names)] = ()
+    job_node_selector: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
+    job_tolerations: Annotated[tuple[Toleration, ...], NoDecode, BeforeValidator(_yaml)] = ()
     log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
-
-    @field_validator("engine")
-    @classmethod
-    def _is_part_of_this_version(cls, value: str) -> str:
-        if value == "job":
-            raise ValueError("the Job engine is not part of this version, use local")
-        return value
 
     @field_validator("recipes_dir", "workspace_root")
     @classmethod
@@ -86,8 +136,8 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{variable} is not set, and it is required"
     text = first["msg"].removeprefix("Value error, ")
-    return f"{variable}{_shown(variable, first['input'])}: {text}"
+    return f"{variable}{_shown(variable)}: {text}"
 
 
-def _shown(variable: str, value: Any) -> str:
-    return "" if variable == "DATABASE_URL" else f"={str(value)[:80]}"
+def _shown(variable: str) -> str:
+    return "" if variable == "DATABASE_URL" else f"={os.environ.get(variable, '')[:80]}"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -71,11 +68,3 @@ def test_all_namespaces_are_served_where_none_is_named(new_stage: NewStage) -> N
         setup = Setup.make(stage)
         stage.operator.start()
         assert setup.ended()[0] == "SetupSucceeded"
-
-
-def test_an_engine_of_another_version_is_refused() -> None:
-    variables = {"DATABASE_URL": "postgresql://user:hunter22@127.0.0.1:1/none", "PROJECTSETUP_ENGINE": "job"}
-    command = [sys.executable, "-m", "projectsetup", "operator"]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False)
-    text = "PROJECTSETUP_ENGINE=job: the Job engine is not part of this version, use local"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {text}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from projectsetup.bootstrap import pod_settings
 from projectsetup.settings import InvalidSettings, load_settings
 
 DATABASE = "postgresql://user:hunter22@host/database"
@@ -66,6 +67,15 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("SHUTDOWN_GRACE", "0s", "'0s' is not a duration greater than 0"),
         ("LEADER_ELECTION", "maybe", "Input should be a valid boolean"),
         ("ALLOW_FILE_REPOS", "some", "Input should be a valid boolean"),
+        ("JOB_TTL", "long", "'long' is not a duration greater than 0"),
+        ("JOB_START_LIMIT", "0s", "'0s' is not a duration greater than 0"),
+        ("JOB_PRIORITY_CLASS", "Very High", "String should match pattern"),
+        ("JOB_QUEUE", "-", "String should match pattern"),
+        ("JOB_IMAGE_PULL_SECRETS", "ok,No", "String should match pattern"),
+        ("JOB_NODE_SELECTOR", "disk:ssd", "must be KEY=VALUE, several of them with commas between"),
+        ("JOB_TOLERATIONS", "[", "must be a list in YAML or JSON"),
+        ("JOB_TOLERATIONS", "some", "Input should be a valid tuple"),
+        ("JOB_TOLERATIONS", '[{"kee": "a"}]', "Extra inputs are not permitted"),
         ("LOG_FORMAT", "xml", "Input should be 'console' or 'json'"),
     ],
 )
@@ -77,6 +87,33 @@ def test_a_bad_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, name: 
     assert text.startswith(f"PROJECTSETUP_{name}={value}: {line}")
     assert text.isprintable()
     assert "hunter22" not in text
+
+
+def test_what_pods_are_to_be_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECTSETUP_ENGINE", "job")
+    monkeypatch.setenv("PROJECTSETUP_JOB_NODE_SELECTOR", "disk=ssd,example.com/pool=setups")
+    monkeypatch.setenv(
+        "PROJECTSETUP_JOB_TOLERATIONS", '[{"key": "setups", "operator": "Exists", "tolerationSeconds": 5}]'
+    )
+    monkeypatch.setenv("PROJECTSETUP_JOB_IMAGE_PULL_SECRETS", "registry,mirror")
+    monkeypatch.setenv("PROJECTSETUP_JOB_TTL", "90s")
+    settings = load_settings()
+    assert settings.engine == "job"
+    assert settings.job_node_selector == {"disk": "ssd", "example.com/pool": "setups"}
+    assert [toleration.key for toleration in settings.job_tolerations] == ["setups"]
+    assert settings.job_image_pull_secrets == ("registry", "mirror")
+    assert (settings.job_ttl, settings.job_start_limit) == (timedelta(seconds=90), timedelta(minutes=5))
+
+
+def test_what_pods_are_to_be_like_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECTSETUP_JOB_TTL", "1500ms")
+    monkeypatch.setenv("PROJECTSETUP_JOB_START_LIMIT", "90s")
+    monkeypatch.setenv("PROJECTSETUP_JOB_QUEUE", "setups")
+    monkeypatch.setenv("PROJECTSETUP_JOB_TOLERATIONS", "[{key: setups, tolerationSeconds: 5}]")
+    pods = pod_settings(load_settings(), {"LANG": "C.UTF-8", "HOME": "/root"})
+    assert (pods.ttl, pods.start_limit, pods.queue) == (2, 90.0, "setups")
+    assert pods.tolerations == ({"key": "setups", "operator": "Equal", "tolerationSeconds": 5},)
+    assert pods.environment == {"LANG": "C.UTF-8"}
 
 
 def test_the_database_is_required(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from projectsetup.setup.environment import inherited_environment, secrets_in, told_environment
+from projectsetup.setup.environment import environment_elsewhere, inherited_environment, secrets_in, told_environment
 from projectsetup.setup.project import SetupProject
 
 PROJECT = SetupProject(
@@ -107,3 +107,25 @@ def test_passwords_in_addresses_are_secrets() -> None:
         "GOPROXY": "https://five,direct",
     }
     assert set(secrets_in(environment)) == {"p%40ss", "p@ss", "first", "second", "tok3ntok3ntok3ntok3n"}
+
+
+def test_what_a_step_elsewhere_gets_holds_no_paths_and_no_logins() -> None:
+    operator = {
+        "LANG": "de_DE.UTF-8",
+        "LC_TIME": "C",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "http_proxy": "http://user:word@proxy.example:3128",
+        "PIP_INDEX_URL": "https://packages.example/simple",
+        "UV_INDEX_URL": "https://user:word@packages.example/simple",
+        "UV_CACHE_DIR": "/var/cache/uv",
+        "SSL_CERT_FILE": "/etc/ssl/own.pem",
+        "PATH": "/usr/bin",
+        "HOME": "/home/operator",
+        "DATABASE_URL": "postgresql://u:p@h/d",
+    }
+    assert environment_elsewhere(operator) == {
+        "LANG": "de_DE.UTF-8",
+        "LC_TIME": "C",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "PIP_INDEX_URL": "https://packages.example/simple",
+    }

@@ -67,6 +67,29 @@ _PACKAGES: Final = (
     "npm_config_cache",
     "npm_config_registry",
 )
+_ELSEWHERE: Final = frozenset(
+    {
+        *_LOCALE,
+        *_PROXIES,
+        *map(str.upper, _PROXIES),
+        "GONOSUMDB",
+        "GOPROXY",
+        "GOSUMDB",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_INDEX_URL",
+        "PIP_TRUSTED_HOST",
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_HTTP_TIMEOUT",
+        "UV_INDEX",
+        "UV_INDEX_STRATEGY",
+        "UV_INDEX_URL",
+        "UV_INSECURE_HOST",
+        "npm_config_registry",
+    }
+)
+"""What means the same on another machine: no paths."""
 _HANDED_ON: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATES, *_PACKAGES})
 _SHORTEST_TOKEN: Final = 16
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -85,6 +108,15 @@ def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
     if cache is not None:
         defaults |= {"UV_CACHE_DIR": str(cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip")}
     return {**defaults, **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
+
+
+def environment_elsewhere(operator: Mapping[str, str]) -> dict[str, str]:
+    """What a step on another machine gets of the operator's environment, where others may read it.
+
+    Locale, proxies and package indexes; nothing that is a path, and no value that holds a login.
+    """
+    chosen = {name: text for name, text in operator.items() if name in _ELSEWHERE or name.startswith(_LOCALE_PREFIX)}
+    return {name: text for name, text in chosen.items() if not any(secrets_in({name: text}))}
 
 
 def told_environment(

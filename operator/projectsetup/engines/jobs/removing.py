@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.liveness import is_leaving, is_spent, job_has_ended, pod_has_ended
+from projectsetup.engines.jobs.ports import Body
 from projectsetup.setup.outcome import SetupSucceeded
 
 if TYPE_CHECKING:
     from projectsetup.engines.jobs.course import Course
     from projectsetup.engines.jobs.liveness import JobKey
-    from projectsetup.engines.jobs.ports import Body, JobCluster, JobView
+    from projectsetup.engines.jobs.ports import JobCluster, JobView
 
 LOOK_AGAIN: Final = 5.0
 """Seconds after which it is asked again what is alive, should nobody tell of a change."""
