@@ -49,10 +49,7 @@ def measure() -> None:
 def _measure_on(cluster: Cluster, folder: Path) -> None:
     (folder / "recipes").mkdir()
     (folder / "recipes" / "nothing.yaml").write_text(RECIPE)
-    kubectl = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
-    crd = str(ROOT / "crds" / "projectsetups.yaml")
-    subprocess.run([*kubectl, "apply", "--server-side", "-f", crd], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*kubectl, "wait", "--for=condition=Established", "-f", crd], check=True, stdout=subprocess.DEVNULL)
+    install(cluster)
     migrate(cluster.database_url)
     common = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     ours = {
@@ -88,10 +85,18 @@ def _measure_on(cluster: Cluster, folder: Path) -> None:
     show(f"{SETUPS} setups of one step that does nothing", "s", [Figure(*pair) for pair in seconds.items()], notes)
 
 
+def install(cluster: Cluster) -> None:
+    """Install the CRD; returns when it is served."""
+    kubectl = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
+    crd = str(ROOT / "crds" / "projectsetups.yaml")
+    subprocess.run([*kubectl, "apply", "--server-side", "-f", crd], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*kubectl, "wait", "--for=condition=Established", "-f", crd], check=True, stdout=subprocess.DEVNULL)
+
+
 def _round(cluster: Cluster, command: list[str], environment: Mapping[str, str]) -> tuple[float, float]:
     """Seconds from the first creation to the last success, and writes of `.status` or metadata a setup."""
     names = [str(uuid4()) for _ in range(SETUPS)]
-    asyncio.run(_make_projects(cluster.database_url, names))
+    asyncio.run(make_projects(cluster.database_url, names))
     api = client.CustomObjectsApi(config.new_client_from_config(str(cluster.kubeconfig)))
     process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -143,7 +148,8 @@ def _until_over(api: client.CustomObjectsApi, names: set[str], *, since: str, en
     raise RuntimeError(f"{len(left)} of {len(names)} setups were not over after {LIMIT} s")
 
 
-async def _make_projects(url: str, names: list[str]) -> None:
+async def make_projects(url: str, names: list[str]) -> None:
+    """Put projects with these ids into the record."""
     async with ProjectRecord.connect(url) as record:
         for name in names:
             repository = f"https://git.example/{name}.git"

@@ -1,0 +1,153 @@
+"""One table of recipes and what comes of them, for both engines: the same, to the word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+
+from devcluster import Cluster
+from tests.node.stages import node_stage
+from tests.operator_process import wait_for
+from tests.operator_stage import ENDED, Stage, reason
+
+ENGINES: Final = ("local", "job")
+LIMIT: Final = 180.0
+ODD: Final = "$(PROJECT_ID) $$ $HOME `id` \\ ' \""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setup by these scripts, all in one attempt; what `Succeeded` tells, and of the failure, if there is one."""
+
+    reason: str
+    scripts: dict[str, str] = field(default_factory=dict)
+    failure: str | None = None
+    step: str | None = None
+    code: int | None = None
+    said: str = ""
+    recipe: str = "scripts"
+    timeout: str = "30m"
+
+
+LINES: Final = "i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done"
+TABLE: Final = {
+    "all is well": Row("SetupSucceeded"),
+    "what steps are told": Row(
+        "SetupSucceeded",
+        {
+            "first": 'test "$(pwd)" = "$WORKSPACE"; test "$HOME" = "$WORKSPACE/.home"; test -d "$TMPDIR"; '
+            'test "$ATTEMPT" = 1; test "$CODE_REPO" = "/nowhere/$PROJECT_ID.git"; test -z "$DOCS_REPO"; '
+            'test "$PROJECT_NAME" = "$PROJECT_ID"; test "$OWN" = "of the first"; test -z "$(ls)"',
+            "second": 'test "$OWN" = "of the second"; test "${GIT_ALLOW_PROTOCOL}" = https:ssh:file; '
+            'test "$(id -u)" = "$(stat -c %u .)"; ! read -r line',
+            "third": 'test -z "${OWN-}"; test -z "${DATABASE_URL-}"; test -z "${KUBECONFIG-}"; '
+            'test -z "${KUBERNETES_SERVICE_HOST-}"; test -z "${PROJECTSETUP_ENGINE-}"',
+        },
+    ),
+    "values are never pasted": Row(
+        "SetupSucceeded",
+        {
+            "first": f'test "${{#PARAM_ODD}}" = {len(ODD)}; printf %s "$PARAM_ODD" >said; '
+            "grep -qF '(PROJECT_ID) $$ $HOME `id`' said",
+            "odd": ODD,
+        },
+    ),
+    "the workspace goes on": Row(
+        "SetupSucceeded", {"first": "echo one >a; mkdir d", "third": "test one = $(cat a); cd d"}
+    ),
+    "facts are told": Row("SetupSucceeded", {"first": f'echo "CODE_COMMIT={"c0de" * 10}" >>"$STEP_OUTPUTS"'}),
+    "a step says no": Row("StepFailed", {"second": "echo because; exit 3"}, "StepFailed", "second", 3, "because"),
+    "it says nothing": Row("StepFailed", {"first": "exit 74"}, "StepFailed", "first", 74, "it printed nothing"),
+    "no such program": Row("StepFailed", {"third": "no-such-program"}, "StepFailed", "third", 127, "not found"),
+    "it asks for another attempt": Row("AttemptsExhausted", {"second": "exit 75"}, "StepTransient", "second", 75),
+    "an exit code of the recipe": Row("AttemptsExhausted", {"second": "exit 42"}, "StepTransient", "second", 42),
+    "a line of the recipe": Row(
+        "AttemptsExhausted", {"second": "echo fetch: Connection reset; exit 9"}, "StepTransient", "second", 9, "reset"
+    ),
+    "a line long before the end": Row(
+        "AttemptsExhausted",
+        {"second": f"echo Temporary Failure in names; {LINES}; exit 9"},
+        "StepTransient",
+        "second",
+        9,
+        "Temporary Failure in names",
+    ),
+    "a line that grep cannot find": Row(
+        "AttemptsExhausted", {"second": "echo not now; exit 9"}, "StepTransient", "second", 9, "not now"
+    ),
+    "a line of a step that succeeds": Row("SetupSucceeded", {"second": "echo Connection reset"}),
+    "the end of much output": Row("StepFailed", {"second": f"{LINES}; exit 4"}, "StepFailed", "second", 4, "line 2999"),
+    "killed": Row("AttemptsExhausted", {"first": "kill -9 $$"}, "StepKilled", "first", None, "SIGKILL"),
+    "too slow": Row("AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "timeout of 2s"),
+    "too slow and stubborn": Row(
+        "AttemptsExhausted", {"second": "trap '' TERM; while :; do sleep 1; done"}, "StepTimedOut", "second", None, "2s"
+    ),
+    "the attempt is too slow": Row(
+        "AttemptsExhausted", {"third": "sleep 120"}, "StepTimedOut", "third", None, "timeout of 8s", timeout="8s"
+    ),
+    "what a step leaves behind": Row(
+        "SetupSucceeded",
+        {
+            "first": "(trap '' TERM; while :; do date >alive; sleep 0.1; done) >/dev/null 2>&1 &\nsleep 0.5; cat alive",
+            "second": "rm -f alive; sleep 0.5; test ! -e alive",
+        },
+        recipe="together",
+    ),
+    "one container, a step says no": Row(
+        "StepFailed", {"second": "echo because; exit 3"}, "StepFailed", "second", 3, "because", recipe="together"
+    ),
+    "one container, too slow": Row(
+        "AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "2s", recipe="together"
+    ),
+}
+Ends = dict[str, dict[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ends:
+    """By engine and row, the status of each setup once it was over."""
+    folder = tmp_path_factory.mktemp("engines")
+    ends: Ends = {}
+    for engine in ENGINES:
+        with node_stage(node_cluster, folder / engine, engine=engine, concurrency="6") as stage:
+            stage.operator.start()
+            names = {title: _apply(stage, row) for title, row in TABLE.items()}
+            wait_for(
+                lambda stage=stage, names=names: all(
+                    stage.status(name).get("phase") in ENDED for name in names.values()
+                ),
+                f"all setups of the engine {engine} to be over",
+                limit=LIMIT,
+            )
+            ends[engine] = {title: stage.status(name) for title, name in names.items()}
+    return ends
+
+
+def _apply(stage: Stage, row: Row) -> str:
+    annotations = {"max-attempts": "1"}
+    return stage.apply(
+        stage.project(), row.recipe, annotations=annotations, parameters=row.scripts, timeout=row.timeout
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("title", TABLE)
+def test_the_end_is_what_the_recipe_says(ends: Ends, title: str, engine: str) -> None:
+    row, status = TABLE[title], ends[engine][title]
+    assert reason(status) == row.reason, status
+    failure = status.get("failure", {})
+    assert (failure.get("reason"), failure.get("step"), failure.get("exitCode")) == (row.failure, row.step, row.code)
+    assert row.said in failure.get("message", "")
+
+
+@pytest.mark.parametrize("title", TABLE)
+def test_both_engines_tell_the_same(ends: Ends, title: str) -> None:
+    local, job = (_told(ends[engine][title]) for engine in ENGINES)
+    assert job == local
+
+
+def _told(status: dict[str, Any]) -> dict[str, Any]:
+    told = ("phase", "projectStatus", "step", "progress", "attempt", "commits", "failure")
+    return {name: status.get(name) for name in told}
