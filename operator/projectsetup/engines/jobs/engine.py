@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
 from projectsetup.engines.jobs.course import Course, conduct
-from projectsetup.engines.jobs.following import Following
+from projectsetup.engines.jobs.following import Clock, Following
 from projectsetup.engines.jobs.manifest import is_tombstone, job_manifest, tombstone
 from projectsetup.engines.jobs.plan import Plan
 from projectsetup.engines.jobs.progress import Progress
@@ -35,10 +36,14 @@ class JobEngine:
 
     name: Final = "job"
 
-    def __init__(self, cluster: JobCluster, board: JobBoard, settings: PodSettings) -> None:
+    def __init__(
+        self, cluster: JobCluster, board: JobBoard, settings: PodSettings, *, clock: Clock = lambda: datetime.now(UTC)
+    ) -> None:
+        """`clock` is compared with times that the API server tells."""
         self._cluster = cluster
         self._board = board
         self._settings = settings
+        self._clock = clock
 
     async def start(self) -> None:
         """Begin to be told of Jobs; this does not wait for the API server."""
@@ -71,7 +76,7 @@ class JobEngine:
         `look` is called once it is known which Jobs there are. Raises InfrastructureError when the API server cannot
         be asked.
         """
-        await sweep(self._cluster, self._board, look)
+        await sweep(self._cluster, self._board, look, self._clock())
 
     async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
         key = (attempt.namespace, attempt.job_name)
@@ -115,6 +120,7 @@ class JobEngine:
                 plan=plan,
                 scrubber=self._scrubber(adopted),
                 start_limit=self._settings.start_limit,
+                clock=self._clock,
                 course=course,
                 progress=progress,
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.liveness import job_has_ended, pod_has_ended
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from projectsetup.engines.jobs.progress import Progress
     from projectsetup.setup.scrub import Scrubber
 
+Clock = Callable[[], datetime]
+
 SAFETY: Final = 120.0
 """Seconds without news after which the API server is asked all the same."""
 UNANSWERED: Final = 5.0
 """Seconds until it is asked again when it did not answer."""
+
+SHORTEST_WAIT: Final = 1.0
 
 _log = logging.getLogger("projectsetup.engine")
 
@@ -44,6 +48,7 @@ class Following:
         plan: Plan,
         scrubber: Scrubber,
         start_limit: float,
+        clock: Clock,
         course: Course,
         progress: Progress,
     ) -> None:
@@ -54,6 +59,7 @@ class Following:
         self._plan = plan
         self._scrubber = scrubber
         self._start_limit = start_limit
+        self._clock = clock
         self._course = course
         self._progress = progress
         self._log_follower = LogFollower(cluster, key[0], self._step_begun)
@@ -71,7 +77,7 @@ class Following:
                 if isinstance(seen, Gone | Tombstone | Broken):
                     return await self._end(self._what_broke(seen))
                 await self._keep_up(seen)
-                news = await self._course.wait(_patience(seen))
+                news = await self._course.wait(self._patience(seen))
             return await self._end(SetupStopped(f"stopped at step {self._at_step or self._plan.steps[0].name}"))
         finally:
             await self._log_follower.close()
@@ -101,7 +107,7 @@ class Following:
             pods,
             plan=self._plan,
             scrubber=self._scrubber,
-            now=datetime.now(UTC),
+            now=self._clock(),
             start_limit=self._start_limit,
             events=events,
             at_step=self._at_step,
@@ -146,13 +152,12 @@ class Following:
         message = f"Job {self._key[1]} was deleted by somebody else"
         return InfrastructureError(FailureReason.INTERRUPTED, message, step=self._at_step)
 
-
-def _patience(seen: Sight | None) -> float:
-    """Seconds after which it is asked, should nothing be told."""
-    if seen is None:
-        return UNANSWERED
-    patience = SAFETY * random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
-    if isinstance(seen, Starting) and seen.limit is not None:
-        left = (seen.limit - datetime.now(UTC)).total_seconds()
-        return min(patience, max(left, 1.0))
-    return patience
+    def _patience(self, seen: Sight | None) -> float:
+        """Seconds after which it is asked, should nothing be told."""
+        if seen is None:
+            return UNANSWERED
+        patience = SAFETY * random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
+        if isinstance(seen, Starting) and seen.limit is not None:
+            left = (seen.limit - self._clock()).total_seconds()
+            return min(patience, max(left, SHORTEST_WAIT))
+        return patience

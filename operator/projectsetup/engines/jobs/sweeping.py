@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -22,14 +22,14 @@ TOMBSTONE_STAYS: Final = timedelta(minutes=5)
 _log = logging.getLogger("projectsetup.engine")
 
 
-async def sweep(cluster: JobCluster, board: JobBoard, look: Callable[[], Wanted]) -> None:
+async def sweep(cluster: JobCluster, board: JobBoard, look: Callable[[], Wanted], now: datetime) -> None:
     """Delete what may still run and is not wanted; see `JobEngine.sweep`."""
     if not board.complete:
         raise InfrastructureError(FailureReason.ENGINE_ERROR, "it is not known yet which Jobs there are")
     listed = [job for job, pods in board.snapshot() if not (is_leaving(job) or is_spent(job, pods))]
     wanted = look()
     for job in listed:
-        if _may_stay(job, wanted):
+        if _may_stay(job, wanted, now):
             continue
         namespace, name = key_of(job)
         try:
@@ -39,11 +39,11 @@ async def sweep(cluster: JobCluster, board: JobBoard, look: Callable[[], Wanted]
         _log.warning("deleted Job %s/%s, which nobody follows", namespace, name)
 
 
-def _may_stay(job: Body, wanted: Wanted) -> bool:
+def _may_stay(job: Body, wanted: Wanted, now: datetime) -> bool:
     if not is_tombstone(job):
         return key_of(job)[1] in wanted.runs
     created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-    return _project_of(job) in wanted.unfinished or datetime.now(UTC) - created < TOMBSTONE_STAYS
+    return _project_of(job) in wanted.unfinished or now - created < TOMBSTONE_STAYS
 
 
 def _project_of(job: Body) -> UUID | None:
