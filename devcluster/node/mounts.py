@@ -1,10 +1,11 @@
-"""What is mounted on this machine, and taking away what is mounted below a folder."""
+"""What is mounted on this machine, mounting a folder a second time, and taking away what is mounted below one."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ from devcluster.errors import DevclusterError
 
 DETACH: Final = 2
 """umount2(2): what is still in use goes when its last user goes."""
+BIND: Final = 1 << 12
+PRIVATE: Final = 1 << 18
+SHARED: Final = 1 << 20
+"""mount(2): where a folder is seen, and whether what is mounted below it is seen in other places too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,32 @@ def mounts() -> list[Mount]:
     return found
 
 
-def unmount_below(*folders: Path) -> None:
-    """Detach all that is mounted on or below the folders; DevclusterError where that is refused."""
-    places = [folder.resolve() for folder in folders]
+def bind(source: Path, target: Path) -> None:
+    """Let the folder `source` be seen at `target` too, where it is not yet; containers may see what is mounted there,
+    no other place does."""
+    if any(mount.point == target for mount in mounts()):
+        return
     libc = ctypes.CDLL(None, use_errno=True)
-    for mount in reversed(mounts()):
-        if any(mount.point.is_relative_to(place) for place in places) and libc.umount2(bytes(mount.point), DETACH) != 0:
-            raise DevclusterError(f"{mount.point} could not be unmounted: {os.strerror(ctypes.get_errno())}")
+    for flags in (BIND, PRIVATE, SHARED):
+        if libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None) != 0:
+            raise DevclusterError(f"{source} could not be mounted at {target}: {os.strerror(ctypes.get_errno())}")
+
+
+def unmount_below(*folders: Path) -> None:
+    """Detach all that is mounted on or below the folders; DevclusterError where that is refused.
+
+    What another mount hides is reached when that one is gone.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    left = _points_below(folders)
+    while before := left:
+        for point in reversed(before):
+            libc.umount2(os.fsencode(point), DETACH)
+        left = _points_below(folders)
+        if len(left) >= len(before):
+            raise DevclusterError(f"{left[-1]} could not be unmounted: {os.strerror(ctypes.get_errno())}")
+
+
+def _points_below(folders: Sequence[Path]) -> list[Path]:
+    places = [folder.resolve() for folder in folders]
+    return [mount.point for mount in mounts() if any(map(mount.point.is_relative_to, places))]

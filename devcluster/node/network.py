@@ -86,8 +86,8 @@ class Network:
 
 
 @contextmanager
-def choosing() -> Iterator[None]:
-    """Only one of all processes of this machine at a time chooses a network and makes its bridge."""
+def alone() -> Iterator[None]:
+    """Only one of all processes of this machine at a time takes, or gives back, what nodes share."""
     links = os.open(LINKS, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(links, fcntl.LOCK_EX)

@@ -11,8 +11,10 @@ from devcluster.apiserver import ApiServer, NodeSide
 from devcluster.node.cgroups import ControlGroup
 from devcluster.node.containerd import Containerd
 from devcluster.node.controllers import ControllerManager, Scheduler
+from devcluster.node.kernel import put_settings_back, remember_settings
 from devcluster.node.kubelet import NODE, Kubelet, make_certificate, remove_legacy_logs
 from devcluster.node.mounts import unmount_below
+from devcluster.node.network import alone
 from devcluster.node.service import ServiceAddress
 from devcluster.node.state import NodeState
 from devcluster.private import write_private
@@ -21,6 +23,9 @@ from devcluster.processes import Program, wait_until
 NODE_PARTS: Final = ("containerd", "service-address", "controller-manager", "scheduler", "kubelet")
 """In the order in which they are started."""
 RUN: Final = Path("/run")
+PREFIX: Final = "devcluster-"
+"""Of the names of run folders and control groups."""
+KERNEL_SETTINGS: Final = RUN / "devcluster.kernel-settings"
 USABLE_LIMIT: Final = 120.0
 
 
@@ -33,14 +38,16 @@ class Node:
         self._folder = directory / "node"
         self._state = state
         self._fsync = fsync
-        self._run = RUN / f"devcluster-{state.name}"
-        self._group = ControlGroup(f"devcluster-{state.name}")
+        self._run = RUN / f"{PREFIX}{state.name}"
+        self._group = ControlGroup(f"{PREFIX}{state.name}")
 
     def prepare(self) -> None:
         """Take what the programs need of the machine; what is there already stays."""
         self._state.network.create()
         self._group.create()
-        self._run.mkdir(mode=0o700, exist_ok=True)
+        with alone():
+            remember_settings(KERNEL_SETTINGS)
+            self._run.mkdir(mode=0o700, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._state.network.configure(self._folder / "cni")
         make_certificate(self._folder, self._state.network.gateway)
@@ -111,18 +118,21 @@ class Node:
         for name in reversed(NODE_PARTS):
             Program(self._directory, name).kill()
         self._group.kill()
-        unmount_below(self._run, self._directory / "kubelet", self._directory / "containerd")
+        unmount_below(self._run, self._directory / "containerd")
         self._state.network.remove()
         self._group.remove()
         remove_legacy_logs(self._directory)
-        if self._run.exists():
-            shutil.rmtree(self._run)
+        with alone():
+            if self._run.exists():
+                shutil.rmtree(self._run)
+            if not any(RUN.glob(f"{PREFIX}*")):
+                put_settings_back(KERNEL_SETTINGS)
 
 
 def _is_usable(apiserver: ApiServer) -> bool:
     node = apiserver.read(f"/api/v1/nodes/{NODE}") or {}
     conditions = {condition["type"]: condition["status"] for condition in node.get("status", {}).get("conditions", [])}
-    if conditions.get("Ready") != "True" or node["spec"].get("taints"):
+    if conditions.get("Ready") != "True" or node.get("spec", {}).get("taints"):
         return False
     default = "/api/v1/namespaces/default"
     return all(

@@ -18,6 +18,7 @@ from devcluster.progress import tell_until_done
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = CONTROL_PLANE.programs
+GO_MOD = CONTROL_PLANE.folder / "go.mod"
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -113,19 +114,19 @@ def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("says", "found"),
     [
-        ("go version go1.26.8 linux/amd64", (1, 26)),
-        ("go version go1.9 linux/amd64", (1, 9)),
-        ("go version go2.0rc1 linux/arm64", (2, 0)),
-        ("something else", (0, 0)),
+        ("go version go1.26.8 linux/amd64", (1, 26, 8)),
+        ("go version go1.9 linux/amd64", (1, 9, 0)),
+        ("go version go2.0rc1 linux/arm64", (2, 0, 0)),
+        ("something else", (0, 0, 0)),
     ],
 )
-def test_the_version_of_go(tmp_path: Path, says: str, found: tuple[int, int]) -> None:
+def test_the_version_of_go(tmp_path: Path, says: str, found: tuple[int, ...]) -> None:
     assert version(str(executable(tmp_path / "bin" / "go", f"echo {says}"))) == found
 
 
 def test_a_new_enough_go_of_the_path_does(tmp_path: Path) -> None:
     go = executable(tmp_path / "bin" / "go", "echo go version go1.27.1 linux/amd64")
-    assert find_go(tmp_path / "cache") == go
+    assert find_go(tmp_path / "cache", GO_MOD) == go
 
 
 def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +138,8 @@ def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch
         folder.mkdir(parents=True)
 
     monkeypatch.setattr(golang, "_install", install)
-    go = find_go(tmp_path / "cache")
-    assert go == find_go(tmp_path / "cache")
+    go = find_go(tmp_path / "cache", GO_MOD)
+    assert go == find_go(tmp_path / "cache", GO_MOD)
     assert go.is_relative_to(tmp_path / "cache")
     assert len(installed) == 1
 
