@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from images.build import build, find_images, images_obstacle
+from images.building import IMAGES, OPERATOR, TOOLCHAIN, TOOLCHAIN_OFFLINE, build, find_images, images_obstacle
 from images.errors import ImagesError
 
-__all__ = ["ImagesError", "build", "find_images", "images_obstacle"]
+__all__ = [
+    "IMAGES",
+    "OPERATOR",
+    "TOOLCHAIN",
+    "TOOLCHAIN_OFFLINE",
+    "ImagesError",
+    "build",
+    "find_images",
+    "images_obstacle",
+]

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Final, NoReturn
 
-from images.build import IMAGES, build
+from images.building import IMAGES, build
 from images.errors import ImagesError
 
 BAD_USAGE: Final = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from images import debian
-from images.commands import run
+from images.commands import ALONE, run
 from images.machine import OPTIONS, SOURCES
 
 _LEFT_OUT: Final = ("doc", "groff", "info", "linda", "lintian", "locale", "man")
@@ -18,7 +18,7 @@ _EMPTY: Final = (SOURCES, OPTIONS, "/etc/hostname", "/etc/resolv.conf", "/etc/ma
 
 def make_base(release: str, target: Path, log: Path) -> None:
     """The files of the base image, in `target`, which is new."""
-    command = ["debootstrap", "--variant=minbase", release, str(target), debian.mirror()]
+    command = [*ALONE, "debootstrap", "--variant=minbase", release, str(target), debian.mirror()]
     run(command, f"making a Debian ({release})", log, debian.proxy())
     _leave_out_documentation(target)
     for name in _CLEARED:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from images.commands import ask, run
+from images.commands import ALONE, ask, run
 from images.errors import ImagesError
 
 _DRIVERS: Final = ("overlay", "vfs")
@@ -21,7 +21,13 @@ class Buildah:
         refusals = []
         for driver in _DRIVERS:
             place = folder / driver
-            self._command = ["buildah", f"--root={place}", f"--runroot={run / driver}", f"--storage-driver={driver}"]
+            self._command = [
+                *ALONE,
+                "buildah",
+                f"--root={place}",
+                f"--runroot={run / driver}",
+                f"--storage-driver={driver}",
+            ]
             try:
                 self._ask("info")
             except ImagesError as error:

@@ -11,14 +11,23 @@ from typing import Final
 from devcluster.progress import tell_until_done
 from images.errors import ImagesError
 
+ALONE: Final = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""Before a command: its processes and its mounts end with this process, even when that is killed."""
+
 _LAST_WORDS: Final = 400
-_END_LIMIT: Final = 30.0
 
 
-def run(command: Sequence[str], what: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run to the end, telling `what`. Raises ImagesError with the end of `log`, which is kept then.
+def run(
+    command: Sequence[str],
+    what: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    to_its_end: bool = False,
+) -> None:
+    """Run a program, telling `what`. Raises ImagesError with the end of `log`, which is kept then.
 
-    The program is ended when this is interrupted.
+    When this is interrupted the program is killed, or waited for if it has to come to its end.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -27,7 +36,9 @@ def run(command: Sequence[str], what: str, log: Path, environment: Mapping[str, 
         try:
             tell_until_done(process, what, teller="images")
         except BaseException:
-            _end(process)
+            if not to_its_end:
+                process.kill()
+            process.wait()
             raise
     if process.returncode != 0:
         end_of_log = " ".join(log.read_text(errors="replace").split())[-_LAST_WORDS:]
@@ -45,13 +56,3 @@ def ask(*command: str, limit: float = 60.0) -> str:
     if done.returncode != 0:
         raise ImagesError(f"{name}: {' '.join(done.stderr.split())[-_LAST_WORDS:]}")
     return done.stdout
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let the program remove its temporary files."""
-    process.terminate()
-    try:
-        process.wait(_END_LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -16,7 +16,7 @@ _IGNORE: Final = Path(".dockerignore")
 _DOCKERFILE: Final = Path("Dockerfile")
 _OFFLINE_DOCKERFILE: Final = Path("images/toolchain-offline.Dockerfile")
 _BASE: Final = Path("images/base.py")
-_HOW: Final = (_IGNORE, _DOCKERFILE, _OFFLINE_DOCKERFILE, _BASE, Path("images/build.py"), Path("images/buildah.py"))
+_HOW: Final = (_IGNORE, _DOCKERFILE, _OFFLINE_DOCKERFILE, _BASE, Path("images/building.py"), Path("images/buildah.py"))
 _MADE_BY_PYTHON: Final = "__pycache__"
 
 

@@ -8,13 +8,12 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from images import debian
 from images.base import make_base
 from images.buildah import Buildah
-from images.commands import ask, run
+from images.commands import ALONE, ask, run
 from images.content import Content
 from images.errors import ImagesError
 from images.machine import lent
@@ -53,7 +52,7 @@ def images_obstacle(names: Collection[str] = IMAGES) -> str | None:
         return f"building images needs {' and '.join(programs)}, and there is no apt-get to install them with"
     try:
         debian.mirror()
-        ask("unshare", "--mount", "true")
+        ask(*ALONE, "true")
     except ImagesError as error:
         return f"building images does not work here: {error}"
     return None
@@ -68,9 +67,9 @@ def build(names: Collection[str] = IMAGES) -> dict[str, Path]:
     if not found.keys() >= {*names}:
         if obstacle := images_obstacle(names):
             raise ImagesError(obstacle)
-        with _only_one_build(), TemporaryDirectory(prefix="projectsetup-images-") as folder:
-            found = _build(names, Path(folder))
-        _forget_old_archives()
+        with _only_one_build(), _folder_for_one_build() as folder:
+            found = _build(names, folder)
+            _forget_old_archives()
     return {name: found[name] for name in names}
 
 
@@ -146,9 +145,9 @@ def _install_programs() -> None:
         return
     log = cache_folder() / "apt-get.log"
     quietly = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update"], "reading Debian's lists of packages", log, quietly)
+    run(["apt-get", "update"], "reading Debian's lists of packages", log, quietly, to_its_end=True)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    run(command, f"installing {' and '.join(missing)}", log, quietly)
+    run(command, f"installing {' and '.join(missing)}", log, quietly, to_its_end=True)
 
 
 @contextmanager
@@ -161,3 +160,15 @@ def _only_one_build() -> Iterator[None]:
             print("images: waiting for the build that somebody else has begun", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _folder_for_one_build() -> Iterator[Path]:
+    """A private folder; what a build that was killed has left of it is removed first."""
+    folder = cache_folder() / "unfinished"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

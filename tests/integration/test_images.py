@@ -1,0 +1,171 @@
+"""The images themselves, built on this machine and run: a user without rights, no network, nothing to write to."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+
+from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
+from projectsetup.recipes.loader import RecipeBook
+from tests.image_box import USER, Image, unpack
+
+OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
+pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
+
+BUILDING: Final = ("apt-get update", "pip3", "pip", "gcc", "cc", "c++", "make", "ld")
+OF_THE_STEPS: Final = ("git", "ssh", "uv", "tini")
+OF_A_STAGE: Final = ("awk", "cat", "env", "grep", "head", "mkfifo", "python", "rm", "sh", "sleep", "tail", "tee")
+WORK: Final = "/setup"
+
+
+@pytest.fixture(scope="module")
+def archives() -> dict[str, Path]:
+    return build((OPERATOR, TOOLCHAIN_OFFLINE))
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="projectsetup-images-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def operator(archives: dict[str, Path], place: Path) -> Image:
+    return unpack(archives[OPERATOR], place / "operator")
+
+
+@pytest.fixture(scope="module")
+def toolchain(archives: dict[str, Path], place: Path) -> Image:
+    return unpack(archives[TOOLCHAIN_OFFLINE], place / "toolchain")
+
+
+@pytest.fixture(params=["operator", "toolchain"])
+def image(request: pytest.FixtureRequest) -> Image:
+    found: Image = request.getfixturevalue(request.param)
+    return found
+
+
+def programs(image: Image) -> set[str]:
+    folders = (image.root / folder.lstrip("/") for folder in image.environment["PATH"].split(":"))
+    return {file.name for folder in folders if folder.is_dir() for file in folder.iterdir()}
+
+
+def files(image: Image) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in image.root.rglob("*"):
+        yield path, path.lstat()
+
+
+def test_answers(image: Image) -> None:
+    exit_code, output = image.run(*image.entrypoint, "--help")
+    assert exit_code == 0
+    assert "Usage: projectsetup" in output
+
+
+def test_a_setting_that_is_wrong_ends_the_operator_with_one_line(image: Image) -> None:
+    exit_code, output = image.run(
+        *image.entrypoint, *image.description["config"]["Cmd"], environment={"DATABASE_URL": "nonsense"}
+    )
+    assert exit_code == 2
+    assert output.count("\n") == 1
+    assert "postgresql://" in output
+
+
+def test_cannot_write_and_has_no_rights(image: Image) -> None:
+    assert image.run("sh", "-c", "touch /new")[0] != 0
+    _, status = image.run("cat", "/proc/self/status")
+    assert f"Uid:\t{USER}\t{USER}\t{USER}\t{USER}\n" in status
+    assert "CapBnd:\t0000000000000000\n" in status
+
+
+def test_the_user_has_a_name_because_ssh_asks_for_it(image: Image) -> None:
+    assert image.run("id", "--user", "--name") == (0, "projectsetup\n")
+
+
+def test_holds_nothing_to_build_with(image: Image) -> None:
+    assert not programs(image) & set(BUILDING)
+    assert image.run("python", "-c", "import pip")[0] == 1
+
+
+def test_the_operator_alone_holds_no_tools_of_the_steps(operator: Image, toolchain: Image) -> None:
+    assert not programs(operator) & set(OF_THE_STEPS)
+    assert programs(toolchain) >= {*OF_THE_STEPS, *OF_A_STAGE}
+
+
+def test_no_program_gives_rights(image: Image) -> None:
+    special = stat.S_ISUID | stat.S_ISGID
+    assert not [path for path, about in files(image) if stat.S_ISREG(about.st_mode) and about.st_mode & special]
+
+
+def test_nothing_is_open_to_everybody(image: Image) -> None:
+    found = [path for path, about in files(image) if not stat.S_ISLNK(about.st_mode) and about.st_mode & stat.S_IWOTH]
+    assert all(path.lstat().st_mode & stat.S_ISVTX for path in found)
+
+
+def test_is_compiled(image: Image) -> None:
+    (package,) = image.root.glob("opt/projectsetup/lib/python3*/site-packages/projectsetup")
+    sources = [path for path in package.rglob("*.py") if "template" not in path.parts]
+    assert len(sources) > 50
+    assert all(list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc")) for path in sources)
+
+
+def test_tells_nothing_of_the_machine_that_built_it(image: Image) -> None:
+    for name in ("etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/apt/sources.list", "etc/apt/apt.conf"):
+        assert (image.root / name).read_bytes() == b"", name
+    for name in ("etc/pip.conf", "etc/uv", "run/secrets", "root/.config", "root/.cache", "build", "opt/pip"):
+        assert not (image.root / name).exists(), name
+    assert not list((image.root / "etc/apt/sources.list.d").iterdir())
+    assert not list((image.root / "tmp").iterdir())
+
+
+def test_its_history_and_its_variables_hold_no_addresses(image: Image) -> None:
+    told = str(image.description)
+    assert "://" not in told
+    names = image.environment.keys()
+    assert names <= {"PATH", "PYTHONDONTWRITEBYTECODE", "UV_FIND_LINKS", "UV_OFFLINE"}
+
+
+def test_all_steps_of_python_service_without_a_network(toolchain: Image, place: Path) -> None:
+    work = place / "work"
+    for name in ("code", "docs"):
+        subprocess.run(["git", "init", "--quiet", "--bare", str(work / f"{name}.git")], check=True)
+    for name in ("workspace/.home", "workspace/.tmp"):
+        (work / name).mkdir(parents=True)
+    subprocess.run(["chown", "--recursive", f"{USER}:{USER}", str(work)], check=True)
+    environment = {
+        "PROJECT_ID": "00000000-0000-0000-0000-000000000001",
+        "PROJECT_NAME": "Orders",
+        "PROJECT_SLUG": "orders",
+        "PROJECT_DESCRIPTION": "",
+        "CODE_REPO": f"file://{WORK}/code.git",
+        "DOCS_REPO": f"file://{WORK}/docs.git",
+        "ATTEMPT": "1",
+        "PARAM_LICENSE": "MIT",
+        "WORKSPACE": f"{WORK}/workspace",
+        "HOME": f"{WORK}/workspace/.home",
+        "TMPDIR": f"{WORK}/workspace/.tmp",
+        "STEP_OUTPUTS": f"{WORK}/outputs",
+        "GIT_ALLOW_PROTOCOL": "file",
+    }
+    for step in RecipeBook().get("python-service").steps:
+        exit_code, output = toolchain.run(
+            "sh", "-euc", step.run, environment=environment, mounts={WORK: work}, folder=environment["WORKSPACE"]
+        )
+        assert exit_code == 0, f"step {step.name} failed:\n{output}"
+    pushed = [
+        subprocess.run(
+            ["git", "-c", "safe.directory=*", "-C", str(work / f"{name}.git"), "rev-parse", "main"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for name in ("code", "docs")
+    ]
+    assert (work / "outputs").read_text() == f"CODE_COMMIT={pushed[0]}\nDOCS_COMMIT={pushed[1]}\n"

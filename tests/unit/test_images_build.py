@@ -1,0 +1,190 @@
+"""What is decided before an image is built: its content, what it is lent, and whether it can be built at all."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from images import IMAGES, OPERATOR, ImagesError, build, debian, find_images, images_obstacle, package_index
+from images.__main__ import main
+from images.building import cache_folder
+from images.commands import run
+from images.content import Content
+from images.machine import lent
+from tests.manifests import ROOT
+
+INDEX = "https://user:password@index.example/simple"
+TARGETS = """\
+nodistro main http://other.example/
+bookworm-updates main http://mirror.example/debian/
+bookworm contrib http://contrib.example/debian/
+bookworm main http://mirror.example/debian/
+bookworm-security main http://security.example/debian-security/
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in [*os.environ]:
+        if name.startswith("PIP_") or name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    return Content(ROOT).copy(tmp_path / "content")
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_copy_has_the_same_key_and_holds_all_that_is_copied_into_images(content: Content) -> None:
+    assert content.key() == content.copy(content.root.parent / "again").key()
+    assert (content.root / "operator/projectsetup/cli/app.py").exists()
+    assert not list(content.root.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Dockerfile", ".dockerignore", "requirements-runtime.lock", "images/base.py", "operator/projectsetup/cli/app.py"],
+)
+def test_other_content_has_another_key(content: Content, name: str) -> None:
+    before = content.key()
+    with (content.root / name).open("a") as file:
+        file.write("\n")
+    assert content.key() != before
+
+
+def test_the_mode_of_a_file_counts_and_bytecode_does_not(content: Content) -> None:
+    before = content.key()
+    (content.root / "operator/__pycache__").mkdir()
+    (content.root / "operator/__pycache__/module.pyc").touch()
+    assert content.key() == before
+    (content.root / "README.md").chmod(0o755)
+    assert content.key() != before
+
+
+def test_the_base_image_is_the_same_for_other_sources(content: Content) -> None:
+    before = content.base_key()
+    (content.root / "operator/new.py").touch()
+    assert content.base_key() == before
+    dockerfile = content.dockerfile.read_text()
+    content.dockerfile.write_text(dockerfile.replace(f"debian:{content.release()}-", "debian:sid-"))
+    assert content.release() == "sid"
+    assert content.base_key() != before
+
+
+def test_a_dockerfile_that_names_no_release(content: Content) -> None:
+    content.dockerfile.write_text("FROM scratch\n")
+    with pytest.raises(ImagesError, match="does not begin with"):
+        content.release()
+
+
+def test_pip_is_told_what_counts_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {INDEX}\ntimeout = 5\n[freeze]\ntimeout = 6\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "7")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    written = package_index.configuration(package_index.pip_settings(), certificates=False)
+    assert f"index-url = {INDEX}\n" in written
+    assert "timeout = 7\n" in written
+    assert str(tmp_path) not in written
+
+
+def test_certificates_are_found_where_the_build_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trusted = tmp_path / "ca.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    assert package_index.certificates({}) is None
+    trusted.touch()
+    assert package_index.certificates({}) == trusted
+    assert package_index.certificates({"cert": str(tmp_path / "missing.pem")}) is None
+    assert package_index.configuration({}, certificates=True) == f"[global]\ncert = {package_index.CERTIFICATES}\n"
+
+
+@pytest.fixture
+def debian_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian", "VERSION_CODENAME": "bookworm"})
+    program(tmp_path / "bin", "apt-get", f"cat <<'END'\n{TARGETS}END")
+    answers = 'Acquire::http::Proxy "http://proxy.example:3128";\nAcquire::Languages "none";'
+    program(tmp_path / "bin", "apt-config", f"case $1 in dump) cat <<'END'\n{answers}\nEND\n;; esac")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("debian_machine")
+def test_another_release_comes_from_the_same_mirrors() -> None:
+    assert debian.sources("trixie") == (
+        "deb http://mirror.example/debian/ trixie main\n"
+        "deb http://mirror.example/debian/ trixie-updates main\n"
+        "deb http://security.example/debian-security/ trixie-security main\n"
+    )
+    assert debian.options() == 'Acquire::http::Proxy "http://proxy.example:3128";\n'
+
+
+@pytest.mark.usefixtures("debian_machine")
+def test_the_proxy_of_apt_leads_others_too(tmp_path: Path) -> None:
+    assert debian.proxy() == {}
+    program(tmp_path / "bin", "apt-config", "echo \"http_proxy='http://proxy.example:3128'\"")
+    assert debian.proxy() == {"http_proxy": "http://proxy.example:3128"}
+
+
+@pytest.mark.usefixtures("debian_machine")
+def test_addresses_are_in_files_and_not_in_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", INDEX)
+    arguments = lent(tmp_path, "trixie")
+    assert "example" not in " ".join(arguments)
+    assert INDEX in (tmp_path / "pip.conf").read_text()
+    assert "mirror.example" in (tmp_path / "sources.list").read_text()
+
+
+def test_other_systems_have_no_mirror_of_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
+    with pytest.raises(ImagesError, match="no mirror of Debian"):
+        debian.mirror()
+
+
+def test_what_is_there_needs_no_right_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert images_obstacle() == "building images needs root"
+    folder = cache_folder() / "archives" / Content(ROOT).key()
+    folder.mkdir(parents=True)
+    (folder / "operator.tar").touch()
+    assert images_obstacle((OPERATOR,)) is None
+    assert build((OPERATOR,)) == find_images() == {OPERATOR: folder / "operator.tar"}
+    assert images_obstacle(IMAGES) == "building images needs root"
+
+
+def test_without_the_programs_and_without_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    obstacle = images_obstacle()
+    assert obstacle == ("building images needs buildah and debootstrap, and there is no apt-get to install them with")
+
+
+def test_bad_usage_and_obstacles_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "nonsense"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "images: there is no image nonsense (see python -m images --help)\n"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["build"]) == 3
+    assert capsys.readouterr().err == "images: building images needs root\n"
+
+
+def test_a_program_that_fails_is_told_with_its_last_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(ImagesError, match=f"making it failed, the whole log is {log}: first second"):
+        run(["sh", "-c", "echo first; echo second >&2; exit 1"], "making it", log)
+    assert log.exists()
+    run(["true"], "making it", log)
+    assert not log.exists()
+    assert capsys.readouterr().out.endswith("images: making it: done after 0 s\n")
