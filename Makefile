@@ -48,7 +48,8 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint build
+test: lint
+	@$(BIN)/python -m tests.prepare
 	$(BIN)/pytest
 
 chaos: build

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks import step_cost, throughput
+from benchmarks import job_cost, step_cost, throughput
+from devcluster.node.machine import node_obstacle
 
 
 def main() -> None:
     """Run them one after the other."""
     asyncio.run(step_cost.measure())
     throughput.measure()
+    if obstacle := node_obstacle():
+        print(f"the cost of Jobs is not measured: {obstacle}")
+    else:
+        job_cost.measure()
 
 
 if __name__ == "__main__":
