@@ -24,8 +24,8 @@ _FOLDERS: Final = {"bin": 0o755, "dev": 0o755, "etc": 0o755, "proc": 0o755, "roo
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write_busybox(archive: Path, busybox: Path) -> None:
-    """Write the image BUSYBOX as a docker-archive; `busybox` is a program that needs no libraries."""
+def write_busybox(archive: Path, busybox: Path, *, name: str = BUSYBOX) -> None:
+    """Write an image of this name as a docker-archive; `busybox` is a program that needs no libraries."""
     done = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True, timeout=30)
     layer = _layer(busybox.read_bytes(), sorted(set(done.stdout.split()) - {"busybox"}))
     configuration = {
@@ -35,11 +35,11 @@ def write_busybox(archive: Path, busybox: Path) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     described = json.dumps(configuration).encode()
-    name = f"{hashlib.sha256(described).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [BUSYBOX], "Layers": ["layer.tar"]}]
+    file = f"{hashlib.sha256(described).hexdigest()}.json"
+    manifest = [{"Config": file, "RepoTags": [name], "Layers": ["layer.tar"]}]
     with tarfile.open(archive, "w") as tar:
         _add(tar, "manifest.json", json.dumps(manifest).encode())
-        _add(tar, name, described)
+        _add(tar, file, described)
         _add(tar, "layer.tar", layer)
 
 

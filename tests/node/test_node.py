@@ -1,0 +1,314 @@
+"""The local cluster with a real node: pods run, they reach what they are to reach, and nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devcluster import Cluster, DevclusterError
+from devcluster.build import find_programs
+from devcluster.images import BUSYBOX, write_busybox
+from devcluster.node.kubelet import NODE
+from devcluster.node.machine import is_static, tool
+from devcluster.node.node import NODE_PARTS
+from devcluster.node.state import NodeState
+from devcluster.processes import Program
+from devcluster.state import State
+from tests.node.pods import GONE, Pods, wait_until
+from tests.processes import living, new_mark
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 120
+
+
+@pytest.fixture(scope="module")
+def pods(node_cluster: Cluster) -> Iterator[Pods]:
+    pods = Pods(node_cluster)
+    yield pods
+    pods.kubectl("delete", "pods,jobs", "--all", "--now", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def logs(node_cluster: Cluster, pods: Pods) -> dict[str, str]:
+    """What pods say that do one thing and end, by their names; they run at the same time."""
+    url = psycopg.conninfo.conninfo_to_dict(node_cluster.in_cluster_database_url)
+    whether_it_speaks_tls = r"\0\0\0\10\4\322\26\57"
+    kubectl = {"name": "kubectl", "hostPath": {"path": str(find_programs()["kubectl"].resolve()), "type": "File"}}
+    mount = {"name": "kubectl", "mountPath": "/bin/kubectl", "readOnly": True}
+    rights = {"runAsUser": 65532, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
+    pods.run("hello", "echo hello; id -u; echo to the other side >&2")
+    pods.run("ordinary", "echo mine > /tmp/mine; cat /tmp/mine; whoami", container={"securityContext": rights})
+    pods.run("database", f"printf '{whether_it_speaks_tls}' | nc -w 5 {url['host']} {url['port']}")
+    pods.run(
+        "who",
+        "kubectl auth whoami -o jsonpath={.status.userInfo.username} 2>&1",
+        container={"volumeMounts": [mount]},
+        spec={"volumes": [kubectl]},
+    )
+    return {name: pods.log(name) for name in ("hello", "ordinary", "database", "who")}
+
+
+def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "devcluster", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+
+def test_a_pod_runs_and_tells_what_it_did(logs: dict[str, str]) -> None:
+    assert logs["hello"] == "hello\n0\nto the other side\n"
+
+
+def test_somebody_without_rights_has_a_home_in_tmp(logs: dict[str, str]) -> None:
+    assert logs["ordinary"] == "mine\nnonroot\n"
+
+
+def test_a_pod_reaches_the_api_server_as_its_service_account(logs: dict[str, str]) -> None:
+    if not is_static(kubectl := find_programs()["kubectl"]):
+        pytest.skip(f"{kubectl} needs the libraries of this machine and does not run in the pod")
+    assert logs["who"] == "system:serviceaccount:default:default"
+
+
+def test_a_pod_reaches_the_database(node_cluster: Cluster, logs: dict[str, str]) -> None:
+    assert psycopg.conninfo.conninfo_to_dict(node_cluster.in_cluster_database_url)["host"] == node_cluster.gateway
+    assert logs["database"] == "N"
+
+
+def test_a_job_completes_with_a_message_of_each_step(pods: Pods) -> None:
+    image = {"image": BUSYBOX}
+    first = {"name": "first", "command": ["sh", "-c", "echo first > /dev/termination-log"], **image}
+    second = {"name": "second", "command": ["sh", "-c", "echo second > /dev/termination-log; exit 3"], **image}
+    template = {"spec": {"restartPolicy": "Never", "initContainers": [first], "containers": [second]}}
+    spec = {"backoffLimit": 0, "template": template}
+    pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "steps"}, "spec": spec})
+    pods.kubectl("wait", "--for=condition=Failed", "--timeout=60s", "job/steps")
+    status = json.loads(pods.kubectl("get", "pods", "-l", "job-name=steps", "-o", "json"))["items"][0]["status"]
+    steps = [*status["initContainerStatuses"], *status["containerStatuses"]]
+    ends = [step["state"]["terminated"] for step in steps]
+    assert [(end["exitCode"], end["message"]) for end in ends] == [(0, "first\n"), (3, "second\n")]
+
+
+def test_a_finished_job_is_removed_when_its_time_is_over(pods: Pods) -> None:
+    container = {"name": "main", "image": BUSYBOX, "command": ["true"]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    spec = {"ttlSecondsAfterFinished": 0, "template": template}
+    pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "brief"}, "spec": spec})
+    pods.kubectl("wait", "--for=delete", "--timeout=60s", "job/brief")
+
+
+def test_commands_run_in_a_pod(pods: Pods) -> None:
+    pods.run("waiting", "sleep 1000")
+    pods.await_phase("waiting", "Running")
+    assert pods.kubectl("exec", "waiting", "--", "hostname") == "waiting\n"
+
+
+def test_the_database_wants_the_password_of_pods_too(node_cluster: Cluster) -> None:
+    psycopg.connect(node_cluster.in_cluster_database_url).close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(node_cluster.in_cluster_database_url, password="wrong")
+
+
+def test_a_pod_reaches_what_listens_at_the_gateway_and_nothing_beyond(node_cluster: Cluster, pods: Pods) -> None:
+    with socket.create_server((node_cluster.gateway, 0)) as server:
+        port = server.getsockname()[1]
+        pods.run("inside", f"nc -w 5 {node_cluster.gateway} {port} < /dev/null && ! nc -w 1 192.0.2.77 80 < /dev/null")
+        connection, (source, _) = server.accept()
+        connection.close()
+    assert source == pods.get("inside")["status"]["podIP"]
+    assert pods.await_phase("inside", "Succeeded", "Failed") == "Succeeded"
+
+
+def test_strangers_are_not_let_in_by_the_kubelet(node_cluster: Cluster) -> None:
+    node = State.read(node_cluster.directory / "cluster.json").node
+    assert node is not None
+    context = ssl.create_default_context(cafile=str(node_cluster.directory / "node" / "kubelet.crt"))
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"https://{node_cluster.gateway}:{node.kubelet_port}/pods", context=context, timeout=10)
+
+
+def test_an_eviction_removes_a_pod(pods: Pods) -> None:
+    pods.run("evicted", "sleep 1000")
+    pods.await_phase("evicted", "Running")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "evicted", "namespace": "default"}}
+    path = "/api/v1/namespaces/default/pods/evicted/eviction"
+    pods.kubectl("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
+    pods.await_phase("evicted", GONE)
+
+
+def test_a_taint_ends_what_does_not_bear_it(pods: Pods) -> None:
+    pods.run("driven-out", "sleep 1000")
+    pods.await_phase("driven-out", "Running")
+    pods.kubectl("taint", "node", NODE, "leaving=now:NoExecute")
+    try:
+        pods.await_phase("driven-out", GONE, "Failed")
+    finally:
+        pods.kubectl("taint", "node", NODE, "leaving-")
+
+
+@pytest.mark.parametrize("part", ["kubelet", "containerd"])
+def test_containers_outlive_a_kill(node_cluster: Cluster, pods: Pods, part: str) -> None:
+    mark = new_mark()
+    name = f"long-{part}"
+    pods.run(name, "sleep 1000", container={"env": [{"name": "MARK", "value": mark}]})
+    pods.await_phase(name, "Running")
+    before = living(mark)
+    assert before
+    node_cluster.stop(part)
+    assert Program(node_cluster.directory, part).pid is None
+    assert living(mark) == before
+    node_cluster.start(part)
+    wait_until("a command runs in the pod", lambda: pods.ask("exec", name, "--", "true").returncode == 0)
+    assert living(mark) == before
+    assert pods.get(name)["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_what_waits_for_a_part_goes_on_when_it_is_back(node_cluster: Cluster, pods: Pods) -> None:
+    for part in ("controller-manager", "scheduler", "service-address"):
+        node_cluster.stop(part)
+    script = "until nc -w 1 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT < /dev/null; do sleep 0.2; done"
+    container = {"name": "main", "image": BUSYBOX, "command": ["sh", "-c", script]}
+    job = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
+    pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "patient"}, "spec": job})
+    status = "jsonpath={.items[*].status.phase}"
+    for part, phase in (("controller-manager", "Pending"), ("scheduler", "Running"), ("service-address", "Succeeded")):
+        assert phase not in pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status)
+        node_cluster.start(part)
+        wait_until(
+            f"the pod is {phase}",
+            lambda phase=phase: pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status) == phase,
+        )
+
+
+def test_an_image_of_the_tests_own(node_cluster: Cluster, pods: Pods, tmp_path: Path) -> None:
+    write_busybox(tmp_path / "image.tar", tool("busybox"), name="example.test/own/image:7")
+    node_cluster.load_image(tmp_path / "image.tar")
+    pods.run("own", "echo own", container={"image": "example.test/own/image:7", "imagePullPolicy": "Never"})
+    assert pods.log("own") == "own\n"
+
+
+def test_what_is_no_image_is_one_clear_line(node_cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(DevclusterError, match=r"there is no image archive .*/nothing\.tar$"):
+        node_cluster.load_image(tmp_path / "nothing.tar")
+    (tmp_path / "text.tar").write_text("text")
+    with pytest.raises(DevclusterError, match=r"text\.tar could not be imported: .") as refused:
+        node_cluster.load_image(tmp_path / "text.tar")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_environment_names_the_database_for_pods(node_cluster: Cluster) -> None:
+    environment = dict(line.split("=", 1) for line in (node_cluster.directory / "env").read_text().splitlines())
+    assert environment == {
+        "KUBECONFIG": str(node_cluster.kubeconfig),
+        "DATABASE_URL": node_cluster.database_url,
+        "DATABASE_URL_IN_CLUSTER": node_cluster.in_cluster_database_url,
+    }
+    assert (node_cluster.directory / "env").stat().st_mode & 0o777 == 0o600
+
+
+def test_up_again_starts_what_is_down(node_cluster: Cluster) -> None:
+    assert node_cluster.up() is False
+    node_cluster.stop("kubelet")
+    assert Cluster(node_cluster.directory).up() is True
+    assert Program(node_cluster.directory, "kubelet").pid is not None
+
+
+def traces(name: str, directory: Path) -> list[str]:
+    """What this machine still has of a node, by its name and the folder of its cluster."""
+    found = [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if name in line or str(directory) in line
+    ]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = process.joinpath("cmdline").read_text(errors="replace")
+            groups = process.joinpath("cgroup").read_text()
+        except OSError:
+            continue
+        if told and int(process.name) != os.getpid() and (str(directory) in told or name in told + groups):
+            found.append(told)
+    for folder in ("/sys/class/net", "/sys/fs/cgroup", "/sys/fs/cgroup/*", "/run", "/var/lib/cni/results"):
+        found += map(str, Path("/").glob(f"{folder[1:]}/*{name}*"))
+    logs = [link for link in Path("/var/log/containers").glob("*") if link.is_symlink()]
+    return [*found, *(str(link) for link in logs if link.readlink().is_relative_to(directory))]
+
+
+@pytest.fixture
+def deep(node_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """One more cluster with a node, in a folder whose path is longer than that of a socket may be."""
+    cluster = Cluster(tmp_path / ("deep" * 10) / ("down" * 10) / "cluster", node=True)
+    cluster.up()
+    assert cluster.gateway != node_cluster.gateway
+    yield cluster
+    cluster.down()
+
+
+def test_down_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) -> None:
+    pods, mark = Pods(deep), new_mark()
+    memory = {"name": "memory", "emptyDir": {"medium": "Memory"}}
+    plain = {"name": "plain", "emptyDir": {}}
+    mounts = [
+        {"name": "memory", "mountPath": "/memory"},
+        {"name": "plain", "mountPath": "/plain", "subPath": "below"},
+    ]
+    deaf = {"env": [{"name": "MARK", "value": mark}], "volumeMounts": mounts}
+    script = "trap '' TERM; touch /plain/ready; while true; do sleep 1; done"
+    pods.run("deaf", script, container=deaf, spec={"volumes": [memory, plain], "terminationGracePeriodSeconds": 600})
+    pods.await_phase("deaf", "Running")
+    wait_until(
+        "the pod does what it does", lambda: pods.ask("exec", "deaf", "--", "ls", "/plain/ready").returncode == 0
+    )
+    pods.kubectl("delete", "pod", "deaf", "--wait=false")
+    node = State.read(deep.directory / "cluster.json").node
+    assert node is not None
+    assert len(traces(node.name, deep.directory)) > 10
+    for name in ("etcd", "apiserver", *NODE_PARTS):
+        pid = Program(deep.directory, name).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    assert living(mark)
+    deep.down()
+    assert traces(node.name, deep.directory) == []
+    assert living(mark) == set()
+    assert not deep.directory.exists()
+
+
+@pytest.mark.usefixtures("node_cluster")
+def test_a_start_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubelet = tmp_path / "assets" / "kubelet"
+    kubelet.parent.mkdir()
+    kubelet.write_text("#!/bin/sh\necho no such node >&2\nexit 1\n")
+    kubelet.chmod(0o755)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(kubelet.parent))
+    nodes: list[NodeState] = []
+    new = NodeState.new
+    monkeypatch.setattr(NodeState, "new", lambda: nodes.append(new()) or nodes[-1])
+    with pytest.raises(DevclusterError, match="kubelet ended while it started: no such node"):
+        Cluster(tmp_path / "cluster", node=True).up()
+    assert not (tmp_path / "cluster").exists()
+    assert [trace for node in nodes for trace in traces(node.name, tmp_path / "cluster")] == []
+    assert len(nodes) == 1
+
+
+def test_a_cluster_without_a_node_gets_none(cluster: Cluster) -> None:
+    done = devcluster("up", "--dir", cluster.directory, "--node")
+    assert done.returncode == 3
+    assert done.stderr == f"devcluster: the devcluster in {cluster.directory} has no node: take it down first\n"
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        cluster.load_image("image.tar")
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        _ = cluster.gateway
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        _ = cluster.in_cluster_database_url
+    with pytest.raises(DevclusterError, match="there is no part 'kubelet': name one of etcd, postgres, apiserver"):
+        cluster.stop("kubelet")
