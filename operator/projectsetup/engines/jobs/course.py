@@ -62,8 +62,9 @@ async def conduct(run: Callable[[Course], Coroutine[Any, Any, SetupOutcome]], le
             try:
                 await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
-                if not leave.is_set():
-                    course.stop()
+                if leave.is_set() and not task.done():
+                    raise LeftRunning from None
+                course.stop()
         if not (task.done() or course.stopping):
             await _until_begun(task, course)
         if task.done():

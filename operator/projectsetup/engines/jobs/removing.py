@@ -31,7 +31,7 @@ async def remove(
 ) -> SetupSucceeded | None:
     """Return when nothing of the Job is alive or will be: what it came to all the same, if its pod had succeeded.
 
-    A Job of which nothing is alive is left as it is, so that people can still look at it.
+    A Job of which nothing is alive is left as it is, so that people can still look at it; one that is deleted is gone.
     """
     looks = 0
     while True:
@@ -55,4 +55,6 @@ async def remove(
 
 
 def _nothing_alive(job: Body | None, pods: Sequence[Body]) -> bool:
-    return all(map(pod_has_ended, pods)) and (job is None or is_spent(job, pods))
+    if job is None:
+        return all(map(pod_has_ended, pods))
+    return not is_leaving(job) and is_spent(job, pods)

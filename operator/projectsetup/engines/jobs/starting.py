@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections import defaultdict
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN: Final = 5.0
 """Seconds after which it is asked again what is alive, should nobody tell of a change."""
+LATEST: Final = 20.0
+"""Seconds after which a create that was not answered has been carried out, or never will be."""
 TELL_EVERY: Final = 12
 """After so many looks it is told again what is waited for."""
 
@@ -59,19 +62,28 @@ async def make(cluster: JobCluster, namespace: str, manifest: Manifest, stone: M
     under way cannot succeed once `stone`, a tombstone of the same name, is there. InfrastructureError when the Job is
     refused.
     """
-    asked = False
+    unanswered = False
     for pause in pauses():
         if course.stopping:
             break
-        asked = True
         try:
             return await cluster.create_or_get(namespace, manifest)
         except cluster.refused as error:
+            arrived = await _arrived(cluster, namespace, manifest["metadata"]["name"]) if unanswered else None
+            if arrived is not None:
+                return arrived
             raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
         except cluster.failed as error:
+            unanswered = True
             _log.warning("trying again: %s", error)
         await course.wait(pause)
-    return await answer(cluster, partial(cluster.create_or_get, namespace, stone)) if asked else None
+    return await answer(cluster, partial(cluster.create_or_get, namespace, stone)) if unanswered else None
+
+
+async def _arrived(cluster: JobCluster, namespace: str, name: str) -> Body | None:
+    """The Job of an unanswered create, when no such create can be under way any more."""
+    await asyncio.sleep(LATEST)
+    return await answer(cluster, partial(cluster.get_job, namespace, name))
 
 
 async def find(cluster: JobCluster, namespace: str, stone: Manifest) -> Body:
