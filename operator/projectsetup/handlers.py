@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import kopf
 
 from projectsetup.api.constants import GROUP, PLURAL, VERSION
-from projectsetup.cluster.connection import in_pod
+from projectsetup.cluster.connection import in_pod, pod_server
 from projectsetup.observe.logs import get_logger
 
 
@@ -38,7 +38,10 @@ def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], No
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         found = kopf.login_with_service_account(**kwargs) if in_pod() else kopf.login_with_kubeconfig(**kwargs)
-        return dataclasses.replace(found, expiration=datetime.now(UTC) + LOGIN_LIFETIME) if found else None
+        if found is None:
+            return None
+        server = pod_server() if in_pod() else found.server
+        return dataclasses.replace(found, server=server, expiration=datetime.now(UTC) + LOGIN_LIFETIME)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     def hand_on(event: kopf.RawEvent, **_: Any) -> None:

@@ -24,6 +24,12 @@ def in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
 
 
+def pod_server() -> str:
+    """The URL of the API server as every pod is told it, which needs no names of the cluster to be resolved."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
 def pod_namespace() -> str | None:
     """The namespace of the pod that this process runs in, if it runs in one."""
     file = SERVICE_ACCOUNT / "namespace"
