@@ -150,6 +150,10 @@ class Arena:
         """The processes of all attempts that are alive."""
         return self.watcher.living(self.setups)
 
+    def starts(self) -> dict[str, dict[int, int]]:
+        """How often each attempt number of each project was started, as its steps tell."""
+        return self.journal.starts()
+
     def await_no_remains(self) -> None:
         """Return when no process and no workspace of any attempt is left."""
         wait_for(lambda: not self.living(), "all processes of attempts to be gone")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from tests.chaos.arena import Arena, NewArena
 from tests.chaos.form import IS_LONG, SEED
 from tests.chaos.freezes import FREEZES, FROZEN, Outcome
 from tests.chaos.watcher import Watcher
+from tests.figures import pytest_terminal_summary, tell
 
-_told: list[str] = []
+__all__ = ["pytest_terminal_summary", "tell"]
 
 
 @pytest.fixture(scope="session")
@@ -88,23 +89,3 @@ def frozen_leaders(
             )
             for freeze in FREEZES
         }
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
-    """Print figures when all tests are over, and at once to who listens."""
-
-    def tell(figures: object) -> None:
-        line = f"{request.node.name}: {figures}"
-        print(line)
-        _told.append(line)
-
-    return tell
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures of the fault tests."""
-    if _told:
-        terminalreporter.section(f"fault tests, seed {SEED}")
-        for line in _told:
-            terminalreporter.write_line(line)

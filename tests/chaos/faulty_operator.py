@@ -14,11 +14,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-from projectsetup.bootstrap import Ports, compose, leader
+from projectsetup.bootstrap import Ports, compose, leader, running_engine
 from projectsetup.cluster.client import ClusterClient
 from projectsetup.cluster.connection import connect
 from projectsetup.control import controller
-from projectsetup.control.local_run import LocalRun
 from projectsetup.observe import watch_age
 from projectsetup.observe.logs import configure_logging
 from projectsetup.projects.record import ProjectRecord
@@ -88,15 +87,14 @@ async def run() -> int:
     configure_logging(settings.log_format)
     record = ProjectRecord.connect(settings.database_url.get_secret_value())
     api = await connect()
-    engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
-    await engine.start()
     cluster: Any = Faulty(ClusterClient(api), fault)
     faulty_record: Any = Faulty(record, fault)
-    faulty_engine: Any = Faulty(engine, fault)
     try:
-        return await compose(settings, api, Ports(cluster, faulty_record, faulty_engine, leader(settings, api))).run()
+        async with running_engine(settings, api) as engine:
+            faulty_engine: Any = Faulty(engine, fault)
+            ports = Ports(cluster, faulty_record, faulty_engine, leader(settings, api))
+            return await compose(settings, api, ports).run()
     finally:
-        await engine.close()
         await record.close()
         await api.close()
 

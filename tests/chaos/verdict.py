@@ -41,7 +41,7 @@ class Figures:
 
 def judge(arena: Arena) -> Figures:
     """Check every setup, its record and its attempts, and count."""
-    rows, starts = arena.record.rows(), arena.journal.starts()
+    rows, starts = arena.record.rows(), arena.starts()
     figures = Figures(setups=len(arena.setups), ends=_ends(arena))
     overlaps = arena.watcher.overlaps(arena.setups)
     assert overlaps == [], f"two attempts of a project at once: {overlaps[:3]}"

@@ -8,6 +8,9 @@ import pytest
 
 from devcluster import Cluster
 from devcluster.node.machine import node_obstacle
+from tests.figures import pytest_terminal_summary, tell
+
+__all__ = ["pytest_terminal_summary", "tell"]
 
 
 @pytest.fixture(scope="session")
