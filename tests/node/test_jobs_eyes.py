@@ -1,0 +1,102 @@
+"""The tests of Jobs see what they claim to see: each kind of harm is told by a watch, and noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from projectsetup.engines.jobs.manifest import ATTEMPT, PROJECT, TOMBSTONE
+from tests.node.ledger import OF_JOB, Entry, Ledger
+
+ONE, OTHER = "one-project", "another-project"
+
+
+class Story:
+    """What a watch tells, one revision after another."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(Path("none"), "none")
+        self._revision = 0
+
+    def job(self, name: str, project: str = ONE, *, attempt: int = 1, stone: bool = False, **more: Any) -> int:
+        annotations = {TOMBSTONE: "true"} if stone else {}
+        labels = {PROJECT: project, ATTEMPT: str(attempt)}
+        return self._tell(self.ledger.jobs[name], name, labels, annotations, **more)
+
+    def pod(self, name: str, job: str, project: str = ONE, *, phase: str = "Running", **more: Any) -> int:
+        labels = {PROJECT: project, OF_JOB: job}
+        running = [{"state": {"running" if phase == "Running" else "waiting": {}}}]
+        return self._tell(self.ledger.pods[name], name, labels, {}, phase=phase, containerStatuses=running, **more)
+
+    def _tell(
+        self,
+        entries: list[Entry],
+        name: str,
+        labels: dict[str, str],
+        annotations: dict[str, str],
+        *,
+        gone: bool = False,
+        conditions: tuple[str, ...] = (),
+        **status: Any,
+    ) -> int:
+        self._revision += 1
+        told = {**status, "conditions": [{"type": kind, "status": "True"} for kind in conditions]}
+        metadata = {"name": name, "labels": labels, "annotations": annotations}
+        entries.append(Entry(self._revision, {"metadata": metadata, "status": told}, gone=gone))
+        return self._revision
+
+
+def test_two_pods_of_a_project_at_once_are_seen() -> None:
+    story = Story()
+    story.pod("a", "first", phase="Pending")
+    at = story.pod("b", "second", phase="Pending")
+    story.pod("a", "first", gone=True)
+    assert story.ledger.overlaps({ONE}) == [(at, {"a", "b"})]
+    assert story.ledger.overlaps({OTHER}) == []
+
+
+def test_pods_one_after_the_other_and_of_two_projects_are_no_harm() -> None:
+    story = Story()
+    story.pod("x", "other", OTHER)
+    story.pod("a", "first")
+    story.pod("a", "first", phase="Failed")
+    story.pod("b", "first")
+    story.pod("b", "first", gone=True)
+    story.pod("c", "second")
+    assert story.ledger.overlaps({ONE, OTHER}) == []
+
+
+def test_what_was_alive_at_a_revision() -> None:
+    story = Story()
+    story.job("first")
+    alive = story.pod("a", "first")
+    over = story.pod("a", "first", phase="Succeeded")
+    done = story.job("first", conditions=("Complete",))
+    assert story.ledger.living(ONE, at=alive) == ["first", "a"]
+    assert story.ledger.living(ONE, at=over) == ["first"]
+    assert story.ledger.living(ONE, at=done) == story.ledger.living(ONE) == []
+
+
+def test_a_pod_after_one_that_was_not_taken_away_is_seen() -> None:
+    story = Story()
+    story.pod("a", "first")
+    story.pod("a", "first", conditions=("DisruptionTarget",))
+    story.pod("a", "first", gone=True)
+    story.pod("b", "first", phase="Failed")
+    assert story.ledger.unexplained_pods({ONE}) == []
+    story.pod("c", "first")
+    assert story.ledger.unexplained_pods({ONE}) == ["c"]
+
+
+def test_an_attempt_that_runs_as_two_jobs_is_seen_and_tombstones_do_not_count() -> None:
+    story = Story()
+    story.job("first")
+    story.job("stone", stone=True)
+    story.pod("a", "first")
+    story.job("second", attempt=2)
+    story.pod("b", "second", phase="Pending")
+    assert story.ledger.starts() == {ONE: {1: 1}}
+    story.job("again")
+    story.pod("c", "again")
+    assert story.ledger.starts() == {ONE: {1: 2}}
+    assert [entry.name for entry in story.ledger.tombstones_of(ONE)] == ["stone"]
