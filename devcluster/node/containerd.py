@@ -12,6 +12,7 @@ from devcluster.errors import DevclusterError
 from devcluster.images import BUSYBOX, write_busybox
 from devcluster.node.cgroups import ControlGroup
 from devcluster.node.machine import cni_folder, tool
+from devcluster.node.mounts import kind_at
 from devcluster.processes import Program, wait_until
 
 READY_LIMIT: Final = 60.0
@@ -24,7 +25,10 @@ PLUGINS_LEFT_OUT: Final = ("io.containerd.internal.v1.opt", "io.containerd.nri.v
 
 
 class Containerd:
-    """One containerd. Its containers live on when it is killed; its sockets stand in `run`, whose path is short."""
+    """One containerd. Its containers live on when it is killed; its sockets stand in `run`, whose path is short.
+
+    Where the cluster's folder is itself on an overlay, as in many containers, files are copied instead of laid over.
+    """
 
     def __init__(
         self, binaries: Mapping[str, Path], directory: Path, run: Path, *, group: ControlGroup, fsync: bool
@@ -36,6 +40,7 @@ class Containerd:
         self._run = run
         self._group = group
         self._fsync = fsync
+        self._snapshotter = "native" if kind_at(directory) == "overlay" else "overlayfs"
 
     def spawn(self) -> None:
         """Start it; `await_ready` follows."""
@@ -58,9 +63,11 @@ class Containerd:
         """Take in all images of a docker-archive or OCI archive; returns when pods can use them."""
         if not archive.is_file():
             raise DevclusterError(f"there is no image archive {archive}")
-        done = self._ctr("images", "import", str(archive), limit=IMPORT_LIMIT)
+        done = self._ctr(
+            "images", "import", "--local", f"--snapshotter={self._snapshotter}", str(archive), limit=IMPORT_LIMIT
+        )
         if done.returncode != 0:
-            raise DevclusterError(f"{archive} could not be imported: {' '.join(done.stderr.split())[-400:]}")
+            raise DevclusterError(f"{archive} could not be imported: {_last_line(done.stderr)}")
         wait_until(
             lambda: all(MANAGED in labels for labels in self._images().values()),
             what=f"the images of {archive} to be ready for pods",
@@ -90,7 +97,10 @@ class Containerd:
             "io.containerd.server.v1.ttrpc": {"address": f"{self.socket}.ttrpc"},
             "io.containerd.shim.v1.manager": {"socket_dir": str(self._run / "shims")},
             "io.containerd.metadata.v1.bolt": {"no_sync": not self._fsync},
-            "io.containerd.cri.v1.images": {"pinned_images": {"sandbox": BUSYBOX}},
+            "io.containerd.cri.v1.images": {
+                "snapshotter": self._snapshotter,
+                "pinned_images": {"sandbox": BUSYBOX},
+            },
             "io.containerd.cri.v1.runtime": {
                 "restrict_oom_score_adj": True,
                 "netns_mounts_under_state_dir": True,
@@ -109,6 +119,11 @@ class Containerd:
             "disabled_plugins": list(PLUGINS_LEFT_OUT),
             "plugins": plugins,
         }
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:

@@ -42,6 +42,13 @@ def mounts() -> list[Mount]:
     return found
 
 
+def kind_at(folder: Path) -> str:
+    """The kind of file system that a folder is on."""
+    place = folder.resolve()
+    holding = [mount for mount in mounts() if place.is_relative_to(mount.point)]
+    return max(holding, key=lambda mount: len(mount.point.parts)).kind
+
+
 def bind(source: Path, target: Path) -> None:
     """Let the folder `source` be seen at `target` too, where it is not yet; containers may see what is mounted there,
     no other place does."""

@@ -44,13 +44,12 @@ class Network:
         return str(self.services[1])
 
     def create(self) -> None:
-        """Make the bridge where it is not there. Its hardware address stays the same whatever pods come and go."""
-        if (LINKS / self.bridge).exists():
-            return
-        hardware = "02:" + ":".join(f"{byte:02x}" for byte in self.pods[1].packed + b"\1")
-        _ip("link", "add", "name", self.bridge, "address", hardware, "type", "bridge")
-        _ip("address", "add", f"{self.gateway}/{self.pods.prefixlen}", "dev", self.bridge)
-        _ip("address", "add", f"{self.service_address}/32", "dev", self.bridge)
+        """Make the bridge, or what is missing of it. Its hardware address stays the same whatever pods come and go."""
+        if not (LINKS / self.bridge).exists():
+            hardware = "02:" + ":".join(f"{byte:02x}" for byte in self.pods[1].packed + b"\1")
+            _ip("link", "add", "name", self.bridge, "address", hardware, "type", "bridge")
+        for address in (f"{self.gateway}/{self.pods.prefixlen}", f"{self.service_address}/32"):
+            _ip("address", "replace", address, "dev", self.bridge)
         _ip("link", "set", self.bridge, "up")
 
     def remove(self) -> None:
