@@ -29,8 +29,7 @@ def node_obstacle() -> str | None:
         return f"a real node runs on Linux only, and this is {sys.platform}"
     if os.geteuid() != 0:
         return "a real node needs root"
-    effective = int(Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0], 16)
-    if lacking := [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]:
+    if lacking := _lacking(Path("/proc/self/status").read_text()):
         return f"a real node needs the capabilities {', '.join(lacking)}"
     if not any("cgroup" in line.partition(" - ")[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()):
         return "a real node needs cgroups, and none are mounted"
@@ -101,6 +100,11 @@ def is_static(program: Path) -> bool:
         file.seek(begin)
         table = file.read(size * count)
     return all(struct.unpack_from("<I", table, size * number)[0] != _INTERPRETER for number in range(count))
+
+
+def _lacking(status: str) -> list[str]:
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    return [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
 
 
 def _as_debian_names_them(packages: list[str]) -> str:

@@ -30,15 +30,18 @@ class Mount:
 
 
 def mounts() -> list[Mount]:
-    """All mounts, in the order in which they were made."""
+    """All mounts."""
+    return parse(os.fsdecode(Path("/proc/self/mountinfo").read_bytes()))
+
+
+def parse(table: str) -> list[Mount]:
+    """The mounts that a table like /proc/self/mountinfo tells of."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in table.splitlines():
         place, _, system = line.partition(" - ")
         kind, _, options = system.split(" ", 2)
-        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place.split()[4])
-        found.append(
-            Mount(Path(os.fsdecode(point.encode("latin-1", "surrogateescape"))), kind, tuple(options.split(",")))
-        )
+        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place.split(" ")[4])
+        found.append(Mount(Path(point), kind, tuple(options.split(","))))
     return found
 
 

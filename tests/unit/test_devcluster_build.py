@@ -19,6 +19,7 @@ from devcluster.progress import tell_until_done
 ROOT = Path(__file__).parents[2]
 PROGRAMS = CONTROL_PLANE.programs
 GO_MOD = CONTROL_PLANE.folder / "go.mod"
+TELLS = 'test "$1" = version && echo go version'
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -147,3 +148,29 @@ def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch
 def test_progress_tells_failure(capsys: pytest.CaptureFixture[str]) -> None:
     tell_until_done(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]), "trying")
     assert "devcluster: trying: failed after" in capsys.readouterr().out
+
+
+def test_a_node_takes_more_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages: list[Path] = []
+    monkeypatch.setattr(build, "install_packages", packages.append)
+    executable(
+        tmp_path / "bin" / "go", f'{TELLS} go1.26.6 && exit\nwhile test "$1" != -o; do shift; done; echo "$3" > "$2"'
+    )
+    assert sorted(build.build()) == sorted(PROGRAMS)
+    assert packages == []
+    made = build.build(node=True)
+    assert packages == [cache_folder()]
+    assert sorted(made) == sorted([*PROGRAMS, *(name for module in NODE for name in module.programs)])
+    assert made["ctr"].read_text() == "github.com/containerd/containerd/v2/cmd/ctr\n"
+    assert {programs_folder(module) / name for module in (CONTROL_PLANE, *NODE) for name in module.programs} == {
+        *made.values()
+    }
+
+
+def test_each_module_is_built_with_a_go_that_is_new_enough_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golang, "_install", lambda folder: executable(folder / "go" / "bin" / "go"))
+    go = executable(tmp_path / "bin" / "go", f"{TELLS} go1.26.0")
+    found = [find_go(tmp_path / "cache", module.folder / "go.mod") == go for module in (CONTROL_PLANE, *NODE)]
+    assert found == [True, False, True]

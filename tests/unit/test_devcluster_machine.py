@@ -1,0 +1,134 @@
+"""What a real node takes of a machine: found, installed, or told in one line why it cannot be."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from devcluster.__main__ import main
+from devcluster.errors import DevclusterError
+from devcluster.node import machine
+from devcluster.node.machine import cni_folder, install_packages, is_static, missing_packages, node_obstacle, tool
+
+PACKAGES = ["runc", "containernetworking-plugins", "busybox-static", "iproute2", "openssl"]
+APT = """\
+echo "$@" >> {folder}/asked
+case "$*" in
+  *update*) touch {folder}/updated; exit 0 ;;
+esac
+test -e {folder}/updated || {{ echo "E: Unable to locate package" >&2; exit 100; }}
+for name in runc busybox ip openssl; do cp {static} {folder}/bin/$name; done
+for name in bridge host-local; do cp {static} {folder}/cni/$name; done
+"""
+
+
+def elf(*segments: int) -> bytes:
+    """The beginning of a program of 64 bits with segments of these types."""
+    header = b"\x7fELF\x02\x01\x01".ljust(32, b"\0") + struct.pack(
+        "<QQIHHHHHH", 64, 0, 0, 64, 56, len(segments), 0, 0, 0
+    )
+    return header + b"".join(struct.pack("<I", segment).ljust(56, b"\0") for segment in segments)
+
+
+@pytest.fixture(autouse=True)
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is installed, and root looks at it."""
+    for name in ("bin", "cni"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(machine, "_FOLDERS", ())
+    monkeypatch.setattr(machine, "CNI_FOLDERS", (str(tmp_path / "cni"),))
+    monkeypatch.setattr(machine, "CAPABILITIES", {})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def install_apt(folder: Path, script: str = APT) -> None:
+    (folder / "static").write_bytes(elf(1))
+    (folder / "static").chmod(0o755)
+    apt = folder / "bin" / "apt-get"
+    text = script.format(folder=folder, static=folder / "static")
+    apt.write_text(f"#!/bin/sh\nPATH={os.defpath}\n{text}")
+    apt.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (elf(1, 2), True),
+        (elf(1, 3), False),
+        (elf()[:40], False),
+        (b"#!/bin/sh\n", False),
+        (b"", False),
+        (b"\x7fELF\x01\x01" + elf(1)[6:], False),
+    ],
+)
+def test_static_programs_are_told_from_others(tmp_path: Path, content: bytes, expected: bool) -> None:
+    (tmp_path / "program").write_bytes(content)
+    assert is_static(tmp_path / "program") is expected
+
+
+def test_nothing_is_found_on_an_empty_machine() -> None:
+    assert missing_packages() == PACKAGES
+    with pytest.raises(DevclusterError, match="runc is not installed: run python -m devcluster build --node"):
+        tool("runc")
+    with pytest.raises(DevclusterError, match="the CNI plugins bridge, host-local are in none of"):
+        cni_folder()
+
+
+def test_packages_are_installed_once_after_their_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install_apt(tmp_path)
+    assert node_obstacle() is None
+    install_packages(tmp_path / "log")
+    assert missing_packages() == []
+    asked = [line.split("300 ")[1] for line in (tmp_path / "asked").read_text().splitlines()]
+    install = f"install --yes --no-install-recommends {' '.join(PACKAGES)}"
+    assert asked == [install, "update", install]
+    assert f"devcluster: installing {', '.join(PACKAGES)}: done after" in capsys.readouterr().out
+    install_packages(tmp_path / "log")
+    assert len((tmp_path / "asked").read_text().splitlines()) == len(asked)
+    assert list((tmp_path / "log").iterdir()) == []
+
+
+def test_packages_that_cannot_be_installed_are_one_line(tmp_path: Path) -> None:
+    install_apt(tmp_path, "echo 'no route' >&2; echo 'to host' >&2; exit 1")
+    with pytest.raises(DevclusterError, match=r"openssl could not be installed: .*no route to host$"):
+        install_packages(tmp_path / "log")
+
+
+def test_a_busybox_that_needs_libraries_is_none(tmp_path: Path) -> None:
+    install_apt(tmp_path)
+    install_packages(tmp_path / "log")
+    (tmp_path / "bin" / "busybox").write_bytes(elf(1, 3))
+    assert missing_packages() == ["busybox-static"]
+
+
+def test_without_apt_get_the_packages_are_named() -> None:
+    told = f"a real node needs {', '.join(PACKAGES)} (as Debian names the packages)"
+    assert node_obstacle() == f"{told}, and there is no apt-get to install it with"
+
+
+def test_only_root_brings_up_a_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_apt(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["up", "--dir", str(tmp_path / "cluster"), "--node"]) == 3
+    assert capsys.readouterr().err == "devcluster: a real node needs root\n"
+    assert main(["build", "--node"]) == 3
+    assert capsys.readouterr().err.endswith("(as Debian names the packages): install what is missing\n")
+    assert not (tmp_path / "cluster").exists()
+
+
+def test_only_linux_has_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert node_obstacle() == "a real node runs on Linux only, and this is darwin"
+
+
+def test_capabilities_that_containers_lack_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CAPABILITIES", {"SYS_ADMIN": 21, "SYS_CHROOT": 18, "unheard-of": 63})
+    assert machine._lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n") == ["SYS_ADMIN", "unheard-of"]
+    assert (node_obstacle() or "").startswith("a real node needs the capabilities ")
