@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: the step itself asks for another attempt."""
 
-_SHELL_ADDS = 128
-_REPORTED_SIGNALS = frozenset(
+SHELL_ADDS = 128
+REPORTED_SIGNALS = frozenset(
     {
         signal.SIGINT,
         signal.SIGQUIT,
@@ -128,8 +128,8 @@ def _killed_by(step: JudgedStep, result: StepResult) -> int | None:
         return result.signal
     if result.exit_code is None or result.exit_code in step.retry.exit_codes:
         return None
-    number = result.exit_code - _SHELL_ADDS
-    return number if number in _REPORTED_SIGNALS else None
+    number = result.exit_code - SHELL_ADDS
+    return number if number in REPORTED_SIGNALS else None
 
 
 def _signal_name(number: int) -> str:

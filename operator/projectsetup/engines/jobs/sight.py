@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, pod_has_ended
+from projectsetup.engines.jobs.manifest import is_tombstone
+from projectsetup.engines.jobs.verdict import container_statuses, end_of_job, end_of_pod, terminated
+from projectsetup.engines.jobs.waiting import Wait, wait_for_a_container, wait_for_a_pod
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from projectsetup.engines.jobs.plan import Plan, PlannedStep
-    from projectsetup.setup.errors import InfrastructureError
     from projectsetup.setup.outcome import SetupOutcome
     from projectsetup.setup.scrub import Scrubber
+
+_USED_TOO_MUCH: Final = re.compile(r"exceed(?:s|ed) (?:its|the|total) .*limit|exceeds the (?:total )?limit")
 
 Body = Mapping[str, Any]
 """An object as the API server tells it."""
@@ -90,4 +99,62 @@ def sight(
 
     Success is told only by a pod that succeeded and reports of all its steps; whatever is not understood is Broken.
     """
-    raise NotImplementedError
+    if job is None:
+        return Gone()
+    if is_tombstone(job):
+        return Tombstone()
+    standing = [pod for pod in pods if not is_replaced(pod)]
+    for pod in filter(pod_has_ended, standing):
+        end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
+        return Broken(end) if isinstance(end, InfrastructureError) else Over(end)
+    taken_away = [pod for pod in pods if is_replaced(pod)]
+    broken = _broken_without(job, taken_away, plan, at_step, next(iter(events), None))
+    if broken is not None:
+        return broken
+    if not standing:
+        return _starting(wait_for_a_pod(job, events, start_limit, taken_away), now, start_limit)
+    pod = max(standing, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    working, wait = _in_pod(pod, plan, events, start_limit)
+    return working or _starting(wait, now, start_limit)
+
+
+def _broken_without(
+    job: Body, taken_away: Sequence[Body], plan: Plan, at_step: str | None, why_not_started: str | None
+) -> Broken | None:
+    """What broke the attempt although no pod that was left alone tells of an end."""
+    for pod in taken_away:
+        if (fault := _own_fault(pod)) is not None:
+            return Broken(InfrastructureError(FailureReason.STEP_KILLED, fault, step=at_step))
+    return Broken(end_of_job(job, plan, at_step, why_not_started)) if job_has_ended(job) else None
+
+
+def _starting(wait: Wait, now: datetime, start_limit: float) -> Starting | Broken:
+    error = wait.too_long(now, start_limit)
+    return Starting(wait.why, wait.limit) if error is None else Broken(error)
+
+
+def _in_pod(pod: Body, plan: Plan, events: Sequence[str], start_limit: float) -> tuple[Working | None, Wait]:
+    """Which container runs, or is about to; and what is waited for if none is."""
+    told = container_statuses(pod)
+    containers = [told[stage.name] for stage in plan.stages if stage.name in told]
+    wait = wait_for_a_container(pod, events, start_limit, containers)
+    completed = 0
+    for stage in plan.stages:
+        container = told.get(stage.name, {})
+        if terminated(container) is None:
+            running = "running" in (container.get("state") or {})
+            if running or (completed and wait.why is None):
+                return Working(pod["metadata"]["name"], stage.name, stage.steps[0], completed, running), wait
+            return None, wait
+        completed += len(stage.steps)
+    last = plan.stages[-1]  # all have ended, and the pod's phase is about to tell so
+    return Working(pod["metadata"]["name"], last.name, last.steps[0], completed - len(last.steps), running=False), wait
+
+
+def _own_fault(pod: Body) -> str | None:
+    """What a pod was evicted for that would happen to the next one too: it used more than its recipe allows."""
+    status = pod.get("status") or {}
+    message = str(status.get("message") or "")
+    if status.get("reason") == "Evicted" and _USED_TOO_MUCH.search(message):
+        return cut(f"the attempt used more than its recipe allows: {' '.join(message.split())}")
+    return None

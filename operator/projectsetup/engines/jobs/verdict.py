@@ -1,0 +1,170 @@
+"""What the end of a Job's pod, or of the Job itself, means: judged as the local engine's steps are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from projectsetup.engines.jobs.report import last_step_begun, read_report
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.judge import REPORTED_SIGNALS, SHELL_ADDS, StepResult, TimeLimit, judge, too_late
+from projectsetup.setup.message import cut, message_with_output
+from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
+from projectsetup.setup.output import StepOutput
+from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from projectsetup.engines.jobs.plan import Plan, PlannedStep
+    from projectsetup.engines.jobs.report import StageReport
+    from projectsetup.setup.scrub import Scrubber
+
+    Body = Mapping[str, Any]
+
+OUT_OF_MEMORY: Final = "OOMKilled"
+NOTHING_COULD_RUN: Final = 125
+"""The script of a stage ends with it when it cannot run any step."""
+
+
+def container_statuses(pod: Body) -> dict[str, Body]:
+    """What the kubelet tells of each container of the pod, by name."""
+    status = pod.get("status") or {}
+    told = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return {container["name"]: container for container in told}
+
+
+def terminated(container: Body | None) -> Body | None:
+    """How a container ended; None when it has not."""
+    return ((container or {}).get("state") or {}).get("terminated")
+
+
+def exceeded_deadline(job: Body) -> bool:
+    """Whether the Job was ended because its attempt took too long."""
+    return any(condition.get("reason") == "DeadlineExceeded" for condition in _true_conditions(job))
+
+
+def end_of_pod(
+    job: Body, pod: Body, *, plan: Plan, scrubber: Scrubber, at_step: str | None
+) -> SetupOutcome | InfrastructureError:
+    """What the end of a pod means that was not taken away by the cluster; `at_step` was told of last by its log."""
+    containers = container_statuses(pod)
+    facts: dict[str, str] = {}
+    for stage in plan.stages:
+        end = terminated(containers.get(stage.name))
+        if end is None:
+            break
+        report = read_report(end.get("message") or "")
+        if end.get("exitCode") == 0 and report is not None and report.exit_code == 0:
+            facts |= report.outputs
+            continue
+        failed = _stage_failed(end, report, stage.steps, scrubber)
+        return _too_late(plan, failed, at_step) if exceeded_deadline(job) else failed
+    else:
+        return SetupSucceeded(facts.get(CODE_COMMIT), facts.get(DOCS_COMMIT))
+    if exceeded_deadline(job):
+        return _too_late(plan, None, at_step)
+    return _ended_as_a_whole(pod, at_step)
+
+
+def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str | None) -> InfrastructureError:
+    """What the end of a Job means of which no pod tells how it ended."""
+    if exceeded_deadline(job) and at_step is None:
+        why = why_not_started or "no reason is told"
+        return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
+    if exceeded_deadline(job):
+        return _deadline(plan, at_step)
+    told = [f"{c.get('reason')}: {c.get('message')}" for c in _true_conditions(job) if c.get("type") == "Failed"]
+    why = told[0] if told else "its pod is gone, and with it how it ended"
+    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the Job failed: {why}"), step=at_step)
+
+
+def _stage_failed(
+    end: Body, report: StageReport | None, steps: tuple[PlannedStep, ...], scrubber: Scrubber
+) -> SetupFailed | InfrastructureError:
+    oom = end.get("reason") == OUT_OF_MEMORY
+    if report is None or report.exit_code == 0:
+        return _without_a_report(end, steps, scrubber, oom=oom)
+    step = next((step for step in steps if step.name == report.step), None)
+    if step is None:
+        message = f"container {steps[0].name} reports of a step {report.step} that it does not have"
+        return InfrastructureError(FailureReason.ENGINE_ERROR, message)
+    output = StepOutput(scrubber, retry=step.retry.output)
+    output.feed("".join(f"{line}\n" for line in report.matches).encode())
+    matched = output.matched
+    output.feed(report.tail.encode())
+    output.close()
+    signal = _signal(report.exit_code, step)
+    result = StepResult(
+        exit_code=report.exit_code if signal is None else None,
+        signal=signal,
+        timed_out=report.timed_out,
+        oom=oom and signal is not None,
+        tail=_tail(report, scrubber),
+        matched_retry_line=matched or output.matched,
+    )
+    verdict = judge(step, result, TimeLimit(step.timeout.total_seconds()))
+    if isinstance(verdict, SetupFailed | InfrastructureError):
+        return verdict
+    raise AssertionError("a step that failed was judged as done")
+
+
+def _signal(code: int, step: PlannedStep) -> int | None:
+    """The signal that ended a step, as its shell or the one above it tells it."""
+    killed = code - SHELL_ADDS in REPORTED_SIGNALS and code not in step.retry.exit_codes
+    return code - SHELL_ADDS if killed else None
+
+
+def _tail(report: StageReport, scrubber: Scrubber) -> tuple[str, ...]:
+    output = StepOutput(scrubber)
+    output.feed(report.tail.encode())
+    output.close()
+    return output.tail
+
+
+def _without_a_report(
+    end: Body, steps: tuple[PlannedStep, ...], scrubber: Scrubber, *, oom: bool
+) -> InfrastructureError:
+    """A container that ended before its script could tell how; the message, if any, is the end of its log."""
+    log, code = end.get("message") or "", end.get("exitCode")
+    step = last_step_begun(log) or steps[0].name
+    output = StepOutput(scrubber)
+    output.feed(log.encode())
+    output.close()
+    if oom:
+        return InfrastructureError(
+            FailureReason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", output.tail), step=step
+        )
+    if code == NOTHING_COULD_RUN or end.get("reason") in {"ContainerCannotRun", "StartError"}:
+        why = message_with_output(f"container {steps[0].name} could not run its steps", output.tail)
+        return InfrastructureError(FailureReason.ENGINE_ERROR, why, step=step)
+    how = f"step {step} was killed with its container (exit code {code}, {end.get('reason') or 'no reason told'})"
+    return InfrastructureError(FailureReason.STEP_KILLED, message_with_output(how, output.tail), step=step)
+
+
+def _too_late(
+    plan: Plan, failed: SetupFailed | InfrastructureError | None, at_step: str | None
+) -> SetupFailed | InfrastructureError:
+    """The deadline of the attempt ended what ran; a step that had ended by itself before keeps its own outcome."""
+    if isinstance(failed, SetupFailed):
+        return failed
+    if failed is not None and failed.reason not in {FailureReason.STEP_KILLED, FailureReason.ENGINE_ERROR}:
+        return failed
+    return _deadline(plan, (failed.step if failed is not None else None) or at_step)
+
+
+def _deadline(plan: Plan, at_step: str | None) -> InfrastructureError:
+    step = next((step for step in plan.steps if step.name == at_step), plan.steps[0])
+    message = too_late(step, TimeLimit(plan.timeout, of_attempt=True))
+    return InfrastructureError(FailureReason.STEP_TIMED_OUT, message, step=step.name)
+
+
+def _ended_as_a_whole(pod: Body, at_step: str | None) -> InfrastructureError:
+    status = pod.get("status") or {}
+    why = status.get("message") or status.get("reason") or "no reason is told"
+    name = pod["metadata"]["name"]
+    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"pod {name} ended early: {why}"), step=at_step)
+
+
+def _true_conditions(job: Body) -> Iterator[Body]:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return (condition for condition in conditions if condition.get("status") == "True")
