@@ -18,7 +18,7 @@ from devcluster.node.machine import node_obstacle
 from devcluster.node.network import alone
 from devcluster.node.node import Node
 from devcluster.node.state import NodeState
-from devcluster.postgres import Postgres
+from devcluster.postgres import MAKER, Postgres
 from devcluster.private import write_private
 from devcluster.processes import Program
 from devcluster.state import State
@@ -192,7 +192,7 @@ class Cluster:
         """The state goes last, so that what was interrupted can be done again."""
         if (node := self._node_of(state)) is not None:
             node.remove()
-        for name in reversed(PARTS):
+        for name in (*reversed(PARTS), MAKER):
             Program(self.directory, name).kill()
         for entry in sorted(self.directory.iterdir(), key=self._state.__eq__):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
@@ -14,12 +13,13 @@ from typing import Final
 import psycopg
 
 from devcluster.errors import DevclusterError
-from devcluster.interrupts import undisturbed
 from devcluster.privileges import NOBODY, as_ordinary_user
 from devcluster.processes import Program, works_in
 
 USER: Final = "projectsetup"
 DATABASE: Final = "projectsetup"
+MAKER: Final = "initdb"
+"""What makes the data of a new server; it runs no longer than that takes."""
 LOOPBACK: Final = "127.0.0.1"
 READY_LIMIT: Final = 60.0
 FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -35,6 +35,7 @@ class Postgres:
         self, directory: Path, *, port: int, password: str, fsync: bool, pods: IPv4Network | None = None
     ) -> None:
         self.program = Program(directory, "postgres")
+        self._maker = Program(directory, MAKER)
         self._data = directory / "postgres"
         self._port = port
         self._password = password
@@ -104,11 +105,10 @@ class Postgres:
         command = [str(_binaries() / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={secret}"]
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
         command = as_ordinary_user([*command, *options])
-        with undisturbed():
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", start_new_session=True)
+        code = self._maker.run(command)
         secret.unlink()
-        if done.returncode != 0:
-            raise DevclusterError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")
+        if code != 0:
+            raise DevclusterError(f"initdb failed: {self._maker.log_tail()}")
         if self._pods is not None:
             with (unfinished / "pg_hba.conf").open("a") as rules:
                 rules.write(f"host all all {self._pods} scram-sha-256\n")

@@ -74,6 +74,14 @@ class Program:
             self._pid_file.write_text(f"{process.pid} {start_time(process.pid)}")
         _children[process.pid] = process
 
+    def run(self, arguments: Sequence[str]) -> int:
+        """Start it and wait for its end; the exit code. Whoever kills the parts of the cluster meanwhile finds it."""
+        self.spawn(arguments)
+        pid = int(self._pid_file.read_text().split()[0])
+        code = _children[pid].wait()
+        del _children[pid]
+        return code
+
     @property
     def pid(self) -> int | None:
         """Its process id while it runs. A process that took over the number of a dead one is not it."""
