@@ -118,7 +118,7 @@ class Node:
         for name in reversed(NODE_PARTS):
             Program(self._directory, name).kill()
         self._group.kill()
-        unmount_below(self._run, self._directory / "containerd")
+        unmount_below(self._run, *self._directory.iterdir())
         self._state.network.remove()
         self._group.remove()
         remove_legacy_logs(self._directory)

@@ -22,7 +22,8 @@ from devcluster.build import find_programs
 from devcluster.images import BUSYBOX, write_busybox
 from devcluster.node.kubelet import NODE
 from devcluster.node.machine import is_static, tool
-from devcluster.node.node import NODE_PARTS
+from devcluster.node.mounts import bind
+from devcluster.node.node import NODE_PARTS, Node
 from devcluster.node.state import NodeState
 from devcluster.processes import Program
 from devcluster.state import State
@@ -277,10 +278,26 @@ def test_down_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) 
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
     assert living(mark)
+    kubelet = deep.directory / "kubelet"
+    bind(kubelet / "pods", kubelet / "plugins")
+    bind(kubelet, kubelet)  # hides the one before
     deep.down()
     assert traces(node.name, deep.directory) == []
     assert living(mark) == set()
     assert not deep.directory.exists()
+
+
+def test_down_that_was_interrupted_is_done_again(node_cluster: Cluster, tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "again", node=True)
+    cluster.up()
+    assert cluster.gateway != node_cluster.gateway
+    state = State.read(cluster.directory / "cluster.json")
+    assert state.node is not None
+    Node(cluster.directory, state.node, fsync=False).remove()
+    bind(cluster.directory / "kubelet", cluster.directory / "kubelet")
+    cluster.down()
+    assert traces(state.node.name, cluster.directory) == []
+    assert not cluster.directory.exists()
 
 
 @pytest.mark.usefixtures("node_cluster")
