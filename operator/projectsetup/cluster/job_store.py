@@ -6,15 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from projectsetup.cluster.jobs import OF_JOB
+from projectsetup.cluster.job_bodies import OF_JOB, Body, slim, version_of
 
-Body = dict[str, Any]
 JobKey = tuple[str, str]
 """Namespace and name of a Job."""
-
-_NOT_KEPT = frozenset({"command", "args", "env"})
 
 
 class Kind(StrEnum):
@@ -95,7 +91,7 @@ class JobStore:
         name = body["metadata"]["name"]
         before = view.present[kind].get(name)
         if before is None or version_of(before) != version_of(body):
-            view.present[kind][name] = _slim(body)
+            view.present[kind][name] = slim(body)
             _tell(view)
 
     def remove(self, kind: Kind, body: Body) -> None:
@@ -106,7 +102,7 @@ class JobStore:
             return
         view.present[kind].pop(body["metadata"]["name"], None)
         if view.listeners:
-            view.departed[kind][body["metadata"]["name"]] = _slim(body)
+            view.departed[kind][body["metadata"]["name"]] = slim(body)
         _tell(view)
         self._tidy(key)
 
@@ -137,11 +133,6 @@ class JobStore:
             del self._views[key]
 
 
-def version_of(body: Body) -> str:
-    """The version of an object."""
-    return str(body["metadata"]["resourceVersion"])
-
-
 def _key(kind: Kind, body: Body) -> JobKey | None:
     metadata = body["metadata"]
     name = metadata["name"] if kind is Kind.JOBS else (metadata.get("labels") or {}).get(OF_JOB)
@@ -159,21 +150,3 @@ def _versions(bodies: Iterable[Body]) -> dict[JobKey, str]:
 def _tell(view: JobView) -> None:
     for listener in list(view.listeners):
         listener()
-
-
-def _slim(body: Body) -> Body:
-    """Without what is large and of no interest: what the steps run, and who has written what."""
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": metadata, "spec": _slim_spec(body.get("spec") or {})}
-
-
-def _slim_spec(spec: Body) -> Body:
-    slim = {key: value for key, value in spec.items() if key != "template"}
-    for containers in ("initContainers", "containers"):
-        if containers in slim:
-            slim[containers] = [_slim_container(container) for container in slim[containers]]
-    return slim
-
-
-def _slim_container(container: Body) -> Body:
-    return {key: value for key, value in container.items() if key not in _NOT_KEPT}

@@ -8,12 +8,12 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 from kubernetes.aio.client import ApiClient
 
 from projectsetup.cluster.errors import ApiUnavailable, ClusterError
-from projectsetup.cluster.job_store import JobStore, JobView, Kind, version_of
+from projectsetup.cluster.job_bodies import Body, version_of
+from projectsetup.cluster.job_store import JobStore, JobView, Kind
 from projectsetup.cluster.jobs import jobs_path, pods_path
 from projectsetup.cluster.raw import Query, RawApi
 from projectsetup.observe.logs import get_logger
@@ -24,8 +24,6 @@ LAST_CHANCE = 1.0
 """Seconds that a watch has to tell of what a list has shown."""
 WATCH_SECONDS = 300
 RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 15.0
-
-Body = dict[str, Any]
 
 _PATHS = {Kind.JOBS: jobs_path, Kind.PODS: pods_path}
 _log = get_logger("jobs")

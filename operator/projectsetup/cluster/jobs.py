@@ -17,14 +17,12 @@ from projectsetup.cluster.errors import (
     ApiUnavailable,
     ClusterError,
 )
-from projectsetup.cluster.raw import TIMEOUT, Body, RawApi
-
-OF_JOB = "batch.kubernetes.io/job-name"
-"""The label that the Job controller gives to pods."""
+from projectsetup.cluster.job_bodies import OF_JOB, Body, slim
+from projectsetup.cluster.raw import TIMEOUT, RawApi
 
 
 class JobCluster:
-    """Makes, reads and deletes Jobs, and reads what is told of them, past every cache.
+    """Makes, reads and deletes Jobs, and reads what is told of them, past every cache; what steps run is left out.
 
     Every error is a `failed`; one that is `refused` was answered, and would be answered so again.
     """
@@ -47,7 +45,7 @@ class JobCluster:
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": f"{TIMEOUT:.0f}s"}
         what = f"create Job {namespace}/{name}"
         try:
-            return await self._api.call(what, "POST", jobs_path(namespace), query=query, body=manifest)
+            return slim(await self._api.call(what, "POST", jobs_path(namespace), query=query, body=manifest))
         except ApiConflict as error:
             found = await self.get_job(namespace, name)
             if found is None:
@@ -57,7 +55,7 @@ class JobCluster:
     async def get_job(self, namespace: str, name: str) -> Body | None:
         """One Job, None when there is none of that name."""
         try:
-            return await self._api.call(f"get Job {namespace}/{name}", "GET", f"{jobs_path(namespace)}/{name}")
+            return slim(await self._api.call(f"get Job {namespace}/{name}", "GET", f"{jobs_path(namespace)}/{name}"))
         except ApiNotFound:
             return None
 
@@ -65,7 +63,7 @@ class JobCluster:
         """The pods of one Job."""
         what = f"list pods of Job {namespace}/{job_name}"
         found, _ = await self._api.list_all(what, pods_path(namespace), query={"labelSelector": f"{OF_JOB}={job_name}"})
-        return found
+        return list(map(slim, found))
 
     async def select(self, selector: str) -> tuple[list[Body], list[Body]]:
         """All Jobs with these labels, and then all pods with them, in every namespace that may be looked into."""
@@ -110,7 +108,7 @@ class JobCluster:
 
     async def _select(self, what: str, paths: Sequence[str], selector: str) -> list[Body]:
         lists = [self._api.list_all(what, path, query={"labelSelector": selector}) for path in paths]
-        return [body for found, _ in await asyncio.gather(*lists) for body in found]
+        return [slim(body) for found, _ in await asyncio.gather(*lists) for body in found]
 
 
 def jobs_path(namespace: str | None) -> str:

@@ -22,10 +22,10 @@ T = TypeVar("T")
 _log = logging.getLogger("projectsetup.engine")
 
 
-def pauses() -> Iterator[float]:
+def pauses(longest: float = LONGEST_PAUSE) -> Iterator[float]:
     """Seconds between one try and the next; not all who try do so at the same time."""
     for tries in count():
-        yield min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE) * random.uniform(1.0, 1.5)  # noqa: S311  # no secret
+        yield min(FIRST_PAUSE * 2 ** min(tries, 10), longest) * random.uniform(1.0, 1.5)  # noqa: S311  # no secret
 
 
 async def answer(cluster: JobCluster, call: Callable[[], Awaitable[T]]) -> T:

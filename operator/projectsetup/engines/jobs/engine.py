@@ -81,18 +81,15 @@ class JobEngine:
     async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
         key = (attempt.namespace, attempt.job_name)
         await clear_away(self._cluster, self._board, attempt.project.id, course, own=key)
-        job = await make(
-            self._cluster,
-            attempt.namespace,
-            job_manifest(attempt, self._settings),
-            tombstone(_as_adopted(attempt)),
-            course,
+        adopted, plan = _as_adopted(attempt), Plan.of(attempt)
+        making = make(
+            self._cluster, attempt.namespace, job_manifest(attempt, self._settings), tombstone(adopted), course
         )
-        return await self._follow(job, _as_adopted(attempt), on_progress, course, told=Plan.of(attempt))
+        return await self._follow(await making, adopted, on_progress, course, told=plan)
 
     async def _adopt(self, adopted: Adopted, on_progress: StatusCallback, course: Course) -> SetupOutcome:
-        job = await find(self._cluster, adopted.namespace, tombstone(adopted))
-        return await self._follow(job, adopted, on_progress, course, told=None)
+        finding = find(self._cluster, adopted.namespace, tombstone(adopted))
+        return await self._follow(await finding, adopted, on_progress, course, told=None)
 
     async def _follow(
         self, job: Body | None, adopted: Adopted, on_progress: StatusCallback, course: Course, *, told: Plan | None

@@ -20,6 +20,8 @@ LONGEST_LINE: Final = 256
 """Bytes; a longer line is no line of ours."""
 PACE: Final = 0.05
 """Seconds between two pieces, so that a step that prints without end does not keep the operator busy."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds until a log that cannot be read is asked for again."""
 OVERLAP: Final = 5.0
 """Seconds of the log that are read again when the connection was cut."""
 
@@ -56,7 +58,7 @@ class LogFollower:
         to_come = [step.name for step in stage.steps][1:]
         clock = asyncio.get_running_loop().time
         read_at: float | None = None
-        for pause in pauses():
+        for pause in pauses(LONGEST_PAUSE):
             since = None if read_at is None else clock() - read_at + OVERLAP
             pieces = self._cluster.follow_log(self._namespace, pod, stage.name, since=since)
             lines = _Lines()
