@@ -141,14 +141,14 @@ def _in_pod(pod: Body, plan: Plan, events: Sequence[str], start_limit: float) ->
     completed = 0
     for stage in plan.stages:
         container = told.get(stage.name, {})
-        if terminated(container) is None:
+        end = terminated(container)
+        if end is None or end.get("exitCode") != 0 or stage is plan.stages[-1]:
             running = "running" in (container.get("state") or {})
-            if running or (completed and wait.why is None):
+            if running or end is not None or (completed and wait.why is None):
                 return Working(pod["metadata"]["name"], stage.name, stage.steps[0], completed, running), wait
             return None, wait
         completed += len(stage.steps)
-    last = plan.stages[-1]  # all have ended, and the pod's phase is about to tell so
-    return Working(pod["metadata"]["name"], last.name, last.steps[0], completed - len(last.steps), running=False), wait
+    raise AssertionError("a plan has a last stage")
 
 
 def _own_fault(pod: Body) -> str | None:
