@@ -4,37 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from images.commands import ALONE, ask, run
-from images.errors import ImagesError
-
-_DRIVERS: Final = ("overlay", "vfs")
 
 
 class Buildah:
     """Images in `folder`; mounts are accounted for in `run`, which lasts as long as one build."""
 
     def __init__(self, folder: Path, run: Path) -> None:
-        """Raises ImagesError when no storage works on this machine."""
         self._log = folder / "buildah.log"
-        refusals = []
-        for driver in _DRIVERS:
-            place = folder / driver
-            self._command = [
-                *ALONE,
-                "buildah",
-                f"--root={place}",
-                f"--runroot={run / driver}",
-                f"--storage-driver={driver}",
-            ]
-            try:
-                self._ask("info")
-            except ImagesError as error:
-                refusals.append(str(error))
-            else:
-                return
-        raise ImagesError(f"no storage for images works here: {'; '.join(refusals)}")
+        storage = [f"--root={folder / 'storage'}", f"--runroot={run}", "--storage-driver=overlay"]
+        self._command = [*ALONE, "buildah", *storage]
 
     def forget_unfinished(self) -> None:
         """Remove what a build that was killed has left."""

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from images import debian
@@ -29,6 +30,11 @@ _BASE: Final = "projectsetup.local/base:dev"
 _DEPENDENCIES: Final = "projectsetup.local/dependencies:dev"
 _PROGRAMS: Final = ("buildah", "debootstrap")
 _GENERATIONS: Final = 2
+_TRY_OVERLAY: Final = """\
+cd "$1"
+mkdir lower upper work merged
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
+"""
 
 
 def cache_folder() -> Path:
@@ -52,7 +58,7 @@ def images_obstacle(names: Collection[str] = IMAGES) -> str | None:
         return f"building images needs {' and '.join(programs)}, and there is no apt-get to install them with"
     try:
         debian.mirror()
-        ask(*ALONE, "true")
+        _try_overlay()
     except ImagesError as error:
         return f"building images does not work here: {error}"
     return None
@@ -115,6 +121,13 @@ def _found(content: Content) -> dict[str, Path]:
 def _archives(content: Content) -> dict[str, Path]:
     folder = cache_folder() / "archives" / content.key()
     return {name: folder / f"{name.partition('/')[2].partition(':')[0]}.tar" for name in IMAGES}
+
+
+def _try_overlay() -> None:
+    """Raises ImagesError where layers cannot be laid over each other, as in most containers."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=cache_folder(), prefix="overlay-") as folder:
+        ask(*ALONE, "sh", "-euc", _TRY_OVERLAY, "sh", folder)
 
 
 def _storage(content: Content) -> Path:

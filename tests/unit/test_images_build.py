@@ -188,3 +188,11 @@ def test_a_program_that_fails_is_told_with_its_last_words(tmp_path: Path, capsys
     run(["true"], "making it", log)
     assert not log.exists()
     assert capsys.readouterr().out.endswith("images: making it: done after 0 s\n")
+
+
+@pytest.mark.usefixtures("debian_machine")
+def test_where_layers_cannot_be_laid_over_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name in ("buildah", "debootstrap", "setpriv"):
+        program(tmp_path / "bin", name, "echo mount: not here >&2; exit 1")
+    assert images_obstacle() == "building images does not work here: setpriv: mount: not here"
