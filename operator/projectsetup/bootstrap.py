@@ -68,9 +68,10 @@ async def run_operator(settings: Settings) -> int:
     refuse_inspection()
     record = ProjectRecord.connect(settings.database_url.get_secret_value())
     api = await connect()
+    elected = leader(settings, api)
     try:
-        async with running_engine(settings, api) as engine:
-            ports = Ports(ClusterClient(api), record, engine, leader(settings, api))
+        async with running_engine(settings, api, elected) as engine:
+            ports = Ports(ClusterClient(api), record, engine, elected)
             return await compose(settings, api, ports).run()
     finally:
         await record.close()
@@ -78,9 +79,9 @@ async def run_operator(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def running_engine(settings: Settings, api: ApiClient) -> AsyncIterator[Engine]:
+async def running_engine(settings: Settings, api: ApiClient, leader: Leader) -> AsyncIterator[Engine]:
     """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
-    started = _jobs(settings, api) if settings.engine == "job" else _processes(settings)
+    started = _jobs(settings, api, leader) if settings.engine == "job" else _processes(settings)
     async with started as engine:
         yield engine
 
@@ -100,10 +101,10 @@ async def _processes(settings: Settings) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
-async def _jobs(settings: Settings, api: ApiClient) -> AsyncIterator[Engine]:
+async def _jobs(settings: Settings, api: ApiClient, leader: Leader) -> AsyncIterator[Engine]:
     streams = await connect(streaming=True)
     board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
-    jobs = JobEngine(JobCluster(api, streams, settings.namespaces), board, pod_settings(settings, os.environ))
+    jobs = JobEngine(JobCluster(api, streams, settings.namespaces, leader), board, pod_settings(settings, os.environ))
     engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
     await engine.start()
     try:

@@ -88,11 +88,12 @@ async def run() -> int:
     record = ProjectRecord.connect(settings.database_url.get_secret_value())
     api = await connect()
     cluster: Any = Faulty(ClusterClient(api), fault)
+    elected = leader(settings, api)
     faulty_record: Any = Faulty(record, fault)
     try:
-        async with running_engine(settings, api) as engine:
+        async with running_engine(settings, api, elected) as engine:
             faulty_engine: Any = Faulty(engine, fault)
-            ports = Ports(cluster, faulty_record, faulty_engine, leader(settings, api))
+            ports = Ports(cluster, faulty_record, faulty_engine, elected)
             return await compose(settings, api, ports).run()
     finally:
         await record.close()

@@ -16,6 +16,7 @@ from devcluster.ports import free_port
 from projectsetup.cluster.connection import connect
 from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
 from projectsetup.cluster.jobs import JobCluster
+from projectsetup.cluster.leader import LeaseLost, SoleOperator
 from projectsetup.engines.jobs.attempt import PodSettings
 from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
 from tests.job_orders import make_adopted, make_attempt, make_recipe
@@ -39,7 +40,7 @@ def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
     async def calls_at(kubeconfig: Path, *namespaces: str) -> AsyncIterator[JobCluster]:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         async with await connect() as api, await connect(streaming=True) as streams:
-            yield JobCluster(api, streams, namespaces)
+            yield JobCluster(api, streams, namespaces, SoleOperator())
 
     return calls_at
 
@@ -181,3 +182,26 @@ async def test_an_api_server_that_is_away_may_come_back(calls_at: CallsAt, kubec
             error = await error_of(call)
             assert isinstance(error, calls.failed)
             assert not isinstance(error, calls.refused)
+
+
+class Deposed(SoleOperator):
+    """Leads no more."""
+
+    def check(self) -> None:
+        raise LeaseLost("frozen for too long")
+
+
+async def test_who_does_not_lead_makes_and_deletes_nothing(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, scene: JobScene
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    name = f"setup-{uuid4()}-1-1"
+    async with await connect() as api, await connect(streaming=True) as streams:
+        calls = JobCluster(api, streams, (), Deposed())
+        for call in (
+            calls.create_or_get(scene.namespace, {"metadata": {"name": name}}),
+            calls.delete_job(scene.namespace, name, "uid"),
+        ):
+            with pytest.raises(LeaseLost):
+                await call
+        assert await calls.get_job(scene.namespace, name) is None

@@ -18,6 +18,7 @@ from projectsetup.cluster.errors import (
     ClusterError,
 )
 from projectsetup.cluster.job_bodies import OF_JOB, Body, slim
+from projectsetup.cluster.leader import Leader
 from projectsetup.cluster.raw import TIMEOUT, RawApi
 
 
@@ -30,8 +31,12 @@ class JobCluster:
     failed: type[Exception] = ClusterError
     refused: tuple[type[Exception], ...] = (ApiForbidden, ApiRejected, ApiNotFound)
 
-    def __init__(self, api: ApiClient, streams: ApiClient, namespaces: tuple[str, ...]) -> None:
-        """`namespaces`: those that may be looked into; none given: all. Logs are read by `streams`."""
+    def __init__(self, api: ApiClient, streams: ApiClient, namespaces: tuple[str, ...], leader: Leader) -> None:
+        """`namespaces`: those that may be looked into; none given: all. Logs are read by `streams`.
+
+        Nothing is made or deleted by who does not lead (LeaseLost).
+        """
+        self._leader = leader
         self._api = RawApi(api)
         self._streams = RawApi(streams)
         self._namespaces = namespaces
@@ -44,6 +49,7 @@ class JobCluster:
         name = manifest["metadata"]["name"]
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": f"{TIMEOUT:.0f}s"}
         what = f"create Job {namespace}/{name}"
+        self._leader.check()
         try:
             return slim(await self._api.call(what, "POST", jobs_path(namespace), query=query, body=manifest))
         except ApiConflict as error:
@@ -74,6 +80,7 @@ class JobCluster:
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Ask for the deletion of the Job that has this uid, which goes once its pods are gone."""
         body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        self._leader.check()
         try:
             await self._api.call(
                 f"delete Job {namespace}/{name}", "DELETE", f"{jobs_path(namespace)}/{name}", body=body

@@ -264,7 +264,7 @@ class Attempts:
             return AttemptBroken(Reason.ENGINE_ERROR, run.order.obstacle)
         try:
             return await self._engine.run(run.order, lambda progress: self._advance(run, progress), run.leave)
-        except LeftRunning:
+        except (LeftRunning, LeaseLost):
             return self._left(run)
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
             if run.view.stopping is not None:
