@@ -19,6 +19,7 @@ class GitHost:
     """`certificate` is the file that clients must trust."""
 
     folder: Path
+    host: str
     port: int
 
     @property
@@ -28,7 +29,7 @@ class GitHost:
     def repository(self, name: str) -> str:
         """The URL of a new bare repository."""
         subprocess.run(["git", "init", "--quiet", "--bare", str(self.folder / name)], check=True)
-        return f"https://localhost:{self.port}/{name}"
+        return f"https://{self.host}:{self.port}/{name}"
 
     def commit_of(self, name: str) -> str:
         """The commit at the tip of its branch main."""
@@ -37,12 +38,13 @@ class GitHost:
 
 
 @contextmanager
-def git_host(folder: Path, *, username: str, password: str) -> Iterator[GitHost]:
-    """Serve until the end of the block; needs the programs openssl and git."""
+def git_host(folder: Path, *, username: str, password: str, host: str = "localhost") -> Iterator[GitHost]:
+    """Serve until the end of the block, as `host`: a name or an address of this machine. Needs openssl and git."""
+    kind = "IP" if host.replace(".", "").isdigit() else "DNS"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}"),
+            *("-addext", f"subjectAltName={kind}:{host}"),
             *("-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")),
         ],
         check=True,
@@ -52,10 +54,10 @@ def git_host(folder: Path, *, username: str, password: str) -> Iterator[GitHost]
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     handler = type("Handler", (_GitHandler,), {"folder": folder, "expected": expected})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer((host, 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield GitHost(folder, server.server_port)
+        yield GitHost(folder, host, server.server_port)
         server.shutdown()
 
 
