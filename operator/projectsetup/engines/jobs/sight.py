@@ -103,28 +103,34 @@ def sight(
         return Gone()
     if is_tombstone(job):
         return Tombstone()
+    ended = _ended(job, pods, plan=plan, scrubber=scrubber, at_step=at_step, why_not_started=next(iter(events), None))
+    if ended is not None:
+        return ended
     standing = [pod for pod in pods if not is_replaced(pod)]
-    for pod in filter(pod_has_ended, standing):
-        end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
-        return Broken(end) if isinstance(end, InfrastructureError) else Over(end)
-    taken_away = [pod for pod in pods if is_replaced(pod)]
-    broken = _broken_without(job, taken_away, plan, at_step, next(iter(events), None))
-    if broken is not None:
-        return broken
     if not standing:
-        return _starting(wait_for_a_pod(job, events, start_limit, taken_away), now, start_limit)
+        return _starting(wait_for_a_pod(job, events, start_limit, pods), now, start_limit)
     pod = max(standing, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     working, wait = _in_pod(pod, plan, events, start_limit)
     return working or _starting(wait, now, start_limit)
 
 
-def _broken_without(
-    job: Body, taken_away: Sequence[Body], plan: Plan, at_step: str | None, why_not_started: str | None
-) -> Broken | None:
-    """What broke the attempt although no pod that was left alone tells of an end."""
-    for pod in taken_away:
+def _ended(
+    job: Body,
+    pods: Sequence[Body],
+    *,
+    plan: Plan,
+    scrubber: Scrubber,
+    at_step: str | None,
+    why_not_started: str | None,
+) -> Over | Broken | None:
+    """How the attempt ended, as a pod tells it that was not taken away, or else the Job."""
+    for pod in pods:
         if (fault := _own_fault(pod)) is not None:
             return Broken(InfrastructureError(FailureReason.STEP_KILLED, fault, step=at_step))
+    for pod in pods:
+        if pod_has_ended(pod) and not is_replaced(pod):
+            end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
+            return Broken(end) if isinstance(end, InfrastructureError) else Over(end)
     return Broken(end_of_job(job, plan, at_step, why_not_started)) if job_has_ended(job) else None
 
 
