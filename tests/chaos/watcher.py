@@ -27,6 +27,7 @@ class Watcher:
     """Looks at all processes again and again, and remembers the attempts whose workspace is below `root`."""
 
     root: Path
+    period: float = PERIOD
     looks: int = 0
     _overlaps: list[tuple[Sight, Sight]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -51,7 +52,7 @@ class Watcher:
         return [sight for sight in self._living() if sight.project in projects]
 
     def _watch(self) -> None:
-        while not self._stop.wait(PERIOD):
+        while not self._stop.wait(self.period):
             self._look()
 
     def _look(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Self
 
 from tests.operator_process import wait_for
 
@@ -22,16 +22,16 @@ class Word:
 
 
 class Desk:
-    """Serves /tell/PROJECT/ATTEMPT/POD/WHAT and /wait/PROJECT, which answers once the project may go on."""
+    """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, which is answered `go` once the project may go on."""
 
     def __init__(self, address: str) -> None:
         """`address` is one of this machine that pods reach."""
         self.words: list[Word] = []
-        self._open: dict[str, threading.Event] = defaultdict(threading.Event)
+        self._gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self._closing = False
-        self._server = ThreadingHTTPServer((address, 0), _handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://{address}:{self._server.server_port}"
+        self._server = _Server((address, 0), _handler(self))
+        self.place = f"{address} {self._server.server_address[1]}"
+        """Its address and port, as `nc` takes them."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="desk", daemon=True).start()
@@ -39,15 +39,14 @@ class Desk:
 
     def __exit__(self, *_: object) -> None:
         self._closing = True
-        for gate in list(self._open.values()):
-            gate.set()
+        self.open(*self._gates)
         self._server.shutdown()
         self._server.server_close()
 
     def open(self, *projects: str) -> None:
         """Steps of these projects that wait, or will, go on."""
         for project in projects:
-            self._open[project].set()
+            self._gates[project].set()
 
     def told(self, project: str, what: str) -> list[Word]:
         """How often, and by whom, that was told."""
@@ -57,25 +56,28 @@ class Desk:
         """Return once that was told so often."""
         wait_for(lambda: len(self.told(project, what)) >= times, f"{project} to tell {what} {times} times", limit=limit)
 
-    def answer(self, path: str) -> bool:
-        """Whether the request is one of ours; returns when it may be answered."""
-        match path.strip("/").split("/"):
+    def answer(self, line: str) -> str:
+        """What is said to this line."""
+        match line.split():
             case ["tell", project, attempt, pod, what]:
                 self.words.append(Word(project, int(attempt), pod, what))
             case ["wait", project]:
-                self._open[project].wait()
-            case _:
-                return False
-        return not self._closing
+                self._gates[project].wait()
+                return "" if self._closing else "go"
+        return ""
 
 
-def _handler(desk: Desk) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name that http.server calls
-            self.send_response(200 if desk.answer(self.path) else 404)
-            self.end_headers()
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing is logged."""
+
+def _handler(desk: Desk) -> type[StreamRequestHandler]:
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.wfile.write(desk.answer(self.rfile.readline().decode()).encode())
+            except OSError:
+                return  # who has asked is gone
 
     return Handler

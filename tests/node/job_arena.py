@@ -26,9 +26,9 @@ from tests.node.pod_watcher import PodWatcher
 from tests.operator_process import wait_for
 
 TELL: Final = """\
-tell() { wget -q -T 10 -O /dev/null "$PARAM_DESK/tell/$PROJECT_ID/$ATTEMPT/$(hostname)/$1" || true; }
+tell() { echo "tell $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_DESK || true; }
 """
-WAIT: Final = 'until wget -q -T 300 -O /dev/null "$PARAM_DESK/wait/$PROJECT_ID"; do sleep 0.2; done'
+WAIT: Final = 'until test "$(echo "wait $PROJECT_ID" | nc $PARAM_DESK)" = go; do sleep 0.2; done'
 BEGIN: Final = f"""\
 {TELL}
 tell begin
@@ -59,23 +59,27 @@ FINISH: Final = f"""\
 echo "CODE_COMMIT=$(printf '%s' "$PROJECT_ID" | sha1sum | cut -d' ' -f1)" >> "$STEP_OUTPUTS"
 tell end
 """
-LITTLE: Final = {
+LITTLE: Final[Body] = {
     "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "128Mi", "ephemeral-storage": "256Mi"},
 }
 """Resources of pods of which many fit on the node."""
-TUMULT: Final = {
-    "name": "tumult",
+FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
+HEAD: Final[Body] = {
     "description": "Tells a desk outside of the pod what it does, and behaves as it is told; the last stage is alone",
     "image": BUSYBOX,
     "resources": LITTLE,
     "parameters": {"desk": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
-    "steps": [
+}
+RECIPES: Final[dict[str, list[Body]]] = {
+    "tumult": [
         {"name": "begin", "status": "initializing", "run": BEGIN},
         {"name": "work", "status": "testing", "run": WORK},
-        {"name": "finish", "status": "committing", "run": FINISH, "isolate": True},
+        FINISH_STEP,
     ],
+    "single": [FINISH_STEP],
 }
+"""Their steps."""
 
 
 class JobArena(Arena):
@@ -86,7 +90,8 @@ class JobArena(Arena):
     ) -> None:
         recipes = folder / "recipes"
         recipes.mkdir()
-        (recipes / "tumult.yaml").write_text(yaml.safe_dump(TUMULT))
+        for name, steps in RECIPES.items():
+            (recipes / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **HEAD, "steps": steps}))
         super().__init__(
             folder, cluster, database_url, watcher, engine="job", **{"recipes_dir": str(recipes), **settings}
         )
@@ -104,11 +109,18 @@ class JobArena(Arena):
         super().__exit__(*_)
         self.stage.api.kubectl("delete", "namespace", self.stage.api.namespace, "--wait=false")
 
-    def submit(self, mood: str, *, seconds: float = 0.1, annotations: dict[str, str] | None = None) -> Setup:
-        """A new project, and the ProjectSetup for it."""
+    def submit(
+        self,
+        mood: str,
+        *,
+        seconds: float = 0.1,
+        annotations: dict[str, str] | None = None,
+        recipe: str = "tumult",
+    ) -> Setup:
+        """A new project, and the ProjectSetup for it, by one of RECIPES."""
         project = self.stage.project()
-        parameters = {"desk": self.desk.url, "mood": mood, "seconds": f"{seconds:.2f}"}
-        self.stage.apply(project, "tumult", annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
+        parameters = {"desk": self.desk.place, "mood": mood, "seconds": f"{seconds:.2f}"}
+        self.stage.apply(project, recipe, annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
         self.setups[project] = Setup(project, mood)
         return self.setups[project]
 

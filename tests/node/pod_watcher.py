@@ -18,6 +18,7 @@ class PodWatcher(Watcher):
     """The place of an attempt is its pod here; all workspaces have the same path."""
 
     root: Path = Path(str(ROOT))
+    period: float = 0.2
 
     def _sight(self, pid: int) -> Sight | None:
         sight = Watcher._sight(self, pid)
