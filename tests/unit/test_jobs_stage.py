@@ -130,6 +130,15 @@ def test_a_step_that_is_killed_tells_the_signal(box: Box) -> None:
     assert (ended.code, ended.report.exit_code) == (137, 137)
 
 
+def test_a_step_that_ends_its_process_group_ends_no_more_than_itself(box: Box) -> None:
+    ended = box(
+        step("good", "echo one; sleep 1000 & trap 'exit 0' TERM; kill 0; wait"),
+        step("bad", "echo two; kill 0; sleep 1000"),
+    ).run()
+    assert printed(ended) == ["one", "two"], ended
+    assert (ended.report.step, ended.report.exit_code, ended.report.tail) == ("bad", 143, "two\n")
+
+
 def test_all_output_reaches_the_log_and_its_end_the_message(box: Box) -> None:
     ended = box(step("loud", "seq 1 200000; exit 3")).run()
     assert printed(ended) == [str(number) for number in range(1, 200001)]

@@ -41,6 +41,9 @@ stage_as_usual='' # a shell ignores these signals for what it runs in the backgr
 if env --default-signal=INT,QUIT true 2>/dev/null; then
     stage_as_usual="$(command -v env) --default-signal=INT,QUIT"
 fi
+if command -v setsid >/dev/null; then # `kill 0` in a step is to find the step alone
+    stage_as_usual="$(command -v setsid) $stage_as_usual"
+fi
 
 [ -z "${BASH_VERSION-}" ] || exec 2>/dev/null # where bash tells of every process that was killed
 
@@ -66,6 +69,12 @@ stage_stop() {
     stage_signal CONT
 }
 
+# A signal that comes while no step runs waits for the next one: helpers that have just begun must not meet it.
+stage_pod_ends() {
+    stage_stopping=1
+    [ -z "$stage_running" ] || stage_stop
+}
+
 stage_alarm() {
     if [ -z "$stage_running" ]; then
         return
@@ -77,8 +86,8 @@ stage_alarm() {
     fi
 }
 
-trap 'stage_stopping=1; stage_stop' TERM
-trap 'stage_alarm' USR1
+trap stage_pod_ends TERM
+trap stage_alarm USR1
 
 # Kills what a step has left behind; returns when nothing of it is left. What multiplies faster than it can be killed
 # one by one is killed all at once, with the helpers.
@@ -92,17 +101,14 @@ stage_sweep() {
     done
 }
 
-# Waits for a child, however often a signal comes between; its exit code is in stage_code.
+# Waits for the end of a child, however often a signal comes between. Its exit code is in stage_code, unless one did:
+# bash can lose it then, and never comes back from waiting for it again.
 stage_wait() {
-    local again
     while :; do
-        wait "$1"
+        wait "$1" 2>/dev/null
         stage_code=$?
         kill -0 "$1" 2>/dev/null || break
     done
-    wait "$1" 2>/dev/null
-    again=$?
-    [ "$again" = 127 ] || stage_code=$again # 127: it has been told already
 }
 
 stage_help() {
@@ -196,7 +202,8 @@ stage_become_step() {
     exec $stage_as_usual "$stage_sh" -euc "$script"
 }
 
-# Runs the first step of the words; how it ended is in stage_code and stage_timed_out.
+# Runs the first step of the words; how it ended is in stage_code and stage_timed_out. The witness of its end is met by
+# no signal.
 stage_run() {
     printf '[projectsetup] step %s (%s/%s)\n' "$1" "$stage_number" "$stage_total"
     mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
@@ -205,15 +212,26 @@ stage_run() {
     stage_listen "$3"
     stage_listeners=$stage_helpers
     stage_set_timer "$2"
-    exec 3>"$stage_scratch/output"
-    (stage_become_step "$@") </dev/null >&3 2>&1 3>&- &
-    stage_shell=$!
+    rm -f "$stage_scratch/code"
+    {
+        (stage_become_step "$@") 2>&1
+        stage_code=$?
+        echo "$stage_code" >"$stage_scratch/code"
+        exit "$stage_code"
+    } </dev/null >"$stage_scratch/output" 2>/dev/null & # where a shell tells that a signal ended the step
+    stage_witness=$!
+    stage_help
     stage_running=1
-    exec 3>&-
-    stage_wait "$stage_shell"
+    [ -z "$stage_stopping" ] || stage_stop
+    stage_wait "$stage_witness"
     stage_running=''
-    stage_end=$stage_code
     stage_helpers=$stage_listeners
+    if [ -s "$stage_scratch/code" ]; then
+        read -r stage_code <"$stage_scratch/code"
+    elif [ -n "$stage_stopping$stage_timed_out" ]; then
+        stage_code=137
+    fi
+    stage_end=$stage_code
     stage_sweep
     for stage_listener in $stage_tee $stage_tail $stage_matcher; do
         stage_wait "$stage_listener"
