@@ -171,6 +171,39 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize("code", [3, 75, 143])
+def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int) -> None:
+    told = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
+    assert see(job(), told) == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
+    assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
+        FailureReason.STEP_TIMED_OUT,
+        "the attempt did not end within its timeout of 30m; it was at step test",
+    )
+    assert broken(see(job(failed("BackoffLimitExceeded")), told)) == (
+        FailureReason.INTERRUPTED,
+        "step test was interrupted: its pod was deleted: asked to end",
+        "test",
+        code,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (3, "step=test\nexit=75\n\n"),
+        (124, "step=test\nexit=143\n\n"),
+        (0, "step=make\nexit=0\n\n"),
+        (0, "step=test\nexit=3\n\n"),
+        (2, ""),
+        (127, "sh: not found"),
+    ],
+)
+def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: str) -> None:
+    reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
+    assert reason is FailureReason.ENGINE_ERROR
+    assert f"container make ended with exit code {code} and without a report of its steps" in text
+
+
 def test_a_job_that_failed_for_another_reason_tells_it() -> None:
     reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
     assert reason is FailureReason.ENGINE_ERROR

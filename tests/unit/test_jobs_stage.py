@@ -116,7 +116,7 @@ def test_the_first_step_that_fails_ends_the_stage(box: Box) -> None:
     assert (ended.code, ended.report.step, ended.report.exit_code) == (1, "bad", 1)
     assert "never" not in ended.lines
     assert ended.report.tail == "before\noops\n"
-    assert not ended.report.timed_out
+    assert (ended.report.timed_out, ended.report.stopped) == (False, False)
 
 
 def test_an_unset_variable_and_exit_codes(box: Box) -> None:
@@ -239,7 +239,7 @@ def test_the_end_of_the_pod_is_passed_on(box: Box) -> None:
     ended = running.end()
     assert (ended.code, ended.report.step, ended.report.exit_code) == (4, "slow", 4)
     assert ended.report.tail == "begun\nasked\n"
-    assert not ended.report.timed_out
+    assert (ended.report.timed_out, ended.report.stopped) == (False, True)
 
 
 def test_a_step_that_the_end_of_the_pod_kills(box: Box) -> None:
@@ -259,7 +259,7 @@ def test_success_counts_at_the_end_of_the_pod_but_no_other_step_begins(box: Box)
     running.wait_for("\nbegun")
     running.send(signal.SIGTERM)
     ended = running.end()
-    assert (ended.code, ended.report.step, ended.report.exit_code) == (143, "next", 143)
+    assert (ended.code, ended.report.step, ended.report.exit_code, ended.report.stopped) == (143, "next", 143, True)
     assert "never" not in ended.log.decode()
 
 

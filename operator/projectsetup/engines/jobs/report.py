@@ -10,7 +10,9 @@ from typing import Final
 from projectsetup.setup.outputs import read_outputs
 
 _MARKER: Final = re.compile(rb"\[projectsetup\] step ([a-z0-9-]{1,63}) \(\d+/\d+\)\r?\n?")
-_HEAD: Final = re.compile(r"step=(?P<step>[a-z0-9-]{1,63})\nexit=(?P<code>\d{1,3})\n(?P<late>timeout=1\n)?")
+_HEAD: Final = re.compile(
+    r"step=(?P<step>[a-z0-9-]{1,63})\nexit=(?P<code>\d{1,3})\n(?P<late>timeout=1\n)?(?P<stopped>stopped=1\n)?"
+)
 _MATCH: Final = "match="
 
 
@@ -18,13 +20,15 @@ _MATCH: Final = "match="
 class StageReport:
     """The termination message of a stage: the step it ended with, how, and what its steps told.
 
-    `matches` are lines in which the failed step's `retry` may find something, `tail` is the end of what it printed;
-    both as they were printed.
+    `stopped` tells that it ended after SIGTERM had come for the pod, so that its exit code says little. `matches` are
+    lines in which the failed step's `retry` may find something, `tail` is the end of what it printed; both as they were
+    printed.
     """
 
     step: str
     exit_code: int
     timed_out: bool
+    stopped: bool
     outputs: Mapping[str, str]
     matches: tuple[str, ...]
     tail: str
@@ -55,6 +59,7 @@ def read_report(message: str) -> StageReport | None:
         step=head["step"],
         exit_code=int(head["code"]),
         timed_out=head["late"] is not None,
+        stopped=head["stopped"] is not None,
         outputs=outputs,
         matches=matches,
         tail="" if succeeded else tail,

@@ -130,7 +130,10 @@ def _ended(
     for pod in pods:
         if pod_has_ended(pod) and not is_replaced(pod):
             end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
-            return Broken(end) if isinstance(end, InfrastructureError) else Over(end)
+            if not isinstance(end, InfrastructureError):
+                return Over(end)
+            if end.reason is not FailureReason.INTERRUPTED or job_has_ended(job):
+                return Broken(end)  # why a pod was deleted is told by its Job, a moment later
     return Broken(end_of_job(job, plan, at_step, why_not_started)) if job_has_ended(job) else None
 
 

@@ -34,6 +34,7 @@ stage_helpers='' # what lives on when a step ends, so that the last of its outpu
 stage_running=''
 stage_stopping=''
 stage_timed_out=''
+stage_stopped=''
 stage_facts=''
 stage_kept=8192
 stage_sh=$(command -v sh)
@@ -202,8 +203,8 @@ stage_become_step() {
     exec $stage_as_usual "$stage_sh" -euc "$script"
 }
 
-# Runs the first step of the words; how it ended is in stage_code and stage_timed_out. The witness of its end is met by
-# no signal.
+# Runs the first step of the words; how it ended is in stage_code, stage_timed_out and, for the end of the pod,
+# stage_stopped. The witness of its end is met by no signal.
 stage_run() {
     printf '[projectsetup] step %s (%s/%s)\n' "$1" "$stage_number" "$stage_total"
     mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
@@ -225,6 +226,7 @@ stage_run() {
     [ -z "$stage_stopping" ] || stage_stop
     stage_wait "$stage_witness"
     stage_running=''
+    stage_stopped=$stage_stopping
     stage_helpers=$stage_listeners
     if [ -s "$stage_scratch/code" ]; then
         read -r stage_code <"$stage_scratch/code"
@@ -325,6 +327,8 @@ stage_report() {
 exit=$2"
     [ -z "$stage_timed_out" ] || head="$head
 timeout=1"
+    [ -z "$stage_stopped" ] || head="$head
+stopped=1"
     {
         printf '%s\n' "$head"
         if [ "$2" = 0 ]; then
@@ -337,6 +341,7 @@ timeout=1"
 
 while [ "$#" -gt 0 ]; do
     if [ -n "$stage_stopping" ]; then
+        stage_stopped=1
         rm -f "$stage_scratch/tail"
         stage_report "$1" 143
         exit 143
@@ -353,4 +358,5 @@ while [ "$#" -gt 0 ]; do
     shift "$((5 + $5))"
 done
 stage_timed_out=''
+stage_stopped=''
 stage_report "$stage_name" 0

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     Body = Mapping[str, Any]
 
 OUT_OF_MEMORY: Final = "OOMKilled"
+STOPPED_FOR_ITS_TIMEOUT: Final = 124
 NOTHING_COULD_RUN: Final = 125
-"""The script of a stage ends with it when it cannot run any step."""
+"""The script of a stage ends with these when a step took too long, and when it cannot run any step."""
+
+
+_ENDED_FROM_OUTSIDE: Final = frozenset(
+    {FailureReason.STEP_KILLED, FailureReason.INTERRUPTED, FailureReason.ENGINE_ERROR}
+)
 
 
 def container_statuses(pod: Body) -> dict[str, Body]:
@@ -53,8 +59,8 @@ def end_of_pod(
         end = terminated(containers.get(stage.name))
         if end is None:
             break
-        report = read_report(end.get("message") or "")
-        if end.get("exitCode") == 0 and report is not None and report.exit_code == 0:
+        report = _report(end)
+        if report is not None and (report.step, report.exit_code) == (stage.steps[-1].name, 0):
             facts |= report.outputs
             continue
         failed = _stage_failed(end, report, stage.steps, scrubber)
@@ -78,6 +84,15 @@ def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str 
     return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the Job failed: {why}"), step=at_step)
 
 
+def _report(end: Body) -> StageReport | None:
+    """What the script of a stage told, if the end of its container bears that out: a step may print anything."""
+    report = read_report(end.get("message") or "")
+    if report is None:
+        return None
+    expected = STOPPED_FOR_ITS_TIMEOUT if report.timed_out else report.exit_code
+    return report if end.get("exitCode") == expected else None
+
+
 def _stage_failed(
     end: Body, report: StageReport | None, steps: tuple[PlannedStep, ...], scrubber: Scrubber
 ) -> SetupFailed | InfrastructureError:
@@ -88,6 +103,10 @@ def _stage_failed(
     if step is None:
         message = f"container {steps[0].name} reports of a step {report.step} that it does not have"
         return InfrastructureError(FailureReason.ENGINE_ERROR, message)
+    if report.stopped and not report.timed_out:
+        head = f"step {step.name} was interrupted: its pod was deleted"
+        message = message_with_output(head, _tail(report, scrubber))
+        return InfrastructureError(FailureReason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
     output = StepOutput(scrubber, retry=step.retry.output)
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
     matched = output.matched
@@ -137,6 +156,9 @@ def _without_a_report(
     if code == NOTHING_COULD_RUN or end.get("reason") in {"ContainerCannotRun", "StartError"}:
         why = message_with_output(f"container {steps[0].name} could not run its steps", output.tail)
         return InfrastructureError(FailureReason.ENGINE_ERROR, why, step=step)
+    if isinstance(code, int) and code <= SHELL_ADDS:
+        head = f"container {steps[0].name} ended with exit code {code} and without a report of its steps"
+        return InfrastructureError(FailureReason.ENGINE_ERROR, message_with_output(head, output.tail), step=step)
     how = f"step {step} was killed with its container (exit code {code}, {end.get('reason') or 'no reason told'})"
     return InfrastructureError(FailureReason.STEP_KILLED, message_with_output(how, output.tail), step=step)
 
@@ -147,7 +169,7 @@ def _too_late(
     """The deadline of the attempt ended what ran; a step that had ended by itself before keeps its own outcome."""
     if isinstance(failed, SetupFailed):
         return failed
-    if failed is not None and failed.reason not in {FailureReason.STEP_KILLED, FailureReason.ENGINE_ERROR}:
+    if failed is not None and failed.reason not in _ENDED_FROM_OUTSIDE:
         return failed
     return _deadline(plan, (failed.step if failed is not None else None) or at_step)
 
