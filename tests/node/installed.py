@@ -46,6 +46,7 @@ class Installed:
 
     def prepare(self) -> None:
         """The namespace, and what no manifest holds: where the database is, and recipes of one's own."""
+        self._await_gone(f"namespace/{SYSTEM}")
         self.kubectl("apply", f"--filename={BASE / 'namespace.yaml'}")
         system = f"--namespace={SYSTEM}"
         self.kubectl(
@@ -142,13 +143,15 @@ class Installed:
     def remove(self) -> None:
         """Take away all of it, and end what follows its logs."""
         self.kubectl("delete", f"--kustomize={BASE}", "--ignore-not-found", "--wait=false")
-        wait_for(self._is_gone, "the installation to be gone", limit=LIMIT)
+        self._await_gone(f"namespace/{SYSTEM}", "crd/projectsetups.codemyspec.com")
         for process in self._logs.values():
             _end(process)
 
-    def _is_gone(self) -> bool:
-        names = (f"namespace/{SYSTEM}", "crd/projectsetups.codemyspec.com")
-        return not self.kubectl("get", *names, "--ignore-not-found", "--output=name")
+    def _await_gone(self, *names: str) -> None:
+        def gone() -> bool:
+            return not self.kubectl("get", *names, "--ignore-not-found", "--output=name")
+
+        wait_for(gone, f"{' and '.join(names)} to be gone", limit=LIMIT)
 
     def _keep_log(self, name: str, container: str) -> None:
         if container in self._logs:
