@@ -29,7 +29,7 @@ _HERE: Final = Content(Path(__file__).parents[1])
 _BASE: Final = "projectsetup.local/base:dev"
 _DEPENDENCIES: Final = "projectsetup.local/dependencies:dev"
 _PROGRAMS: Final = ("buildah", "debootstrap")
-_GENERATIONS: Final = 2
+_GENERATIONS: Final = 3
 _TRY_OVERLAY: Final = """\
 cd "$1"
 mkdir lower upper work merged
@@ -142,7 +142,7 @@ def _storage(content: Content) -> Path:
 
 
 def _forget_old_archives() -> None:
-    """Keep the newest, and the one before for whoever still uses it."""
+    """Keep the newest, and those before for whoever still uses them."""
     generations = sorted((cache_folder() / "archives").iterdir(), key=lambda folder: folder.stat().st_mtime)
     for folder in generations[:-_GENERATIONS]:
         shutil.rmtree(folder)
