@@ -1,0 +1,97 @@
+"""The operator is killed at random moments and pods are evicted, while many setups run as Jobs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from kubernetes.client.exceptions import ApiException
+
+from devcluster import Cluster
+from tests.chaos.arena import await_lead
+from tests.chaos.form import IS_LONG, SEED
+from tests.node.job_arena import JobArena, job_arena
+from tests.node.job_verdict import judge_jobs
+from tests.node.pod_watcher import PodWatcher
+from tests.operator_process import OperatorProcess, wait_for
+
+SETUPS, KILLS, EVICTIONS = (50, 10, 25) if IS_LONG else (20, 5, 10)
+LIFE: Final = 4.0
+"""Seconds that the operator lives at most once it leads."""
+TTL: Final = 10
+LIMIT: Final = 600.0 if IS_LONG else 120.0
+
+
+class Storm:
+    """What is done, in an order that the seed decides."""
+
+    def __init__(self, arena: JobArena, operator: OperatorProcess) -> None:
+        self._arena = arena
+        self._operator = operator
+        self._luck = random.Random(SEED)  # noqa: S311  # the same order every time
+        self.evicted: set[str] = set()
+
+    def blow(self) -> None:
+        """Submit all setups; kill the operator and evict pods, spread over the time that they take."""
+        self._arena.submit_mixed(SETUPS, self._luck)
+        for kill in range(1, KILLS + 1):
+            await_lead(self._operator)
+            until = time.monotonic() + self._luck.uniform(0.0, LIFE)
+            while len(self.evicted) < EVICTIONS * kill // KILLS:
+                self._evict_one()
+            time.sleep(max(0.0, until - time.monotonic()))
+            self._operator.kill()
+            self._operator.start(ready=False)
+
+    def _evict_one(self) -> None:
+        """A pod of which a container runs, and that was not evicted before."""
+        wait_for(self._running, "a pod that runs", limit=LIMIT)
+        pod = self._luck.choice(self._running())
+        try:
+            self._arena.evict(pod)
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            self.evicted.add(pod)
+
+    def _running(self) -> list[str]:
+        return [pod for pod in self._arena.ledger.running_pods() if pod not in self.evicted]
+
+
+def test_kills_and_evictions_at_random_moments(
+    node_cluster: Cluster, tmp_path: Path, tell: Callable[[object], None]
+) -> None:
+    with (
+        PodWatcher() as watcher,
+        job_arena(node_cluster, tmp_path, watcher, concurrency="10", job_ttl=f"{TTL}s") as arena,
+    ):
+        operator = arena.operator().start(ready=False)
+        storm = Storm(arena, operator)
+        storm.blow()
+        seconds = arena.await_ends(limit=LIMIT)
+        arena.await_no_remains()
+        figures = judge_jobs(arena)
+        tell(
+            f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all over {seconds:.0f} s later; {figures}"
+        )
+        assert figures.of_setups.given_back == 0
+        wait_for(lambda: not unfinished(arena), "nothing but finished Jobs to be left")
+        wait_for(lambda: not left(arena), "the finished Jobs and their pods to go", limit=TTL + 60)
+        assert operator.terminate() == 0
+
+
+def unfinished(arena: JobArena) -> list[str]:
+    """The Jobs and pods of all setups that could still do anything."""
+    return [name for project in arena.setups for name in arena.ledger.living(project)]
+
+
+def left(arena: JobArena) -> list[str]:
+    """The Jobs and pods that are there; tombstones stay a while."""
+    ledger = arena.ledger
+    found = [entry for project in arena.setups for entry in (*ledger.jobs_of(project), *ledger.pods_of(project))]
+    return [entry.name for entry in found if not entry.gone]

@@ -1,0 +1,203 @@
+"""Jobs whose pods do not start or do not stay, and what an operator with its own rights only tells people of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from devcluster import Cluster
+from devcluster.images import BUSYBOX
+from tests.api_server import ApiServer, Body
+from tests.manifests import Kubectl
+from tests.node.job_arena import LITTLE
+from tests.node.rights import operator_kubeconfig
+from tests.node.stages import node_stage
+from tests.operator_process import wait_for
+from tests.operator_stage import ENDED, PREFIX, Stage, message, reason
+
+START_LIMIT: Final = 15
+LIMIT: Final = 150.0
+NOWHERE: Final = "registry.invalid/team/toolchain:7"
+TOKEN: Final = "glpat-only-the-pod-sees-this"
+SECRET: Final = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "git"},
+    "stringData": {"token": TOKEN},
+}
+FEW_PODS: Final = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-pods"},
+    "spec": {"hard": {"pods": "0"}},
+}
+FEW_JOBS: Final = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-jobs"},
+    "spec": {"hard": {"count/jobs.batch": "0"}},
+}
+SMALL_PODS: Final = {
+    "apiVersion": "v1",
+    "kind": "LimitRange",
+    "metadata": {"name": "small"},
+    "spec": {"limits": [{"type": "Container", "max": {"memory": "8Mi"}}]},
+}
+RESTRICTED: Final = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+
+
+def recipe(name: str, *, image: str = BUSYBOX, credentials: bool = False, **more: Any) -> str:
+    """Two stages, of which the first does what the parameter says."""
+    steps = [
+        {"name": "first", "status": "compiling", "run": 'eval "$PARAM_RUN"', "credentials": credentials},
+        {"name": "last", "status": "committing", "run": ":", "isolate": True},
+    ]
+    parameters = {"run": {"default": ":"}}
+    head = {"description": "Does what it is told", "image": image, "parameters": parameters, "steps": steps}
+    return f"name: {name}\n{yaml.safe_dump({'resources': LITTLE, **head, **more})}"
+
+
+RECIPES: Final = (
+    recipe("plain"),
+    recipe("nowhere", image=NOWHERE),
+    recipe("huge", resources={"requests": {"cpu": "500"}}),
+    recipe("trusted", credentials=True),
+    recipe("narrow", resources={"requests": LITTLE["requests"], "limits": {"memory": "48Mi"}}),
+    recipe("cramped", workspaceSize="4Mi"),
+)
+HOG: Final = "dd if=/dev/zero of=/dev/null bs=100M count=1"
+FILL: Final = "dd if=/dev/zero of=much bs=1M count=32; sleep 120"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A setup and what is told of it: the reason of `Succeeded`, that of the failure, and words of its message."""
+
+    recipe: str = "plain"
+    run: str = ":"
+    namespace: str = "main"
+    spec: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 1
+    reason: str = "AttemptsExhausted"
+    failure: str | None = "EngineError"
+    said: tuple[str, ...] = ()
+    step: str | None = None
+
+
+TABLE: Final = {
+    "a restricted namespace": Row(reason="SetupSucceeded", failure=None),
+    "a Secret that only the pod sees": Row(
+        "trusted",
+        'test "${#PROJECT_GIT_PASSWORD}" = ' + f'{len(TOKEN)}; echo "the token is $PROJECT_GIT_PASSWORD"; exit 3',
+        spec={"credentialsSecretRef": {"name": "git"}},
+        reason="StepFailed",
+        failure="StepFailed",
+        said=("the token is ***",),
+        step="first",
+    ),
+    "a Secret that is not there": Row(
+        "trusted", spec={"credentialsSecretRef": {"name": "no-such"}}, said=("did not start within 15s", '"no-such"')
+    ),
+    "an image that is not there": Row("nowhere", said=("did not start within 15s", NOWHERE)),
+    "a pod that fits nowhere": Row("huge", said=("did not start within 15s", "Insufficient cpu")),
+    "a quota of pods": Row(namespace="no-pods", said=("did not start within 15s", "exceeded quota: no-pods")),
+    "a quota of Jobs": Row(namespace="no-jobs", said=("exceeded quota: no-jobs",)),
+    "a limit of the namespace": Row(
+        namespace="small", said=("did not start within 15s", "maximum memory usage per Container is 8Mi")
+    ),
+    "out of memory": Row("narrow", HOG, failure="StepKilled", said=("step first ran out of memory",), step="first"),
+    "out of memory, but once": Row(
+        "narrow", f'test "$ATTEMPT" -gt 1 || {HOG}', attempts=2, reason="SetupSucceeded", failure=None
+    ),
+    "a full workspace": Row("cramped", FILL, failure="StepKilled", said=("work", "exceeds the limit", "4Mi")),
+}
+
+
+class Scene:
+    """A stage and the namespaces beside it that its operator serves as well."""
+
+    def __init__(self, stage: Stage, cluster: Cluster) -> None:
+        self._stage = stage
+        main = stage.api.namespace
+        self._apis = {"main": stage.api}
+        kubectl = Kubectl(cluster.kubeconfig)
+        for name, obstacle in (("no-pods", FEW_PODS), ("no-jobs", FEW_JOBS), ("small", SMALL_PODS)):
+            namespace = f"{main}-{name}"
+            kubectl.make_namespace(namespace)
+            kubectl("apply", f"--namespace={namespace}", "--filename=-", given=obstacle)
+            self._apis[name] = ApiServer(cluster.kubeconfig, namespace)
+        for name in ("no-pods", "no-jobs"):
+            quota = f"--namespace={main}-{name}", "--for=jsonpath={.status.hard}", f"resourcequota/{name}"
+            kubectl("wait", *quota, "--timeout=20s")
+        kubectl("apply", f"--namespace={main}", "--filename=-", given=SECRET)
+        stage.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
+
+    @property
+    def namespaces(self) -> list[str]:
+        """All of them, that of the stage first."""
+        return [api.namespace for api in self._apis.values()]
+
+    def apply(self, row: Row) -> str:
+        """The setup of a new project as the row says; its name."""
+        name = self._stage.project()
+        spec = {"recipe": row.recipe, "parameters": {"run": row.run}, **row.spec}
+        annotations = {f"{PREFIX}max-attempts": str(row.attempts), f"{PREFIX}backoff": "1ms"}
+        self._apis[row.namespace].create(name, spec=spec, annotations=annotations)
+        return name
+
+    def status(self, row: Row, name: str) -> Body:
+        """What `.status` tells of it."""
+        told: Body = self._apis[row.namespace].get(name).get("status", {})
+        return told
+
+    def close(self) -> None:
+        """Delete the namespaces; that of the stage is deleted with it."""
+        for name, api in self._apis.items():
+            if name != "main":
+                api.kubectl("delete", "namespace", api.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Body]]:
+    """By row, the status of each setup once it was over."""
+    folder = tmp_path_factory.mktemp("troubles")
+    settings = {"concurrency": "20", "job_start_limit": f"{START_LIMIT}s"}
+    with node_stage(node_cluster, folder / "stage", *RECIPES, **settings) as stage:
+        scene = Scene(stage, node_cluster)
+        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, scene.namespaces, folder)
+        stage.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=",".join(scene.namespaces))
+        stage.operator.start()
+        names = {title: scene.apply(row) for title, row in TABLE.items()}
+
+        def open_ends() -> list[str]:
+            return [
+                title for title, name in names.items() if scene.status(TABLE[title], name).get("phase") not in ENDED
+            ]
+
+        wait_for(lambda: not open_ends(), "all setups to be over", limit=LIMIT, poll=0.5)
+        yield {title: scene.status(TABLE[title], name) for title, name in names.items()}
+        scene.close()
+        assert TOKEN not in "".join(stage.everything_told().values())
+
+
+@pytest.mark.parametrize("title", TABLE)
+def test_what_is_told(ends: dict[str, Body], title: str) -> None:
+    row, status = TABLE[title], ends[title]
+    assert (reason(status), status["attempt"]) == (row.reason, row.attempts), status
+    failure = status.get("failure", {})
+    assert failure.get("reason") == row.failure, status
+    for words in row.said:
+        assert words in failure["message"], failure
+        assert words in message(status), status
+    if row.step is not None:
+        assert failure["step"] == row.step
+
+
+def test_a_pod_that_ran_out_of_memory_is_retried(ends: dict[str, Body]) -> None:
+    attempts = ends["out of memory, but once"]["attempts"]
+    assert [one["reason"] for one in attempts] == ["StepKilled", "SetupSucceeded"]
+    assert "ran out of memory" in attempts[0]["message"]
