@@ -53,7 +53,7 @@ test: lint
 	$(BIN)/pytest
 
 chaos: build
-	CHAOS=long $(BIN)/pytest tests/chaos -s
+	CHAOS=long $(BIN)/pytest tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py -s
 
 demo: build
 	@$(BIN)/python -m demo

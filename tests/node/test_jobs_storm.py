@@ -20,8 +20,10 @@ from tests.node.pod_watcher import PodWatcher
 from tests.operator_process import OperatorProcess, wait_for
 
 SETUPS, KILLS, EVICTIONS = (50, 10, 25) if IS_LONG else (20, 5, 10)
-LIFE: Final = 4.0
+LIFE: Final = 3.0
 """Seconds that the operator lives at most once it leads."""
+BACKLOG: Final = 4
+"""So many setups more than it has had time for are there with each life."""
 TTL: Final = 10
 LIMIT: Final = 600.0 if IS_LONG else 120.0
 
@@ -36,9 +38,10 @@ class Storm:
         self.evicted: set[str] = set()
 
     def blow(self) -> None:
-        """Submit all setups; kill the operator and evict pods, spread over the time that they take."""
-        self._arena.submit_mixed(SETUPS, self._luck)
+        """Kill the operator and evict pods; setups are submitted meanwhile, so that each life has work."""
         for kill in range(1, KILLS + 1):
+            there = min(SETUPS * kill // KILLS + BACKLOG, SETUPS)
+            self._arena.submit_mixed(there - len(self._arena.setups), self._luck)
             await_lead(self._operator)
             until = time.monotonic() + self._luck.uniform(0.0, LIFE)
             while len(self.evicted) < EVICTIONS * kill // KILLS:
@@ -76,9 +79,8 @@ def test_kills_and_evictions_at_random_moments(
         seconds = arena.await_ends(limit=LIMIT)
         arena.await_no_remains()
         figures = judge_jobs(arena)
-        tell(
-            f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all over {seconds:.0f} s later; {figures}"
-        )
+        done = f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all over {seconds:.0f} s later"
+        tell(f"{done}; {figures}")
         assert figures.of_setups.given_back == 0
         wait_for(lambda: not unfinished(arena), "nothing but finished Jobs to be left")
         wait_for(lambda: not left(arena), "the finished Jobs and their pods to go", limit=TTL + 60)
