@@ -53,7 +53,8 @@ test: lint
 	$(BIN)/pytest
 
 chaos: build
-	CHAOS=long $(BIN)/pytest tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py -s
+	CHAOS=long $(BIN)/pytest -s tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \
+		tests/node/test_jobs_troubles.py
 
 demo: build
 	@$(BIN)/python -m demo
