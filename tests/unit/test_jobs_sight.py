@@ -207,7 +207,14 @@ def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: s
 def test_a_job_that_failed_for_another_reason_tells_it() -> None:
     reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
     assert reason is FailureReason.ENGINE_ERROR
-    assert "PodFailurePolicy: the policy said so" in text
+    assert "the Job failed: PodFailurePolicy: the policy said so" in text
+
+
+@pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete", "FailureTarget"])
+def test_a_job_whose_pod_is_gone_has_no_outcome(kind: str) -> None:
+    reason, text, _, _ = broken(see(job({"type": kind, "status": "True"})))
+    assert reason is FailureReason.ENGINE_ERROR
+    assert text == "the pod of the Job was deleted before its report was read"
 
 
 def test_where_it_is() -> None:

@@ -80,8 +80,8 @@ def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str 
     if exceeded_deadline(job):
         return _deadline(plan, at_step)
     told = [f"{c.get('reason')}: {c.get('message')}" for c in _true_conditions(job) if c.get("type") == "Failed"]
-    why = told[0] if told else "its pod is gone, and with it how it ended"
-    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the Job failed: {why}"), step=at_step)
+    why = f"the Job failed: {told[0]}" if told else "the pod of the Job was deleted before its report was read"
+    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(why), step=at_step)
 
 
 def _report(end: Body) -> StageReport | None:
