@@ -156,8 +156,8 @@ class Ledger:
         return self.jobs[job][0].revision
 
     def was_taken_away(self, pod: str) -> bool:
-        """Whether a pod was evicted or lost in another way that is no fault of its own."""
-        return any(entry.has("DisruptionTarget") for entry in self.pods[pod])
+        """Whether a pod was evicted or lost in another way that is no fault of its own, before it had succeeded."""
+        return any(entry.has("DisruptionTarget") and entry.phase != "Succeeded" for entry in self.pods[pod])
 
     def starts(self) -> dict[str, dict[int, int]]:
         """How many Jobs of each attempt number of each project had a container that ran."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -11,28 +10,21 @@ import pytest
 from devcluster import Cluster
 from devcluster.node.kubelet import NODE
 from tests.chaos.arena import Setup
-from tests.chaos.form import IS_LONG
 from tests.node.job_arena import JobArena, job_arena
 from tests.node.job_verdict import judge_jobs
 from tests.node.pod_watcher import PodWatcher
 from tests.operator_process import wait_for
 
-GONE_FOR: Final = 180.0
-"""Seconds until a node that does not answer is given up at the latest: its grace is 50 s."""
-AT_ONCE: Final = [
-    {"key": f"node.kubernetes.io/{trouble}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
-    for trouble in ("not-ready", "unreachable")
-]
-"""Tolerations of pods that leave a node which does not answer as soon as it is given up."""
+LOST: Final = "test.codemyspec.com/lost"
+"""A taint that sends all pods away. The only node of a cluster is never given up by itself."""
 
 
 @pytest.fixture(scope="module")
 def arena(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobArena]:
     folder = tmp_path_factory.mktemp("arena")
-    tolerations = json.dumps(AT_ONCE)
     with (
         PodWatcher() as watcher,
-        job_arena(node_cluster, folder, watcher, concurrency="10", job_tolerations=tolerations) as arena,
+        job_arena(node_cluster, folder, watcher, concurrency="10") as arena,
     ):
         arena.operator().start()
         yield arena
@@ -110,17 +102,17 @@ def test_a_kubelet_that_is_away_for_a_while(arena: JobArena, node_cluster: Clust
     succeed_in_one_attempt(arena, [*setups, new], pods=1)
 
 
-@pytest.mark.skipif(not IS_LONG, reason="a node is given up after most of a minute: CHAOS=long")
 def test_a_node_that_is_given_up_and_comes_back(arena: JobArena, node_cluster: Cluster) -> None:
     setups = working(arena, "gated", "fortress")
     pods = [arena.pod(setup).name for setup in setups]
     node_cluster.stop("kubelet")
     try:
+        arena.stage.api.kubectl("taint", "node", NODE, f"{LOST}:NoExecute")
         wait_for(
             lambda: all("deletionTimestamp" in arena.ledger.pods[pod][-1].body["metadata"] for pod in pods),
             "the pods of a node that does not answer to be given up",
-            limit=GONE_FOR,
         )
+        arena.stage.api.kubectl("taint", "node", NODE, f"{LOST}-")
         for setup, pod in zip(setups, pods, strict=True):
             assert arena.living_of(setup), "its processes live on"
             assert arena.ledger.living_pods(setup.project) == [pod]
