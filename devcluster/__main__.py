@@ -6,27 +6,18 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
 
 from devcluster.build import build
 from devcluster.cluster import PARTS, Cluster
+from devcluster.command_line import FAILED, INTERRUPTED, Parser, interrupt
 from devcluster.errors import DevclusterError
 from devcluster.node.node import NODE_PARTS
-
-BAD_USAGE: Final = 2
-FAILED: Final = 3
-INTERRUPTED: Final = 128
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_USAGE, f"devcluster: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         _run(options)
     except (DevclusterError, OSError) as error:
@@ -56,14 +47,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m devcluster", description=__doc__)
+    parser = Parser(prog="python -m devcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    node = _Parser(add_help=False)
+    node = Parser(add_help=False)
     node.add_argument("--node", action="store_true", help="with a real node, on which pods run: takes root, on Linux")
-    folder = _Parser(add_help=False)
+    folder = Parser(add_help=False)
     folder.add_argument("--dir", required=True, type=Path, metavar="D", help="the cluster's folder, its alone")
     parts = (*PARTS, *NODE_PARTS)
-    part = _Parser(add_help=False)
+    part = Parser(add_help=False)
     part.add_argument("part", choices=parts, metavar="PART", help=", ".join(parts))
 
     commands.add_parser("build", parents=[node], help="build what is missing, once")
@@ -79,10 +70,6 @@ def _one_line(error: DevclusterError | OSError) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
-
-
-def _interrupt(number: int, _: object) -> NoReturn:
-    raise SystemExit(INTERRUPTED + number)
 
 
 if __name__ == "__main__":

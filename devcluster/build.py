@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from devcluster.cache import only_one_build, user_cache
 from devcluster.errors import DevclusterError
 from devcluster.golang import find_go
 from devcluster.node.machine import install_packages
@@ -73,7 +72,7 @@ NODE: Final = (
 
 def cache_folder() -> Path:
     """Where programs are kept: below XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "projectsetup-devcluster"
+    return user_cache("projectsetup-devcluster")
 
 
 def find_programs(*, node: bool = False) -> dict[str, Path]:
@@ -96,7 +95,7 @@ def build(*, node: bool = False) -> dict[str, Path]:
     if node:
         install_packages(cache_folder())
     if _missing(node=node):
-        with _only_one_build():
+        with only_one_build(cache_folder(), teller="devcluster"):
             missing = _missing(node=node)
             for number, (name, module) in enumerate(missing, start=1):
                 _build_one(name, module, f"{number} of {len(missing)}")
@@ -153,15 +152,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def _only_one_build() -> Iterator[None]:
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("devcluster: waiting for the build that somebody else has begun", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

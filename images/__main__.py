@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
-from typing import Final, NoReturn
+from typing import Final
 
+from devcluster.command_line import FAILED, INTERRUPTED, Parser, interrupt
 from images.building import IMAGES, build
 from images.errors import ImagesError
 
-BAD_USAGE: Final = 2
-FAILED: Final = 3
-INTERRUPTED: Final = 128
 _MEGABYTE: Final = 1_000_000
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_USAGE, f"images: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
-    parser = _Parser(prog="python -m images", description=__doc__)
+    parser = Parser(prog="python -m images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     names = commands.add_parser("build", help="build what is missing, once, and print where it is")
     names.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(IMAGES)}")
     chosen = parser.parse_args(arguments).names or IMAGES
     if unknown := sorted({*chosen} - {*IMAGES}):
         parser.error(f"there is no image {unknown[0]}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         for name, path in build(chosen).items():
             print(f"images: {name}: {path} ({path.stat().st_size / _MEGABYTE:.0f} MB)")
@@ -40,10 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED + signal.SIGINT
     return 0
-
-
-def _interrupt(number: int, _: object) -> NoReturn:
-    raise SystemExit(INTERRUPTED + number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from devcluster.cache import only_one_build, user_cache
 from images import debian
 from images.base import make_base
 from images.buildah import Buildah
@@ -39,7 +39,7 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
 
 def cache_folder() -> Path:
     """Where images are kept: below XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "projectsetup-images"
+    return user_cache("projectsetup-images")
 
 
 def find_images() -> dict[str, Path]:
@@ -73,7 +73,7 @@ def build(names: Collection[str] = IMAGES) -> dict[str, Path]:
     if not found.keys() >= {*names}:
         if obstacle := images_obstacle(names):
             raise ImagesError(obstacle)
-        with _only_one_build(), _folder_for_one_build() as folder:
+        with only_one_build(cache_folder(), teller="images"), _folder_for_one_build() as folder:
             found = _build(names, folder)
             _forget_old_archives()
     return {name: found[name] for name in names}
@@ -161,18 +161,6 @@ def _install_programs() -> None:
     run(["apt-get", "update"], "reading Debian's lists of packages", log, quietly, to_its_end=True)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     run(command, f"installing {' and '.join(missing)}", log, quietly, to_its_end=True)
-
-
-@contextmanager
-def _only_one_build() -> Iterator[None]:
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("images: waiting for the build that somebody else has begun", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -14,11 +14,9 @@ from images import build as build_images
 def main() -> int:
     """0, or 1 where something can be had and could not be built."""
     try:
-        build_programs()
         if obstacle := node_obstacle():
             print(f"the tests on a real node will be skipped: {obstacle}")
-        else:
-            build_programs(node=True)
+        build_programs(node=obstacle is None)
         if obstacle := images_obstacle():
             print(f"the tests of the images will be skipped: {obstacle}")
         else:

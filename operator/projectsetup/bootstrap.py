@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
 
@@ -78,40 +78,40 @@ async def run_operator(settings: Settings) -> int:
         await api.close()
 
 
-@asynccontextmanager
-async def running_engine(settings: Settings, api: ApiClient, leader: Leader) -> AsyncIterator[Engine]:
+def running_engine(settings: Settings, api: ApiClient, leader: Leader) -> AbstractAsyncContextManager[Engine]:
     """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
-    started = _jobs(settings, api, leader) if settings.engine == "job" else _processes(settings)
-    async with started as engine:
-        yield engine
+    return _jobs(settings, api, leader) if settings.engine == "job" else _processes(settings)
 
 
 @asynccontextmanager
 async def _processes(settings: Settings) -> AsyncIterator[Engine]:
     engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
     try:
-        await engine.start()
-    except InfrastructureError as error:
-        await engine.close()
-        raise InvalidSettings(f"PROJECTSETUP_WORKSPACE_ROOT={settings.workspace_root}: {error}") from error
-    try:
+        await _start(engine, settings)
         yield engine
     finally:
         await engine.close()
+
+
+async def _start(engine: LocalRun, settings: Settings) -> None:
+    try:
+        await engine.start()
+    except InfrastructureError as error:
+        raise InvalidSettings(f"PROJECTSETUP_WORKSPACE_ROOT={settings.workspace_root}: {error}") from error
 
 
 @asynccontextmanager
 async def _jobs(settings: Settings, api: ApiClient, leader: Leader) -> AsyncIterator[Engine]:
-    streams = await connect(streaming=True)
-    board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
-    jobs = JobEngine(JobCluster(api, streams, settings.namespaces, leader), board, pod_settings(settings, os.environ))
-    engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
-    await engine.start()
-    try:
-        yield engine
-    finally:
-        await engine.close()
-        await streams.close()
+    async with await connect(streaming=True) as streams:
+        board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
+        calls = JobCluster(api, streams, settings.namespaces, leader)
+        jobs = JobEngine(calls, board, pod_settings(settings, os.environ))
+        engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
+        try:
+            await engine.start()
+            yield engine
+        finally:
+            await engine.close()
 
 
 def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSettings:

@@ -307,19 +307,12 @@ async def test_the_next_attempt_begins_when_nothing_of_the_last_is_alive(site: S
     assert pod["metadata"]["creationTimestamp"] >= job["metadata"]["creationTimestamp"]
 
 
-async def test_the_api_server_may_die_while_a_job_runs(node_cluster: Cluster, site: Site) -> None:
+@pytest.mark.parametrize("part", ["apiserver", "kubelet"])
+async def test_a_part_of_the_cluster_may_die_while_a_job_runs(node_cluster: Cluster, site: Site, part: str) -> None:
     attempt = site.run(steps("echo ready; sleep 3", f'echo "CODE_COMMIT={COMMIT}" >>"$STEP_OUTPUTS"'))
     await site.until_printed(attempt, "ready", container="step-0")
-    await asyncio.to_thread(node_cluster.stop, "apiserver")
-    await asyncio.to_thread(node_cluster.start, "apiserver")
-    assert await attempt.outcome() == SetupSucceeded(COMMIT, None)
-
-
-async def test_the_kubelet_may_die_while_a_job_runs(node_cluster: Cluster, site: Site) -> None:
-    attempt = site.run(steps("echo ready; sleep 3", f'echo "CODE_COMMIT={COMMIT}" >>"$STEP_OUTPUTS"'))
-    await site.until_printed(attempt, "ready", container="step-0")
-    await asyncio.to_thread(node_cluster.stop, "kubelet")
-    await asyncio.to_thread(node_cluster.start, "kubelet")
+    await asyncio.to_thread(node_cluster.stop, part)
+    await asyncio.to_thread(node_cluster.start, part)
     assert await attempt.outcome() == SetupSucceeded(COMMIT, None)
 
 

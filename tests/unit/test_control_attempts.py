@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import pytest
+
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import SoleOperator
 from projectsetup.control.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts
@@ -284,21 +286,14 @@ async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the
     assert (engine.begun, engine.gone) == ([1], [])
 
 
+@pytest.mark.parametrize(("cause", "gone"), [(StopCause.CANCEL, [1]), (StopCause.FENCED, [])])
 @in_virtual_time
-async def test_what_outlives_the_operator_is_stopped_for_the_sake_of_its_setup() -> None:
+async def test_what_outlives_the_operator_is_ended_for_the_sake_of_its_setup_alone(
+    cause: StopCause, gone: list[int]
+) -> None:
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
-    world.attempts.stop(project, StopCause.CANCEL)
-    assert await world.outcome(project) == AttemptStopped(StopCause.CANCEL)
-    assert engine.gone == [1]
-
-
-@in_virtual_time
-async def test_a_moved_fence_ends_the_attempt_here_and_leaves_what_runs() -> None:
-    world = World(engine := LastingEngine())
-    project = world.start(1)
-    await asyncio.sleep(2)
-    world.attempts.stop(project, StopCause.FENCED)
-    assert await world.outcome(project) == AttemptStopped(StopCause.FENCED)
-    assert engine.gone == []
+    world.attempts.stop(project, cause)
+    assert await world.outcome(project) == AttemptStopped(cause)
+    assert engine.gone == gone

@@ -141,26 +141,26 @@ async def test_what_was_never_made_never_will_be() -> None:
     await interrupted(run)
 
 
-@in_virtual_time
-async def test_a_create_that_comes_after_the_tombstone_is_too_late() -> None:
+async def left_with_a_create_under_way() -> Run:
     first = Run()
     first.jobs.late = 1
     await first.begin()
     first.leave.set()
     first.task.cancel()
     await left(first)
+    return first
+
+
+@in_virtual_time
+async def test_a_create_that_comes_after_the_tombstone_is_too_late() -> None:
+    first = await left_with_a_create_under_way()
     second = await Run(first.jobs).adopt()
     await interrupted(second)
 
 
 @in_virtual_time
 async def test_a_create_that_comes_between_two_questions_is_adopted() -> None:
-    first = Run()
-    first.jobs.late = 1
-    await first.begin()
-    first.leave.set()
-    first.task.cancel()
-    await left(first)
+    first = await left_with_a_create_under_way()
     first.jobs.held = asyncio.Event()
     second = await Run(first.jobs).adopt()
     first.jobs.deliver()

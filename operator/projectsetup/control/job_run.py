@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
+from projectsetup.control.telling import telling
 from projectsetup.engines.contract import Wanted
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt
 from projectsetup.engines.jobs.engine import JobEngine
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
-from projectsetup.setup.updates import StatusUpdate
 
 
 class JobRun:
@@ -44,11 +44,7 @@ class JobRun:
         self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
     ) -> SetupSucceeded | SetupFailed:
         """Run or follow one attempt; see `Engine`."""
-
-        def moved(update: StatusUpdate) -> None:
-            if update.completed < update.total:
-                on_progress(Progress(update.project_status, update.step, update.completed, update.total))
-
+        moved = telling(on_progress)
         if isinstance(order, Adoption):
             return await self._engine.adopt(_adopted(order), moved, leave)
         return await self._engine.run(self._attempt(order), moved, leave)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeGuard
 
 from projectsetup.api.annotations import Tuning
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
@@ -91,8 +92,7 @@ def _left_running(facts: Facts, run: RunRef) -> Decision:
     recorded = _recorded_end(facts, project)
     if recorded is not None and recorded.attempt == number:
         return _complete(facts, recorded)
-    is_ours = project is not None and project.owner is not None and project.owner.uid == facts.resource.uid
-    if project is None or not is_ours or _refusal(facts, project) is not None:
+    if not _is_ours(project, facts) or _refusal(facts, project) is not None:
         return _refuse(facts, project, attempt=number)
     return AdoptAttempt(number, run.name, replace(Progress.told_by(status), project_status=str(project.status)))
 
@@ -106,7 +106,7 @@ def _over(facts: Facts, outcome: RunOutcome) -> Decision:
     recorded = _recorded_end(facts, project)
     if recorded is not None and recorded.attempt == number:
         return _complete(facts, recorded)
-    if project is None or project.owner is None or project.owner.uid != facts.resource.uid:
+    if not _is_ours(project, facts):
         return _refuse(facts, project, attempt=number)
     if facts.run is not None and facts.run.fence != project.fence:
         return StepDown(f"another operator has moved on the fence of project {facts.resource.name}")
@@ -115,10 +115,13 @@ def _over(facts: Facts, outcome: RunOutcome) -> Decision:
 
 
 def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
-    ours = project is not None and project.owner is not None and project.owner.uid == facts.resource.uid
-    if project is None or not ours or not project.attempt_result:
+    if not _is_ours(project, facts) or not project.attempt_result:
         return None
     return AttemptEnd.from_result(project.attempt_result)
+
+
+def _is_ours(project: Project | None, facts: Facts) -> TypeGuard[Project]:
+    return project is not None and project.owner is not None and project.owner.uid == facts.resource.uid
 
 
 def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:

@@ -10,12 +10,12 @@ from typing import Any
 
 from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
+from projectsetup.control.telling import telling
 from projectsetup.engines.contract import AttemptRef, Wanted
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.steps import setup_project
-from projectsetup.setup.updates import StatusUpdate
 
 _log = get_logger("steps")
 
@@ -54,16 +54,12 @@ class LocalRun:
             raise TypeError("processes end with their operator, there is nothing to adopt")
         log = _log.bind(project=str(order.project.id), attempt=order.number)
 
-        def moved(update: StatusUpdate) -> None:
-            if update.completed < update.total:
-                on_progress(Progress(update.project_status, update.step, update.completed, update.total))
-
         reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
         async with self._engine.open(reference) as runner:
             setup = setup_project(
                 order.told_project(),
                 order.recipe,
-                moved,
+                telling(on_progress),
                 runner=runner,
                 attempt=order.number,
                 parameters=order.parameters,

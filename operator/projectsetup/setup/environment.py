@@ -36,61 +36,43 @@ _CERTIFICATES: Final = (
     "UV_SYSTEM_CERTS",
     "npm_config_cafile",
 )
-_PACKAGES: Final = (
-    "CARGO_HOME",
-    "GOFLAGS",
-    "GOMODCACHE",
+_INDEXES: Final = (
     "GONOSUMDB",
     "GOPROXY",
     "GOSUMDB",
-    "PIP_CACHE_DIR",
-    "PIP_CONFIG_FILE",
     "PIP_DEFAULT_TIMEOUT",
     "PIP_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS",
     "PIP_INDEX_URL",
-    "PIP_NO_INDEX",
     "PIP_TRUSTED_HOST",
-    "UV_CACHE_DIR",
-    "UV_CONFIG_FILE",
     "UV_DEFAULT_INDEX",
     "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS",
     "UV_HTTP_TIMEOUT",
     "UV_INDEX",
     "UV_INDEX_STRATEGY",
     "UV_INDEX_URL",
     "UV_INSECURE_HOST",
+    "npm_config_registry",
+)
+"""Where packages come from: what means the same on every machine."""
+_CACHES: Final = (
+    "CARGO_HOME",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "PIP_CACHE_DIR",
+    "PIP_CONFIG_FILE",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "UV_CACHE_DIR",
+    "UV_CONFIG_FILE",
+    "UV_FIND_LINKS",
     "UV_LINK_MODE",
     "UV_NO_INDEX",
     "UV_OFFLINE",
     "npm_config_cache",
-    "npm_config_registry",
 )
-_ELSEWHERE: Final = frozenset(
-    {
-        *_LOCALE,
-        *_PROXIES,
-        *map(str.upper, _PROXIES),
-        "GONOSUMDB",
-        "GOPROXY",
-        "GOSUMDB",
-        "PIP_DEFAULT_TIMEOUT",
-        "PIP_EXTRA_INDEX_URL",
-        "PIP_INDEX_URL",
-        "PIP_TRUSTED_HOST",
-        "UV_DEFAULT_INDEX",
-        "UV_EXTRA_INDEX_URL",
-        "UV_HTTP_TIMEOUT",
-        "UV_INDEX",
-        "UV_INDEX_STRATEGY",
-        "UV_INDEX_URL",
-        "UV_INSECURE_HOST",
-        "npm_config_registry",
-    }
-)
-"""What means the same on another machine: no paths."""
-_HANDED_ON: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATES, *_PACKAGES})
+"""How packages are kept and found on this machine."""
+_ELSEWHERE: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_INDEXES})
+_HANDED_ON: Final = _ELSEWHERE.union(_CERTIFICATES, _CACHES)
 _SHORTEST_TOKEN: Final = 16
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USERINFO = re.compile(r"://(?P<user>[^/@:\s]*)(?::(?P<password>[^/\s]*))?@")

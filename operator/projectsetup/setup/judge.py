@@ -21,7 +21,7 @@ TEMPORARY_FAILURE = 75
 """EX_TEMPFAIL of sysexits.h: the step itself asks for another attempt."""
 
 SHELL_ADDS = 128
-REPORTED_SIGNALS = frozenset(
+_REPORTED_SIGNALS = frozenset(
     {
         signal.SIGINT,
         signal.SIGQUIT,
@@ -123,13 +123,16 @@ def too_late(step: JudgedStep, limit: TimeLimit) -> str:
     return f"step {step.name} did not end within its timeout of {allowed}"
 
 
+def signal_told_by(exit_code: int, step: JudgedStep) -> int | None:
+    """The signal that killed the command of a shell, as the shell's exit code tells it; None when it tells of none."""
+    number = exit_code - SHELL_ADDS
+    return number if number in _REPORTED_SIGNALS and exit_code not in step.retry.exit_codes else None
+
+
 def _killed_by(step: JudgedStep, result: StepResult) -> int | None:
-    if result.signal is not None:
+    if result.signal is not None or result.exit_code is None:
         return result.signal
-    if result.exit_code is None or result.exit_code in step.retry.exit_codes:
-        return None
-    number = result.exit_code - SHELL_ADDS
-    return number if number in REPORTED_SIGNALS else None
+    return signal_told_by(result.exit_code, step)
 
 
 def _signal_name(number: int) -> str:

@@ -57,7 +57,6 @@ class Adopted:
     number: int
     fence: int
     job_name: str
-    credentials_secret: str | None = None
     credentials: GitCredentials | None = field(default=None, repr=False)
 
 

@@ -81,20 +81,20 @@ class JobEngine:
     async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
         key = (attempt.namespace, attempt.job_name)
         await clear_away(self._cluster, self._board, attempt.project.id, course, own=key)
-        adopted, plan = _as_adopted(attempt), Plan.of(attempt)
+        adopted = _as_adopted(attempt)
         making = make(
             self._cluster, attempt.namespace, job_manifest(attempt, self._settings), tombstone(adopted), course
         )
-        return await self._follow(await making, adopted, on_progress, course, told=plan)
+        return await self._follow(await making, adopted, on_progress, course, begins=True)
 
     async def _adopt(self, adopted: Adopted, on_progress: StatusCallback, course: Course) -> SetupOutcome:
         finding = find(self._cluster, adopted.namespace, tombstone(adopted))
-        return await self._follow(await finding, adopted, on_progress, course, told=None)
+        return await self._follow(await finding, adopted, on_progress, course, begins=False)
 
     async def _follow(
-        self, job: Body | None, adopted: Adopted, on_progress: StatusCallback, course: Course, *, told: Plan | None
+        self, job: Body | None, adopted: Adopted, on_progress: StatusCallback, course: Course, *, begins: bool
     ) -> SetupOutcome:
-        """`told`: the plan of which the first step is told already."""
+        """`begins`: that it is at its first step is told already."""
         if job is None or is_tombstone(job):
             if course.stopping:
                 raise SetupStopped("stopped before there was a Job")
@@ -102,13 +102,13 @@ class JobEngine:
             raise InfrastructureError(FailureReason.INTERRUPTED, message)
         course.begun()
         key = (adopted.namespace, adopted.job_name)
-        progress = Progress(on_progress, told.update_at(told.steps[0].name) if told is not None else None)
         with self._board.view(*key, course.wake) as view:
             try:
                 plan = Plan.read(job)
             except InfrastructureError:
                 await remove(self._cluster, view, key, course, success=lambda _job, _pods: None)
                 raise
+            progress = Progress(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
             following = Following(
                 self._cluster,
                 view,
@@ -140,6 +140,5 @@ def _as_adopted(attempt: JobAttempt) -> Adopted:
         number=attempt.number,
         fence=attempt.fence,
         job_name=attempt.job_name,
-        credentials_secret=attempt.credentials_secret,
         credentials=attempt.credentials,
     )

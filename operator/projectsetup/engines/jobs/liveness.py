@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def _phase(pod: Body) -> str | None:
     return (pod.get("status") or {}).get("phase")
 
 
-def _is_true(body: Body, kind: str) -> bool:
+def true_conditions(body: Body) -> Iterator[Body]:
+    """The conditions of a Job or a pod that hold."""
     conditions = (body.get("status") or {}).get("conditions") or ()
-    return any(condition.get("type") == kind and condition.get("status") == "True" for condition in conditions)
+    return (condition for condition in conditions if condition.get("status") == "True")
+
+
+def _is_true(body: Body, kind: str) -> bool:
+    return any(condition.get("type") == kind for condition in true_conditions(body))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, pod_has_ended
 from projectsetup.engines.jobs.manifest import is_tombstone
@@ -19,13 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projectsetup.engines.jobs.plan import Plan, PlannedStep
+    from projectsetup.engines.jobs.ports import Body
     from projectsetup.setup.outcome import SetupOutcome
     from projectsetup.setup.scrub import Scrubber
 
-_USED_TOO_MUCH: Final = re.compile(r"exceed(?:s|ed) (?:its|the|total) .*limit|exceeds the (?:total )?limit")
-
-Body = Mapping[str, Any]
-"""An object as the API server tells it."""
+_USED_TOO_MUCH: Final = re.compile(r"exceed(?:s|ed) (?:its|the|total) .*limit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from projectsetup.engines.jobs.asking import answer, pauses
 from projectsetup.engines.jobs.liveness import is_leaving, is_spent, job_has_ended, job_of, key_of, pod_has_ended
 from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, Manifest, is_tombstone
+from projectsetup.engines.jobs.removing import LOOK_AGAIN, TELL_EVERY
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     from projectsetup.engines.jobs.liveness import JobKey
     from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
 
-LOOK_AGAIN: Final = 5.0
-"""Seconds after which it is asked again what is alive, should nobody tell of a change."""
 LATEST: Final = 20.0
 """Seconds after which a create that was not answered has been carried out, or never will be."""
-TELL_EVERY: Final = 12
-"""After so many looks it is told again what is waited for."""
 
 _log = logging.getLogger("projectsetup.engine")
 

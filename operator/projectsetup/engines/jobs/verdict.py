@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from projectsetup.engines.jobs.liveness import true_conditions
 from projectsetup.engines.jobs.report import last_step_begun, read_report
 from projectsetup.setup.errors import FailureReason, InfrastructureError
-from projectsetup.setup.judge import REPORTED_SIGNALS, SHELL_ADDS, StepResult, TimeLimit, judge, too_late
+from projectsetup.setup.judge import SHELL_ADDS, StepResult, TimeLimit, judge, signal_told_by, too_late
 from projectsetup.setup.message import cut, message_with_output
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.output import StepOutput
 from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from projectsetup.engines.jobs.plan import Plan, PlannedStep
+    from projectsetup.engines.jobs.ports import Body
     from projectsetup.engines.jobs.report import StageReport
     from projectsetup.setup.scrub import Scrubber
-
-    Body = Mapping[str, Any]
 
 OUT_OF_MEMORY: Final = "OOMKilled"
 STOPPED_FOR_ITS_TIMEOUT: Final = 124
 NOTHING_COULD_RUN: Final = 125
 """The script of a stage ends with these when a step took too long, and when it cannot run any step."""
-
 
 _ENDED_FROM_OUTSIDE: Final = frozenset(
     {FailureReason.STEP_KILLED, FailureReason.INTERRUPTED, FailureReason.ENGINE_ERROR}
@@ -46,7 +43,7 @@ def terminated(container: Body | None) -> Body | None:
 
 def exceeded_deadline(job: Body) -> bool:
     """Whether the Job was ended because its attempt took too long."""
-    return any(condition.get("reason") == "DeadlineExceeded" for condition in _true_conditions(job))
+    return any(condition.get("reason") == "DeadlineExceeded" for condition in true_conditions(job))
 
 
 def end_of_pod(
@@ -79,7 +76,7 @@ def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str 
         return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
     if exceeded_deadline(job):
         return _deadline(plan, at_step)
-    told = [f"{c.get('reason')}: {c.get('message')}" for c in _true_conditions(job) if c.get("type") == "Failed"]
+    told = [f"{c.get('reason')}: {c.get('message')}" for c in true_conditions(job) if c.get("type") == "Failed"]
     why = f"the Job failed: {told[0]}" if told else "the pod of the Job was deleted before its report was read"
     return InfrastructureError(FailureReason.ENGINE_ERROR, cut(why), step=at_step)
 
@@ -105,21 +102,20 @@ def _stage_failed(
         return InfrastructureError(FailureReason.ENGINE_ERROR, message)
     if report.stopped and not report.timed_out:
         head = f"step {step.name} was interrupted: its pod was deleted"
-        message = message_with_output(head, _tail(report, scrubber))
+        message = message_with_output(head, _tail(report.tail, scrubber))
         return InfrastructureError(FailureReason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
     output = StepOutput(scrubber, retry=step.retry.output)
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
-    matched = output.matched
     output.feed(report.tail.encode())
     output.close()
-    signal = _signal(report.exit_code, step)
+    signal = signal_told_by(report.exit_code, step)
     result = StepResult(
         exit_code=report.exit_code if signal is None else None,
         signal=signal,
         timed_out=report.timed_out,
         oom=oom and signal is not None,
-        tail=_tail(report, scrubber),
-        matched_retry_line=matched or output.matched,
+        tail=_tail(report.tail, scrubber),
+        matched_retry_line=output.matched,
     )
     verdict = judge(step, result, TimeLimit(step.timeout.total_seconds()))
     if isinstance(verdict, SetupFailed | InfrastructureError):
@@ -127,15 +123,9 @@ def _stage_failed(
     raise AssertionError("a step that failed was judged as done")
 
 
-def _signal(code: int, step: PlannedStep) -> int | None:
-    """The signal that ended a step, as its shell or the one above it tells it."""
-    killed = code - SHELL_ADDS in REPORTED_SIGNALS and code not in step.retry.exit_codes
-    return code - SHELL_ADDS if killed else None
-
-
-def _tail(report: StageReport, scrubber: Scrubber) -> tuple[str, ...]:
+def _tail(text: str, scrubber: Scrubber) -> tuple[str, ...]:
     output = StepOutput(scrubber)
-    output.feed(report.tail.encode())
+    output.feed(text.encode())
     output.close()
     return output.tail
 
@@ -146,21 +136,19 @@ def _without_a_report(
     """A container that ended before its script could tell how; the message, if any, is the end of its log."""
     log, code = end.get("message") or "", end.get("exitCode")
     step = last_step_begun(log) or steps[0].name
-    output = StepOutput(scrubber)
-    output.feed(log.encode())
-    output.close()
+    tail = _tail(log, scrubber)
     if oom:
         return InfrastructureError(
-            FailureReason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", output.tail), step=step
+            FailureReason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", tail), step=step
         )
     if code == NOTHING_COULD_RUN or end.get("reason") in {"ContainerCannotRun", "StartError"}:
-        why = message_with_output(f"container {steps[0].name} could not run its steps", output.tail)
+        why = message_with_output(f"container {steps[0].name} could not run its steps", tail)
         return InfrastructureError(FailureReason.ENGINE_ERROR, why, step=step)
     if isinstance(code, int) and code <= SHELL_ADDS:
         head = f"container {steps[0].name} ended with exit code {code} and without a report of its steps"
-        return InfrastructureError(FailureReason.ENGINE_ERROR, message_with_output(head, output.tail), step=step)
+        return InfrastructureError(FailureReason.ENGINE_ERROR, message_with_output(head, tail), step=step)
     how = f"step {step} was killed with its container (exit code {code}, {end.get('reason') or 'no reason told'})"
-    return InfrastructureError(FailureReason.STEP_KILLED, message_with_output(how, output.tail), step=step)
+    return InfrastructureError(FailureReason.STEP_KILLED, message_with_output(how, tail), step=step)
 
 
 def _too_late(
@@ -185,8 +173,3 @@ def _ended_as_a_whole(pod: Body, at_step: str | None) -> InfrastructureError:
     why = status.get("message") or status.get("reason") or "no reason is told"
     name = pod["metadata"]["name"]
     return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"pod {name} ended early: {why}"), step=at_step)
-
-
-def _true_conditions(job: Body) -> Iterator[Body]:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return (condition for condition in conditions if condition.get("status") == "True")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
+from projectsetup.engines.jobs.liveness import pod_has_ended, true_conditions
+from projectsetup.engines.jobs.verdict import terminated
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    Body = Mapping[str, Any]
+    from projectsetup.engines.jobs.ports import Body
 
 ON_ITS_WAY: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that waits and for which nobody has to do anything."""
@@ -40,7 +42,7 @@ def wait_for_a_pod(job: Body, events: Sequence[str], start_limit: float, taken_a
     if (job.get("spec") or {}).get("suspend"):
         return Wait("the Job is suspended until its queue admits it", None)
     lost = max((pod["metadata"].get("deletionTimestamp") or "" for pod in taken_away), default="")
-    if any(_is_leaving(pod) for pod in taken_away):
+    if not all(map(pod_has_ended, taken_away)):
         return Wait(_why_taken(taken_away), None)  # on a node that does not answer: as long as it takes
     begun = lost or (job.get("status") or {}).get("startTime") or job["metadata"].get("creationTimestamp")
     why = next(iter(events), None) or (_why_taken(taken_away) if taken_away else None)
@@ -50,8 +52,8 @@ def wait_for_a_pod(job: Body, events: Sequence[str], start_limit: float, taken_a
 def wait_for_a_container(pod: Body, events: Sequence[str], start_limit: float, containers: Sequence[Body]) -> Wait:
     """The pod stands and none of its containers runs; `containers` are what the kubelet tells of them."""
     told = [*_unscheduled(pod), *_stuck(containers), *events]
-    ends = [_end(container) for container in containers]
-    begun = max((end for end in ends if end is not None), default=pod["metadata"].get("creationTimestamp"))
+    ends = [end["finishedAt"] for end in map(terminated, containers) if end is not None and end.get("finishedAt")]
+    begun = max(ends, default=pod["metadata"].get("creationTimestamp"))
     return Wait(told[0] if told else None, _limit(begun, start_limit))
 
 
@@ -71,18 +73,10 @@ def _stuck(containers: Sequence[Body]) -> Iterator[str]:
 
 def _why_taken(pods: Sequence[Body]) -> str:
     for pod in pods:
-        for condition in (pod.get("status") or {}).get("conditions") or ():
+        for condition in true_conditions(pod):
             if condition.get("type") == "DisruptionTarget":
                 return f"the pod was taken away ({condition.get('reason')}): {condition.get('message')}"
     return "the pod was taken away"
-
-
-def _is_leaving(pod: Body) -> bool:
-    return (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}
-
-
-def _end(container: Body) -> str | None:
-    return (((container.get("state") or {}).get("terminated")) or {}).get("finishedAt")
 
 
 def _limit(begun: str | None, start_limit: float) -> datetime | None:
