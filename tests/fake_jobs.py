@@ -162,12 +162,16 @@ class FakeJobs:
 
     def clear(self, key: Key) -> None:
         """The Job and its pods are gone."""
-        for pod in self._pods(*key):
-            del self.pods[pod["metadata"]["namespace"], pod["metadata"]["name"]]
-            self._gone(Kind.PODS, pod)
+        self.clear_pods(key)
         job = self.jobs.pop(key, None)
         if job is not None:
             self._gone(Kind.JOBS, job)
+
+    def clear_pods(self, key: Key) -> None:
+        """The pods of the Job are gone."""
+        for pod in self._pods(*key):
+            del self.pods[pod["metadata"]["namespace"], pod["metadata"]["name"]]
+            self._gone(Kind.PODS, pod)
 
     def start_pod(self, key: Key, *, name: str = "pod") -> FakePod:
         """The Job controller makes the pod of a Job, and the kubelet its first container."""

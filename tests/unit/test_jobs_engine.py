@@ -221,7 +221,7 @@ async def test_a_log_that_is_cut_off_is_followed_again_from_there() -> None:
     pod = run.pod()
     pod.run("fetch")
     pod.print("fetching\n")
-    await settle(1)
+    await settle(2)
     pod.cut_log()
     await settle(1)
     pod.print("[projectsetup] step build (2/3)\n")
@@ -241,6 +241,19 @@ async def test_only_a_log_that_can_tell_something_is_followed() -> None:
     await settle(5)
     assert run.count("log") == 0
     assert run.told == [PUSH]
+
+
+@in_virtual_time
+async def test_the_log_of_a_stage_that_is_soon_over_is_not_asked_for() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("fetch")
+    await settle(0.9)
+    pod.run("push")
+    await settle(5)
+    pod.succeed()
+    await run.task
+    assert run.count("log") == 0
 
 
 @in_virtual_time
@@ -309,6 +322,22 @@ async def test_success_counts_although_all_is_deleted_in_the_same_moment() -> No
     pod.succeed(CODE_COMMIT="c" * 40)
     run.jobs.clear(KEY)
     assert await run.task == SetupSucceeded("c" * 40)
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("deaf", "commit"), [(False, "c" * 40), (True, None)])
+async def test_a_job_that_succeeded_is_a_success_although_its_pod_is_gone(deaf: bool, commit: str | None) -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("push")
+    await settle(5)
+    run.jobs.deaf = deaf
+    pod.succeed(CODE_COMMIT="c" * 40)
+    run.jobs.clear_pods(KEY)
+    run.jobs.deaf = False
+    run.jobs.end_job(KEY, "Complete")
+    assert await run.task == SetupSucceeded(commit)
+    assert run.count("delete") == 0
 
 
 @in_virtual_time

@@ -9,7 +9,7 @@ import pytest
 
 from projectsetup.engines.jobs.manifest import TOMBSTONE
 from projectsetup.engines.jobs.plan import Plan
-from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Working, sight
+from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
 from projectsetup.setup.errors import FailureReason
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.scrub import Scrubber
@@ -210,9 +210,14 @@ def test_a_job_that_failed_for_another_reason_tells_it() -> None:
     assert "the Job failed: PodFailurePolicy: the policy said so" in text
 
 
-@pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete", "FailureTarget"])
-def test_a_job_whose_pod_is_gone_has_no_outcome(kind: str) -> None:
-    reason, text, _, _ = broken(see(job({"type": kind, "status": "True"})))
+@pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete"])
+def test_a_job_that_succeeded_has_done_all_steps_although_its_pod_is_gone(kind: str) -> None:
+    assert see(job({"type": kind, "status": "True"})) == Unreported()
+    assert isinstance(see(job({"type": kind, "status": "True"}), pod("Pending", running("make"))), Broken)
+
+
+def test_a_job_that_fails_and_whose_pod_is_gone_has_no_outcome() -> None:
+    reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
     assert reason is FailureReason.ENGINE_ERROR
     assert text == "the pod of the Job was deleted before its report was read"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
 from projectsetup.engines.jobs.course import Course, conduct
 from projectsetup.engines.jobs.following import Clock, Following
+from projectsetup.engines.jobs.log_following import QUICK
 from projectsetup.engines.jobs.manifest import is_tombstone, job_manifest, tombstone
 from projectsetup.engines.jobs.plan import Plan
 from projectsetup.engines.jobs.progress import Progress
@@ -120,6 +121,7 @@ class JobEngine:
                 clock=self._clock,
                 course=course,
                 progress=progress,
+                log_patience=QUICK if begins else 0.0,
             )
             try:
                 return await following.outcome()

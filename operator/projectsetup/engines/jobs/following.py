@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from projectsetup.engines.jobs.liveness import job_has_ended, pod_has_ended
 from projectsetup.engines.jobs.log_following import LogFollower
 from projectsetup.engines.jobs.removing import remove
-from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Working, sight
+from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
 
@@ -36,7 +36,7 @@ _log = logging.getLogger("projectsetup.engine")
 
 
 class Following:
-    """One Job, from when it was made. What the view tells is acted on, but an end without success is asked for."""
+    """One Job, from when it was made. What the view tells is acted on, but an end is asked for that no pod reports."""
 
     def __init__(
         self,
@@ -51,7 +51,9 @@ class Following:
         clock: Clock,
         course: Course,
         progress: Progress,
+        log_patience: float,
     ) -> None:
+        """`log_patience`: seconds that a stage has run until its log is followed."""
         self._cluster = cluster
         self._view = view
         self._made = job
@@ -62,7 +64,7 @@ class Following:
         self._clock = clock
         self._course = course
         self._progress = progress
-        self._log_follower = LogFollower(cluster, key[0], self._step_begun)
+        self._log_follower = LogFollower(cluster, key[0], self._step_begun, patience=log_patience)
         self._stage: tuple[str, str] | None = None
         self._at_step: str | None = None
 
@@ -74,6 +76,8 @@ class Following:
                 seen = await (self._look() if news else self._ask())
                 if isinstance(seen, Over):
                     return seen.outcome
+                if isinstance(seen, Unreported):
+                    return self._unreported()
                 if isinstance(seen, Gone | Tombstone | Broken):
                     return await self._end(self._what_broke(seen))
                 await self._keep_up(seen)
@@ -83,9 +87,9 @@ class Following:
             await self._log_follower.close()
 
     async def _look(self) -> Sight | None:
-        """What the view tells; an end without success is asked for. None when there is no answer."""
+        """What the view tells; an end without a report of success is asked for. None when there is no answer."""
         told = self._sight(self._made if self._view.last_job is None else self._view.job, self._view.pods)
-        return await self._ask() if isinstance(told, Gone | Tombstone | Broken) else told
+        return await self._ask() if isinstance(told, Gone | Tombstone | Unreported | Broken) else told
 
     async def _ask(self) -> Sight | None:
         """What the API server answers now; None when it does not."""
@@ -145,6 +149,13 @@ class Following:
     def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
         seen = self._sight(job, [pod for pod in pods if pod_has_ended(pod)])
         return seen.outcome if isinstance(seen, Over) and isinstance(seen.outcome, SetupSucceeded) else None
+
+    def _unreported(self) -> SetupSucceeded:
+        """The report of a pod that was seen before it went, or else a success of which no commits are known."""
+        success = self._success(self._made, self._view.departed_pods)
+        if success is None:
+            _log.warning("Job %s/%s succeeded, but its pod was deleted before its report was read", *self._key)
+        return success or SetupSucceeded()
 
     def _what_broke(self, seen: Gone | Tombstone | Broken) -> InfrastructureError:
         if isinstance(seen, Broken):

@@ -22,6 +22,11 @@ def job_has_ended(job: Body) -> bool:
     return any(_is_true(job, kind) for kind in _ENDINGS)
 
 
+def job_has_succeeded(job: Body) -> bool:
+    """Whether one of its pods ended with exit code 0, as did each of the containers before the last."""
+    return _is_true(job, "Complete") or _is_true(job, "SuccessCriteriaMet")
+
+
 def pod_has_ended(pod: Body) -> bool:
     """Whether none of its containers runs or will."""
     return _phase(pod) in {"Succeeded", "Failed"}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LONGEST_LINE: Final = 256
 """Bytes; a longer line is no line of ours."""
+QUICK: Final = 1.0
+"""Seconds; the log of a stage that is over by then has nothing to tell that its report does not."""
 PACE: Final = 0.05
 """Seconds between two pieces, so that a step that prints without end does not keep the operator busy."""
 LONGEST_PAUSE: Final = 60.0
@@ -29,12 +31,16 @@ _log = logging.getLogger("projectsetup.engine")
 
 
 class LogFollower:
-    """Follows the log of one container at a time; `on_step` is called with the name of a step that has begun."""
+    """Follows the log of one container at a time; `on_step` is called with the name of a step that has begun.
 
-    def __init__(self, cluster: JobCluster, namespace: str, on_step: Callable[[str], None]) -> None:
+    `patience`: seconds until a log is asked for.
+    """
+
+    def __init__(self, cluster: JobCluster, namespace: str, on_step: Callable[[str], None], *, patience: float) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._on_step = on_step
+        self._patience = patience
         self._following: tuple[str, str] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -55,6 +61,7 @@ class LogFollower:
             await asyncio.wait({task})
 
     async def _follow(self, pod: str, stage: PlannedStage) -> None:
+        await asyncio.sleep(self._patience)
         to_come = [step.name for step in stage.steps][1:]
         clock = asyncio.get_running_loop().time
         read_at: float | None = None
@@ -74,7 +81,7 @@ class LogFollower:
                             return
                         await asyncio.sleep(PACE)
             except self._cluster.failed as error:
-                _log.debug("trying again: %s", error)
+                _log.info("no progress is told meanwhile, trying again: %s", error)
             await asyncio.sleep(pause)
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, pod_has_ended
+from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, job_has_succeeded, pod_has_ended
 from projectsetup.engines.jobs.manifest import is_tombstone
 from projectsetup.engines.jobs.verdict import container_statuses, end_of_job, end_of_pod, terminated
 from projectsetup.engines.jobs.waiting import Wait, wait_for_a_container, wait_for_a_pod
@@ -69,13 +69,18 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreported:
+    """All steps are done, but no pod is left to report what they told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The attempt broke. Something of it may be left, unless its Job is over."""
 
     error: InfrastructureError
 
 
-Sight = Gone | Tombstone | Starting | Working | Over | Broken
+Sight = Gone | Tombstone | Starting | Working | Over | Unreported | Broken
 
 
 def sight(
@@ -94,7 +99,8 @@ def sight(
     `start_limit`: seconds that a pod may take to start. `events`: messages of the newest warnings about the Job and its
     pods, newest first. `at_step`: the step that the log has told of last.
 
-    Success is told only by a pod that succeeded and reports of all its steps; whatever is not understood is Broken.
+    Success is told by a pod that succeeded and reports of all its steps, or else by a Job that no longer has any pod;
+    whatever is not understood is Broken.
     """
     if job is None:
         return Gone()
@@ -119,7 +125,7 @@ def _ended(
     scrubber: Scrubber,
     at_step: str | None,
     why_not_started: str | None,
-) -> Over | Broken | None:
+) -> Over | Unreported | Broken | None:
     """How the attempt ended, as a pod tells it that was not taken away, or else the Job."""
     for pod in pods:
         if (fault := _own_fault(pod)) is not None:
@@ -131,6 +137,8 @@ def _ended(
                 return Over(end)
             if end.reason is not FailureReason.INTERRUPTED or job_has_ended(job):
                 return Broken(end)  # why a pod was deleted is told by its Job, a moment later
+    if job_has_succeeded(job) and all(map(is_replaced, pods)):
+        return Unreported()
     return Broken(end_of_job(job, plan, at_step, why_not_started)) if job_has_ended(job) else None
 
 
