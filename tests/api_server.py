@@ -43,7 +43,7 @@ class ApiServer:
         self._kubeconfig = kubeconfig
         self.namespace = namespace
         self._kubectl = str(find_programs()["kubectl"])
-        api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+        api = config.new_client_from_config(str(kubeconfig))
         self._objects = client.CustomObjectsApi(api)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ def operator_kubeconfig(administrator: Path, namespaces: Sequence[str], folder: 
     own = Kubectl(path)
     for namespace in namespaces:
         for right in (("watch", "projectsetups.codemyspec.com"), ("create", "jobs.batch")):
-            wait_for(lambda right=right, ns=namespace: _may(own, *right, ns), f"{right} to be allowed in {namespace}")
+            wait_for(partial(_may, own, *right, namespace), f"{right} to be allowed in {namespace}")
     assert not _may(own, "get", "secrets", home)
     return path
 

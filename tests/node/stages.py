@@ -71,7 +71,7 @@ def node_stage(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -
     url = on_database(cluster.database_url, name)
     migrate(url)
     settings = {"engine": "job", "recipes_dir": str(write_recipes(folder, *recipes)), **settings}
-    stage = Stage(folder, kubeconfig=cluster.kubeconfig, database_url=url, **settings)
+    stage = Stage(folder, kubeconfig=cluster.kubeconfig, database_url=url, environment=None, **settings)
     try:
         yield stage
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -115,14 +117,14 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> End
             stage.operator.start()
             names = {title: _apply(stage, row) for title, row in TABLE.items()}
             wait_for(
-                lambda stage=stage, names=names: all(
-                    stage.status(name).get("phase") in ENDED for name in names.values()
-                ),
-                f"all setups of the engine {engine} to be over",
-                limit=LIMIT,
+                partial(_over, stage, names.values()), f"all setups of the engine {engine} to be over", limit=LIMIT
             )
             ends[engine] = {title: stage.status(name) for title, name in names.items()}
     return ends
+
+
+def _over(stage: Stage, names: Iterable[str]) -> bool:
+    return all(stage.status(name).get("phase") in ENDED for name in names)
 
 
 def _apply(stage: Stage, row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_drained_node(arena: JobArena) -> None:
     try:
         await_gone(arena, evict_all(arena, setups))
         for setup in setups:
-            wait_for(lambda setup=setup: arena.ledger.living_pods(setup.project), "another pod")
+            wait_for(partial(arena.ledger.living_pods, setup.project), "another pod")
             arena.desk.open(setup.project)
             status = arena.stage.status(setup.project)
             assert (status["phase"], status["attempt"]) == ("Running", 1), status

@@ -25,7 +25,7 @@ class Story:
 
     def pod(self, name: str, job: str, project: str = ONE, *, phase: str = "Running", **more: Any) -> int:
         labels = {PROJECT: project, OF_JOB: job}
-        running = [{"state": {"running" if phase == "Running" else "waiting": {}}}]
+        running: list[Any] = [{"state": {"running" if phase == "Running" else "waiting": {}}}]
         return self._tell(self.ledger.pods[name], name, labels, {}, phase=phase, containerStatuses=running, **more)
 
     def _tell(

@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -183,13 +184,14 @@ def test_what_waits_for_a_part_goes_on_when_it_is_back(node_cluster: Cluster, po
     job = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
     pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "patient"}, "spec": job})
     status = "jsonpath={.items[*].status.phase}"
+
+    def told(phase: str) -> bool:
+        return pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status) == phase
+
     for part, phase in (("controller-manager", "Pending"), ("scheduler", "Running"), ("service-address", "Succeeded")):
-        assert phase not in pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status)
+        assert not told(phase)
         node_cluster.start(part)
-        wait_until(
-            f"the pod is {phase}",
-            lambda phase=phase: pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status) == phase,
-        )
+        wait_until(f"the pod is {phase}", partial(told, phase))
 
 
 def test_an_image_of_the_tests_own(node_cluster: Cluster, pods: Pods, tmp_path: Path) -> None:
@@ -309,7 +311,12 @@ def test_a_start_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(kubelet.parent))
     nodes: list[NodeState] = []
     new = NodeState.new
-    monkeypatch.setattr(NodeState, "new", lambda: nodes.append(new()) or nodes[-1])
+
+    def noted() -> NodeState:
+        nodes.append(new())
+        return nodes[-1]
+
+    monkeypatch.setattr(NodeState, "new", noted)
     with pytest.raises(DevclusterError, match="kubelet ended while it started: no such node"):
         Cluster(tmp_path / "cluster", node=True).up()
     assert not (tmp_path / "cluster").exists()

@@ -794,7 +794,13 @@ def test_every_decision_tells_the_generation_and_settles(
     start: str,
     outcome: RunOutcome | None,
 ) -> None:
-    world = {"new": World, "running": running, "backing off": terminal_retry, "terminal": terminal}[start]()
+    worlds: dict[str, Callable[[], World]] = {
+        "new": World,
+        "running": running,
+        "backing off": terminal_retry,
+        "terminal": terminal,
+    }
+    world = worlds[start]()
     if start == "running" and outcome is not None:
         after(world, outcome)
     world.project = project(status, owner, attempt=attempt, fence=5)
