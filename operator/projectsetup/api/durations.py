@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 DURATION_PATTERN: Final = r"^([0-9]{1,7}(\.[0-9]+)?(h|m|s|ms))+$"
@@ -19,6 +20,10 @@ DURATION_RULE: Final = "a duration greater than 0 such as 90s, 1m30s or 2h"
 
 _MICROSECONDS: Final = {"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
 _PART: Final = re.compile(r"([0-9.]+)(h|ms|m|s)")
+
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_FEW: Final = 10
+"""From this many of a unit on, the next smaller unit tells nothing any more."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -42,6 +47,17 @@ def format_duration(duration: timedelta) -> str:
     if microseconds >= _MICROSECONDS["s"]:
         return text + _decimal(microseconds, digits=6) + "s"
     return text + _decimal(microseconds, digits=3) + "ms" if microseconds else text
+
+
+def lasting(duration: timedelta) -> str:
+    """`42s`, `5m3s`, `3h12m`, `12d`: the largest unit, and the next one where it still tells something."""
+    seconds = max(0, round(duration.total_seconds()))
+    for (unit, size), (smaller, smaller_size) in pairwise(_UNITS):
+        if seconds >= size:
+            number, rest = divmod(seconds, size)
+            part = rest // smaller_size
+            return f"{number}{unit}" + (f"{part}{smaller}" if part and number < _FEW else "")
+    return f"{seconds}s"
 
 
 def _decimal(number: int, *, digits: int) -> str:

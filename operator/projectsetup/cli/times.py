@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import Final
+from datetime import UTC, datetime
 
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_FEW: Final = 10
-"""From this many of a unit on, the next smaller unit tells nothing any more."""
+from projectsetup.api.durations import lasting
 
-
-def lasting(duration: timedelta) -> str:
-    """`42s`, `5m3s`, `3h12m`, `12d`: the largest unit, and the next one where it still tells something."""
-    seconds = max(0, round(duration.total_seconds()))
-    for (unit, size), (smaller, smaller_size) in pairwise(_UNITS):
-        if seconds >= size:
-            number, rest = divmod(seconds, size)
-            part = rest // smaller_size
-            return f"{number}{unit}" + (f"{part}{smaller}" if part and number < _FEW else "")
-    return f"{seconds}s"
+__all__ = ["lasting", "moment"]
 
 
 def moment(time: datetime | None, now: datetime) -> str:
