@@ -18,7 +18,8 @@ from projectsetup.cluster.jobs import JobCluster
 from projectsetup.cluster.leader import Leader, SoleOperator
 from projectsetup.cluster.leadership import CALL_TIMEOUT, Leadership
 from projectsetup.cluster.lease import LeaseClient
-from projectsetup.cluster.queue_config import QueueConfigWatch, QueueControl
+from projectsetup.cluster.queue_config import QueueControl
+from projectsetup.cluster.queue_watch import QueueConfigWatch
 from projectsetup.cluster.vacancy import LEASE_DURATION
 from projectsetup.control.attempt_end import ENDS
 from projectsetup.control.attempts import Attempts, Engine

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projectsetup.cluster.leader import Leader, LeaseLost
-from projectsetup.cluster.queue_config import QueueConfigWatch
+from projectsetup.cluster.queue_watch import QueueConfigWatch
 from projectsetup.control.controller import Controller
 from projectsetup.control.facts import StopCause
 from projectsetup.handlers import Watch

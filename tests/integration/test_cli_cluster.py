@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from projectsetup.api.constants import PRIORITY
 from projectsetup.cluster.queue_config import CONFIG_MAP
 from tests.api_server import ApiServer
 from tests.command_line import CommandLine
@@ -36,6 +37,7 @@ def powerless(api_server: ApiServer, kubeconfig: Path, tmp_path_factory: pytest.
     """A kubeconfig of somebody who may do nothing."""
     api_server.kubectl("create", "serviceaccount", "nobody")
     config = yaml.safe_load(kubeconfig.read_text())
+    config["contexts"][0]["context"]["namespace"] = api_server.namespace
     config["users"][0]["user"] = {"token": api_server.kubectl("create", "token", "nobody").strip()}
     file = tmp_path_factory.mktemp("powerless") / "config"
     file.write_text(yaml.safe_dump(config))
@@ -49,10 +51,37 @@ def data(api_server: ApiServer) -> dict[str, str]:
 
 def test_a_queue_that_nobody_has_touched(cli: CommandLine, api_server: ApiServer) -> None:
     shown = cli.ok("queue", "show", "-o", "json").json
-    assert shown == {"namespace": api_server.namespace, "paused": False, "concurrency": None}
-    assert cli.ok("queue", "show").out == (
-        f"Namespace    {api_server.namespace}\nPaused       no\nConcurrency  as the operator is set\n"
-    )
+    told = {name: shown[name] for name in ("namespace", "operator", "paused", "concurrency")}
+    assert told == {"namespace": api_server.namespace, "operator": None, "paused": False, "concurrency": None}
+    out = cli.ok("queue", "show").out
+    assert out.startswith(f"Namespace    {api_server.namespace}\nOperator     none leads\nPaused       no\n")
+    assert "Concurrency  as the operator is set\n" in out
+
+
+def test_the_queue_tells_who_is_next(cli: CommandLine, api_server: ApiServer) -> None:
+    later = api_server.create()["metadata"]["name"]
+    first = api_server.create(annotations={PRIORITY: "0"})["metadata"]["name"]
+    names = cli.ok("queue", "show", "-o", "name").out.splitlines()
+    assert names.index(f"projectsetup.codemyspec.com/{first}") < names.index(f"projectsetup.codemyspec.com/{later}")
+    waiting = cli.ok("queue", "show", "-o", "json").json["waiting"]
+    assert [entry["name"] for entry in waiting if entry["namespace"] == api_server.namespace] == [first, later]
+    for name in (later, first):
+        api_server.delete(name)
+
+
+def test_who_may_list_one_namespace_alone_sees_its_queue(
+    cli: CommandLine, api_server: ApiServer, powerless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = api_server.create()["metadata"]["name"]
+    rule = ("--verb=get,list", "--resource=configmaps,projectsetups.codemyspec.com")
+    api_server.kubectl("create", "role", "reader", *rule)
+    user = f"{api_server.namespace}:nobody"
+    api_server.kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={user}")
+    monkeypatch.setenv("KUBECONFIG", str(powerless))
+    shown = cli.ok("queue", "show", "-o", "json").json
+    api_server.kubectl("delete", "role,rolebinding", "reader")
+    api_server.delete(own)
+    assert (shown["within"], [entry["name"] for entry in shown["waiting"]]) == (api_server.namespace, [own])
 
 
 def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, api_server: ApiServer) -> None:
@@ -64,7 +93,7 @@ def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, a
     assert cli.ok("queue", "resume").out == "the queue is resumed\n"
     assert data(api_server) == {"paused": "false", "concurrency": "7"}
     assert cli.ok("queue", "scale", 0).out == "at most 0 attempts run at once\n"
-    assert cli.ok("queue", "show").out.endswith("Paused       no\nConcurrency  0\n")
+    assert cli.ok("queue", "show").out.splitlines()[2:4] == ["Paused       no", "Concurrency  0"]
 
 
 def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer) -> None:
@@ -94,7 +123,6 @@ def test_a_cluster_that_does_not_know_the_resource(
     cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projectsetup.cli.cluster.GROUP", "nix.example")
-    monkeypatch.setattr("projectsetup.cluster.client.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
     assert line.startswith("the cluster does not know ProjectSetups: install them with kubectl apply -f crds/")
 

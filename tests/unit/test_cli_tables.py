@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from projectsetup.cli.output import Format, write_text, write_value
+from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
 
@@ -63,10 +63,16 @@ def test_text_is_neither_cut_nor_wrapped_nor_padded(capsys: pytest.CaptureFixtur
 
 
 def test_values_keep_their_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    write_value({"name": "é [red]", "at": "2026-11-24T12:00:00Z", "none": None}, Format.YAML)
+    write_data({"name": "é [red]", "at": "2026-11-24T12:00:00Z", "none": None}, Format.YAML, names=[])
     assert capsys.readouterr().out == "name: é [red]\nat: '2026-11-24T12:00:00Z'\nnone: null\n"
-    write_value({"name": "é"}, Format.JSON)
+    write_data({"name": "é"}, Format.JSON, names=[])
     assert capsys.readouterr().out == '{\n  "name": "é"\n}\n'
+
+
+@pytest.mark.parametrize(("names", "printed"), [(["project/1", "project/2"], "project/1\nproject/2\n"), ([], "")])
+def test_names_are_a_line_each(capsys: pytest.CaptureFixture[str], names: list[str], printed: str) -> None:
+    write_data({}, Format.NAME, names=names)
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.parametrize(

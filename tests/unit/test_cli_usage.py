@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from projectsetup.cli.app import run
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, write_kubeconfig
 from tests.setup_bodies import NAME
 
 NO_ID = "is no project id: a UUID; projectsetup projects list shows those there are"
@@ -36,7 +38,10 @@ def cli(capsys: pytest.CaptureFixture[str]) -> CommandLine:
             "Missing option '--code-repo'; see projectsetup projects create --help",
         ),
         (["setup", NAME, "--param"], "Option '--param' requires an argument."),
-        (["status", "-o", "xml"], "Invalid value for '--output' / '-o': 'xml' is not one of 'table', 'json', 'yaml'."),
+        (
+            ["status", "-o", "xml"],
+            "Invalid value for '--output' / '-o': 'xml' is not one of 'table', 'json', 'yaml', 'name'.",
+        ),
         (["status", "-n", "../x"], "Invalid value for '--namespace' / '-n': '../x' is no name of a namespace"),
         (["status", "-n", ""], "Invalid value for '--namespace' / '-n': '' is no name of a namespace"),
         (["status", "-A", NAME], "Invalid value for '--all-namespaces': shows all setups, so it takes no ID"),
@@ -96,6 +101,21 @@ def test_an_id_is_a_uuid(cli: CommandLine, command: list[str], text: str) -> Non
 )
 def test_a_kubeconfig_that_is_not_there_is_named(cli: CommandLine, arguments: list[str]) -> None:
     assert cli.refused(2, *arguments) == "kubeconfig /nonexistent cannot be used: there is no such file"
+
+
+def test_file_and_context_may_be_options(cli: CommandLine, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
+    line = cli.refused(2, "status", "--kubeconfig", file, "--context", "nix")
+    assert line == f"kubeconfig {file} has no context nix; it has c"
+    assert "Cannot connect to host 127.0.0.1:1 " in cli.refused(
+        3, "queue", "show", "--kubeconfig", file, "--context", "c"
+    )
+
+
+@pytest.mark.parametrize("kind", ["projectsetup.codemyspec.com", "psetup", "project"])
+def test_an_id_may_be_as_o_name_prints_it(cli: CommandLine, kind: str) -> None:
+    assert cli.refused(2, "retry", f"{kind}/{NAME}") == "kubeconfig /nonexistent cannot be used: there is no such file"
+    assert NO_ID in cli.refused(2, "retry", f"job/{NAME}")
 
 
 @pytest.mark.parametrize("arguments", [["migrate"], ["projects", "list"], ["projects", "get", NAME]])

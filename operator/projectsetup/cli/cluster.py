@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,12 +12,14 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.cli.errors import CommandError, NotInstalled
-from projectsetup.cluster.client import TIMEOUT, Body, ClusterClient
 from projectsetup.cluster.errors import ApiNotFound, ApiUnavailable
+from projectsetup.cluster.raw import TIMEOUT, Body, Query, RawApi
 from projectsetup.cluster.translate import translated
 
 FIELD_MANAGER: Final = "projectsetup-cli"
 WATCH_SECONDS: Final = 60
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
 
 
 class NoSuchSetup(CommandError):
@@ -32,15 +33,16 @@ class Setups:
     """The ProjectSetups of a cluster."""
 
     def __init__(self, api: ApiClient) -> None:
-        self._client = ClusterClient(api)
+        self._api = RawApi(api)
         self._objects = CustomObjectsApi(api)
 
     async def find(self, namespace: str, name: str) -> Body | None:
         """One ProjectSetup, None when there is none of that name."""
-        found = await self._client.get_resource(namespace, name)
-        if found is None:
+        try:
+            return await self._api.call(f"get ProjectSetup {namespace}/{name}", "GET", _path(namespace, name))
+        except ApiNotFound:
             await self._check_installed()
-        return found
+            return None
 
     async def get(self, namespace: str, name: str) -> Body:
         """One ProjectSetup; NoSuchSetup when there is none of that name."""
@@ -52,10 +54,9 @@ class Setups:
     async def list(self, namespace: str | None) -> tuple[list[Body], str]:
         """The ProjectSetups of one namespace, or of all, and the resourceVersion of that list."""
         try:
-            bodies, version = await self._client.list_resources((namespace,) if namespace else ())
+            return await self._api.list_all("list ProjectSetups", _path(namespace), query={})
         except ApiNotFound as exc:
             raise NotInstalled from exc
-        return bodies, str(version)
 
     async def apply(
         self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any], dry_run: bool
@@ -66,9 +67,7 @@ class Setups:
             body["metadata"]["annotations"] = dict(annotations)
         if spec:
             body["spec"] = dict(spec)
-        return await self._patch(
-            namespace, name, body, force=True, content_type="application/apply-patch+yaml", dry_run=dry_run
-        )
+        return await self._patch(namespace, name, body, APPLY, {"force": "true"}, dry_run=dry_run)
 
     async def annotate(
         self, namespace: str, name: str, annotations: Mapping[str, str], *, dry_run: bool = False
@@ -76,9 +75,7 @@ class Setups:
         """Set these annotations and leave all else; NoSuchSetup when there is none of that name."""
         body = {"metadata": {"annotations": dict(annotations)}}
         try:
-            return await self._patch(
-                namespace, name, body, force=None, content_type="application/merge-patch+json", dry_run=dry_run
-            )
+            return await self._patch(namespace, name, body, MERGE, {}, dry_run=dry_run)
         except ApiNotFound as exc:
             raise NoSuchSetup(namespace, name) from exc
 
@@ -108,32 +105,25 @@ class Setups:
                         raise
 
     async def _patch(
-        self, namespace: str, name: str, body: Body, *, force: bool | None, content_type: str, dry_run: bool
+        self, namespace: str, name: str, body: Body, content_type: str, query: Query, *, dry_run: bool
     ) -> Body:
+        what = f"apply ProjectSetup {namespace}/{name}"
+        query = {"fieldManager": FIELD_MANAGER, **query} | ({"dryRun": "All"} if dry_run else {})
         try:
-            with translated(f"apply ProjectSetup {namespace}/{name}"):
-                answer = await self._objects.patch_namespaced_custom_object_with_http_info(
-                    GROUP,
-                    VERSION,
-                    namespace,
-                    PLURAL,
-                    name,
-                    body,
-                    dry_run="All" if dry_run else None,
-                    field_manager=FIELD_MANAGER,
-                    force=force,
-                    _content_type=content_type,
-                    _request_timeout=TIMEOUT,
-                )
+            return await self._api.call(
+                what, "PATCH", _path(namespace, name), query=query, body=body, content_type=content_type
+            )
         except ApiNotFound:
             await self._check_installed()
             raise
-        stored: Body = json.loads(answer.raw_data)  # the client drops the body of an answer 201
-        return stored
 
     async def _check_installed(self) -> None:
         try:
-            with translated("ask what the cluster knows"):
-                await self._objects.get_api_resources(GROUP, VERSION, _request_timeout=TIMEOUT)
+            await self._api.call("ask what the cluster knows", "GET", f"/apis/{GROUP}/{VERSION}")
         except ApiNotFound as exc:
             raise NotInstalled from exc
+
+
+def _path(namespace: str | None, name: str | None = None) -> str:
+    place = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{GROUP}/{VERSION}{place}/{PLURAL}" + (f"/{name}" if name else "")

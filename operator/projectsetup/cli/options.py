@@ -12,15 +12,20 @@ from uuid import UUID
 import typer
 
 from projectsetup.api.annotations import InvalidAnnotation, parse_annotations
+from projectsetup.api.constants import GROUP, PLURAL, SHORT_NAME, SINGULAR
 from projectsetup.api.durations import parse_duration
 from projectsetup.cli.output import Format
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}", f"{PLURAL}.{GROUP}"}
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def project_id(text: str | UUID) -> UUID:
-    """The project id that `text` is."""
+    """The project id that `text` is, alone or as `-o name` prints it."""
+    kind, slash, name = str(text).rpartition("/")
+    if slash and kind in _KINDS:
+        text = name
     if isinstance(text, str) and not _UUID.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is no project id: a UUID; projectsetup projects list shows those there are")
     return UUID(str(text))
@@ -71,6 +76,8 @@ ProjectId = Annotated[UUID, typer.Argument(parser=project_id, metavar="ID", help
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to show it.")]
 
+_CLUSTER: Final = "Which cluster"
+
 Namespace = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +85,25 @@ Namespace = Annotated[
         "-n",
         parser=namespace,
         metavar="NS",
-        help="Namespace of the ProjectSetup; without it, the one of the kubeconfig's context.",
+        help="Namespace of the ProjectSetup; without it, the one of the context.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+
+Context = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Context of the kubeconfig; without it, the current one.", rich_help_panel=_CLUSTER
+    ),
+]
+
+KubeconfigFile = Annotated[
+    str | None,
+    typer.Option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="The kubeconfig; without it, $KUBECONFIG or ~/.kube/config.",
+        rich_help_panel=_CLUSTER,
     ),
 ]
 
@@ -89,6 +114,7 @@ OperatorNamespace = Annotated[
         metavar="NS",
         envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
         help="Namespace that the operator runs in; without it, `default`.",
+        rich_help_panel=_CLUSTER,
     ),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    NAME = "name"
 
 
 def write(text: str) -> None:
@@ -50,8 +52,12 @@ def write_text(text: Text) -> None:
     write(captured.get())
 
 
-def write_value(value: Any, output: Format) -> None:
-    """Print a JSON value as one JSON or YAML document."""
+def write_data(value: Any, output: Format, *, names: Iterable[str]) -> None:
+    """Print a JSON value as one JSON or YAML document, or the names of what is in it, a line each."""
+    if output is Format.NAME:
+        if lines := "\n".join(names):
+            write(lines)
+        return
     if output is Format.JSON:
         write(json.dumps(value, indent=2, ensure_ascii=False))
         return

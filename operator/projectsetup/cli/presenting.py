@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from projectsetup.cli.following import Found, Key, Observed
-from projectsetup.cli.output import Format, write, write_text, write_value
-from projectsetup.cli.status_view import looks_the_same, presentable
+from projectsetup.cli.output import Format, write, write_data, write_text
+from projectsetup.cli.status_view import full_name, looks_the_same, presentable
 
 Present = Callable[[Found], None]
 
@@ -66,7 +66,7 @@ def _documents(output: Format) -> Present:
         for key in log.changed(found):
             if output is Format.YAML:
                 write("---")
-            write_value(presentable(found[key].body), output)
+            write_data(presentable(found[key].body), output, names=[full_name(key[1])])
 
     return present
 

@@ -1,52 +1,44 @@
-"""Carrying out `queue …`: the ConfigMap that the operator watches."""
+"""Carrying out `queue …`: the ConfigMap that the operator watches, and the ProjectSetups that stand in line."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from datetime import UTC, datetime
 
-from kubernetes.aio.client import CoreV1Api
+from kubernetes.aio.client import ApiClient
 
+from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.cli.cluster import APPLY, Setups
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.output import Format, write_text, write_value
-from projectsetup.cli.running import operator_namespace
-from projectsetup.cli.tables import fields
-from projectsetup.cluster.connection import connect
-from projectsetup.cluster.errors import ApiNotFound
-from projectsetup.cluster.queue_config import CONFIG_MAP, TIMEOUT, parse_queue_control
-from projectsetup.cluster.translate import translated
+from projectsetup.cli.output import Format, write_data, write_text
+from projectsetup.cli.queue_line import line_up
+from projectsetup.cli.queue_view import QueueState, queue_text, queue_value
+from projectsetup.cli.running import current_namespace, operator_namespace
+from projectsetup.cli.status_view import full_name
+from projectsetup.cluster.connection import Kubeconfig, connect
+from projectsetup.cluster.errors import ApiForbidden, ApiNotFound
+from projectsetup.cluster.lease import LeaseClient
+from projectsetup.cluster.queue_config import CONFIG_MAP, parse_queue_control
+from projectsetup.cluster.raw import TIMEOUT, Body, RawApi
+from projectsetup.cluster.vacancy import LEASE_DURATION
 
 
-async def show_queue(given: str | None, output: Format) -> None:
-    """Print what the ConfigMap asks for; without one, that is nothing."""
-    namespace = operator_namespace(given)
-    data: dict[str, str] | None = None
-    async with await connect() as api:
-        try:
-            with translated(f"read ConfigMap {namespace}/{CONFIG_MAP}"):
-                found = await CoreV1Api(api).read_namespaced_config_map(CONFIG_MAP, namespace, _request_timeout=TIMEOUT)
-            data = found.data
-        except ApiNotFound:
-            pass
-    control, problem = parse_queue_control(data)
-    value: dict[str, Any] = {"namespace": namespace, "paused": control.paused, "concurrency": control.concurrency}
-    if problem:
-        value["problem"] = problem
-    if output is not Format.TABLE:
-        write_value(value, output)
-        return
-    write_text(
-        fields(
-            {
-                "Namespace": namespace,
-                "Paused": "yes" if control.paused else "no",
-                "Concurrency": "as the operator is set" if control.concurrency is None else control.concurrency,
-                "Not understood": problem,
-            }
+async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
+    """Print what the ConfigMap asks for, who runs and who waits; the names are of those that wait, the next first."""
+    namespace = operator_namespace(given, kubeconfig)
+    async with await connect(kubeconfig) as api:
+        data, holder, (resources, within) = await asyncio.gather(
+            _config_data(api, namespace), _holder(api, namespace), _resources(api, kubeconfig)
         )
-    )
+    control, problem = parse_queue_control(data)
+    state = QueueState(namespace, control, problem, holder, line_up(resources), within)
+    if output is not Format.TABLE:
+        write_data(queue_value(state), output, names=[full_name(resource.name) for resource in state.line.waiting])
+    else:
+        write_text(queue_text(state, datetime.now(UTC)))
 
 
-async def change_queue(given: str | None, key: str, value: str) -> None:
+async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, value: str) -> None:
     """Set one key of the ConfigMap, which is made where it is missing; the other key stays as it is.
 
     Each key is applied by a field manager of its own: applied by one, the key that is left out would be removed.
@@ -54,16 +46,46 @@ async def change_queue(given: str | None, key: str, value: str) -> None:
     _, problem = parse_queue_control({key: value})
     if problem:
         raise CommandError(problem)
-    namespace = operator_namespace(given)
+    namespace = operator_namespace(given, kubeconfig)
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": {key: value}}
-    async with await connect() as api:
-        with translated(f"write ConfigMap {namespace}/{CONFIG_MAP}"):
-            await CoreV1Api(api).patch_namespaced_config_map(
-                CONFIG_MAP,
-                namespace,
-                body,
-                field_manager=f"projectsetup-cli-{key}",
-                force=True,
-                _content_type="application/apply-patch+yaml",
-                _request_timeout=TIMEOUT,
-            )
+    async with await connect(kubeconfig) as api:
+        await RawApi(api).call(
+            f"write ConfigMap {namespace}/{CONFIG_MAP}",
+            "PATCH",
+            _path(namespace),
+            query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
+            body=body,
+            content_type=APPLY,
+        )
+
+
+async def _config_data(api: ApiClient, namespace: str) -> Body | None:
+    try:
+        found = await RawApi(api).call(f"read ConfigMap {namespace}/{CONFIG_MAP}", "GET", _path(namespace))
+    except ApiNotFound:
+        return None
+    data: Body | None = found.get("data")
+    return data
+
+
+async def _holder(api: ApiClient, namespace: str) -> str | None:
+    try:
+        lease = await LeaseClient(api, namespace, duration=LEASE_DURATION, timeout=TIMEOUT).read()
+    except ApiForbidden:
+        return None
+    return (lease.holder or None) if lease else None
+
+
+async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:
+    """The ProjectSetups of all namespaces; where these may not be listed, of the one that is returned."""
+    setups, within = Setups(api), None
+    try:
+        bodies, _ = await setups.list(None)
+    except ApiForbidden:
+        within = current_namespace(None, kubeconfig)
+        bodies, _ = await setups.list(within)
+    return list(map(parse_resource, bodies)), within
+
+
+def _path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from projectsetup.api.durations import format_duration
-from projectsetup.cli.output import Format, write_text, write_value
+from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.tables import fields, table
 from projectsetup.recipes.errors import InvalidRecipe
 from projectsetup.recipes.loader import RecipeBook
@@ -18,7 +18,7 @@ def show_recipes(directory: Path | None, output: Format) -> None:
     book = RecipeBook(directory)
     found = [_entry(book, name) for name in book.names()]
     if output is not Format.TABLE:
-        write_value(found, output)
+        write_data(found, output, names=[f"recipe/{entry['name']}" for entry in found])
         return
     rows = [
         (entry["name"], len(entry["steps"]), ",".join(entry["parameters"]), entry["problem"] or entry["description"])
@@ -31,7 +31,8 @@ def show_recipe(name: str, directory: Path | None, output: Format) -> None:
     """Print one recipe; UnknownRecipe, InvalidRecipe."""
     recipe = RecipeBook(directory).get(name)
     if output is not Format.TABLE:
-        write_value(recipe.model_dump(mode="json", by_alias=True, exclude_none=True), output)
+        value = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+        write_data(value, output, names=[f"recipe/{recipe.name}"])
         return
     text = fields(
         {

@@ -30,7 +30,7 @@ def show(
     """Show one recipe: its parameters and its steps."""
     from projectsetup.cli.recipe_view import show_recipe
 
-    show_recipe(name, recipes_dir, output)
+    show_recipe(name.removeprefix("recipe/"), recipes_dir, output)
 
 
 @recipes.command()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from projectsetup.cli.output import Format, write_text, write_value
+from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.record import database_url
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
@@ -34,7 +34,7 @@ async def show_project(project_id: UUID, output: Format) -> None:
     if project is None:
         raise NoSuchProject(project_id)
     if output is not Format.TABLE:
-        write_value(project.to_dict(), output)
+        write_data(project.to_dict(), output, names=[f"project/{project.id}"])
         return
     write_text(fields(_fields(project, datetime.now(UTC))))
 
@@ -44,7 +44,8 @@ async def show_projects(output: Format) -> None:
     async with record() as projects:
         found = await projects.list()
     if output is not Format.TABLE:
-        write_value([project.to_dict() for project in found], output)
+        value = [project.to_dict() for project in found]
+        write_data(value, output, names=[f"project/{project.id}" for project in found])
         return
     now = datetime.now(UTC)
     rows = [(p.id, p.name, str(p.status), p.owner or "", f"{lasting(now - p.updated_at)} ago") for p in found]

@@ -12,17 +12,18 @@ from projectsetup.cli.output import write
 from projectsetup.cli.progress import succeeded_condition
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.setup_plan import timestamp
+from projectsetup.cluster.connection import Kubeconfig
 
 
-async def request_retry(project_id: UUID, namespace: str | None) -> None:
+async def request_retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """The command `retry`."""
-    resource = await _request(project_id, namespace, RETRY_REQUESTED_AT)
+    resource = await _request(kubeconfig, project_id, namespace, RETRY_REQUESTED_AT)
     write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_retry(resource)}")
 
 
-async def request_cancel(project_id: UUID, namespace: str | None) -> None:
+async def request_cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """The command `cancel`."""
-    resource = await _request(project_id, namespace, CANCEL_REQUESTED_AT)
+    resource = await _request(kubeconfig, project_id, namespace, CANCEL_REQUESTED_AT)
     write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_cancel(resource)}")
 
 
@@ -48,8 +49,10 @@ def effect_of_cancel(resource: ProjectSetupResource) -> str:
     return "it is cancelled before it starts"
 
 
-async def _request(project_id: UUID, namespace: str | None, annotation: str) -> ProjectSetupResource:
-    place = current_namespace(namespace)
-    async with cluster() as setups:
+async def _request(
+    kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None, annotation: str
+) -> ProjectSetupResource:
+    place = current_namespace(namespace, kubeconfig)
+    async with cluster(kubeconfig) as setups:
         body = await setups.annotate(place, str(project_id), {annotation: timestamp(datetime.now(UTC))})
     return parse_resource(body)

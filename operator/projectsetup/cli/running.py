@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from projectsetup.cli.cluster import Setups
-from projectsetup.cluster.connection import connect, context_namespace, pod_namespace
+from projectsetup.cluster.connection import AS_KUBECTL, Kubeconfig, connect, context_namespace, pod_namespace
 
 T = TypeVar("T")
 
@@ -19,17 +19,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def cluster() -> AsyncIterator[Setups]:
+async def cluster(kubeconfig: Kubeconfig = AS_KUBECTL) -> AsyncIterator[Setups]:
     """The ProjectSetups of the cluster; its first call finds out whether it is there."""
-    async with await connect() as api:
+    async with await connect(kubeconfig) as api:
         yield Setups(api)
 
 
-def current_namespace(given: str | None) -> str:
+def current_namespace(given: str | None, kubeconfig: Kubeconfig = AS_KUBECTL) -> str:
     """The namespace that was given, else the one that kubectl would take."""
-    return given or pod_namespace() or context_namespace()
+    pod = None if kubeconfig.is_named else pod_namespace()
+    return given or pod or context_namespace(kubeconfig)
 
 
-def operator_namespace(given: str | None) -> str:
+def operator_namespace(given: str | None, kubeconfig: Kubeconfig = AS_KUBECTL) -> str:
     """The namespace that was given, else the one that an operator started here would take."""
-    return given or pod_namespace() or "default"
+    pod = None if kubeconfig.is_named else pod_namespace()
+    return given or pod or "default"

@@ -15,8 +15,9 @@ from projectsetup.cli.record import database_url
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.setup_plan import Plan, Wish, plan_setup
 from projectsetup.cli.waiting import ProgressLine, Waiter
-from projectsetup.cluster.client import Body
+from projectsetup.cluster.connection import Kubeconfig
 from projectsetup.cluster.errors import ClusterError
+from projectsetup.cluster.raw import Body
 from projectsetup.projects import ProjectOwned, ProjectRecord
 
 
@@ -75,10 +76,18 @@ class SetUp:
                 raise
 
 
-async def set_up(project_id: UUID, namespace: str | None, wish: Wish, *, wait: bool, limit: timedelta | None) -> None:
+async def set_up(
+    kubeconfig: Kubeconfig,
+    project_id: UUID,
+    namespace: str | None,
+    wish: Wish,
+    *,
+    wait: bool,
+    limit: timedelta | None,
+) -> None:
     """The command `setup`."""
-    call = SetUp(project_id, current_namespace(namespace), wish)
-    async with cluster() as setups:
+    call = SetUp(project_id, current_namespace(namespace, kubeconfig), wish)
+    async with cluster(kubeconfig) as setups:
         async with ProjectRecord.connect(database_url()) as record:
             body, done = await call.start(setups, record)
         line = f"ProjectSetup {call.namespace}/{call.name} {printable(done)}"

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
-from projectsetup.cli.options import Namespace, ProjectId, annotation_value, duration, parameters
+from projectsetup.cli.options import (
+    Context,
+    KubeconfigFile,
+    Namespace,
+    ProjectId,
+    annotation_value,
+    duration,
+    parameters,
+)
 
 
 def setup(
@@ -37,6 +45,8 @@ def setup(
     timeout: Annotated[
         timedelta | None, typer.Option(parser=duration, metavar="D", help="With --wait: the longest time to wait.")
     ] = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Set a project up: mark it in the record and apply its ProjectSetup.
 
@@ -53,21 +63,29 @@ def setup(
     from projectsetup.cli.running import run
     from projectsetup.cli.setting_up import set_up
     from projectsetup.cli.setup_plan import Wish
+    from projectsetup.cluster.connection import Kubeconfig
 
-    run(set_up(project_id, namespace, Wish(recipe, found or None, annotations), wait=wait, limit=timeout))
+    wish = Wish(recipe, found or None, annotations)
+    run(set_up(Kubeconfig(kubeconfig, context), project_id, namespace, wish, wait=wait, limit=timeout))
 
 
-def retry(project_id: ProjectId, namespace: Namespace = None) -> None:
+def retry(
+    project_id: ProjectId, namespace: Namespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
+) -> None:
     """Ask for another series of attempts after a setup failed or was cancelled."""
     from projectsetup.cli.requesting import request_retry
     from projectsetup.cli.running import run
+    from projectsetup.cluster.connection import Kubeconfig
 
-    run(request_retry(project_id, namespace))
+    run(request_retry(Kubeconfig(kubeconfig, context), project_id, namespace))
 
 
-def cancel(project_id: ProjectId, namespace: Namespace = None) -> None:
+def cancel(
+    project_id: ProjectId, namespace: Namespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
+) -> None:
     """Stop a setup that is queued or running."""
     from projectsetup.cli.requesting import request_cancel
     from projectsetup.cli.running import run
+    from projectsetup.cluster.connection import Kubeconfig
 
-    run(request_cancel(project_id, namespace))
+    run(request_cancel(Kubeconfig(kubeconfig, context), project_id, namespace))

@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from projectsetup.cli import options
-from projectsetup.cli.options import Namespace, Output
+from projectsetup.cli.options import Context, KubeconfigFile, Namespace, Output
 from projectsetup.cli.output import Format
 
 
@@ -17,6 +17,7 @@ def status(
         UUID | None,
         typer.Argument(parser=options.project_id, metavar="ID", help="Id of one project; without it, all are shown."),
     ] = None,
+    *,
     namespace: Namespace = None,
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="Those of all namespaces, not of one.")
@@ -25,6 +26,8 @@ def status(
         bool, typer.Option("--watch", "-w", help="Go on showing changes; for one project, until its setup is over.")
     ] = False,
     output: Output = Format.TABLE,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Show how setups get on: all in a table, or one in detail."""
     if all_namespaces and project_id is not None:
@@ -35,9 +38,11 @@ def status(
     from projectsetup.cli.running import current_namespace, run
     from projectsetup.cli.showing import show_all, show_one
     from projectsetup.cli.watching import watch_all, watch_one
+    from projectsetup.cluster.connection import Kubeconfig
 
-    place = None if all_namespaces else current_namespace(namespace)
+    source = Kubeconfig(kubeconfig, context)
+    place = None if all_namespaces else current_namespace(namespace, source)
     if project_id is None or place is None:
-        run(watch_all(place, output) if watch else show_all(place, output))
+        run((watch_all if watch else show_all)(source, place, output))
     else:
-        run((watch_one if watch else show_one)(place, str(project_id), output))
+        run((watch_one if watch else show_one)(source, place, str(project_id), output))

@@ -8,12 +8,13 @@ from typing import Final
 
 from rich.text import Text
 
+from projectsetup.api.constants import GROUP, SINGULAR
 from projectsetup.api.durations import format_duration
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource
 from projectsetup.cli.progress import attempt, succeeded_condition, summary
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
-from projectsetup.cluster.client import Body
+from projectsetup.cluster.raw import Body
 
 COLUMNS: Final = (
     "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
@@ -137,6 +138,11 @@ def _attempt_row(record: AttemptRecord, now: datetime) -> tuple[object, ...]:
         lasting(record.finished_at - record.started_at),
         record.message,
     )
+
+
+def full_name(name: str) -> str:
+    """How `-o name` tells of it: `projectsetup.codemyspec.com/ID`."""
+    return f"{SINGULAR}.{GROUP}/{name}"
 
 
 def presentable(body: Body) -> Body:

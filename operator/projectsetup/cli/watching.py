@@ -15,6 +15,7 @@ from projectsetup.cli.presenting import presented
 from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.running import cluster
 from projectsetup.cli.status_view import detail, overview
+from projectsetup.cluster.connection import Kubeconfig
 
 
 class Table:
@@ -59,10 +60,10 @@ class Detail:
         return ended(found[self._key].resource) is not None
 
 
-async def watch_all(namespace: str | None, output: Format) -> None:
+async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
     """Show the ProjectSetups of one namespace, or of all, until interrupted."""
     view = Table(with_namespace=namespace is None)
-    async with cluster() as setups:
+    async with cluster(kubeconfig) as setups:
         await setups.list(namespace)
         with presented(view, output) as present:
 
@@ -73,10 +74,10 @@ async def watch_all(namespace: str | None, output: Format) -> None:
             await Follower(setups, namespace, None, on_outage=_tell_outage).run(on_change)
 
 
-async def watch_one(namespace: str, name: str, output: Format) -> None:
+async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
     """Show one ProjectSetup until its setup is over; NoSuchSetup."""
     view = Detail((namespace, name))
-    async with cluster() as setups:
+    async with cluster(kubeconfig) as setups:
         await setups.get(namespace, name)
         with presented(view, output) as present:
 

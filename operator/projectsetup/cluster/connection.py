@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 
+from projectsetup.cluster.api_writes import OnWrite, trace_of_writes
 from projectsetup.cluster.errors import KubeconfigError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -17,6 +19,28 @@ CONNECTIONS = 32
 NO_LIMIT = 0
 STREAM_BUFFER = 65_536
 """Bytes that are read ahead of a stream."""
+_UNUSABLE = (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """Which kubeconfig to read and which context of it to take; None: as kubectl would."""
+
+    file: str | None = None
+    context: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The file, or several as `KUBECONFIG` names them."""
+        return self.file or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it was asked for, so that it comes before the pod's service account."""
+        return self.file is not None or self.context is not None
+
+
+AS_KUBECTL = Kubeconfig()
 
 
 def in_pod() -> bool:
@@ -36,10 +60,13 @@ def pod_namespace() -> str | None:
     return file.read_text().strip() if in_pod() and file.exists() else None
 
 
-async def connect(*, streaming: bool = False) -> ApiClient:
+async def connect(
+    kubeconfig: Kubeconfig = AS_KUBECTL, *, streaming: bool = False, on_write: OnWrite | None = None
+) -> ApiClient:
     """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet.
 
     One for `streaming` has as many connections as there are watches and logs to follow, each with a small buffer.
+    `on_write` is told of every request that changes something.
     """
     configuration = Configuration()
     if streaming:
@@ -47,20 +74,19 @@ async def connect(*, streaming: bool = False) -> ApiClient:
         configuration.client_session_kwargs = {"read_bufsize": STREAM_BUFFER}
     else:
         configuration.connection_pool_maxsize = CONNECTIONS
-    if in_pod():
+    if on_write is not None:
+        configuration.trace_configs = [trace_of_writes(on_write)]
+    if in_pod() and not kubeconfig.is_named:
         config.load_incluster_config(client_configuration=configuration)
         return ApiClient(configuration)
-    path = _kubeconfig()
+    path = kubeconfig.path
     _check_exists(path)
     try:
-        await config.load_kube_config(config_file=path, client_configuration=configuration)
+        _check_context(kubeconfig)
+        await config.load_kube_config(config_file=path, context=kubeconfig.context, client_configuration=configuration)
         return ApiClient(configuration)
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except _UNUSABLE as error:
         raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(error)}") from error
-
-
-def _kubeconfig() -> str:
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
 
 def _check_exists(path: str) -> None:
@@ -74,10 +100,32 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def context_namespace() -> str:
-    """The namespace of the kubeconfig's current context, `default` when it names none."""
+def contexts(kubeconfig: Kubeconfig = AS_KUBECTL) -> list[str]:
+    """The names of all contexts that there are to choose from; none when it cannot be read."""
     try:
-        _, active = config.list_kube_config_contexts(config_file=_kubeconfig())
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        found, _ = config.list_kube_config_contexts(config_file=kubeconfig.path)
+    except _UNUSABLE:
+        return []
+    return [str(context["name"]) for context in found]
+
+
+def context_namespace(kubeconfig: Kubeconfig = AS_KUBECTL) -> str:
+    """The namespace of the context, `default` when it names none."""
+    try:
+        found, active = config.list_kube_config_contexts(config_file=kubeconfig.path)
+    except _UNUSABLE:
         return "default"
+    if kubeconfig.context is not None:
+        active = next((context for context in found if context["name"] == kubeconfig.context), {})
     return str((active.get("context") or {}).get("namespace") or "default")
+
+
+def _check_context(kubeconfig: Kubeconfig) -> None:
+    if kubeconfig.context is None:
+        return
+    found, _ = config.list_kube_config_contexts(config_file=kubeconfig.path)
+    names = [str(context["name"]) for context in found]
+    if kubeconfig.context not in names:
+        raise KubeconfigError(
+            f"kubeconfig {kubeconfig.path} has no context {kubeconfig.context}; it has {', '.join(names)}"
+        )

@@ -43,10 +43,12 @@ class RawApi:
         query: Query | None = None,
         body: Body | None = None,
         accept: str = _JSON,
+        content_type: str = _JSON,
     ) -> Body:
-        """The answer to one call."""
+        """The answer to one call; the kinds of patches are told apart by `content_type`."""
+        headers = {"Accept": accept, "Content-Type": content_type}
         with translated(what):
-            request = self._request(method, path, query=query or {}, body=body, accept=accept, limits=_LIMITED)
+            request = self._request(method, path, query=query or {}, body=body, headers=headers, limits=_LIMITED)
             async with await request as response:
                 text = (await response.read()).decode(errors="replace")
                 if not response.ok:
@@ -76,7 +78,9 @@ class RawApi:
         """The answer in pieces, as they come, for as long as it goes on."""
         with translated(what):
             async with asyncio.timeout(TIMEOUT):
-                response = await self._request("GET", path, query=query, body=None, accept="*/*", limits=_UNLIMITED)
+                response = await self._request(
+                    "GET", path, query=query, body=None, headers={"Accept": "*/*"}, limits=_UNLIMITED
+                )
                 if not response.ok:
                     raise _refusal(response, (await response.read()).decode(errors="replace"))
             try:
@@ -85,13 +89,20 @@ class RawApi:
                 response.close()
 
     async def _request(
-        self, method: str, path: str, *, query: Query, body: Body | None, accept: str, limits: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query,
+        body: Body | None,
+        headers: dict[str, str],
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         request = await self._api.param_serialize(
             method=method,
             resource_path=path,
             query_params=list(query.items()),
-            header_params={"Accept": accept},
+            header_params=headers,
             body=body,
             auth_settings=["BearerToken"],
         )

@@ -1,0 +1,57 @@
+"""Who runs, who waits and who is next: the queue, as it follows from the ProjectSetups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.progress import ended
+from projectsetup.control.queue import Rank
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The setups that are not over, by what they do."""
+
+    running: Sequence[ProjectSetupResource]
+    """Those that hold a slot, longest first."""
+    waiting: Sequence[ProjectSetupResource]
+    """Those that wait for a slot, in the order in which they start."""
+    backing_off: Sequence[ProjectSetupResource]
+    """Those that wait for their next attempt, the next one first."""
+    suspended: int
+
+    def by_priority(self) -> list[tuple[int, list[ProjectSetupResource]]]:
+        """Those that wait, by priority."""
+        return [(priority, list(found)) for priority, found in groupby(self.waiting, key=priority_of)]
+
+
+def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
+    """Sort the setups into the line as the operator does: by (priority, `queuedAt`, namespace/name)."""
+    ongoing = [resource for resource in resources if ended(resource) is None and not resource.deleting]
+    found = {phase: [r for r in ongoing if r.status.phase is phase] for phase in Phase}
+    unseen = [resource for resource in ongoing if resource.status.phase is None]
+    return Line(
+        running=sorted(found[Phase.RUNNING], key=lambda r: (r.status.started_at or r.created_at, r.key)),
+        waiting=sorted(found[Phase.QUEUED] + unseen, key=_rank),
+        backing_off=sorted(found[Phase.BACKING_OFF], key=lambda r: (r.status.next_attempt_at or r.created_at, r.key)),
+        suspended=len(found[Phase.SUSPENDED]),
+    )
+
+
+def priority_of(resource: ProjectSetupResource) -> int:
+    """Its priority; 0, as for the operator, when an annotation is invalid."""
+    return resource.tuning.priority if resource.tuning else 0
+
+
+def queued_at(resource: ProjectSetupResource) -> datetime:
+    """Since when it waits; before an operator has seen it, since it was made."""
+    return resource.status.queued_at or resource.created_at
+
+
+def _rank(resource: ProjectSetupResource) -> Rank:
+    return Rank(priority_of(resource), queued_at(resource), "/".join(resource.key))

@@ -1,0 +1,110 @@
+"""What `queue show` makes of the ProjectSetups that there are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
+from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.reasons import Reason
+from projectsetup.cli.queue_line import Line, line_up
+from projectsetup.cli.queue_view import MOST_ROWS, QueueState, queue_text, queue_value
+from projectsetup.cluster.queue_config import QueueControl
+from tests.setup_bodies import NAME, NOON, RUN, resource, status
+
+
+def told(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fields: Any) -> ProjectSetupResource:
+    """A setup with this name that was queued so many seconds before noon."""
+    queued = NOON - timedelta(seconds=since)
+    return resource(status(reason, queued_at=queued, **fields), annotations={PRIORITY: str(priority)}, name=name)
+
+
+def running(name: str, since: int) -> ProjectSetupResource:
+    started = NOON - timedelta(seconds=since)
+    return told(name, Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7", started_at=started)
+
+
+LINE = line_up(
+    [
+        told("late", Reason.QUEUED, since=5),
+        told("early", Reason.DATABASE_UNAVAILABLE, since=65),
+        told("urgent", Reason.QUEUED, priority=0, since=1),
+        running("second", 10),
+        running("first", 90),
+        told("later", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=60)),
+        told("soon", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=12)),
+        told("asleep", Reason.SUSPENDED),
+        told("over", Reason.STEP_FAILED),
+        told("ready", Reason.SETUP_SUCCEEDED),
+        resource(name="unseen"),
+    ]
+)
+EMPTY = line_up([])
+
+
+def state(line: Line, control: QueueControl, *, within: str | None = None) -> QueueState:
+    return QueueState("ops", control, None, "operator-0", line, within)
+
+
+def test_they_stand_in_line_as_the_operator_starts_them() -> None:
+    assert [r.name for r in LINE.waiting] == ["urgent", "unseen", "early", "late"]
+    assert [r.name for r in LINE.running] == ["first", "second"]
+    assert [r.name for r in LINE.backing_off] == ["soon", "later"]
+    assert LINE.suspended == 1
+
+
+def test_a_failed_one_that_is_to_be_retried_is_in_no_line_yet() -> None:
+    retried = resource(status(Reason.STEP_FAILED), annotations={RETRY_REQUESTED_AT: "now"})
+    assert line_up([retried]) == EMPTY
+
+
+def test_people_see_what_it_amounts_to() -> None:
+    lines = queue_text(state(LINE, QueueControl(paused=True, concurrency=3)), NOON).plain.splitlines()
+    assert lines[:8] == [
+        "Namespace    ops",
+        "Operator     operator-0",
+        "Paused       yes: nothing new is started",
+        "Concurrency  3",
+        "Slots        2 of 3 in use",
+        "Waiting      4, the longest for 1h",
+        "Backing off  2, the next in 12s",
+        "Suspended    1",
+    ]
+    assert [line.split() for line in lines[9:12]] == [
+        ["PRIORITY", "WAITING", "LONGEST"], ["0", "1", "1s"], ["1", "3", "1h"],
+    ]  # fmt: skip
+    assert lines[14].split() == ["1", "urgent", "team-a", "0", "1s"]
+    assert lines[-2].split() == ["first", "team-a", "test", "4/7", "1m30s"]
+
+
+def test_an_empty_queue_is_a_few_fields() -> None:
+    text = queue_text(state(EMPTY, QueueControl(), within="team-a"), NOON).plain
+    assert text.splitlines()[3:] == [
+        "Concurrency  as the operator is set",
+        "Slots        0 in use",
+        "Waiting      0",
+        "Counted      namespace team-a alone: you may not list those of all",
+    ]
+
+
+def test_a_long_line_is_cut_for_people_alone() -> None:
+    long = state(line_up([resource(name=f"{NAME[:-3]}{number}") for number in range(100, 112)]), QueueControl())
+    text = queue_text(long, NOON).plain
+    assert text.count(NAME[:-3]) == MOST_ROWS
+    assert text.endswith("… and 2 more")
+    assert len(queue_value(long)["waiting"]) == 12
+
+
+def test_scripts_get_all_of_it() -> None:
+    value = queue_value(state(LINE, QueueControl()))
+    assert value["operator"] == "operator-0"
+    assert value["waitingByPriority"] == {"0": 1, "1": 3}
+    assert value["running"][0] == {
+        "namespace": "team-a", "name": "first", "priority": 1, "step": "test", "progress": "4/7",
+    }  # fmt: skip
+    assert value["waiting"][0] == {
+        "namespace": "team-a", "name": "urgent", "priority": 0, "queuedAt": "2026-11-24T11:59:59Z",
+    }  # fmt: skip
+    assert value["backingOff"][0]["nextAttemptAt"] == "2026-11-24T12:00:12Z"
+    assert "within" not in value
