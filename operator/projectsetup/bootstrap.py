@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 from kubernetes.aio.client import ApiClient
@@ -13,6 +14,7 @@ from kubernetes.aio.client import ApiClient
 from projectsetup.cluster.client import ClusterClient
 from projectsetup.cluster.connection import connect, pod_namespace
 from projectsetup.cluster.identity import is_dead, own_identity
+from projectsetup.cluster.job_store import Kind
 from projectsetup.cluster.job_watch import JobBoard
 from projectsetup.cluster.jobs import JobCluster
 from projectsetup.cluster.leader import Leader, SoleOperator
@@ -21,7 +23,6 @@ from projectsetup.cluster.lease import LeaseClient
 from projectsetup.cluster.queue_config import QueueControl
 from projectsetup.cluster.queue_watch import QueueConfigWatch
 from projectsetup.cluster.vacancy import LEASE_DURATION
-from projectsetup.control.attempt_end import ENDS
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.controller import Controller
 from projectsetup.control.database_gate import DatabaseGate
@@ -29,10 +30,12 @@ from projectsetup.control.departures import Departures
 from projectsetup.control.facts_reader import FactsReader
 from projectsetup.control.job_run import JobRun
 from projectsetup.control.local_run import LocalRun
+from projectsetup.control.measured import MeasuredEngine
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import ResourceStore
+from projectsetup.control.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
 from projectsetup.engines.jobs.attempt import PodSettings
 from projectsetup.engines.jobs.engine import JobEngine
 from projectsetup.engines.jobs.manifest import SELECTOR
@@ -42,6 +45,7 @@ from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
+from projectsetup.projects.errors import Trouble
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
@@ -67,21 +71,35 @@ async def run_operator(settings: Settings) -> int:
     is taken) end it before anything was begun.
     """
     refuse_inspection()
-    record = ProjectRecord.connect(settings.database_url.get_secret_value())
-    api = await connect()
+    metrics = new_metrics()
+    record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
+    api = await connect(on_write=metrics.api_written)
     elected = leader(settings, api)
     try:
-        async with running_engine(settings, api, elected) as engine:
+        async with running_engine(settings, api, elected, metrics) as engine:
             ports = Ports(ClusterClient(api), record, engine, elected)
-            return await compose(settings, api, ports).run()
+            return await compose(settings, api, ports, metrics).run()
     finally:
         await record.close()
         await api.close()
 
 
-def running_engine(settings: Settings, api: ApiClient, leader: Leader) -> AbstractAsyncContextManager[Engine]:
+def new_metrics() -> Metrics:
+    """Metrics that know from the start how setups, attempts and requests may end."""
+    return Metrics(
+        setup_ends=SETUP_ENDS,
+        attempt_ends=ATTEMPT_ENDS,
+        retry_results=RETRY_RESULTS.values(),
+        cancel_results=CANCEL_RESULTS.values(),
+        database_errors=Trouble,
+    )
+
+
+def running_engine(
+    settings: Settings, api: ApiClient, leader: Leader, metrics: Metrics
+) -> AbstractAsyncContextManager[Engine]:
     """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
-    return _jobs(settings, api, leader) if settings.engine == "job" else _processes(settings)
+    return _jobs(settings, api, leader, metrics) if settings.engine == "job" else _processes(settings)
 
 
 @asynccontextmanager
@@ -102,9 +120,11 @@ async def _start(engine: LocalRun, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _jobs(settings: Settings, api: ApiClient, leader: Leader) -> AsyncIterator[Engine]:
-    async with await connect(streaming=True) as streams:
+async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Metrics) -> AsyncIterator[Engine]:
+    async with await connect(streaming=True, on_write=metrics.api_written) as streams:
         board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
+        for kind in Kind:
+            metrics.watch(kind.lower(), partial(board.age, kind))
         calls = JobCluster(api, streams, settings.namespaces, leader)
         jobs = JobEngine(calls, board, pod_settings(settings, os.environ))
         engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
@@ -142,9 +162,9 @@ def leader(settings: Settings, api: ApiClient) -> Leader:
     return Leadership(lease, own_identity(), is_dead=is_dead)
 
 
-def compose(settings: Settings, api: ApiClient, ports: Ports) -> Operator:
+def compose(settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics) -> Operator:
     """The operator on these ports."""
-    metrics, watch_age = Metrics(ENDS), WatchAge()
+    watch_age = WatchAge()
     line = StartLine(settings.concurrency, paused=True)  # until the queue's ConfigMap was asked
     watch = Watch(settings.namespaces)
     controller = _controller(settings, ports, line, metrics=metrics, watch_age=watch_age, restart_watch=watch.restart)
@@ -156,6 +176,10 @@ def compose(settings: Settings, api: ApiClient, ports: Ports) -> Operator:
         controller.queue_is_known.set()
         controller.give_slots()
 
+    queue_watch = QueueConfigWatch(api, operator_namespace(settings), on_change=control_queue)
+    metrics.watch("projectsetups", watch_age.heard.seconds)
+    metrics.watch("configmaps", queue_watch.heard.seconds)
+    metrics.show(lambda: moment(line, controller.attempts, leading=controller.leading))
     checks = {
         "database": lambda: controller.gate.shut_because,
         "api server": lambda: controller.api_problem,
@@ -167,7 +191,7 @@ def compose(settings: Settings, api: ApiClient, ports: Ports) -> Operator:
         leader=ports.leader,
         watch=watch,
         health=HealthServer(settings.http_port, checks=checks, metrics=metrics.render),
-        queue_config=QueueConfigWatch(api, operator_namespace(settings), on_change=control_queue),
+        queue_config=queue_watch,
         grace=settings.shutdown_grace.total_seconds(),
     )
 
@@ -182,7 +206,7 @@ def _controller(
     restart_watch: Callable[[], None],
 ) -> Controller:
     store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping)
-    attempts = Attempts(ports.engine, ports.record, ports.leader, on_change=queue.add)
+    attempts = Attempts(MeasuredEngine(ports.engine, metrics), ports.record, ports.leader, on_change=queue.add)
     departures = Departures(attempts, ports.record, gate, ports.leader, queue)
     facts = FactsReader(
         cluster=ports.cluster,

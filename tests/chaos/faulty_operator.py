@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-from projectsetup.bootstrap import Ports, compose, leader, running_engine
+from projectsetup.bootstrap import Ports, compose, leader, new_metrics, running_engine
 from projectsetup.cluster.client import ClusterClient
 from projectsetup.cluster.connection import connect
 from projectsetup.control import controller
@@ -83,18 +83,18 @@ def _detail(method: str, arguments: dict[str, Any]) -> str:
 
 async def run() -> int:
     """`bootstrap.run_operator` with faulty ports."""
-    settings, fault = load_settings(), Fault.from_environment()
+    settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format)
-    record = ProjectRecord.connect(settings.database_url.get_secret_value())
-    api = await connect()
+    record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
+    api = await connect(on_write=metrics.api_written)
     cluster: Any = Faulty(ClusterClient(api), fault)
     elected = leader(settings, api)
     faulty_record: Any = Faulty(record, fault)
     try:
-        async with running_engine(settings, api, elected) as engine:
+        async with running_engine(settings, api, elected, metrics) as engine:
             faulty_engine: Any = Faulty(engine, fault)
             ports = Ports(cluster, faulty_record, faulty_engine, elected)
-            return await compose(settings, api, ports).run()
+            return await compose(settings, api, ports, metrics).run()
     finally:
         await record.close()
         await api.close()

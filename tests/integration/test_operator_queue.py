@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.api_server import ApiServer
+from tests.exposition import Exposition
 from tests.operator_process import wait_for
 from tests.operator_stage import Stage
 from tests.setup_handle import Setup, Steps
@@ -25,15 +26,14 @@ def control(stage: Stage, **data: str | None) -> None:
 
 
 def gauge(stage: Stage, name: str) -> float:
-    lines = stage.operator.get("/metrics")[1].splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(f"projectsetup_{name} "))
+    return Exposition(stage.operator.get("/metrics")[1]).value(f"projectsetup_{name}")
 
 
 def slots(stage: Stage, taken: int, waiting: int) -> None:
     """Return when so many slots are taken and so many setups wait for one."""
     wanted = (taken, waiting)
     wait_for(
-        lambda: (gauge(stage, "slots_taken"), gauge(stage, "waiting")) == wanted,
+        lambda: (gauge(stage, "slots_taken"), gauge(stage, "queue_depth")) == wanted,
         f"{taken} slots to be taken and {waiting} setups to wait",
     )
 

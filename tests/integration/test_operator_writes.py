@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.api_server import Body
 from tests.bulk import make_setups
+from tests.exposition import Exposition
 from tests.operator_stage import Stage
 from tests.setup_handle import Setup, Steps
 
@@ -20,8 +21,8 @@ MANAGER = "projectsetup-operator"
 
 def writes(stage: Stage) -> int:
     """Writes of `.status` that the operator has counted."""
-    lines = stage.operator.get("/metrics")[1].splitlines()
-    return int(float(next(line.split()[1] for line in lines if line.startswith("projectsetup_status_writes_total "))))
+    told = Exposition(stage.operator.get("/metrics")[1])
+    return int(told.value("projectsetup_api_writes_total", resource="projectsetups/status", result="ok"))
 
 
 def written_at(version: Body) -> str:

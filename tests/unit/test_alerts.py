@@ -1,4 +1,4 @@
-"""The alerts watch metrics that there are, and values that their labels can have."""
+"""The alerts watch metrics that there are, with values that their labels can have, and each has its page."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ from typing import Any, Final
 
 import pytest
 
-from projectsetup.api.reasons import Reason
+from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.control.attempt_end import EndKind
-from projectsetup.observe.metrics import Metrics
-from tests.manifests import MANIFESTS, read
+from tests.exposition import documented
+from tests.manifests import MANIFESTS, ROOT, read
 
 GROUPS: Final = read(MANIFESTS / "monitoring" / "rules.yaml")[0]["spec"]["groups"]
 RULES: Final[list[Any]] = [rule for group in GROUPS for rule in group["rules"]]
-LABELS: Final = {"kind": set(map(str, EndKind)), "reason": set(map(str, Reason))}
-
-
-def exported() -> set[str]:
-    metrics = Metrics([])
-    metrics.attempt_started()
-    metrics.attempt_ended("kind", "reason")
-    return set(re.findall(r"^(projectsetup_\w+?)(?:\{| )", metrics.render().decode(), flags=re.MULTILINE))
+RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+VALUES: Final = {
+    "outcome": {*map(str, AttemptOutcome), *map(str, EndKind)},
+    "reason": set(map(str, Reason)),
+    "result": {"forbidden", "rejected", "unavailable"},
+}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
 def test_watches_what_there_is(rule: dict[str, Any]) -> None:
     used = set(re.findall(r"projectsetup_\w+", rule["expr"]))
     assert used
-    assert used <= exported()
-    for label, value in re.findall(r'(\w+)="([^"]*)"', rule["expr"]):
-        assert value in LABELS[label]
+    assert used <= documented().keys()
+    for label, values in re.findall(r'(\w+)=~?"([^"]*)"', rule["expr"]):
+        assert set(values.split("|")) <= VALUES[label]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_says_what_to_do(rule: dict[str, Any]) -> None:
+def test_says_what_is_wrong_and_where_help_is(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-    assert rule["annotations"].keys() == {"summary", "description"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    page = ROOT / rule["annotations"]["runbook_url"]
+    assert page == RUNBOOKS / f"{rule['alert']}.md"
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    assert headings == [rule["alert"], "What it means", "How to look", "What to do"]
+
+
+def test_every_page_is_of_an_alert_and_in_the_list() -> None:
+    pages = {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"}
+    assert pages == {rule["alert"] for rule in RULES}
+    assert set(re.findall(r"\[(\w+)\]\(\1\.md\)", (RUNBOOKS / "README.md").read_text())) == pages
+
+
+def test_pages_name_metrics_that_there_are() -> None:
+    named = set().union(*(re.findall(r"projectsetup_\w+", page.read_text()) for page in RUNBOOKS.glob("*.md")))
+    assert named <= documented().keys()

@@ -149,3 +149,28 @@ def test_what_runs_already_holds_a_slot_even_beyond_the_last() -> None:
     assert line.give_slots() == []
     line.leave(("b", "running"))
     assert line.give_slots() == [("c", "waiting")]
+
+
+def test_what_is_told_of_who_waits() -> None:
+    line = StartLine(1)
+    assert (line.depth(), line.oldest) == ({}, None)
+    line.join(A, rank(1), since=T0)
+    line.join(B, rank(2, 5))
+    line.join(C, rank(2, 9))
+    assert line.depth() == {1: 1, 2: 2}
+    assert line.oldest == T0
+    assert line.give_slots() == [A]
+    assert line.waited_since(A) == T0
+    assert (line.depth(), line.oldest) == ({2: 2}, T0 + timedelta(seconds=5))
+
+
+def test_who_moves_in_line_goes_on_waiting_and_who_leaves_begins_anew() -> None:
+    line = StartLine(0)
+    line.join(A, rank(1), since=T0)
+    line.join(A, rank(0), since=T0 + timedelta(seconds=9))
+    assert line.oldest == T0
+    line.leave(A)
+    line.join(A, rank(1), since=T0 + timedelta(seconds=9))
+    assert line.oldest == T0 + timedelta(seconds=9)
+    line.take(B)
+    assert line.waited_since(B) is None

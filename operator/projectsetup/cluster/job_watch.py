@@ -16,6 +16,7 @@ from projectsetup.cluster.job_bodies import Body, version_of
 from projectsetup.cluster.job_store import JobStore, JobView, Kind
 from projectsetup.cluster.jobs import jobs_path, pods_path
 from projectsetup.cluster.raw import Query, RawApi
+from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
 
 CHECK_AFTER = 15.0
@@ -60,6 +61,10 @@ class JobBoard:
         """Whether everything was listed at least once."""
         return all(watch.listed for watch in self._watches)
 
+    def age(self, kind: Kind) -> float:
+        """Seconds since the watch of this kind was last known to be up to date, the oldest of several."""
+        return max(watch.heard.seconds() for watch in self._watches if watch.kind is kind)
+
     def view(self, namespace: str, job_name: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
         """Look at one Job, whether there is one yet or not."""
         return self._store.view(namespace, job_name, on_change)
@@ -76,10 +81,11 @@ class _Watch:
         self, api: RawApi, store: JobStore, kind: Kind, namespace: str | None, *, selector: str, check_after: float
     ) -> None:
         self.what = f"watch {kind}" + (f" in {namespace}" if namespace is not None else "")
+        self.kind = kind
         self.listed = False
+        self.heard = LastHeard()
         self._api = api
         self._store = store
-        self._kind = kind
         self._namespace = namespace
         self._path = _PATHS[kind](namespace)
         self._query = {"labelSelector": selector}
@@ -99,9 +105,10 @@ class _Watch:
                 self._pause = min(self._pause * 2, MOST_RETRY_SECONDS)
 
     async def _list(self) -> str:
-        found, version = await self._api.list_all(f"list {self._kind}", self._path, query=self._query)
-        self._store.replace(self._kind, self._namespace, found)
+        found, version = await self._api.list_all(f"list {self.kind}", self._path, query=self._query)
+        self._store.replace(self.kind, self._namespace, found)
         self.listed = True
+        self.heard.now()
         return version
 
     async def _watch(self, version: str) -> str:
@@ -138,18 +145,22 @@ class _Watch:
                 raise ApiUnavailable("the watch is silent: it has not told of changes that a list shows")
 
     async def _missed(self) -> bool:
-        found, _ = await self._api.list_all(f"list {self._kind}", self._path, query=self._query, metadata_only=True)
-        return not self._store.agrees(self._kind, self._namespace, found)
+        found, _ = await self._api.list_all(f"list {self.kind}", self._path, query=self._query, metadata_only=True)
+        if not self._store.agrees(self.kind, self._namespace, found):
+            return True
+        self.heard.now()
+        return False
 
     def _tell(self, event: Body) -> str:
         body = event["object"]
         match event["type"]:
             case "ADDED" | "MODIFIED":
-                self._store.put(self._kind, body)
+                self._store.put(self.kind, body)
             case "DELETED":
-                self._store.remove(self._kind, body)
+                self._store.remove(self.kind, body)
             case "ERROR":
                 raise ApiUnavailable(f"{body.get('code')} {body.get('message')}")
+        self.heard.now()
         return version_of(body)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from projectsetup.api.models import Commits, Failure
-from projectsetup.api.reasons import RETRYABLE, TERMINAL_FAILURES, Reason
+from projectsetup.api.reasons import Reason
 from projectsetup.projects.model import ProjectStatus
 
 
@@ -23,17 +23,6 @@ class EndKind(StrEnum):
     RETRY = "RetryScheduled"
     RETURNED = "Returned"
     """The attempt was given back: it does not count."""
-
-
-ENDS: Final = (
-    (EndKind.SUCCEEDED, Reason.SETUP_SUCCEEDED),
-    (EndKind.CANCELLED, Reason.CANCELLED),
-    *((EndKind.FAILED, reason) for reason in sorted(TERMINAL_FAILURES - {Reason.CANCELLED})),
-    *((EndKind.RETRY, reason) for reason in sorted(RETRYABLE)),
-    (EndKind.RETURNED, Reason.QUEUED),
-    (EndKind.RETURNED, Reason.SUSPENDED),
-)
-"""Each kind of end with each `cause` that it may have."""
 
 
 class AttemptEnd(BaseModel):
@@ -60,11 +49,6 @@ class AttemptEnd(BaseModel):
     def attempts_left_used(self) -> int:
         """Attempts that count as started after this end."""
         return max(self.attempt - 1, 0) if self.kind is EndKind.RETURNED else self.attempt
-
-    @property
-    def cause(self) -> str:
-        """The reason of the failure that is retried, else that of the end."""
-        return self.failure.reason if self.kind is EndKind.RETRY and self.failure else str(self.reason)
 
     @property
     def project_status(self) -> ProjectStatus:

@@ -75,7 +75,6 @@ class Controller:
         if self.gate.shut_because is None:
             for key in self.line.give_slots():
                 self.queue.add(key)
-        self.metrics.queue(self.line.waiting, self.line.holding)
 
     def database_is_back(self) -> None:
         """Everything that waited is looked at before the first of them starts, so that the start order holds."""
@@ -98,7 +97,6 @@ class Controller:
         What there is is learned anew before the first decision, and all of it is looked at before anything starts.
         """
         self.leading = True
-        self.metrics.leading(leads=True)
         while True:
             try:
                 await self._compare()

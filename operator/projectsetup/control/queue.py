@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,6 +101,8 @@ class StartLine:
     _waiting: dict[Key, Rank] = field(default_factory=dict)
     _holders: set[Key] = field(default_factory=set)
     _awaited: set[Key] = field(default_factory=set)
+    _since: dict[Key, datetime] = field(default_factory=dict)
+    """Since when each that waits, or holds a slot after that, could start."""
 
     def await_first_look(self, keys: Iterable[Key]) -> None:
         """Give no slot before all these keys were looked at."""
@@ -109,10 +112,11 @@ class StartLine:
         """`key` was looked at once."""
         self._awaited.discard(key)
 
-    def join(self, key: Key, rank: Rank) -> None:
-        """Stand in line, or move to another place in it."""
+    def join(self, key: Key, rank: Rank, *, since: datetime | None = None) -> None:
+        """Stand in line, or move to another place in it; `since` when it could start, `queued_at` unless given."""
         if key not in self._holders:
             self._waiting[key] = rank
+            self._since.setdefault(key, since or rank.queued_at)
 
     def take(self, key: Key) -> None:
         """Hold a slot for what runs already, whether one is free or not."""
@@ -123,6 +127,7 @@ class StartLine:
         """Give back the slot, or the place in line."""
         self._waiting.pop(key, None)
         self._holders.discard(key)
+        self._since.pop(key, None)
 
     def holds_slot(self, key: Key) -> bool:
         """Whether `key` holds a slot and may start; nothing may after the line was closed."""
@@ -143,6 +148,19 @@ class StartLine:
     def waiting(self) -> int:
         """How many stand in line."""
         return len(self._waiting)
+
+    def depth(self) -> Counter[int]:
+        """How many stand in line, by priority."""
+        return Counter(rank.priority for rank in self._waiting.values())
+
+    @property
+    def oldest(self) -> datetime | None:
+        """Since when the one that waits longest could start."""
+        return min((self._since[key] for key in self._waiting), default=None)
+
+    def waited_since(self, key: Key) -> datetime | None:
+        """Since when this holder of a slot could start; None when it never stood in line."""
+        return self._since.get(key)
 
     @property
     def holding(self) -> int:

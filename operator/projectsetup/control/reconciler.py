@@ -39,6 +39,7 @@ from projectsetup.control.merge_patch import merge_patch
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import Key, Rank, StartLine, WorkQueue
 from projectsetup.control.store import Departed, ResourceStore
+from projectsetup.control.telemetry import count, waits_since
 from projectsetup.observe.logs import get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
@@ -158,7 +159,7 @@ class Reconciler:
         resource = facts.resource
         priority = resource.tuning.priority if resource.tuning else 0
         rank = Rank(priority, decision.status.queued_at or facts.now, "/".join(resource.key))
-        self.line.join(resource.key, rank)
+        self.line.join(resource.key, rank, since=waits_since(resource, facts.now))
         for key in self.line.give_slots():
             if key == resource.key:
                 return True
@@ -227,7 +228,8 @@ class Reconciler:
         self.leader.check()
         self._prepared.pop(order.uid, None)
         self.attempts.start(order, Progress(plan.first_status, plan.first_step, 0, plan.total))
-        self.metrics.attempt_started()
+        since = self.line.waited_since(order.key)
+        self.metrics.attempt_started(None if since is None else (datetime.now(UTC) - since).total_seconds())
 
     async def record_alone(self, key: Key) -> None:
         """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
@@ -244,7 +246,6 @@ class Reconciler:
         if not await self._finish(facts, decision):
             return True
         await self._write(resource, decision.status, decision.notices)
-        self.metrics.attempt_ended(str(end.kind), end.cause)
         self.line.leave(resource.key)
         self._come_back(resource.key, end.next_attempt_at, facts.now)
         return not is_terminal(resource) and end.next_attempt_at is None
@@ -307,7 +308,7 @@ class Reconciler:
                 resource.namespace, resource.name, resource_version=resource.resource_version, status=patch
             )
             self.store.apply(stored)
-            self.metrics.status_written()
+            count(self.metrics, resource.status, status, notices)
             self._progress_writes[resource.uid] = datetime.now(UTC)
         if status.run_ref is None:
             self._progress_writes.pop(resource.uid, None)

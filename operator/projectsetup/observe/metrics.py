@@ -1,58 +1,132 @@
-"""Prometheus metrics of one operator process."""
+"""Prometheus metrics of one operator process.
+
+Labels have few values: words of the contract, names of recipes and of the steps that they declare. No label names a
+project or a namespace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+
+from projectsetup.observe.gauges import Gauges, Moment
+
+PREFIX = "projectsetup_"
+STEP_SECONDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+ATTEMPT_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+WAIT_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
+"""Upper bounds of the buckets."""
+
+Pairs = Iterable[tuple[str, str]]
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else a second series for each counter
 
 
 class Metrics:
     """All metrics, in a registry of their own."""
 
-    def __init__(self, ends: Iterable[tuple[str, str]]) -> None:
-        """`ends`: kinds and reasons that are there from the start, so that the first of each is seen as an increase."""
+    def __init__(
+        self,
+        *,
+        setup_ends: Pairs = (),
+        attempt_ends: Pairs = (),
+        retry_results: Iterable[str] = (),
+        cancel_results: Iterable[str] = (),
+        database_errors: Iterable[str] = (),
+    ) -> None:
+        """The values of labels that are there from the start, so that the first of each is seen as an increase."""
         self._registry = CollectorRegistry()
-        self._started = self._counter("attempts_started", "Attempts started.")
-        self._ended = self._counter("attempts_ended", "Ends told, by kind and reason.", "kind", "reason")
-        for kind, reason in ends:
-            self._ended.labels(kind, reason)
-        self._writes = self._counter("status_writes", "Writes of .status.")
+        self._setups_ended = self._counter("setups_ended", "Setups that are over.", "outcome", "reason")
+        self._attempts_started = self._counter("attempts_started", "Attempts started.")
+        self._attempts_ended = self._counter("attempts_ended", "Attempts that ended.", "outcome", "reason")
+        self._retries = self._counter("retries", "Attempts that failed and are followed by another, after a delay.")
+        self._retry_requests = self._counter("retry_requests", "Retries that people asked for.", "result")
+        self._cancel_requests = self._counter("cancel_requests", "Cancels that people asked for.", "result")
+        self._waits = self._histogram(
+            "queue_wait_seconds", "From when an attempt could start until it did.", WAIT_SECONDS
+        )
+        self._attempts = self._histogram(
+            "attempt_duration_seconds", "Attempts that ended by themselves.", ATTEMPT_SECONDS, "recipe", "outcome"
+        )
+        self._steps = self._histogram(
+            "step_duration_seconds", "Steps that ended by themselves.", STEP_SECONDS, "recipe", "step"
+        )
+        self._api_writes = self._counter("api_writes", "Writes to the API server.", "resource", "verb", "result")
+        self._database_errors = self._counter("database_errors", "Calls that the database did not answer.", "kind")
         self._failures = self._counter("reconcile_failures", "Looks at a ProjectSetup that have to be repeated.")
-        self._waiting = self._gauge("waiting", "ProjectSetups that wait for a slot.")
-        self._holding = self._gauge("slots_taken", "Slots taken.")
-        self._leading = self._gauge("leading", "1 while this operator leads.")
+        self._gauges = Gauges(PREFIX)
+        self._registry.register(self._gauges)
+        for counter, ends in ((self._setups_ended, setup_ends), (self._attempts_ended, attempt_ends)):
+            for outcome, reason in ends:
+                counter.labels(outcome, reason)
+        for counter, values in (
+            (self._retry_requests, retry_results),
+            (self._cancel_requests, cancel_results),
+            (self._database_errors, database_errors),
+        ):
+            for value in values:
+                counter.labels(value)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"projectsetup_{name}", text, labels, registry=self._registry)
+        return Counter(PREFIX + name, text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"projectsetup_{name}", text, registry=self._registry)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self._registry)
 
-    def attempt_started(self) -> None:
-        """An attempt was started."""
-        self._started.inc()
+    def setup_ended(self, outcome: str, reason: str) -> None:
+        """`.status` tells that a setup is over."""
+        self._setups_ended.labels(outcome, reason).inc()
 
-    def attempt_ended(self, kind: str, reason: str) -> None:
-        """An end was told."""
-        self._ended.labels(kind, reason).inc()
+    def attempt_started(self, waited: float | None) -> None:
+        """An attempt was started, after so many seconds in the queue if that is known."""
+        self._attempts_started.inc()
+        if waited is not None:
+            self._waits.observe(max(waited, 0.0))
 
-    def status_written(self) -> None:
-        """`.status` was written."""
-        self._writes.inc()
+    def attempt_ended(self, outcome: str, reason: str) -> None:
+        """`.status` tells that an attempt has ended."""
+        self._attempts_ended.labels(outcome, reason).inc()
+
+    def retry_scheduled(self) -> None:
+        """Another attempt follows one that failed."""
+        self._retries.inc()
+
+    def retry_requested(self, result: str) -> None:
+        """Somebody has asked for a retry; `result` is what became of that."""
+        self._retry_requests.labels(result).inc()
+
+    def cancel_requested(self, result: str) -> None:
+        """Somebody has asked for a cancel; `result` is what became of that."""
+        self._cancel_requests.labels(result).inc()
+
+    def attempt_took(self, recipe: str, outcome: str, seconds: float) -> None:
+        """An attempt ended by itself."""
+        self._attempts.labels(recipe, outcome).observe(seconds)
+
+    def step_took(self, recipe: str, step: str, seconds: float) -> None:
+        """A step ended by itself; `recipe` declares it."""
+        self._steps.labels(recipe, step).observe(seconds)
+
+    def api_written(self, resource: str, verb: str, result: str) -> None:
+        """The API server was asked to write."""
+        self._api_writes.labels(resource, verb, result).inc()
+
+    def database_failed(self, kind: str) -> None:
+        """The database did not do what it was asked."""
+        self._database_errors.labels(kind).inc()
 
     def reconcile_failed(self) -> None:
         """A look has to be repeated."""
         self._failures.inc()
 
-    def queue(self, waiting: int, holding: int) -> None:
-        """How many wait for a slot and how many hold one."""
-        self._waiting.set(waiting)
-        self._holding.set(holding)
+    def show(self, moment: Callable[[], Moment]) -> None:
+        """Look here for what is true at a scrape."""
+        self._gauges.moment = moment
 
-    def leading(self, leads: bool) -> None:
-        """Whether this operator leads."""
-        self._leading.set(1 if leads else 0)
+    def watch(self, resource: str, age: Callable[[], float]) -> None:
+        """Tell of a watch; `age` gives the seconds since it was last known to be up to date."""
+        self._gauges.watches[resource] = age
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

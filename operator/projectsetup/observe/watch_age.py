@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from projectsetup.observe.last_heard import LastHeard
+
 PATIENCE = 10.0
 """Seconds after which the watch must have delivered what a list has shown."""
 
@@ -17,6 +19,7 @@ class WatchAge:
         self._delivered = 0
         self._expected = 0
         self._expected_since = float("-inf")
+        self.heard = LastHeard(clock)
         self.silent = False
         """The watch has missed what lists showed for longer than it may take."""
 
@@ -27,6 +30,7 @@ class WatchAge:
 
     def delivered(self, resource_version: int) -> None:
         """The watch has delivered an object of this version."""
+        self.heard.now()
         self._delivered = max(self._delivered, resource_version)
         if self._delivered >= self._expected:
             self.silent = False
@@ -38,6 +42,7 @@ class WatchAge:
         """
         missed = min(self._expected, newest)
         if self._delivered >= missed:
+            self.heard.now()
             self._expected, self._expected_since = newest, self._clock()
         else:
             self._expected = missed

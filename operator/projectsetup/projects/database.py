@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from projectsetup.projects.connection import connect
 from projectsetup.projects.database_errors import translated
+from projectsetup.projects.errors import DatabaseUnavailable, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Executable, Row
 
@@ -27,8 +28,16 @@ _RECYCLE_AFTER = 300
 class Database:
     """A small pool of connections. Connects when first asked; lost connections are replaced unseen."""
 
-    def __init__(self, address: DatabaseAddress, *, call_limit: float = CALL_LIMIT) -> None:
+    def __init__(
+        self,
+        address: DatabaseAddress,
+        *,
+        call_limit: float = CALL_LIMIT,
+        on_trouble: Callable[[Trouble], None] = lambda _: None,
+    ) -> None:
+        """`on_trouble` is told of each call that ends in DatabaseUnavailable."""
         self._address = address
+        self._on_trouble = on_trouble
         self._call_limit = call_limit
         self._engine = create_async_engine(
             "postgresql+psycopg://",
@@ -55,6 +64,8 @@ class Database:
             error = translated(exc, self._address)
             if error is None:
                 raise
+            if isinstance(error, DatabaseUnavailable):
+                self._on_trouble(error.trouble)
             raise error from exc
 
     async def close(self) -> None:

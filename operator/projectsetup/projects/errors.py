@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,11 +15,30 @@ class RecordError(Exception):
     """Base of all errors of the project record."""
 
 
+class Trouble(StrEnum):
+    """Kinds of what the database may have."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    """Connections, memory, disk or a lock are not to be had."""
+    RIGHTS = "rights"
+    """The login is refused, or may not do that."""
+    SCHEMA = "schema"
+    """The database or its tables are missing."""
+    SERVER = "server"
+    """It is read-only, or has an error of its own."""
+
+
 class DatabaseUnavailable(RecordError):
     """The database cannot answer now, and waiting (or an administrator) may cure it.
 
     Whether an interrupted write took place is unknown: read the record again before deciding anything.
     """
+
+    def __init__(self, message: str, trouble: Trouble = Trouble.BUSY) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 class InvalidDatabaseUrl(RecordError, ValueError):

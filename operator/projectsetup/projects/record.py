@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Executable
 
+    from projectsetup.projects.errors import Trouble
     from projectsetup.projects.model import Owner, Project, ProjectStatus
 
 _TRIES = 3
@@ -42,9 +43,18 @@ class ProjectRecord:
         self._database = database
 
     @classmethod
-    def connect(cls, database_url: str, *, call_limit: float = CALL_LIMIT) -> Self:
-        """Checks the URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds."""
-        return cls(Database(DatabaseAddress.parse(database_url), call_limit=call_limit))
+    def connect(
+        cls,
+        database_url: str,
+        *,
+        call_limit: float = CALL_LIMIT,
+        on_trouble: Callable[[Trouble], None] = lambda _: None,
+    ) -> Self:
+        """Checks the URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
+
+        `on_trouble` is told of each call that the database does not answer.
+        """
+        return cls(Database(DatabaseAddress.parse(database_url), call_limit=call_limit, on_trouble=on_trouble))
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -1,0 +1,69 @@
+"""Every metric is documented with its type and labels, and what is looked up at a scrape is looked up then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from projectsetup.bootstrap import new_metrics
+from projectsetup.observe.gauges import Moment
+from projectsetup.observe.last_heard import LastHeard
+from projectsetup.observe.metrics import Metrics
+from tests.exposition import Exposition, documented
+
+QUIET = Moment(
+    leading=False, queue=dict.fromkeys(range(10), 0), oldest_wait=0.0, running=0, slots_taken=0, slots=4, paused=False
+)
+
+
+def exposed(metrics: Metrics) -> Exposition:
+    return Exposition(metrics.render().decode())
+
+
+def test_all_of_them_are_documented_as_they_are() -> None:
+    metrics = new_metrics()
+    metrics.show(lambda: QUIET)
+    metrics.watch("jobs", LastHeard().seconds)
+    metrics.attempt_took("recipe", "Succeeded", 1.0)
+    metrics.step_took("recipe", "step", 1.0)
+    metrics.api_written("events", "create", "ok")
+    assert exposed(metrics).families == documented()
+
+
+def test_the_first_of_each_end_is_seen_as_an_increase() -> None:
+    first = new_metrics().render().decode()
+    for series in (
+        'setups_ended_total{outcome="Failed",reason="AttemptsExhausted"}',
+        'attempts_ended_total{outcome="Failed",reason="StepTransient"}',
+        'cancel_requests_total{result="accepted"}',
+        'database_errors_total{kind="unreachable"}',
+        "retries_total",
+    ):
+        assert f"projectsetup_{series} 0.0" in first.splitlines()
+
+
+def test_gauges_are_looked_up_when_they_are_asked_for() -> None:
+    metrics, now = Metrics(), 0.0
+    moment = QUIET
+    heard = LastHeard(lambda: now)
+    metrics.show(lambda: moment)
+    metrics.watch("pods", heard.seconds)
+    assert exposed(metrics).value("projectsetup_queue_depth") == 0
+    moment, now = replace(QUIET, queue={**QUIET.queue, 3: 5}, running=2, leading=True, paused=True), 7.0
+    found = exposed(metrics)
+    assert found.value("projectsetup_queue_depth", priority="3") == 5
+    assert found.value("projectsetup_running") == 2
+    assert found.value("projectsetup_leading") == 1
+    assert found.value("projectsetup_queue_paused") == 1
+    assert found.value("projectsetup_watch_age_seconds", resource="pods") == 7
+    heard.now()
+    assert exposed(metrics).value("projectsetup_watch_age_seconds", resource="pods") == 0
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
+    metrics = Metrics()
+    metrics.attempt_started(-5.0)
+    metrics.attempt_started(None)
+    found = exposed(metrics)
+    assert found.value("projectsetup_attempts_started_total") == 2
+    assert "projectsetup_queue_wait_seconds_sum 0.0" in metrics.render().decode()
+    assert found.value("projectsetup_queue_wait_seconds") == 1
