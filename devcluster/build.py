@@ -102,6 +102,16 @@ def build(*, node: bool = False) -> dict[str, Path]:
     return find_programs(node=node)
 
 
+def build_program(name: str, module: Module) -> Path:
+    """A program of a module that is no part of the cluster, built and kept in the same way."""
+    program = programs_folder(module) / name
+    if not program.is_file():
+        with only_one_build(cache_folder(), teller="devcluster"):
+            if not program.is_file():
+                _build_one(name, module, "1 of 1")
+    return program
+
+
 def programs_folder(module: Module = CONTROL_PLANE) -> Path:
     """Where what is built of a module is kept; another folder whenever other programs would be built."""
     recipe = [

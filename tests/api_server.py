@@ -19,6 +19,9 @@ ROOT: Final = Path(__file__).parents[1]
 CRD_FILE: Final = ROOT / "crds" / "projectsetups.yaml"
 POLICY_FILE: Final = ROOT / "manifests" / "base" / "admission-policy.yaml"
 
+UNSEEN: Final = {"observedGeneration": -1}
+"""The status of a ProjectSetup that no operator has looked at."""
+
 _SECONDS: Final = 20.0
 
 Body = dict[str, Any]

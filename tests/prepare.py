@@ -1,4 +1,4 @@
-"""Builds, once and with progress, what the tests on a real node need; says what of it this machine cannot have."""
+"""Builds, once and with progress, what the tests need; says what of it this machine cannot have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 
 from devcluster import DevclusterError
 from devcluster.build import build as build_programs
+from devcluster.build import build_program
 from devcluster.node.machine import node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
+from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
 
 
 def main() -> int:
@@ -24,7 +26,18 @@ def main() -> int:
     except (DevclusterError, ImagesError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
+    _prepare_gitops()
     return 0
+
+
+def _prepare_gitops() -> None:
+    """What only some tests of GitOps need, and no machine has to have."""
+    try:
+        build_program("kstatus", KSTATUS)
+        for file in (ARGOCD_APPLICATION, FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY):
+            fetch(file)
+    except (DevclusterError, OSError) as error:
+        print(f"tests of GitOps will be skipped: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

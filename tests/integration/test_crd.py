@@ -19,7 +19,7 @@ from projectsetup.api.models import (
     status_to_dict,
 )
 from projectsetup.api.reasons import AttemptOutcome, Reason
-from tests.api_server import ApiServer, Refused
+from tests.api_server import UNSEEN, ApiServer, Refused
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -181,10 +181,10 @@ def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer
 
 def test_status_and_spec_are_written_apart(api_server: ApiServer) -> None:
     name = api_server.create(status={"attempt": 7})["metadata"]["name"]
-    assert "status" not in api_server.get(name)
+    assert api_server.get(name)["status"] == UNSEEN
     api_server.patch_status(name, {"attempt": 1})
     body = api_server.patch(name, {"status": {"attempt": 5}, "spec": {"suspend": True}})
-    assert (body["status"], body["metadata"]["generation"]) == ({"attempt": 1}, 2)
+    assert (body["status"], body["metadata"]["generation"]) == ({**UNSEEN, "attempt": 1}, 2)
 
 
 @pytest.mark.parametrize(

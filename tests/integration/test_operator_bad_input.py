@@ -18,7 +18,7 @@ import yaml
 from psycopg import sql
 
 from devcluster.ports import free_port
-from tests.api_server import ApiServer
+from tests.api_server import UNSEEN, ApiServer
 from tests.operator_process import wait_for
 from tests.operator_stage import Stage, message, reason
 from tests.tcp_door import Door
@@ -145,7 +145,7 @@ def test_a_cluster_that_is_not_there_is_waited_for(new_stage: NewStage, kubeconf
             stage.operator.start(ready=False)
             wait_for(lambda: stage.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
             wait_for(lambda: "cannot reach the Lease" in stage.operator.log_tail(), "the operator to say why")
-            assert stage.status(project) == {}
+            assert stage.status(project) == UNSEEN
             assert stage.operator.terminate() == 0
             assert "Traceback" not in stage.operator.log.read_text()
             stage.operator.start(ready=False)

@@ -6,31 +6,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-import yaml
-from lupa import lua51  # type: ignore[import-untyped]  # its stubs lag behind it
 
 from projectsetup.api.annotations import parse_annotations
 from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import ProjectSetupStatus, status_to_dict
 from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
-from tests.manifests import MANIFESTS, read
+from tests.argocd import ARGOCD, Health, action, available, health
+from tests.manifests import read
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SETTINGS: Final = read(MANIFESTS / "argocd" / "argocd-cm.yaml")[0]["data"]
-HEALTH: Final = SETTINGS["resource.customizations.health.codemyspec.com_ProjectSetup"]
-ACTIONS: Final = yaml.safe_load(SETTINGS["resource.customizations.actions.codemyspec.com_ProjectSetup"])
-
-ABSENT_IN_ARGOCD: Final = ("string", "math", "io", "debug")
 TRUTH: Final = {Reason.SETUP_SUCCEEDED: "True", **dict.fromkeys(TERMINAL_FAILURES, "False")}
-
-
-def run(script: str, body: dict[str, Any]) -> Any:
-    """What `script` returns for this object, without the libraries that Argo CD does not offer."""
-    lua = lua51.LuaRuntime(register_eval=False, unpack_returned_tuples=True)
-    for library in ABSENT_IN_ARGOCD:
-        lua.globals()[library] = None
-    lua.globals()["obj"] = lua.table_from(body, recursive=True)
-    return lua.execute(script)
+NOT_LOOKED_AT: Final = "the operator has not looked at it yet"
 
 
 def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any]:
@@ -48,39 +34,33 @@ def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any
     return body
 
 
-def available(body: dict[str, Any]) -> set[str]:
-    found = run(ACTIONS["discovery.lua"], body)
-    return {name for name in found if not found[name]["disabled"]}
-
-
-def act(name: str, body: dict[str, Any]) -> dict[str, str]:
-    (script,) = (action["action.lua"] for action in ACTIONS["definitions"] if action["name"] == name)
-    return dict(run(script, body)["metadata"]["annotations"])
-
-
 @pytest.mark.parametrize("reason", [*WAITING, *TERMINAL_FAILURES, Reason.SETUP_SUCCEEDED])
 def test_health_says_what_the_conditions_say(reason: Reason) -> None:
     body = setup(reason)
-    health = run(HEALTH, body)
-    assert health["message"] == f"{reason}: why"
+    told = health(body)
+    assert told.message == f"{reason}: why"
     kstatus = {condition["type"]: condition["status"] for condition in body["status"]["conditions"]}
-    assert (health["status"] == "Healthy") == (kstatus["Ready"] == "True")
-    assert (health["status"] == "Degraded") == (kstatus["Stalled"] == "True")
-    assert (health["status"] == "Progressing") == (kstatus["Reconciling"] == "True")
-    assert (health["status"] == "Suspended") == (reason is Reason.SUSPENDED)
+    assert (told.status == "Healthy") == (kstatus["Ready"] == "True")
+    assert (told.status == "Degraded") == (kstatus["Stalled"] == "True")
+    assert (told.status == "Progressing") == (kstatus["Reconciling"] == "True")
+    assert (told.status == "Suspended") == (reason is Reason.SUSPENDED)
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (setup(), "the operator has not looked at it yet"),
-        ({**setup(), "status": {"phase": "Queued"}}, "the operator has not looked at it yet"),
+        (setup(), NOT_LOOKED_AT),
+        ({**setup(), "status": {}}, NOT_LOOKED_AT),
+        ({**setup(), "status": {"observedGeneration": -1}}, NOT_LOOKED_AT),
+        ({**setup(), "status": {"observedGeneration": 1, "conditions": []}}, "has not told yet"),
         (setup(Reason.SETUP_SUCCEEDED, generation=2), "the operator has not seen the last change yet"),
+        (setup(Reason.STEP_FAILED, generation=2), "the operator has not seen the last change yet"),
     ],
 )
 def test_what_the_operator_has_not_seen_is_progressing(body: dict[str, Any], message: str) -> None:
-    health = run(HEALTH, body)
-    assert (health["status"], health["message"]) == ("Progressing", message)
+    told = health(body)
+    assert told.status == "Progressing"
+    assert message in told.message
 
 
 @pytest.mark.parametrize(
@@ -88,7 +68,8 @@ def test_what_the_operator_has_not_seen_is_progressing(body: dict[str, Any], mes
     [
         (None, {"cancel"}),
         (Reason.RUNNING, {"cancel"}),
-        (Reason.RETRY_SCHEDULED, {"cancel"}),
+        (Reason.SUSPENDED, {"cancel"}),
+        (Reason.RETRY_SCHEDULED, {"retry", "cancel"}),
         (Reason.STEP_FAILED, {"retry"}),
         (Reason.CANCELLED, {"retry"}),
         (Reason.SETUP_SUCCEEDED, set()),
@@ -99,21 +80,39 @@ def test_offers_what_would_have_an_effect(reason: Reason | None, actions: set[st
 
 
 @pytest.mark.parametrize("annotations", [None, {"setup.codemyspec.com/priority": "3"}])
-def test_actions_set_what_the_operator_acts_on(annotations: dict[str, str] | None) -> None:
-    def with_annotations() -> dict[str, Any]:
-        body = setup(Reason.STEP_FAILED)
-        return body if annotations is None else {**body, "metadata": {**body["metadata"], "annotations": annotations}}
-
-    retry, cancel = (parse_annotations(act(name, with_annotations())) for name in ("retry", "cancel"))
-    for value, other in (
-        (retry.retry_requested_at, retry.cancel_requested_at),
-        (cancel.cancel_requested_at, cancel.retry_requested_at),
-    ):
-        assert value is not None
+def test_actions_set_what_the_operator_acts_on_and_nothing_else(annotations: dict[str, str] | None) -> None:
+    body = setup(Reason.STEP_FAILED)
+    if annotations is not None:
+        body["metadata"]["annotations"] = annotations
+    for name in ("retry", "cancel"):
+        patch = action(name, body)
+        assert list(patch) == ["metadata"]
+        assert list(patch["metadata"]) == ["annotations"]
+        (value,) = patch["metadata"]["annotations"].values()
         assert datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z").tzinfo is not None
-        assert other is None
-    assert retry.priority == (3 if annotations else 1)
+        asked = parse_annotations(patch["metadata"]["annotations"])
+        wanted = {"retry": asked.retry_requested_at, "cancel": asked.cancel_requested_at}
+        assert wanted == {"retry": None, "cancel": None, name: value}
 
 
-def test_actions_are_all_defined() -> None:
-    assert {action["name"] for action in ACTIONS["definitions"]} == set(run(ACTIONS["discovery.lua"], setup()))
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (None, Health("Progressing", "")),
+        ({"sync": {"status": "OutOfSync"}}, Health("Progressing", "")),
+        ({"health": {"status": "Healthy"}}, Health("Healthy", "")),
+        ({"health": {"status": "Degraded", "message": "why"}}, Health("Degraded", "why")),
+    ],
+)
+def test_an_application_is_as_healthy_as_it_says(status: dict[str, Any] | None, told: Health) -> None:
+    body = {"metadata": {"name": "app"}} if status is None else {"metadata": {"name": "app"}, "status": status}
+    assert health(body, kind="argoproj.io_Application") == told
+
+
+def test_the_operator_comes_before_the_projects() -> None:
+    (root,) = read(ARGOCD / "root-application.yaml")
+    names = root["spec"]["source"]["directory"]["include"].strip("{}").split(",")
+    applications = [read(ARGOCD / name)[0] for name in names]
+    waves = {app["spec"]["source"]["path"]: app["metadata"]["annotations"] for app in applications}
+    assert list(waves) == ["manifests/base", "setups"]
+    assert [wave["argocd.argoproj.io/sync-wave"] for wave in waves.values()] == ["0", "1"]

@@ -27,6 +27,9 @@ _HEADER: Final = """\
 #   projectsetup crd > crds/projectsetups.yaml
 """
 
+_NOT_SEEN_YET: Final = {"observedGeneration": -1}
+"""kstatus takes an object without a status for ready, and one with this for one that nobody has looked at yet."""
+
 
 def build_crd() -> dict[str, Any]:
     """The CustomResourceDefinition as an object of the Kubernetes API."""
@@ -81,7 +84,7 @@ def _schema() -> dict[str, Any]:
             "kind": {"type": "string", "description": f"Kind of this object: `{KIND}`."},
             "metadata": {"type": "object"},
             "spec": structural_schema(ProjectSetupSpec, defaults=True) | {"default": {}},
-            "status": structural_schema(ProjectSetupStatus, defaults=False),
+            "status": structural_schema(ProjectSetupStatus, defaults=False) | {"default": _NOT_SEEN_YET},
         },
     }
 

@@ -104,8 +104,8 @@ class ProjectSetupStatus(BaseModel):
 
     model_config = _STATUS
 
-    observed_generation: Generation | None = None
-    """The `metadata.generation` that this status tells about."""
+    observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64", "minimum": -1})] | None = None
+    """The `metadata.generation` that this status tells about; -1 before an operator has looked at the object."""
     phase: Phase | None = None
     """One word for people, derived from the conditions."""
     project_status: Word | None = None

@@ -1,0 +1,200 @@
+"""What Argo CD and Flux make of real ProjectSetups, brought by a real operator to every reason there is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+import yaml
+
+from devcluster import DevclusterError
+from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
+from tests import argocd
+from tests.api_server import CRD_FILE, ApiServer
+from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, Published, fetch, kstatus
+from tests.manifests import MANIFESTS, Kubectl, read
+from tests.operator_process import wait_for
+from tests.operator_stage import PREFIX, Stage, message, reason
+from tests.setup_handle import Setup, Steps
+
+Body = dict[str, Any]
+
+UNSEEN, CHANGED = "not looked at", "changed since"
+OF_THE_CONTRACT: Final = {*WAITING, *TERMINAL_FAILURES, Reason.SETUP_SUCCEEDED}
+KSTATUS_OF: Final = {
+    "Healthy": "Current",
+    "Degraded": "Failed",
+    "Progressing": "InProgress",
+    "Suspended": "InProgress",
+}
+"""kstatus has no word for what is suspended: it is not there yet, and nobody says that it failed."""
+
+PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
+
+
+@pytest.fixture(scope="module")
+def told(
+    new_stage: Callable[..., AbstractContextManager[Stage]],
+    kubeconfig: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Body]]:
+    """ProjectSetups as the API server hands them out, by the reason to which the operator has brought each."""
+    steps, rival = Steps(tmp_path_factory.mktemp("gitops")), ApiServer.prepared(kubeconfig, "rival")
+    with new_stage(concurrency="1") as stage, psycopg.connect(stage.database_url, autocommit=True) as database:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{rival.namespace}")
+        unseen = Setup.make(stage).body
+        stage.operator.start()
+        stands = _brought_to_an_end(stage, rival, database)
+        stands["Suspended"] = Setup.make(stage, spec={"suspend": True})
+        stands["Running"] = Setup.gated(stage, steps)
+        steps.await_start(stands["Running"])
+        stands["Queued"] = Setup.gated(stage, steps)
+        for why, setup in stands.items():
+            setup.waits_for(why)
+        project = stage.project()
+        database.execute("ALTER TABLE projects RENAME TO hidden")
+        stands["DatabaseUnavailable"] = Setup.make(stage, project=project)
+        stands["DatabaseUnavailable"].waits_for("DatabaseUnavailable")
+        bodies = {why: setup.body for why, setup in stands.items()}
+        database.execute("ALTER TABLE hidden RENAME TO projects")
+        steps.let_go()
+        assert stage.operator.terminate() == 0
+        stands["SetupSucceeded"].change(timeout="1h")
+        yield {**bodies, UNSEEN: unseen, CHANGED: stands["SetupSucceeded"].body}
+
+
+def _brought_to_an_end(stage: Stage, rival: ApiServer, database: psycopg.Connection[Any]) -> dict[str, Setup]:
+    backing_off = Setup.make(stage, "scripts", second="exit 75", annotations={"backoff": "1h"})
+    backing_off.reached("BackingOff")
+    ready = stage.project()
+    database.execute("UPDATE projects SET status = 'ready' WHERE id = %s", (ready,))
+    return {
+        "RetryScheduled": backing_off,
+        "SetupSucceeded": Setup.make(stage),
+        "StepFailed": Setup.make(stage, "scripts", first="echo it says no; exit 1"),
+        "AttemptsExhausted": Setup.make(stage, "scripts", first="exit 75", annotations={"max_attempts": "1"}),
+        "ProjectNotFound": Setup.make(stage, project=str(uuid.uuid4())),
+        "ProjectInvalidState": Setup.make(stage, project=ready),
+        "ProjectClaimed": Setup.make(stage, project=backing_off.name, api=rival),
+        "InvalidSpec": Setup.make(stage, "no-such-recipe"),
+        "Cancelled": Setup.make(stage, annotations={"cancel_requested_at": "1"}),
+    }
+
+
+def test_every_reason_of_the_contract_was_reached(told: dict[str, Body]) -> None:
+    assert told.keys() - {UNSEEN, CHANGED} == OF_THE_CONTRACT
+    for why in OF_THE_CONTRACT:
+        status = told[why]["status"]
+        assert (reason(status), status["observedGeneration"]) == (why, told[why]["metadata"]["generation"])
+
+
+def test_argocd_shows_each_as_the_contract_has_it(told: dict[str, Body]) -> None:
+    for why, body in told.items():
+        health = argocd.health(body)
+        if why in {UNSEEN, CHANGED}:
+            assert (health.status, health.message.rpartition(" ")[2]) == ("Progressing", "yet"), why
+            continue
+        expected = "Healthy" if why == "SetupSucceeded" else "Degraded" if why in TERMINAL_FAILURES else "Progressing"
+        assert health.status == ("Suspended" if why == "Suspended" else expected), why
+        assert health.message == f"{why}: {message(body['status'])}"
+
+
+def test_argocd_shows_how_far_a_setup_is_and_why_it_failed(told: dict[str, Body]) -> None:
+    messages = {why: argocd.health(body).message for why, body in told.items()}
+    assert messages["Running"] == "Running: attempt 1 of 3: step wait (1 of 1)"
+    assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3: StepTransient: step second")
+    assert "next at" in messages["RetryScheduled"]
+    assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: it says no"
+    assert "no-such-recipe" in messages["InvalidSpec"]
+    assert messages["DatabaseUnavailable"].startswith("DatabaseUnavailable: waiting for the database: ")
+
+
+def test_argocd_offers_what_would_have_an_effect(told: dict[str, Body]) -> None:
+    for why, body in told.items():
+        offered = argocd.available(body)
+        assert ("retry" in offered) == (why in {*TERMINAL_FAILURES, "RetryScheduled"}), why
+        assert ("cancel" in offered) == (why in {*WAITING, UNSEEN}), why
+
+
+def test_flux_agrees_with_argocd_and_with_the_contract(told: dict[str, Body]) -> None:
+    try:
+        verdicts = dict(zip(told, kstatus(list(told.values())), strict=True))
+    except DevclusterError as error:
+        pytest.skip(str(error))
+    for why, body in told.items():
+        assert verdicts[why]["status"] == KSTATUS_OF[argocd.health(body).status], why
+        if why in {*WAITING, *TERMINAL_FAILURES}:
+            assert verdicts[why]["message"] == message(body["status"]), why
+    assert "latest observed generation is -1" in verdicts[UNSEEN]["message"]
+    assert "latest observed generation is 1" in verdicts[CHANGED]["message"]
+
+
+def test_the_retry_of_argocd_begins_a_new_series(stage: Stage, steps: Steps) -> None:
+    setup = Setup.make(stage, "scripts", first=PASS_ON_RETRY, place=str(steps.folder))
+    assert setup.ended()[0] == "StepFailed"
+    steps.let_go()
+    patch = argocd.action("retry", setup.body)
+    setup.api.patch(setup.name, patch)
+    (asked,) = patch["metadata"]["annotations"].values()
+    assert setup.until_over_again(asked)[0] == "SetupSucceeded"
+    assert argocd.health(setup.body).status == "Healthy"
+
+
+def test_the_cancel_of_argocd_ends_what_runs(stage: Stage, steps: Steps) -> None:
+    setup = Setup.gated(stage, steps)
+    steps.await_start(setup)
+    setup.api.patch(setup.name, argocd.action("cancel", setup.body))
+    assert setup.ended()[0] == "Cancelled"
+    assert argocd.health(setup.body).status == "Degraded"
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)])
+def test_what_people_annotate_outlives_another_sync(stage: Stage, tmp_path: Path, how: tuple[str, ...]) -> None:
+    """Argo CD applies as kubectl does: what git does not mention stays."""
+    project = stage.project()
+    body = {"apiVersion": "codemyspec.com/v1alpha1", "kind": "ProjectSetup", "metadata": {"name": project}}
+    in_git = tmp_path / "setup.yaml"
+    in_git.write_text(yaml.safe_dump({**body, "spec": {"recipe": "instant", "suspend": True}}))
+    stage.api.kubectl("apply", *how, "-f", str(in_git))
+    asked = {f"{PREFIX}priority": "0", f"{PREFIX}retry-requested-at": "1"}
+    named = [f"{name}={value}" for name, value in asked.items()]
+    stage.api.kubectl("annotate", "--overwrite", "projectsetup", project, *named)
+    in_git.write_text(yaml.safe_dump({**body, "spec": {"recipe": "instant", "suspend": False}}))
+    stage.api.kubectl("apply", *how, "-f", str(in_git))
+    assert reason(stage.ended(project)) == "SetupSucceeded"
+    assert asked.items() <= stage.api.get(project)["metadata"]["annotations"].items()
+
+
+def _is_served(kubectl: Kubectl, crd: str) -> bool:
+    conditions = kubectl.get(f"--filename={crd}").get("status", {}).get("conditions") or ()
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+
+
+@pytest.mark.parametrize(
+    ("folder", "files"),
+    [("argocd", (ARGOCD_APPLICATION,)), ("flux", (FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY))],
+)
+def test_the_examples_are_taken_by_a_cluster_with_these_crds(
+    kubeconfig: Path, folder: str, files: tuple[Published, ...]
+) -> None:
+    try:
+        crds = [str(fetch(file)) for file in files]
+    except DevclusterError as error:
+        pytest.skip(str(error))
+    kubectl = Kubectl(kubeconfig)
+    for crd in (str(CRD_FILE), *crds):
+        kubectl("apply", "--server-side", f"--filename={crd}")
+        wait_for(partial(_is_served, kubectl, crd), f"the cluster to serve {crd}")
+    try:
+        for file in sorted((MANIFESTS / folder).glob("*.yaml")):
+            for body in read(file):
+                kubectl.make_namespace(body["metadata"].get("namespace", "default"))
+                kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", given=body)
+    finally:
+        kubectl("delete", "--wait=false", *(f"--filename={crd}" for crd in crds))
