@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.cli.app import run
+from projectsetup.cli.app import PANELS, run
+from projectsetup.cli.help_pages import EXAMPLES
 from tests.command_line import CommandLine, write_kubeconfig
 from tests.setup_bodies import NAME
 
@@ -158,6 +159,25 @@ def test_the_help_names_every_command_and_the_exit_codes(cli: CommandLine) -> No
     assert "0 done, 1 the setup failed (--wait), 2 usage or bad input" in " ".join(out.split())
 
 
+def test_the_commands_stand_in_the_order_of_their_panels(cli: CommandLine) -> None:
+    out = cli.ok("--help").out
+    assert sorted(PANELS, key=lambda panel: out.index(f"─ {panel} ─")) == list(PANELS)
+
+
+def test_examples_begin_as_it_was_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--help"], called_as="projectsetup") == 0
+    assert " projectsetup status --watch" in capsys.readouterr().out
+    assert run(["status", "--help"], called_as="kubectl-projectsetup") == 0
+    assert " kubectl projectsetup status --watch" in capsys.readouterr().out
+
+
+def test_every_example_is_of_a_command_that_there_is(cli: CommandLine) -> None:
+    for words in EXAMPLES:
+        assert "Examples:" in cli.ok(*words.split(), "--help").out
+
+
 def test_as_a_kubectl_plugin_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["nix"], called_as="/usr/local/bin/kubectl-projectsetup") == 2
     assert capsys.readouterr().err == "error: No such command 'nix'; see kubectl projectsetup --help\n"
+    assert run(["--install-completion"], called_as="kubectl-projectsetup") == 2
+    assert capsys.readouterr().err.startswith("error: No such option: --install-completion")

@@ -14,13 +14,14 @@ from typer.main import get_command
 
 from projectsetup.cli import administration, setups
 from projectsetup.cli.errors import ExitCode, explain
+from projectsetup.cli.help_pages import arrange
 from projectsetup.cli.output import say, write
 from projectsetup.cli.projects import projects
 from projectsetup.cli.queue import queue
 from projectsetup.cli.recipes import recipes
 from projectsetup.cli.status import status
 
-_SETUPS, _RECORDS, _OPERATOR = "Setups", "Projects and recipes", "Operator"
+_SETUPS, _RECORDS, _OPERATOR = PANELS = ("Setups", "Projects and recipes", "Operator")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,9 +68,12 @@ def run(arguments: Sequence[str], *, called_as: str) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    name = "kubectl projectsetup" if PurePath(called_as).name.startswith("kubectl-") else "projectsetup"
+    of_kubectl = PurePath(called_as).name.startswith("kubectl-")
+    name = "kubectl projectsetup" if of_kubectl else "projectsetup"
     try:
-        code = get_command(app).main(args=list(arguments), prog_name=name, standalone_mode=False)
+        command = get_command(app)
+        arrange(command, name, PANELS, of_kubectl=of_kubectl)
+        code = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
     except Exception as error:  # noqa: BLE001  # nobody is to see a traceback
         code, line = explain(error)
         if line:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -14,6 +14,7 @@ import typer
 from projectsetup.api.annotations import InvalidAnnotation, parse_annotations
 from projectsetup.api.constants import GROUP, PLURAL, SHORT_NAME, SINGULAR
 from projectsetup.api.durations import parse_duration
+from projectsetup.cli import completion
 from projectsetup.cli.output import Format
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -72,7 +73,12 @@ def parameters(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-ProjectId = Annotated[UUID, typer.Argument(parser=project_id, metavar="ID", help="Id of the project, a UUID.")]
+def project_argument(offer: completion.Offer, *, help: str = "Id of the project, a UUID.") -> Any:  # noqa: A002  # as Typer calls it
+    """The argument ID; the shell completes it to what `offer` offers."""
+    return typer.Argument(parser=project_id, metavar="ID", help=help, autocompletion=completion.silently(offer))
+
+
+ProjectId = Annotated[UUID, project_argument(completion.projects)]
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to show it.")]
 
@@ -86,6 +92,7 @@ Namespace = Annotated[
         parser=namespace,
         metavar="NS",
         help="Namespace of the ProjectSetup; without it, the one of the context.",
+        autocompletion=completion.silently(completion.namespaces),
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -93,7 +100,10 @@ Namespace = Annotated[
 Context = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Context of the kubeconfig; without it, the current one.", rich_help_panel=_CLUSTER
+        metavar="NAME",
+        help="Context of the kubeconfig; without it, the current one.",
+        autocompletion=completion.silently(completion.contexts),
+        rich_help_panel=_CLUSTER,
     ),
 ]
 
@@ -114,6 +124,7 @@ OperatorNamespace = Annotated[
         metavar="NS",
         envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
         help="Namespace that the operator runs in; without it, `default`.",
+        autocompletion=completion.silently(completion.namespaces),
         rich_help_panel=_CLUSTER,
     ),
 ]

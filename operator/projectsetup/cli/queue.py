@@ -9,7 +9,9 @@ import typer
 from projectsetup.cli.options import Context, KubeconfigFile, OperatorNamespace, Output
 from projectsetup.cli.output import Format, write
 
-queue = typer.Typer(no_args_is_help=True, help="Pause, resume and scale what the operator starts.")
+queue = typer.Typer(
+    no_args_is_help=True, help="Who runs and who is next; pause, resume and scale what the operator starts."
+)
 
 
 @queue.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from projectsetup.cli import completion
 from projectsetup.cli.options import Output, RecipesDir
 from projectsetup.cli.output import Format, write
 
@@ -23,7 +24,12 @@ def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> N
 
 @recipes.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the recipe.", autocompletion=completion.silently(completion.recipes)
+        ),
+    ],
     recipes_dir: RecipesDir = None,
     output: Output = Format.TABLE,
 ) -> None:

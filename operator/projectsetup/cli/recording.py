@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from projectsetup.cli.lines import printable
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.record import database_url
 from projectsetup.cli.tables import fields, table
@@ -50,6 +51,12 @@ async def show_projects(output: Format) -> None:
     now = datetime.now(UTC)
     rows = [(p.id, p.name, str(p.status), p.owner or "", f"{lasting(now - p.updated_at)} ago") for p in found]
     write_text(table(_COLUMNS, rows))
+
+
+async def project_choices() -> list[tuple[str, str]]:
+    """The ids of all projects, each with its name and status."""
+    async with record() as projects:
+        return [(str(project.id), printable(f"{project.name}, {project.status}")) for project in await projects.list()]
 
 
 async def delete_project(project_id: UUID) -> None:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
 from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
+from projectsetup.cli import completion
 from projectsetup.cli.options import (
     Context,
     KubeconfigFile,
     Namespace,
-    ProjectId,
     annotation_value,
     duration,
     parameters,
+    project_argument,
 )
 
 
 def setup(
-    project_id: ProjectId,
+    project_id: Annotated[UUID, project_argument(completion.projects_to_set_up)],
     *,
-    recipe: Annotated[str | None, typer.Option(metavar="R", help="Recipe to use. Cannot be changed later.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Recipe to use. Cannot be changed later.",
+            autocompletion=completion.silently(completion.recipes),
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Parameter of the recipe; may be repeated.")
     ] = None,
@@ -70,7 +79,10 @@ def setup(
 
 
 def retry(
-    project_id: ProjectId, namespace: Namespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
+    project_id: Annotated[UUID, project_argument(completion.setups_but(*completion.NOT_TO_RETRY))],
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Ask for another series of attempts after a setup failed or was cancelled."""
     from projectsetup.cli.requesting import request_retry
@@ -81,7 +93,10 @@ def retry(
 
 
 def cancel(
-    project_id: ProjectId, namespace: Namespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
+    project_id: Annotated[UUID, project_argument(completion.setups_but(*completion.OVER))],
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Stop a setup that is queued or running."""
     from projectsetup.cli.requesting import request_cancel

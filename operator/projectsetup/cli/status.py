@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from projectsetup.cli import options
+from projectsetup.cli import completion, options
 from projectsetup.cli.options import Context, KubeconfigFile, Namespace, Output
 from projectsetup.cli.output import Format
 
@@ -15,7 +15,7 @@ from projectsetup.cli.output import Format
 def status(
     project_id: Annotated[
         UUID | None,
-        typer.Argument(parser=options.project_id, metavar="ID", help="Id of one project; without it, all are shown."),
+        options.project_argument(completion.setups_but(), help="Id of one project; without it, all are shown."),
     ] = None,
     *,
     namespace: Namespace = None,

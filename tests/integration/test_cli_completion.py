@@ -1,0 +1,89 @@
+"""What bash and kubectl offer when Tab is pressed, with what really runs then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from devcluster.build import find_programs
+from projectsetup.api.reasons import Reason
+from projectsetup.cli.completion import TIMEOUT
+from tests.cli_scene import Scene
+from tests.command_line import SECONDS
+from tests.setup_bodies import RUN, status
+
+pytest_plugins = ["tests.cli_fixtures"]
+
+PROGRAMS: Final = Path(sys.executable).parent
+TAB: Final = """
+eval "$(projectsetup --show-completion bash)"
+while read -ra words; do
+    COMP_WORDS=(projectsetup "${words[@]}")
+    [[ ${words[-1]} = _ ]] && COMP_WORDS[-1]=""
+    COMP_CWORD=${#words[@]}
+    _projectsetup_completion projectsetup
+    echo "${COMPREPLY[*]}"
+done
+"""
+"""Reads a line for each press of Tab, _ for an empty last word, and answers with what is offered."""
+
+Complete = Callable[..., list[list[str]]]
+
+
+@pytest.fixture
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of this installation are found, and shells are named instead of detected."""
+    monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(TIMEOUT, f"{SECONDS}s")
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+
+
+@pytest.fixture
+def bash(path: None) -> Complete:  # noqa: ARG001  # what bash calls has to be found
+    """What bash offers for the last word of each of these lines."""
+
+    def complete(*lines: str) -> list[list[str]]:
+        out = printed("bash", "--norc", "-c", TAB, given="".join(f"{line}\n" for line in lines))
+        return [line.split() for line in out.splitlines()]
+
+    return complete
+
+
+def printed(*command: str, given: str = "") -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True, input=given)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_bash_offers_what_fits(scene: Scene, bash: Complete) -> None:
+    scene("setup")
+    offered = bash("queue _", "status -o _", f"projects get {scene.project[:4]}", f"cancel -n {scene.namespace} _")
+    assert offered[:2] == [["show", "pause", "resume", "scale"], ["table", "json", "yaml", "name"]]
+    assert offered[2:] == [[scene.project], [scene.project]]
+    scene.told(status(Reason.STEP_FAILED))
+    offered = bash(f"cancel -n {scene.namespace} _", f"retry --context devcluster -n {scene.namespace} _")
+    assert offered == [[], [scene.project]]
+
+
+def test_what_is_away_has_nothing_to_offer_and_says_nothing(bash: Complete, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nonexistent")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
+    assert bash("status _", "projects get _") == [[], []]
+
+
+def test_kubectl_finds_the_plugin_and_its_completion(scene: Scene, path: None) -> None:  # noqa: ARG001  # kubectl has to find it
+    scene("setup")
+    scene.told(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
+    kubectl = str(find_programs()["kubectl"])
+    plugins = subprocess.run([kubectl, "plugin", "list"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert str(PROGRAMS / "kubectl-projectsetup") in plugins.stdout
+    assert "Usage: kubectl projectsetup queue" in printed(kubectl, "projectsetup", "queue", "--help")
+    words = (kubectl, "__complete", "projectsetup", "status", "-n", scene.namespace, "")
+    offered = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert offered.stdout == f"{scene.project}\tRunning test 4/7\n:4\n"
