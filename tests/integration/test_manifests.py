@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from datetime import timedelta
 from importlib import metadata
@@ -95,6 +96,21 @@ def test_monitoring_builds_and_finds_the_operator() -> None:
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
     ports = {port["name"] for port in operator_container(base)["ports"]}
     assert {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]} <= ports
+    dashboard = pick(monitoring, "ConfigMap", "projectsetup-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["projectsetup.json"])["title"] == "ProjectSetup"
+
+
+def test_an_overlay_says_where_the_runbooks_are(tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```yaml\n(.*?)```", (MANIFESTS.parent / "docs" / "monitoring.md").read_text(), re.DOTALL)
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    (tmp_path / "monitoring").symlink_to(MANIFESTS / "monitoring")
+    (overlay / "kustomization.yaml").write_text(snippet)
+    (rules,) = (body for body in build(overlay) if body["kind"] == "PrometheusRule")
+    for rule in rules["spec"]["groups"][0]["rules"]:
+        where = f"https://git.example.com/platform/projectsetup/blob/main/docs/runbooks/{rule['alert']}.md"
+        assert rule["annotations"]["runbook_url"] == where
 
 
 def test_argo_cd_installs_what_is_there() -> None:
