@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from projectsetup.cli import administration, setups
+from projectsetup.cli.dashboard import dashboard
 from projectsetup.cli.errors import ExitCode, explain
 from projectsetup.cli.help_pages import arrange
 from projectsetup.cli.output import say, write
@@ -52,6 +53,7 @@ def _projectsetup(
 
 app.command(rich_help_panel=_SETUPS)(setups.setup)
 app.command(rich_help_panel=_SETUPS)(status)
+app.command(rich_help_panel=_SETUPS)(dashboard)
 app.command(rich_help_panel=_SETUPS)(setups.retry)
 app.command(rich_help_panel=_SETUPS)(setups.cancel)
 app.add_typer(projects, name="projects", rich_help_panel=_RECORDS)

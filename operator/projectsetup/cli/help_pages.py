@@ -10,6 +10,7 @@ import typer
 EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "setup": ("setup $id --wait", "setup $id --recipe python-service --param license=MIT --priority 0"),
     "status": ("status --watch", "status $id", "status --all-namespaces -o json"),
+    "dashboard": ("dashboard --open", "dashboard --all-namespaces --allow-actions"),
     "retry": ("retry $id", "retry $id -n team-a --context production"),
     "cancel": ("cancel $id",),
     "queue show": ("queue show", "queue show -o name"),
