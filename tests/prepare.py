@@ -10,6 +10,8 @@ from devcluster.build import build_program
 from devcluster.node.machine import node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
+from monitoring import MonitoringError
+from monitoring.programs import fetch as fetch_prometheus
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
 
 
@@ -27,6 +29,7 @@ def main() -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     _prepare_gitops()
+    _prepare_monitoring()
     return 0
 
 
@@ -38,6 +41,14 @@ def _prepare_gitops() -> None:
             fetch(file)
     except (DevclusterError, OSError) as error:
         print(f"tests of GitOps will be skipped: {' '.join(str(error).split())}")
+
+
+def _prepare_monitoring() -> None:
+    """Prometheus, which only the tests of metrics, alerts and dashboard need."""
+    try:
+        fetch_prometheus()
+    except (MonitoringError, OSError) as error:
+        print(f"tests with Prometheus will be skipped: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

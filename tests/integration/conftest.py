@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring import MonitoringError, programs
 from tests.api_server import ApiServer
 from tests.operator_stage import Stage
 from tests.setup_handle import Steps
@@ -26,6 +27,15 @@ def stage(new_stage: Callable[..., AbstractContextManager[Stage]], elsewhere: Ap
         stage.operator.configure(namespaces=f"{stage.api.namespace},{elsewhere.namespace}")
         stage.operator.start()
         yield stage
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> dict[str, Path]:
+    """Prometheus and promtool; where they cannot be had, who needs them is skipped."""
+    try:
+        return programs.fetch()
+    except (MonitoringError, OSError) as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
