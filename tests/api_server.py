@@ -119,12 +119,15 @@ class ApiServer:
         raise AssertionError(f"the watch did not tell of version {newest} of {name}")
 
     def events(self, name: str) -> list[Body]:
-        """The events on the ProjectSetup, in the order of time."""
+        """The events on the ProjectSetup, in the order of time; one that was told n times is there n times.
+
+        What is told in between is not kept: all but the first have the time of the last.
+        """
         listed: Any = self._objects.list_namespaced_custom_object(
             "events.k8s.io", "v1", self.namespace, "events", _request_timeout=_SECONDS
         )
         own = [event for event in listed["items"] if event["regarding"].get("name") == name]
-        return sorted(own, key=lambda event: str(event["eventTime"]))
+        return sorted((told for event in own for told in _tellings(event)), key=lambda told: str(told["eventTime"]))
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints."""
@@ -139,3 +142,8 @@ class ApiServer:
         except ApiException as exc:
             raise Refused(str(exc.body)) from exc
         return answer
+
+
+def _tellings(event: Body) -> list[Body]:
+    series = event.get("series")
+    return [event, *([{**event, "eventTime": series["lastObservedTime"]}] * (series["count"] - 1) if series else ())]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes.aio.client import ApiClient, CoreV1Api, CustomObjectsApi
 
-from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from projectsetup.api.constants import GROUP, PLURAL, VERSION
 from projectsetup.cluster.errors import ApiNotFound
+from projectsetup.cluster.events import EventRecorder, SetupEvent
 from projectsetup.cluster.translate import translated
 
 TIMEOUT = 10.0
@@ -17,9 +16,6 @@ TIMEOUT = 10.0
 
 FIELD_MANAGER = "projectsetup-operator"
 PAGE = 500
-EVENTS_GROUP, EVENTS_VERSION = "events.k8s.io", "v1"
-MOST_OF_A_NOTE, MOST_OF_A_REPORTER = 1024, 128
-"""Bytes that the API server allows in the texts of an event."""
 
 Body = dict[str, Any]
 
@@ -30,6 +26,7 @@ class ClusterClient:
     def __init__(self, api: ApiClient) -> None:
         self._objects = CustomObjectsApi(api)
         self._core = CoreV1Api(api)
+        self._events = EventRecorder(api, controller=FIELD_MANAGER, timeout=TIMEOUT)
 
     async def list_resources(self, namespaces: tuple[str, ...]) -> tuple[list[Body], int]:
         """All ProjectSetups of these namespaces (none given: of all), read from the store and not from a cache.
@@ -89,30 +86,8 @@ class ClusterClient:
     async def post_event(
         self, *, namespace: str, name: str, uid: str, reason: str, message: str, warning: bool, reporter: str
     ) -> None:
-        """Leave an event on a ProjectSetup."""
-        body = {
-            "apiVersion": f"{EVENTS_GROUP}/{EVENTS_VERSION}",
-            "kind": "Event",
-            "metadata": {"name": f"{name}.{secrets.token_hex(8)}", "namespace": namespace},
-            "regarding": {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "namespace": namespace,
-                "name": name,
-                "uid": uid,
-            },
-            "type": "Warning" if warning else "Normal",
-            "reason": reason,
-            "action": reason,
-            "note": _cut(message, MOST_OF_A_NOTE),
-            "reportingController": FIELD_MANAGER,
-            "reportingInstance": _cut(reporter, MOST_OF_A_REPORTER),
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        }
-        with translated(f"leave event on ProjectSetup {namespace}/{name}"):
-            await self._objects.create_namespaced_custom_object(
-                EVENTS_GROUP, EVENTS_VERSION, namespace, "events", body, _request_timeout=TIMEOUT
-            )
+        """Leave an event on a ProjectSetup; the same one told again counts up."""
+        await self._events.tell(SetupEvent(namespace, name, uid, reason, message, warning, reporter))
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, str] | None:
         """The base64 data of a Secret, None when there is none of that name."""
@@ -122,7 +97,3 @@ class ClusterClient:
         except ApiNotFound:
             return None
         return {name: str(value) for name, value in (secret.data or {}).items()}
-
-
-def _cut(text: str, size: int) -> str:
-    return text.encode()[:size].decode(errors="ignore")

@@ -25,7 +25,7 @@ class Cluster(Protocol):
     async def post_event(
         self, *, namespace: str, name: str, uid: str, reason: str, message: str, warning: bool, reporter: str
     ) -> None:
-        """Leave an event on a ProjectSetup."""
+        """Leave an event on a ProjectSetup; the same one told again counts up."""
         ...
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, str] | None:
