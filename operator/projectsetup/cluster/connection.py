@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio import config
@@ -69,24 +71,33 @@ async def connect(
     `on_write` is told of every request that changes something.
     """
     configuration = Configuration()
+    configuration.client_session_kwargs = {"trust_env": False}
     if streaming:
         configuration.connection_pool_maxsize = NO_LIMIT
-        configuration.client_session_kwargs = {"read_bufsize": STREAM_BUFFER}
+        configuration.client_session_kwargs["read_bufsize"] = STREAM_BUFFER
     else:
         configuration.connection_pool_maxsize = CONNECTIONS
     if on_write is not None:
         configuration.trace_configs = [trace_of_writes(on_write)]
     if in_pod() and not kubeconfig.is_named:
         config.load_incluster_config(client_configuration=configuration)
-        return ApiClient(configuration)
+        return _client(configuration)
     path = kubeconfig.path
     _check_exists(path)
     try:
         _check_context(kubeconfig)
         await config.load_kube_config(config_file=path, context=kubeconfig.context, client_configuration=configuration)
-        return ApiClient(configuration)
+        return _client(configuration)
     except _UNUSABLE as error:
         raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(error)}") from error
+
+
+def _client(configuration: Configuration) -> ApiClient:
+    """The proxy is looked up once: a session that trusts the environment reads ~/.netrc again for every request."""
+    server = urlsplit(configuration.host)
+    if configuration.proxy is None and not proxy_bypass(server.hostname or ""):
+        configuration.proxy = getproxies().get(server.scheme)
+    return ApiClient(configuration)
 
 
 def _check_exists(path: str) -> None:

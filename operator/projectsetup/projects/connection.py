@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -55,3 +56,12 @@ async def connect(address: DatabaseAddress) -> PromptConnection:
         await connection.close()
         raise
     return connection
+
+
+def has_ended(connection: PromptConnection) -> bool:
+    """Whether the server has ended this idle connection: it then has said something that nobody asked for."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
