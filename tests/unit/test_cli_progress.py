@@ -9,7 +9,7 @@ import pytest
 
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
-from projectsetup.cli.progress import Ended, attempt, ended, summary
+from projectsetup.cli.progress import Ended, attempt, ended, live_summary, progress_bar, summary
 from projectsetup.cli.requesting import effect_of_cancel, effect_of_retry
 from tests.setup_bodies import NOON, RUN, resource, status
 
@@ -31,6 +31,24 @@ SUSPENDED = status(Reason.SUSPENDED, "spec.suspend is true")
 @pytest.mark.parametrize("reason", sorted(WAITING))
 def test_what_waits_or_runs_has_not_ended(reason: Reason) -> None:
     assert ended(resource(status(reason))) is None
+
+
+@pytest.mark.parametrize(
+    ("progress", "bar"),
+    [
+        ("0/7", "──────────── 0/7"), ("3/7", "━━━━━─────── 3/7"), ("7/7", "━━━━━━━━━━━━ 7/7"),
+        (None, ""), ("0/0", ""), ("many", ""),
+    ],
+)  # fmt: skip
+def test_progress_as_a_bar(progress: str | None, bar: str) -> None:
+    assert progress_bar(resource(status(Reason.RUNNING, run_ref=RUN, progress=progress))) == bar
+
+
+def test_on_a_terminal_the_line_tells_how_long_it_runs() -> None:
+    told = {**RUNNING, "startedAt": "2026-11-24T12:00:00Z"}
+    line = live_summary(resource(told), NOON + timedelta(seconds=65))
+    assert line == "━━━━━─────── 3/7  compile, attempt 1/3, 1m5s"
+    assert live_summary(resource(BACKING_OFF), NOON) == summary(resource(BACKING_OFF), NOON)
 
 
 def test_what_no_operator_has_seen_has_not_ended() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from projectsetup.api.models import AttemptRecord, Commits, Failure
+from projectsetup.api.models import AttemptRecord, Commits, Failure, ProjectSetupResource
 from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.cli.following import Observed
 from projectsetup.cli.presenting import ChangeLog
-from projectsetup.cli.status_view import COLUMNS, detail, looks_the_same, overview, presentable, row
+from projectsetup.cli.status_view import COLUMNS, detail, live_overview, looks_the_same, overview, presentable, row
 from tests.setup_bodies import NAME, NOON, RUN, body, resource, status
 
 LATER = NOON + timedelta(minutes=5)
@@ -99,14 +99,53 @@ def test_a_failure_in_detail() -> None:
         next_attempt_at=LATER + timedelta(seconds=12),
     )  # fmt: skip
     shown = detail(resource(told), LATER).plain
-    assert (
-        "Failure       StepFailed in step test, exit code 2: 2 tests failed \ufffd[31mred\ufffd[0m [bold]not" in shown
-    )
+    assert "Message       2 tests failed \ufffd[31mred\ufffd[0m [bold]not bold[/bold]\n" in shown
+    assert "Failure       StepFailed in step test, exit code 2\n" in shown
     assert "Next attempt  2026-11-24 12:05:12 UTC (in 12s)" in shown
-    assert "CONDITION    STATUS  REASON      SINCE  MESSAGE" in shown
-    assert "\nStalled      True    StepFailed  5m     2 tests failed" in shown
+    assert "CONDITION    STATUS  REASON      SINCE" in shown
+    assert "\nStalled      True    StepFailed  5m" in shown
     assert "ATTEMPT  OUTCOME  REASON         STEP  STARTED  TOOK   MESSAGE" in shown
     assert "\n1        Failed   StepTransient  push  5m ago   1m30s  push: reset" in shown
+
+
+def test_what_broke_before_is_told_beside_what_is_now() -> None:
+    broke = Failure(reason="StepTransient", message="push: reset", step="push", exit_code=75, retryable=True)
+    told = status(Reason.RETRY_SCHEDULED, "next attempt in 15s", attempt=1, failure=broke)
+    assert "Failure    StepTransient in step push, exit code 75: push: reset" in lines(detail(resource(told), NOON))
+
+
+def test_on_a_terminal_what_runs_has_a_bar() -> None:
+    assert "Step       compile ━━━━━─────── 3/7" in lines(detail(resource(RUNNING), NOON, bar=True))
+    assert live_overview([resource(RUNNING)], NOON, with_namespace=False, height=9).plain.count("━━━━━─────── 3/7") == 1
+    queued = resource(status(Reason.QUEUED, progress="3/7"))
+    assert row(queued, NOON, bar=True)[4] == "3/7"
+
+
+def test_a_screen_shows_first_what_is_under_way() -> None:
+    def named(name: str, told: dict[str, Any], **annotations: str) -> ProjectSetupResource:
+        return resource(
+            told, name=name, annotations={f"setup.codemyspec.com/{key}": annotations[key] for key in annotations}
+        )
+
+    over = status(Reason.SETUP_SUCCEEDED, finished_at=NOON)
+    over_later = status(Reason.SETUP_SUCCEEDED, finished_at=LATER)
+    setups = [
+        named("over", over), named("just-over", over_later), named("last", status(Reason.QUEUED)),
+        named("next", status(Reason.QUEUED), priority="0"), named("failed", status(Reason.STEP_FAILED)),
+        named("runs", RUNNING), named("unseen", {}), named("soon", status(Reason.RETRY_SCHEDULED)),
+    ]  # fmt: skip
+    shown = lines(live_overview(setups, LATER, with_namespace=True, height=40))
+    assert [line.split()[1] for line in shown[1:-1]] == [
+        "runs", "soon", "next", "last", "unseen", "failed", "just-over", "over",
+    ]  # fmt: skip
+    assert shown[-1] == "1 Running, 1 BackingOff, 2 Queued, 1 Failed, 2 Succeeded, 1 unseen"
+    shown = lines(live_overview(setups, LATER, with_namespace=True, height=6))
+    assert [line.split()[1] for line in shown[1:-1]] == ["runs", "soon", "next"]
+    assert shown[-1].startswith("… and 5 more; 1 Running, ")
+
+
+def test_a_screen_without_any_says_so() -> None:
+    assert lines(live_overview([], NOON, with_namespace=False, height=9))[-1] == "no ProjectSetups"
 
 
 def test_commits_in_detail() -> None:

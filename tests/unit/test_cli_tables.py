@@ -33,11 +33,12 @@ def test_a_table_that_goes_on_keeps_its_widths() -> None:
     assert table(("ID", "B"), rows, only=[1]).plain == "b        y"
 
 
-def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "40")
     (header, line) = table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()
@@ -45,6 +46,30 @@ def test_only_the_last_column_is_cut_at_the_edge_of_a_terminal(monkeypatch: pyte
     assert line == "0" * 10 + "  " + "m" * 27 + "…"
     monkeypatch.setenv("COLUMNS", "20")
     assert table(("ID", "MESSAGE"), [("0" * 10, "m" * 50)]).plain.splitlines()[1] == "0" * 10 + "  " + "m" * 19 + "…"
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["ID", "PHASE", "STEP", "MESSAGE"]),
+        (40, ["ID", "STEP", "MESSAGE"]),
+        (20, ["ID", "STEP"]),
+        (5, ["ID", "STEP"]),
+    ],
+)
+def test_a_narrow_terminal_does_without_what_can_be_spared(
+    monkeypatch: pytest.MonkeyPatch, width: int, columns: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    row = ("0" * 10, "Running", "test", "m" * 50)
+    shown = table(("ID", "PHASE", "STEP", "MESSAGE"), [row], spare=("PHASE", "MESSAGE")).plain
+    assert shown.splitlines()[0].split() == columns
+
+
+def test_a_pipe_gets_all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "5")
+    assert table(("ID", "NAME"), [(1, "x")], spare=("NAME",)).plain.splitlines()[0] == "ID  NAME"
 
 
 def test_fields_leave_out_what_is_not_there() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from projectsetup.api.conditions import SUCCEEDED
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.models import Condition, ProjectSetupResource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.times import lasting
+
+BAR_WIDTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,23 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
         words.append(f"next in {lasting(status.next_attempt_at - now)}")
     line = ", ".join(word for word in words if word)
     return line if status.phase is Phase.RUNNING or not condition.message else f"{line}: {condition.message}"
+
+
+def progress_bar(resource: ProjectSetupResource) -> str:
+    """The progress of what runs as a bar, such as `━━━━━━━━──── 4/6`; empty for what does not run."""
+    done, _, total = (resource.status.progress or "").partition("/")
+    if resource.status.phase is not Phase.RUNNING or not (done.isdecimal() and total.isdecimal() and int(total)):
+        return ""
+    filled = min(BAR_WIDTH * int(done) // int(total), BAR_WIDTH)
+    return f"{'━' * filled}{'─' * (BAR_WIDTH - filled)} {resource.status.progress}"
+
+
+def live_summary(resource: ProjectSetupResource, now: datetime) -> str:
+    """Where the setup is at this moment, in one line: for what runs with a bar, and how long it has been running."""
+    started, bar = resource.status.started_at, progress_bar(resource)
+    if not bar or started is None:
+        return summary(resource, now)
+    return f"{bar}  {resource.status.step or ''}, attempt {attempt(resource)}, {lasting(now - started)}"
 
 
 def attempt(resource: ProjectSetupResource) -> str:

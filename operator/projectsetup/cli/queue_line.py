@@ -37,7 +37,7 @@ def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
     unseen = [resource for resource in ongoing if resource.status.phase is None]
     return Line(
         running=sorted(found[Phase.RUNNING], key=lambda r: (r.status.started_at or r.created_at, r.key)),
-        waiting=sorted(found[Phase.QUEUED] + unseen, key=_rank),
+        waiting=sorted(found[Phase.QUEUED] + unseen, key=rank),
         backing_off=sorted(found[Phase.BACKING_OFF], key=lambda r: (r.status.next_attempt_at or r.created_at, r.key)),
         suspended=len(found[Phase.SUSPENDED]),
     )
@@ -53,5 +53,6 @@ def queued_at(resource: ProjectSetupResource) -> datetime:
     return resource.status.queued_at or resource.created_at
 
 
-def _rank(resource: ProjectSetupResource) -> Rank:
+def rank(resource: ProjectSetupResource) -> Rank:
+    """Its place in the order in which setups start."""
     return Rank(priority_of(resource), queued_at(resource), "/".join(resource.key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -95,9 +96,13 @@ async def set_up(
             write(line)
             return
         say(line)
-        with ProgressLine() as progress:
-            waiter = Waiter(call.namespace, call.name, body["metadata"]["uid"], progress)
-            end = await waiter.wait(setups, limit)
+        try:
+            with ProgressLine() as progress:
+                waiter = Waiter(call.namespace, call.name, body["metadata"]["uid"], progress)
+                end = await waiter.wait(setups, limit)
+        except asyncio.CancelledError:  # Ctrl-C
+            say("not waiting any more; the setup goes on, and projectsetup cancel would end it")
+            raise
     if not end.succeeded:
         raise CommandError(f"the setup of project {call.name} is over: {end.message}", ExitCode.FAILED)
     write(f"project {call.name} is ready: {printable(end.message)}")

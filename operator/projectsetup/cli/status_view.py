@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +12,9 @@ from rich.text import Text
 from projectsetup.api.constants import GROUP, SINGULAR
 from projectsetup.api.durations import format_duration
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource
-from projectsetup.cli.progress import attempt, succeeded_condition, summary
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.progress import attempt, progress_bar, succeeded_condition, summary
+from projectsetup.cli.queue_line import rank
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
 from projectsetup.cluster.raw import Body
@@ -19,17 +22,24 @@ from projectsetup.cluster.raw import Body
 COLUMNS: Final = (
     "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
 )  # fmt: skip
+SPARE: Final = ("PRIORITY", "STATUS", "REASON", "ATTEMPT", "MESSAGE", "AGE", "STEP")
+"""What a narrow terminal does without, the first one first."""
+_LIVE: Final = (
+    Phase.RUNNING, Phase.BACKING_OFF, Phase.QUEUED, Phase.SUSPENDED, Phase.FAILED, Phase.CANCELLED, Phase.SUCCEEDED,
+)  # fmt: skip
+_LINES_BESIDES: Final = 3
+"""Of a screen: the header, the count, and the line of the cursor."""
 
 
-def row(resource: ProjectSetupResource, now: datetime) -> tuple[str, ...]:
-    """The cells of `COLUMNS`."""
+def row(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> tuple[str, ...]:
+    """The cells of `COLUMNS`; with `bar`, the progress of what runs as a bar."""
     status, condition = resource.status, succeeded_condition(resource)
     return (
         resource.name,
         str(status.phase or ""),
         status.project_status or "",
         status.step or "",
-        status.progress or "",
+        (progress_bar(resource) if bar else "") or status.progress or "",
         attempt(resource),
         str(resource.tuning.priority) if resource.tuning else "?",
         lasting(now - resource.created_at),
@@ -50,7 +60,32 @@ def overview(
     rows = [((r.namespace,) if with_namespace else ()) + row(r, now) for r in ordered]
     columns = (("NAMESPACE",) if with_namespace else ()) + COLUMNS
     numbers = None if only is None else [place for place, r in enumerate(ordered) if r.key in only]
-    return table(columns, rows, only=numbers)
+    return table(columns, rows, only=numbers, spare=SPARE)
+
+
+def live_overview(
+    resources: Iterable[ProjectSetupResource], now: datetime, *, with_namespace: bool, height: int
+) -> Text:
+    """What matters first, as much of it as so many lines hold, and how many there are of each phase."""
+    ordered = sorted(resources, key=_urgency)
+    places = max(height - _LINES_BESIDES, 1)
+    rows = [((r.namespace,) if with_namespace else ()) + row(r, now, bar=True) for r in ordered[:places]]
+    text = table((("NAMESPACE",) if with_namespace else ()) + COLUMNS, rows, spare=SPARE)
+    more = f"… and {len(ordered) - places} more; " if len(ordered) > places else ""
+    return text.append(f"\n{more}{_census(ordered)}", style="dim")
+
+
+def _urgency(resource: ProjectSetupResource) -> tuple[object, ...]:
+    """Phases in the order of `_LIVE`; what waits in the order in which it starts, what is over the latest first."""
+    phase = resource.status.phase or Phase.QUEUED
+    finished = resource.status.finished_at
+    return _LIVE.index(phase), -finished.timestamp() if finished else 0, rank(resource)
+
+
+def _census(resources: Sequence[ProjectSetupResource]) -> str:
+    numbers = Counter(str(resource.status.phase or "unseen") for resource in resources)
+    counted = [f"{numbers[name]} {name}" for name in (*map(str, _LIVE), "unseen") if numbers[name]]
+    return ", ".join(counted) or "no ProjectSetups"
 
 
 def looks_the_same(one: ProjectSetupResource, other: ProjectSetupResource) -> bool:
@@ -58,15 +93,14 @@ def looks_the_same(one: ProjectSetupResource, other: ProjectSetupResource) -> bo
     return row(one, one.created_at) == row(other, other.created_at)
 
 
-def detail(resource: ProjectSetupResource, now: datetime) -> Text:
-    """One ProjectSetup with all that its status tells."""
-    text = fields(_fields(resource, now))
+def detail(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> Text:
+    """One ProjectSetup with all that its status tells; with `bar`, its progress as a bar."""
+    text = fields(_fields(resource, now, (progress_bar(resource) if bar else "") or resource.status.progress))
     if resource.status.conditions:
         conditions = [
-            (c.type, c.status, c.reason, lasting(now - c.last_transition_time), c.message)
-            for c in resource.status.conditions
+            (c.type, c.status, c.reason, lasting(now - c.last_transition_time)) for c in resource.status.conditions
         ]
-        text.append("\n\n").append_text(table(("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions))
+        text.append("\n\n").append_text(table(("CONDITION", "STATUS", "REASON", "SINCE"), conditions))
     if resource.status.attempts:
         attempts = [_attempt_row(record, now) for record in resource.status.attempts]
         columns = ("ATTEMPT", "OUTCOME", "REASON", "STEP", "STARTED", "TOOK", "MESSAGE")
@@ -74,7 +108,7 @@ def detail(resource: ProjectSetupResource, now: datetime) -> Text:
     return text
 
 
-def _fields(resource: ProjectSetupResource, now: datetime) -> dict[str, object]:
+def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None) -> dict[str, object]:
     status, condition = resource.status, succeeded_condition(resource)
     commits, run = status.commits, status.run_ref
     return {
@@ -85,7 +119,7 @@ def _fields(resource: ProjectSetupResource, now: datetime) -> dict[str, object]:
         "Message": condition.message if condition else summary(resource, now),
         "Problem": resource.problem,
         "Status": status.project_status,
-        "Step": " ".join(filter(None, (status.step, status.progress))),
+        "Step": " ".join(filter(None, (status.step, progress))),
         "Attempt": attempt(resource),
         **_wishes(resource),
         "Created": moment(resource.created_at, now),
@@ -125,7 +159,9 @@ def _failure(resource: ProjectSetupResource) -> str:
         return ""
     step = f" in step {failure.step}" if failure.step else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
-    return f"{failure.reason}{step}{code}: {failure.message}"
+    condition = succeeded_condition(resource)
+    is_told = condition is not None and condition.message == failure.message
+    return f"{failure.reason}{step}{code}" + ("" if is_told else f": {failure.message}")
 
 
 def _attempt_row(record: AttemptRecord, now: datetime) -> tuple[object, ...]:

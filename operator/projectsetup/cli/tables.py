@@ -28,14 +28,29 @@ _COLOURS: Final = {
 }
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, only: Collection[int] | None = None) -> Text:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    only: Collection[int] | None = None,
+    spare: Sequence[str] = (),
+) -> Text:
     """Columns side by side as wide as they need; on a terminal the last one is cut at its edge.
 
-    With `only`, the rows with these numbers alone and no header, to go on with a table that was printed.
+    With `only`, the rows with these numbers alone and no header, to go on with a table that was printed. A terminal
+    that is too narrow does without the columns `spare`, the first one first, as many as it takes.
     """
     lines = [list(columns), *([printable(value) or "-" for value in row] for row in rows)]
-    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(columns))]
-    widths[-1] = _last_width(widths)
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    kept = list(range(len(columns)))
+    for name in spare:
+        if room is None or _least_width(lines, kept) <= room:
+            break
+        kept.remove(columns.index(name))
+    lines = [[line[place] for place in kept] for line in lines]
+    widths = _widths(lines)
+    if room is not None:
+        widths[-1] = min(widths[-1], max(room - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1), _NARROWEST))
     shown = range(len(lines)) if only is None else [number + 1 for number in sorted(only)]
     text = Text(no_wrap=True, overflow="ellipsis")
     for place, number in enumerate(shown):
@@ -67,8 +82,11 @@ def _cut(cell: str, width: int) -> str:
     return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
 
 
-def _last_width(widths: Sequence[int]) -> int:
-    if not sys.stdout.isatty():
-        return widths[-1]
-    left = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
-    return min(widths[-1], max(left, _NARROWEST))
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+
+
+def _least_width(lines: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
+    """What the columns `kept` need when the last one is cut as far as it may be."""
+    *widths, last = _widths([[line[place] for place in kept] for line in lines])
+    return sum(widths) + len(_GAP) * len(widths) + min(last, _NARROWEST)

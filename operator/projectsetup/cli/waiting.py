@@ -4,45 +4,64 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from projectsetup.api.durations import format_duration
+from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cli.cluster import Setups
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.lines import printable
 from projectsetup.cli.output import say
-from projectsetup.cli.progress import Ended, ended, summary
+from projectsetup.cli.progress import Ended, ended, live_summary, summary
 
 
 class ProgressLine:
-    """The latest progress at standard error: one line that changes on a terminal, a line for each change elsewhere."""
+    """The latest progress at standard error: one line that lives on a terminal, a line for each change elsewhere."""
 
     def __init__(self) -> None:
-        self._status = Console(stderr=True).status("") if sys.stderr.isatty() else None
+        self._line: Callable[[], str] = str
         self._last = ""
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
+        if sys.stderr.isatty():
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        if self._status:
-            self._status.start()
+        if self._live:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
+        if self._live:
+            self._live.stop()
 
-    def show(self, line: str) -> None:
+    def show(self, resource: ProjectSetupResource) -> None:
         """Show where the setup is now."""
-        if line != self._last:
-            self._last = line
-            if self._status:
-                self._status.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
-            else:
-                say(printable(line))
+        self._tell(summary(resource, datetime.now(UTC)), lambda: live_summary(resource, datetime.now(UTC)))
+
+    def say(self, text: str) -> None:
+        """Show why there is nothing to show."""
+        self._tell(text, lambda: text)
+
+    def _tell(self, line: str, live: Callable[[], str]) -> None:
+        self._line = live
+        if line != self._last and not self._live:
+            say(printable(line))
+        self._last = line
+
+    def _draw(self) -> Spinner:
+        """What another thread draws several times a second."""
+        self._spinner.update(text=Text(printable(self._line()), no_wrap=True, overflow="ellipsis"))
+        return self._spinner
 
 
 class Waiter:
@@ -76,8 +95,8 @@ class Waiter:
             return True
         self._end = ended(observed.resource)
         if self._end is None:
-            self._progress.show(summary(observed.resource, datetime.now(UTC)))
+            self._progress.show(observed.resource)
         return self._end is not None
 
     def _tell_outage(self, why: str) -> None:
-        self._progress.show(f"waiting for the API server ({why})")
+        self._progress.say(f"waiting for the API server ({why})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from projectsetup.cli.output import Format, say
 from projectsetup.cli.presenting import presented
 from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.running import cluster
-from projectsetup.cli.status_view import detail, overview
+from projectsetup.cli.status_view import detail, live_overview, overview
 from projectsetup.cluster.connection import Kubeconfig
 
 
@@ -25,8 +26,13 @@ class Table:
         self._with_namespace = with_namespace
 
     def draw(self, found: Found) -> Text:
-        """The whole table."""
-        return self._rows(found, None)
+        """As much of the table as the terminal has room for."""
+        return live_overview(
+            (observed.resource for observed in found.values()),
+            datetime.now(UTC),
+            with_namespace=self._with_namespace,
+            height=shutil.get_terminal_size().lines,
+        )
 
     def changes(self, found: Found, changed: Collection[Key], *, first: bool) -> Text:
         """At first the whole table, then the rows that changed."""
@@ -45,7 +51,7 @@ class Detail:
 
     def draw(self, found: Found) -> Text:
         """All about it."""
-        return detail(found[self._key].resource, datetime.now(UTC))
+        return detail(found[self._key].resource, datetime.now(UTC), bar=True)
 
     def changes(self, found: Found, _changed: Collection[Key], *, first: bool) -> Text:  # noqa: ARG002
         """Where it is, in one line; all about it when it is over."""
