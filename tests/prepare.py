@@ -10,8 +10,7 @@ from devcluster.build import build_program
 from devcluster.node.machine import node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
-from monitoring import MonitoringError
-from monitoring.programs import fetch as fetch_prometheus
+from tests.chromium import install_chromium
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
 
 
@@ -29,7 +28,7 @@ def main() -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     _prepare_gitops()
-    _prepare_monitoring()
+    _prepare_browser()
     return 0
 
 
@@ -43,12 +42,12 @@ def _prepare_gitops() -> None:
         print(f"tests of GitOps will be skipped: {' '.join(str(error).split())}")
 
 
-def _prepare_monitoring() -> None:
-    """Prometheus, which only the tests of metrics, alerts and dashboard need."""
+def _prepare_browser() -> None:
+    """What only the tests of the dashboard's pages need."""
     try:
-        fetch_prometheus()
-    except (MonitoringError, OSError) as error:
-        print(f"tests with Prometheus will be skipped: {' '.join(str(error).split())}")
+        install_chromium()
+    except (DevclusterError, OSError) as error:
+        print(f"tests in a browser will be skipped: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The dashboard as a person sees it: in a real browser, beside a real operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chromium import Chromium, chromium_obstacle
+from tests.dashboard_process import Dashboard
+from tests.operator_stage import Stage
+from tests.setup_handle import Setup
+
+OBSTACLE = chromium_obstacle()
+pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
+
+ROW = "return document.getElementById(`row-${arguments[0]}-${arguments[1]}`)?.innerText.includes(arguments[2])"
+HEADING = """\
+const row = document.getElementById(`row-${arguments[0]}-${arguments[1]}`);
+return row?.closest('section').querySelector('h2').innerText.startsWith(arguments[2]);
+"""
+TEXT = "return document.body.innerText.includes(arguments[0])"
+GONE = "return document.getElementById('gone').checkVisibility()"
+MARKED = "return window.mark === 'not loaded again'"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """One for all tests."""
+    with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def dashboard(stage: Stage, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """With buttons."""
+    options = ("-n", stage.api.namespace, "--operator-namespace", stage.api.namespace, "--allow-actions")
+    with Dashboard(tmp_path_factory.mktemp("dashboard"), kubeconfig, *options) as dashboard:
+        yield dashboard
+
+
+def waiting(file: Path) -> str:
+    """A step that waits for a file."""
+    return f"until [ -e {file} ]; do sleep 0.05; done"
+
+
+def test_a_running_setup_moves_on_without_loading_the_page_again(
+    stage: Stage, dashboard: Dashboard, browser: Chromium, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    setup = Setup.make(stage, "scripts", first=waiting(first), second=waiting(second))
+    place = stage.api.namespace, setup.name
+    browser.open(dashboard.url)
+    browser.run("window.mark = 'not loaded again'")
+    browser.wait_for("the first step", ROW, *place, "0/3")
+    browser.run("document.querySelector('nav a').focus()")
+    first.touch()
+    browser.wait_for("the second step", ROW, *place, "1/3")
+    second.touch()
+    browser.wait_for("the success", HEADING, *place, "Succeeded")
+    assert browser.run(MARKED), "the page was loaded again"
+    assert browser.run("return document.activeElement === document.querySelector('nav a')"), "the focus was lost"
+    assert browser.complaints() == []
+
+
+def test_buttons_cancel_and_retry(stage: Stage, dashboard: Dashboard, browser: Chromium, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    setup = Setup.make(stage, "scripts", first=waiting(go))
+    place = stage.api.namespace, setup.name
+    browser.open(dashboard.url)
+    browser.wait_for("that it runs", ROW, *place, "0/3")
+    browser.click(f"#cancel-{place[0]}-{place[1]}")
+    browser.wait_for("the question", TEXT, "Cancel this setup?")
+    browser.click("button.danger")
+    browser.wait_for("what comes of it", TEXT, "is stopped")
+    browser.wait_for("that it was cancelled", HEADING, *place, "Failed and cancelled")
+    browser.click(f"#retry-{place[0]}-{place[1]}")
+    browser.wait_for("what comes of it", TEXT, "a new series")
+    go.touch()
+    browser.wait_for("the success", HEADING, *place, "Succeeded")
+    assert setup.reached("Succeeded")["attempt"] == 1
+    assert browser.complaints() == []
+
+
+def test_the_page_says_when_the_dashboard_has_ended(
+    stage: Stage, kubeconfig: Path, browser: Chromium, tmp_path: Path
+) -> None:
+    with Dashboard(tmp_path, kubeconfig, "-n", stage.api.namespace) as dashboard:
+        browser.open(dashboard.url)
+        assert not browser.run(GONE)
+    browser.wait_for("that it has ended", GONE)
+    browser.open("about:blank")
+    browser.complaints()
