@@ -10,6 +10,8 @@ from devcluster.build import build_program
 from devcluster.node.machine import node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
+from monitoring import MonitoringError
+from monitoring.programs import fetch as fetch_prometheus
 from tests.chromium import install_chromium
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
 
@@ -28,6 +30,7 @@ def main() -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     _prepare_gitops()
+    _prepare_monitoring()
     _prepare_browser()
     return 0
 
@@ -42,8 +45,16 @@ def _prepare_gitops() -> None:
         print(f"tests of GitOps will be skipped: {' '.join(str(error).split())}")
 
 
+def _prepare_monitoring() -> None:
+    """Prometheus, which only the tests of metrics, alerts and dashboard need."""
+    try:
+        fetch_prometheus()
+    except (MonitoringError, OSError) as error:
+        print(f"tests with Prometheus will be skipped: {' '.join(str(error).split())}")
+
+
 def _prepare_browser() -> None:
-    """What only the tests of the dashboard's pages need."""
+    """Chromium, which only the tests of the dashboard's pages need."""
     try:
         install_chromium()
     except (DevclusterError, OSError) as error:
