@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 from devcluster.ports import free_port
 
@@ -80,3 +81,10 @@ class Door:
                     other[ready].sendall(chunk)
             for cut in (front, back):
                 cut.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def through(url: str, door: Door) -> str:
+    """The same address, behind the door."""
+    parts = urlsplit(url)
+    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    return parts._replace(netloc=f"{login}127.0.0.1:{door.port}").geturl()

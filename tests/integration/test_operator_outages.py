@@ -14,7 +14,7 @@ import yaml
 from tests.operator_process import wait_for
 from tests.operator_stage import Stage, message
 from tests.setup_handle import Setup, Steps
-from tests.tcp_door import Door
+from tests.tcp_door import Door, through
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 
@@ -26,13 +26,6 @@ class Doors:
     stage: Stage
     database: Door
     api: Door
-
-
-def through(url: str, door: Door) -> str:
-    """The same address, behind the door."""
-    parts = urlsplit(url)
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return parts._replace(netloc=f"{login}127.0.0.1:{door.port}").geturl()
 
 
 @pytest.fixture(scope="module")

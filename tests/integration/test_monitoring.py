@@ -1,0 +1,249 @@
+"""A real Prometheus looks at two real operators: every metric moves, every query and every alert can be evaluated."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from monitoring.panels import ROWS, Figure
+from monitoring.prometheus import Prometheus, running
+from tests.exposition import Exposition, documented
+from tests.manifests import MANIFESTS, read
+from tests.operator_process import OperatorProcess, wait_for
+from tests.operator_stage import RECIPES, Stage
+from tests.prometheus import filled_in, plain_rules
+from tests.setup_handle import Setup, Steps
+from tests.tcp_door import Door, through
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+NEVER_LESS: Final = {"counter": "sum(max_over_time({}[1h])) > 0", "histogram": "sum(max_over_time({}_count[1h])) > 0"}
+UP_AND_DOWN: Final = "max(max_over_time({0}[1h]) - min_over_time({0}[1h])) > 0"
+QUERIES: Final = {
+    f"{row.title}: {panel.title}: {query.legend or panel.title}": query.expression
+    for row in ROWS
+    for panel in row.panels
+    for query in ((panel.query,) if isinstance(panel, Figure) else panel.queries)
+}
+COUNTED: Final[Sequence[tuple[str, dict[str, str], float]]] = (
+    ("setups_ended_total", {"outcome": "Succeeded", "reason": "SetupSucceeded"}, 5),
+    ("setups_ended_total", {"outcome": "Cancelled", "reason": "Cancelled"}, 1),
+    ("setups_ended_total", {"outcome": "Failed", "reason": "StepFailed"}, 1),
+    ("setups_ended_total", {"outcome": "Failed", "reason": "AttemptsExhausted"}, 1),
+    ("setups_ended_total", {}, 8),
+    ("attempts_started_total", {}, 8),
+    ("attempts_ended_total", {"outcome": "Succeeded"}, 5),
+    ("attempts_ended_total", {"outcome": "Failed", "reason": "StepTransient"}, 2),
+    ("attempts_ended_total", {"outcome": "Failed", "reason": "StepFailed"}, 1),
+    ("attempts_ended_total", {}, 8),
+    ("retries_total", {}, 1),
+    ("retry_requests_total", {"result": "accepted"}, 1),
+    ("retry_requests_total", {"result": "coalesced"}, 1),
+    ("retry_requests_total", {"result": "ignored"}, 1),
+    ("cancel_requests_total", {"result": "accepted"}, 1),
+    ("cancel_requests_total", {"result": "ignored"}, 1),
+    ("queue_wait_seconds", {}, 8),
+    ("attempt_duration_seconds", {"recipe": "gated", "outcome": "Succeeded"}, 3),
+    ("attempt_duration_seconds", {"recipe": "scripts", "outcome": "Failed"}, 3),
+    ("step_duration_seconds", {"recipe": "scripts", "step": "first"}, 5),
+    ("step_duration_seconds", {"recipe": "scripts", "step": "third"}, 3),
+    ("step_duration_seconds", {"recipe": "gated", "step": "wait"}, 3),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What happened, as Prometheus has seen it, and what the first leader told at its end."""
+
+    prometheus: Prometheus
+    began: float
+    last_words: Exposition
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """The operator that leads at first, the doors between it and the rest, and who watches it."""
+
+    stage: Stage
+    database: Door
+    api: Door
+    steps: Steps
+    prometheus: Prometheus
+
+    def told(self) -> Exposition:
+        """What the operator tells now."""
+        return Exposition(self.stage.operator.get("/metrics")[1])
+
+    def await_told(self, name: str, value: float = 1, **labels: str) -> None:
+        """Return when the operator tells at least this value."""
+        what = f"{name} {labels} to be {value}"
+        wait_for(lambda: self.told().value(f"projectsetup_{name}", **labels) >= value, what)
+
+    def await_scraped(self, query: str) -> None:
+        """Return when Prometheus finds something for this query."""
+        wait_for(lambda: self.prometheus.query(query), f"Prometheus to see {query}")
+
+    def control(self, **data: str) -> None:
+        """Set keys of the queue's ConfigMap."""
+        patch = json.dumps({"data": data})
+        self.stage.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
+
+    def perform(self) -> None:
+        """Everything that a metric tells of, once at least."""
+        self._stand_in_line()
+        self._fail()
+        self._lose_the_database()
+        self._lose_the_api_server()
+
+    def _stand_in_line(self) -> None:
+        first = Setup.gated(self.stage, self.steps, annotations={"priority": "0"})
+        self.steps.await_start(first)
+        second = Setup.gated(self.stage, self.steps, annotations={"priority": "3"})
+        third = Setup.gated(self.stage, self.steps, annotations={"priority": "7"})
+        second.waits_for("Queued")
+        third.waits_for("Queued")
+        self.await_scraped(
+            'projectsetup_queue_depth{priority="7"} == 1 and on (instance) projectsetup_queue_oldest_seconds > 0'
+        )
+        self.control(paused="true")
+        self.await_scraped("projectsetup_queue_paused == 1")
+        second.annotate(retry_requested_at="1")
+        second.until("told of its retry", lambda status: status.get("lastHandledRetry") == "1")
+        third.annotate(cancel_requested_at="1")
+        assert third.ended()[0] == "Cancelled"
+        third.annotate(retry_requested_at="1")
+        third.waits_for("Queued")
+        self.steps.let_go(first)
+        assert first.ended()[0] == "SetupSucceeded"
+        first.annotate(cancel_requested_at="1", retry_requested_at="1")
+        first.until("told of its cancel", lambda status: status.get("lastHandledCancel") == "1")
+        self.await_scraped('projectsetup_step_duration_seconds_count{step="wait"} == 1')
+        self.steps.let_go()
+        self.control(paused="false", concurrency="2")
+        assert {second.ended()[0], third.ended()[0]} == {"SetupSucceeded"}
+
+    def _fail(self) -> None:
+        assert Setup.make(self.stage, "scripts", third="exit 1").ended()[0] == "StepFailed"
+        tried = Setup.make(self.stage, "scripts", second="exit 75", annotations={"max_attempts": "2", "backoff": "1ms"})
+        assert tried.ended()[0] == "AttemptsExhausted"
+        self.await_scraped('projectsetup_step_duration_seconds_count{step="third"} == 1')
+        assert Setup.make(self.stage, "scripts").ended()[0] == "SetupSucceeded"
+
+    def _lose_the_database(self) -> None:
+        self.database.shut()
+        self.await_told("database_errors_total", kind="unreachable")
+        self.database.open()
+        wait_for(self.stage.operator.is_ready, "the operator to be ready")
+
+    def _lose_the_api_server(self) -> None:
+        hold = f'touch "{self.steps.folder}/there"; until [ -e "{self.steps.folder}/away" ]; do sleep 0.05; done'
+        setup = Setup.make(self.stage, "scripts", first=hold)
+        wait_for((self.steps.folder / "there").exists, "the step to run")
+        self.api.shut()
+        (self.steps.folder / "away").touch()
+        self.await_told("reconcile_failures_total")
+        self.await_told("api_writes_total", result="unavailable", resource="projectsetups/status", verb="patch")
+        self.api.open()
+        assert setup.ended()[0] == "SetupSucceeded"
+
+
+@pytest.fixture(scope="module")
+def scene(
+    prometheus_programs: dict[str, Path],
+    new_stage: NewStage,
+    kubeconfig: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
+    assert prometheus_programs
+    folder = tmp_path_factory.mktemp("monitoring")
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    settings: dict[str, Any] = {"leader_election": "true", "concurrency": "1"}
+    began = time.time()
+    with new_stage(**settings) as stage:
+        stage.api.kubectl("create", "configmap", "projectsetup-queue")
+        standby = OperatorProcess(
+            folder / "standby",
+            kubeconfig=kubeconfig,
+            database_url=stage.database_url,
+            namespaces=stage.api.namespace,
+            operator_namespace=stage.api.namespace,
+            recipes_dir=str(RECIPES),
+            **settings,
+        )
+        targets = {"first": stage.operator.port, "second": standby.port}
+        database_port, api_port = urlsplit(stage.database_url).port, urlsplit(cluster["server"]).port
+        assert database_port
+        assert api_port
+        rules = plain_rules(folder / "rules.yaml")
+        with (
+            Door(database_port) as database,
+            Door(api_port) as api,
+            running(folder, targets=targets, rules=[rules]) as prometheus,
+        ):
+            cluster["server"] = through(cluster["server"], api)
+            (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+            environment = {
+                "DATABASE_URL": through(stage.database_url, database),
+                "KUBECONFIG": str(folder / "kubeconfig"),
+            }
+            stage.operator.configure(environment)
+            stage.operator.start()
+            wait_for(stage.operator.leads, "the first operator to lead")
+            standby.start()
+            try:
+                play = Play(stage, database, api, Steps(folder / "steps"), prometheus)
+                play.await_scraped('projectsetup_leading{instance="second"} == 0')
+                play.perform()
+                last_words = play.told()
+                play.await_scraped('count_over_time(projectsetup_api_writes_total{result="unavailable"}[1m]) > 1')
+                assert stage.operator.terminate() == 0
+                play.await_scraped('projectsetup_leading{instance="second"} == 1')
+                yield Scene(prometheus, began, last_words)
+            finally:
+                standby.close()
+
+
+@pytest.mark.parametrize("metric", sorted(documented()))
+def test_a_real_run_moves(scene: Scene, metric: str) -> None:
+    moved = NEVER_LESS.get(documented()[metric].type, UP_AND_DOWN).format(metric)
+    assert scene.prometheus.query(moved)
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "value"), COUNTED, ids=[f"{name} {' '.join(labels.values())}" for name, labels, _ in COUNTED]
+)
+def test_counts_what_happened(scene: Scene, metric: str, labels: dict[str, str], value: float) -> None:
+    assert scene.last_words.value(f"projectsetup_{metric}", **labels) == value
+
+
+def test_what_the_operators_expose_is_what_is_documented(scene: Scene) -> None:
+    assert scene.last_words.families == documented()
+
+
+@pytest.mark.parametrize("title", QUERIES)
+def test_each_query_of_the_dashboard_shows_something(scene: Scene, title: str) -> None:
+    query = filled_in(QUERIES[title], "30s")
+    found = scene.prometheus.query_range(query, start=scene.began, end=time.time(), step=1.0)
+    assert any(math.isfinite(value) for series in found for _, value in series.points)
+
+
+def test_each_alert_is_evaluated(scene: Scene) -> None:
+    def all_evaluated() -> bool:
+        return all(rule["health"] != "unknown" for rule in scene.prometheus.rules())
+
+    wait_for(all_evaluated, "Prometheus to evaluate all rules")
+    rules = scene.prometheus.rules()
+    assert {rule["health"] for rule in rules} == {"ok"}
+    (manifest,) = read(MANIFESTS / "monitoring" / "rules.yaml")
+    assert [rule["name"] for rule in rules] == [rule["alert"] for rule in manifest["spec"]["groups"][0]["rules"]]
