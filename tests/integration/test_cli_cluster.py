@@ -113,7 +113,7 @@ def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer
 def test_the_operator_s_namespace_may_be_an_option(cli: CommandLine, api_server: ApiServer) -> None:
     cli.ok("queue", "pause")
     assert cli.ok("queue", "show", "--operator-namespace", "kube-public", "-o", "json").json["paused"] is False
-    assert cli.ok("queue", "show", "--operator-namespace", api_server.namespace, "-o", "json").json["paused"] is True
+    assert cli.ok("queue", "show", "-n", api_server.namespace, "-o", "json").json["paused"] is True
     line = cli.refused(2, "queue", "pause", "--operator-namespace", "nix")
     assert line == f'write ConfigMap nix/{CONFIG_MAP}: 404 namespaces "nix" not found'
 

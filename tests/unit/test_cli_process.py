@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from tests.command_line import SECONDS, command, environment, one_error, process, write_kubeconfig
+from tests.setup_bodies import NAME
 
 HEAVY: Final = ("kubernetes", "kopf", "sqlalchemy", "psycopg", "alembic", "aiohttp", "structlog")
 SCRIPT: Final = """
@@ -55,6 +56,17 @@ def test_commands_that_reach_nothing_import_nothing_heavy(arguments: list[str], 
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.stderr.splitlines()[-1] == str(code)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["queue", "show"], ["cancel", NAME]])
+def test_commands_for_the_cluster_import_the_small_part_of_its_client(arguments: list[str]) -> None:
+    heavy = ("kubernetes.aio.client.api.core_v1_api", "kopf", "sqlalchemy", "structlog")
+    script = SCRIPT.format(heavy=heavy)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True, text=True, timeout=SECONDS, check=False, env=environment({"KUBECONFIG": "/nonexistent"}),
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "2"
 
 
 @pytest.mark.parametrize("arguments", [["crd"], ["recipes", "list"], ["--help"]])

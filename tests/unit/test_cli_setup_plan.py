@@ -12,7 +12,8 @@ from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.setup_plan import Plan, Wish, plan_setup, timestamp
+from projectsetup.cli.setup_plan import Plan, Wish, plan_setup
+from projectsetup.cli.times import timestamp
 from projectsetup.projects import (
     NoSuchProject,
     Owner,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from projectsetup.cli.output import Format, write_data, write_text
+from projectsetup.cli.output import Format, is_screen, write_data, write_text
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting, moment
 
@@ -85,6 +85,15 @@ def test_nothing_of_the_data_is_taken_for_markup() -> None:
 def test_text_is_neither_cut_nor_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
     write_text(table(("A", "B"), [("x" * 150, "y" * 150), ("x", "y")]))
     assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "  " + "y" * 150, "x" + " " * 151 + "y"]
+
+
+@pytest.mark.parametrize(("term", "screen"), [("xterm", True), ("dumb", False)])
+def test_a_screen_is_a_terminal_that_can_be_drawn_anew(
+    monkeypatch: pytest.MonkeyPatch, term: str, *, screen: bool
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert is_screen(Terminal()) is screen
+    assert not is_screen(io.StringIO())
 
 
 def test_values_keep_their_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from projectsetup.cli.errors import CommandError
 from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.output import say, write
 from projectsetup.cli.requesting import effect_of_cancel, effect_of_retry
-from projectsetup.cli.setup_plan import timestamp
+from projectsetup.cli.times import timestamp
 from projectsetup.cluster.connection import Kubeconfig, connect
 from projectsetup.cluster.errors import ApiNotFound
 from projectsetup.cluster.raw import RawApi

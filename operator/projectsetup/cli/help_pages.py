@@ -8,6 +8,11 @@ from typing import Any, Final
 import typer
 
 EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "": (
+        'projects create --name "Order Service" --code-repo https://git.example/team/orders.git',
+        "setup $id --wait",
+        "status --watch",
+    ),
     "setup": ("setup $id --wait", "setup $id --recipe python-service --param license=MIT --priority 0"),
     "status": ("status --watch", "status $id", "status --all-namespaces -o json"),
     "dashboard": ("dashboard --open", "dashboard --all-namespaces --allow-actions"),

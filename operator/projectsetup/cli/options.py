@@ -80,7 +80,9 @@ def project_argument(offer: completion.Offer, *, help: str = "Id of the project,
 
 ProjectId = Annotated[UUID, project_argument(completion.projects)]
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="How to show it.")]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="A table for people, json or yaml for scripts, or the names alone.")
+]
 
 _CLUSTER: Final = "Which cluster"
 
@@ -120,6 +122,8 @@ KubeconfigFile = Annotated[
 OperatorNamespace = Annotated[
     str | None,
     typer.Option(
+        "--operator-namespace",
+        "-n",
         parser=namespace,
         metavar="NS",
         envvar="PROJECTSETUP_OPERATOR_NAMESPACE",

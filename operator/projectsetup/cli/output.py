@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -24,6 +24,11 @@ class Format(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+
+
+def is_screen(stream: TextIO) -> bool:
+    """Whether what is written to `stream` is seen by a person, and can be drawn anew."""
+    return stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
 
 
 def write(text: str) -> None:

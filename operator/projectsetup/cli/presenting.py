@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from projectsetup.cli.following import Found, Key, Observed
-from projectsetup.cli.output import Format, write, write_data, write_text
+from projectsetup.cli.output import Format, is_screen, write, write_data, write_text
 from projectsetup.cli.status_view import full_name, looks_the_same, presentable
 
 Present = Callable[[Found], None]
@@ -35,7 +35,7 @@ def presented(view: View, output: Format) -> Iterator[Present]:
     """Takes all ProjectSetups that are watched whenever one of them has changed."""
     if output is not Format.TABLE:
         yield _documents(output)
-    elif not sys.stdout.isatty():
+    elif not is_screen(sys.stdout):
         yield _lines(view)
     else:
         screen = Screen(view)

@@ -11,7 +11,7 @@ from projectsetup.api.reasons import Phase
 from projectsetup.cli.output import write
 from projectsetup.cli.progress import succeeded_condition
 from projectsetup.cli.running import cluster, current_namespace
-from projectsetup.cli.setup_plan import timestamp
+from projectsetup.cli.times import timestamp
 from projectsetup.cluster.connection import Kubeconfig
 
 

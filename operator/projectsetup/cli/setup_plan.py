@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.progress import ended, succeeded_condition, summary
+from projectsetup.cli.times import timestamp
 from projectsetup.projects.claims import refusal
 from projectsetup.projects.model import Project
 
@@ -65,11 +66,6 @@ def plan_setup(
         )
     retry = {RETRY_REQUESTED_AT: timestamp(now)}
     return Plan(mark=True, annotations={**wish.annotations, **retry}, says="begins a new series of attempts")
-
-
-def timestamp(now: datetime) -> str:
-    """A value for an annotation that asks for something: new every time."""
-    return now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _check_claimable(project_id: UUID, project: Project | None, uid: str | None) -> None:

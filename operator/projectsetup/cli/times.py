@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Times as people say them, and as annotations have them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from projectsetup.api.durations import lasting
 
-__all__ = ["lasting", "moment"]
+__all__ = ["lasting", "moment", "timestamp"]
 
 
 def moment(time: datetime | None, now: datetime) -> str:
@@ -15,3 +15,8 @@ def moment(time: datetime | None, now: datetime) -> str:
         return ""
     distance = f"in {lasting(time - now)}" if time > now else f"{lasting(now - time)} ago"
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({distance})"
+
+
+def timestamp(now: datetime) -> str:
+    """A value for an annotation that asks for something: new every time."""
+    return now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -19,7 +19,7 @@ from projectsetup.cli.cluster import Setups
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.lines import printable
-from projectsetup.cli.output import say
+from projectsetup.cli.output import is_screen, say
 from projectsetup.cli.progress import Ended, ended, live_summary, summary
 
 
@@ -31,7 +31,7 @@ class ProgressLine:
         self._last = ""
         self._spinner = Spinner("dots")
         self._live: Live | None = None
-        if sys.stderr.isatty():
+        if is_screen(sys.stderr):
             console = Console(stderr=True, highlight=False)
             self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
 
