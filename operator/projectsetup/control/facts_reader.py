@@ -11,6 +11,7 @@ from projectsetup.cluster.errors import ApiForbidden
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
+from projectsetup.control.known_projects import KnownProjects
 from projectsetup.control.lifecycle import needs_record
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine
@@ -51,6 +52,7 @@ class FactsReader:
     line: StartLine
     engine: Engine
     allow_file_repos: bool
+    known: KnownProjects = field(default_factory=KnownProjects)
 
     async def read(
         self,
@@ -87,6 +89,8 @@ class FactsReader:
     async def _record(self, resource: ProjectSetupResource) -> RecordRead | RecordUnavailable:
         if self.gate.shut_because is not None:
             return RecordUnavailable(self.gate.shut_because)
+        if (known := self.known.get(resource.key, resource.uid)) is not None:
+            return RecordRead(known)
         try:
             return RecordRead(await self.record.get(resource.project_id))
         except DatabaseUnavailable as error:

@@ -113,6 +113,7 @@ class Reconciler:
             self.attempts.stop(resource.project_id, StopCause.DELETED)
         if not self.attempts.busy(key):
             self.line.leave(key)
+            self.facts.known.forget(key)
 
     def _follows_a_deleted_one(self, resource: ProjectSetupResource) -> bool:
         """Whether an attempt for the same project is ending whose ProjectSetup is no more."""
@@ -259,6 +260,7 @@ class Reconciler:
                 return False
             fence = project.fence
         self.leader.check()
+        self.facts.known.forget(resource.key)
         return await self.record.finish(
             resource.project_id,
             fence,
@@ -269,17 +271,20 @@ class Reconciler:
         )
 
     async def _claim(self, facts: Facts, *, number: int, status: ProjectStatus) -> Project | None:
-        """Claim the project; None when somebody was faster, so that the facts must be read again."""
+        """Claim the project; None when somebody has changed it meanwhile, so that the facts must be read again."""
         resource = facts.resource
         self.leader.check()
         owner = Owner(resource.uid, resource.namespace, resource.name)
+        self.facts.known.forget(resource.key)
         try:
-            return await self.record.claim(
+            project = await self.record.claim(
                 resource.project_id, owner, attempt=number, status=status, seen=_fence(facts)
             )
         except ClaimRefused as refused:
             _log.info("the claim was refused", key="/".join(resource.key), why=str(refused))
             return None
+        self.facts.known.claimed(resource.key, resource.uid, project)
+        return project if _as_read(facts, project) else None
 
     async def _release_owner(self, facts: Facts, owner: Owner) -> bool:
         """Whether the owner is there, or hidden from us, and its setup not over; else the project is freed of it."""
@@ -370,6 +375,12 @@ class Reconciler:
         change = self.store.remove(resource.key, uid=resource.uid)
         if change is not None and change.departed is not None:
             self.on_departed(change.departed)
+
+
+def _as_read(facts: Facts, project: Project) -> bool:
+    """Whether the repositories are those that were checked: they may have been corrected while it waited."""
+    read = facts.record.project if isinstance(facts.record, RecordRead) else None
+    return read is None or (read.code_repo, read.docs_repo) == (project.code_repo, project.docs_repo)
 
 
 def _fence(facts: Facts) -> int | None:
