@@ -99,6 +99,8 @@ class StartLine:
     paused: bool = False
     closed: bool = False
     _waiting: dict[Key, Rank] = field(default_factory=dict)
+    _order: list[tuple[Rank, Key]] = field(default_factory=list)
+    """A heap of the places in line, also of those that were left: a place counts while `_waiting` tells the same."""
     _holders: set[Key] = field(default_factory=set)
     _awaited: set[Key] = field(default_factory=set)
     _since: dict[Key, datetime] = field(default_factory=dict)
@@ -115,6 +117,8 @@ class StartLine:
     def join(self, key: Key, rank: Rank, *, since: datetime | None = None) -> None:
         """Stand in line, or move to another place in it; `since` when it could start, `queued_at` unless given."""
         if key not in self._holders:
+            if self._waiting.get(key) != rank:
+                heapq.heappush(self._order, (rank, key))
             self._waiting[key] = rank
             self._since.setdefault(key, since or rank.queued_at)
 
@@ -137,11 +141,12 @@ class StartLine:
         """Give the free slots to the first in line; the new holders."""
         if self.paused or self.closed or self._awaited:
             return []
-        free = max(self.capacity - len(self._holders), 0)
-        first = heapq.nsmallest(free, self._waiting, key=lambda key: self._waiting[key])
-        for key in first:
-            del self._waiting[key]
-        self._holders.update(first)
+        first: list[Key] = []
+        while self._order and len(self._holders) < self.capacity:
+            rank, key = heapq.heappop(self._order)
+            if self._waiting.get(key) == rank:
+                self.take(key)
+                first.append(key)
         return first
 
     @property
