@@ -31,8 +31,9 @@ USER: Final = 65532
 GRACE: Final = 10
 """Seconds between SIGTERM and SIGKILL."""
 
-STAGE_SCRIPT: Final = files("projectsetup.engines.jobs").joinpath("stage.sh").read_text("utf-8")
-"""Runs the steps of a stage; says itself what it is given."""
+_SCRIPT: Final = files("projectsetup.engines.jobs").joinpath("stage.sh").read_text("utf-8")
+STAGE_SCRIPT: Final = "\n".join(line for line in map(str.strip, _SCRIPT.splitlines()) if line and line[0] != "#")
+"""Runs the steps of a stage: `stage.sh`, without its comments, since every write of a Job or its pod carries it."""
 
 _MESSAGE_BYTES: Final = 4096
 _POD_MESSAGE_BYTES: Final = 12_288
