@@ -84,7 +84,7 @@ def _detail(method: str, arguments: dict[str, Any]) -> str:
 async def run() -> int:
     """`bootstrap.run_operator` with faulty ports."""
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, scrub=str)
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
     api = await connect(on_write=metrics.api_written)
     cluster: Any = Faulty(ClusterClient(api), fault)

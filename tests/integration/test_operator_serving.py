@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -28,16 +27,6 @@ def test_health_readiness_and_metrics(stage: Stage) -> None:
     assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") >= 1
     assert found.value("projectsetup_leading") == 1
     assert stage.operator.get("/nothing")[0] == 404
-
-
-def test_the_log_is_one_json_object_a_line(stage: Stage) -> None:
-    setup = Setup.make(stage)
-    setup.ended()
-    key = f"{stage.api.namespace}/{setup.name}"
-    lines = [json.loads(line) for line in stage.operator.log.read_text().splitlines()]
-    told = [line["reason"] for line in lines if line.get("key") == key and "reason" in line]
-    assert told == ["Started", "Succeeded"]
-    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
 
 
 def test_tables_that_are_made_later_are_waited_for(new_stage: NewStage) -> None:

@@ -13,9 +13,10 @@ def operator() -> None:
 
     from projectsetup.observe.logs import configure_logging
     from projectsetup.settings import load_settings
+    from projectsetup.setup.scrub import Scrubber
 
     settings = load_settings()
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, scrub=Scrubber([settings.database_url.get_secret_value()]).scrub)
 
     from projectsetup.bootstrap import run_operator
 

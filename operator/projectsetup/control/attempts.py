@@ -14,7 +14,7 @@ from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.control.queue import Key
 from projectsetup.engines.contract import LeftRunning, Wanted
-from projectsetup.observe.logs import get_logger
+from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
@@ -168,8 +168,9 @@ class Attempts:
             raise AssertionError(f"project {order.project_id} has an attempt already")
         run = _Run(order, RunView(order.uid, order.number, order.fence, progress))
         self._runs[order.project_id] = run
-        run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project_id}")
-        run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project_id}")
+        with about_setup(order.key, attempt=order.number):
+            run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project_id}")
+            run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project_id}")
         run.task.add_done_callback(lambda task: self._ended(run, task))
         if self._stopping_all is not None:
             self.stop(order.project_id, self._stopping_all)
@@ -259,7 +260,6 @@ class Attempts:
         return AttemptStopped(StopCause.FENCED) if run.view.stopping is StopCause.FENCED else None
 
     async def _outcome(self, run: _Run) -> RunOutcome | None:
-        log = _log.bind(project=str(run.order.project_id), attempt=run.order.number)
         if isinstance(run.order, AttemptOrder) and run.order.obstacle is not None:
             return AttemptBroken(Reason.ENGINE_ERROR, run.order.obstacle)
         try:
@@ -272,13 +272,16 @@ class Attempts:
             if not isinstance(error, InfrastructureError):
                 raise
             return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
-        except Exception:
-            log.exception("the engine failed in a way it should not")
+        except Exception:  # noqa: BLE001  # one attempt must not end the operator
+            _log.exception("the engine failed in a way it should not")
             return AttemptBroken(Reason.ENGINE_ERROR, "internal error of the operator, see its log")
 
     def _advance(self, run: _Run, progress: Progress) -> None:
         if progress == run.view.progress:
             return
+        if progress.step != run.view.progress.step:
+            with about_setup(run.order.key, attempt=run.order.number, step=progress.step):
+                _log.info("the next step begins", progress=str(progress))
         run.view = replace(run.view, progress=progress)
         run.moved.set()
         self._on_change(run.order.key)
@@ -298,6 +301,6 @@ class Attempts:
                 await asyncio.sleep(MARK_RETRY)
                 continue
             if not held:
-                _log.warning("the fence has moved on, the attempt is stopped", project=str(project_id))
+                _log.warning("the fence has moved on, the attempt is stopped")
                 self.stop(project_id, StopCause.FENCED)
                 return

@@ -19,7 +19,7 @@ from projectsetup.control.queue import Key, StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import Change, Departed, ResourceStore
 from projectsetup.engines.contract import Wanted
-from projectsetup.observe.logs import get_logger
+from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -204,7 +204,8 @@ class Controller:
         while True:
             key = await self.queue.take()
             try:
-                await self._look(key)
+                with about_setup(key):
+                    await self._look(key)
             finally:
                 self.queue.done(key)
                 self.line.looked_at(key)
@@ -219,7 +220,7 @@ class Controller:
         except ClusterError as error:
             self._try_again(key, str(error))
         except Exception:  # noqa: BLE001  # one key must not end the work on all others
-            _log.exception("reconcile failed in a way it should not", key="/".join(key))
+            _log.exception("reconcile failed in a way it should not")
             self._try_again(key, "internal error")
         else:
             self._failures.pop(key, None)
@@ -227,7 +228,7 @@ class Controller:
     def _try_again(self, key: Key, why: str) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(FIRST_RETRY * 2 ** min(failures - 1, 10), LAST_RETRY)
-        _log.warning("will look again", key="/".join(key), error=why, seconds=delay)
+        _log.warning("will look again", error=why, seconds=delay)
         self.metrics.reconcile_failed()
         self.queue.add(key, delay=delay)
 

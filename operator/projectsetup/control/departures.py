@@ -72,6 +72,6 @@ class Departures:
             self.gate.shut(str(error))
             return False
         if released is not None:
-            _log.info("the project of a deleted ProjectSetup is free", project=str(project_id), uid=uid)
+            _log.info("the project of a deleted ProjectSetup is free", uid=uid)
         self.attempts.forget(project_id, uid)
         return True

@@ -52,8 +52,6 @@ class LocalRun:
         """Run one attempt; InfrastructureError when it broke. Cancelled, it returns when all of it is gone."""
         if isinstance(order, Adoption):
             raise TypeError("processes end with their operator, there is nothing to adopt")
-        log = _log.bind(project=str(order.project.id), attempt=order.number)
-
         reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
         async with self._engine.open(reference) as runner:
             setup = setup_project(
@@ -67,7 +65,7 @@ class LocalRun:
                 operator_environment=os.environ,
                 credentials=order.credentials,
                 allow_file_repos=self._allow_file_repos,
-                on_line=lambda step, line: log.info(line, step=step),
+                on_line=lambda step, line: _log.info(line, step=step),
             )
             return await _stopped_when_cancelled(setup, runner.stop)
 

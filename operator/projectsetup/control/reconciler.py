@@ -40,7 +40,7 @@ from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import Key, Rank, StartLine, WorkQueue
 from projectsetup.control.store import Departed, ResourceStore
 from projectsetup.control.telemetry import count, waits_since
-from projectsetup.observe.logs import get_logger
+from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
 from projectsetup.projects.model import Owner, Project, ProjectStatus
@@ -92,7 +92,7 @@ class Reconciler:
                 owner_is_active=owner_is_active,
             )
             decision = decide(facts)
-            _log.debug("decided", key="/".join(key), decision=type(decision).__name__)
+            _log.debug("decided", decision=type(decision).__name__)
             try:
                 if isinstance(decision, ReleaseOwner):
                     owner_is_active = await self._release_owner(facts, decision.owner)
@@ -153,7 +153,7 @@ class Reconciler:
                 return await self._adopt(facts, decision)
             case BeginAttempt():
                 self._begin(*self._prepared[facts.resource.uid])
-                await self._notify(facts.resource, decision.notices)
+                await self._notify(facts.resource, facts.resource.status, decision.notices)
                 return True
 
     async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
@@ -198,7 +198,7 @@ class Reconciler:
             self._prepared[resource.uid] = (order, plan)
             await self._write(resource, decision.status, ())
             self._begin(order, plan)
-        await self._notify(resource, decision.notices)
+        await self._notify(resource, decision.status, decision.notices)
         return True
 
     async def _adopt(self, facts: Facts, decision: AdoptAttempt) -> bool:
@@ -220,9 +220,8 @@ class Reconciler:
                 ),
                 decision.progress,
             )
-            _log.info(
-                "follows what another operator has left running", key="/".join(resource.key), run=decision.run_name
-            )
+            with about_setup(resource.key, attempt=decision.number, step=decision.progress.step):
+                _log.info("follows what another operator has left running", run=decision.run_name)
         return True
 
     def _begin(self, order: AttemptOrder, plan: RecipePlan) -> None:
@@ -240,7 +239,8 @@ class Reconciler:
         facts, _ = await self.facts.read(resource, last_progress_write=None, prepared_fence=None, owner_is_active=False)
         decision = decide(facts)
         if isinstance(decision, RecordEnd):
-            await self._finish(facts, decision)
+            with about_setup(key):
+                await self._finish(facts, decision)
 
     async def _record_end(self, facts: Facts, decision: RecordEnd) -> bool:
         resource, end = facts.resource, decision.end
@@ -281,7 +281,7 @@ class Reconciler:
                 resource.project_id, owner, attempt=number, status=status, seen=_fence(facts)
             )
         except ClaimRefused as refused:
-            _log.info("the claim was refused", key="/".join(resource.key), why=str(refused))
+            _log.info("the claim was refused", why=str(refused))
             return None
         self.facts.known.claimed(resource.key, resource.uid, project)
         return project if _as_read(facts, project) else None
@@ -319,7 +319,7 @@ class Reconciler:
             self._progress_writes.pop(resource.uid, None)
             self._prepared.pop(resource.uid, None)
             self.attempts.forget(resource.project_id, resource.uid)
-        await self._notify(resource, notices)
+        await self._notify(resource, status, notices)
 
     def _scrubbed(self, value: Any) -> Any:
         """`value` with every message in it scrubbed; all else is ours, or has to stay what the user wrote."""
@@ -329,22 +329,28 @@ class Reconciler:
             return value
         return {name: self.scrub(part) if name == "message" else self._scrubbed(part) for name, part in value.items()}
 
-    async def _notify(self, resource: ProjectSetupResource, notices: tuple[Notice, ...]) -> None:
+    async def _notify(
+        self, resource: ProjectSetupResource, status: ProjectSetupStatus, notices: tuple[Notice, ...]
+    ) -> None:
         for notice in notices:
-            _log.info(notice.message, key="/".join(resource.key), reason=str(notice.reason))
-            self.leader.check()
-            try:
-                await self.cluster.post_event(
-                    namespace=resource.namespace,
-                    name=resource.name,
-                    uid=resource.uid,
-                    reason=str(notice.reason),
-                    message=self.scrub(notice.message),
-                    warning=notice.warning,
-                    reporter=self.leader.identity,
-                )
-            except ClusterError as error:
-                _log.warning("an event was not left", key="/".join(resource.key), error=str(error))
+            with about_setup(resource.key, attempt=status.attempt, step=status.step):
+                await self._tell(resource, notice)
+
+    async def _tell(self, resource: ProjectSetupResource, notice: Notice) -> None:
+        _log.info(notice.message, reason=str(notice.reason))
+        self.leader.check()
+        try:
+            await self.cluster.post_event(
+                namespace=resource.namespace,
+                name=resource.name,
+                uid=resource.uid,
+                reason=str(notice.reason),
+                message=self.scrub(notice.message),
+                warning=notice.warning,
+                reporter=self.leader.identity,
+            )
+        except ClusterError as error:
+            _log.warning("an event was not left", error=str(error))
 
     def _prepared_fence(self, resource: ProjectSetupResource) -> int | None:
         prepared = self._prepared.get(resource.uid)

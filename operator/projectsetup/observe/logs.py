@@ -1,14 +1,23 @@
-"""Logging: structlog, to the console for people and as JSON for machines."""
+"""Logging: structlog, to the console for people and as JSON for machines.
+
+Each line about a setup has the keys `namespace` and `project`, and where there is one `attempt` and `step`.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Literal
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal
 
 import structlog
 
 LogFormat = Literal["console", "json"]
+Line = MutableMapping[str, Any]
+
+NOT_A_TEXT: Final = frozenset({"timestamp", "level", "logger", "namespace", "project"})
+"""Keys whose values hold nothing that came from elsewhere."""
 
 
 def get_logger(name: str) -> Any:
@@ -16,14 +25,29 @@ def get_logger(name: str) -> Any:
     return structlog.stdlib.get_logger(f"projectsetup.{name}")
 
 
-def configure_logging(log_format: LogFormat) -> None:
-    """Send every log line, our own and those of libraries, to standard error in one format."""
+def about_setup(key: tuple[str, str], **more: object) -> AbstractContextManager[None]:
+    """Every line within, and within tasks begun there, is about the ProjectSetup of this namespace and name."""
+    told = {name: value for name, value in more.items() if value}
+    return structlog.contextvars.bound_contextvars(namespace=key[0], project=key[1], **told)
+
+
+def configure_logging(log_format: LogFormat, *, scrub: Callable[[str], str]) -> None:
+    """Send every log line, our own and those of libraries, to standard error in one format.
+
+    `scrub` takes the secrets out of a text.
+    """
+
+    def scrubbed(_logger: object, _method: str, line: Line) -> Line:
+        texts = ((name, value) for name, value in line.items() if isinstance(value, str) and name not in NOT_A_TEXT)
+        return {**line, **{name: scrub(value) for name, value in texts}}
+
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        scrubbed,
     ]
     renderer: structlog.types.Processor
     if log_format == "json":
