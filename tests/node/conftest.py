@@ -8,13 +8,9 @@ import pytest
 
 from devcluster import Cluster
 from devcluster.node.machine import node_obstacle
-from tests.chaos.form import IS_LONG
 from tests.figures import pytest_terminal_summary, tell
 
 __all__ = ["pytest_terminal_summary", "tell"]
-
-collect_ignore = [] if IS_LONG else ["test_jobs_disruptions.py", "test_jobs_storm.py", "test_jobs_troubles.py"]
-"""What wants a machine of its own, or waits for minutes: `make chaos` runs it."""
 
 
 @pytest.fixture(scope="session")
