@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
-from benchmarks import job_cost, step_cost, throughput
+import typer
+
+from benchmarks import job_cost, latency, page, priority, real_job, scale, step_cost, throughput
+from benchmarks.figures import Findings, Report
+from benchmarks.machine import machine
 from devcluster.node.machine import node_obstacle
 
+PARTS: dict[str, Callable[..., Findings]] = {
+    "operator": throughput.measure,
+    "seven-steps": throughput.measure_steps,
+    "latency": latency.measure,
+    "scale": scale.measure,
+    "real-job": real_job.measure,
+    "priority": priority.measure,
+    "step": step_cost.measure,
+}
+JOBS = "jobs"
+"""What Jobs cost; it needs a node, and tells its figures on the terminal alone."""
+DOCS = Path(__file__).parents[1] / "docs"
 
-def main() -> None:
-    """Run them one after the other."""
-    asyncio.run(step_cost.measure())
-    throughput.measure()
-    if obstacle := node_obstacle():
-        print(f"the cost of Jobs is not measured: {obstacle}")
-    else:
-        job_cost.measure()
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join([*PARTS, JOBS])}; all unless given")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="small counts, to see that it works")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of page, results and plots; docs/, with --quick none")
+    ] = None,
+) -> None:
+    """Run the benchmarks one after the other, and render their page anew."""
+    chosen = names or [*PARTS, JOBS]
+    if unknown := set(chosen) - {*PARTS, JOBS}:
+        raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}: {', '.join([*PARTS, JOBS])}")
+    folder = out or (None if quick else DOCS)
+    for name in (name for name in PARTS if name in chosen):
+        report = run(name, quick=quick)
+        print(page.markdown(report), flush=True)
+        if folder is not None:
+            page.keep(folder, report)
+    if folder is not None:
+        page.render(folder)
+    if JOBS in chosen and not quick:
+        if obstacle := node_obstacle():
+            print(f"the cost of Jobs is not measured: {obstacle}", file=sys.stderr)
+        else:
+            job_cost.measure()
+
+
+def run(name: str, *, quick: bool) -> Report:
+    """One benchmark."""
+    facts, began = machine(), time.monotonic()
+    print(f"measuring {name} ...", file=sys.stderr, flush=True)
+    findings = PARTS[name](quick=quick)
+    took = time.monotonic() - began
+    return Report(name=name, quick=quick, machine=facts, took=took, **dict(findings))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,46 +8,49 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
-from benchmarks.measure import Figure, show
+from benchmarks.figures import Comparison, Contender, Findings
 from projectsetup.engines.contract import AttemptRef
 from projectsetup.engines.local import LocalEngine
 from projectsetup.setup.runner import StepCommand
 
-ROUNDS = 5
-STEPS = 60
-SCRIPT = ":"
-IN_PYTHON = f"import subprocess; subprocess.run(['sh', '-euc', {SCRIPT!r}], check=True)"
+SCRIPT: Final = ":"
+IN_PYTHON: Final = f"import subprocess; subprocess.run(['sh', '-euc', {SCRIPT!r}], check=True)"
+TEXT: Final = """\
+One attempt of one step that does nothing, one after the other, in turn: with a workspace of its own and under the
+supervisor, which ends everything of it when the operator dies; a bare shell, which outlives who started it; and a
+Python interpreter started for the attempt, as a worker process for each job would be."""
 
 
-async def measure() -> None:
-    """Run every contender in turn, several rounds, and show milliseconds a step."""
+def measure(*, quick: bool) -> Findings:
+    """Run every contender in turn, several rounds; milliseconds a step."""
+    return asyncio.run(_measure(2 if quick else 7, 20 if quick else 100))
+
+
+async def _measure(rounds: int, steps: int) -> Findings:
     with tempfile.TemporaryDirectory() as folder:
         engine = LocalEngine(Path(folder))
         await engine.start()
+        contenders: dict[str, Callable[[], Awaitable[None]]] = {
+            "local engine": lambda: _attempt(engine),
+            "sh alone": lambda: _process("sh", "-euc", SCRIPT),
+            "a Python interpreter an attempt": lambda: _process(sys.executable, "-c", IN_PYTHON),
+        }
+        measured: dict[str, list[float]] = {name: [] for name in contenders}
         try:
-            figures = await _rounds(
-                {
-                    "local engine, a workspace an attempt": lambda: _attempt(engine),
-                    "sh alone, unsupervised": lambda: _process("sh", "-euc", SCRIPT),
-                    "a fresh Python interpreter an attempt": lambda: _process(sys.executable, "-c", IN_PYTHON),
-                }
-            )
+            for _ in range(rounds):
+                for name, contender in contenders.items():
+                    began = time.perf_counter()
+                    for _ in range(steps):
+                        await contender()
+                    measured[name].append((time.perf_counter() - began) / steps * 1000)
         finally:
             await engine.close()
-    show("One attempt of one step that does nothing", "ms", figures)
-
-
-async def _rounds(contenders: dict[str, Callable[[], Awaitable[None]]]) -> list[Figure]:
-    rounds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, contender in contenders.items():
-            began = time.perf_counter()
-            for _ in range(STEPS):
-                await contender()
-            rounds[name].append((time.perf_counter() - began) / STEPS * 1000)
-    return [Figure(name, values) for name, values in rounds.items()]
+    found = [Contender(name=name, rounds=values) for name, values in measured.items()]
+    comparison = Comparison(title="One attempt of one step that does nothing", unit="ms", contenders=found)
+    return Findings(title="A supervised step", text=TEXT, comparisons=[comparison])
 
 
 async def _attempt(engine: LocalEngine) -> None:
