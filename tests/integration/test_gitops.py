@@ -57,11 +57,12 @@ def told(
         stands["Queued"] = Setup.gated(stage, steps)
         for why, setup in stands.items():
             setup.waits_for(why)
+        bodies = {why: setup.body for why, setup in stands.items()}
         project = stage.project()
         database.execute("ALTER TABLE projects RENAME TO hidden")
-        stands["DatabaseUnavailable"] = Setup.make(stage, project=project)
-        stands["DatabaseUnavailable"].waits_for("DatabaseUnavailable")
-        bodies = {why: setup.body for why, setup in stands.items()}
+        waiting = Setup.make(stage, project=project)
+        waiting.waits_for("DatabaseUnavailable")
+        bodies["DatabaseUnavailable"] = waiting.body
         database.execute("ALTER TABLE hidden RENAME TO projects")
         steps.let_go()
         assert stage.operator.terminate() == 0

@@ -97,11 +97,13 @@ except OSError:
 
 
 def test_lines_of_libraries_say_which_setup_they_are_about() -> None:
-    within, after = logged("""
+    within, told, after = logged("""
 with about_setup(("team-a", "id-1"), attempt=2, step=None):
     library.warning("within")
+library.warning("told", extra={"namespace": "team-a", "project": "id-2"})
 library.warning("after")
 """)
     assert {"namespace": "team-a", "project": "id-1", "attempt": 2}.items() <= within.items()
     assert "step" not in within
+    assert {"namespace": "team-a", "project": "id-2"}.items() <= told.items()
     assert not {"namespace", "project", "attempt"} & after.keys()

@@ -16,7 +16,8 @@ import structlog
 LogFormat = Literal["console", "json"]
 Line = MutableMapping[str, Any]
 
-NOT_A_TEXT: Final = frozenset({"timestamp", "level", "logger", "namespace", "project"})
+OF_A_SETUP: Final = frozenset({"namespace", "project", "attempt", "step"})
+NOT_A_TEXT: Final = OF_A_SETUP | {"timestamp", "level", "logger"}
 """Keys whose values hold nothing that came from elsewhere."""
 
 
@@ -66,7 +67,7 @@ def configure_logging(log_format: LogFormat, *, scrub: Callable[[str], str]) -> 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(OF_A_SETUP), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )

@@ -36,7 +36,8 @@ async def sweep(cluster: JobCluster, board: JobBoard, look: Callable[[], Wanted]
             await cluster.delete_job(namespace, name, job["metadata"]["uid"])
         except cluster.failed as error:
             raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
-        _log.warning("deleted Job %s/%s, which nobody follows", namespace, name)
+        about = {"namespace": namespace, "project": str(_project_of(job))}
+        _log.warning("deleted Job %s/%s, which nobody follows", namespace, name, extra=about)
 
 
 def _may_stay(job: Body, wanted: Wanted, now: datetime) -> bool:
