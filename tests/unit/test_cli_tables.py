@@ -24,6 +24,12 @@ def test_wide_characters_take_two_cells() -> None:
     assert table(("A", "B"), [("漢字", "x"), ("abcd", "y")]).plain.splitlines() == ["A     B", "漢字  x", "abcd  y"]
 
 
+def test_only_what_tells_of_an_end_has_a_colour() -> None:
+    text = table(("NAME", "PHASE"), [("Failed", "Failed"), ("Succeeded", "Queued")])
+    coloured = [(text.plain[span.start : span.end], span.style) for span in text.spans if span.style != "bold"]
+    assert [(word.strip(), style) for word, style in coloured if style] == [("Failed", "red")]
+
+
 def test_an_empty_cell_is_a_dash_and_every_row_one_line() -> None:
     assert table(("A", "B"), [("", "two\nlines\x1b[2J")]).plain.splitlines() == ["A  B", "-  two lines\ufffd[2J"]
 
@@ -74,6 +80,17 @@ def test_a_pipe_gets_all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fields_leave_out_what_is_not_there() -> None:
     assert fields({"Name": "x", "Error": None, "Step": "", "Attempt": 0}).plain == "Name     x\nAttempt  0"
+
+
+def test_on_a_terminal_a_long_field_goes_on_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "32")
+    shown = fields({"Message": "two of the tests have failed", "Repo": "https://git.example/team/orders.git"}).plain
+    assert shown.splitlines() == [
+        "Message  two of the tests have",
+        "         failed",
+        "Repo     https://git.example/team/orders.git",
+    ]
 
 
 def test_nothing_of_the_data_is_taken_for_markup() -> None:

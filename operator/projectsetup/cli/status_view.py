@@ -160,7 +160,7 @@ def _failure(resource: ProjectSetupResource) -> str:
     step = f" in step {failure.step}" if failure.step else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
     condition = succeeded_condition(resource)
-    is_told = condition is not None and condition.message == failure.message
+    is_told = condition is not None and failure.message in condition.message
     return f"{failure.reason}{step}{code}" + ("" if is_told else f": {failure.message}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -17,15 +18,14 @@ _NARROWEST: Final = 20
 _COLOURS: Final = {
     "Succeeded": "green",
     "ready": "green",
-    "True": "green",
     "Running": "cyan",
     "BackingOff": "yellow",
     "Suspended": "yellow",
     "Cancelled": "yellow",
     "Failed": "red",
     "failed": "red",
-    "False": "red",
 }
+_COLOURED: Final = {"PHASE", "STATUS", "OUTCOME"}
 
 
 def table(
@@ -55,27 +55,35 @@ def table(
     text = Text(no_wrap=True, overflow="ellipsis")
     for place, number in enumerate(shown):
         text.append("\n" if place else "")
-        _append_line(text, lines[number], widths, is_header=number == 0)
+        _append_line(text, lines[0], lines[number], widths)
     return text
 
 
 def fields(values: Mapping[str, object]) -> Text:
-    """One field a line, those that are empty or None left out."""
+    """One field a line, those that are empty or None left out; on a terminal long ones go on below their beginning."""
     shown = {name: value for name, value in values.items() if value not in (None, "")}
     width = max(map(len, shown), default=0)
     text = Text(overflow="fold")
     for number, (name, value) in enumerate(shown.items()):
         text.append("\n" if number else "")
         text.append(name.ljust(width) + _GAP, style="bold")
-        text.append(printable(value), style=_COLOURS.get(str(value), ""))
+        text.append(_wrapped(printable(value), width + len(_GAP)), style=_COLOURS.get(str(value), ""))
     return text
 
 
-def _append_line(text: Text, line: Sequence[str], widths: Sequence[int], *, is_header: bool) -> None:
+def _wrapped(value: str, indent: int) -> str:
+    if not sys.stdout.isatty():
+        return value
+    room = max(shutil.get_terminal_size().columns - indent, _NARROWEST)
+    return ("\n" + " " * indent).join(textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False))
+
+
+def _append_line(text: Text, header: Sequence[str], line: Sequence[str], widths: Sequence[int]) -> None:
     for place, cell in enumerate(line):
         is_last = place == len(line) - 1
+        colour = _COLOURS.get(cell, "") if header[place] in _COLOURED else ""
         shown = _cut(cell, widths[place]) if is_last else set_cell_size(cell, widths[place]) + _GAP
-        text.append(shown, style="bold" if is_header else _COLOURS.get(cell, ""))
+        text.append(shown, style="bold" if line is header else colour)
 
 
 def _cut(cell: str, width: int) -> str:
