@@ -96,6 +96,9 @@ def _graph(graph: Graph) -> timeseries.Panel:
     )
     if graph.stacked:
         panel = panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL))
+    for beginning, color in graph.colors.items():
+        shades = model.DynamicConfigValue(id_val="color", value={"mode": "shades", "fixedColor": color})
+        panel = panel.override_by_regexp(f"/^{beginning}/", [shades])
     for target in _targets(*graph.queries):
         panel = panel.with_target(target.range())
     return panel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from projectsetup.cluster.connection import connect
+from projectsetup.cluster.job_store import Kind
 from projectsetup.cluster.job_watch import JobBoard
 from projectsetup.engines.jobs.manifest import SELECTOR
 from tests.chaos.proxy import Proxy
@@ -78,11 +80,13 @@ async def test_it_tells_what_is_there_and_what_becomes_of_it(
     async with board_at(kubeconfig, scene.namespace) as board:
         await until("all is listed", lambda: board.complete)
         assert told(board, scene.namespace) == {"early": ["Pending"]}
+        changed = time.monotonic()
         scene.make_job("late")
         scene.tell_pod(pod, "Succeeded")
         await until(
             "the changes are told", lambda: told(board, scene.namespace) == {"early": ["Succeeded"], "late": []}
         )
+        assert all(board.age(kind) < time.monotonic() - changed for kind in Kind)
         scene.delete_pod(pod)
         scene.delete_job("late")
         await until("the deletions are told", lambda: told(board, scene.namespace) == {"early": []})

@@ -16,12 +16,13 @@ import pytest
 import yaml
 
 from monitoring.panels import ROWS, Figure
+from monitoring.picture import filled_in
 from monitoring.prometheus import Prometheus, running
 from tests.exposition import Exposition, documented
 from tests.manifests import MANIFESTS, read
 from tests.operator_process import OperatorProcess, wait_for
 from tests.operator_stage import RECIPES, Stage
-from tests.prometheus import filled_in, plain_rules
+from tests.prometheus import plain_rules
 from tests.setup_handle import Setup, Steps
 from tests.tcp_door import Door, through
 

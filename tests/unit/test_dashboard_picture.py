@@ -1,0 +1,56 @@
+"""The picture of the dashboard shows what Prometheus answered, and nothing where it answered nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from monitoring.drawing import Line, graph, told
+from monitoring.panels import NUMBER, PER_MINUTE, SECONDS, SHARE
+from monitoring.picture import filled_in
+
+GAP = {0.0: 1.0, 1.0: 2.0, 2.0: math.nan, 3.0: 2.0, 4.0: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.25, SECONDS, "250 ms"),
+        (1.5, SECONDS, "1.5 s"),
+        (90, SECONDS, "1.5 min"),
+        (1, SHARE, "100%"),
+        (0.953, SHARE, "95.3%"),
+        (3, NUMBER, "3"),
+        (12, PER_MINUTE, "12 /min"),
+        (math.nan, NUMBER, "no data"),
+    ],
+)
+def test_values_for_people(value: float, unit: str, text: str) -> None:
+    assert told(value, unit) == text
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_gap_stays_a_gap(stacked: bool) -> None:
+    svg = graph([Line("a <b>", GAP, "red")], start=0, end=4, unit=NUMBER, stacked=stacked)
+    assert len(re.findall("<polyline", svg)) == 2
+    assert len(re.findall("<polygon", svg)) == (2 if stacked else 0)
+    assert "a &lt;b&gt;" in svg
+
+
+def test_stacked_lines_stand_on_each_other() -> None:
+    lines = [Line("below", {0.0: 1.0, 1.0: 1.0}, "red"), Line("above", {0.0: 3.0, 1.0: 3.0}, "green")]
+    svg = graph(lines, start=0, end=1, unit=NUMBER, stacked=True)
+    below, above = (set(re.findall(r",([\d.]+)", points)) for points in re.findall('<polyline points="([^"]+)"', svg))
+    assert below == {"113.0"}
+    assert above == {"8.0"}
+
+
+def test_no_data_is_an_empty_graph() -> None:
+    assert "<polyline" not in graph([], start=0, end=1, unit=NUMBER, stacked=True)
+
+
+def test_queries_are_those_that_grafana_would_send() -> None:
+    assert filled_in('rate(x{r=~"$recipe"}[$__rate_interval])', "30s") == 'rate(x{r=~".*"}[30s])'
+    assert filled_in("increase(x[$__range])", "360s") == "increase(x[360s])"
