@@ -15,7 +15,7 @@ from projectsetup.api.constants import CANCEL_REQUESTED_AT, PRIORITY, RETRY_REQU
 from projectsetup.api.models import Commits, Failure
 from projectsetup.api.reasons import Reason
 from tests.api_server import ApiServer
-from tests.command_line import process, write_kubeconfig
+from tests.command_line import CommandLine, process, write_kubeconfig
 from tests.dashboard_process import Dashboard, section
 from tests.operator_stage import Stage
 from tests.setup_bodies import NOON, status
@@ -247,6 +247,13 @@ def test_a_port_that_is_taken(reading: Dashboard, kubeconfig: Path) -> None:
         done.err
         == f"error: port {reading.port} of this machine: Address already in use; --port 0 takes one that is free\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--host", "localhost"], ["--port", "70000"], ["--port", "x"], ["-A", "-n", "team-a"], ["-n", "A_B"]]
+)
+def test_what_cannot_be_asked_for(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert CommandLine(capsys).refused(2, "dashboard", *arguments)
 
 
 def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from projectsetup.cli.options import Context, KubeconfigFile, Namespace, OperatorNamespace
+from projectsetup.cli import completion, options
+from projectsetup.cli.options import Context, KubeconfigFile, Namespace
 
 ALL: Final = "all"
 
@@ -24,7 +25,16 @@ def dashboard(
         bool, typer.Option("--allow-actions", help="With buttons to retry and to cancel; else it only shows.")
     ] = False,
     browse: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
-    operator_namespace: OperatorNamespace = None,
+    operator_namespace: Annotated[
+        str | None,
+        typer.Option(
+            parser=options.namespace,
+            metavar="NS",
+            envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
+            help="Namespace that the operator runs in; without it, `default`.",
+            autocompletion=completion.silently(completion.namespaces),
+        ),
+    ] = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
