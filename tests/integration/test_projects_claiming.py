@@ -20,9 +20,9 @@ from projectsetup.projects import (
     ProjectOwned,
     ProjectRecord,
     ProjectStatus,
-    migrate,
 )
 from projectsetup.projects.claims import refusal
+from projectsetup.projects.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

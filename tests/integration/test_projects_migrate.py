@@ -14,8 +14,8 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from projectsetup.projects import DatabaseUnavailable, InvalidDatabaseUrl, MigrationFailed, ProjectRecord, migrate
-from projectsetup.projects.migrate import _LOCK, VERSION_TABLE
+from projectsetup.projects import DatabaseUnavailable, InvalidDatabaseUrl, MigrationFailed, ProjectRecord
+from projectsetup.projects.migrate import _LOCK, VERSION_TABLE, migrate
 from projectsetup.projects.table import METADATA
 
 if TYPE_CHECKING:

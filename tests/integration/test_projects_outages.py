@@ -15,7 +15,8 @@ from sqlalchemy import text as statement
 
 from devcluster.ports import free_port
 from devcluster.postgres import Postgres
-from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, migrate
+from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus
+from projectsetup.projects.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -18,8 +18,8 @@ from projectsetup.projects import (
     ProjectBusy,
     ProjectRecord,
     ProjectStatus,
-    migrate,
 )
+from projectsetup.projects.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

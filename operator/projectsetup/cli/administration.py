@@ -26,7 +26,7 @@ def operator() -> None:
 def migrate() -> None:
     """Bring the tables of the database (DATABASE_URL) up to date. Safe to call again."""
     from projectsetup.cli.record import database_url
-    from projectsetup.projects import migrate as apply_versions
+    from projectsetup.projects.migrate import migrate as apply_versions
 
     applied = apply_versions(database_url())
     write("\n".join(f"applied {version}" for version in applied) or "the database is up to date")

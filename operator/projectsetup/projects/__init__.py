@@ -1,4 +1,7 @@
-"""The project record: one row a project, claimed by one ProjectSetup at a time."""
+"""The project record: one row a project, claimed by one ProjectSetup at a time.
+
+`migrate` is not imported with it: only who brings the tables up to date needs Alembic.
+"""
 
 from projectsetup.projects.errors import (
     ClaimRefused,
@@ -13,7 +16,6 @@ from projectsetup.projects.errors import (
     ProjectOwned,
     RecordError,
 )
-from projectsetup.projects.migrate import migrate
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 
@@ -33,5 +35,4 @@ __all__ = [
     "ProjectRecord",
     "ProjectStatus",
     "RecordError",
-    "migrate",
 ]
