@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from tests.command_line import command, environment
 from tests.operator_process import wait_for
 
-SECONDS: Final = 60.0
+SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
