@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.queue_line import Line, line_up
-from projectsetup.cli.queue_view import MOST_ROWS, QueueState, queue_text, queue_value
+from projectsetup.cli.queue_view import MOST_ROWS, Leader, QueueState, queue_text, queue_value
 from projectsetup.cluster.queue_config import QueueControl
 from tests.setup_bodies import NAME, NOON, RUN, resource, status
 
@@ -43,8 +45,13 @@ LINE = line_up(
 EMPTY = line_up([])
 
 
-def state(line: Line, control: QueueControl, *, within: str | None = None) -> QueueState:
-    return QueueState("ops", control, None, "operator-0", line, within)
+LEADER = Leader("operator-0", NOON - timedelta(seconds=30))
+
+
+def state(
+    line: Line, control: QueueControl, *, within: str | None = None, leader: Leader | None = LEADER
+) -> QueueState:
+    return QueueState("ops", control, None, leader, line, within)
 
 
 def test_they_stand_in_line_as_the_operator_starts_them() -> None:
@@ -88,6 +95,22 @@ def test_an_empty_queue_is_a_few_fields() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("leader", "told"),
+    [
+        (LEADER, "operator-0"),
+        (Leader("operator-0", NOON - timedelta(seconds=31)), "operator-0, silent for 31s"),
+        (Leader("operator-0", NOON + timedelta(hours=1)), "operator-0"),
+        (Leader(), "none leads"),
+        (None, "not known: you may not read its Lease"),
+    ],
+)
+def test_an_operator_that_is_silent_or_not_there_is_told(leader: Leader | None, told: str) -> None:
+    queue = state(EMPTY, QueueControl(), leader=leader)
+    assert queue_text(queue, NOON).plain.splitlines()[1] == f"Operator     {told}"
+    assert ("operator" in queue_value(queue)) is (leader is not None)
+
+
 def test_a_long_line_is_cut_for_people_alone() -> None:
     long = state(line_up([resource(name=f"{NAME[:-3]}{number}") for number in range(100, 112)]), QueueControl())
     text = queue_text(long, NOON).plain
@@ -98,7 +121,7 @@ def test_a_long_line_is_cut_for_people_alone() -> None:
 
 def test_scripts_get_all_of_it() -> None:
     value = queue_value(state(LINE, QueueControl()))
-    assert value["operator"] == "operator-0"
+    assert (value["operator"], value["operatorRenewedAt"]) == ("operator-0", "2026-11-24T11:59:30Z")
     assert value["waitingByPriority"] == {"0": 1, "1": 3}
     assert value["running"][0] == {
         "namespace": "team-a", "name": "first", "priority": 1, "step": "test", "progress": "4/7",

@@ -12,26 +12,25 @@ from projectsetup.cli.cluster import APPLY, Setups
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.queue_line import line_up
-from projectsetup.cli.queue_view import QueueState, queue_text, queue_value
+from projectsetup.cli.queue_view import Leader, QueueState, queue_text, queue_value
 from projectsetup.cli.running import current_namespace, operator_namespace
 from projectsetup.cli.status_view import full_name
 from projectsetup.cluster.connection import Kubeconfig, connect
 from projectsetup.cluster.errors import ApiForbidden, ApiNotFound
-from projectsetup.cluster.lease import LeaseClient
+from projectsetup.cluster.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
 from projectsetup.cluster.queue_config import CONFIG_MAP, parse_queue_control
-from projectsetup.cluster.raw import TIMEOUT, Body, RawApi
-from projectsetup.cluster.vacancy import LEASE_DURATION
+from projectsetup.cluster.raw import Body, RawApi
 
 
 async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
     """Print what the ConfigMap asks for, who runs and who waits; the names are of those that wait, the next first."""
     namespace = operator_namespace(given, kubeconfig)
     async with await connect(kubeconfig) as api:
-        data, holder, (resources, within) = await asyncio.gather(
-            _config_data(api, namespace), _holder(api, namespace), _resources(api, kubeconfig)
+        data, leader, (resources, within) = await asyncio.gather(
+            _config_data(api, namespace), _leader(api, namespace), _resources(api, kubeconfig)
         )
     control, problem = parse_queue_control(data)
-    state = QueueState(namespace, control, problem, holder, line_up(resources), within)
+    state = QueueState(namespace, control, problem, leader, line_up(resources), within)
     if output is not Format.TABLE:
         write_data(queue_value(state), output, names=[full_name(resource.name) for resource in state.line.waiting])
     else:
@@ -68,12 +67,16 @@ async def _config_data(api: ApiClient, namespace: str) -> Body | None:
     return data
 
 
-async def _holder(api: ApiClient, namespace: str) -> str | None:
+async def _leader(api: ApiClient, namespace: str) -> Leader | None:
+    path = f"/apis/{LEASE_GROUP}/{LEASE_VERSION}/namespaces/{namespace}/leases/{LEASE_NAME}"
     try:
-        lease = await LeaseClient(api, namespace, duration=LEASE_DURATION, timeout=TIMEOUT).read()
+        lease = await RawApi(api).call(f"read Lease {namespace}/{LEASE_NAME}", "GET", path)
+    except ApiNotFound:
+        return Leader()
     except ApiForbidden:
         return None
-    return (lease.holder or None) if lease else None
+    holder, renewed = lease["spec"].get("holderIdentity"), lease["spec"].get("renewTime")
+    return Leader(holder, datetime.fromisoformat(renewed) if renewed else None) if holder else Leader()
 
 
 async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:

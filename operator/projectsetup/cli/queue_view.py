@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rich.text import Text
@@ -14,9 +14,27 @@ from projectsetup.cli.queue_line import Line, priority_of, queued_at
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import lasting
 from projectsetup.cluster.queue_config import QueueControl
+from projectsetup.cluster.vacancy import LEASE_DURATION
 
+SILENCE: Final = timedelta(seconds=LEASE_DURATION)
+"""An operator that leads renews its Lease more often."""
 MOST_ROWS: Final = 10
 """Of a table; scripts get all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who holds the Lease of the operators, and when it was renewed; both None: nobody does."""
+
+    name: str | None = None
+    renewed_at: datetime | None = None
+
+    def told(self, now: datetime) -> str:
+        """In words. An operator that was killed holds its Lease until another takes it, so silence is told."""
+        if self.name is None:
+            return "none leads"
+        silence = now - self.renewed_at if self.renewed_at else timedelta()
+        return f"{self.name}, silent for {lasting(silence)}" if silence > SILENCE else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +46,8 @@ class QueueState:
     control: QueueControl
     problem: str | None
     """What of the ConfigMap is not understood."""
-    holder: str | None
-    """The operator that leads; None: there is none, or its Lease may not be read."""
+    leader: Leader | None
+    """None: the Lease may not be read."""
     line: Line
     within: str | None
     """The one namespace whose ProjectSetups may be listed; None: all may."""
@@ -41,7 +59,7 @@ def queue_text(state: QueueState, now: datetime) -> Text:
     text = fields(
         {
             "Namespace": state.namespace,
-            "Operator": state.holder or "none leads",
+            "Operator": state.leader.told(now) if state.leader else "not known: you may not read its Lease",
             "Paused": "yes: nothing new is started" if state.control.paused else "no",
             "Concurrency": "as the operator is set" if state.control.concurrency is None else state.control.concurrency,
             "Slots": _slots(state),
@@ -63,7 +81,6 @@ def queue_value(state: QueueState) -> dict[str, Any]:
     line = state.line
     value = {
         "namespace": state.namespace,
-        "operator": state.holder,
         "paused": state.control.paused,
         "concurrency": state.control.concurrency,
         "running": [{**_entry(r), "step": r.status.step, "progress": r.status.progress} for r in line.running],
@@ -72,6 +89,8 @@ def queue_value(state: QueueState) -> dict[str, Any]:
         "backingOff": [{**_entry(r), "nextAttemptAt": _stamp(r.status.next_attempt_at)} for r in line.backing_off],
         "suspended": line.suspended,
     }
+    if state.leader:
+        value |= {"operator": state.leader.name, "operatorRenewedAt": _stamp(state.leader.renewed_at)}
     optional = {"problem": state.problem, "within": state.within}
     return value | {name: text for name, text in optional.items() if text}
 
