@@ -32,6 +32,20 @@ LOGIN_LIFETIME = timedelta(minutes=10)
 _log = get_logger("watch")
 
 
+class NoDiff(kopf.DiffBaseStorage):
+    """Nothing is remembered of an object, and nothing compared: only change handlers would need it."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Not at all."""
+
+
 def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], None]) -> None:
     """Hand each event of a ProjectSetup to `seen`: listed, added, modified and deleted ones alike."""
 
@@ -44,7 +58,7 @@ def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], No
         return dataclasses.replace(found, server=server, expiration=datetime.now(UTC) + LOGIN_LIFETIME)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    def hand_on(event: kopf.RawEvent, **_: Any) -> None:
+    async def hand_on(event: kopf.RawEvent, **_: Any) -> None:  # kopf runs what is not async in more threads
         seen(event)
 
 
@@ -57,7 +71,9 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = itertools.repeat(1.0)
     settings.networking.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 0.2
+    settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 1.0
+    settings.persistence.diffbase_storage = NoDiff()
     return settings
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-from kubernetes.aio.client import ApiClient, CustomObjectsApi
 
 from projectsetup.api.constants import API_VERSION, KIND
 from projectsetup.cluster.errors import ApiConflict
-from projectsetup.cluster.translate import translated
+from projectsetup.cluster.raw import MERGE_PATCH, RawApi
 
 EVENTS = ("events.k8s.io", "v1")
 MOST_OF_A_NOTE, MOST_OF_AN_INSTANCE = 1024, 128
@@ -40,11 +37,10 @@ class SetupEvent:
 class EventRecorder:
     """Leaves events; every error is a `ClusterError`."""
 
-    def __init__(self, api: ApiClient, *, controller: str, timeout: float) -> None:
-        """`controller` names the program that tells, `timeout` is that of one call in seconds."""
-        self._objects = CustomObjectsApi(api)
+    def __init__(self, api: RawApi, *, controller: str) -> None:
+        """`controller` names the program that tells."""
+        self._api = api
         self._controller = controller
-        self._timeout = timeout
 
     async def tell(self, event: SetupEvent) -> None:
         """Create the event, or count it up while the API server still keeps it (an hour after it was last told)."""
@@ -74,25 +70,23 @@ class EventRecorder:
             "reportingInstance": _cut(event.instance, MOST_OF_AN_INSTANCE),
             "eventTime": now,
         }
-        with translated(f"leave event on ProjectSetup {event.namespace}/{event.name}"):
-            await self._objects.create_namespaced_custom_object(
-                *EVENTS, event.namespace, "events", body, _request_timeout=self._timeout
-            )
+        what = f"leave event on ProjectSetup {event.namespace}/{event.name}"
+        await self._api.call(what, "POST", _place(event), body=body)
 
     async def _count_up(self, event: SetupEvent, now: str) -> None:
-        place = (*EVENTS, event.namespace, "events", event.own_name)
-        with translated(f"count up event on ProjectSetup {event.namespace}/{event.name}"):
-            stored: Any = await self._objects.get_namespaced_custom_object(*place, _request_timeout=self._timeout)
-            count = (stored.get("series") or {}).get("count", 1) + 1
-            await self._objects.patch_namespaced_custom_object(
-                *place,
-                {
-                    "metadata": {"resourceVersion": stored["metadata"]["resourceVersion"]},
-                    "series": {"count": count, "lastObservedTime": now},
-                },
-                _content_type="application/merge-patch+json",
-                _request_timeout=self._timeout,
-            )
+        what = f"count up event on ProjectSetup {event.namespace}/{event.name}"
+        place = f"{_place(event)}/{event.own_name}"
+        stored = await self._api.call(what, "GET", place)
+        count = (stored.get("series") or {}).get("count", 1) + 1
+        change = {
+            "metadata": {"resourceVersion": stored["metadata"]["resourceVersion"]},
+            "series": {"count": count, "lastObservedTime": now},
+        }
+        await self._api.call(what, "PATCH", place, body=change, content_type=MERGE_PATCH)
+
+
+def _place(event: SetupEvent) -> str:
+    return f"/apis/{'/'.join(EVENTS)}/namespaces/{event.namespace}/events"
 
 
 def _cut(text: str, size: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from kubernetes.aio.client import ApiClient
@@ -15,7 +15,7 @@ from projectsetup.cluster.errors import ApiUnavailable, ClusterError
 from projectsetup.cluster.job_bodies import Body, version_of
 from projectsetup.cluster.job_store import JobStore, JobView, Kind
 from projectsetup.cluster.jobs import jobs_path, pods_path
-from projectsetup.cluster.raw import Query, RawApi
+from projectsetup.cluster.raw import Lines, Query, RawApi
 from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
 
@@ -122,7 +122,7 @@ class _Watch:
         }
         started_at, last_told = version, asyncio.get_running_loop().time() + WATCH_SECONDS + self._check_after
         async with self._api.stream(self.what, self._path, query=query) as pieces:
-            lines = _Lines(pieces)
+            lines = Lines(pieces)
             while (line := await self._next(lines, last_told)) is not None:
                 version = self._tell(json.loads(line))
                 self._pause = RETRY_SECONDS
@@ -130,7 +130,7 @@ class _Watch:
             await asyncio.sleep(RETRY_SECONDS)
         return version
 
-    async def _next(self, lines: _Lines, deadline: float) -> bytes | None:
+    async def _next(self, lines: Lines, deadline: float) -> bytes | None:
         """The next line; ApiUnavailable when the watch is silent although there would be something to tell."""
         while True:
             with contextlib.suppress(TimeoutError):
@@ -162,24 +162,3 @@ class _Watch:
                 raise ApiUnavailable(f"{body.get('code')} {body.get('message')}")
         self.heard.now()
         return version_of(body)
-
-
-class _Lines:
-    """The lines of a stream; to stop waiting for the next one loses nothing."""
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-        self._read = bytearray()
-
-    async def next(self) -> bytes | None:
-        """One line, None at the end of the stream."""
-        seen = 0
-        while (end := self._read.find(b"\n", seen)) < 0:
-            seen = len(self._read)
-            piece = await anext(self._pieces, b"")
-            if not piece:
-                return None
-            self._read += piece
-        line = bytes(self._read[:end])
-        del self._read[: end + 1]
-        return line

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
-from json import JSONDecodeError
 from typing import Any
+from urllib.parse import quote
 
-from kubernetes.aio import watch
-from kubernetes.aio.client import ApiClient, CoreV1Api
-from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.client import ApiClient
 
-from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ClusterError
+from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiUnavailable, ClusterError
 from projectsetup.cluster.queue_config import CONFIG_MAP, QueueControl, parse_queue_control
-from projectsetup.cluster.translate import translated
+from projectsetup.cluster.raw import TIMEOUT, Lines, Query, RawApi
 from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
 
-TIMEOUT = 10.0
 WATCH_SECONDS = 60
 RETRY_SECONDS = 2.0
 
@@ -28,8 +26,9 @@ class QueueConfigWatch:
     """Tells `on_change` the queue control, at first and whenever the ConfigMap changes, appears or goes."""
 
     def __init__(self, api: ApiClient, namespace: str, *, on_change: Callable[[QueueControl], None]) -> None:
-        self._api = CoreV1Api(api)
+        self._api = RawApi(api)
         self._namespace = namespace
+        self._path = f"/api/v1/namespaces/{quote(namespace)}/configmaps"
         self._on_change = on_change
         self.heard = LastHeard()
 
@@ -38,35 +37,39 @@ class QueueConfigWatch:
         while True:
             try:
                 await self._follow()
-            except (ClusterError, ApiException, JSONDecodeError) as error:  # a watch may end in the middle of a line
+            except (ClusterError, json.JSONDecodeError) as error:  # a watch may end in the middle of a line
                 _log.warning(
                     "cannot watch the queue's ConfigMap, trying again", error=" ".join(str(error).split())[:300]
                 )
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
+        place = f"{self._namespace}/{CONFIG_MAP}"
         try:
-            with translated(f"read ConfigMap {self._namespace}/{CONFIG_MAP}"):
-                found = await self._api.read_namespaced_config_map(
-                    CONFIG_MAP, self._namespace, _request_timeout=TIMEOUT
-                )
-            self._tell(found.data)
+            found = await self._api.call(f"read ConfigMap {place}", "GET", f"{self._path}/{CONFIG_MAP}")
+            self._tell(found.get("data"))
         except ApiNotFound:
             self._tell(None)
         except ApiForbidden:
             self._tell(None)
             raise
-        with translated(f"watch ConfigMap {self._namespace}/{CONFIG_MAP}"):
-            async with watch.Watch() as stream:
-                events: Any = stream.stream(
-                    self._api.list_namespaced_config_map,
-                    self._namespace,
-                    field_selector=f"metadata.name={CONFIG_MAP}",
-                    timeout_seconds=WATCH_SECONDS,
-                    _request_timeout=WATCH_SECONDS + TIMEOUT,
-                )
-                async for event in events:
-                    self._tell(None if event["type"] == "DELETED" else event["object"].data)
+        query: Query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={CONFIG_MAP}",
+            "timeoutSeconds": WATCH_SECONDS,
+        }
+        async with (
+            self._api.stream(f"watch ConfigMap {place}", self._path, query=query) as pieces,
+            asyncio.timeout(WATCH_SECONDS + TIMEOUT),
+        ):
+            lines = Lines(pieces)
+            while (line := await lines.next()) is not None:
+                self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["type"] == "ERROR":
+            raise ApiUnavailable(f"the watch of the queue's ConfigMap ended: {event['object'].get('message')}")
+        self._tell(None if event["type"] == "DELETED" else event["object"].get("data"))
 
     def _tell(self, data: Mapping[str, str] | None) -> None:
         self.heard.now()

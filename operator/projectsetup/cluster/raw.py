@@ -22,6 +22,7 @@ PAGE = 200
 Body = dict[str, Any]
 Query = Mapping[str, str | int]
 
+MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _LIMITED = aiohttp.ClientTimeout(total=TIMEOUT)
@@ -109,6 +110,27 @@ class RawApi:
         answer = await self._api.call_api(*request, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+class Lines:
+    """The lines of a stream; to stop waiting for the next one loses nothing."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self._read = bytearray()
+
+    async def next(self) -> bytes | None:
+        """One line, None at the end of the stream."""
+        seen = 0
+        while (end := self._read.find(b"\n", seen)) < 0:
+            seen = len(self._read)
+            piece = await anext(self._pieces, b"")
+            if not piece:
+                return None
+            self._read += piece
+        line = bytes(self._read[:end])
+        del self._read[: end + 1]
+        return line
 
 
 def _refusal(response: aiohttp.ClientResponse, body: str) -> ApiException:

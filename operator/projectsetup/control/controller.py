@@ -13,8 +13,7 @@ from projectsetup.control.attempts import Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.departures import Departures
 from projectsetup.control.facts import StopCause
-from projectsetup.control.lifecycle import is_terminal
-from projectsetup.control.ports import Cluster
+from projectsetup.control.ports import Body, Cluster
 from projectsetup.control.queue import Key, StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import Change, Departed, ResourceStore
@@ -78,7 +77,7 @@ class Controller:
 
     def database_is_back(self) -> None:
         """Everything that waited is looked at before the first of them starts, so that the start order holds."""
-        keys = [resource.key for resource in self.store if not is_terminal(resource)]
+        keys = [resource.key for resource in self.store.unfinished()]
         self._look_at_all([*keys, *self.departures.keys()])
 
     async def observe(self) -> None:
@@ -104,7 +103,9 @@ class Controller:
             except ClusterError as error:
                 await self._cannot_list(error)
         await self.queue_is_known.wait()
-        self._look_at_all([resource.key for resource in self.store])
+        self._look_at_all([resource.key for resource in self.store.unfinished()])
+        for key in self.store:
+            self.queue.add(key)
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(WORKERS):
@@ -158,14 +159,23 @@ class Controller:
         except DatabaseUnavailable as error:
             self.gate.shut(str(error))
             owned = ()
-        listed, version = await self.cluster.list_resources(self.namespaces)
-        for change in self.store.compare(listed, list_version=version):
+        there: set[str] = set()
+        newest = 0
+
+        def take(body: Body) -> None:
+            nonlocal newest
+            there.add(body["metadata"]["uid"])
+            newest = max(newest, int(body["metadata"]["resourceVersion"]))
+            if (change := self.store.apply(body)) is not None:
+                self._take_in(change)
+
+        version = await self.cluster.list_resources(self.namespaces, take)
+        for change in self.store.keep(there, list_version=version):
             self._take_in(change)
-        self.watch_age.listed(max((int(body["metadata"]["resourceVersion"]) for body in listed), default=0))
+        self.watch_age.listed(newest)
         self._after_list()
         if self.leading:
             await self._sweep()
-        there = {body["metadata"]["uid"] for body in listed}
         for project in owned:
             owner = project.owner
             if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
@@ -182,8 +192,9 @@ class Controller:
 
     def _wanted(self) -> Wanted:
         self.leader.check()
-        runs = {resource.status.run_ref.name for resource in self.store if resource.status.run_ref is not None}
-        return Wanted(runs, {resource.project_id for resource in self.store if not is_terminal(resource)})
+        unfinished = list(self.store.unfinished())
+        runs = {resource.status.run_ref.name for resource in unfinished if resource.status.run_ref is not None}
+        return Wanted(runs, {resource.project_id for resource in unfinished})
 
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""

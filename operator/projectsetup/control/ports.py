@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 Body = dict[str, Any]
@@ -10,8 +11,8 @@ Body = dict[str, Any]
 class Cluster(Protocol):
     """The API server as the reconciler uses it; every error is a `cluster.errors.ClusterError`."""
 
-    async def list_resources(self, namespaces: tuple[str, ...]) -> tuple[list[Body], int]:
-        """All ProjectSetups of these namespaces (none given: of all) and the resourceVersion of that list."""
+    async def list_resources(self, namespaces: tuple[str, ...], take: Callable[[Body], None]) -> int:
+        """Hand all ProjectSetups of these namespaces (none given: of all) to `take`; the version of that list."""
         ...
 
     async def get_resource(self, namespace: str, name: str) -> Body | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from projectsetup.api.conditions import SUCCEEDED
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.control.queue import Key
 
@@ -26,52 +29,79 @@ class Change:
     departed: Departed | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    uid: str
+    version: int
+    content: ProjectSetupResource | bytes
+    """Packed when its setup is over: most are, and are hardly ever asked for."""
+
+
 class ResourceStore:
     """A cache that never goes back: an older resourceVersion of the same object changes nothing."""
 
     def __init__(self) -> None:
-        self._resources: dict[Key, ProjectSetupResource] = {}
+        self._kept: dict[Key, _Kept] = {}
 
     def get(self, key: Key) -> ProjectSetupResource | None:
         """The resource as last seen."""
-        return self._resources.get(key)
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        content = kept.content
+        return parse_resource(json.loads(zlib.decompress(content))) if isinstance(content, bytes) else content
 
     def holds(self, uid: str) -> bool:
         """Whether the resource with this uid is there, as far as was seen."""
-        return any(resource.uid == uid for resource in self._resources.values())
+        return any(kept.uid == uid for kept in self._kept.values())
 
-    def __iter__(self) -> Iterator[ProjectSetupResource]:
-        return iter(list(self._resources.values()))
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._kept))
+
+    def unfinished(self) -> Iterator[ProjectSetupResource]:
+        """The resources whose setup is not over."""
+        return iter([kept.content for kept in self._kept.values() if isinstance(kept.content, ProjectSetupResource)])
 
     def __len__(self) -> int:
-        return len(self._resources)
+        return len(self._kept)
 
     def apply(self, body: Mapping[str, Any]) -> Change | None:
         """Take in an object that was seen; None when it tells nothing new."""
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
-        known = self._resources.get(key)
+        known = self._kept.get(key)
         version = int(metadata["resourceVersion"])
-        if known is not None and version <= int(known.resource_version):
+        if known is not None and version <= known.version:
             return None
-        self._resources[key] = parse_resource(body)
+        self._kept[key] = _Kept(metadata["uid"], version, _packed(body) if _is_over(body) else parse_resource(body))
         replaced = known is not None and known.uid != metadata["uid"]
         return Change(key, Departed(known.uid, key) if known is not None and replaced else None)
 
     def remove(self, key: Key, *, uid: str) -> Change | None:
         """Forget an object that was deleted; None when it was not known."""
-        known = self._resources.get(key)
+        known = self._kept.get(key)
         if known is None or known.uid != uid:
             return None
-        del self._resources[key]
+        del self._kept[key]
         return Change(key, Departed(uid, key))
 
-    def compare(self, listed: list[dict[str, Any]], *, list_version: int) -> list[Change]:
-        """Take in a full list: what it has and we do not, and what we have and it no longer has."""
-        changes = [change for body in listed if (change := self.apply(body)) is not None]
-        there = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
-        for resource in self:
-            if resource.key not in there and int(resource.resource_version) <= list_version:
-                change = self.remove(resource.key, uid=resource.uid)
-                changes += [change] if change else []
-        return changes
+    def keep(self, uids: Collection[str], *, list_version: int) -> list[Change]:
+        """Forget what a full list of this version no longer has: it has these."""
+        gone = [(key, kept.uid) for key, kept in self._kept.items() if kept.uid not in uids]
+        removed = [self.remove(key, uid=uid) for key, uid in gone if self._kept[key].version <= list_version]
+        return [change for change in removed if change is not None]
+
+
+def _is_over(body: Mapping[str, Any]) -> bool:
+    status = body.get("status")
+    conditions = status.get("conditions") if isinstance(status, Mapping) else None
+    return isinstance(conditions, list) and any(
+        condition.get("type") == SUCCEEDED and condition.get("status") in {"True", "False"}
+        for condition in conditions
+        if isinstance(condition, Mapping)
+    )
+
+
+def _packed(body: Mapping[str, Any]) -> bytes:
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return zlib.compress(json.dumps({**body, "metadata": metadata}).encode(), level=1)
