@@ -7,19 +7,15 @@ import os
 import signal
 import threading
 import webbrowser
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from uuid import UUID
 
-from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
-from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.output import say, write
-from projectsetup.cli.requesting import effect_of_cancel, effect_of_retry
-from projectsetup.cli.times import timestamp
+from projectsetup.cli.requesting import ask_to_cancel, ask_to_retry
 from projectsetup.cluster.connection import Kubeconfig, connect
 from projectsetup.cluster.errors import ApiNotFound
 from projectsetup.cluster.raw import RawApi
@@ -62,21 +58,18 @@ def _listen(sight: Sight, namespace: str | None, actions: Actions | None, port: 
 
 
 def _actions(setups: Setups) -> Actions:
-    """The same requests as those of the commands `retry` and `cancel`."""
+    """What the commands `retry` and `cancel` do."""
 
-    def asking(annotation: str, effect: Callable[[ProjectSetupResource], str]) -> Action:
-        async def ask(namespace: str, name: str) -> str:
+    def action(ask: Callable[[Setups, str, str], Awaitable[str]]) -> Action:
+        async def act(namespace: str, name: str) -> str:
             try:
-                body = await setups.annotate(namespace, name, {annotation: timestamp(datetime.now(UTC))})
+                return await ask(setups, namespace, name)
             except NoSuchSetup as exc:
                 raise ApiNotFound(str(exc)) from exc
-            return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"
 
-        return ask
+        return act
 
-    return Actions(
-        retry=asking(RETRY_REQUESTED_AT, effect_of_retry), cancel=asking(CANCEL_REQUESTED_AT, effect_of_cancel)
-    )
+    return Actions(retry=action(ask_to_retry), cancel=action(ask_to_cancel))
 
 
 def _open(url: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
+from projectsetup.cli.cluster import Setups
 from projectsetup.cli.output import write
 from projectsetup.cli.progress import succeeded_condition
 from projectsetup.cli.running import cluster, current_namespace
@@ -17,14 +19,24 @@ from projectsetup.cluster.connection import Kubeconfig
 
 async def request_retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """The command `retry`."""
-    resource = await _request(kubeconfig, project_id, namespace, RETRY_REQUESTED_AT)
-    write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_retry(resource)}")
+    async with cluster(kubeconfig) as setups:
+        write(await ask_to_retry(setups, current_namespace(namespace, kubeconfig), str(project_id)))
 
 
 async def request_cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """The command `cancel`."""
-    resource = await _request(kubeconfig, project_id, namespace, CANCEL_REQUESTED_AT)
-    write(f"ProjectSetup {resource.namespace}/{resource.name}: {effect_of_cancel(resource)}")
+    async with cluster(kubeconfig) as setups:
+        write(await ask_to_cancel(setups, current_namespace(namespace, kubeconfig), str(project_id)))
+
+
+async def ask_to_retry(setups: Setups, namespace: str, name: str) -> str:
+    """Ask for a retry of a ProjectSetup; says in one line what comes of it."""
+    return await _ask(setups, namespace, name, RETRY_REQUESTED_AT, effect_of_retry)
+
+
+async def ask_to_cancel(setups: Setups, namespace: str, name: str) -> str:
+    """Ask to cancel a ProjectSetup; says in one line what comes of it."""
+    return await _ask(setups, namespace, name, CANCEL_REQUESTED_AT, effect_of_cancel)
 
 
 def effect_of_retry(resource: ProjectSetupResource) -> str:
@@ -49,10 +61,8 @@ def effect_of_cancel(resource: ProjectSetupResource) -> str:
     return "it is cancelled before it starts"
 
 
-async def _request(
-    kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None, annotation: str
-) -> ProjectSetupResource:
-    place = current_namespace(namespace, kubeconfig)
-    async with cluster(kubeconfig) as setups:
-        body = await setups.annotate(place, str(project_id), {annotation: timestamp(datetime.now(UTC))})
-    return parse_resource(body)
+async def _ask(
+    setups: Setups, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
+) -> str:
+    body = await setups.annotate(namespace, name, {annotation: timestamp(datetime.now(UTC))})
+    return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"
