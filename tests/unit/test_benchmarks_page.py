@@ -1,0 +1,88 @@
+"""The page of the benchmarks, rendered from results that were recorded."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from benchmarks import page
+from benchmarks.figures import (
+    Comparison,
+    Contender,
+    Curve,
+    Goal,
+    Report,
+    Series,
+    Table,
+    at_least,
+    at_most,
+    number,
+    percentile,
+)
+
+REPORT = Report(
+    name="operator",
+    title="Operator cost",
+    text="How it was measured.",
+    quick=False,
+    machine={"date": "2026-01-01 00:00 UTC", "load before": "0.10", "cores": "2"},
+    took=61.0,
+    goals=[at_least("setups a second beside the peer", 2, 2.5, "times"), at_most("writes", 2, 3)],
+    comparisons=[
+        Comparison(
+            title="Setups",
+            unit="a second",
+            better="more",
+            contenders=[
+                Contender(name="ours", rounds=[50, 40, 60]),
+                Contender(name="peer <&>", rounds=[20, 25, 10]),
+                Contender(name="nothing", rounds=[0]),
+            ],
+        )
+    ],
+    curves=[Curve(title="Memory", x="resources", y="MiB", series=[Series(name="ours", points=[(1, 2), (10, 20)])])],
+    tables=[Table(title="Imports", columns=["import", "MiB"], rows=[["kopf", "5.9"]])],
+)
+
+
+def test_results_become_tables_and_plots_between_the_marks(tmp_path: Path) -> None:
+    (tmp_path / page.PAGE).write_text(f"# Ours\n\n{page.BEGIN}\nold\n{page.END}\n\n## Tried\n")
+    page.keep(tmp_path, REPORT)
+    page.render(tmp_path)
+    text = (tmp_path / page.PAGE).read_text()
+    assert text.startswith("# Ours\n")
+    assert text.endswith("\n\n## Tried\n")
+    assert "old" not in text
+    assert "| ours |  | 50 | 40 to 60 |" in text
+    assert "| peer <&> | **2.50** times | 20 | 10 to 25 |" in text
+    assert "| nothing |  | 0 | 0 to 0 |" in text
+    assert "| Operator cost | writes | ≤ 2 | 3 | **no** |" in text
+    assert "| kopf | 5.9 |" in text
+    again = Report.model_validate_json((tmp_path / page.RESULTS / "operator.json").read_text())
+    assert page.markdown(again) == page.markdown(REPORT)
+    for plot in ("operator.svg", "operator-1.svg"):
+        assert f"(performance/{plot})" in text
+        assert ET.fromstring((tmp_path / page.RESULTS / plot).read_text()).tag.endswith("svg")  # noqa: S314  # our own
+
+
+def test_quick_results_say_so() -> None:
+    assert "measures nothing" in page.markdown(REPORT.model_copy(update={"quick": True}))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0, "0"), (0.01234, "0.0123"), (2, "2"), (12.345, "12.3"), (99.99, "100"), (12345.6, "12,346")]
+)
+def test_three_digits_are_told(value: float, told: str) -> None:
+    assert number(value) == told
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_percentiles_are_values_that_were_measured(share: float, expected: float) -> None:
+    assert percentile([float(value) for value in range(100, 0, -1)], share) == expected
+
+
+def test_a_goal_is_met_at_its_limit() -> None:
+    assert at_most("writes", 2, 2) == Goal(what="writes", limit="≤ 2", measured="2", met=True)
+    assert not at_least("rate", 60, 59.9, "%").met
