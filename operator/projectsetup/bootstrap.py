@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -71,6 +72,7 @@ async def run_operator(settings: Settings) -> int:
     is taken) end it before anything was begun.
     """
     refuse_inspection()
+    gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
     metrics = new_metrics()
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
     api = await connect(on_write=metrics.api_written)
