@@ -16,6 +16,7 @@ from projectsetup.api.models import (
 )
 from projectsetup.cluster.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.cluster.leader import Leader, LeaseLost
+from projectsetup.control.attempt_end import EndKind
 from projectsetup.control.attempts import Adoption, AttemptOrder, Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.decisions import (
@@ -199,7 +200,7 @@ class Reconciler:
             await self._write(resource, decision.status, ())
             self._begin(order, plan)
         await self._notify(resource, decision.status, decision.notices)
-        return True
+        return False
 
     async def _adopt(self, facts: Facts, decision: AdoptAttempt) -> bool:
         """Follow what another operator has left running; it holds a slot, even one more than there are."""
@@ -249,7 +250,7 @@ class Reconciler:
         await self._write(resource, decision.status, decision.notices)
         self.line.leave(resource.key)
         self._come_back(resource.key, end.next_attempt_at, facts.now)
-        return not is_terminal(resource) and end.next_attempt_at is None
+        return end.kind is EndKind.RETURNED
 
     async def _finish(self, facts: Facts, decision: RecordEnd) -> bool:
         """Write the end to the record; False when it has changed meanwhile, so that the facts must be read again."""
