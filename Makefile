@@ -13,7 +13,7 @@ help:
 	@echo "make test     lint, types, import contracts and every test"
 	@echo "make install  .venv with everything"
 	@echo "make images   the images of operator and toolchain, built on this machine"
-	@echo "make bench    the benchmarks beside their peers, as ratios"
+	@echo "make bench    the benchmarks beside their peers, into docs/performance.md; BENCH=--quick to see that they work"
 	@echo "make chaos    the long form of the fault tests"
 
 install: $(STAMP)
@@ -60,4 +60,4 @@ demo: build
 	@$(BIN)/python -m demo
 
 bench: build
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
