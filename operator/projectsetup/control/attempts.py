@@ -170,7 +170,9 @@ class Attempts:
         self._runs[order.project_id] = run
         with about_setup(order.key, attempt=order.number):
             run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project_id}")
-            run.marking = asyncio.create_task(self._mark(run), name=f"marks of {order.project_id}")
+            run.marking = asyncio.create_task(
+                self._mark(run, progress.project_status), name=f"marks of {order.project_id}"
+            )
         run.task.add_done_callback(lambda task: self._ended(run, task))
         if self._stopping_all is not None:
             self.stop(order.project_id, self._stopping_all)
@@ -286,17 +288,21 @@ class Attempts:
         run.moved.set()
         self._on_change(run.order.key)
 
-    async def _mark(self, run: _Run) -> None:
+    async def _mark(self, run: _Run, recorded: str | None) -> None:
         """Keep the record's status where the attempt is; the attempt goes on while the database is away."""
         project_id = run.order.project_id
         while True:
             await run.moved.wait()
             run.moved.clear()
+            status = run.view.progress.project_status
+            if status == recorded:
+                continue
             try:
                 self._leader.check()
-                status = ProjectStatus(run.view.progress.project_status)
-                held = await self._record.mark(project_id, run.order.fence, status)
+                held = await self._record.mark(project_id, run.order.fence, ProjectStatus(status))
+                recorded = status
             except (DatabaseUnavailable, LeaseLost):
+                recorded = None
                 run.moved.set()
                 await asyncio.sleep(MARK_RETRY)
                 continue
