@@ -20,7 +20,7 @@ from uuid import uuid4
 import psycopg
 
 from benchmarks.usage import cpu_seconds
-from benchmarks.wire import COLLECTION, MERGE_PATCH, NAMESPACE, Body, Wire, in_parallel
+from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, Body, Wire, in_parallel
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
@@ -102,16 +102,19 @@ class Arena:
         in_parallel(make, names)
 
     def clear(self) -> None:
-        """Delete all ProjectSetups and projects."""
-        self.wire.call("DELETE", COLLECTION)
-        until(lambda: self.in_phase(None) == 0, "all ProjectSetups to be gone")
+        """Delete all ProjectSetups, their events, and all projects."""
+        for collection in (COLLECTION, EVENTS):
+            self.wire.call("DELETE", collection)
+        until(lambda: self.all_in("Gone"), "all ProjectSetups to be gone")
         self.ask("DELETE FROM projects RETURNING 1")
 
-    def in_phase(self, phase: str | None) -> int:
-        """How many ProjectSetups are in this phase; None: how many there are."""
-        selector = f"&fieldSelector=status.phase%3D{phase}" if phase else ""
-        found = self.wire.get(f"{COLLECTION}?resourceVersion=0{selector}")
-        return len(found["items"])
+    def in_phase(self, phase: str) -> int:
+        """How many ProjectSetups are in this phase."""
+        return len(self.wire.get(f"{COLLECTION}?fieldSelector=status.phase%3D{phase}")["items"])
+
+    def all_in(self, phase: str) -> bool:
+        """Whether no ProjectSetup is in another phase; cheap when that is so."""
+        return not self.wire.get(f"{COLLECTION}?limit=1&fieldSelector=status.phase!%3D{phase}")["items"]
 
     def ready(self) -> int:
         """How many projects are `ready`."""

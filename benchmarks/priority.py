@@ -64,7 +64,7 @@ def _drain(arena: Arena, depth: int, starts: int) -> tuple[int, float]:
     priorities = {name: str(luck.randrange(10)) for name in arena.projects(depth)}
     arena.create(list(priorities), "noted", lambda name: {PRIORITY: priorities[name]})
     with arena.operator() as process:
-        until(lambda: arena.in_phase("Queued") == depth, "all to be queued", alive=process, every=0.5)
+        until(lambda: arena.all_in("Queued"), "all to be queued", alive=process, every=0.5)
         expected = _expected(arena.wire.get(COLLECTION)["items"], priorities)[:starts]
         used = cpu_seconds(process.pid)
         arena.queue(paused=False, concurrency=1)

@@ -133,7 +133,7 @@ def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str
     names = arena.projects(count)
     arena.create(names, recipe)
     with arena.operator() as process:
-        until(lambda: arena.in_phase("Queued") == count, "all to be queued", alive=process, every=0.3)
+        until(lambda: arena.all_in("Queued"), "all to be queued", alive=process, every=0.3)
         time.sleep(STATISTICS_DELAY)
         meter = _Meter(arena, process)
         arena.queue(paused=False, concurrency=at_once)
@@ -187,7 +187,7 @@ def _drained(arena: Arena, process: Process, count: int) -> float:
     until(lambda: arena.ready() > 0, "the first setup to be over", alive=process, every=0.01)
     first, began = arena.ready(), time.perf_counter()
     until(lambda: arena.ready() == count, "all setups to be over", alive=process, every=0.2)
-    until(lambda: arena.in_phase("Succeeded") == count, "all ends to be told", alive=process)
+    until(lambda: arena.all_in("Succeeded"), "all ends to be told", alive=process)
     return (count - first) / (time.perf_counter() - began)
 
 

@@ -20,6 +20,7 @@ from projectsetup.api.constants import GROUP, PLURAL, VERSION
 Body = dict[str, Any]
 NAMESPACE: Final = "default"
 COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
+EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _AT_ONCE: Final = 4
 _LIMIT: Final = 60
