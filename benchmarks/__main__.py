@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -66,4 +67,6 @@ def run(name: str, *, quick: bool) -> Report:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):  # either takes down what was brought up
+        signal.signal(ending, signal.default_int_handler)
     typer.run(main)
