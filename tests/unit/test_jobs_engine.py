@@ -54,6 +54,16 @@ async def test_a_step_that_fails_is_a_business_failure_and_its_job_stays() -> No
 
 
 @in_virtual_time
+async def test_where_a_run_failed_is_told_however_quick_it_was() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("push")
+    pod.fail(3)
+    assert isinstance(await run.task, SetupFailed)
+    assert run.told == [PUSH]
+
+
+@in_virtual_time
 async def test_a_step_that_may_succeed_another_time_breaks_the_attempt_and_its_job_stays() -> None:
     run = await Run().begin()
     pod = run.pod()

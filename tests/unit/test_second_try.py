@@ -13,8 +13,9 @@ NODE = "tests/node/test_node.py::test_a tests/node/test_node.py"
     ("failed", "luck"),
     [
         ([NODE], True),
-        ([NODE] * 3, True),
-        ([NODE] * 4, False),
+        ([NODE] * 5, True),
+        ([NODE, *(f"tests/node/test_{name}.py::test_a x" for name in "ab")], True),
+        ([NODE, *(f"tests/node/test_{name}.py::test_a x" for name in "abc")], False),
         ([], False),
         ([NODE, "tests/unit/test_settings.py::test_a tests/unit/test_settings.py"], False),
         (["tests/chaos/test_outages.py::test_a /somewhere/tests/chaos/verdict.py"], False),
