@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -339,6 +340,7 @@ class Reconciler:
 
     async def _tell(self, resource: ProjectSetupResource, notice: Notice) -> None:
         _log.info(notice.message, reason=str(notice.reason))
+        await asyncio.sleep(0)  # the attempt begins now rather than between the check and the event
         self.leader.check()
         try:
             await self.cluster.post_event(
