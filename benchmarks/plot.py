@@ -76,7 +76,7 @@ class _Axis:
                 yield from (tick for tick in (10.0**power, 3 * 10.0**power) if self._low <= tick <= self._high)
             return
         step = 10.0 ** floor(log10(self._high))
-        step = next(part for part in (step / 5, step / 2, step) if self._high / part <= 6)  # noqa: PLR2004
+        step = next(part for part in (step / 5, step / 2, step, step * 2) if self._high / part <= 6)  # noqa: PLR2004
         yield from (index * step for index in range(int(self._high / step) + 1))
 
     def _scaled(self, value: float) -> float:
