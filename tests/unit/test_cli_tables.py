@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from projectsetup.api.durations import lasting
 from projectsetup.cli.output import Format, is_screen, write_data, write_text
 from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import lasting, moment
+from projectsetup.cli.times import moment
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

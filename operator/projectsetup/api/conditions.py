@@ -76,9 +76,14 @@ def conditions_for(
     )
 
 
+def succeeded_condition(conditions: Iterable[Condition]) -> Condition | None:
+    """The condition that tells whether the setup is over; None as long as no operator has seen the resource."""
+    return next((condition for condition in conditions if condition.type == SUCCEEDED), None)
+
+
 def phase_of(conditions: Iterable[Condition], run_ref: RunRef | None) -> Phase:
     """The phase that the conditions amount to; `run_ref` tells whether what waits for the database is running."""
-    succeeded = next((condition for condition in conditions if condition.type == SUCCEEDED), None)
+    succeeded = succeeded_condition(conditions)
     if succeeded is None:
         return Phase.QUEUED
     if succeeded.status == "True":

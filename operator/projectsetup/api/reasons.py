@@ -88,6 +88,10 @@ class Phase(StrEnum):
     CANCELLED = "Cancelled"
 
 
+OVER: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
+"""Phases of a setup that is over."""
+
+
 class AttemptOutcome(StrEnum):
     """How one attempt ended."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from projectsetup.api.annotations import InvalidAnnotation, Tuning, parse_annotations
+from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.fields import Timestamp, cut_message
 from projectsetup.api.spec import ProjectSetupSpec
 from projectsetup.api.status import ProjectSetupStatus
@@ -63,6 +64,30 @@ class ProjectSetupResource(BaseModel):
     def project_id(self) -> UUID:
         """The project that it sets up; the nil UUID, which no project has, when the name is no UUID."""
         return UUID(self.name) if re.fullmatch(PROJECT_ID_PATTERN[1:-1], self.name) else UUID(int=0)
+
+    @property
+    def priority(self) -> int:
+        """0 is the first; also 0 when an annotation is invalid."""
+        return self.tuning.priority if self.tuning else 0
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when its series waits; before an operator has seen it, since it was made."""
+        return self.status.queued_at or self.created_at
+
+    @property
+    def cancel_is_new(self) -> bool:
+        """Whether a cancel was asked for and not acted on yet."""
+        return self._asks_anew(CANCEL_REQUESTED_AT, self.status.last_handled_cancel)
+
+    @property
+    def retry_is_new(self) -> bool:
+        """Whether a retry was asked for and not acted on yet."""
+        return self._asks_anew(RETRY_REQUESTED_AT, self.status.last_handled_retry)
+
+    def _asks_anew(self, annotation: str, handled: str | None) -> bool:
+        asked = self.annotations.get(annotation)
+        return bool(asked) and asked != handled
 
 
 def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:

@@ -22,7 +22,6 @@ Choices = list[tuple[str, str]]
 """Values, each with a word on what it is."""
 Offer = Callable[[typer.Context], Choices]
 
-OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
 NOT_TO_RETRY: Final = (Phase.SUCCEEDED, Phase.QUEUED, Phase.RUNNING)
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from projectsetup.api.conditions import SUCCEEDED
-from projectsetup.api.constants import RETRY_REQUESTED_AT
-from projectsetup.api.models import Condition, ProjectSetupResource
+from projectsetup.api.conditions import succeeded_condition
+from projectsetup.api.durations import lasting
+from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.times import lasting
 
 BAR_WIDTH: Final = 12
 
@@ -23,19 +22,14 @@ class Ended:
     message: str
 
 
-def succeeded_condition(resource: ProjectSetupResource) -> Condition | None:
-    """The condition that tells whether the setup is over; None as long as no operator has seen the resource."""
-    return next((condition for condition in resource.status.conditions if condition.type == SUCCEEDED), None)
-
-
 def ended(resource: ProjectSetupResource) -> Ended | None:
     """How the setup ended. None when it is not over, or when a retry was asked for that is not handled yet."""
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     if condition is None or condition.status == "Unknown":
         return None
     if condition.status == "True":
         return Ended(succeeded=True, message=condition.message)
-    if _retry_is_pending(resource):
+    if resource.retry_is_new:
         return None
     return Ended(succeeded=False, message=f"{condition.reason}: {condition.message}")
 
@@ -43,10 +37,10 @@ def ended(resource: ProjectSetupResource) -> Ended | None:
 def summary(resource: ProjectSetupResource, now: datetime) -> str:
     """Where the setup is, in one line."""
     status = resource.status
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     if condition is None or status.phase is None:
         return "waits for an operator to see it"
-    if condition.status == "False" and _retry_is_pending(resource):
+    if condition.status == "False" and resource.retry_is_new:
         return f"{status.phase}, waits for an operator to see that a retry was asked for"
     words = [str(status.phase)]
     if status.phase is Phase.RUNNING:
@@ -81,8 +75,3 @@ def attempt(resource: ProjectSetupResource) -> str:
     status = resource.status
     limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
     return f"{status.attempt}/{limit or '?'}"
-
-
-def _retry_is_pending(resource: ProjectSetupResource) -> bool:
-    asked = resource.annotations.get(RETRY_REQUESTED_AT)
-    return bool(asked) and asked != resource.status.last_handled_retry

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
@@ -27,7 +27,7 @@ class Line:
 
     def by_priority(self) -> list[tuple[int, list[ProjectSetupResource]]]:
         """Those that wait, by priority."""
-        return [(priority, list(found)) for priority, found in groupby(self.waiting, key=priority_of)]
+        return [(priority, list(found)) for priority, found in groupby(self.waiting, key=attrgetter("priority"))]
 
 
 def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
@@ -43,16 +43,6 @@ def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
     )
 
 
-def priority_of(resource: ProjectSetupResource) -> int:
-    """Its priority; 0, as for the operator, when an annotation is invalid."""
-    return resource.tuning.priority if resource.tuning else 0
-
-
-def queued_at(resource: ProjectSetupResource) -> datetime:
-    """Since when it waits; before an operator has seen it, since it was made."""
-    return resource.status.queued_at or resource.created_at
-
-
 def rank(resource: ProjectSetupResource) -> Rank:
     """Its place in the order in which setups start."""
-    return Rank(priority_of(resource), queued_at(resource), "/".join(resource.key))
+    return Rank(resource.priority, resource.queued_at, "/".join(resource.key))

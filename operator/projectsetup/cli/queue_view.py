@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from projectsetup.api.durations import lasting
 from projectsetup.api.models import ProjectSetupResource
-from projectsetup.cli.queue_line import Line, priority_of, queued_at
+from projectsetup.cli.queue_line import Line
 from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import lasting
 from projectsetup.cluster.queue_config import QueueControl
 from projectsetup.cluster.vacancy import LEASE_DURATION
 
@@ -84,7 +84,7 @@ def queue_value(state: QueueState) -> dict[str, Any]:
         "paused": state.control.paused,
         "concurrency": state.control.concurrency,
         "running": [{**_entry(r), "step": r.status.step, "progress": r.status.progress} for r in line.running],
-        "waiting": [{**_entry(r), "queuedAt": _stamp(queued_at(r))} for r in line.waiting],
+        "waiting": [{**_entry(r), "queuedAt": _stamp(r.queued_at)} for r in line.waiting],
         "waitingByPriority": {str(priority): len(found) for priority, found in line.by_priority()},
         "backingOff": [{**_entry(r), "nextAttemptAt": _stamp(r.status.next_attempt_at)} for r in line.backing_off],
         "suspended": line.suspended,
@@ -111,7 +111,7 @@ def _with_time(number: int, words: str, since: datetime | None, now: datetime) -
 
 
 def _oldest(resources: Iterable[ProjectSetupResource]) -> datetime | None:
-    return min(map(queued_at, resources), default=None)
+    return min((resource.queued_at for resource in resources), default=None)
 
 
 def _priorities(line: Line, now: datetime) -> Text | None:
@@ -121,7 +121,7 @@ def _priorities(line: Line, now: datetime) -> Text | None:
 
 def _next(line: Line, now: datetime) -> Text | None:
     rows = [
-        (place, r.name, r.namespace, priority_of(r), _age(queued_at(r), now))
+        (place, r.name, r.namespace, r.priority, _age(r.queued_at, now))
         for place, r in enumerate(line.waiting[:MOST_ROWS], start=1)
     ]
     return _cut(table(("NEXT", "ID", "NAMESPACE", "PRIORITY", "WAITS"), rows), line.waiting) if rows else None
@@ -141,7 +141,7 @@ def _cut(shown: Text, all_of_them: Iterable[ProjectSetupResource]) -> Text:
 
 
 def _entry(resource: ProjectSetupResource) -> dict[str, Any]:
-    return {"namespace": resource.namespace, "name": resource.name, "priority": priority_of(resource)}
+    return {"namespace": resource.namespace, "name": resource.name, "priority": resource.priority}
 
 
 def _age(since: datetime | None, now: datetime) -> str:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from projectsetup.api.durations import lasting
 from projectsetup.cli.lines import printable
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.record import database_url
 from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import lasting, moment
+from projectsetup.cli.times import moment
 from projectsetup.projects import NoSuchProject, Project, ProjectRecord
 
 _COLUMNS = ("ID", "NAME", "STATUS", "OWNER", "UPDATED")

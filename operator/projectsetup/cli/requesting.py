@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.cluster import Setups
 from projectsetup.cli.output import write
-from projectsetup.cli.progress import succeeded_condition
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.times import timestamp
 from projectsetup.cluster.connection import Kubeconfig
@@ -41,7 +41,7 @@ async def ask_to_cancel(setups: Setups, namespace: str, name: str) -> str:
 
 def effect_of_retry(resource: ProjectSetupResource) -> str:
     """What the operator makes of a retry that is asked for now."""
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     if condition is not None and condition.status == "True":
         return "it has succeeded, so the retry is ignored"
     if condition is not None and condition.status == "False":
@@ -53,7 +53,7 @@ def effect_of_retry(resource: ProjectSetupResource) -> str:
 
 def effect_of_cancel(resource: ProjectSetupResource) -> str:
     """What the operator makes of a cancel that is asked for now."""
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     if condition is not None and condition.status != "Unknown":
         return "it is over already, so the cancel is ignored"
     if resource.status.phase is Phase.RUNNING:

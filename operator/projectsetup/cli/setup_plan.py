@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.progress import ended, succeeded_condition, summary
+from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.times import timestamp
 from projectsetup.projects.claims import refusal
 from projectsetup.projects.model import Project
@@ -52,7 +53,7 @@ def plan_setup(
         _check_claimable(project_id, project, None)
         return Plan(mark=True, annotations=wish.annotations, says="is created; the project is queued")
     _check_changeable(resource, wish)
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     is_over = condition is not None and condition.status != "Unknown"
     if not is_over and project is not None and project.owner is not None and project.owner.uid == resource.uid:
         return Plan(mark=False, annotations=wish.annotations, says=f"is on its way already: {summary(resource, now)}")

@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
+from projectsetup.api.reasons import OVER
 from projectsetup.cli import completion
 from projectsetup.cli.options import (
     Context,
@@ -93,7 +94,7 @@ def retry(
 
 
 def cancel(
-    project_id: Annotated[UUID, project_argument(completion.setups_but(*completion.OVER))],
+    project_id: Annotated[UUID, project_argument(completion.setups_but(*OVER))],
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,

@@ -9,14 +9,15 @@ from typing import Final
 
 from rich.text import Text
 
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import GROUP, SINGULAR
-from projectsetup.api.durations import format_duration
+from projectsetup.api.durations import format_duration, lasting
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.progress import attempt, progress_bar, succeeded_condition, summary
+from projectsetup.cli.progress import attempt, progress_bar, summary
 from projectsetup.cli.queue_line import rank
 from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import lasting, moment
+from projectsetup.cli.times import moment
 from projectsetup.cluster.raw import Body
 
 COLUMNS: Final = (
@@ -33,7 +34,7 @@ _LINES_BESIDES: Final = 3
 
 def row(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> tuple[str, ...]:
     """The cells of `COLUMNS`; with `bar`, the progress of what runs as a bar."""
-    status, condition = resource.status, succeeded_condition(resource)
+    status, condition = resource.status, succeeded_condition(resource.status.conditions)
     return (
         resource.name,
         str(status.phase or ""),
@@ -109,7 +110,7 @@ def detail(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) 
 
 
 def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None) -> dict[str, object]:
-    status, condition = resource.status, succeeded_condition(resource)
+    status, condition = resource.status, succeeded_condition(resource.status.conditions)
     commits, run = status.commits, status.run_ref
     return {
         "Project": resource.name,
@@ -159,7 +160,7 @@ def _failure(resource: ProjectSetupResource) -> str:
         return ""
     step = f" in step {failure.step}" if failure.step else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
-    condition = succeeded_condition(resource)
+    condition = succeeded_condition(resource.status.conditions)
     is_told = condition is not None and failure.message in condition.message
     return f"{failure.reason}{step}{code}" + ("" if is_told else f": {failure.message}")
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 
 from projectsetup.api.durations import lasting
 
-__all__ = ["lasting", "moment", "timestamp"]
-
 
 def moment(time: datetime | None, now: datetime) -> str:
     """`2026-11-24 12:00:00 UTC (5m ago)`, or `(in 12s)`; empty for None."""

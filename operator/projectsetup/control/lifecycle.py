@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from projectsetup.api.annotations import Tuning
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.control import ending, statuses
@@ -37,14 +38,15 @@ from projectsetup.control.facts import (
     RunView,
     StopCause,
 )
-from projectsetup.control.requests import after_the_end, cancel_is_new, coalesced, retry_is_new, unheard
+from projectsetup.control.requests import after_the_end, coalesced, unheard
 from projectsetup.projects.model import Project
 from projectsetup.setup.outcome import SetupSucceeded
 
 
 def is_terminal(resource: ProjectSetupResource) -> bool:
     """Whether the setup is over: succeeded, failed or cancelled."""
-    return any(c.type == "Succeeded" and c.status in {"True", "False"} for c in resource.status.conditions)
+    condition = succeeded_condition(resource.status.conditions)
+    return condition is not None and condition.status != "Unknown"
 
 
 def needs_record(resource: ProjectSetupResource, run: RunView | None) -> bool:
@@ -71,7 +73,7 @@ def decide(facts: Facts) -> Decision:
 
 def _while_running(facts: Facts, run: RunView) -> Decision:
     if run.stopping is None:
-        if cancel_is_new(facts.resource):
+        if facts.resource.cancel_is_new:
             return StopRun(StopCause.CANCEL)
         if facts.resource.spec is not None and facts.resource.spec.suspend:
             return StopRun(StopCause.SUSPEND)
@@ -110,7 +112,7 @@ def _over(facts: Facts, outcome: RunOutcome) -> Decision:
         return _refuse(facts, project, attempt=number)
     if facts.run is not None and facts.run.fence != project.fence:
         return StepDown(f"another operator has moved on the fence of project {facts.resource.name}")
-    end = ending.end_of_attempt(facts, number, outcome, cancelled=cancel_is_new(facts.resource))
+    end = ending.end_of_attempt(facts, number, outcome, cancelled=facts.resource.cancel_is_new)
     return RecordEnd(end, project.fence, statuses.ended(facts, end, _limit(facts)), _notices(facts, end))
 
 
@@ -132,9 +134,9 @@ def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:
 
 def _after_the_end(facts: Facts) -> Decision:
     status = facts.resource.status
-    succeeded = any(c.type == "Succeeded" and c.status == "True" for c in status.conditions)
-    notices = after_the_end(facts.resource, succeeded=succeeded)
-    if retry_is_new(facts.resource) and not notices:
+    condition = succeeded_condition(status.conditions)
+    notices = after_the_end(facts.resource, succeeded=condition is not None and condition.status == "True")
+    if facts.resource.retry_is_new and not notices:
         notice = Notice(EventReason.RETRY_REQUESTED, "a new series of attempts begins: a retry was asked for")
         return WriteStatus(statuses.new_series(facts), (notice,), until=facts.now)
     if notices or status.observed_generation != facts.resource.generation:
@@ -144,7 +146,7 @@ def _after_the_end(facts: Facts) -> Decision:
 
 def _before_a_start(facts: Facts) -> Decision:
     spec = facts.resource.spec
-    if spec is not None and spec.suspend and not cancel_is_new(facts.resource):
+    if spec is not None and spec.suspend and not facts.resource.cancel_is_new:
         return _tell(facts, statuses.suspended(facts))
     if not isinstance(facts.record, RecordRead):
         why = facts.record.message if facts.record else "it was not asked yet"
@@ -158,7 +160,7 @@ def _end_before_a_start(facts: Facts, project: Project | None) -> Decision | Non
     recorded = _recorded_end(facts, project)
     if recorded is not None and recorded.kind is EndKind.SUCCEEDED:
         return _complete(facts, recorded)
-    if cancel_is_new(facts.resource):
+    if facts.resource.cancel_is_new:
         return _end_without_a_run(
             facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started"
         )
@@ -178,7 +180,7 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
         message = f"all {attempt} attempts were used (limit {tuning.max_attempts})"
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.ATTEMPTS_EXHAUSTED, message)
     if status.next_attempt_at is not None and status.next_attempt_at > facts.now:
-        if retry_is_new(facts.resource):
+        if facts.resource.retry_is_new:
             return WriteStatus(statuses.unchanged(facts), coalesced(facts.resource), until=facts.now)
         return _tell(facts, statuses.backing_off(facts), until=status.next_attempt_at)
     if not facts.slot:
@@ -219,7 +221,7 @@ def _end_without_a_run(
 def _refuse(facts: Facts, project: Project | None, *, attempt: int) -> Decision:
     refusal = _refusal(facts, project)
     if refusal is None:  # it was ours, the claim was released: the attempt no longer speaks for the project
-        end = ending.end_of_attempt(facts, attempt, ending.LOST_CLAIM, cancelled=cancel_is_new(facts.resource))
+        end = ending.end_of_attempt(facts, attempt, ending.LOST_CLAIM, cancelled=facts.resource.cancel_is_new)
         return RecordEnd(end, None, statuses.ended(facts, end, _limit(facts)), _notices(facts, end))
     if refusal.owner is not None and not facts.owner_is_active:
         return ReleaseOwner(refusal.owner)

@@ -160,8 +160,7 @@ class Reconciler:
 
     async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
         resource = facts.resource
-        priority = resource.tuning.priority if resource.tuning else 0
-        rank = Rank(priority, decision.status.queued_at or facts.now, "/".join(resource.key))
+        rank = Rank(resource.priority, decision.status.queued_at or facts.now, "/".join(resource.key))
         self.line.join(resource.key, rank, since=waits_since(resource, facts.now))
         for key in self.line.give_slots():
             if key == resource.key:

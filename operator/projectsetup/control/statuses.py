@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from projectsetup.api.conditions import conditions_for, phase_of
+from projectsetup.api.conditions import conditions_for, phase_of, succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import AttemptRecord, ConditionStatus, ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.ending import retry_message
 from projectsetup.control.facts import Facts, Progress, RecordRead
-from projectsetup.control.requests import cancel_is_new, retry_is_new
 from projectsetup.engines.contract import run_name
 from projectsetup.projects.model import ProjectStatus
 
@@ -134,7 +133,8 @@ def new_series(facts: Facts) -> ProjectSetupStatus:
 def backing_off(facts: Facts) -> ProjectSetupStatus:
     """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
     status = facts.resource.status
-    if any(c.type == "Succeeded" and c.reason == Reason.RETRY_SCHEDULED for c in status.conditions):
+    succeeded = succeeded_condition(status.conditions)
+    if succeeded is not None and succeeded.reason == Reason.RETRY_SCHEDULED:
         return unchanged(facts)
     why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
     limit = status.max_attempts or status.attempt
@@ -148,7 +148,7 @@ def unchanged(facts: Facts) -> ProjectSetupStatus:
 
 
 def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
-    succeeded = next((c for c in facts.resource.status.conditions if c.type == "Succeeded"), None)
+    succeeded = succeeded_condition(facts.resource.status.conditions)
     if succeeded is None:
         return _told(facts, "Unknown", Reason.QUEUED, "waiting", **changes)
     return _told(facts, succeeded.status, Reason(succeeded.reason), succeeded.message, **changes)
@@ -156,13 +156,13 @@ def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
 
 def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
     resource = facts.resource
-    changes.setdefault("queued_at", resource.status.queued_at or resource.created_at)
+    changes.setdefault("queued_at", resource.queued_at)
     changes.setdefault("attempt", resource.status.attempt)
     if resource.tuning is not None:
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
-    if truth != "Unknown" or not cancel_is_new(resource):  # a cancel, and a retry with it, is handled at the end
+    if truth != "Unknown" or not resource.cancel_is_new:  # a cancel, and a retry with it, is handled at the end
         changes |= _handled(resource)
-        if truth == "Unknown" and retry_is_new(resource) and resource.status.next_attempt_at is not None:
+        if truth == "Unknown" and resource.retry_is_new and resource.status.next_attempt_at is not None:
             changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay and not the series
     status = resource.status.model_copy(update=changes)
     conditions = conditions_for(

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from projectsetup.api.conditions import RECONCILING, SUCCEEDED
+from projectsetup.api.conditions import RECONCILING, succeeded_condition
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
-from projectsetup.api.reasons import RETRYABLE, TERMINAL_FAILURES, AttemptOutcome, EventReason, Phase, Reason
+from projectsetup.api.reasons import OVER, RETRYABLE, TERMINAL_FAILURES, AttemptOutcome, EventReason, Phase, Reason
 from projectsetup.control.attempt_end import EndKind
 from projectsetup.control.attempts import Attempts
 from projectsetup.control.decisions import Notice
@@ -34,7 +34,6 @@ ATTEMPT_ENDS: Final = (
 )
 """How an attempt ends as a rule. One that lost its project meanwhile ends for the reason of its setup."""
 
-_OVER: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
 RETRY_RESULTS: Final = {
     EventReason.RETRY_REQUESTED: "accepted",
     EventReason.RETRY_COALESCED: "coalesced",
@@ -61,7 +60,7 @@ def count(metrics: Metrics, before: ProjectSetupStatus, after: ProjectSetupStatu
 
 def setup_end(before: ProjectSetupStatus, after: ProjectSetupStatus) -> tuple[str, str] | None:
     """Outcome and reason of the setup that is over in `after` and was not before."""
-    if after.phase not in _OVER or before.phase in _OVER:
+    if after.phase not in OVER or before.phase in OVER:
         return None
     return str(after.phase), _reason(after)
 
@@ -73,7 +72,7 @@ def attempt_end(before: ProjectSetupStatus, after: ProjectSetupStatus) -> tuple[
     if after.attempts != before.attempts:
         last = after.attempts[-1]
         return str(last.outcome), last.reason
-    outcome = AttemptOutcome.FAILED if after.phase in _OVER else EndKind.RETURNED
+    outcome = AttemptOutcome.FAILED if after.phase in OVER else EndKind.RETURNED
     return str(outcome), _reason(after)
 
 
@@ -84,7 +83,7 @@ def waits_since(resource: ProjectSetupResource, now: datetime) -> datetime:
         return now
     if status.next_attempt_at is not None:
         return min(status.next_attempt_at, now)
-    times = [status.queued_at or resource.created_at]
+    times = [resource.queued_at]
     times += [attempt.finished_at for attempt in status.attempts[-1:]]
     times += [condition.last_transition_time for condition in status.conditions if condition.type == RECONCILING]
     return max(times)
@@ -105,4 +104,5 @@ def moment(line: StartLine, attempts: Attempts, *, leading: bool) -> Moment:
 
 
 def _reason(status: ProjectSetupStatus) -> str:
-    return next((condition.reason for condition in status.conditions if condition.type == SUCCEEDED), "")
+    condition = succeeded_condition(status.conditions)
+    return "" if condition is None else condition.reason

@@ -8,12 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from projectsetup.api.conditions import SUCCEEDED
-from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.models import ProjectSetupResource
-from projectsetup.api.reasons import AttemptOutcome, Phase, Reason
+from projectsetup.api.reasons import OVER, AttemptOutcome, Phase, Reason
 
-_OVER: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
 _UNTOLD: Final = frozenset({Reason.QUEUED, Reason.RUNNING})
 """Reasons of which the phase and the step tell as much as the message."""
 
@@ -86,13 +84,13 @@ class Row:
     @property
     def can_cancel(self) -> bool:
         """Whether there is anything to cancel."""
-        return self.asked != "cancel" and self.phase not in _OVER
+        return self.asked != "cancel" and self.phase not in OVER
 
 
 def row_of(resource: ProjectSetupResource) -> Row:
     """The row of a ProjectSetup."""
     status, tuning = resource.status, resource.tuning
-    succeeded = next((condition for condition in status.conditions if condition.type == SUCCEEDED), None)
+    succeeded = succeeded_condition(status.conditions)
     failure, commits = status.failure, status.commits
     phase = status.phase or Phase.QUEUED
     reason, message = (succeeded.reason, succeeded.message) if succeeded else ("", resource.problem or "")
@@ -104,7 +102,7 @@ def row_of(resource: ProjectSetupResource) -> Row:
         phase=phase,
         seen=succeeded is not None,
         recipe=resource.spec.recipe if resource.spec else "",
-        priority=tuning.priority if tuning else 0,
+        priority=resource.priority,
         attempt=f"{status.attempt}/{status.max_attempts or (tuning.max_attempts if tuning else '?')}",
         project_status=status.project_status or "",
         step=status.step or (failure.step if failure else None) or "",
@@ -112,7 +110,7 @@ def row_of(resource: ProjectSetupResource) -> Row:
         reason=reason,
         message="" if reason in _UNTOLD else message,
         exit_code=failure.exit_code if failure else None,
-        queued_at=status.queued_at or resource.created_at,
+        queued_at=resource.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
         next_attempt_at=status.next_attempt_at,
@@ -130,18 +128,15 @@ def _progress(text: str | None) -> Progress | None:
 
 def _asked(resource: ProjectSetupResource) -> str:
     """A cancel wins over a retry, as it does in the operator."""
-    handled = (
-        ("cancel", CANCEL_REQUESTED_AT, resource.status.last_handled_cancel),
-        ("retry", RETRY_REQUESTED_AT, resource.status.last_handled_retry),
-    )
-    new = (name for name, key, last in handled if resource.annotations.get(key) and resource.annotations[key] != last)
-    return next(new, "")
+    if resource.cancel_is_new:
+        return "cancel"
+    return "retry" if resource.retry_is_new else ""
 
 
 def _ends(resource: ProjectSetupResource, phase: Phase) -> tuple[End, ...]:
     """The end of the setup, if it is over, and of each attempt before that did not succeed."""
     status = resource.status
-    over = status.finished_at if phase in _OVER else None
+    over = status.finished_at if phase in OVER else None
     broken = [
         End(attempt.finished_at, EndKind.BROKEN)
         for attempt in status.attempts
