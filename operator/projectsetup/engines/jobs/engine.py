@@ -20,7 +20,6 @@ from projectsetup.engines.jobs.starting import clear_away, find, make
 from projectsetup.engines.jobs.sweeping import sweep
 from projectsetup.setup.environment import secrets_in
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed
 from projectsetup.setup.scrub import Scrubber
 
 if TYPE_CHECKING:
@@ -125,15 +124,7 @@ class JobEngine:
                 log_patience=QUICK if begins else 0.0,
             )
             try:
-                outcome = await following.outcome()
-            except InfrastructureError as error:
-                if error.step is not None:
-                    progress.ended_at(plan.update_at(error.step))
-                raise
-            else:
-                if isinstance(outcome, SetupFailed):
-                    progress.ended_at(plan.update_at(outcome.step))
-                return outcome
+                return await following.outcome()
             finally:
                 progress.close()
 

@@ -13,7 +13,7 @@ from projectsetup.engines.jobs.log_following import LogFollower
 from projectsetup.engines.jobs.removing import remove
 from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
+from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 
 if TYPE_CHECKING:
     from projectsetup.engines.jobs.course import Course
@@ -75,6 +75,8 @@ class Following:
             while not self._course.stopping:
                 seen = await (self._look() if news else self._ask())
                 if isinstance(seen, Over):
+                    if isinstance(seen.outcome, SetupFailed):
+                        self._failed_at(seen.outcome.step)
                     return seen.outcome
                 if isinstance(seen, Unreported):
                     return self._unreported()
@@ -138,13 +140,20 @@ class Following:
         if update is not None:
             self._progress.reached(update)
 
+    def _failed_at(self, step: str | None) -> None:
+        update = None if step is None else self._plan.update_at(step)
+        if update is not None:
+            self._progress.ended_at(update)
+
     async def _end(self, error: InfrastructureError | SetupStopped) -> SetupSucceeded:
         """Raises `error` when nothing of the Job is alive, unless it had succeeded all the same."""
         await self._log_follower.close()
         success = await remove(self._cluster, self._view, self._key, self._course, success=self._success)
-        if success is None:
-            raise error
-        return success
+        if success is not None:
+            return success
+        if isinstance(error, InfrastructureError):
+            self._failed_at(error.step)
+        raise error
 
     def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
         seen = self._sight(job, [pod for pod in pods if pod_has_ended(pod)])

@@ -36,12 +36,11 @@ class Progress:
             self._timer.cancel()
         self._timer = loop.call_at(min(loop.time() + QUIET, self._due), self._settled)
 
-    def ended_at(self, update: StatusUpdate | None) -> None:
-        """The run failed at this step, which is told at once, however short it was; None: nothing is known of it."""
-        if update is not None:
-            self.close()
-            self._latest = update
-            self._settled()
+    def ended_at(self, update: StatusUpdate) -> None:
+        """The run failed at this step, which is told at once, however short it was."""
+        self.close()
+        self._latest = update
+        self._settled()
 
     def close(self) -> None:
         """Tell nothing more."""
