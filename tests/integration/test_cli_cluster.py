@@ -123,7 +123,8 @@ def test_the_operator_s_namespace_may_be_an_option(cli: CommandLine, api_server:
 def test_a_cluster_that_does_not_know_the_resource(
     cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projectsetup.cli.cluster.GROUP", "nix.example")
+    for module in ("projectsetup.cli.cluster", "projectsetup.cluster.paths"):
+        monkeypatch.setattr(f"{module}.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
     assert line.startswith("the cluster does not know ProjectSetups: install them with kubectl apply -f crds/")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from projectsetup.api.constants import GROUP, PLURAL, VERSION
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.lines import printable
 from projectsetup.cli.running import current_namespace
 from projectsetup.cluster.connection import Kubeconfig, connect
+from projectsetup.cluster.paths import setups_path
 from projectsetup.cluster.raw import Body, Query, RawApi
 
 
@@ -17,7 +17,7 @@ async def setups(
 ) -> list[tuple[str, str]]:
     """The ids of the ProjectSetups that are in none of these phases, and where each one is."""
     kubeconfig = Kubeconfig(file, context)
-    path = f"/apis/{GROUP}/{VERSION}/namespaces/{current_namespace(namespace, kubeconfig)}/{PLURAL}"
+    path = setups_path(current_namespace(namespace, kubeconfig))
     selector = ",".join(f"status.phase!={phase}" for phase in without)
     found = await _listed(kubeconfig, path, {"limit": most, "fieldSelector": selector})
     return [(body["metadata"]["name"], _where(body.get("status", {}))) for body in found]

@@ -13,13 +13,13 @@ from kubernetes.aio.client.exceptions import ApiException
 from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.cli.errors import CommandError, NotInstalled
 from projectsetup.cluster.errors import ApiNotFound, ApiUnavailable
-from projectsetup.cluster.raw import TIMEOUT, Body, Query, RawApi
+from projectsetup.cluster.paths import setups_path
+from projectsetup.cluster.raw import MERGE_PATCH, TIMEOUT, Body, Query, RawApi
 from projectsetup.cluster.translate import translated
 
 FIELD_MANAGER: Final = "projectsetup-cli"
 WATCH_SECONDS: Final = 60
 APPLY: Final = "application/apply-patch+yaml"
-MERGE: Final = "application/merge-patch+json"
 
 
 class NoSuchSetup(CommandError):
@@ -39,7 +39,7 @@ class Setups:
     async def find(self, namespace: str, name: str) -> Body | None:
         """One ProjectSetup, None when there is none of that name."""
         try:
-            return await self._api.call(f"get ProjectSetup {namespace}/{name}", "GET", _path(namespace, name))
+            return await self._api.call(f"get ProjectSetup {namespace}/{name}", "GET", setups_path(namespace, name))
         except ApiNotFound:
             await self._check_installed()
             return None
@@ -54,7 +54,7 @@ class Setups:
     async def list(self, namespace: str | None) -> tuple[list[Body], str]:
         """The ProjectSetups of one namespace, or of all, and the resourceVersion of that list."""
         try:
-            return await self._api.list_all("list ProjectSetups", _path(namespace), query={})
+            return await self._api.list_all("list ProjectSetups", setups_path(namespace), query={})
         except ApiNotFound as exc:
             raise NotInstalled from exc
 
@@ -75,7 +75,7 @@ class Setups:
         """Set these annotations and leave all else; NoSuchSetup when there is none of that name."""
         body = {"metadata": {"annotations": dict(annotations)}}
         try:
-            return await self._patch(namespace, name, body, MERGE, {}, dry_run=dry_run)
+            return await self._patch(namespace, name, body, MERGE_PATCH, {}, dry_run=dry_run)
         except ApiNotFound as exc:
             raise NoSuchSetup(namespace, name) from exc
 
@@ -111,7 +111,7 @@ class Setups:
         query = {"fieldManager": FIELD_MANAGER, **query} | ({"dryRun": "All"} if dry_run else {})
         try:
             return await self._api.call(
-                what, "PATCH", _path(namespace, name), query=query, body=body, content_type=content_type
+                what, "PATCH", setups_path(namespace, name), query=query, body=body, content_type=content_type
             )
         except ApiNotFound:
             await self._check_installed()
@@ -122,8 +122,3 @@ class Setups:
             await self._api.call("ask what the cluster knows", "GET", f"/apis/{GROUP}/{VERSION}")
         except ApiNotFound as exc:
             raise NotInstalled from exc
-
-
-def _path(namespace: str | None, name: str | None = None) -> str:
-    place = f"/namespaces/{namespace}" if namespace else ""
-    return f"/apis/{GROUP}/{VERSION}{place}/{PLURAL}" + (f"/{name}" if name else "")

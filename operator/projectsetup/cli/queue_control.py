@@ -18,8 +18,8 @@ from projectsetup.cli.status_view import full_name
 from projectsetup.cluster.connection import Kubeconfig, connect
 from projectsetup.cluster.errors import ApiForbidden, ApiNotFound
 from projectsetup.cluster.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
-from projectsetup.cluster.queue_config import CONFIG_MAP, parse_queue_control
-from projectsetup.cluster.raw import Body, RawApi
+from projectsetup.cluster.queue_config import CONFIG_MAP, parse_queue_control, queue_config_path, read_queue_config
+from projectsetup.cluster.raw import RawApi
 
 
 async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
@@ -27,7 +27,7 @@ async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) 
     namespace = operator_namespace(given, kubeconfig)
     async with await connect(kubeconfig) as api:
         data, leader, (resources, within) = await asyncio.gather(
-            _config_data(api, namespace), _leader(api, namespace), _resources(api, kubeconfig)
+            read_queue_config(RawApi(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
         )
     control, problem = parse_queue_control(data)
     state = QueueState(namespace, control, problem, leader, line_up(resources), within)
@@ -51,20 +51,11 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
         await RawApi(api).call(
             f"write ConfigMap {namespace}/{CONFIG_MAP}",
             "PATCH",
-            _path(namespace),
+            queue_config_path(namespace),
             query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
             body=body,
             content_type=APPLY,
         )
-
-
-async def _config_data(api: ApiClient, namespace: str) -> Body | None:
-    try:
-        found = await RawApi(api).call(f"read ConfigMap {namespace}/{CONFIG_MAP}", "GET", _path(namespace))
-    except ApiNotFound:
-        return None
-    data: Body | None = found.get("data")
-    return data
 
 
 async def _leader(api: ApiClient, namespace: str) -> Leader | None:
@@ -88,7 +79,3 @@ async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[Proje
         within = current_namespace(None, kubeconfig)
         bodies, _ = await setups.list(within)
     return list(map(parse_resource, bodies)), within
-
-
-def _path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}"

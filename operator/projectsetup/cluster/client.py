@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.api.constants import GROUP, PLURAL, VERSION
 from projectsetup.cluster.errors import ApiNotFound
 from projectsetup.cluster.events import EventRecorder, SetupEvent
-from projectsetup.cluster.raw import MERGE_PATCH, Query, RawApi
+from projectsetup.cluster.paths import setups_path
+from projectsetup.cluster.raw import MERGE_PATCH, RawApi
 
 FIELD_MANAGER = "projectsetup-operator"
 PAGE = 500
@@ -35,20 +35,17 @@ class ClusterClient:
         return min([await self._list(namespace, take) for namespace in namespaces or (None,)])
 
     async def _list(self, namespace: str | None, take: Callable[[Body], None]) -> int:
-        query: Query = {"limit": PAGE}
-        while True:
-            page = await self._api.call("list ProjectSetups", "GET", _place(namespace), query=query)
+        version = ""
+        async for page in self._api.pages("list ProjectSetups", setups_path(namespace), query={"limit": PAGE}):
             for body in page["items"]:
                 take(body)
-            token = page["metadata"].get("continue")
-            if not token:
-                return int(page["metadata"]["resourceVersion"])
-            query = {"limit": PAGE, "continue": token}
+            version = page["metadata"]["resourceVersion"]
+        return int(version)
 
     async def get_resource(self, namespace: str, name: str) -> Body | None:
         """One ProjectSetup, None when there is none of that name."""
         try:
-            return await self._api.call(f"get ProjectSetup {namespace}/{name}", "GET", _place(namespace, name))
+            return await self._api.call(f"get ProjectSetup {namespace}/{name}", "GET", setups_path(namespace, name))
         except ApiNotFound:
             return None
 
@@ -60,7 +57,7 @@ class ClusterClient:
         return await self._api.call(
             f"write status of ProjectSetup {namespace}/{name}",
             "PATCH",
-            f"{_place(namespace, name)}/status",
+            f"{setups_path(namespace, name)}/status",
             query={"fieldManager": FIELD_MANAGER},
             body={"metadata": {"resourceVersion": resource_version}, "status": status},
             content_type=MERGE_PATCH,
@@ -80,8 +77,3 @@ class ClusterClient:
         except ApiNotFound:
             return None
         return {key: str(value) for key, value in (secret.get("data") or {}).items()}
-
-
-def _place(namespace: str | None, name: str | None = None) -> str:
-    within = "" if namespace is None else f"/namespaces/{quote(namespace)}"
-    return f"/apis/{GROUP}/{VERSION}{within}/{PLURAL}" + ("" if name is None else f"/{quote(name)}")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
+
+from projectsetup.cluster.errors import ApiNotFound
+from projectsetup.cluster.raw import RawApi
 
 CONFIG_MAP = "projectsetup-queue"
 MOST_CONCURRENCY = 1000
@@ -16,6 +20,21 @@ class QueueControl:
 
     paused: bool = False
     concurrency: int | None = None
+
+
+def queue_config_path(namespace: str) -> str:
+    """Where the ConfigMap is; `namespace` is the operator's."""
+    return f"/api/v1/namespaces/{quote(namespace)}/configmaps/{CONFIG_MAP}"
+
+
+async def read_queue_config(api: RawApi, namespace: str) -> Mapping[str, str] | None:
+    """The data of the ConfigMap; None when there is none."""
+    try:
+        found = await api.call(f"read ConfigMap {namespace}/{CONFIG_MAP}", "GET", queue_config_path(namespace))
+    except ApiNotFound:
+        return None
+    data: Mapping[str, str] | None = found.get("data")
+    return data
 
 
 def parse_queue_control(data: Mapping[str, str] | None) -> tuple[QueueControl, str | None]:

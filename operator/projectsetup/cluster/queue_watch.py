@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiUnavailable, ClusterError
-from projectsetup.cluster.queue_config import CONFIG_MAP, QueueControl, parse_queue_control
+from projectsetup.cluster.errors import ApiForbidden, ApiUnavailable, ClusterError
+from projectsetup.cluster.queue_config import CONFIG_MAP, QueueControl, parse_queue_control, read_queue_config
 from projectsetup.cluster.raw import TIMEOUT, Lines, Query, RawApi
 from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
@@ -46,10 +46,7 @@ class QueueConfigWatch:
     async def _follow(self) -> None:
         place = f"{self._namespace}/{CONFIG_MAP}"
         try:
-            found = await self._api.call(f"read ConfigMap {place}", "GET", f"{self._path}/{CONFIG_MAP}")
-            self._tell(found.get("data"))
-        except ApiNotFound:
-            self._tell(None)
+            self._tell(await read_queue_config(self._api, self._namespace))
         except ApiForbidden:
             self._tell(None)
             raise

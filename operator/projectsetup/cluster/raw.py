@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,14 +65,22 @@ class RawApi:
     ) -> tuple[list[Body], str]:
         """All objects of a collection, read from the store and not from a cache, and the version of that list."""
         found: list[Body] = []
+        version = ""
+        async for page in self.pages(what, path, query=query, metadata_only=metadata_only):
+            found += page.get("items") or []
+            version = page["metadata"]["resourceVersion"]
+        return found, version
+
+    async def pages(self, what: str, path: str, *, query: Query, metadata_only: bool = False) -> AsyncGenerator[Body]:
+        """A collection page by page, as `list_all` reads it; `limit` in the query tells how long a page is."""
         token = ""
         while True:
-            page = {**query, "limit": PAGE} | ({"continue": token} if token else {})
-            listed = await self.call(what, "GET", path, query=page, accept=_METADATA if metadata_only else _JSON)
-            found += listed.get("items") or []
-            token = listed["metadata"].get("continue") or ""
+            asked = {"limit": PAGE, **query} | ({"continue": token} if token else {})
+            page = await self.call(what, "GET", path, query=asked, accept=_METADATA if metadata_only else _JSON)
+            yield page
+            token = page["metadata"].get("continue") or ""
             if not token:
-                return found, listed["metadata"]["resourceVersion"]
+                return
 
     @asynccontextmanager
     async def stream(self, what: str, path: str, *, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -11,8 +11,8 @@ from json import JSONDecodeError
 from typing import Final, Protocol
 
 from projectsetup.api.models import parse_resource
-from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ClusterError
-from projectsetup.cluster.queue_config import CONFIG_MAP, QueueControl, parse_queue_control
+from projectsetup.cluster.errors import ApiForbidden, ClusterError
+from projectsetup.cluster.queue_config import QueueControl, parse_queue_control, read_queue_config
 from projectsetup.cluster.raw import Body, RawApi
 from projectsetup.dashboard.rows import Row, row_of
 
@@ -57,8 +57,7 @@ class Sight:
     def __init__(self, follow: Follow, api: RawApi, operator_namespace: str) -> None:
         self._follow = follow
         self._api = api
-        self._path = f"/api/v1/namespaces/{operator_namespace}/configmaps/{CONFIG_MAP}"
-        self._what = f"read ConfigMap {operator_namespace}/{CONFIG_MAP}"
+        self._operator_namespace = operator_namespace
         self._found: Found | None = None
         self._rows: dict[Key, tuple[str, str, Row]] = {}
         self._queue = Queue(None)
@@ -124,12 +123,9 @@ class Sight:
 
     async def _read_queue(self) -> Queue:
         try:
-            found = await self._api.call(self._what, "GET", self._path)
-        except ApiNotFound:
-            return Queue(QueueControl())
+            return Queue(*parse_queue_control(await read_queue_config(self._api, self._operator_namespace)))
         except ApiForbidden as error:
             return Queue(None, str(error))
-        return Queue(*parse_queue_control(found.get("data")))
 
     def _see(self, found: Found) -> bool:
         self._found = found
