@@ -13,10 +13,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 
-from devcluster import DevclusterError
+from devcluster import DevclusterError, debian
 from devcluster.cache import only_one_build, user_cache
 from devcluster.ports import free_port
-from devcluster.progress import tell_until_done
 from tests.operator_process import wait_for
 
 SECONDS: Final = 120.0
@@ -26,9 +25,6 @@ ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"
 PASSING: Final = frozenset({"no such element", "stale element reference", "element click intercepted"})
 _PACKAGES: Final = {"chromium": "chromium", "chromium-driver": "chromedriver"}
 """Debian's packages, and the program of each."""
-_INSTALL: Final = (
-    'get() { apt-get -o DPkg::Lock::Timeout=300 "$@"; }; get update && get install --yes --no-install-recommends "$@"'
-)
 
 
 def chromium_obstacle() -> str | None:
@@ -45,18 +41,8 @@ def install_chromium() -> None:
     if os.geteuid() != 0 or _system() != "debian":
         raise DevclusterError(f"installing {' and '.join(missing)} needs root on Debian")
     cache = user_cache("projectsetup-tests")
-    with only_one_build(cache, teller="tests"), (cache / "chromium.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["/bin/sh", "-euc", _INSTALL, "sh", *missing],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-        tell_until_done(process, f"installing {' and '.join(missing)}", teller="tests")
-    if _missing():
-        end_of_log = " ".join((cache / "chromium.log").read_text(errors="replace").split())[-300:]
-        raise DevclusterError(f"{' and '.join(missing)} could not be installed: {end_of_log}")
+    with only_one_build(cache, teller="tests"):
+        debian.install(_missing, cache / "chromium.log", teller="tests")
 
 
 def _missing() -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from devcluster import debian
 from devcluster.errors import DevclusterError
-from devcluster.progress import tell_until_done
 
 CAPABILITIES: Final = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "SYS_CHROOT": 18, "MKNOD": 27, "KILL": 5}
 """What even root lacks in an ordinary container, with its bits."""
@@ -51,26 +50,7 @@ def install_packages(log_folder: Path) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise DevclusterError(f"a real node needs {_as_debian_names_them(missing)}: install what is missing")
     log_folder.mkdir(parents=True, exist_ok=True)
-    log = log_folder / "packages.log"
-    script = (
-        'get() { apt-get -o DPkg::Lock::Timeout=300 "$@"; }; '
-        'install() { get install --yes --no-install-recommends "$@"; }; '
-        'install "$@" || { get update && install "$@"; }'
-    )
-    environment: Mapping[str, str] = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", script, "sh", *missing],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-        )
-        tell_until_done(process, f"installing {', '.join(missing)}")
-    if process.returncode != 0 or (missing := missing_packages()):
-        end_of_log = " ".join(log.read_text(errors="replace").split())[-400:]
-        raise DevclusterError(f"{', '.join(missing)} could not be installed: {end_of_log}")
-    log.unlink()
+    debian.install(missing_packages, log_folder / "packages.log")
 
 
 def tool(name: str) -> Path:
