@@ -51,6 +51,8 @@ def told(
         unseen = Setup.make(stage).body
         stage.operator.start()
         stands = _brought_to_an_end(stage, rival, database)
+        for why, setup in stands.items():
+            setup.waits_for(why)  # before the one that keeps the only slot
         stands["Suspended"] = Setup.make(stage, spec={"suspend": True})
         stands["Running"] = Setup.gated(stage, steps)
         steps.await_start(stands["Running"])
