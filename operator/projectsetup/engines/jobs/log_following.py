@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 LONGEST_LINE: Final = 256
 """Bytes; a longer line is no line of ours."""
-QUICK: Final = 1.0
-"""Seconds; the log of a stage that is over by then has nothing to tell that its report does not."""
+QUICK: Final = 2.0
+"""Seconds; the log of a stage that is over by then has nothing to tell that its report does not.
+
+The kubelet looks at containers once a second: an end is told up to that much later, and more on a busy node.
+"""
 PACE: Final = 0.05
 """Seconds between two pieces, so that a step that prints without end does not keep the operator busy."""
 LONGEST_PAUSE: Final = 60.0

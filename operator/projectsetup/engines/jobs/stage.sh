@@ -50,9 +50,8 @@ fi
 
 rm -rf "$stage_scratch"
 mkdir -p "$stage_scratch" || stage_give_up "cannot make $stage_scratch"
-for stage_fifo in output copy lines split folded found timeout grace; do
-    mkfifo "$stage_scratch/$stage_fifo" || stage_give_up "cannot make a fifo in $stage_scratch"
-done
+(cd "$stage_scratch" && mkfifo output copy lines split folded found timeout grace) ||
+    stage_give_up "cannot make fifos in $stage_scratch"
 
 # Sends a signal to every process but this one and the helpers. False when there is none.
 stage_signal() {
@@ -145,17 +144,31 @@ stage_listen() {
 
 # SIGUSR1 to this process after so many seconds, and again after the grace.
 stage_set_timer() {
+    stage_timer=''
     sleep "$1" >"$stage_scratch/timeout" &
-    stage_help
+    stage_time
     sleep "$stage_grace" >"$stage_scratch/grace" & # its time begins when the other end is opened
-    stage_help
+    stage_time
     {
         read -r stage_nothing <"$stage_scratch/timeout"
         kill -s USR1 1
         read -r stage_nothing <"$stage_scratch/grace"
         kill -s USR1 1
     } &
+    stage_time
+}
+
+stage_time() {
+    stage_timer="$! $stage_timer" # who reads comes first, and is not told that who writes has ended
     stage_help
+}
+
+stage_stop_timer() {
+    local pid
+    for pid in $stage_timer; do
+        kill -s KILL "$pid" 2>/dev/null
+        stage_wait "$pid"
+    done
 }
 
 stage_use_credentials() {
@@ -207,13 +220,15 @@ stage_become_step() {
 # stage_stopped. The witness of its end is met by no signal.
 stage_run() {
     printf '[projectsetup] step %s (%s/%s)\n' "$1" "$stage_number" "$stage_total"
-    mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
+    if ! { [ -d "$WORKSPACE" ] && [ -d "$HOME" ] && [ -d "$TMPDIR" ]; }; then
+        mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
+    fi
     : >"$STEP_OUTPUTS"
     stage_timed_out=''
     stage_listen "$3"
     stage_listeners=$stage_helpers
     stage_set_timer "$2"
-    rm -f "$stage_scratch/code"
+    : >"$stage_scratch/code"
     {
         (stage_become_step "$@") 2>&1
         stage_code=$?
@@ -234,6 +249,7 @@ stage_run() {
         stage_code=137
     fi
     stage_end=$stage_code
+    stage_stop_timer
     stage_sweep
     for stage_listener in $stage_tee $stage_tail $stage_matcher; do
         stage_wait "$stage_listener"
@@ -243,7 +259,7 @@ stage_run() {
     if [ -n "$stage_secrets" ]; then
         rm -f "$stage_private/key" "$stage_private/known_hosts"
     fi
-    if [ -n "$(tail -c 1 "$stage_scratch/tail" | tr '\000' '?')" ]; then
+    if [ -s "$stage_scratch/tail" ] && [ -n "$(tail -c 1 "$stage_scratch/tail" | tr '\000' '?')" ]; then
         echo
     fi
 }
