@@ -97,10 +97,9 @@ class LocalAttempt:
             "directory": str(self.workspace),
             "grace": self._grace,
         }
-        with open(os.memfd_create("step"), "w+", encoding="utf-8") as file:
-            json.dump(request, file)
-            file.flush()
-            job = self._link.run(file.fileno(), output.writing)
+        with open(os.memfd_create("step"), "wb", buffering=0) as file:
+            file.write(json.dumps(request).encode())
+            job = self._link.run(file.fileno(), output.writing, last=command.confidential)
         output.handed_over()
         return job
 

@@ -84,9 +84,12 @@ class SupervisorLink:
         """The process id of the supervisor."""
         return self._process.pid
 
-    def run(self, command: int, output: int) -> Job:
-        """Start a step; the two file descriptors are those of its command and of the pipe it prints to."""
-        return self._begin({"op": "run"}, (command, output))
+    def run(self, command: int, output: int, *, last: bool) -> Job:
+        """Start a step; the two file descriptors are those of its command and of the pipe it prints to.
+
+        With `last`, the process that reads the command runs no other step.
+        """
+        return self._begin({"op": "run", "last": last}, (command, output))
 
     def remove(self, name: str) -> Job:
         """Remove one directory of the supervisor's own."""

@@ -13,7 +13,8 @@ class StepCommand:
     """One step to run with `sh -euc`.
 
     `timeout` is in seconds. `environment` is all the step gets; the runner adds `STEP_OUTPUTS` alone. `private_files`
-    stand in the runner's `private` directory as long as the step runs.
+    stand in the runner's `private` directory as long as the step runs. What has read a `confidential` one runs no
+    other.
     """
 
     step: str
@@ -21,6 +22,7 @@ class StepCommand:
     environment: Mapping[str, str] = field(repr=False)
     timeout: float
     private_files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    confidential: bool = False
 
 
 @dataclass(frozen=True, slots=True)

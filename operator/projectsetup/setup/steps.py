@@ -132,6 +132,7 @@ class _Setup:
             environment={**self.inherited, **step.env, **self.told, **access.environment},
             timeout=timeout,
             private_files=access.files,
+            confidential=credentials is not None,
         )
 
     def _line_callback(self, step: Step) -> Callable[[str], None] | None:

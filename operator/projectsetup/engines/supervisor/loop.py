@@ -8,15 +8,13 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from projectsetup.engines.supervisor import protocol
-from projectsetup.engines.supervisor.directories import remove_own
-from projectsetup.engines.supervisor.processes import kill_round, send
-from projectsetup.engines.supervisor.remover import run_remover
+from projectsetup.engines.supervisor.processes import kill_round
 from projectsetup.engines.supervisor.results import report
-from projectsetup.engines.supervisor.warden import KILL, STOP, run_warden
+from projectsetup.engines.supervisor.warden import KILL, run_warden
 
 NOBODY = 0
 """The id of a job that no operator waits for."""
@@ -31,13 +29,28 @@ class _Job:
     is_step: bool
 
 
+@dataclass(slots=True)
+class _Warden:
+    pid: int
+    channel: socket.socket
+    job: _Job | None = None
+
+    @property
+    def runs_step(self) -> bool:
+        return self.job is not None and self.job.is_step
+
+
 class Supervisor:
-    """Serves one operator; all processes below this one are its wardens, removers and what they left behind."""
+    """Serves one operator; all processes below this one are its wardens and what they left behind.
+
+    There are as many wardens as there were jobs at once.
+    """
 
     def __init__(self, channel: socket.socket, directory: str) -> None:
         self._channel = channel
         self._directory = directory
-        self._jobs: dict[int, _Job] = {}
+        self._poll = select.poll()
+        self._wardens: dict[int, _Warden] = {}
         self._orphaned: list[int] = []
         self._killing = False
         self._unsent: list[protocol.Message] = []
@@ -45,19 +58,18 @@ class Supervisor:
         self._woken, wakes = os.pipe()
         for fd in (self._woken, wakes):
             os.set_blocking(fd, False)
-        signal.pthread_sigmask(signal.SIG_BLOCK, (STOP, KILL))  # a warden must not meet them before it is ready
+        for fd in (channel.fileno(), self._woken):
+            self._poll.register(fd, select.POLLIN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (KILL,))  # a warden must not meet it before it is ready
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
 
     def serve(self) -> None:
         """Work until the operator is gone or silent for too long. Nothing has been ended then."""
-        poll = select.poll()
-        for fd in (self._channel.fileno(), self._woken):
-            poll.register(fd, select.POLLIN)
         heard = _clock()
         while True:
             busy = self._killing or bool(self._orphaned)
-            ready = [fd for fd, _ in poll.poll(1000 * (_KILL_AGAIN if busy else LOOK_AT_CLOCK))]
+            ready = {fd for fd, _ in self._poll.poll(1000 * (_KILL_AGAIN if busy else LOOK_AT_CLOCK))}
             if _clock() - heard > protocol.SILENCE_LIMIT:
                 return  # even if it has just woken up again: another operator may have taken over
             if self._channel.fileno() in ready:
@@ -68,6 +80,9 @@ class Supervisor:
                 self._do(*received)
             if self._woken in ready:
                 os.read(self._woken, 4096)
+            for warden in list(self._wardens.values()):
+                if warden.channel.fileno() in ready:
+                    self._hear(warden)
             self._reap()
             self._sweep()
             self._tell()
@@ -83,46 +98,72 @@ class Supervisor:
 
     def remove_in_background(self, path: str) -> None:
         """Remove the directory of another supervisor, which nobody waits for."""
-        self._fork(_Job(NOBODY, is_step=False), lambda: remove_own(path))
+        self._give(_Job(NOBODY, is_step=False), {"op": "clear", "path": path})
 
     def _do(self, message: protocol.Message, fds: list[int]) -> None:
         match message["op"]:
             case "beat":
                 self._tell({"op": "beat"})
             case "run":
-                self._begin(_Job(message["id"], is_step=True), fds)
+                self._begin(_Job(message["id"], is_step=True), message, fds)
             case "remove":
-                self._begin(_Job(message["id"], is_step=False), fds, name=message["name"])
+                path = f"{self._directory}/{os.path.basename(message['name'])}"
+                self._begin(_Job(message["id"], is_step=False), {"op": "remove", "path": path}, fds)
             case "stop":
-                send(STOP, [pid for pid, job in self._jobs.items() if job == _Job(message["id"], is_step=True)])
+                for warden in self._wardens.values():
+                    if warden.job == _Job(message["id"], is_step=True):
+                        with contextlib.suppress(OSError):  # it has just ended
+                            protocol.send(warden.channel, message)
             case "kill":
                 self._killing = True
         for fd in fds:
             os.close(fd)
 
-    def _begin(self, job: _Job, fds: list[int], name: str = "") -> None:
-        supervisor = os.getpid()
+    def _begin(self, job: _Job, message: protocol.Message, fds: list[int]) -> None:
         try:
-            if job.is_step:
-                self._fork(job, lambda: run_warden(supervisor, *fds))
-            else:
-                path = f"{self._directory}/{os.path.basename(name)}"
-                self._fork(job, lambda: run_remover(supervisor, path, *fds))
+            self._give(job, message, fds)
         except OSError as error:
             report(fds[-1], {"error": f"cannot start a process: {error.strerror}"})
             self._tell({"op": "ended", "id": job.id})
 
-    def _fork(self, job: _Job, work: Callable[[], None]) -> None:
-        pid = os.fork()
-        if pid:
-            self._jobs[pid] = job
-            return
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
+    def _give(self, job: _Job, message: protocol.Message, fds: Sequence[int] = ()) -> None:
+        """Have a warden do it: one that has nothing to do, or a new one. Raises OSError."""
+        for warden in [warden for warden in self._wardens.values() if warden.job is None]:
+            with contextlib.suppress(OSError):  # it was killed meanwhile
+                protocol.send(warden.channel, message, tuple(fds))
+                warden.job = job
+                return
+        warden = self._new_warden()
+        protocol.send(warden.channel, message, tuple(fds))
+        warden.job = job
+
+    def _new_warden(self) -> _Warden:
+        supervisor = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    run_warden(supervisor, theirs)
+                    code = 0
+                finally:
+                    os._exit(code)
+        warden = self._wardens[pid] = _Warden(pid, ours)
+        self._poll.register(ours.fileno(), select.POLLIN)
+        return warden
+
+    def _hear(self, warden: _Warden) -> None:
+        received = protocol.receive(warden.channel)
+        if received is None:
+            self._poll.unregister(warden.channel.fileno())  # it ends, or was killed
+        elif warden.job is not None:
+            self._over(warden)
+
+    def _over(self, warden: _Warden) -> None:
+        job, warden.job = warden.job, None
+        if job is not None:
+            self._tell({"op": "ended", "id": job.id})
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -130,19 +171,26 @@ class Supervisor:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                job = self._jobs.pop(pid, None)
-                if job is None:
-                    continue
-                if job.is_step and status != 0:
-                    self._orphaned.append(job.id)  # the warden did not end by itself: its step may still run
-                else:
-                    self._tell({"op": "ended", "id": job.id})
+                warden = self._wardens.pop(pid, None)
+                if warden is not None:
+                    self._bury(warden, status)
+
+    def _bury(self, warden: _Warden, status: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._poll.unregister(warden.channel.fileno())
+        warden.channel.close()
+        if warden.job is not None and warden.job.is_step and status != 0:
+            self._orphaned.append(warden.job.id)  # it did not end by itself: its step may still run
+        else:
+            self._over(warden)
 
     def _sweep(self) -> None:
         """End what has to be ended, a round at a time, and tell when it is gone."""
         if not self._killing and not self._orphaned:
             return
-        if not kill_round(spare=[pid for pid, job in self._jobs.items() if not (self._killing and job.is_step)]):
+        if not kill_round(
+            spare=[pid for pid, warden in self._wardens.items() if not (self._killing and warden.runs_step)]
+        ):
             return
         for job_id in self._orphaned:
             self._tell({"op": "ended", "id": job_id})

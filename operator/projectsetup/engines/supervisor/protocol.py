@@ -1,16 +1,19 @@
-"""What the operator and the supervisor tell each other, one JSON object a packet.
+"""What the operator, the supervisor and its wardens tell each other, one JSON object a packet.
 
-From the operator: `beat`; `run` (id; fds: command, output, result); `remove` (id, name; fd: result); `stop` (id);
+From the operator: `beat`; `run` (id, last; fds: command, output, result); `remove` (id, name; fd: result); `stop` (id);
 `kill`. From the supervisor: `ready` (directory, killed, left) or `refused` (error), once; `beat`; `ended` (id);
-`killed`. A command is a JSON object in a file of memory: script, environment, directory, grace. A result is a JSON
-object in a pipe: status, oom, killed, or error.
+`killed`. To a warden: `run` and `stop` as they are; `remove` (path; fd: result); `clear` (path). From a warden: `done`,
+unless the step was its `last`: then it ends.
+
+A command is a JSON object in a file of memory: script, environment, directory, grace. A result is a JSON object in a
+pipe: status, oom, killed, or error.
 """
 
 from __future__ import annotations
 
 import json
 from array import array
-from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
+from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET, socket
 from typing import Any
 
 BEAT_EVERY = 2.0
@@ -29,11 +32,15 @@ def send(channel: socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     channel.sendmsg([json.dumps(message).encode()], ancillary)
 
 
-def receive(channel: socket) -> tuple[Message, list[int]] | None:
-    """One message and its file descriptors; None when the other side is gone."""
+def receive(channel: socket, *, wait: bool = True) -> tuple[Message, list[int]] | None:
+    """One message and its file descriptors; None when the other side is gone.
+
+    Raises BlockingIOError when there is none, and the channel does not block or is not to be waited for.
+    """
     fds = array("i")
+    flags = MSG_CMSG_CLOEXEC if wait else MSG_CMSG_CLOEXEC | MSG_DONTWAIT
     try:
-        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MOST_FDS * fds.itemsize), MSG_CMSG_CLOEXEC)
+        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MOST_FDS * fds.itemsize), flags)
     except ConnectionResetError:
         return None
     for level, kind, content in ancillary:

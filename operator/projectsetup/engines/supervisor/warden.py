@@ -1,110 +1,119 @@
-"""The warden of one step: it starts the step's shell and does not end before everything that came of it has ended."""
+"""A warden: it runs one job after the other, a step or a removal, and whatever came of a step ends before the next."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import resource
+import select
 import signal
-import time
+import socket
+from functools import partial
+from typing import Final
 
-from projectsetup.engines.supervisor import kernel
-from projectsetup.engines.supervisor.processes import descendants, kill_round, send
+from projectsetup.engines.supervisor import kernel, protocol
+from projectsetup.engines.supervisor.directories import remove_own
 from projectsetup.engines.supervisor.results import report
-from projectsetup.engines.supervisor.shell import Command, become_shell
+from projectsetup.engines.supervisor.shell import Command
+from projectsetup.engines.supervisor.step import Word, run_step
+from projectsetup.engines.supervisor.trees import remove_tree
 
-STOP = signal.SIGUSR1
-"""SIGTERM to all of the step, SIGKILL after its grace."""
-KILL = signal.SIGUSR2
-"""SIGKILL to all of the step. The kernel sends it when the supervisor has ended."""
-
-_SIGNALS = (signal.SIGCHLD, STOP, KILL)
-_KILL_AGAIN = 0.02
+KILL: Final = signal.SIGUSR2
+"""The kernel sends it when the supervisor has ended."""
 
 
-def run_warden(supervisor: int, command_fd: int, output: int, result: int) -> None:
-    """Be the warden, in a fork of the supervisor: the three file descriptors are all that it keeps open."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, signal.SIGTERM))  # SIGTERM finds the shell when it is ready
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    kernel.become_subreaper()
-    if not kernel.signal_on_parent_death(KILL, supervisor):
-        os._exit(1)
-    _close_all_but({0, 1, 2, command_fd, output, result})
-    with open(command_fd, "rb") as file:
-        file.seek(0)
-        command = Command(**json.loads(file.read()))
-    kills_before = kernel.oom_kills()
-    shell = _start(command, output, result)
-    os.close(output)
-    warden = _Warden(shell, command.grace)
-    warden.watch()
-    oom = kernel.oom_kills() > kills_before
-    report(result, {"status": warden.status, "oom": oom, "killed": warden.killed})
+def run_warden(supervisor: int, channel: socket.socket) -> None:
+    """Be a warden, in a fork of the supervisor, until that has ended or a job was the last one."""
+    _Warden(supervisor, channel).serve()
 
 
 class _Warden:
-    def __init__(self, shell: int, grace: float) -> None:
-        self.status: int | None = None
-        self.killed = False
-        self._shell = shell
-        self._grace = grace
-        self._deadline: float | None = None
+    def __init__(self, supervisor: int, channel: socket.socket) -> None:
+        self._channel = channel
+        self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._woken, wakes = os.pipe()
+        for fd in (self._woken, wakes):
+            os.set_blocking(fd, False)
+        _close_all_but({0, 1, 2, channel.fileno(), self._home, self._woken, wakes})
+        self._poll = select.poll()
+        for fd in (channel.fileno(), self._woken):
+            self._poll.register(fd, select.POLLIN)
+        for number in (signal.SIGCHLD, KILL):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        _prepare_for_steps()
+        if not kernel.signal_on_parent_death(KILL, supervisor):
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (KILL,))
 
-    def watch(self) -> None:
-        """Returns when no descendant is left."""
-        while self._reap():
-            if self.killed or self._shell_is_over() or self._grace_is_over():
-                kill_round()
-                self._wait(_KILL_AGAIN)
-            else:
-                self._wait(None if self._deadline is None else self._deadline - time.monotonic())
+    def serve(self) -> None:
+        """Do what the supervisor asks for."""
+        while True:
+            self._poll.poll()
+            if KILL in self._signals():
+                return
+            with contextlib.suppress(BlockingIOError):
+                received = protocol.receive(self._channel, wait=False)
+                if received is None:
+                    return
+                self._do(*received)
+                if received[0].get("last"):
+                    return
 
-    def _shell_is_over(self) -> bool:
-        """Whatever the shell has left behind goes with it, except that who was sent SIGTERM has its grace."""
-        return self.status is not None and self._deadline is None
+    def _do(self, message: protocol.Message, fds: list[int]) -> None:
+        match message["op"]:
+            case "run":
+                command, output, result = fds
+                run_step(_read(command), output, result, home=self._home, listen=partial(self._listen, message["id"]))
+                os.close(result)
+            case "remove":
+                (result,) = fds
+                try:
+                    remove_tree(message["path"])
+                except OSError as error:
+                    report(result, {"error": str(error)})
+                os.close(result)
+            case "clear":
+                remove_own(message["path"])
+            case _:
+                return  # the stop of a step that had ended by then
+        if not message.get("last"):
+            protocol.send(self._channel, {"op": "done"})
 
-    def _grace_is_over(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
-    def _reap(self) -> bool:
-        """Whether there are children left, after those that have ended were taken note of."""
+    def _listen(self, job_id: int, seconds: float | None) -> Word:
+        """Wait for what concerns the step that is this job."""
+        self._poll.poll(None if seconds is None else 1000 * seconds)
+        if KILL in self._signals():
+            return Word.KILL
         try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return True
-                if pid == self._shell:
-                    self.status = status
-        except ChildProcessError:
-            return False
+            received = protocol.receive(self._channel, wait=False)
+        except BlockingIOError:
+            return Word.NEWS
+        if received is None:
+            return Word.KILL
+        return Word.STOP if received[0] == {"op": "stop", "id": job_id} else Word.NEWS
 
-    def _wait(self, seconds: float | None) -> None:
-        signalled = (
-            signal.sigwait(_SIGNALS)
-            if seconds is None
-            else getattr(signal.sigtimedwait(_SIGNALS, max(seconds, 0)), "si_signo", None)
-        )
-        if signalled == KILL:
-            self.killed = True
-        elif signalled == STOP and self._deadline is None:
-            self._deadline = time.monotonic() + self._grace
-            everyone = descendants()
-            send(signal.SIGTERM, everyone)
-            send(signal.SIGCONT, everyone)
-
-
-def _start(command: Command, output: int, result: int) -> int:
-    warden = os.getpid()
-    shell = os.fork()
-    if shell == 0:
+    def _signals(self) -> bytes:
         try:
-            become_shell(command, output, warden)
-        except (OSError, ValueError) as error:
-            report(result, {"error": str(error)})
-        finally:
-            os._exit(127)
-    return shell
+            return os.read(self._woken, 4096)
+        except BlockingIOError:
+            return b""
+
+
+def _prepare_for_steps() -> None:
+    """What every process of a step inherits."""
+    kernel.become_subreaper()
+    kernel.give_up_new_privileges()
+    kernel.prefer_for_oom_kill()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o022)
+
+
+def _read(command: int) -> Command:
+    with open(command, "rb") as file:
+        file.seek(0)
+        return Command(**json.loads(file.read()))
 
 
 def _close_all_but(kept: set[int]) -> None:
