@@ -14,20 +14,7 @@ import typer
 from benchmarks import job_cost, latency, page, priority, real_job, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
-from benchmarks.measure import collecting
 from devcluster.node.machine import node_obstacle
-
-JOBS_TEXT = """\
-Setups of seven steps that do nothing, as Kubernetes Jobs on a real node, from their creation to their end, beside bare
-Jobs that run the same: all steps in one container, and each in one of its own."""
-
-
-def jobs(*, quick: bool) -> Findings:  # noqa: ARG001  # it has no small form, and is left out then
-    """What Jobs cost; it needs a node."""
-    with collecting() as shown:
-        job_cost.measure()
-    return Findings(title="Jobs", text=JOBS_TEXT, comparisons=shown)
-
 
 PARTS: dict[str, Callable[..., Findings]] = {
     "operator": throughput.measure,
@@ -37,7 +24,7 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "real-job": real_job.measure,
     "priority": priority.measure,
     "step": step_cost.measure,
-    "jobs": jobs,
+    "jobs": job_cost.measure,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

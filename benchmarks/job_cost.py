@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from uuid import uuid4
 
 from kubernetes import client, config, watch
 
-from benchmarks.measure import Figure, show
+from benchmarks.figures import Comparison, Findings, Goal, at_least, at_most
+from benchmarks.figures import Contender as Measured
 from benchmarks.throughput import LIMIT, NAMESPACE, install, make_projects
 from devcluster import Cluster
 from devcluster.build import find_programs
@@ -29,6 +30,7 @@ from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.projects.migrate import migrate
 
 ROUNDS: Final = 5
+ROUNDS_OF_MANY: Final = 7
 STEPS: Final = 7
 AT_ONCE: Final = 20
 SETTLED: Final = 3.0
@@ -36,6 +38,12 @@ SETTLED: Final = 3.0
 NOT_COUNTED: Final = {"leases", "nodes", "tokenreviews", "subjectaccessreviews", "serviceaccounts"}
 """What is written all the time, or is not kept."""
 _REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
+
+TEXT: Final = """\
+Setups of seven steps that do nothing, as Kubernetes Jobs on a real node, from their creation to their end, beside bare
+Jobs that run the same: all steps in one container, and each in one of its own. The writes are all that the API server
+takes for one of them, also from the kubelet, the scheduler and the controllers; how many these write depends on
+whether the kubelet, which looks once a second, sees the container run."""
 
 Names = list[str]
 
@@ -52,19 +60,19 @@ class Contender:
     wrote: list[float] = field(default_factory=list)
 
 
-def measure() -> None:
+def measure(*, quick: bool) -> Findings:  # noqa: ARG001  # it has no small form, and is left out then
     """Run all in turn, several rounds: one by one, then many at once."""
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(Path(folder) / "cluster", node=True)
         cluster.up()
         try:
             with _operator(cluster, Path(folder)):
-                _measure_on(Bench(cluster))
+                return _measure_on(Bench(cluster))
         finally:
             cluster.down()
 
 
-def _measure_on(bench: Bench) -> None:
+def _measure_on(bench: Bench) -> Findings:
     ours, ours_apart = bench.setups("one-stage"), bench.setups("stages")
     one, seven = bench.jobs(1), bench.jobs(STEPS)
     for contender in (ours, one):
@@ -74,19 +82,49 @@ def _measure_on(bench: Bench) -> None:
             seconds, writes = bench.run(contender, 1)
             contender.took.append(seconds)
             contender.wrote.append(writes)
-    for pair in ((ours, one), (ours_apart, seven)):
-        _show(f"{STEPS} steps that do nothing, {pair[1].name.removeprefix('bare Job of ')}", pair)
     many = [bench.setups("one-stage"), bench.jobs(1)]
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS_OF_MANY):
         for contender in many:
-            contender.took.append(bench.run(contender, AT_ONCE)[0])
-    notes = {contender.name: f"{60 * AT_ONCE / median(contender.took):.0f} a minute" for contender in many}
-    show(f"{AT_ONCE} at once", "s", [Figure(contender.name, contender.took) for contender in many], notes)
+            seconds, writes = bench.run(contender, AT_ONCE)
+            contender.took.append(seconds)
+            contender.wrote.append(writes)
+    return Findings(
+        title="Jobs",
+        text=TEXT,
+        goals=[
+            _more_seconds(ours, one),
+            _more_seconds(ours_apart, seven),
+            _more_writes("one stage", many),
+            _more_writes("seven stages", (ours_apart, seven)),
+            at_least(f"{AT_ONCE} at once, beside bare Jobs", 90, 100 * _typical(many[1]) / _typical(many[0]), "%"),
+            at_least(f"{AT_ONCE} at once, setups a minute", 120, 60 * AT_ONCE / _typical(many[0])),
+        ],
+        comparisons=[
+            *_comparisons(f"{STEPS} steps that do nothing, one container", (ours, one)),
+            *_comparisons(f"{STEPS} steps that do nothing, {STEPS} containers", (ours_apart, seven)),
+            *_comparisons(f"{AT_ONCE} at once, one container each", many),
+        ],
+    )
 
 
-def _show(title: str, contenders: tuple[Contender, ...]) -> None:
-    notes = {contender.name: f"{median(contender.wrote):.0f} writes" for contender in contenders}
-    show(title, "s", [Figure(contender.name, contender.took) for contender in contenders], notes)
+def _more_seconds(ours: Contender, bare: Contender) -> Goal:
+    return at_most(f"seconds more than a {bare.name}", 0.5, _typical(ours) - _typical(bare), "s")
+
+
+def _more_writes(what: str, pair: Sequence[Contender]) -> Goal:
+    """Four of the operator, and the one that makes the ProjectSetup."""
+    ours, bare = pair
+    return at_most(f"writes more than a bare Job, {what}", 5, median(ours.wrote) - median(bare.wrote))
+
+
+def _comparisons(what: str, contenders: Sequence[Contender]) -> list[Comparison]:
+    took = [Measured(name=contender.name, rounds=contender.took) for contender in contenders]
+    wrote = [Measured(name=contender.name, rounds=contender.wrote) for contender in contenders]
+    return [Comparison(title=what, unit="s", contenders=took), Comparison(title=what, unit="writes", contenders=wrote)]
+
+
+def _typical(contender: Contender) -> float:
+    return median(contender.took)
 
 
 class Bench:

@@ -16,6 +16,7 @@ from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, T
 from benchmarks.throughput import OURS
 from benchmarks.usage import children, cpu_seconds, memory, peak
 from benchmarks.wire import COLLECTION, MERGE_PATCH, Body
+from projectsetup.control.controller import COMPARE_PERIOD
 
 WATCHER: Final = "kopf that only watches"
 ACTIVE: Final = 100
@@ -66,7 +67,7 @@ class _Measured:
 
 def measure(*, quick: bool) -> Findings:
     """Ours and the watcher, size by size."""
-    sizes, rest = ((300, 1000), 5.0) if quick else ((1_000, 10_000, 50_000), 32.0)
+    sizes, rest = ((300, 1000), 5.0) if quick else ((1_000, 10_000, 50_000), COMPARE_PERIOD)
     found: dict[str, list[_Measured]] = {OURS: [], WATCHER: []}
     made = 0
     with Arena.open() as arena:
@@ -130,27 +131,30 @@ def _measured(arena: Arena, process: Process, rest: float) -> _Measured:
     settled = [memory(pid) for pid in (process.pid, *children(process.pid))]
     writes, used = arena.writes(), cpu_seconds(process.pid)
     time.sleep(rest)
-    at_rest = (cpu_seconds(process.pid) - used) / rest
+    at_rest = cpu_seconds(process.pid) - used
     written = arena.writes() - writes
     return _Measured(
         ready=ready,
         resident=sum(part.rss for part in settled),
         share=sum(part.pss for part in settled),
         most=peak(process.pid),
-        rest=1000 * at_rest,
+        rest=1000 * at_rest / rest,
         writes=written,
-        event=_cost_of_event(arena, process),
+        event=_cost_of_event(arena, process, rest, at_rest),
     )
 
 
-def _cost_of_event(arena: Arena, process: Process) -> float:
+def _cost_of_event(arena: Arena, process: Process, seconds: float, at_rest: float) -> float:
+    """Milliseconds of CPU beyond the `at_rest` seconds of CPU that it uses at rest in as many `seconds`."""
+    end = time.monotonic() + seconds
     names = [body["metadata"]["name"] for body in arena.wire.get(f"{COLLECTION}?limit={EVENTS}")["items"]]
     used = cpu_seconds(process.pid)
     for name in names:
         patch = {"metadata": {"labels": {"touched": str(time.time_ns())}}}
         arena.wire.call("PATCH", f"{COLLECTION}/{name}", patch, MERGE_PATCH)
     _settle(process)
-    return 1000 * (cpu_seconds(process.pid) - used) / len(names)
+    time.sleep(max(end - time.monotonic(), 0))
+    return 1000 * (cpu_seconds(process.pid) - used - at_rest) / len(names)
 
 
 def _settle(process: Process) -> None:

@@ -33,7 +33,7 @@ order, no record of a broken attempt, no supervision, and tells `Succeeded` alon
 with its events as ours has, and without. The raw writes are what a client does that only writes, by the same
 library and as many at once as is best here: the two status writes of a setup, and those with its two events. The
 clock runs from the first setup that is over to the last. CPU seconds are those of all processes of the contender,
-its steps included."""
+its steps included. Transactions are those beyond what an operator at rest asks of the database in the same time."""
 STEPS_TEXT: Final = """\
 {count} setups of seven steps of /bin/true, four attempts at once, drained as above. The job queue that this
 replaces does 157 a second on such a machine, with no Kubernetes status to write."""
@@ -134,12 +134,15 @@ def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str
     arena.create(names, recipe)
     with arena.operator() as process:
         until(lambda: arena.all_in("Queued"), "all to be queued", alive=process, every=0.3)
+        before = arena.transactions()
         time.sleep(STATISTICS_DELAY)
         meter = _Meter(arena, process)
+        at_rest = (meter.transactions - before) / STATISTICS_DELAY
         arena.queue(paused=False, concurrency=at_once)
         rate = _drained(arena, process, count)
         used = meter.read(count)
-    used["transactions"] = (arena.transactions() - meter.transactions) / count
+    made = arena.transactions() - meter.transactions - at_rest * meter.seconds()
+    used["transactions"] = made / count
     arena.clear()
     return {"rate": rate, **used}
 
@@ -170,8 +173,13 @@ class _Meter:
         self._arena = arena
         self._process = process
         self.transactions = arena.transactions()
+        self._began = time.perf_counter()
         self._writes = arena.writes()
         self._seconds = self._now()
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.perf_counter() - self._began
 
     def read(self, count: int) -> dict[str, float]:
         """Writes, and milliseconds of CPU, of one setup."""
