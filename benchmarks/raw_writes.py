@@ -41,7 +41,7 @@ async def drained(kubeconfig: Path, versions: Mapping[str, str], at_once: int, *
             for name, listed in left:
                 version = listed
                 for number in range(writes):
-                    stored = await cluster.patch_status(
+                    stored = await cluster.replace_status(
                         NAMESPACE, name, resource_version=version, status=status(number)
                     )
                     version = stored["metadata"]["resourceVersion"]

@@ -75,8 +75,9 @@ async def run_operator(settings: Settings) -> int:
     gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
     metrics = new_metrics()
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
-    api = await connect(on_write=metrics.api_written)
-    elected = leader(settings, api)
+    elections = await connect(on_write=metrics.api_written)
+    elected = leader(settings, elections)
+    api = await connect(on_write=metrics.api_written, may_write=elected.check)
     try:
         async with running_engine(settings, api, elected, metrics) as engine:
             ports = Ports(ClusterClient(api), record, engine, elected)
@@ -84,6 +85,7 @@ async def run_operator(settings: Settings) -> int:
     finally:
         await record.close()
         await api.close()
+        await elections.close()
 
 
 def new_metrics() -> Metrics:

@@ -71,7 +71,7 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = itertools.repeat(1.0)
     settings.networking.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 0.2
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = NoDiff()
     return settings

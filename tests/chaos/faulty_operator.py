@@ -1,6 +1,6 @@
 """The real operator, but for one thing: at the call that FAULT names it sends itself a signal.
 
-FAULT is `METHOD DETAIL before|after SIGNAL [N]`, such as `patch_status Running after SIGKILL`: at the N-th call (the
+FAULT is `METHOD DETAIL before|after SIGNAL [N]`, such as `replace_status Running after SIGKILL`: at the N-th call (the
 first) of that method of a port whose detail is that one (`*`: any), before the call or after it has returned.
 COMPARE_SECONDS makes the comparisons with full lists more frequent than they are.
 """
@@ -76,7 +76,7 @@ def _detail(method: str, arguments: dict[str, Any]) -> str:
             return str(arguments["status"])
         case "finish":
             return str(arguments["result"].get("kind"))
-        case "patch_status":
+        case "replace_status":
             return str(arguments["status"].get("phase"))
     return ""
 
@@ -86,9 +86,10 @@ async def run() -> int:
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format, scrub=str)
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
-    api = await connect(on_write=metrics.api_written)
+    elections = await connect(on_write=metrics.api_written)
+    elected = leader(settings, elections)
+    api = await connect(on_write=metrics.api_written, may_write=elected.check)
     cluster: Any = Faulty(ClusterClient(api), fault)
-    elected = leader(settings, api)
     faulty_record: Any = Faulty(record, fault)
     try:
         async with running_engine(settings, api, elected, metrics) as engine:
@@ -98,6 +99,7 @@ async def run() -> int:
     finally:
         await record.close()
         await api.close()
+        await elections.close()
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Freeze:
 FREEZES: Final = (
     Freeze("in the middle of its work"),
     Freeze("before it claims", "claim initializing before SIGSTOP"),
-    Freeze("before it tells that it runs", "patch_status Running before SIGSTOP"),
+    Freeze("before it tells that it runs", "replace_status Running before SIGSTOP"),
     Freeze("before it starts", "run * before SIGSTOP"),
     Freeze("before it records an end", "finish Succeeded before SIGSTOP"),
 )

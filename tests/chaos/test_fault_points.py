@@ -118,7 +118,7 @@ class Outcome:
 
 CASES: tuple[Case, ...] = (
     Case("after the claim that starts", "claim initializing after SIGKILL"),
-    Case("after .status tells running", "patch_status Running after SIGKILL", attempt=2, burned=1),
+    Case("after .status tells running", "replace_status Running after SIGKILL", attempt=2, burned=1),
     Case("in a step", mood="gated", deed=kill_in_step, ran=2, attempt=2, burned=1),
     Case("after success is recorded", "finish Succeeded after SIGKILL"),
     Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", mood="transient", ran=3, attempt=3),
@@ -131,18 +131,20 @@ CASES: tuple[Case, ...] = (
 MORE_CASES: Final = (
     Case("before the claim that queues", "claim setup_queued before SIGKILL", paused=True),
     Case("after the claim that queues", "claim setup_queued after SIGKILL", paused=True),
-    Case("after .status tells queued", "patch_status Queued after SIGKILL", paused=True),
+    Case("after .status tells queued", "replace_status Queued after SIGKILL", paused=True),
     Case("before the claim that starts", "claim initializing before SIGKILL"),
     Case("when the engine is asked to run", "run * before SIGKILL", attempt=2, burned=1),
     Case("after a step is marked", "mark * after SIGKILL", ran=2, attempt=2, burned=1),
     Case("after the last step, before anybody knows", "run * after SIGKILL", ran=2, attempt=2, burned=1),
     Case("before success is recorded", "finish Succeeded before SIGKILL", ran=2, attempt=2, burned=1),
-    Case("after .status tells success", "patch_status Succeeded after SIGKILL"),
+    Case("after .status tells success", "replace_status Succeeded after SIGKILL"),
     Case("after failure is recorded", "finish Failed after SIGKILL", mood="failing", phase="Failed"),
-    Case("after .status tells a retry", "patch_status BackingOff after SIGKILL", mood="transient", ran=3, attempt=3),
+    Case("after .status tells a retry", "replace_status BackingOff after SIGKILL", mood="transient", ran=3, attempt=3),
     Case("before a cancel is recorded", "finish Cancelled before SIGKILL", "stubborn", cancel, "Cancelled"),
     Case("after a claim is released", "release * after SIGKILL", "stubborn", delete, None),
-    Case("after .status tells a new series", "patch_status Queued after SIGKILL 2", "failing", retry, "Failed", ran=2),
+    Case(
+        "after .status tells a new series", "replace_status Queued after SIGKILL 2", "failing", retry, "Failed", ran=2
+    ),
 )
 if IS_LONG:
     CASES = (*CASES, *MORE_CASES)

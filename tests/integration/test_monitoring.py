@@ -153,7 +153,7 @@ class Play:
         self.api.shut()
         (self.steps.folder / "away").touch()
         self.await_told("reconcile_failures_total")
-        self.await_told("api_writes_total", result="unavailable", resource="projectsetups/status", verb="patch")
+        self.await_told("api_writes_total", result="unavailable", resource="projectsetups/status", verb="update")
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
 

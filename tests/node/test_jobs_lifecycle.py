@@ -179,7 +179,7 @@ def test_an_attempt_that_was_told_and_not_begun_is_interrupted(
 ) -> None:
     with job_arena(node_cluster, tmp_path, watcher, leader_election="false") as arena:
         setup = arena.submit("calm")
-        fault = {"FAULT": f"patch_status Running after {sent.name}"}
+        fault = {"FAULT": f"replace_status Running after {sent.name}"}
         first = arena.operator(command=FAULTY, environment=fault).start(ready=False)
         arena.reached(setup, "Running")
         if sent is signal.SIGKILL:

@@ -15,6 +15,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 
 from projectsetup.cluster.api_writes import OnWrite, trace_of_writes
 from projectsetup.cluster.errors import KubeconfigError
+from projectsetup.cluster.guard import Check, guarded
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
@@ -63,12 +64,16 @@ def pod_namespace() -> str | None:
 
 
 async def connect(
-    kubeconfig: Kubeconfig = AS_KUBECTL, *, streaming: bool = False, on_write: OnWrite | None = None
+    kubeconfig: Kubeconfig = AS_KUBECTL,
+    *,
+    streaming: bool = False,
+    on_write: OnWrite | None = None,
+    may_write: Check | None = None,
 ) -> ApiClient:
     """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet.
 
     One for `streaming` has as many connections as there are watches and logs to follow, each with a small buffer.
-    `on_write` is told of every request that changes something.
+    `on_write` is told of every request that changes something, `may_write` is asked before it leaves.
     """
     configuration = Configuration()
     configuration.client_session_kwargs = {"trust_env": False}
@@ -77,6 +82,8 @@ async def connect(
         configuration.client_session_kwargs["read_bufsize"] = STREAM_BUFFER
     else:
         configuration.connection_pool_maxsize = CONNECTIONS
+    if may_write is not None:
+        configuration.client_session_kwargs["request_class"] = guarded(may_write)
     if on_write is not None:
         configuration.trace_configs = [trace_of_writes(on_write)]
     if in_pod() and not kubeconfig.is_named:

@@ -28,6 +28,8 @@ from projectsetup.setup.errors import InfrastructureError
 WORKERS = 8
 COMPARE_PERIOD = 30.0
 """Seconds between two comparisons with a full list, which find what the watch has missed."""
+LOOK_APART = 0.001
+"""Seconds between the first looks at two setups that are over."""
 FIRST_RETRY, LAST_RETRY = 0.5, 15.0
 """Seconds before a key is looked at again after the API server has failed it: doubled from the first to the last."""
 
@@ -55,10 +57,13 @@ class Controller:
     leading: bool = False
     api_problem: str | None = "not listed yet"
     """Why ProjectSetups could not be listed last; None when they could."""
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when ProjectSetups were listed once."""
     queue_is_known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is known whether the queue is paused, and how wide it is."""
     _restart_watch: bool = False
     _failures: dict[Key, int] = field(default_factory=dict)
+    _comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def seen(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """The watch tells of an object, as it is or as it was when it was deleted."""
@@ -104,8 +109,8 @@ class Controller:
                 await self._cannot_list(error)
         await self.queue_is_known.wait()
         self._look_at_all([resource.key for resource in self.store.unfinished()])
-        for key in self.store:
-            self.queue.add(key)
+        for number, key in enumerate(self.store):  # what is over, little by little: what is new comes first
+            self.queue.add(key, delay=number * LOOK_APART)
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(WORKERS):
@@ -154,34 +159,52 @@ class Controller:
 
         The claims are read before the list: an owner that is not in the list then is gone and not just new.
         """
-        try:
-            owned = await self.record.owned() if self.gate.shut_because is None else ()
-        except DatabaseUnavailable as error:
-            self.gate.shut(str(error))
-            owned = ()
+        async with self._comparing:
+            try:
+                owned = await self.record.owned() if self.gate.shut_because is None else ()
+            except DatabaseUnavailable as error:
+                self.gate.shut(str(error))
+                owned = ()
+            there = await self._list()
+            self._after_list()
+            if self.leading:
+                await self._sweep()
+            for project in owned:
+                owner = project.owner
+                if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
+                    continue
+                if self.leading:
+                    self.departures.add(Departed(owner.uid, (owner.namespace, owner.name)))
+
+    async def _list(self) -> set[str]:
+        """Take in what there is; the uids of it. What was taken in already is not asked for as a whole again."""
         there: set[str] = set()
+        missed: list[Key] = []
         newest = 0
+        known = self.listed.is_set()
 
         def take(body: Body) -> None:
             nonlocal newest
-            there.add(body["metadata"]["uid"])
-            newest = max(newest, int(body["metadata"]["resourceVersion"]))
-            if (change := self.store.apply(body)) is not None:
-                self._take_in(change)
+            metadata = body["metadata"]
+            there.add(metadata["uid"])
+            newest = max(newest, int(metadata["resourceVersion"]))
+            if not known:
+                self._apply(body)
+            elif not self.store.has_seen(metadata):
+                missed.append((metadata["namespace"], metadata["name"]))
 
-        version = await self.cluster.list_resources(self.namespaces, take)
+        version = await self.cluster.list_resources(self.namespaces, take, metadata_only=known)
+        for key in missed:
+            if (body := await self.cluster.get_resource(*key)) is not None:
+                self._apply(body)
         for change in self.store.keep(there, list_version=version):
             self._take_in(change)
         self.watch_age.listed(newest)
-        self._after_list()
-        if self.leading:
-            await self._sweep()
-        for project in owned:
-            owner = project.owner
-            if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
-                continue
-            if self.leading:
-                self.departures.add(Departed(owner.uid, (owner.namespace, owner.name)))
+        return there
+
+    def _apply(self, body: Body) -> None:
+        if (change := self.store.apply(body)) is not None:
+            self._take_in(change)
 
     async def _sweep(self) -> None:
         """End what goes on without anybody to follow it: its ProjectSetup is gone, or tells of another run."""
@@ -199,6 +222,7 @@ class Controller:
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""
         self.api_problem = None
+        self.listed.set()
         if self._restart_watch or self.watch_age.silent:
             _log.warning("the watch begins again", silent=self.watch_age.silent)
             self.restart_watch()

@@ -11,15 +11,20 @@ Body = dict[str, Any]
 class Cluster(Protocol):
     """The API server as the reconciler uses it; every error is a `cluster.errors.ClusterError`."""
 
-    async def list_resources(self, namespaces: tuple[str, ...], take: Callable[[Body], None]) -> int:
-        """Hand all ProjectSetups of these namespaces (none given: of all) to `take`; the version of that list."""
+    async def list_resources(
+        self, namespaces: tuple[str, ...], take: Callable[[Body], None], *, metadata_only: bool
+    ) -> int:
+        """Hand all ProjectSetups of these namespaces (none given: of all), or their metadata, to `take`.
+
+        The answer is the version of that list.
+        """
         ...
 
     async def get_resource(self, namespace: str, name: str) -> Body | None:
         """One ProjectSetup, None when there is none of that name."""
         ...
 
-    async def patch_status(self, namespace: str, name: str, *, resource_version: str, status: Body) -> Body:
+    async def replace_status(self, namespace: str, name: str, *, resource_version: str, status: Body) -> Body:
         """Merge `status` into the ProjectSetup's, if it still has this resourceVersion; the object as stored."""
         ...
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 Key = tuple[str, str]
 """Namespace and name of a ProjectSetup."""
@@ -77,8 +78,7 @@ class WorkQueue:
         return key
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rank:
+class Rank(NamedTuple):
     """Start order: the least comes first."""
 
     priority: int

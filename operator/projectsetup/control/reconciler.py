@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +36,6 @@ from projectsetup.control.decisions import (
 from projectsetup.control.facts import Facts, Progress, RecipePlan, RecordRead, StopCause
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
-from projectsetup.control.merge_patch import merge_patch
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import Key, Rank, StartLine, WorkQueue
 from projectsetup.control.store import Departed, ResourceStore
@@ -307,11 +305,11 @@ class Reconciler:
     async def _write(
         self, resource: ProjectSetupResource, status: ProjectSetupStatus, notices: tuple[Notice, ...]
     ) -> None:
-        patch = merge_patch(stored_status(resource.status), self._scrubbed(status_to_dict(status)))
-        if patch:
+        told = self._scrubbed(status_to_dict(status))
+        if told != stored_status(resource.status):
             self.leader.check()
-            stored = await self.cluster.patch_status(
-                resource.namespace, resource.name, resource_version=resource.resource_version, status=patch
+            stored = await self.cluster.replace_status(
+                resource.namespace, resource.name, resource_version=resource.resource_version, status=told
             )
             self.store.apply(stored)
             count(self.metrics, resource.status, status, notices)
@@ -339,8 +337,6 @@ class Reconciler:
 
     async def _tell(self, resource: ProjectSetupResource, notice: Notice) -> None:
         _log.info(notice.message, reason=str(notice.reason))
-        await asyncio.sleep(0)  # the attempt begins now rather than between the check and the event
-        self.leader.check()
         try:
             await self.cluster.post_event(
                 namespace=resource.namespace,

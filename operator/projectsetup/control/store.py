@@ -77,6 +77,11 @@ class ResourceStore:
         replaced = known is not None and known.uid != metadata["uid"]
         return Change(key, Departed(known.uid, key) if known is not None and replaced else None)
 
+    def has_seen(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether the object with this metadata, or a newer one of that key, was taken in."""
+        known = self._kept.get((metadata["namespace"], metadata["name"]))
+        return known is not None and int(metadata["resourceVersion"]) <= known.version
+
     def remove(self, key: Key, *, uid: str) -> Change | None:
         """Forget an object that was deleted; None when it was not known."""
         known = self._kept.get(key)
