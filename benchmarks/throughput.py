@@ -134,6 +134,7 @@ def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str
     arena.create(names, recipe)
     with arena.operator() as process:
         until(lambda: arena.all_in("Queued"), "all to be queued", alive=process, every=0.3)
+        time.sleep(STATISTICS_DELAY)
         before = arena.transactions()
         time.sleep(STATISTICS_DELAY)
         meter = _Meter(arena, process)
