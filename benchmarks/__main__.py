@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import job_cost, latency, page, priority, real_job, scale, step_cost, throughput
+from benchmarks import job_cost, latency, page, priority, real_job, real_job_on_node, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
 from devcluster.node.machine import node_obstacle
+from images import TOOLCHAIN_OFFLINE, images_obstacle
 
 PARTS: dict[str, Callable[..., Findings]] = {
     "operator": throughput.measure,
@@ -22,10 +23,16 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "latency": latency.measure,
     "scale": scale.measure,
     "real-job": real_job.measure,
+    "real-job-on-node": real_job_on_node.measure,
     "priority": priority.measure,
     "step": step_cost.measure,
     "jobs": job_cost.measure,
 }
+OBSTACLES: dict[str, Callable[[], str | None]] = {
+    "jobs": node_obstacle,
+    "real-job-on-node": lambda: node_obstacle() or images_obstacle((TOOLCHAIN_OFFLINE,)),
+}
+"""What stands in the way of those that need a real node; they have no quick form."""
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -40,10 +47,11 @@ def main(
     """Run the benchmarks one after the other, and render their page anew."""
     if unknown := set(names or ()) - set(PARTS):
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}: {', '.join(PARTS)}")
-    chosen = names or [name for name in PARTS if not (quick and name == "jobs")]
-    if "jobs" in chosen and (obstacle := node_obstacle()):
-        print(f"the cost of Jobs is not measured: {obstacle}", file=sys.stderr)
-        chosen.remove("jobs")
+    chosen = names or [name for name in PARTS if not (quick and name in OBSTACLES)]
+    for name in [name for name in chosen if name in OBSTACLES]:
+        if obstacle := OBSTACLES[name]():
+            print(f"{name} is not measured: {obstacle}", file=sys.stderr)
+            chosen.remove(name)
     folder = out or (None if quick else DOCS)
     for name in (name for name in PARTS if name in chosen):
         report = run(name, quick=quick)

@@ -28,13 +28,13 @@ _slots = asyncio.Semaphore(_AT_ONCE)
 
 @kopf.on.startup()
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """As it comes, but without events where it is told so."""
+    """Events, if any, are those that the handler asks for."""
     settings.posting.enabled = os.environ["PEER_EVENTS"] == "true"
     settings.peering.standalone = True
 
 
 @kopf.on.create("codemyspec.com", "v1alpha1", "projectsetups", retries=3, backoff=15)
-async def set_up(uid: str, name: str, namespace: str | None, patch: kopf.Patch, **_: Any) -> None:
+async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, patch: kopf.Patch, **_: Any) -> None:
     """Claim the project, run its steps, record the end, tell it."""
     async with _slots:
         owner = Owner(uid, namespace or "", name)
@@ -43,6 +43,7 @@ async def set_up(uid: str, name: str, namespace: str | None, patch: kopf.Patch, 
         )
         if claimed is None:
             raise kopf.PermanentError("the project cannot be claimed")
+        kopf.info(body, reason="Started", message="the setup has started")
         for script in _SCRIPTS:
             environment = {"PATH": os.defpath, "PROJECT_ID": name}
             process = await asyncio.create_subprocess_exec("sh", "-euc", script, env=environment)
@@ -50,6 +51,7 @@ async def set_up(uid: str, name: str, namespace: str | None, patch: kopf.Patch, 
                 raise kopf.TemporaryError("the step failed")
         end = {"status": ProjectStatus.READY, "setup_error": None, "attempt_result": {"kind": "Succeeded"}}
         await _one(statements.finish(UUID(name), claimed.fence, end))
+    kopf.info(body, reason="Succeeded", message="the project was set up and is ready")
     patch.status["phase"] = "Succeeded"
     patch.status["projectStatus"] = "ready"
 

@@ -13,7 +13,17 @@ PAGE: Final = "performance.md"
 RESULTS: Final = "performance"
 """The folder beside the page that holds results and plots."""
 BEGIN, END = "<!-- begin of what make bench writes -->", "<!-- end of what make bench writes -->"
-_ORDER: Final = ("operator", "seven-steps", "latency", "scale", "real-job", "priority", "step", "jobs")
+_ORDER: Final = (
+    "operator",
+    "seven-steps",
+    "latency",
+    "scale",
+    "real-job",
+    "real-job-on-node",
+    "priority",
+    "step",
+    "jobs",
+)
 
 
 def keep(folder: Path, report: Report) -> None:
