@@ -8,6 +8,7 @@ import resource
 import signal
 import stat
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from projectsetup.engines.local import LocalEngine
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.runner import StepCommand, StepExit
 from tests.local_steps import ESCAPING, FORKING, PATH, Step, reference, until
+from tests.processes import children
 
 GRACE = 0.5
 
@@ -157,6 +159,28 @@ async def test_of_a_large_file_of_facts_the_beginning_is_read(attempt: LocalAtte
 )
 async def test_how_a_step_ends(attempt: LocalAttempt, script: str, end: StepExit) -> None:
     assert await ended(attempt, script) == end
+
+
+async def test_a_warden_runs_step_after_step_and_none_after_one_with_secrets(engine: LocalEngine) -> None:
+    async def wardens_after(step: StepCommand) -> set[int]:
+        async with engine.open(reference()) as attempt:
+            assert await attempt.run(step, ignored) == StepExit(exit_code=0)
+        return children(engine.supervisor_pid or 0)
+
+    first = await wardens_after(command("true"))
+    assert len(first) == 1
+    assert await wardens_after(command("sleep 0.1 & true")) == first
+    secret = replace(command("true"), confidential=True)
+    assert not await wardens_after(secret) & first
+
+
+async def test_a_step_begins_as_if_none_had_been_before_it(attempt: LocalAttempt) -> None:
+    signals = "grep -E '^(Sig(Blk|Ign|Cgt)|NoNewPrivs):' /proc/self/status"
+    look = f"umask; pwd; ulimit -c; cat /proc/self/oom_score_adj; {signals}"
+    first = await printed(attempt, look)
+    await ended(attempt, "umask 0; cd /; trap '' HUP INT TERM; (trap '' TERM; sleep 100) & true")
+    assert await printed(attempt, look) == first
+    assert first.splitlines()[0] == "0022"
 
 
 async def test_private_files_are_there_as_long_as_the_step(attempt: LocalAttempt) -> None:
