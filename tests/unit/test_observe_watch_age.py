@@ -51,6 +51,16 @@ def test_two_lists_in_a_row_give_the_watch_its_time() -> None:
     assert world.listed(12, after=PATIENCE / 10)
 
 
+def test_a_watch_that_is_still_delivering_a_long_list_is_given_its_time() -> None:
+    world = World()
+    world.listed(100)
+    for version in range(1, 20):
+        world.now += PATIENCE
+        world.watch.delivered(version)
+        assert not world.listed(100, after=PATIENCE / 2)
+    assert world.listed(100)
+
+
 def test_a_newer_list_does_not_excuse_what_is_missed_already() -> None:
     world = World()
     world.listed(10)

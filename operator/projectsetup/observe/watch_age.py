@@ -8,7 +8,7 @@ from collections.abc import Callable
 from projectsetup.observe.last_heard import LastHeard
 
 PATIENCE = 10.0
-"""Seconds after which the watch must have delivered what a list has shown."""
+"""Seconds after which the watch must have delivered what a list has shown, unless it is still delivering."""
 
 
 class WatchAge:
@@ -46,4 +46,5 @@ class WatchAge:
             self._expected, self._expected_since = newest, self._clock()
         else:
             self._expected = missed
-        self.silent = self._delivered < missed and self._clock() - self._expected_since >= PATIENCE
+        waited = min(self._clock() - self._expected_since, self.heard.seconds())
+        self.silent = self._delivered < missed and waited >= PATIENCE
