@@ -156,6 +156,8 @@ class Play:
         self.await_told("api_writes_total", result="unavailable", resource="projectsetups/status", verb="update")
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
+        for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
+            self.await_told(ends, 8)
 
 
 @pytest.fixture(scope="module")
