@@ -153,7 +153,11 @@ class Play:
         self.api.shut()
         (self.steps.folder / "away").touch()
         self.await_told("reconcile_failures_total")
-        self.await_told("api_writes_total", result="unavailable", resource="projectsetups/status", verb="update")
+        failed = {"result": "unavailable", "resource": "projectsetups/status", "verb": "update"}
+        self.await_told("api_writes_total", 1, **failed)
+        self.await_scraped('projectsetup_api_writes_total{result="unavailable",resource="projectsetups/status"} > 0')
+        seen = self.told().value("projectsetup_api_writes_total", **failed)
+        self.await_told("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
         for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
@@ -209,7 +213,7 @@ def scene(
                 play.await_scraped('projectsetup_leading{instance="second"} == 0')
                 play.perform()
                 last_words = play.told()
-                play.await_scraped('count_over_time(projectsetup_api_writes_total{result="unavailable"}[1m]) > 1')
+                play.await_scraped('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
                 assert stage.operator.terminate() == 0
                 play.await_scraped('projectsetup_leading{instance="second"} == 1')
                 yield Scene(prometheus, began, last_words)
