@@ -75,17 +75,24 @@ async def run_operator(settings: Settings) -> int:
     gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
     metrics = new_metrics()
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
-    elections = await connect(on_write=metrics.api_written)
-    elected = leader(settings, elections)
-    api = await connect(on_write=metrics.api_written, may_write=elected.check)
     try:
-        async with running_engine(settings, api, elected, metrics) as engine:
+        async with (
+            connections(settings, metrics) as (api, elected),
+            running_engine(settings, api, elected, metrics) as engine,
+        ):
             ports = Ports(ClusterClient(api), record, engine, elected)
             return await compose(settings, api, ports, metrics).run()
     finally:
         await record.close()
-        await api.close()
-        await elections.close()
+
+
+@asynccontextmanager
+async def connections(settings: Settings, metrics: Metrics) -> AsyncIterator[tuple[ApiClient, Leader]]:
+    """The way to the API server, on which only who leads may write, and that leader, who has a way of its own."""
+    async with await connect(on_write=metrics.api_written) as elections:
+        elected = leader(settings, elections)
+        async with await connect(on_write=metrics.api_written, may_write=elected.check) as api:
+            yield api, elected
 
 
 def new_metrics() -> Metrics:

@@ -14,9 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-from projectsetup.bootstrap import Ports, compose, leader, new_metrics, running_engine
+from projectsetup.bootstrap import Ports, compose, connections, new_metrics, running_engine
 from projectsetup.cluster.client import ClusterClient
-from projectsetup.cluster.connection import connect
 from projectsetup.control import controller
 from projectsetup.observe import watch_age
 from projectsetup.observe.logs import configure_logging
@@ -86,20 +85,18 @@ async def run() -> int:
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format, scrub=str)
     record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
-    elections = await connect(on_write=metrics.api_written)
-    elected = leader(settings, elections)
-    api = await connect(on_write=metrics.api_written, may_write=elected.check)
-    cluster: Any = Faulty(ClusterClient(api), fault)
     faulty_record: Any = Faulty(record, fault)
     try:
-        async with running_engine(settings, api, elected, metrics) as engine:
+        async with (
+            connections(settings, metrics) as (api, elected),
+            running_engine(settings, api, elected, metrics) as engine,
+        ):
+            cluster: Any = Faulty(ClusterClient(api), fault)
             faulty_engine: Any = Faulty(engine, fault)
             ports = Ports(cluster, faulty_record, faulty_engine, elected)
             return await compose(settings, api, ports, metrics).run()
     finally:
         await record.close()
-        await api.close()
-        await elections.close()
 
 
 if __name__ == "__main__":

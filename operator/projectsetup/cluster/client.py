@@ -41,7 +41,7 @@ class ClusterClient:
         version, path = "", setups_path(namespace)
         query = {"limit": METADATA_PAGE if metadata_only else PAGE}
         async for page in self._api.pages("list ProjectSetups", path, query=query, metadata_only=metadata_only):
-            for body in page["items"] or ():  # null for no metadata
+            for body in page["items"]:
                 take(body)
             version = page["metadata"]["resourceVersion"]
         return int(version)

@@ -21,8 +21,7 @@ def guarded(check: Check) -> type[aiohttp.ClientRequest]:
     class GuardedRequest(aiohttp.ClientRequest):
         async def send(self, conn: Connection) -> aiohttp.ClientResponse:
             """Send it, or begin to: a request with a body is sent by a task, in `write_bytes`."""
-            if self.method not in _READING:
-                check()
+            self._check()
             return await super().send(conn)
 
         async def write_bytes(
@@ -30,11 +29,14 @@ def guarded(check: Check) -> type[aiohttp.ClientRequest]:
         ) -> None:
             """Send headers and body; without a right to that, the connection is closed, as who waits is told."""
             try:
-                if self.method not in _READING:
-                    check()
+                self._check()
             except Exception:  # noqa: BLE001  # whatever says that nothing may be written now
                 conn.close()
             else:
                 await super().write_bytes(writer, conn, content_length)
+
+        def _check(self) -> None:
+            if self.method not in _READING:
+                check()
 
     return GuardedRequest

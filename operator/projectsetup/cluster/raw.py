@@ -67,7 +67,7 @@ class RawApi:
         found: list[Body] = []
         version = ""
         async for page in self.pages(what, path, query=query, metadata_only=metadata_only):
-            found += page.get("items") or []
+            found += page["items"]
             version = page["metadata"]["resourceVersion"]
         return found, version
 
@@ -77,7 +77,7 @@ class RawApi:
         while True:
             asked = {"limit": PAGE, **query} | ({"continue": token} if token else {})
             page = await self.call(what, "GET", path, query=asked, accept=_METADATA if metadata_only else _JSON)
-            yield page
+            yield {**page, "items": page.get("items") or []}  # null for none
             token = page["metadata"].get("continue") or ""
             if not token:
                 return

@@ -70,9 +70,7 @@ class Controller:
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         self.watch_age.delivered(int(metadata["resourceVersion"]))
-        change = self.store.remove(key, uid=metadata["uid"]) if deleted else self.store.apply(body)
-        if change is not None:
-            self._take_in(change)
+        self._take_in(self.store.remove(key, uid=metadata["uid"]) if deleted else self.store.apply(body))
 
     def give_slots(self) -> None:
         """Give the free slots to the first in line, unless nothing could start anyway."""
@@ -189,22 +187,18 @@ class Controller:
             there.add(metadata["uid"])
             newest = max(newest, int(metadata["resourceVersion"]))
             if not known:
-                self._apply(body)
+                self._take_in(self.store.apply(body))
             elif not self.store.has_seen(metadata):
                 missed.append((metadata["namespace"], metadata["name"]))
 
         version = await self.cluster.list_resources(self.namespaces, take, metadata_only=known)
         for key in missed:
             if (body := await self.cluster.get_resource(*key)) is not None:
-                self._apply(body)
+                self._take_in(self.store.apply(body))
         for change in self.store.keep(there, list_version=version):
             self._take_in(change)
         self.watch_age.listed(newest)
         return there
-
-    def _apply(self, body: Body) -> None:
-        if (change := self.store.apply(body)) is not None:
-            self._take_in(change)
 
     async def _sweep(self) -> None:
         """End what goes on without anybody to follow it: its ProjectSetup is gone, or tells of another run."""
@@ -228,8 +222,8 @@ class Controller:
             self.restart_watch()
         self._restart_watch = False
 
-    def _take_in(self, change: Change) -> None:
-        if not self.leading:
+    def _take_in(self, change: Change | None) -> None:
+        if change is None or not self.leading:
             return
         if change.departed is not None:
             self.departures.add(change.departed)

@@ -25,7 +25,7 @@ class Cluster(Protocol):
         ...
 
     async def replace_status(self, namespace: str, name: str, *, resource_version: str, status: Body) -> Body:
-        """Merge `status` into the ProjectSetup's, if it still has this resourceVersion; the object as stored."""
+        """Put `status` in the place of its status, if it still has this resourceVersion; the object as stored."""
         ...
 
     async def post_event(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from projectsetup.engines.supervisor import protocol
 from projectsetup.engines.supervisor.processes import kill_round
 from projectsetup.engines.supervisor.results import report
+from projectsetup.engines.supervisor.waking import wake_on
 from projectsetup.engines.supervisor.warden import KILL, run_warden
 
 NOBODY = 0
@@ -55,14 +56,10 @@ class Supervisor:
         self._killing = False
         self._unsent: list[protocol.Message] = []
         channel.setblocking(False)
-        self._woken, wakes = os.pipe()
-        for fd in (self._woken, wakes):
-            os.set_blocking(fd, False)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (KILL,))  # a warden must not meet it before it is ready
+        self._woken = wake_on(signal.SIGCHLD)
         for fd in (channel.fileno(), self._woken):
             self._poll.register(fd, select.POLLIN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, (KILL,))  # a warden must not meet it before it is ready
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
 
     def serve(self) -> None:
         """Work until the operator is gone or silent for too long. Nothing has been ended then."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET, socket
+from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 from typing import Any
 
 BEAT_EVERY = 2.0
@@ -32,15 +32,14 @@ def send(channel: socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     channel.sendmsg([json.dumps(message).encode()], ancillary)
 
 
-def receive(channel: socket, *, wait: bool = True) -> tuple[Message, list[int]] | None:
+def receive(channel: socket) -> tuple[Message, list[int]] | None:
     """One message and its file descriptors; None when the other side is gone.
 
-    Raises BlockingIOError when there is none, and the channel does not block or is not to be waited for.
+    Raises BlockingIOError when there is none, and the channel does not block.
     """
     fds = array("i")
-    flags = MSG_CMSG_CLOEXEC if wait else MSG_CMSG_CLOEXEC | MSG_DONTWAIT
     try:
-        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MOST_FDS * fds.itemsize), flags)
+        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MOST_FDS * fds.itemsize), MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     for level, kind, content in ancillary:

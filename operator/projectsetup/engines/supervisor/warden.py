@@ -18,6 +18,7 @@ from projectsetup.engines.supervisor.results import report
 from projectsetup.engines.supervisor.shell import Command
 from projectsetup.engines.supervisor.step import Word, run_step
 from projectsetup.engines.supervisor.trees import remove_tree
+from projectsetup.engines.supervisor.waking import wake_on
 
 KILL: Final = signal.SIGUSR2
 """The kernel sends it when the supervisor has ended."""
@@ -32,16 +33,12 @@ class _Warden:
     def __init__(self, supervisor: int, channel: socket.socket) -> None:
         self._channel = channel
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._woken, wakes = os.pipe()
-        for fd in (self._woken, wakes):
-            os.set_blocking(fd, False)
-        _close_all_but({0, 1, 2, channel.fileno(), self._home, self._woken, wakes})
+        _close_all_but({0, 1, 2, channel.fileno(), self._home})
+        channel.setblocking(False)
+        self._woken = wake_on(signal.SIGCHLD, KILL)
         self._poll = select.poll()
         for fd in (channel.fileno(), self._woken):
             self._poll.register(fd, select.POLLIN)
-        for number in (signal.SIGCHLD, KILL):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         _prepare_for_steps()
         if not kernel.signal_on_parent_death(KILL, supervisor):
             os._exit(1)
@@ -54,7 +51,7 @@ class _Warden:
             if KILL in self._signals():
                 return
             with contextlib.suppress(BlockingIOError):
-                received = protocol.receive(self._channel, wait=False)
+                received = protocol.receive(self._channel)
                 if received is None:
                     return
                 self._do(*received)
@@ -87,7 +84,7 @@ class _Warden:
         if KILL in self._signals():
             return Word.KILL
         try:
-            received = protocol.receive(self._channel, wait=False)
+            received = protocol.receive(self._channel)
         except BlockingIOError:
             return Word.NEWS
         if received is None:
