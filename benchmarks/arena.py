@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from uuid import uuid4
 import psycopg
 
 from benchmarks.usage import cpu_seconds
-from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, Body, Wire, in_parallel
+from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, Body, Wire, in_parallel, writes_taken
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
@@ -34,7 +33,6 @@ LIMIT: Final = 1200.0
 STATISTICS_DELAY: Final = 11.0
 """Seconds after which PostgreSQL counts what an idle connection has done."""
 _PARTS: Final = ("apiserver", "etcd", "postgres")
-_REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 
 
 class Arena:
@@ -133,12 +131,7 @@ class Arena:
     def writes(self, resource: str = "projectsetups") -> float:
         """Writes of this resource that the API server has taken, its status included."""
         metrics = self.wire.call("GET", "/metrics").decode()
-        return sum(
-            float(found["count"])
-            for found in _REQUESTS.finditer(metrics)
-            if (labels := dict(re.findall(r'(\w+)="([^"]*)"', found["labels"])))["resource"] == resource
-            and labels["verb"] in {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
-        )
+        return sum(count for written, count in writes_taken(metrics) if written == resource)
 
     def queue(self, *, paused: bool, concurrency: int) -> None:
         """Pause the queue or let it go on."""

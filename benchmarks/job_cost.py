@@ -42,15 +42,11 @@ def _measure_on(bench: Bench) -> Findings:
         bench.run(contender, 1)  # the first pod of an image is slower
     for _ in range(ROUNDS):
         for contender in (ours, one, ours_apart, seven):
-            seconds, writes = bench.run(contender, 1)
-            contender.took.append(seconds)
-            contender.wrote.append(writes)
+            bench.measure(contender, 1)
     many = [bench.setups({"recipe": "one-stage"}), _bare(bench, 1)]
     for _ in range(ROUNDS_OF_MANY):
         for contender in many:
-            seconds, writes = bench.run(contender, AT_ONCE)
-            contender.took.append(seconds)
-            contender.wrote.append(writes)
+            bench.measure(contender, AT_ONCE)
     return Findings(
         title="Jobs",
         text=TEXT,

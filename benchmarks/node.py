@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from uuid import uuid4
 from kubernetes import client, config, watch
 
 from benchmarks.throughput import LIMIT, NAMESPACE, install, make_projects
+from benchmarks.wire import writes_taken
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
@@ -29,7 +29,6 @@ SETTLED: Final = 3.0
 """Seconds after which the controllers have written all that a Job's end makes them write."""
 NOT_COUNTED: Final = {"leases", "nodes", "tokenreviews", "subjectaccessreviews", "serviceaccounts"}
 """What is written all the time, or is not kept."""
-_REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 
 
 Names = list[str]
@@ -100,14 +99,17 @@ class Bench:
 
         return Contender(title, create, listing, over)
 
+    def measure(self, contender: Contender, count: int) -> None:
+        """Run so many of it, and note what that took."""
+        seconds, writes = self.run(contender, count)
+        contender.took.append(seconds)
+        contender.wrote.append(writes)
+
     def run(self, contender: Contender, count: int) -> tuple[float, float]:
         """Seconds from before the creation until all are over, and writes to the API server for one of them."""
         names = [str(uuid4()) for _ in range(count)]
         before = self._writes()
-        listed = contender.listing(limit=1)
-        version = (
-            listed["metadata"]["resourceVersion"] if isinstance(listed, dict) else listed.metadata.resource_version
-        )
+        version = contender.listing(limit=1)["metadata"]["resourceVersion"]
         began = time.perf_counter()
         contender.create(names)
         self._until_over(contender, set(names), version)
@@ -128,14 +130,8 @@ class Bench:
 
     def _writes(self) -> float:
         command = [*self.kubectl, "get", "--raw", "/metrics"]
-        return sum(_counted(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
-def _counted(metrics: str) -> Iterator[float]:
-    for match in _REQUESTS.finditer(metrics):
-        labels = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
-        if labels["verb"] in {"POST", "PUT", "PATCH", "APPLY", "DELETE"} and labels["resource"] not in NOT_COUNTED:
-            yield float(match["count"])
+        metrics = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return sum(count for resource, count in writes_taken(metrics) if resource not in NOT_COUNTED)
 
 
 @contextmanager

@@ -5,32 +5,29 @@ from __future__ import annotations
 import shlex
 import subprocess
 import tempfile
-from importlib import resources
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import psycopg
-import yaml
 
 from benchmarks.figures import Comparison, Contender, Findings, at_most
 from benchmarks.node import Bench, Body, Names, node
 from benchmarks.wire import NAMESPACE
 from images import TOOLCHAIN_OFFLINE, build
+from projectsetup.engines.jobs.expansion import literal
 from projectsetup.engines.jobs.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod
-from projectsetup.recipes import builtin
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.environment import told_environment
 from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, login_helpers, neutral_environment
 from projectsetup.setup.project import SetupProject
 from tests.git_host import GitHost, git_host
+from tests.node.installed_recipes import UNVERIFIED, offline_recipe
 
 RECIPE: Final = "python-service"
 ROUNDS: Final = 5
 USERNAME, PASSWORD = "somebody", "a-password-of-no-value"
 SECRET: Final = "git"  # noqa: S105  # its name
-UNVERIFIED: Final = {"GIT_SSL_NO_VERIFY": "true"}
-"""The git host of the benchmark has a certificate of its own making."""
 TEXT: Final = f"""\
 The built-in recipe `python-service` as a Kubernetes Job, on a real node, in the toolchain image with all packages in
 it, pushed over https to a git host on this machine. The bare Job is one container that runs the same seven steps in
@@ -44,7 +41,7 @@ def measure(*, quick: bool) -> Findings:  # noqa: ARG001  # it has no small form
     """Ours and the bare Job in turn."""
     image = build((TOOLCHAIN_OFFLINE,))[TOOLCHAIN_OFFLINE]
     with (
-        node({RECIPE: _recipe()}, images=(image,), concurrency=1) as bench,
+        node({RECIPE: offline_recipe()}, images=(image,), concurrency=1) as bench,
         tempfile.TemporaryDirectory() as folder,
         git_host(Path(folder), username=USERNAME, password=PASSWORD, host=bench.cluster.gateway) as git,
     ):
@@ -61,7 +58,7 @@ def _measure_on(bench: Bench, git: GitHost) -> Findings:
     bare = bench.jobs("bare Job of one script", lambda name: _bare_pod(git, name))
     for _ in range(ROUNDS + 1):
         for contender in (ours, bare):
-            contender.took.append(bench.run(contender, 1)[0])
+            bench.measure(contender, 1)
     measured = [Contender(name=contender.name, rounds=contender.took[1:]) for contender in (ours, bare)]
     ratio = measured[0].typical / measured[1].typical
     return Findings(
@@ -70,13 +67,6 @@ def _measure_on(bench: Bench, git: GitHost) -> Findings:
         goals=[at_most("time of the real job beside a bare Job of its steps", 1.03, ratio, "times")],
         comparisons=[Comparison(title=f"One {RECIPE} as a Job", unit="s", contenders=measured)],
     )
-
-
-def _recipe() -> str:
-    recipe = yaml.safe_load((resources.files(builtin) / f"{RECIPE}.yaml").read_text())
-    recipe["image"] = TOOLCHAIN_OFFLINE
-    recipe["steps"][-1]["env"] = UNVERIFIED
-    return yaml.safe_dump(recipe, sort_keys=False)
 
 
 def _make_projects(database_url: str, git: GitHost, names: Names) -> None:
@@ -111,7 +101,7 @@ def _bare_pod(git: GitHost, name: str) -> Body:
         "image": TOOLCHAIN_OFFLINE,
         "command": ["sh", "-euc", f'mkdir -p "$HOME" "$TMPDIR"\ncd "$WORKSPACE"\n{steps}'],
         "env": [
-            *({"name": key, "value": value.replace("$", "$$")} for key, value in environment.items()),
+            *({"name": key, "value": literal(value)} for key, value in environment.items()),
             *(
                 {"name": variable, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": key}}}
                 for variable, key in login.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ NAMESPACE: Final = "default"
 COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
 EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 MERGE_PATCH: Final = "application/merge-patch+json"
+_REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 _AT_ONCE: Final = 4
 _LIMIT: Final = 60
 
@@ -71,6 +73,14 @@ class Wire:
 
     def _connect(self) -> HTTPSConnection:
         return HTTPSConnection(self._address, context=ssl.create_default_context(cadata=self._trusted), timeout=_LIMIT)
+
+
+def writes_taken(metrics: str) -> Iterator[tuple[str, float]]:
+    """Resource, and how many writes of it the API server has taken, of each of its counters."""
+    for found in _REQUESTS.finditer(metrics):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', found["labels"]))
+        if labels["verb"] in {"POST", "PUT", "PATCH", "APPLY", "DELETE"}:
+            yield labels["resource"], float(found["count"])
 
 
 def in_parallel(work: Callable[[str], object], names: Sequence[str]) -> None:

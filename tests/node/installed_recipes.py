@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Final
 
+import yaml
+
 from devcluster.images import BUSYBOX
+from images import TOOLCHAIN_OFFLINE
+from projectsetup.recipes import builtin
 from projectsetup.recipes.loader import RecipeBook
 
 TOOLCHAIN: Final = RecipeBook().get("python-service").image
@@ -75,3 +80,14 @@ steps:
     echo "CODE_COMMIT=$(git rev-parse main)" >>"$STEP_OUTPUTS"
 """
 RECIPES: Final = {"gated.yaml": GATED, "looking.yaml": LOOKING, "small.yaml": SMALL}
+
+UNVERIFIED: Final = {"GIT_SSL_NO_VERIFY": "true"}
+"""For a git host with a certificate of its own making."""
+
+
+def offline_recipe() -> str:
+    """python-service in an image that needs no package index; git takes the certificate of the tests for good."""
+    recipe = yaml.safe_load((resources.files(builtin) / "python-service.yaml").read_text())
+    recipe["image"] = TOOLCHAIN_OFFLINE
+    recipe["steps"][-1]["env"] = UNVERIFIED
+    return yaml.safe_dump(recipe, sort_keys=False)

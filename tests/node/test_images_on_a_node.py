@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -17,10 +16,10 @@ import yaml
 
 from devcluster import Cluster
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
-from projectsetup.recipes import builtin
 from tests.conftest import on_database
 from tests.git_host import GitHost, git_host
 from tests.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Kubectl
+from tests.node.installed_recipes import offline_recipe
 from tests.operator_process import wait_for
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
@@ -149,14 +148,6 @@ def write_overlay(folder: Path, installation: Installation, site: Site) -> None:
         "secretGenerator": [{**secret, **generated}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-
-
-def offline_recipe() -> str:
-    """python-service in an image that needs no package index; git takes the certificate of the tests for good."""
-    recipe = yaml.safe_load((resources.files(builtin) / "python-service.yaml").read_text())
-    recipe["image"] = TOOLCHAIN_OFFLINE
-    recipe["steps"][-1]["env"] = {"GIT_SSL_NO_VERIFY": "true"}
-    return yaml.safe_dump(recipe, sort_keys=False)
 
 
 def pod_end(kubectl: Kubectl, namespace: str, container: Body) -> tuple[int, str]:
