@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import kopf
-from sqlalchemy import Executable
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from projectsetup.projects import statements
-from projectsetup.projects.model import Owner, ProjectStatus
+from projectsetup.projects.model import ProjectStatus
+from projectsetup.projects.statements import Statement
 
 _AT_ONCE = int(os.environ["PEER_CONCURRENCY"])
 _SCRIPTS = os.environ["PEER_SCRIPTS"].split("\n")
@@ -37,9 +38,15 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, patch: kopf.Patch, **_: Any) -> None:
     """Claim the project, run its steps, record the end, tell it."""
     async with _slots:
-        owner = Owner(uid, namespace or "", name)
         claimed = await _one(
-            statements.claim(UUID(name), owner, attempt=1, status=ProjectStatus.INITIALIZING, seen=None)
+            statements.CLAIM,
+            at_id=UUID(name),
+            at_fence=None,
+            at_owner_uid=uid,
+            to_owner_namespace=namespace,
+            to_owner_name=name,
+            to_attempt=1,
+            to_status=ProjectStatus.INITIALIZING,
         )
         if claimed is None:
             raise kopf.PermanentError("the project cannot be claimed")
@@ -49,13 +56,20 @@ async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, pa
             process = await asyncio.create_subprocess_exec("sh", "-euc", script, env=environment)
             if await process.wait() != 0:
                 raise kopf.TemporaryError("the step failed")
-        end = {"status": ProjectStatus.READY, "setup_error": None, "attempt_result": {"kind": "Succeeded"}}
-        await _one(statements.finish(UUID(name), claimed.fence, end))
+        await _one(
+            statements.FINISH,
+            at_id=UUID(name),
+            at_fence=claimed.fence,
+            to_status=ProjectStatus.READY,
+            to_setup_error=None,
+            to_attempt_result=Jsonb({"kind": "Succeeded"}),
+            to_attempt=None,
+        )
     kopf.info(body, reason="Succeeded", message="the project was set up and is ready")
     patch.status["phase"] = "Succeeded"
     patch.status["projectStatus"] = "ready"
 
 
-async def _one(statement: Executable) -> Any:
+async def _one(statement: Statement, **values: object) -> Any:
     async with _engine.begin() as connection:
-        return (await connection.execute(statement)).first()
+        return (await connection.exec_driver_sql(statement.sql, {**statement.constants, **values})).first()

@@ -11,12 +11,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql as text
-from sqlalchemy import text as statement
 
 from devcluster.ports import free_port
 from devcluster.postgres import Postgres
-from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus
+from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, connection
 from projectsetup.projects.migrate import migrate
+from projectsetup.projects.statements import Statement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OWNER = Owner("uid-1", "team-a", "p")
 SHORT = 2.0
+BACKEND = Statement("SELECT pg_backend_pid() AS pid", {}, reads=True)
 
 
 class Gate:
@@ -171,6 +172,25 @@ async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> Non
         assert await record.get(made.id) == made
 
 
+@pytest.mark.parametrize(("serves_for", "replaced"), [(300.0, False), (0.0, True)])
+async def test_a_connection_serves_for_a_while(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, serves_for: float, replaced: bool
+) -> None:
+    monkeypatch.setattr(connection, "SERVES_FOR", serves_for)
+    async with opened(database_url) as record:
+        asked = [await record._database.rows(BACKEND) for _ in range(2)]
+    assert (asked[0] != asked[1]) is replaced
+
+
+async def test_a_closed_record_leaves_no_connection(database_url: str, sql: Sql) -> None:
+    async with opened(database_url) as record:
+        ((backend,),) = await record._database.rows(BACKEND)
+    gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
+    async with asyncio.timeout(10):
+        while sql.execute(gone, [backend]).fetchone() != (True,):  # noqa: ASYNC110 - the server has no event to await
+            await asyncio.sleep(0.01)
+
+
 async def test_a_frozen_database_does_not_hold_a_call(gate: Gate) -> None:
     async with opened(gate.url, call_limit=SHORT) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
@@ -228,7 +248,7 @@ async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> 
 async def test_the_server_itself_ends_statements_that_take_too_long(database_url: str) -> None:
     migrate(database_url)
     async with opened(database_url) as record:
-        (found,) = await record._database.rows(statement("SHOW statement_timeout"))
+        (found,) = await record._database.rows(Statement("SHOW statement_timeout", {}, reads=True))
         assert found[0] == "10s"
 
 

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 from psycopg import errors as driver
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database_errors import translated
@@ -77,7 +76,6 @@ def test_what_the_server_says_before_it_lets_in(text: str, sentence: str) -> Non
     ("exc", "sentence"),
     [
         (TimeoutError(), " does not answer"),
-        (PoolTimeout(), ": all connections of this process are busy"),
         (OperationalError("", None, driver.ConnectionTimeout("connection timeout expired")), " does not answer"),
         (
             OperationalError("", None, psycopg.OperationalError("the connection is lost")),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import select
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from psycopg.rows import namedtuple_row
 from psycopg.types.json import set_json_dumps
 from psycopg.waiting import wait_async
 
@@ -21,6 +23,8 @@ T = TypeVar("T")
 
 _INTERVAL = 0.1
 _STATEMENT_TIMEOUT = "10s"
+SERVES_FOR = 300.0
+"""Seconds after which a connection is replaced, so that all follow where the name of the server leads."""
 
 
 class PromptConnection(psycopg.AsyncConnection[Any]):
@@ -28,6 +32,15 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 
     psycopg would first ask the server to cancel, and wait for its answer: a frozen server would hold the caller.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made_at = monotonic()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it has served long enough."""
+        return monotonic() - self._made_at > SERVES_FOR
 
     async def wait(
         self,
@@ -44,11 +57,15 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 
 
 async def connect(address: DatabaseAddress) -> PromptConnection:
-    """A new connection. Each statement is a transaction of its own and is ended by the server after 10 s.
+    """A new connection, whose rows have named columns.
+
+    Each statement is a transaction of its own and is ended by the server after 10 s.
 
     No server-side prepared statements: they would break when a migration changes the table under a running operator.
     """
-    connection = await PromptConnection.connect(address.conninfo, autocommit=True, prepare_threshold=None)
+    connection = await PromptConnection.connect(
+        address.conninfo, autocommit=True, prepare_threshold=None, row_factory=namedtuple_row
+    )
     set_json_dumps(to_json, connection)
     try:
         await connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")

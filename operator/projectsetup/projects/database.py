@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from projectsetup.projects.connection import connect, has_ended
 from projectsetup.projects.database_errors import translated
 from projectsetup.projects.errors import DatabaseUnavailable, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sqlalchemy import Executable, Row
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from projectsetup.projects.address import DatabaseAddress
+    from projectsetup.projects.connection import PromptConnection
+    from projectsetup.projects.statements import Statement
 
 CALL_LIMIT = 15.0
-_POOL_SIZE = 8
-_RECYCLE_AFTER = 300
+_CONNECTIONS = 8
 
 
 class Database:
-    """A small pool of connections. Connects when first asked; lost connections are replaced unseen."""
+    """A few connections. Connects when first asked; lost connections are replaced unseen."""
 
     def __init__(
         self,
@@ -41,29 +37,18 @@ class Database:
         self._address = address
         self._on_trouble = on_trouble
         self._call_limit = call_limit
-        self._engine = create_async_engine(
-            "postgresql+psycopg://",
-            async_creator=lambda: connect(address),
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-            max_overflow=0,
-            pool_recycle=_RECYCLE_AFTER,
-            pool_size=_POOL_SIZE,
-            pool_timeout=call_limit,
-            pool_use_lifo=True,
-            use_native_hstore=False,
-        )
-        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._idle: list[PromptConnection] = []
 
-    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        """Carries out one statement, a transaction of its own, within `call_limit` seconds.
+    async def rows(self, statement: Statement, **values: object) -> Sequence[Any]:
+        """Carries out one statement, a transaction of its own, within `call_limit` seconds; rows have named columns.
 
         Raises DatabaseUnavailable (whether a write took place is then unknown) and UniqueViolation.
         """
         try:
-            async with asyncio.timeout(self._call_limit):
-                return await self._answer(statement)
-        except (SQLAlchemyError, psycopg.Error, OSError) as exc:
+            async with asyncio.timeout(self._call_limit), self._turns:
+                return await self._answer(statement, {**statement.constants, **values})
+        except (psycopg.Error, OSError) as exc:
             error = translated(exc, self._address)
             if error is None:
                 raise
@@ -71,25 +56,39 @@ class Database:
                 self._on_trouble(error.trouble)
             raise error from exc
 
-    async def _answer(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def _answer(self, statement: Statement, values: dict[str, object]) -> Sequence[Any]:
         """A read that finds its connection lost is asked again; of a write nobody knows whether it took place."""
-        try:
-            return await self._ask(statement)
-        except DBAPIError as error:
-            if not (error.connection_invalidated and statement.is_select):
-                raise
-        return await self._ask(statement)
+        async with self._connection() as connection:
+            try:
+                return await _ask(connection, statement, values)
+            except psycopg.OperationalError:
+                if not (statement.reads and has_ended(connection)):
+                    raise
+        async with self._connection() as connection:
+            return await _ask(connection, statement, values)
 
-    async def _ask(self, statement: Executable) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement)).all()
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PromptConnection]:
+        """The one that was used last, if it is still good, else a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not (has_ended(connection) or connection.is_old):
+                break
+            await connection.close()
+        else:
+            connection = await connect(self._address)
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._engine.dispose()
+        while self._idle:
+            await self._idle.pop().close()
 
 
-def _refuse_closed(connection: DBAPIConnection, *_: object) -> None:
-    """Let the pool replace a connection that the server has ended; unlike a ping it asks the server nothing."""
-    if has_ended(connection.driver_connection):
-        raise DisconnectionError
+async def _ask(connection: PromptConnection, statement: Statement, values: dict[str, object]) -> Sequence[Any]:
+    cursor = await connection.execute(statement.sql, values)
+    return await cursor.fetchall()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.errors import UniqueViolation as DriverUniqueViolation
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from projectsetup.projects.errors import DatabaseUnavailable, RecordError, Trouble, UniqueViolation
 
@@ -57,8 +56,6 @@ _DETAIL_LENGTH = 200
 
 def translated(exc: Exception, address: DatabaseAddress) -> RecordError | None:
     """What the error means for the callers of the record; None: it is a bug and must not be hidden."""
-    if isinstance(exc, PoolTimeout):
-        return DatabaseUnavailable(f"{address}: all connections of this process are busy", Trouble.BUSY)
     if isinstance(exc, TimeoutError):
         return DatabaseUnavailable(f"{address} does not answer", Trouble.TIMEOUT)
     cause = exc.orig if isinstance(exc, DBAPIError) else exc

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
+from psycopg.types.json import Jsonb
+
 from projectsetup.projects import statements
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.claims import refusal
@@ -24,10 +26,9 @@ from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Executable
-
     from projectsetup.projects.errors import Trouble
     from projectsetup.projects.model import Owner, Project, ProjectStatus
+    from projectsetup.projects.statements import Statement
 
 _TRIES = 3
 _FIELDS = {PRIMARY_KEY: "id", NAME_KEY: "name", CODE_REPO_KEY: "code_repo", DOCS_REPO_KEY: "docs_repo"}
@@ -68,19 +69,19 @@ class ProjectRecord:
 
     async def ping(self) -> None:
         """Returns when the database answers and has the tables this version needs."""
-        await self._database.rows(statements.probe())
+        await self._database.rows(statements.PROBE)
 
     async def get(self, project_id: UUID) -> Project | None:
         """The project, or None."""
-        return await self._one(statements.by_id(project_id))
+        return await self._one(statements.BY_ID, at_id=project_id)
 
     async def list(self) -> tuple[Project, ...]:
         """Every project, oldest first."""
-        return await self._all(statements.all_projects())
+        return await self._all(statements.ALL)
 
     async def owned(self) -> tuple[Project, ...]:
         """Every project with an owner whose setup has not ended: the owner may be gone meanwhile."""
-        return await self._all(statements.owned())
+        return await self._all(statements.OWNED)
 
     async def create(
         self,
@@ -106,7 +107,7 @@ class ProjectRecord:
             "docs_repo": docs_repo,
         }
         try:
-            return (await self._all(statements.create(values)))[0]
+            return (await self._all(statements.CREATE, **values))[0]
         except UniqueViolation as exc:
             raise InvalidProject(_clash(exc.constraint, values)) from exc
 
@@ -118,15 +119,14 @@ class ProjectRecord:
                 return NoSuchProject(project_id)
             return ProjectBusy(project_id, project.status) if project.being_set_up else None
 
-        await self._change(project_id, statements.remove(project_id), refused)
+        await self._change(project_id, statements.REMOVE, refused)
 
     async def queue(self, project_id: UUID) -> Project:
         """Marks the project `setup_queued` for whichever ProjectSetup claims it next; its last owner is forgotten.
 
         The attempt and its result stay until that claim. Raises ClaimRefused.
         """
-        statement = statements.queue(project_id)
-        return await self._change(project_id, statement, lambda project: refusal(project_id, project, None))
+        return await self._change(project_id, statements.QUEUE, lambda project: refusal(project_id, project, None))
 
     async def claim(
         self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None = None
@@ -145,12 +145,20 @@ class ProjectRecord:
             return reason
 
         return await self._change(
-            project_id, statements.claim(project_id, owner, attempt=attempt, status=status, seen=seen), refused
+            project_id,
+            statements.CLAIM,
+            refused,
+            at_owner_uid=owner.uid,
+            at_fence=seen,
+            to_owner_namespace=owner.namespace,
+            to_owner_name=owner.name,
+            to_attempt=attempt,
+            to_status=status,
         )
 
     async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
         """Moves the status of a running attempt on. False: the fence has moved on, nothing was changed."""
-        return await self._one(statements.mark(project_id, fence, status)) is not None
+        return bool(await self._database.rows(statements.MARK, at_id=project_id, at_fence=fence, to_status=status))
 
     async def finish(
         self,
@@ -167,10 +175,16 @@ class ProjectRecord:
         False: the fence has moved on, nothing was changed. That is also the answer to a second `finish`, and to one
         repeated after DatabaseUnavailable whose first try did take place.
         """
-        values: dict[str, Any] = {"status": status, "setup_error": setup_error, "attempt_result": result}
-        if attempt is not None:
-            values["attempt"] = attempt
-        return await self._one(statements.finish(project_id, fence, values)) is not None
+        finished = await self._database.rows(
+            statements.FINISH,
+            at_id=project_id,
+            at_fence=fence,
+            to_status=status,
+            to_setup_error=None if setup_error is None else Jsonb(setup_error),
+            to_attempt_result=Jsonb(result),
+            to_attempt=attempt,
+        )
+        return bool(finished)
 
     async def release(self, project_id: UUID, owner_uid: str, *, seen: int | None = None) -> Project | None:
         """Takes the project from an owner that is deleted or gone, and moves the fence on.
@@ -179,14 +193,18 @@ class ProjectRecord:
         that another ProjectSetup may start it. Returns the released project; None: that owner does not hold it, or the
         fence is no longer the one that was `seen`.
         """
-        return await self._one(statements.release(project_id, owner_uid, seen=seen))
+        return await self._one(statements.RELEASE, at_id=project_id, at_owner_uid=owner_uid, at_fence=seen)
 
     async def _change(
-        self, project_id: UUID, statement: Executable, refused: Callable[[Project | None], Exception | None]
+        self,
+        project_id: UUID,
+        statement: Statement,
+        refused: Callable[[Project | None], Exception | None],
+        **values: object,
     ) -> Project:
         """Carries the statement out, or says why it changed nothing, read after it. Races are tried again."""
         for _ in range(_TRIES):
-            changed = await self._one(statement)
+            changed = await self._one(statement, at_id=project_id, **values)
             if changed is not None:
                 return changed
             reason = refused(await self.get(project_id))
@@ -194,12 +212,12 @@ class ProjectRecord:
                 raise reason
         raise DatabaseUnavailable(f"project {project_id} changes too fast to be changed")
 
-    async def _one(self, statement: Executable) -> Project | None:
-        projects = await self._all(statement)
+    async def _one(self, statement: Statement, **values: object) -> Project | None:
+        projects = await self._all(statement, **values)
         return projects[0] if projects else None
 
-    async def _all(self, statement: Executable) -> tuple[Project, ...]:
-        return tuple(project_from(row) for row in await self._database.rows(statement))
+    async def _all(self, statement: Statement, **values: object) -> tuple[Project, ...]:
+        return tuple(project_from(row) for row in await self._database.rows(statement, **values))
 
 
 def _check_repository(field: str, url: str, *, allow_file: bool) -> None:

@@ -1,125 +1,129 @@
-"""The statements of the record. Each is complete in itself: no call needs more than one to write."""
+"""The statements of the record. Each is complete in itself: no call needs more than one to write.
+
+SQLAlchemy writes them once, when this module is imported: to do that for each call takes longer than the call.
+Of what a call gives, `at_…` is what the row must have, and `to_…` what it gets.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, delete, insert, null, or_, select, true, update
+from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy.engine import make_url
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
 from projectsetup.projects.table import PROJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
-    from uuid import UUID
 
-    from sqlalchemy import ColumnElement, Select, Update
-    from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
+    from sqlalchemy import ColumnElement, Select, UpdateBase
 
-    from projectsetup.projects.model import Owner
+_DIALECT = make_url("postgresql+psycopg://").get_dialect()()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL as psycopg takes it, and the values in it that are always the same."""
+
+    sql: str
+    constants: Mapping[str, Any]
+    reads: bool
+    """Whether it changes nothing, so that it may be asked twice."""
+
+
+def _written(expression: Select[Any] | UpdateBase, columns: Collection[str] | None = None) -> Statement:
+    """`columns` are those that an insert fills, each from a value of its name."""
+    compiled = expression.compile(dialect=_DIALECT, column_keys=columns)
+    given = {bind.key for bind in compiled.binds.values() if bind.required}
+    constants = {name: value for name, value in compiled.params.items() if name not in given}
+    return Statement(str(compiled), constants, expression.is_select)
+
+
+def _status_in(statuses: Iterable[ProjectStatus]) -> ColumnElement[bool]:
+    """One value for each: a list as one value is not written before its length is known."""
+    return PROJECTS.c.status.in_([literal(status, PROJECTS.c.status.type) for status in sorted(statuses)])
+
 
 _C = PROJECTS.c
+_ID = _C.id == bindparam("at_id")
+_SAME_FENCE = _C.fence == bindparam("at_fence")
+_UNMOVED = or_(bindparam("at_fence", type_=_C.fence.type).is_(None), _SAME_FENCE)
+_OWNED = _C.owner_uid == bindparam("at_owner_uid")
+_HAS_ENDED = _status_in(ENDED)
 _UNOWNED = {"owner_uid": None, "owner_namespace": None, "owner_name": None}
 _QUEUED_FOR_ANYBODY = and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_(None))
-_STARTABLE = or_(_C.status.in_((ProjectStatus.CREATED, ProjectStatus.FAILED)), _QUEUED_FOR_ANYBODY)
-_BEING_SET_UP = or_(
-    _C.status.in_(IN_PROGRESS), and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_not(None))
+_STARTABLE = or_(_status_in((ProjectStatus.CREATED, ProjectStatus.FAILED)), _QUEUED_FOR_ANYBODY)
+_BEING_SET_UP = or_(_status_in(IN_PROGRESS), and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_not(None)))
+_ALL = select(PROJECTS).order_by(_C.inserted_at, _C.id)
+_MOVING_FENCE = update(PROJECTS).where(_ID).values(fence=_C.fence + 1)
+
+BY_ID = _written(select(PROJECTS).where(_ID))
+"""The one project."""
+
+ALL = _written(_ALL)
+"""Every project, oldest first."""
+
+OWNED = _written(_ALL.where(_C.owner_uid.is_not(None), ~_HAS_ENDED))
+"""Every project whose setup somebody owns and that has not ended."""
+
+PROBE = _written(select(PROJECTS).limit(0))
+"""Reads every column of no row: fails where the schema is not what this version needs."""
+
+CREATE = _written(insert(PROJECTS).returning(PROJECTS), columns=("id", "name", "description", "code_repo", "docs_repo"))
+"""A new project."""
+
+CLAIM = _written(
+    _MOVING_FENCE.where(or_(_STARTABLE, and_(_OWNED, _C.status != ProjectStatus.READY)), _UNMOVED)
+    .values(
+        owner_uid=bindparam("at_owner_uid"),
+        owner_namespace=bindparam("to_owner_namespace"),
+        owner_name=bindparam("to_owner_name"),
+        attempt=bindparam("to_attempt"),
+        status=bindparam("to_status"),
+        setup_error=None,
+        attempt_result=None,
+    )
+    .returning(PROJECTS)
 )
+"""Takes the project where nobody else sets it up. `refusal` in claims.py says the same rule in words."""
 
+MARK = _written(update(PROJECTS).where(_ID, _SAME_FENCE).values(status=bindparam("to_status")).returning(_C.id))
+"""Moves the status on, where the fence still stands; gives the id."""
 
-def by_id(project_id: UUID) -> Select[Any]:
-    """The one project."""
-    return select(PROJECTS).where(_C.id == project_id)
-
-
-def all_projects() -> Select[Any]:
-    """Every project, oldest first."""
-    return select(PROJECTS).order_by(_C.inserted_at, _C.id)
-
-
-def owned() -> Select[Any]:
-    """Every project whose setup somebody owns and that has not ended."""
-    return all_projects().where(_C.owner_uid.is_not(None), _C.status.not_in(ENDED))
-
-
-def probe() -> Select[Any]:
-    """Reads every column of no row: fails where the schema is not what this version needs."""
-    return select(PROJECTS).limit(0)
-
-
-def create(values: Mapping[str, Any]) -> ReturningInsert[Any]:
-    """A new project."""
-    return insert(PROJECTS).values(**values).returning(PROJECTS)
-
-
-def claim(
-    project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None
-) -> ReturningUpdate[Any]:
-    """Takes the project where nobody else sets it up. `refusal` in claims.py says the same rule in words."""
-    is_own = and_(_C.owner_uid == owner.uid, _C.status != ProjectStatus.READY)
-    return (
-        _moving_fence(project_id)
-        .where(or_(_STARTABLE, is_own), _unmoved(seen))
-        .values(
-            owner_uid=owner.uid,
-            owner_namespace=owner.namespace,
-            owner_name=owner.name,
-            attempt=attempt,
-            status=status,
-            setup_error=None,
-            attempt_result=None,
-        )
-        .returning(PROJECTS)
+FINISH = _written(
+    _MOVING_FENCE.where(_SAME_FENCE)
+    .values(
+        status=bindparam("to_status"),
+        setup_error=bindparam("to_setup_error"),
+        attempt_result=bindparam("to_attempt_result"),
+        attempt=func.coalesce(bindparam("to_attempt", type_=_C.attempt.type), _C.attempt),
     )
+    .returning(_C.id)
+)
+"""Ends the attempt, where the fence still stands, and moves the fence on; may correct its number; gives the id."""
 
-
-def mark(project_id: UUID, fence: int, status: ProjectStatus) -> ReturningUpdate[Any]:
-    """Moves the status on, where the fence still stands."""
-    held = (_C.id == project_id, _C.fence == fence)
-    return update(PROJECTS).where(*held).values(status=status).returning(PROJECTS)
-
-
-def finish(project_id: UUID, fence: int, values: Mapping[str, Any]) -> ReturningUpdate[Any]:
-    """Ends the attempt, where the fence still stands, and moves the fence on."""
-    return _moving_fence(project_id).where(_C.fence == fence).values(**values).returning(PROJECTS)
-
-
-def release(project_id: UUID, owner_uid: str, *, seen: int | None) -> ReturningUpdate[Any]:
-    """Takes the project from that owner; what has not ended starts afresh."""
-    ended = _C.status.in_(ENDED)
-    return (
-        _moving_fence(project_id)
-        .where(_C.owner_uid == owner_uid, _unmoved(seen))
-        .values(
-            **_UNOWNED,
-            status=case((ended, _C.status), else_=ProjectStatus.CREATED),
-            attempt=case((ended, _C.attempt), else_=0),
-            setup_error=case((ended, _C.setup_error), else_=null()),
-            attempt_result=case((ended, _C.attempt_result), else_=null()),
-        )
-        .returning(PROJECTS)
+RELEASE = _written(
+    _MOVING_FENCE.where(_OWNED, _UNMOVED)
+    .values(
+        **_UNOWNED,
+        status=case((_HAS_ENDED, _C.status), else_=ProjectStatus.CREATED),
+        attempt=case((_HAS_ENDED, _C.attempt), else_=0),
+        setup_error=case((_HAS_ENDED, _C.setup_error), else_=null()),
+        attempt_result=case((_HAS_ENDED, _C.attempt_result), else_=null()),
     )
+    .returning(PROJECTS)
+)
+"""Takes the project from that owner; what has not ended starts afresh."""
 
+QUEUE = _written(
+    _MOVING_FENCE.where(_STARTABLE)
+    .values(**_UNOWNED, status=ProjectStatus.SETUP_QUEUED, setup_error=None)
+    .returning(PROJECTS)
+)
+"""Opens the project to the next claim, whoever owned its last setup."""
 
-def queue(project_id: UUID) -> ReturningUpdate[Any]:
-    """Opens the project to the next claim, whoever owned its last setup."""
-    return (
-        _moving_fence(project_id)
-        .where(_STARTABLE)
-        .values(**_UNOWNED, status=ProjectStatus.SETUP_QUEUED, setup_error=None)
-        .returning(PROJECTS)
-    )
-
-
-def remove(project_id: UUID) -> ReturningDelete[Any]:
-    """Deletes the project, unless it is being set up."""
-    return delete(PROJECTS).where(_C.id == project_id, ~_BEING_SET_UP).returning(PROJECTS)
-
-
-def _unmoved(seen: int | None) -> ColumnElement[bool]:
-    return true() if seen is None else _C.fence == seen
-
-
-def _moving_fence(project_id: UUID) -> Update:
-    return update(PROJECTS).where(_C.id == project_id).values(fence=_C.fence + 1)
+REMOVE = _written(delete(PROJECTS).where(_ID, ~_BEING_SET_UP).returning(PROJECTS))
+"""Deletes the project, unless it is being set up."""

@@ -27,8 +27,6 @@ from projectsetup.projects.model import Owner, Project, ProjectStatus
 if TYPE_CHECKING:
     from typing import Any
 
-    from sqlalchemy import Row
-
 METADATA = MetaData()
 
 NAME_KEY = "projects_name_key"
@@ -66,7 +64,7 @@ PROJECTS = Table(
 )
 
 
-def project_from(row: Row[Any]) -> Project:
+def project_from(row: Any) -> Project:
     """The project a row of the table holds."""
     owner = None
     if row.owner_uid is not None:
