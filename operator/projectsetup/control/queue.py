@@ -36,7 +36,7 @@ class WorkQueue:
             self._changed.set()
 
     async def take(self) -> Key:
-        """The next key that is due; `done` must be called for it."""
+        """The next key that is due; `done` must be called for it. For one task at a time."""
         while True:
             self._changed.clear()
             wait = self._until_next()
@@ -87,6 +87,16 @@ class Rank(NamedTuple):
     """`namespace/name`"""
 
 
+class _Place(NamedTuple):
+    """A rank and who has it, flat and of plain values: a long line compares many of them for each start."""
+
+    priority: int
+    queued_at: float
+    """Seconds since 1970; exact to the microsecond."""
+    place: str
+    key: Key
+
+
 @dataclass(slots=True)
 class StartLine:
     """Who may start, in order, and who holds one of the slots.
@@ -98,8 +108,8 @@ class StartLine:
     capacity: int
     paused: bool = False
     closed: bool = False
-    _waiting: dict[Key, Rank] = field(default_factory=dict)
-    _order: list[tuple[Rank, Key]] = field(default_factory=list)
+    _waiting: dict[Key, _Place] = field(default_factory=dict)
+    _order: list[_Place] = field(default_factory=list)
     """A heap of the places in line, also of those that were left: a place counts while `_waiting` tells the same."""
     _holders: set[Key] = field(default_factory=set)
     _awaited: set[Key] = field(default_factory=set)
@@ -117,9 +127,10 @@ class StartLine:
     def join(self, key: Key, rank: Rank, *, since: datetime | None = None) -> None:
         """Stand in line, or move to another place in it; `since` when it could start, `queued_at` unless given."""
         if key not in self._holders:
-            if self._waiting.get(key) != rank:
-                heapq.heappush(self._order, (rank, key))
-            self._waiting[key] = rank
+            place = _Place(rank.priority, rank.queued_at.timestamp(), rank.place, key)
+            if self._waiting.get(key) != place:
+                heapq.heappush(self._order, place)
+                self._waiting[key] = place
             self._since.setdefault(key, since or rank.queued_at)
 
     def take(self, key: Key) -> None:
@@ -143,10 +154,10 @@ class StartLine:
             return []
         first: list[Key] = []
         while self._order and len(self._holders) < self.capacity:
-            rank, key = heapq.heappop(self._order)
-            if self._waiting.get(key) == rank:
-                self.take(key)
-                first.append(key)
+            place = heapq.heappop(self._order)
+            if self._waiting.get(place.key) == place:
+                self.take(place.key)
+                first.append(place.key)
         return first
 
     @property
@@ -156,7 +167,7 @@ class StartLine:
 
     def depth(self) -> Counter[int]:
         """How many stand in line, by priority."""
-        return Counter(rank.priority for rank in self._waiting.values())
+        return Counter(place.priority for place in self._waiting.values())
 
     @property
     def oldest(self) -> datetime | None:
