@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, LiteralString, Self
@@ -19,11 +19,11 @@ from uuid import uuid4
 import psycopg
 
 from benchmarks.usage import cpu_seconds
-from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, Body, Wire, in_parallel, writes_taken
+from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, WRITES, Body, Wire, in_parallel, requests_taken
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
-from projectsetup.api.constants import API_VERSION, KIND
+from projectsetup.api.constants import API_VERSION, KIND, PLURAL
 from projectsetup.cluster.queue_config import CONFIG_MAP
 from projectsetup.projects.migrate import migrate
 
@@ -128,10 +128,17 @@ class Arena:
         statement = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         return int(self.ask(statement)[0][0]) - self._asked
 
-    def writes(self, resource: str = "projectsetups") -> float:
-        """Writes of this resource that the API server has taken, its status included."""
+    def writes(self) -> float:
+        """Writes of ProjectSetups that the API server has taken, their status included."""
+        return self._requests(WRITES)
+
+    def lists(self) -> float:
+        """Pages of lists of ProjectSetups that the API server has handed out."""
+        return self._requests({"LIST"})
+
+    def _requests(self, verbs: Collection[str]) -> float:
         metrics = self.wire.call("GET", "/metrics").decode()
-        return sum(count for written, count in writes_taken(metrics) if written == resource)
+        return sum(count for asked, count in requests_taken(metrics, verbs) if asked == PLURAL)
 
     def queue(self, *, paused: bool, concurrency: int) -> None:
         """Pause the queue or let it go on."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 from kubernetes import client, config, watch
 
 from benchmarks.throughput import LIMIT, NAMESPACE, install, make_projects
-from benchmarks.wire import writes_taken
+from benchmarks.wire import WRITES, requests_taken
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
@@ -131,7 +131,7 @@ class Bench:
     def _writes(self) -> float:
         command = [*self.kubectl, "get", "--raw", "/metrics"]
         metrics = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return sum(count for resource, count in writes_taken(metrics) if resource not in NOT_COUNTED)
+        return sum(count for resource, count in requests_taken(metrics, WRITES) if resource not in NOT_COUNTED)
 
 
 @contextmanager

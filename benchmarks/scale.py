@@ -12,7 +12,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.arena import ROOT, Arena, Process, until
-from benchmarks.figures import Comparison, Contender, Curve, Findings, Goal, Series, Table, at_most, number
+from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, Table, at_most, number
 from benchmarks.throughput import OURS
 from benchmarks.usage import children, cpu_seconds, memory, peak
 from benchmarks.wire import COLLECTION, MERGE_PATCH, Body
@@ -29,13 +29,13 @@ QUIET: Final = 2.0
 TEXT: Final = """\
 Of {sizes} ProjectSetups one in a hundred is active (queued, in a queue that is paused), the others have succeeded.
 The operator is started over all of them: the time until `/readyz` answers, memory when it has settled (operator and
-supervisor, and the most that the operator ever took), CPU and writes in {rest} s at rest, which hold one comparison
-with a full list, and the CPU of one event: a label of a finished resource changes, {events} times. The peer is kopf
-with a handler that does nothing (`benchmarks/kopf_watcher.py`): what watching alone costs. The job queue that this
-replaces takes 62 MB at rest."""
+supervisor, and the most that the operator ever took), CPU and writes at rest, from the end of one comparison with a
+full list to the end of the next one ({rest} s lie between), and the CPU of one event: a label of a finished resource
+changes, {events} times between two comparisons. The peer is kopf with a handler that does nothing
+(`benchmarks/kopf_watcher.py`): what watching alone costs. The job queue that this replaces takes 62 MB at rest."""
 _IMPORTS: Final = (
     "asyncio", "ssl", "aiohttp", "kubernetes.aio.client", "kopf", "pydantic", "pydantic_settings",
-    "sqlalchemy.ext.asyncio", "psycopg", "structlog", "prometheus_client", "typer", "projectsetup.bootstrap",
+    "sqlalchemy", "psycopg", "structlog", "prometheus_client", "typer", "projectsetup.bootstrap",
 )  # fmt: skip
 _MEASURE_IMPORTS: Final = """
 import importlib, sys, time
@@ -67,7 +67,7 @@ class _Measured:
 
 def measure(*, quick: bool) -> Findings:
     """Ours and the watcher, size by size."""
-    sizes, rest = ((300, 1000), 5.0) if quick else ((1_000, 10_000, 50_000), COMPARE_PERIOD)
+    sizes, rest = ((300, 1000), 1.0) if quick else ((1_000, 10_000, 50_000), COMPARE_PERIOD)
     found: dict[str, list[_Measured]] = {OURS: [], WATCHER: []}
     made = 0
     with Arena.open() as arena:
@@ -80,7 +80,7 @@ def measure(*, quick: bool) -> Findings:
             for name, contender in ((OURS, arena.operator()), (WATCHER, _watcher(arena))):
                 with contender as process:
                     found[name].append(_measured(arena, process, rest))
-    return _findings(sizes, found, TEXT.format(sizes=_listed(sizes), rest=f"{rest:.0f}", events=EVENTS))
+    return _findings(sizes, found, TEXT.format(sizes=_listed(sizes), rest=f"{COMPARE_PERIOD:.0f}", events=EVENTS))
 
 
 def _add(arena: Arena, count: int) -> None:
@@ -129,32 +129,43 @@ def _measured(arena: Arena, process: Process, rest: float) -> _Measured:
     ready = time.perf_counter() - process.began if process.port else 0.0
     _settle(process)
     settled = [memory(pid) for pid in (process.pid, *children(process.pid))]
-    writes, used = arena.writes(), cpu_seconds(process.pid)
-    time.sleep(rest)
-    at_rest = cpu_seconds(process.pid) - used
-    written = arena.writes() - writes
+    names = [body["metadata"]["name"] for body in arena.wire.get(f"{COLLECTION}?limit={EVENTS}")["items"]]
+    _rest(arena, process, rest)
+    writes, used, began = arena.writes(), cpu_seconds(process.pid), time.perf_counter()
+    _rest(arena, process, rest)
+    at_rest = (cpu_seconds(process.pid) - used) / (time.perf_counter() - began)
     return _Measured(
         ready=ready,
         resident=sum(part.rss for part in settled),
         share=sum(part.pss for part in settled),
         most=peak(process.pid),
-        rest=1000 * at_rest / rest,
-        writes=written,
-        event=_cost_of_event(arena, process, rest, at_rest),
+        rest=1000 * at_rest,
+        writes=arena.writes() - writes,
+        event=_cost_of_event(arena, process, names),
     )
 
 
-def _cost_of_event(arena: Arena, process: Process, seconds: float, at_rest: float) -> float:
-    """Milliseconds of CPU beyond the `at_rest` seconds of CPU that it uses at rest in as many `seconds`."""
-    end = time.monotonic() + seconds
-    names = [body["metadata"]["name"] for body in arena.wire.get(f"{COLLECTION}?limit={EVENTS}")["items"]]
-    used = cpu_seconds(process.pid)
+def _rest(arena: Arena, process: Process, seconds: float) -> None:
+    """Return when the next comparison of our operator is over; the peer makes none, and rests for so many seconds."""
+    if not process.port:
+        time.sleep(seconds)
+        return
+    lists = arena.lists()
+    until(lambda: arena.lists() > lists, "a comparison to begin", alive=process, every=0.5)
+    _settle(process)
+
+
+def _cost_of_event(arena: Arena, process: Process, names: Sequence[str]) -> float:
+    """Milliseconds of CPU. RuntimeError: a comparison of our operator began meanwhile, so that nobody can tell."""
+    lists, used = arena.lists(), cpu_seconds(process.pid)
     for name in names:
         patch = {"metadata": {"labels": {"touched": str(time.time_ns())}}}
         arena.wire.call("PATCH", f"{COLLECTION}/{name}", patch, MERGE_PATCH)
     _settle(process)
-    time.sleep(max(end - time.monotonic(), 0))
-    return 1000 * (cpu_seconds(process.pid) - used - at_rest) / len(names)
+    cost = 1000 * (cpu_seconds(process.pid) - used) / len(names)
+    if arena.lists() > lists:
+        raise RuntimeError(f"{len(names)} events were not over before the next comparison")
+    return cost
 
 
 def _settle(process: Process) -> None:
@@ -176,7 +187,7 @@ def _findings(sizes: Sequence[int], found: dict[str, list[_Measured]], text: str
     ]
     goals += [at_most(f"ready at {sizes[1]:,} resources", 10, ours[1].ready, "s")]
     goals += [at_most("writes at rest", 0, max(measured.writes for measured in ours))]
-    goals += [_cost_stays(ours)]
+    goals += [at_most("cost of one event, most beside fewest resources", 1.5, ours[-1].event / ours[0].event, "times")]
     columns = (
         "resources",
         "ready, s",
@@ -209,14 +220,6 @@ def _findings(sizes: Sequence[int], found: dict[str, list[_Measured]], text: str
     )
     tables = [Table(title="At scale", columns=["", *columns], rows=rows), _imports()]
     return Findings(title="Scale", text=text, goals=goals, comparisons=comparisons, curves=[curve], tables=tables)
-
-
-def _cost_stays(ours: Sequence[_Measured]) -> Goal:
-    """Not told where a comparison fell into the window at rest and none into that of the events."""
-    told = at_most("cost of one event, most beside fewest resources", 1.5, ours[-1].event / ours[0].event, "times")
-    if min(measured.event for measured in ours) > 0:
-        return told
-    return told.model_copy(update={"measured": "not told", "met": False})
 
 
 def _memory(name: str, sizes: Sequence[int], measures: Sequence[_Measured]) -> Series:

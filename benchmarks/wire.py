@@ -7,7 +7,7 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection, RemoteDisconnected
 from pathlib import Path
@@ -23,6 +23,7 @@ NAMESPACE: Final = "default"
 COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
 EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 MERGE_PATCH: Final = "application/merge-patch+json"
+WRITES: Final = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 _REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 _AT_ONCE: Final = 4
 _LIMIT: Final = 60
@@ -75,11 +76,11 @@ class Wire:
         return HTTPSConnection(self._address, context=ssl.create_default_context(cadata=self._trusted), timeout=_LIMIT)
 
 
-def writes_taken(metrics: str) -> Iterator[tuple[str, float]]:
-    """Resource, and how many writes of it the API server has taken, of each of its counters."""
+def requests_taken(metrics: str, verbs: Collection[str]) -> Iterator[tuple[str, float]]:
+    """Resource, and how many requests of these verbs the API server has answered, of each of its counters."""
     for found in _REQUESTS.finditer(metrics):
         labels = dict(re.findall(r'(\w+)="([^"]*)"', found["labels"]))
-        if labels["verb"] in {"POST", "PUT", "PATCH", "APPLY", "DELETE"}:
+        if labels["verb"] in verbs:
             yield labels["resource"], float(found["count"])
 
 
