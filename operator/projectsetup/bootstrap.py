@@ -54,6 +54,9 @@ from projectsetup.setup.environment import environment_elsewhere
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
 
+PROGRESS_DELAY = 0.1
+"""Seconds before a new step is looked at: of several that begin meanwhile, the last one counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -217,7 +220,13 @@ def _controller(
     restart_watch: Callable[[], None],
 ) -> Controller:
     store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping)
-    attempts = Attempts(MeasuredEngine(ports.engine, metrics), ports.record, ports.leader, on_change=queue.add)
+    attempts = Attempts(
+        MeasuredEngine(ports.engine, metrics),
+        ports.record,
+        ports.leader,
+        on_progress=partial(queue.add, delay=PROGRESS_DELAY),
+        on_end=queue.add,
+    )
     departures = Departures(attempts, ports.record, gate, ports.leader, queue)
     facts = FactsReader(
         cluster=ports.cluster,

@@ -101,13 +101,16 @@ class FakeRecord(ProjectRecord):
 
 
 class World:
-    """One operator's attempts, and the keys whose change was told."""
+    """One operator's attempts, and the keys whose progress and whose end was told."""
 
     def __init__(self, engine: FakeEngine | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.record = FakeRecord()
-        self.told: list[Key] = []
-        self.attempts = Attempts(self.engine, self.record, SoleOperator(), on_change=self.told.append)
+        self.moved: list[Key] = []
+        self.ended: list[Key] = []
+        self.attempts = Attempts(
+            self.engine, self.record, SoleOperator(), on_progress=self.moved.append, on_end=self.ended.append
+        )
 
     def start(self, number: int = 1) -> UUID:
         order = _order(number)
@@ -162,7 +165,7 @@ async def test_an_attempt_that_ends_by_itself() -> None:
     assert await world.outcome(project) == SetupSucceeded()
     assert world.attempts.running == []
     assert world.record.marked == [(project, FENCE, "testing")]
-    assert world.told[-1] == ("default", str(project))
+    assert world.moved == world.ended == [("default", str(project))]
     world.attempts.forget(project, "uid")
     assert world.attempts.keys() == []
 

@@ -130,15 +130,22 @@ class _Run:
 
 
 class Attempts:
-    """At most one attempt of a project. `on_change` is called with the key whenever something happened to one."""
+    """At most one attempt of a project. `on_progress` is told its key when a step begins, `on_end` when all is over."""
 
     def __init__(
-        self, engine: Engine, record: ProjectRecord, leader: Leader, *, on_change: Callable[[Key], None]
+        self,
+        engine: Engine,
+        record: ProjectRecord,
+        leader: Leader,
+        *,
+        on_progress: Callable[[Key], None],
+        on_end: Callable[[Key], None],
     ) -> None:
         self._engine = engine
         self._record = record
         self._leader = leader
-        self._on_change = on_change
+        self._on_progress = on_progress
+        self._on_end = on_end
         self._runs: dict[UUID, _Run] = {}
         self._preparing: list[Key] = []
         self._stopping_all: StopCause | None = None
@@ -255,7 +262,7 @@ class Attempts:
             outcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
         run.view = replace(run.view, outcome=outcome, left_running=outcome is None)
         self._tell_change()
-        self._on_change(run.order.key)
+        self._on_end(run.order.key)
 
     def _left(self, run: _Run) -> RunOutcome | None:
         """None: what runs goes on, and its outcome is for the next operator to tell."""
@@ -286,7 +293,7 @@ class Attempts:
                 _log.info("the next step begins", progress=str(progress))
         run.view = replace(run.view, progress=progress)
         run.moved.set()
-        self._on_change(run.order.key)
+        self._on_progress(run.order.key)
 
     async def _mark(self, run: _Run, recorded: str | None) -> None:
         """Keep the record's status where the attempt is; the attempt goes on while the database is away."""

@@ -25,7 +25,8 @@ from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.setup.errors import InfrastructureError
 
-WORKERS = 8
+AT_ONCE = 8
+"""How many keys are looked at at once."""
 COMPARE_PERIOD = 30.0
 """Seconds between two comparisons with a full list, which find what the watch has missed."""
 LOOK_APART = 0.001
@@ -110,9 +111,7 @@ class Controller:
         for number, key in enumerate(self.store):  # what is over, little by little: what is new comes first
             self.queue.add(key, delay=number * LOOK_APART)
         try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(WORKERS):
-                    workers.create_task(self._work())
+            await self._work()
         except ExceptionGroup as failed:
             lost = failed.subgroup(LeaseLost)
             if lost is None:
@@ -230,15 +229,22 @@ class Controller:
         self.queue.add(change.key)
 
     async def _work(self) -> None:
-        while True:
-            key = await self.queue.take()
-            try:
-                with about_setup(key):
-                    await self._look(key)
-            finally:
-                self.queue.done(key)
-                self.line.looked_at(key)
-                self.give_slots()
+        """Look at what is due. One task takes it from the queue for all: each key wakes one and not several."""
+        room = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                await room.acquire()
+                key = await self.queue.take()
+                looks.create_task(self._look_at(key)).add_done_callback(lambda _: room.release())
+
+    async def _look_at(self, key: Key) -> None:
+        try:
+            with about_setup(key):
+                await self._look(key)
+        finally:
+            self.queue.done(key)
+            self.line.looked_at(key)
+            self.give_slots()
 
     async def _look(self, key: Key) -> None:
         try:

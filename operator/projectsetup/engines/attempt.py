@@ -67,7 +67,8 @@ class LocalAttempt:
                 end = await self._run(command, outputs, output)
             finally:
                 output.close()
-                self._directory.clear_private()
+                if command.private_files:
+                    self._directory.clear_private()
         except OSError as exc:
             raise _not_started(command, exc.strerror or str(exc)) from exc
         report = _report(command, end)

@@ -49,8 +49,8 @@ class AttemptDirectory:
 
     def _make_homes(self) -> None:
         for name in (".home", ".tmp"):
-            with contextlib.suppress(OSError):  # a step that has put a file there wants it so
-                (self.workspace / name).mkdir(mode=_MODE, exist_ok=True)
+            with contextlib.suppress(OSError):  # it is there, or a step has put a file there and wants it so
+                os.mkdir(f"{self.workspace}/{name}", _MODE)
 
 
 def read_bounded(path: Path) -> bytes:
