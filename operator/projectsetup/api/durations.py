@@ -19,6 +19,7 @@ DURATION_MAX_LENGTH: Final = 32
 DURATION_RULE: Final = "a duration greater than 0 such as 90s, 1m30s or 2h"
 
 _MICROSECONDS: Final = {"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000}
+_MOST_OF_A_UNIT: Final = 9_999_999
 _PART: Final = re.compile(r"([0-9.]+)(h|ms|m|s)")
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -37,10 +38,16 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """`duration`, which is greater than 0, as `parse_duration` reads it back: `1h30m`, `1.5s`, `500ms`."""
+    """`duration`, which is greater than 0, as `parse_duration` reads it back: `1h30m`, `1.5s`, `500ms`.
+
+    What takes more than seven digits of hours is rounded up to whole hours.
+    """
     microseconds = duration // timedelta(microseconds=1)
     if microseconds <= 0:
         raise ValueError(f"a duration is greater than 0, not {duration}")
+    if microseconds >= (_MOST_OF_A_UNIT + 1) * _MICROSECONDS["h"]:
+        parts, rest = divmod(-(-microseconds // _MICROSECONDS["h"]), _MOST_OF_A_UNIT)
+        return f"{_MOST_OF_A_UNIT}h" * parts + (f"{rest}h" if rest else "")
     minutes, microseconds = divmod(microseconds, _MICROSECONDS["m"])
     hours, minutes = divmod(minutes, 60)
     text = "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m")) if number)
