@@ -187,6 +187,13 @@ def test_status_and_spec_are_written_apart(api_server: ApiServer) -> None:
     assert (body["status"], body["metadata"]["generation"]) == ({**UNSEEN, "attempt": 1}, 2)
 
 
+def test_nobody_keeps_account_of_the_fields_of_a_status(api_server: ApiServer) -> None:
+    name = api_server.create()["metadata"]["name"]
+    api_server.patch_status(name, status_to_dict(status(Reason.QUEUED, attempt=1)))
+    managed = api_server.get(name)["metadata"]["managedFields"]
+    assert [entry["fieldsV1"]["f:status"] for entry in managed if entry.get("subresource") == "status"] == [{}]
+
+
 @pytest.mark.parametrize(
     "change",
     [
