@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from projectsetup.cluster.client import ClusterClient
 
 AT_ONCE: Final = (4, 8, 16, 32)
 """How many at once are tried to find the best."""
+_EVENTS: Final = count()
+"""A number for each event: one that is told again would be counted up, which is three requests instead of one."""
 _CONDITION: Final = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
 
 
@@ -45,13 +48,13 @@ async def drained(kubeconfig: Path, versions: Mapping[str, str], at_once: int, *
                         NAMESPACE, name, resource_version=version, status=status(number)
                     )
                     version = stored["metadata"]["resourceVersion"]
-                for _ in range(events):
+                for number in islice(_EVENTS, events):
                     await cluster.post_event(
                         namespace=NAMESPACE,
                         name=name,
                         uid=name,
                         reason="Started",
-                        message="attempt 1 of 3 started",
+                        message=f"event {number}",
                         warning=False,
                         reporter="raw",
                     )
