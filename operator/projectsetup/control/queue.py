@@ -87,14 +87,8 @@ class Rank(NamedTuple):
     """`namespace/name`"""
 
 
-class _Place(NamedTuple):
-    """A rank and who has it, flat and of plain values: a long line compares many of them for each start."""
-
-    priority: int
-    queued_at: float
-    """Seconds since 1970; exact to the microsecond."""
-    place: str
-    key: Key
+_Place = tuple[int, datetime, str, Key]
+"""A rank and who has it, flat: a long line compares many of them for each start."""
 
 
 @dataclass(slots=True)
@@ -127,7 +121,7 @@ class StartLine:
     def join(self, key: Key, rank: Rank, *, since: datetime | None = None) -> None:
         """Stand in line, or move to another place in it; `since` when it could start, `queued_at` unless given."""
         if key not in self._holders:
-            place = _Place(rank.priority, rank.queued_at.timestamp(), rank.place, key)
+            place = (*rank, key)
             if self._waiting.get(key) != place:
                 heapq.heappush(self._order, place)
                 self._waiting[key] = place
@@ -155,9 +149,10 @@ class StartLine:
         first: list[Key] = []
         while self._order and len(self._holders) < self.capacity:
             place = heapq.heappop(self._order)
-            if self._waiting.get(place.key) == place:
-                self.take(place.key)
-                first.append(place.key)
+            key = place[-1]
+            if self._waiting.get(key) == place:
+                self.take(key)
+                first.append(key)
         return first
 
     @property
@@ -167,7 +162,7 @@ class StartLine:
 
     def depth(self) -> Counter[int]:
         """How many stand in line, by priority."""
-        return Counter(place.priority for place in self._waiting.values())
+        return Counter(priority for priority, *_ in self._waiting.values())
 
     @property
     def oldest(self) -> datetime | None:

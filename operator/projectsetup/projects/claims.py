@@ -1,4 +1,4 @@
-"""Why a claim is refused: the rule of `statements.claim`, said about a row that was read."""
+"""Why a claim is refused: the rule of `statements.CLAIM`, said about a row that was read."""
 
 from __future__ import annotations
 
