@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from devcluster import Cluster
+from devcluster.node.machine import node_obstacle
 from projectsetup.projects.migrate import migrate
 from tests.operator_stage import Stage
 from tests.second_try import Failures
@@ -31,6 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A real API server and a real PostgreSQL."""
     cluster = Cluster(tmp_path_factory.mktemp("devcluster") / "cluster")
+    cluster.up()
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture(scope="session")
+def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API server, a real PostgreSQL and a real node; without root on Linux its tests are skipped by name."""
+    if obstacle := node_obstacle():
+        pytest.skip(obstacle)
+    cluster = Cluster(tmp_path_factory.mktemp("node") / "cluster", node=True)
     cluster.up()
     yield cluster
     cluster.down()
