@@ -40,6 +40,15 @@ class GitHost:
 @contextmanager
 def git_host(folder: Path, *, username: str, password: str, host: str = "localhost") -> Iterator[GitHost]:
     """Serve until the end of the block, as `host`: a name or an address of this machine. Needs openssl and git."""
+    expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    handler = type("Handler", (_GitHandler,), {"folder": folder, "expected": expected})
+    with https_server(folder, handler, host=host) as port:
+        yield GitHost(folder, host, port)
+
+
+@contextmanager
+def https_server(folder: Path, handler: type[BaseHTTPRequestHandler], *, host: str = "localhost") -> Iterator[int]:
+    """Serve until the end of the block; the port. `folder` gets certificate.pem, for clients, and its key."""
     kind = "IP" if host.replace(".", "").isdigit() else "DNS"
     subprocess.run(
         [
@@ -52,12 +61,10 @@ def git_host(folder: Path, *, username: str, password: str, host: str = "localho
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-    handler = type("Handler", (_GitHandler,), {"folder": folder, "expected": expected})
     with ThreadingHTTPServer((host, 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield GitHost(folder, host, server.server_port)
+        yield server.server_port
         server.shutdown()
 
 

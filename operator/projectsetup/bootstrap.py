@@ -237,6 +237,7 @@ def _controller(
         line=line,
         engine=ports.engine,
         allow_file_repos=settings.allow_file_repos,
+        git_hosts=settings.git_hosts,
     )
     reconciler = Reconciler(
         store=store,

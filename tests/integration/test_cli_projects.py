@@ -81,6 +81,21 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
         ("--docs-repo", "--upload-pack=x", "docs_repo: a repository URL must not begin with '-'"),
         ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http': use https://,"),
         ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not hold a password"),
+        (
+            "--docs-repo",
+            "https://ghp_0123@git.example/a",
+            "docs_repo: a repository URL with https:// must not hold a user",
+        ),
+        (
+            "--docs-repo",
+            "https://0xa9fea9fe/a",
+            "docs_repo: a repository must not be there: 169.254.169.254:443 is internal",
+        ),
+        (
+            "--code-repo",
+            "git@kubernetes.default.svc:a",
+            "code_repo: a repository must not be there: kubernetes.default.",
+        ),
         ("--docs-repo", "/srv/git/a", "docs_repo: a repository URL must not be a local file"),
         ("--docs-repo", "file:///srv/git/a", "docs_repo: a repository URL must not be a local file"),
         ("--docs-repo", "https://git.example/a\nb", "docs_repo: a repository URL must not hold control characters"),
@@ -125,6 +140,19 @@ def test_files_as_repositories_have_to_be_allowed(cli: CommandLine, monkeypatch:
     assert cli.ok("projects", "get", project, "-o", "json").json["docs_repo"] == "/srv/b.git"
     monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "perhaps")
     assert "PROJECTSETUP_ALLOW_FILE_REPOS" in cli.refused(2, *create)
+
+
+def test_only_listed_hosts_where_there_is_a_list(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/a")
+    monkeypatch.setenv("PROJECTSETUP_GIT_HOSTS", "git.company.test, 10.0.0.7:8443")
+    problem = (
+        "code_repo: a repository must not be there: git.example:443 is not one of the hosts in PROJECTSETUP_GIT_HOSTS"
+    )
+    assert cli.refused(2, *create) == problem
+    create = (*create[:-1], "https://10.0.0.7:8443/a")
+    assert cli.ok(*create).out
+    monkeypatch.setenv("PROJECTSETUP_GIT_HOSTS", "https://git.example")
+    assert "'https://git.example' is not a host" in cli.refused(2, *create)
 
 
 def test_json_and_yaml_hold_the_columns_of_the_record(cli: CommandLine, project: str) -> None:

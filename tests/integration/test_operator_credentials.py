@@ -115,7 +115,9 @@ def test_git_just_works_in_the_step_with_credentials(
         "git push -q $CODE_REPO main; git push -q $DOCS_REPO main; git ls-remote $CODE_REPO\n"
         "echo CODE_COMMIT=$(git rev-parse main) > $STEP_OUTPUTS"
     )
-    with new_stage(environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false") as stage:
+    with new_stage(
+        environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false", git_hosts="localhost"
+    ) as stage:
         stage.operator.start()
         secret = make_secret(stage, username=USERNAME, password=PASSWORD)
         _, status = set_up(stage, secret, {"first": commit, "second": push}, repositories=repositories)

@@ -16,6 +16,7 @@ from devcluster.build import find_programs
 from projectsetup.api.constants import API_VERSION, KIND
 from projectsetup.cluster.lease import LEASE_NAME
 from projectsetup.engines.jobs.manifest import PROJECT
+from projectsetup.git_hosts import GIT_HOSTS
 from tests.conftest import on_database
 from tests.manifests import ACCOUNT, BASE, SYSTEM, Body, Kubectl
 from tests.operator_process import wait_for
@@ -31,7 +32,8 @@ class Installed:
     """The operator on one cluster, with a database of its own; nothing is applied yet."""
 
     def __init__(self, cluster: Cluster, folder: Path, recipes: Mapping[str, str]) -> None:
-        """`folder` keeps what operators log, also of those whose pods are gone."""
+        """`folder` keeps what operators log, also of those whose pods are gone. Git hosts may be at the gateway."""
+        self._git_hosts = cluster.gateway
         self.kubectl = Kubectl(cluster.kubeconfig)
         self._follow = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
         self._folder = folder
@@ -59,6 +61,10 @@ class Installed:
         """Apply this kustomization unless that was the last one; returns when two pods of it run, and no others."""
         if self._applied != folder:
             self.kubectl.install(folder)
+            listed = f"{GIT_HOSTS}={self._git_hosts}"
+            self.kubectl(
+                "set", "env", f"deployment/{ACCOUNT}", f"--namespace={SYSTEM}", "--containers=operator", listed
+            )
             self._applied = folder
             self.settle()
 

@@ -128,12 +128,15 @@ def write_overlay(folder: Path, installation: Installation, site: Site) -> None:
     """The manifests with an image of this machine, one namespace to serve, and its database. The node has no DNS."""
     name, _, tag = installation.image.partition(":")
     serves = {"name": "PROJECTSETUP_NAMESPACES", "value": site.namespace}
+    hosts = {"name": "PROJECTSETUP_GIT_HOSTS", "value": site.git.host}
     alias = {"ip": site.api_server(), "hostnames": ["kubernetes.default.svc"]}
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": ACCOUNT, "namespace": SYSTEM},
-        "spec": {"template": {"spec": {"hostAliases": [alias], "containers": [{"name": "operator", "env": [serves]}]}}},
+        "spec": {
+            "template": {"spec": {"hostAliases": [alias], "containers": [{"name": "operator", "env": [serves, hosts]}]}}
+        },
     }
     (folder / "python-service.yaml").write_text(offline_recipe())
     generated = {"namespace": SYSTEM, "options": {"disableNameSuffixHash": True}}

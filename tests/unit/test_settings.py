@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from projectsetup.bootstrap import pod_settings
+from projectsetup.git_hosts import GitHosts
 from projectsetup.settings import InvalidSettings, load_settings
 
 DATABASE = "postgresql://user:hunter22@host/database"
@@ -39,6 +40,12 @@ def test_namespaces_may_be_separated_as_people_like(monkeypatch: pytest.MonkeyPa
     assert load_settings().namespaces == ("team-a", "team-b", "team-c")
 
 
+def test_git_hosts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().git_hosts == GitHosts()
+    monkeypatch.setenv("PROJECTSETUP_GIT_HOSTS", "git.example.com, 10.0.0.7:8443")
+    assert load_settings().git_hosts == GitHosts.parse("git.example.com 10.0.0.7:8443")
+
+
 def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PROJECTSETUP_SHUTDOWN_GRACE", "1m30s")
     monkeypatch.setenv("PROJECTSETUP_WORKSPACE_ROOT", str(tmp_path))
@@ -56,6 +63,7 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("CONCURRENCY", "many", "Input should be a valid integer"),
         ("CONCURRENCY", "0", "Input should be greater than or equal to 1"),
         ("CONCURRENCY", "1001", "Input should be less than or equal to 1000"),
+        ("GIT_HOSTS", "git.example.com https://x", "'https://x' is not a host (expected git.example.com or"),
         ("NAMESPACES", "team,No_Name", "'No_Name' is not the name of a namespace"),
         ("NAMESPACES", "team/other", "'team/other' is not the name of a namespace"),
         ("OPERATOR_NAMESPACE", "../x", "'../x' is not the name of a namespace"),

@@ -47,6 +47,8 @@ def test_what_a_secret_may_hold(data: dict[str, str], credentials: GitCredential
         (secret(known_hosts=HOSTS), "holds known_hosts and no ssh-privatekey"),
         (secret(username="bob", password="hunter2\nhost=evil"), "password in .* must be one line of printable text"),
         (secret(username="bob", password="hunter2\0"), "password in .* must not hold a NUL character"),
+        (secret(token="hunter2", host=" \n"), "host in .* is empty: name the hosts, or leave the key out"),
+        (secret(token="hunter2", host="https://x"), "host in .*: 'https://x' is not a host"),
         ({"token": "%%%hunter2"}, "token in .* is not base64 of UTF-8 text"),
         ({"token": base64.b64encode(b"\xff\xfehunter2").decode()}, "token in .* is not base64 of UTF-8 text"),
     ],
@@ -58,6 +60,18 @@ def test_what_it_may_not_hold_is_told_in_one_line_without_values(data: dict[str,
     assert "\n" not in text
     assert "hunter2" not in text
     assert KEY not in text
+
+
+def test_credentials_are_for_the_hosts_that_the_secret_names() -> None:
+    anywhere = GitCredentials.from_secret(secret(token="t0ken"))
+    anywhere.check_hosts(("https://one.example/a", "git@two.example:b"))
+    some = GitCredentials.from_secret(secret(token="t0ken", host="One.example, two.example:22\n"))
+    some.check_hosts(("https://one.example:8443/a", "git@two.example:b", "/srv/a.git"))
+    for url in ("https://two.example/b", "https://one.example.evil.example/a", "git@three.example:c"):
+        with pytest.raises(
+            InvalidCredentials, match=r"does not name .*(two.example:443|evil.example:443|three.example:22)"
+        ):
+            some.check_hosts(("https://one.example/a", url))
 
 
 def test_nothing_shows_a_secret_by_accident() -> None:

@@ -16,6 +16,7 @@ from projectsetup.api.constants import GROUP, PLURAL, SHORT_NAME, SINGULAR
 from projectsetup.api.durations import parse_duration
 from projectsetup.cli import completion
 from projectsetup.cli.output import Format
+from projectsetup.git_hosts import GitHosts, InvalidHosts
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}", f"{PLURAL}.{GROUP}"}
@@ -50,6 +51,14 @@ def annotation_value(name: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def git_hosts(text: str | GitHosts) -> GitHosts:
+    """The hosts that `text` lists."""
+    try:
+        return text if isinstance(text, GitHosts) else GitHosts.parse(text)
+    except InvalidHosts as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def duration(text: str) -> timedelta:

@@ -10,6 +10,7 @@ import typer
 from projectsetup.cli import options
 from projectsetup.cli.options import Output, ProjectId
 from projectsetup.cli.output import Format, write
+from projectsetup.git_hosts import ANY_PUBLIC_HOST, GIT_HOSTS, GitHosts
 
 projects = typer.Typer(no_args_is_help=True, help="The record of projects in PostgreSQL (DATABASE_URL).")
 
@@ -35,6 +36,17 @@ def create(
             help="Also take file:///path and absolute paths, for tries on one machine.",
         ),
     ] = False,
+    git_hosts: Annotated[
+        GitHosts,
+        typer.Option(
+            "--git-hosts",
+            envvar=GIT_HOSTS,
+            parser=options.git_hosts,
+            metavar="HOST[:PORT]…",
+            show_default="every public one",
+            help="The only hosts that repositories may be on, with spaces or commas between.",
+        ),
+    ] = ANY_PUBLIC_HOST,
 ) -> None:
     """Make a project, and print its id."""
     from projectsetup.cli.recording import create_project
@@ -49,6 +61,7 @@ def create(
                 description=description,
                 project_id=project_id,
                 allow_file_repos=allow_file_repos,
+                git_hosts=git_hosts,
             )
         )
     )

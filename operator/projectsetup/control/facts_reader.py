@@ -15,6 +15,7 @@ from projectsetup.control.known_projects import KnownProjects
 from projectsetup.control.lifecycle import needs_record
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine
+from projectsetup.git_hosts import GitHosts
 from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject
 from projectsetup.projects.model import Project
 from projectsetup.projects.record import ProjectRecord
@@ -52,6 +53,7 @@ class FactsReader:
     line: StartLine
     engine: Engine
     allow_file_repos: bool
+    git_hosts: GitHosts
     known: KnownProjects = field(default_factory=KnownProjects)
 
     async def read(
@@ -103,9 +105,12 @@ class FactsReader:
         try:
             recipe = self.recipes.get(resource.spec.recipe)
             parameters = recipe.check_parameters(dict(resource.spec.parameters))
-            for url in filter(None, (project.code_repo, project.docs_repo)):
-                check_repository_url(url, allow_file=self.allow_file_repos)
+            repositories = tuple(filter(None, (project.code_repo, project.docs_repo)))
+            for url in repositories:
+                check_repository_url(url, allow_file=self.allow_file_repos, hosts=self.git_hosts)
             credentials = await self._credentials(resource)
+            if credentials is not None:
+                credentials.check_hosts(repositories)
         except ApiForbidden as error:
             if not self.engine.needs_credentials:
                 return Inputs(recipe, parameters)

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
+from projectsetup.git_hosts import ANY_PUBLIC_HOST
 from projectsetup.projects import statements
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.claims import refusal
@@ -26,6 +27,7 @@ from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from projectsetup.git_hosts import GitHosts
     from projectsetup.projects.errors import Trouble
     from projectsetup.projects.model import Owner, Project, ProjectStatus
     from projectsetup.projects.statements import Statement
@@ -92,11 +94,12 @@ class ProjectRecord:
         description: str = "",
         project_id: UUID | None = None,
         allow_file_repos: bool = False,
+        git_hosts: GitHosts = ANY_PUBLIC_HOST,
     ) -> Project:
         """A new project, status `created`. Raises InvalidProject: one line that names the field."""
         for field, url in (("code_repo", code_repo), ("docs_repo", docs_repo)):
             if url is not None:
-                _check_repository(field, url, allow_file=allow_file_repos)
+                _check_repository(field, url, allow_file=allow_file_repos, hosts=git_hosts)
         if docs_repo is not None and same_repository(code_repo, docs_repo):
             raise InvalidProject("code_repo and docs_repo must be two repositories")
         values = {
@@ -220,9 +223,9 @@ class ProjectRecord:
         return tuple(project_from(row) for row in await self._database.rows(statement, **values))
 
 
-def _check_repository(field: str, url: str, *, allow_file: bool) -> None:
+def _check_repository(field: str, url: str, *, allow_file: bool, hosts: GitHosts) -> None:
     try:
-        check_repository_url(url, allow_file=allow_file)
+        check_repository_url(url, allow_file=allow_file, hosts=hosts)
     except InvalidProject as exc:
         raise InvalidProject(f"{field}: {exc}") from exc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from projectsetup.git_hosts import GitHosts, InvalidHosts, host_of
 from projectsetup.projects.errors import InvalidProject
 
 URL_LENGTH = 2048
@@ -18,8 +19,10 @@ _PASSWORD = re.compile(r"(?:[^/@:]*://)?[^/@:]*:[^/@:][^/@]*@")
 _HIGHEST_PORT = 65_535
 
 
-def check_repository_url(url: str, *, allow_file: bool) -> None:
+def check_repository_url(url: str, *, allow_file: bool, hosts: GitHosts) -> None:
     """Accepts `https://`, `ssh://` and `user@host:path`; with `allow_file` also `file:///` and absolute paths.
+
+    The host must be one of `hosts`; where nothing is listed, any but an internal one.
 
     Raises InvalidProject. The message does not repeat the URL, which may hold a secret.
     """
@@ -36,6 +39,7 @@ def check_repository_url(url: str, *, allow_file: bool) -> None:
         _check_local(local, allow_file=allow_file)
     else:
         _check_remote(url, allow_file=allow_file)
+        _check_host(url, hosts)
 
 
 def same_repository(one: str, other: str) -> bool:
@@ -57,6 +61,8 @@ def _check_remote(url: str, *, allow_file: bool) -> None:
     scheme = _SCHEME.match(url)
     if scheme is not None and not url.startswith(("https://", "ssh://")):
         raise InvalidProject(f"a repository URL must not use {scheme['scheme'][:20]!r}: use {allowed}")
+    if url.startswith("https://") and "@" in url.removeprefix("https://").partition("/")[0]:
+        raise InvalidProject("a repository URL with https:// must not hold a user name: use the credentials Secret")
     if " " in url:
         raise InvalidProject("a repository URL must not hold spaces")
     if url.startswith("https://") and ("?" in url or "#" in url):
@@ -66,6 +72,15 @@ def _check_remote(url: str, *, allow_file: bool) -> None:
     port = int((network and network["port"]) or 1)
     if match is None or not match["path"].strip("/") or not 0 < port <= _HIGHEST_PORT:
         raise InvalidProject(f"this is no repository URL: use {allowed}")
+
+
+def _check_host(url: str, hosts: GitHosts) -> None:
+    try:
+        host = host_of(url)
+    except InvalidHosts as exc:
+        raise InvalidProject(str(exc)) from exc
+    if host is not None and (objection := hosts.objection(host)):
+        raise InvalidProject(f"a repository must not be there: {objection}")
 
 
 def _place(url: str) -> tuple[str, str, str]:

@@ -7,8 +7,10 @@ import binascii
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from projectsetup.git_hosts import GitHosts, InvalidHosts, host_of
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, no secret
 """The user name that goes with a token: hosts take any, and GitHub wants this one for its app tokens."""
@@ -38,18 +40,25 @@ class SshKey:
 
 @dataclass(frozen=True, slots=True)
 class GitCredentials:
-    """At least one of the two is there."""
+    """At least one of `https` and `ssh` is there. They are for `hosts` alone; with None for any."""
 
     https: HttpsLogin | None = None
     ssh: SshKey | None = None
+    hosts: GitHosts | None = None
 
     @classmethod
     def from_secret(cls, data: Mapping[str, str]) -> Self:
         """From the `data` of a Secret, whose values are base64. Raises InvalidCredentials."""
-        credentials = cls(_https(data), _ssh(data))
+        credentials = cls(_https(data), _ssh(data), _hosts(data))
         if credentials.https is None and credentials.ssh is None:
             raise InvalidCredentials(f"the credentials Secret must hold {_ALLOWED}")
         return credentials
+
+    def check_hosts(self, repositories: Iterable[str]) -> None:
+        """Raises InvalidCredentials when a repository is on a host that these credentials are not for."""
+        for host in filter(None, map(host_of, repositories)):
+            if self.hosts is not None and host not in self.hosts:
+                raise InvalidCredentials(f"the credentials Secret does not name {host} in its key `host`")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -77,6 +86,18 @@ def _ssh(data: Mapping[str, str]) -> SshKey | None:
     if known_hosts and not private_key:
         raise InvalidCredentials("the credentials Secret holds known_hosts and no ssh-privatekey")
     return SshKey(f"{private_key}\n", f"{known_hosts}\n") if private_key else None
+
+
+def _hosts(data: Mapping[str, str]) -> GitHosts | None:
+    if "host" not in data:
+        return None
+    try:
+        hosts = GitHosts.parse(_text(data, "host"))
+    except InvalidHosts as exc:
+        raise InvalidCredentials(f"host in the credentials Secret: {exc}") from exc
+    if not hosts.listed:
+        raise InvalidCredentials("host in the credentials Secret is empty: name the hosts, or leave the key out")
+    return hosts
 
 
 def _line(data: Mapping[str, str], key: str) -> str:

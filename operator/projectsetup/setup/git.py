@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from projectsetup.git_hosts import host_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import PurePath
@@ -18,6 +20,8 @@ KNOWN_HOSTS_FILE: Final = "known_hosts"
 
 USERNAME_VARIABLE: Final = "PROJECT_GIT_USERNAME"
 PASSWORD_VARIABLE: Final = "PROJECT_GIT_PASSWORD"  # noqa: S105  # the name of a variable
+
+HOSTS_VARIABLE: Final = "PROJECT_GIT_HOSTS"
 
 _HELPER: Final = (
     '!f() { test "$1" = get && '
@@ -73,6 +77,11 @@ def login_helpers(repositories: Iterable[str]) -> dict[str, str]:
         environment[f"GIT_CONFIG_KEY_{number}"] = f"credential.{origin}.helper"
         environment[f"GIT_CONFIG_VALUE_{number}"] = _HELPER
     return environment
+
+
+def repository_hosts(repositories: Iterable[str]) -> dict[str, str]:
+    """The hosts of the repositories with their ports, for a stage that compares them with those of its Secret."""
+    return {HOSTS_VARIABLE: " ".join(sorted({str(host) for url in repositories if (host := host_of(url))}))}
 
 
 def ssh_command(private: PurePath | None) -> str:

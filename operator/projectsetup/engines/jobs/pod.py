@@ -11,7 +11,7 @@ from projectsetup.engines.jobs.expansion import literal
 from projectsetup.engines.jobs.patterns import prefilter
 from projectsetup.engines.jobs.stages import Stage, stages_of
 from projectsetup.setup.environment import told_environment
-from projectsetup.setup.git import login_helpers, neutral_environment, ssh_command
+from projectsetup.setup.git import login_helpers, neutral_environment, repository_hosts, ssh_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,9 +133,13 @@ def _environment(attempt: JobAttempt, settings: PodSettings, *, trusted: bool) -
         **settings.environment,
         **told_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
         **neutral_environment(allow_file=attempt.allow_file_repos),
-        **(login_helpers(attempt.project.repositories) if trusted else {}),
+        **(_access(attempt.project.repositories) if trusted else {}),
         "STEP_OUTPUTS": OUTPUTS,
     }
+
+
+def _access(repositories: tuple[str, ...]) -> dict[str, str]:
+    return {**login_helpers(repositories), **repository_hosts(repositories)}
 
 
 def _mounts(*, trusted: bool) -> list[dict[str, Any]]:

@@ -171,7 +171,24 @@ stage_stop_timer() {
     done
 }
 
+# Credentials are for the hosts alone that the Secret names, if it names any.
+stage_check_hosts() {
+    local listed host
+    [ -e "$stage_secrets/host" ] || return 0
+    listed=" $(tr ',\r\n\t' '    ' <"$stage_secrets/host" | tr '[:upper:]' '[:lower:]') "
+    for host in $PROJECT_GIT_HOSTS; do
+        case "$listed" in
+        *" $host "* | *" ${host%:*} "*) ;;
+        *)
+            echo "the credentials Secret does not name $host in its key \`host\`"
+            return 1
+            ;;
+        esac
+    done
+}
+
 stage_use_credentials() {
+    stage_check_hosts || exit 1
     local password="$stage_secrets/password"
     [ -s "$password" ] || password="$stage_secrets/token"
     if [ -s "$password" ]; then

@@ -1,0 +1,181 @@
+"""Credentials go to the project's own git hosts and nowhere else.
+
+The first attacker may write the URL of a project's repository (a row in `projects`), and does not know the Secret of
+the ProjectSetup. The second runs a git host that is listed and trusted with the password, and redirects to a host of
+another. Both want the password, or have the operator connect to what only the cluster can reach.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.git_host import https_server
+from tests.operator_stage import AT_ONCE, Stage, message, reason
+
+USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
+TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"
+PUSH: Final = (
+    "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
+    'git push -q "$CODE_REPO" main'
+)
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+
+@dataclass
+class Listener:
+    """An https server that asks everybody for a password, and notes what it is sent."""
+
+    folder: Path
+    port: int = 0
+    redirect_to: str | None = None
+    """Where it sends who has told a password."""
+    seen: list[tuple[str, str | None]] = field(default_factory=list)
+    """Path and `Authorization` of each request."""
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}/app.git"
+
+    @property
+    def passwords(self) -> list[str]:
+        return [authorization for _, authorization in self.seen if authorization is not None]
+
+
+def handler(listener: Listener) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            authorization = self.headers.get("Authorization")
+            listener.seen.append((self.path, authorization))
+            if authorization and listener.redirect_to:
+                self.send_response(302)
+                self.send_header("Location", listener.redirect_to + self.path.removeprefix("/app.git"))
+            else:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    return Handler
+
+
+@pytest.fixture
+def thief(tmp_path: Path) -> Iterator[Listener]:
+    yield from served(tmp_path / "thief")
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Iterator[Listener]:
+    yield from served(tmp_path / "good")
+
+
+def served(folder: Path) -> Iterator[Listener]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and a git host needs a certificate")
+    folder.mkdir()
+    listener = Listener(folder)
+    with https_server(folder, handler(listener)) as listener.port:
+        yield listener
+
+
+def trusting(folder: Path, *listeners: Listener) -> dict[str, str]:
+    """The environment of an operator that trusts the certificates of these."""
+    bundle = folder / "certificates.pem"
+    bundle.write_text("".join((listener.folder / "certificate.pem").read_text() for listener in listeners))
+    return {"GIT_SSL_CAINFO": str(bundle)}
+
+
+def set_up(stage: Stage, url: str, **secret: str) -> tuple[str, dict[str, Any]]:
+    """What became of a project with this repository, whose row was written past all checks."""
+    name = f"git-{len(stage.api.kubectl('get', 'secrets', '-o', 'name').split())}"
+    literals = [f"--from-literal={key}={value}" for key, value in secret.items()]
+    stage.api.kubectl("create", "secret", "generic", name, *literals)
+    project = stage.project(code_repo=url)
+    stage.apply(
+        project,
+        "scripts",
+        annotations=AT_ONCE,
+        parameters={"second": PUSH},
+        credentialsSecretRef={"name": name},
+    )
+    return project, stage.ended(project)
+
+
+@pytest.mark.parametrize("engine", ["local", "job"])
+def test_the_password_of_another_host_is_not_had_by_pointing_the_repository_at_ones_own(
+    new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path, engine: str
+) -> None:
+    with new_stage(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as stage:
+        stage.operator.start()
+        hosts = f"git.example.com localhost:{good.port}"
+        _, status = set_up(stage, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
+        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        assert message(status) == f"the credentials Secret does not name localhost:{thief.port} in its key `host`"
+        assert thief.seen == []
+        assert not stage.api.kubectl("get", "jobs", "-o", "name")
+        if engine == "local":
+            set_up(stage, good.url, username=USERNAME, password=PASSWORD, host=hosts)
+            assert good.passwords
+
+
+@pytest.mark.parametrize("engine", ["local", "job"])
+def test_nothing_is_sent_to_hosts_that_are_internal_or_not_listed(
+    new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
+) -> None:
+    login = {"username": USERNAME, "password": PASSWORD}
+    with new_stage(environment=trusting(tmp_path, thief), engine=engine) as stage:
+        stage.operator.start()
+        for name in ("localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
+            _, status = set_up(stage, thief.url.replace("localhost", name), **login)
+            assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+            assert "is internal to a cluster, a machine or a link" in message(status)
+        stage.operator.terminate()
+        stage.operator.configure(git_hosts="git.example.com")
+        stage.operator.start()
+        _, status = set_up(stage, f"https://localhost:{thief.port}/other.git", **login)
+        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        assert "is not one of the hosts in PROJECTSETUP_GIT_HOSTS" in message(status)
+        assert not stage.api.kubectl("get", "jobs", "-o", "name")
+    assert thief.seen == []
+
+
+def test_a_host_that_redirects_does_not_give_the_password_away(
+    new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path
+) -> None:
+    good.redirect_to = thief.url
+    with new_stage(environment=trusting(tmp_path, thief, good), git_hosts="localhost") as stage:
+        stage.operator.start()
+        _, status = set_up(stage, good.url, username=USERNAME, password=PASSWORD)
+        assert reason(status) == "StepFailed"
+    assert good.passwords, "the host that may know the password was not asked"
+    assert thief.seen, "git did not follow the redirect: this test proves nothing"
+    assert thief.passwords == []
+
+
+@pytest.mark.parametrize("engine", ["local", "job"])
+def test_a_token_as_user_name_of_a_url_gets_into_no_pod_and_is_told_to_nobody(
+    new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
+) -> None:
+    with new_stage(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as stage:
+        stage.operator.start()
+        url = thief.url.replace("https://", f"https://{TOKEN}@")
+        _, status = set_up(stage, url, username=USERNAME, password=PASSWORD)
+        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        assert "must not hold a user name: use the credentials Secret" in message(status)
+        told = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
+        assert told.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
+        assert not [place for place, text in told.items() if TOKEN in text]
+    assert thief.seen == []
