@@ -44,8 +44,10 @@ from projectsetup.engines.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
+from projectsetup.observe.logs import get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
+from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.errors import Trouble
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
@@ -77,7 +79,11 @@ async def run_operator(settings: Settings) -> int:
     refuse_inspection()
     gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
     metrics = new_metrics()
-    record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
+    address = DatabaseAddress.parse(settings.database_url.get_secret_value())
+    metrics.database_protected(address.protection)
+    if address.warning is not None:
+        get_logger("database").warning(address.warning)
+    record = ProjectRecord.connect(address, on_trouble=metrics.database_failed)
     try:
         async with (
             connections(settings, metrics) as (api, elected),

@@ -113,6 +113,22 @@ def test_an_overlay_says_where_the_runbooks_are(tmp_path: Path) -> None:
         assert rule["annotations"]["runbook_url"] == where
 
 
+def test_an_overlay_gives_migrate_a_role_of_its_own(tmp_path: Path) -> None:
+    snippets = re.findall(r"```yaml\n(.*?)```", (MANIFESTS.parent / "docs" / "deployment.md").read_text(), re.DOTALL)
+    (snippet,) = (text for text in snippets if "name: migrate" in text)
+    (tmp_path / "manifests").symlink_to(MANIFESTS)
+    (tmp_path / "overlays" / "roles").mkdir(parents=True)
+    (tmp_path / "overlays" / "roles" / "kustomization.yaml").write_text(snippet)
+    pod = pick(build(tmp_path / "overlays" / "roles"), "Deployment", ACCOUNT)["spec"]["template"]["spec"]
+    secrets = {
+        container["name"]: variable["valueFrom"]["secretKeyRef"]["name"]
+        for container in (*pod["initContainers"], *pod["containers"])
+        for variable in container["env"]
+        if variable["name"] == "DATABASE_URL"
+    }
+    assert secrets == {"migrate": "projectsetup-database-owner", "operator": "projectsetup-database"}
+
+
 def test_argo_cd_installs_what_is_there() -> None:
     for name in ("operator-application.yaml", "projects-application.yaml"):
         (application,) = read(MANIFESTS / "argocd" / name)

@@ -84,6 +84,16 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("host", "lines"), [("db.example", 1), ("127.0.0.1", 0)])
+def test_a_connection_that_is_not_protected_is_named_once(tmp_path: Path, host: str, lines: int) -> None:
+    warning = f"the connection to PostgreSQL at {host}:5432/app is not protected"
+    url = f"postgresql://user:{PASSWORD}@{host}:5432/app"
+    with closing(socket.create_server(("", 0))) as taken:
+        done = operator(tmp_path, DATABASE_URL=url, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
+    assert done.stderr.count(warning) == lines
+    assert PASSWORD not in done.stderr
+
+
 def test_a_name_that_is_no_project_id_is_refused_in_one_line(kubeconfig: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text("apiVersion: codemyspec.com/v1alpha1\nkind: ProjectSetup\nmetadata: {name: orders}")

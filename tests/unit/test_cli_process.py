@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from projectsetup.projects.address import EXAMPLE
 from tests.command_line import SECONDS, command, environment, one_error, process, write_kubeconfig
 from tests.setup_bodies import NAME
 
@@ -100,12 +101,25 @@ def test_an_interrupt_ends_it_silently(silent_cluster: str, silent_server: socke
     assert (running.returncode, out, err) == (130, b"", b"")
 
 
+def test_migrate_warns_of_a_connection_that_is_not_protected() -> None:
+    done = process("migrate", DATABASE_URL="postgresql://user:geheim@db.invalid/app")
+    warning, error = done.err.splitlines()
+    assert (done.code, done.out) == (3, "")
+    assert warning.startswith("warning: the connection to PostgreSQL at db.invalid:5432/app is not protected")
+    assert error == "error: PostgreSQL at db.invalid:5432/app is not to be found: no such host name"
+    assert "geheim" not in done.err
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: there is no such file"),
         ({"DATABASE_URL": None}, "DATABASE_URL is not set, and it is required"),
-        ({"DATABASE_URL": "geheim"}, "the database URL must look like postgresql://user:password@host:5432/database"),
+        ({"DATABASE_URL": "geheim"}, f"the database URL must look like {EXAMPLE}"),
+        (
+            {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d?sslmode=disabled"},
+            "sslmode of the database URL must be disable, allow, prefer, require, verify-ca or verify-full",
+        ),
         ({"PROJECTSETUP_ENGINE": "docker"}, "PROJECTSETUP_ENGINE=docker: Input should be 'local' or 'job'"),
     ],
 )

@@ -122,7 +122,10 @@ def test_an_id_may_be_as_o_name_prints_it(cli: CommandLine, kind: str) -> None:
 @pytest.mark.parametrize("arguments", [["migrate"], ["projects", "list"], ["projects", "get", NAME]])
 def test_a_database_url_that_is_not_set_is_asked_for(cli: CommandLine, arguments: list[str]) -> None:
     line = cli.refused(2, *arguments)
-    assert line == "DATABASE_URL is not set: it must look like postgresql://user:password@host:5432/database"
+    assert (
+        line
+        == "DATABASE_URL is not set: it must look like postgresql://user:password@host:5432/database?sslmode=verify-full"
+    )
 
 
 @pytest.mark.parametrize(

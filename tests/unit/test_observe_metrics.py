@@ -26,6 +26,7 @@ def test_all_of_them_are_documented_as_they_are() -> None:
     metrics.attempt_took("recipe", "Succeeded", 1.0)
     metrics.step_took("recipe", "step", 1.0)
     metrics.api_written("events", "create", "ok")
+    metrics.database_protected("verified")
     assert exposed(metrics).families == documented()
 
 

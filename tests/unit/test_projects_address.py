@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.address import DatabaseAddress, Protection
 from projectsetup.projects.errors import InvalidDatabaseUrl
 from projectsetup.projects.record import ProjectRecord
 
@@ -53,7 +53,9 @@ def test_parameters_of_the_url_are_kept_and_win_over_the_defaults() -> None:
         "postgresql://app:secret@/app",
         "postgresql://app:secret@db.example:port/app",
         "postgresql://app:secret@db.example:70000/app",
-        "postgresql://app:secret@db.example/app?secretmode=x",
+        "postgresql://app@db.example/app?password=a&secret=x",
+        "postgresql://app@db.example/app?password=a&secret",
+        "postgresql://app:secret@db.example/app?sslmode=secret",
         "postgresql://app:se%zzcret@db.example/app",
         "postgresql://app:se@cret@db.example/app",
         "postgresql://app:se/secret@db.example/app",
@@ -67,6 +69,100 @@ def test_a_bad_url_is_refused_in_one_line_that_does_not_show_it(url: str) -> Non
         ProjectRecord.connect(url)
     assert str(caught.value).isprintable()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("schema=public", "the database URL has a parameter that PostgreSQL does not know: schema; remove it"),
+        ("pgbouncer=true", "the database URL has a parameter that PostgreSQL does not know: pgbouncer; remove it"),
+        ("sslmode", "parameter sslmode of the database URL must be written sslmode=VALUE"),
+        (
+            "sslmode=disabled",
+            "sslmode of the database URL must be disable, allow, prefer, require, verify-ca or verify-full",
+        ),
+        (
+            "target_session_attrs=rw",
+            "target_session_attrs of the database URL must be any, read-write, read-only, primary, standby",
+        ),
+        (
+            "ssl_min_protocol_version=9",
+            "ssl_min_protocol_version of the database URL has a value that PostgreSQL does not know",
+        ),
+        ("channel_binding=x", "channel_binding of the database URL has a value that PostgreSQL does not know"),
+        ("connect_timeout=abc", "connect_timeout of the database URL must be a number"),
+        ("connect_timeout=-1", "connect_timeout of the database URL must be a number"),
+        ("tcp_user_timeout=10s", "tcp_user_timeout of the database URL must be a number"),
+        ("keepalives=on", "keepalives of the database URL must be a number"),
+        ("port=70000", "the port of the database URL must be a number from 1 to 65535"),
+        (f"port={'1' * 5000}", "the port of the database URL must be a number from 1 to 65535"),
+        (f"connect_timeout={'1' * 5000}", "connect_timeout of the database URL must be a number"),
+        (
+            "sslrootcert=/nowhere/ca.pem",
+            "sslrootcert of the database URL names a file that does not exist or cannot be read",
+        ),
+        ("sslkey=/nowhere/key", "sslkey of the database URL names a file that does not exist or cannot be read"),
+        (
+            "sslrootcert=system&sslmode=require",
+            'the parameters of the database URL cannot be used: weak sslmode "require" may not be used',
+        ),
+        ("hostaddr=10.0.0.1,10.0.0.2", "the database URL must have as many values of hostaddr as hosts"),
+        ("service=nowhere", "the parameters of the database URL cannot be used: "),
+    ],
+)
+def test_a_bad_parameter_is_named(query: str, line: str) -> None:
+    with pytest.raises(InvalidDatabaseUrl) as caught:
+        DatabaseAddress.parse(f"postgresql://app:secret@db.example/app?{query}")
+    assert str(caught.value).startswith(line)
+
+
+def test_as_many_ports_as_hosts() -> None:
+    with pytest.raises(InvalidDatabaseUrl, match="could not match 2 port numbers to 3 hosts"):
+        DatabaseAddress.parse("postgresql://app@one:1,two:2,three/app?port=1,2")
+
+
+def test_several_hosts_mean_the_one_that_can_be_written() -> None:
+    url = "postgresql://app@one,two/app"
+    assert DatabaseAddress.parse(url).parameters["target_session_attrs"] == "read-write"
+    assert DatabaseAddress.parse(f"{url}?target_session_attrs=any").parameters["target_session_attrs"] == "any"
+    assert "target_session_attrs" not in DatabaseAddress.parse("postgresql://app@one/app").parameters
+
+
+@pytest.mark.parametrize(
+    ("url", "protection"),
+    [
+        ("postgresql://app@db.example/app", Protection.NONE),
+        ("postgresql://app@db.example/app?sslmode=disable", Protection.NONE),
+        ("postgresql://app@db.example/app?sslmode=allow", Protection.NONE),
+        ("postgresql://app@db.example/app?sslmode=prefer", Protection.NONE),
+        ("postgresql://app@db.example/app?sslmode=require", Protection.ENCRYPTED),
+        ("postgresql://app@db.example/app?ssl=true", Protection.ENCRYPTED),
+        ("postgresql://app@db.example/app?sslmode=verify-ca", Protection.ENCRYPTED),
+        ("postgresql://app@db.example/app?sslmode=verify-full", Protection.VERIFIED),
+        ("postgresql://app@db.example/app?sslrootcert=system", Protection.VERIFIED),
+        ("postgresql://app@db.example/app?gssencmode=require", Protection.VERIFIED),
+        ("postgresql://app@127.0.0.1/app", Protection.LOCAL),
+        ("postgresql://app@[::1]/app", Protection.LOCAL),
+        ("postgresql://app@localhost/app", Protection.LOCAL),
+        ("postgresql:///app?host=/run/postgresql", Protection.LOCAL),
+        ("postgresql://app@db.example/app?hostaddr=127.0.0.2", Protection.LOCAL),
+        ("postgresql://app@localhost/app?hostaddr=10.0.0.1", Protection.NONE),
+        ("postgresql://app@localhost,db.example/app", Protection.NONE),
+        ("postgresql://app@localhost.example/app", Protection.NONE),
+    ],
+)
+def test_how_the_connection_is_protected(url: str, protection: Protection) -> None:
+    address = DatabaseAddress.parse(url)
+    assert address.protection is protection
+    assert (address.warning is not None) is (protection in {Protection.NONE, Protection.ENCRYPTED})
+    assert "sslmode=verify-full" in (address.warning or "sslmode=verify-full")
+
+
+def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    url = "postgresql://app@db.example/app"
+    assert DatabaseAddress.parse(url).protection is Protection.VERIFIED
+    assert DatabaseAddress.parse(f"{url}?sslmode=prefer").protection is Protection.NONE
 
 
 @given(rest=st.text() | st.text(alphabet=st.sampled_from("ab:/@?&=%[],\0 \n1")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from projectsetup.cli.output import write
+from projectsetup.cli.output import say, write
 
 
 def operator() -> None:
@@ -26,9 +26,13 @@ def operator() -> None:
 def migrate() -> None:
     """Bring the tables of the database (DATABASE_URL) up to date. Safe to call again."""
     from projectsetup.cli.record import database_url
+    from projectsetup.projects.address import DatabaseAddress
     from projectsetup.projects.migrate import migrate as apply_versions
 
-    applied = apply_versions(database_url())
+    address = DatabaseAddress.parse(database_url())
+    if address.warning is not None:
+        say(f"warning: {address.warning}")
+    applied = apply_versions(address)
     write("\n".join(f"applied {version}" for version in applied) or "the database is up to date")
 
 

@@ -11,5 +11,7 @@ def database_url() -> str:
     """The value of DATABASE_URL; CommandError when there is none."""
     url = os.environ.get("DATABASE_URL", "")
     if not url:
-        raise CommandError("DATABASE_URL is not set: it must look like postgresql://user:password@host:5432/database")
+        from projectsetup.projects.address import EXAMPLE
+
+        raise CommandError(f"DATABASE_URL is not set: it must look like {EXAMPLE}")
     return url

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from projectsetup.observe.gauges import Gauges, Moment
 
@@ -54,6 +54,12 @@ class Metrics:
         )
         self._api_writes = self._counter("api_writes", "Writes to the API server.", "resource", "verb", "result")
         self._database_errors = self._counter("database_errors", "Calls that the database did not answer.", "kind")
+        self._connection = Gauge(
+            f"{PREFIX}database_connection",
+            "1, with how the connection to the database is protected.",
+            ["protection"],
+            registry=self._registry,
+        )
         self._failures = self._counter("reconcile_failures", "Looks at a ProjectSetup that have to be repeated.")
         self._gauges = Gauges(PREFIX)
         self._registry.register(self._gauges)
@@ -115,6 +121,10 @@ class Metrics:
     def database_failed(self, kind: str) -> None:
         """The database did not do what it was asked."""
         self._database_errors.labels(kind).inc()
+
+    def database_protected(self, protection: str) -> None:
+        """How the connection to the database is protected."""
+        self._connection.labels(protection).set(1)
 
     def reconcile_failed(self) -> None:
         """A look has to be repeated."""

@@ -30,13 +30,13 @@ VERSION_TABLE = "projectsetup_schema_version"
 _LOCK = 0x70726F6A656374  # "project": one migration of a database at a time
 
 
-def migrate(database_url: str, *, limit: float = MIGRATION_LIMIT) -> list[str]:
+def migrate(database: str | DatabaseAddress, *, limit: float = MIGRATION_LIMIT) -> list[str]:
     """Applies the versions that are missing, all or none, and returns their names, oldest first.
 
     May run twice at once: the second waits and finds nothing to do. Gives up after `limit` seconds.
-    Raises InvalidDatabaseUrl, DatabaseUnavailable, MigrationFailed.
+    Raises InvalidDatabaseUrl (the text is not a URL), DatabaseUnavailable, MigrationFailed.
     """
-    address = DatabaseAddress.parse(database_url)
+    address = DatabaseAddress.parse(database) if isinstance(database, str) else database
     try:
         with closing(psycopg.connect(address.conninfo)) as driver, _limited(driver, limit):
             return _upgrade(driver)

@@ -48,16 +48,17 @@ class ProjectRecord:
     @classmethod
     def connect(
         cls,
-        database_url: str,
+        database: str | DatabaseAddress,
         *,
         call_limit: float = CALL_LIMIT,
         on_trouble: Callable[[Trouble], None] = lambda _: None,
     ) -> Self:
-        """Checks the URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
+        """Checks a URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
 
         `on_trouble` is told of each call that the database does not answer.
         """
-        return cls(Database(DatabaseAddress.parse(database_url), call_limit=call_limit, on_trouble=on_trouble))
+        address = DatabaseAddress.parse(database) if isinstance(database, str) else database
+        return cls(Database(address, call_limit=call_limit, on_trouble=on_trouble))
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -1,0 +1,69 @@
+"""The roles of docs/deployment.md: the operator has the rights that it needs, and no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Final
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from projectsetup.projects.migrate import migrate
+from tests.command_line import CommandLine
+from tests.manifests import ROOT
+from tests.operator_stage import Stage, reason
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+(ROLES,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+LOGINS: Final = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '([^']+)'", ROLES))
+OWNER, OPERATOR = LOGINS
+FORBIDDEN: Final = (
+    "DROP TABLE projects",
+    "TRUNCATE projects",
+    "ALTER TABLE projects ADD COLUMN mine text",
+    "ALTER TABLE projects DISABLE TRIGGER ALL",
+    "DROP FUNCTION projects_before_update CASCADE",
+    "CREATE TABLE mine ()",
+    "CREATE TRIGGER mine BEFORE UPDATE ON projects EXECUTE FUNCTION projects_before_update()",
+)
+
+
+def login(url: str, role: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}:{LOGINS[role]}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+@pytest.fixture
+def stage(new_stage: NewStage) -> Iterator[Stage]:
+    """Its database is empty, but for what the documentation makes."""
+    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as administrator:
+        administrator.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        administrator.execute(ROLES)
+        yield stage
+        stage.operator.close()
+        for role in LOGINS:
+            administrator.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_the_operator_works_with_the_least_rights(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = CommandLine(capsys)
+    assert migrate(login(stage.database_url, OWNER))
+    mine = login(stage.database_url, OPERATOR)
+    stage.operator.configure({"DATABASE_URL": mine})
+    stage.operator.start()
+    monkeypatch.setenv("DATABASE_URL", mine)
+    project = cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out.strip()
+    assert reason(stage.ended(stage.apply(project, "instant"))) == "SetupSucceeded"
+    assert stage.record(project)["status"] == "ready"
+    assert 'projectsetup_database_connection{protection="local"} 1.0' in stage.operator.get("/metrics")[1]
+    cli.ok("projects", "delete", project)
+    with psycopg.connect(mine, autocommit=True) as connection:
+        for statement in FORBIDDEN:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)

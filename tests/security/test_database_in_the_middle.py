@@ -1,0 +1,101 @@
+"""The attacker controls the network between the operator and PostgreSQL: he answers in the server's place.
+
+He may read, change and answer all packets. He has no certificate that the CA of the database has signed.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from projectsetup.projects import DatabaseUnavailable, ProjectRecord
+from projectsetup.projects.address import DatabaseAddress, Protection
+from tests.manifests import ROOT
+
+PASSWORD: Final = "geheim"
+DEPLOYMENT: Final = (ROOT / "docs" / "deployment.md").read_text()
+DOCUMENTED: Final = re.findall(r"DATABASE_URL=\'?(postgresql://[^\'\s]+)", DEPLOYMENT)
+CA_FILE: Final = "/etc/projectsetup/database-ca/ca.pem"
+_REFUSE_TLS: Final = b"N"
+_SEND_THE_PASSWORD: Final = b"R" + struct.pack("!ii", 8, 3)
+_PASSWORD: Final = b"p"
+
+
+class Impostor:
+    """Says that it cannot do TLS and asks for the password in plain text."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        self.stolen: list[bytes] = []
+
+    def serve(self) -> None:
+        while True:
+            try:
+                victim, _ = self._listener.accept()
+            except OSError:
+                return
+            with victim:
+                self._deceive(victim)
+
+    def _deceive(self, victim: socket.socket) -> None:
+        victim.settimeout(5)
+        victim.recv(8)  # SSLRequest
+        victim.sendall(_REFUSE_TLS)
+        if not victim.recv(1024):  # the startup packet, unless the victim insists on TLS
+            return
+        victim.sendall(_SEND_THE_PASSWORD)
+        told = victim.recv(1024)
+        if told.startswith(_PASSWORD):
+            self.stolen.append(told[5:].rstrip(b"\0"))
+
+
+@contextmanager
+def impostor() -> Iterator[Impostor]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        attacker = Impostor(listener)
+        thread = threading.Thread(target=attacker.serve, daemon=True)
+        thread.start()
+        yield attacker
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+async def ask(url: str) -> None:
+    async with ProjectRecord.connect(url, call_limit=5) as record:
+        with pytest.raises(DatabaseUnavailable):
+            await record.ping()
+
+
+async def test_he_gets_nothing_where_the_url_is_written_as_documented(tmp_path: Path) -> None:
+    assert DOCUMENTED
+    ca = tmp_path / "ca.pem"
+    ca.write_text("# trusts nobody\n")
+    for documented in DOCUMENTED:
+        with impostor() as attacker:
+            url = documented.replace("user:password@host:5432", f"app:{PASSWORD}@127.0.0.1:{attacker.port}")
+            await ask(url.replace(CA_FILE, str(ca)))
+        assert attacker.stolen == []
+
+
+async def test_he_gets_the_password_where_a_warning_was_not_heeded() -> None:
+    with impostor() as attacker:
+        await ask(f"postgresql://app:{PASSWORD}@127.0.0.1:{attacker.port}/app")
+    assert attacker.stolen == [PASSWORD.encode()]
+    address = DatabaseAddress.parse(f"postgresql://app:{PASSWORD}@db.example/app")
+    assert address.protection is Protection.NONE
+    assert address.warning is not None
+    assert PASSWORD not in address.warning
+
+
+def test_the_manifests_mount_the_ca_where_the_documentation_says() -> None:
+    deployment = (ROOT / "manifests" / "base" / "deployment.yaml").read_text()
+    assert deployment.count(f"mountPath: {CA_FILE.rpartition('/')[0]}") == deployment.count("name: DATABASE_URL")
