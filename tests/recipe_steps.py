@@ -36,7 +36,7 @@ class Attempt:
         done = subprocess.run(
             ["sh", "-euc", step.run],
             cwd=self.workspace,
-            env=self.environment() | step.env,
+            env=self.environment(credentials=step.credentials) | step.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,10 +52,10 @@ class Attempt:
         for step in recipe.steps:
             assert self.run(step) == 0, f"step {step.name} failed:\n{self.printed[-1]}"
 
-    def environment(self) -> dict[str, str]:
-        """What every step sees."""
+    def environment(self, *, credentials: bool = False) -> dict[str, str]:
+        """What a step sees."""
         passed_on = {name: value for name, value in os.environ.items() if name.upper().startswith(_PASSED_ON)}
-        home = self.workspace / ".home"
+        home = self.workspace.parent / "private" if credentials else self.workspace / ".home"
         home.mkdir(exist_ok=True)
         return {
             "UV_CACHE_DIR": uv_cache(),

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projectsetup.recipes.builtin.python_service.committing import commit_all
-from projectsetup.recipes.builtin.python_service.errors import CommandError
-from projectsetup.recipes.builtin.python_service.remote import Remote, RemoteState
+from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.commands.fresh import FreshRepository
+from projectsetup.recipes.commands.remote import Remote, RemoteState
+from projectsetup.recipes.commands.untrusted import UntrustedRepository
 from projectsetup.recipes.loader import RecipeBook
 from tests.recipe_steps import Attempt
 
@@ -43,7 +45,8 @@ class Stage:
         return f"file://{self.place / name}"
 
     def remote(self) -> Remote:
-        return Remote("code repository", self.place / "workspace" / "code", self.url(CODE))
+        fresh = FreshRepository(self.place / "fresh", UntrustedRepository(self.place / "workspace", "code"), "main")
+        return Remote("code repository", fresh, self.url(CODE))
 
     def push(self, *, code: str | None = None, docs: str | None = None) -> tuple[int, str, dict[str, str]]:
         """Exit code, last line and outputs of the step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.recipes.builtin.python_service.trouble import trouble_with
+from projectsetup.recipes.commands.trouble import trouble_with
 
 SSH_END = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\n"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projectsetup.recipes.builtin.python_service.committing import commit_all
-from projectsetup.recipes.builtin.python_service.errors import TEMPORARY, CommandError
 from projectsetup.recipes.builtin.python_service.installing import install
-from projectsetup.recipes.builtin.python_service.project import Project, project_from, variable
-from projectsetup.recipes.builtin.python_service.pushing import push_all
+from projectsetup.recipes.builtin.python_service.project import Project, project_from
+from projectsetup.recipes.commands.errors import TEMPORARY, CommandError
+from projectsetup.recipes.commands.push import push_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,8 @@ def _commit(project: Project, workspace: Path) -> None:
         print(f"{title}: {commit}")
 
 
-def _push(project: Project, workspace: Path) -> None:
-    push_all(project, workspace, Path(variable(os.environ, "STEP_OUTPUTS")))
+def _push(_project: Project, _workspace: Path) -> None:
+    push_all(os.environ)  # for recipes that were copied from this one before there was projectsetup-push
 
 
 _COMMANDS: dict[str, Callable[[Project, Path], None]] = {

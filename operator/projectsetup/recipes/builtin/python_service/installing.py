@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.builtin.python_service.errors import CommandError
+from projectsetup.recipes.commands.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.builtin.python_service.errors import CommandError
+from projectsetup.recipes.commands.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

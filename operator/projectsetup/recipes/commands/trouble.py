@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from projectsetup.recipes.builtin.python_service.errors import CommandError, TemporaryError
+from projectsetup.recipes.commands.errors import CommandError, TemporaryError
 
 _REFUSED = re.compile(
     r"""

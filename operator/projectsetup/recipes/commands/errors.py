@@ -1,4 +1,4 @@
-"""How a command of this recipe ends when it fails: one line on standard error and an exit code."""
+"""How a command of a step ends when it fails: one line on standard error and an exit code."""
 
 from __future__ import annotations
 

@@ -1,0 +1,139 @@
+"""Child processes whose output is read within bounds, however much they print."""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from projectsetup.recipes.commands.errors import TemporaryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+Consumer = Callable[[bytes], None]
+"""Takes a piece of output, at most 64 KiB. May raise, which ends the pipeline."""
+
+ERROR_BYTES = 65_536
+"""What is kept of that which a command prints on standard error; the rest is read and dropped."""
+
+_PIECE = 65_536
+_READER_ENDED = -signal.SIGPIPE
+
+
+class Failed(Exception):
+    """A command of a pipeline failed; the message is what it printed on standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program with its arguments, all of its environment, and the most memory it may allocate, in bytes."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    memory: int | None = None
+
+
+def run_pipeline(*commands: Command, folder: Path, consume: Consumer, feed: bytes = b"") -> None:
+    """Run commands in `folder`, each reading what the one before it prints; the first reads `feed`, 4 KiB at most.
+
+    `consume` is given what the last one prints. Raises Failed, TemporaryError when a command was killed, and what
+    `consume` raises; no command runs any more then.
+    """
+    with ExitStack() as stack:
+        processes: list[subprocess.Popen[bytes]] = []
+        source = _pipe_with(feed)
+        for command in commands:
+            reading, writing = os.pipe()
+            try:
+                processes.append(_start(command, folder, source, writing))
+            finally:
+                os.close(source)
+                os.close(writing)
+                source = reading
+            stack.callback(_end, processes[-1])
+        errors = _listen(stack.enter_context(open(source, "rb", buffering=0)), processes, consume)  # noqa: PTH123
+        _judge(commands, [process.wait() for process in processes], errors)
+
+
+def _pipe_with(content: bytes) -> int:
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    return reading
+
+
+def _start(command: Command, folder: Path, source: int, target: int) -> subprocess.Popen[bytes]:
+    with _allocating(command.memory):
+        return subprocess.Popen(
+            command.arguments,
+            cwd=folder,
+            env=command.environment,
+            stdin=source,
+            stdout=target,
+            stderr=subprocess.PIPE,
+        )
+
+
+@contextmanager
+def _allocating(most: int | None) -> Iterator[None]:
+    """What is started meanwhile may allocate no more than that, and neither may what it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (most, soft, hard) if limit is not None and limit != resource.RLIM_INFINITY]
+    if most is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _listen(output: IO[bytes], processes: Sequence[subprocess.Popen[bytes]], consume: Consumer) -> list[bytearray]:
+    """Read everything that is printed, to its end; what the commands printed on standard error."""
+    errors = [bytearray() for _ in processes]
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ, consume)
+        for process, kept in zip(processes, errors, strict=True):
+            if process.stderr is not None:
+                selector.register(process.stderr, selectors.EVENT_READ, _keeper(kept))
+        while selector.get_map():
+            for key, _ in selector.select():
+                piece = os.read(key.fd, _PIECE)
+                if piece:
+                    key.data(piece)
+                else:
+                    selector.unregister(key.fileobj)
+    return errors
+
+
+def _keeper(kept: bytearray) -> Consumer:
+    def keep(piece: bytes) -> None:
+        kept.extend(piece[: ERROR_BYTES - len(kept)])
+
+    return keep
+
+
+def _judge(commands: Sequence[Command], codes: Sequence[int], errors: Sequence[bytearray]) -> None:
+    """The first command that failed says why, unless it ended because the next one did not read on."""
+    failed = [number for number, code in enumerate(codes) if code != 0]
+    if not failed:
+        return
+    first = next((number for number in failed if codes[number] != _READER_ENDED), failed[0])
+    if codes[first] < 0:
+        name = signal.Signals(-codes[first]).name
+        raise TemporaryError(f"{' '.join(commands[first].arguments[:2])} was killed by {name}")
+    raise Failed(errors[first].decode("utf-8", "replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()

@@ -1,0 +1,106 @@
+"""What a remote repository holds, compared with the commit that is to be its branch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.commands.git import PLAIN
+from projectsetup.recipes.commands.pipeline import Command, Consumer, Failed, run_pipeline
+from projectsetup.recipes.commands.trouble import trouble_with
+
+if TYPE_CHECKING:
+    from projectsetup.recipes.commands.fresh import FreshRepository
+
+LISTED_BYTES = 32 * 1024 * 1024
+"""The most that a remote may tell of its branches and tags: half a million of them."""
+
+_LINE_BYTES = 4096
+_MEMORY = 1024 * 1024 * 1024
+"""What git may allocate for that: it keeps all of it."""
+
+
+class RemoteState(Enum):
+    """What is to be done about a remote."""
+
+    EMPTY = "push"
+    PUSHED = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A fresh repository and where it is to be pushed."""
+
+    title: str
+    fresh: FreshRepository
+    url: str
+
+    def __post_init__(self) -> None:
+        if self.url.startswith("-"):
+            raise CommandError(f"{self.title}: its URL begins with '-'")
+
+    @property
+    def commit(self) -> str:
+        """The commit to push."""
+        return self.fresh.commit
+
+    def look(self) -> RemoteState:
+        """Raises CommandError when it holds other history or refuses, TemporaryError when it is out of reach."""
+        listing = _Listing(self.title, self.fresh.reference)
+        try:
+            self._git("ls-remote", "--quiet", "--heads", "--tags", "--", self.url, consume=listing.take)
+        except Failed as exc:
+            raise trouble_with(self.title, str(exc)) from exc
+        if listing.tip == self.commit:
+            return RemoteState.PUSHED
+        if listing.first is not None:
+            commit, name = listing.first
+            raise CommandError(
+                f"{self.title}: it holds other history, which is never overwritten ({name} is at {commit[:12]})"
+            )
+        return RemoteState.EMPTY
+
+    def push(self) -> None:
+        """Pushes, never by force. Raises like `look`."""
+        refspec = f"{self.fresh.reference}:{self.fresh.reference}"
+        try:
+            self._git("push", "--quiet", "--no-recurse-submodules", "--", self.url, refspec)
+        except Failed as exc:
+            if self.look() is not RemoteState.PUSHED:
+                raise trouble_with(self.title, str(exc)) from exc
+
+    def _git(self, *arguments: str, consume: Consumer | None = None) -> None:
+        environment = {**os.environ, **PLAIN, "GIT_DIR": str(self.fresh.directory)}
+        command = Command(["git", *arguments], environment, memory=_MEMORY if consume else None)
+        run_pipeline(command, folder=self.fresh.directory, consume=consume or _drop)
+
+
+def _drop(_: bytes) -> None:
+    """Nothing that git prints here matters."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What `git ls-remote` prints, of which two lines are kept."""
+
+    title: str
+    reference: str
+    tip: str | None = None
+    first: tuple[str, str] | None = None
+    _read: int = 0
+    _begun: bytes = field(default=b"", repr=False)
+
+    def take(self, piece: bytes) -> None:
+        """The next piece. Raises CommandError when it is too much."""
+        self._read += len(piece)
+        *lines, self._begun = (self._begun + piece).split(b"\n")
+        if self._read > LISTED_BYTES or len(self._begun) > _LINE_BYTES:
+            raise CommandError(f"{self.title}: it lists more branches and tags than can be looked at")
+        for line in lines:
+            commit, _, name = line.decode("utf-8", "replace").partition("\t")
+            if name == self.reference:
+                self.tip = commit
+            self.first = self.first or (commit, name)

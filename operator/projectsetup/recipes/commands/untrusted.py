@@ -1,0 +1,125 @@
+"""A repository that others could write, read as plain data: git is never run in it and none of its settings counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from projectsetup.recipes.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OBJECT_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_REFERENCE_BYTES = 256
+_PACKED_BYTES = 16 * 1024 * 1024
+_ELSEWHERE = frozenset({"info/alternates", "info/http-alternates"})
+_DEEPEST = 2
+"""Directories below `objects`: `info/commit-graphs`."""
+
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file"}
+_OTHER_KIND = "neither a file nor a directory"
+
+
+@dataclass(frozen=True, slots=True)
+class UntrustedRepository:
+    """The repository in the folder `title` of a workspace, to which nothing writes any more."""
+
+    workspace: Path
+    title: str
+
+    @property
+    def objects(self) -> Path:
+        """The directory that `check` has looked at."""
+        return self._git / "objects"
+
+    def check(self) -> None:
+        """Raises CommandError when anything leads elsewhere or is neither a file nor a directory."""
+        for folder in (self.workspace, self.workspace / self.title, self._git, self.objects):
+            self._expect(folder, stat.S_IFDIR)
+        self._check_tree(self.objects, depth=0)
+
+    def tip_of(self, branch: str) -> str:
+        """The id that `refs/heads/<branch>` is at. Raises CommandError."""
+        reference = f"refs/heads/{branch}"
+        found = self._loose(reference) or self._packed(reference)
+        if found is None:
+            raise CommandError(f"{self.title}: there is no branch {branch}: nothing was committed")
+        return found
+
+    @property
+    def _git(self) -> Path:
+        return self.workspace / self.title / ".git"
+
+    def _check_tree(self, folder: Path, depth: int) -> None:
+        if depth > _DEEPEST:
+            self._refuse(folder, "is deeper than git makes it")
+        for entry in self._entries(folder):
+            path = folder / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                self._check_tree(path, depth + 1)
+            elif not entry.is_file(follow_symlinks=False):
+                self._refuse(path, "is neither a file nor a directory")
+            elif str(path.relative_to(self.objects)) in _ELSEWHERE:
+                self._refuse(path, "would take objects from another repository")
+
+    def _entries(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                yield from entries
+        except PermissionError:
+            self._refuse(folder, "cannot be read")
+
+    def _loose(self, reference: str) -> str | None:
+        path = self._git
+        *folders, name = reference.split("/")
+        for folder in folders:
+            path /= folder
+            if not os.path.lexists(path):
+                return None
+            self._expect(path, stat.S_IFDIR)
+        content = self._read(path / name, _REFERENCE_BYTES)
+        if content is None:
+            return None
+        match = _OBJECT_ID.fullmatch(content.strip())
+        if match is None:
+            self._refuse(path / name, "does not hold the id of a commit")
+        return match[0].decode()
+
+    def _packed(self, reference: str) -> str | None:
+        content = self._read(self._git / "packed-refs", _PACKED_BYTES)
+        for line in (content or b"").splitlines():
+            commit, _, name = line.partition(b" ")
+            if name == reference.encode() and _OBJECT_ID.fullmatch(commit):
+                return commit.decode()
+        return None
+
+    def _read(self, path: Path, most: int) -> bytes | None:
+        """The content; None when there is nothing of that name."""
+        if not os.path.lexists(path):
+            return None
+        self._expect(path, stat.S_IFREG)
+        try:
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+        except PermissionError:
+            self._refuse(path, "cannot be read")
+        if len(content) > most:
+            self._refuse(path, f"is larger than {most} bytes")
+        return content
+
+    def _expect(self, path: Path, kind: int) -> None:
+        try:
+            found = stat.S_IFMT(path.lstat().st_mode)
+        except FileNotFoundError:
+            self._refuse(path, "is missing")
+        if found != kind:
+            self._refuse(path, f"is {_KINDS.get(found, _OTHER_KIND)}, not {_KINDS[kind]}")
+
+    def _refuse(self, path: Path, why: str) -> NoReturn:
+        name = os.path.relpath(path, self.workspace.parent)
+        raise CommandError(f"{name!r} {why}: it cannot be pushed")
