@@ -75,7 +75,7 @@ class Container:
 
     def start(self) -> Running:
         """Start it."""
-        for name in ("setup", "git", "private"):
+        for name in ("setup", "git", "private", "fresh"):
             (self.folder / name).mkdir(exist_ok=True)
         for name, content in self.secret.items():
             (self.folder / "git" / name).write_text(content)
@@ -99,7 +99,13 @@ class Container:
         return self.start().end()
 
     def _word(self, word: str) -> str:
-        places = {pod.SECRETS: "git", pod.PRIVATE: "private", pod.OUTPUTS: "termination-log", pod.ROOT: "setup"}
+        places = {
+            pod.SECRETS: "git",
+            pod.PRIVATE: "private",
+            pod.FRESH: "fresh",
+            pod.OUTPUTS: "termination-log",
+            pod.ROOT: "setup",
+        }
         word = expand(word)
         for place, name in places.items():
             word = word.replace(str(place), str(self.folder / name))

@@ -196,6 +196,18 @@ async def test_private_files_are_there_as_long_as_the_step(attempt: LocalAttempt
     assert not private.exists()
 
 
+async def test_private_folders_are_empty_for_each_step_and_gone_after_it(attempt: LocalAttempt) -> None:
+    look = 'cd "$PRIVATE"; stat -c "%a %n" home tmp; ls -A home tmp'
+    fill = "mkdir -p home/deep/er; touch home/deep/er/x tmp/y; chmod 500 home/deep/er home/deep; chmod 0 tmp"
+    environment = {"PATH": PATH, "PRIVATE": str(attempt.private)}
+    for _ in range(2):
+        output = bytearray()
+        command = StepCommand("test", f"{look}; {fill}", environment, 60.0, private_folders=("home", "tmp"))
+        assert (await attempt.run(command, output.extend)).exit_code == 0
+        assert output.decode() == "700 home\n700 tmp\nhome:\n\ntmp:\n"
+        assert not attempt.private.exists()
+
+
 async def test_private_files_go_with_a_step_that_is_cancelled(attempt: LocalAttempt, tmp_path: Path) -> None:
     step = Step(tmp_path, 'touch "$READY"; sleep 1000')
     private = StepCommand("test", step.command.script, step.command.environment, 60.0, private_files={"key": "KEY"})

@@ -162,16 +162,32 @@ def test_only_stages_that_declare_credentials_see_the_secret() -> None:
     assert {"name": "git", "secret": {"secretName": "git-login", "defaultMode": 0o440}} in pod["volumes"]
     (build,), (push,) = pod["initContainers"], pod["containers"]
     assert [mount["name"] for mount in build["volumeMounts"]] == ["work"]
-    assert [mount["name"] for mount in push["volumeMounts"]] == ["work", "git", "private"]
+    assert [mount["name"] for mount in push["volumeMounts"]] == ["work", "private", "fresh", "git"]
     assert "GIT_CONFIG_COUNT" not in variables(build)
-    assert variables(push)["GIT_CONFIG_KEY_0"] == "credential.https://code.example.helper"
+    assert variables(push)["GIT_CONFIG_KEY_3"] == "credential.https://code.example.helper"
     assert "/dev/null" in variables(push)["GIT_SSH_COMMAND"]
 
 
 def test_without_a_secret_there_is_nothing_to_see() -> None:
     pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()))
-    assert [volume["name"] for volume in pod["volumes"]] == ["work"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["work", "private", "fresh"]
     assert "GIT_CONFIG_COUNT" not in variables(pod["containers"][0])
+
+
+@pytest.mark.parametrize("secret", [None, "git-login"])
+def test_a_stage_with_credentials_has_places_that_no_other_stage_can_write_to(secret: str | None) -> None:
+    again = {**BUILD, "name": "again"}
+    attempt = make_attempt(make_recipe(BUILD, PUSH, again), credentials_secret=secret)
+    pod = pod_of(job_manifest(attempt, PodSettings()))
+    push = next(container for container in pod["initContainers"] if container["name"] == "push")
+    others = [container for container in (*pod["initContainers"], *pod["containers"]) if container is not push]
+    reached = [mount["mountPath"] for container in others for mount in container["volumeMounts"]]
+    own = [mount["mountPath"] for mount in push["volumeMounts"] if mount["mountPath"] not in reached]
+    places = {**variables(push), "scratch": kubelet(push["args"][4], {})}
+    for place in ("HOME", "TMPDIR", "scratch"):
+        assert any(places[place].startswith(f"{mount}/") for mount in own), place
+    assert places["GIT_CONFIG_GLOBAL"] == "/dev/null"
+    assert places["GIT_CONFIG_NOSYSTEM"] == "1"
 
 
 def test_what_a_container_is_given() -> None:
@@ -198,8 +214,8 @@ def test_what_a_container_is_given() -> None:
     assert container["resources"] == {"requests": {}, "limits": {"memory": "1Gi"}}
     assert [kubelet(word, {}) for word in container["command"]] == ["sh", "-c", STAGE_SCRIPT, "stage"]
     words = [kubelet(word, {}) for word in container["args"]]
-    assert words[:8] == ["4096", "2", "1", "10", "/setup/stage", "", "", ""]
-    assert words[8:] == [
+    assert words[:9] == ["4096", "2", "1", "10", "/setup/stage", "", "", "", ""]
+    assert words[9:] == [
         *("build", "2", "([Aa][Bb])", "make $(nproc) $$ $HOME", "2", "A=1", "B=$(x)"),
         *("slow", "92", "", "sleep 1", "0"),
     ]

@@ -341,7 +341,7 @@ def test_an_ssh_key(box: Box, tmp_path: Path) -> None:
     private = tmp_path / "private"
     telling = f"""
         echo "$GIT_SSH_COMMAND"
-        [ -z "${{GIT_CONFIG_COUNT-}}" ]
+        [ -z "${{PROJECT_GIT_PASSWORD-}}" ]
         for file in {private}/key {private}/known_hosts; do cat "$file"; ls -l "$file"; done
         exit 3
     """
@@ -354,7 +354,37 @@ def test_an_ssh_key(box: Box, tmp_path: Path) -> None:
     assert f"{KEY}\n-rw-------" in log
     assert "code.example ssh-ed25519 AAAA\n-rw-------" in log
     assert "abcdefgh" not in ended.message.decode()
-    assert list(private.iterdir()) == []
+    assert [path.name for path in private.iterdir()] == ["stage"]
+
+
+def test_each_step_with_credentials_has_a_fresh_home(box: Box, tmp_path: Path) -> None:
+    leaving = """
+        echo "$HOME $TMPDIR $PATH" | tr ' ' '\n'
+        test -z "$(ls -A "$HOME" "$TMPDIR" | grep -v :)"
+        mkdir -p "$HOME/bin/deep"
+        touch "$HOME/.gitconfig" "$TMPDIR/x"
+        ln -s "$WORKSPACE" "$HOME/link"
+        chmod 500 "$HOME/bin"
+        pwd
+    """
+    steps = [step(name, leaving, credentials=True) for name in ("first", "second")]
+    container = box(*steps, secret=HTTPS)
+    container.path = f"{tmp_path}/setup/workspace/bin:bin::{container.path}:{tmp_path}/setup/x:."
+    ended = container.run()
+    assert ended.code == 0, ended
+    fresh, workspace = tmp_path / "fresh", tmp_path / "setup" / "workspace"
+    clean = [entry for entry in container.path.split(":")[3:-2] if entry.startswith("/")]
+    told = [str(fresh / "home"), str(fresh / "tmp"), ":".join(clean), str(workspace)]
+    assert [line for line in printed(ended) if line] == told * 2
+    assert not (tmp_path / "setup" / "stage").exists()
+
+
+def test_a_workspace_that_leads_elsewhere_gets_no_step_with_credentials(box: Box, tmp_path: Path) -> None:
+    container = box(step("push", "echo reached", credentials=True), secret=HTTPS)
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / "workspace").symlink_to(tmp_path)
+    ended = container.run()
+    assert (ended.code, ended.lines[-1]) == (125, "[projectsetup] the workspace was replaced by a symbolic link")
 
 
 def test_steps_without_credentials_get_none(box: Box) -> None:

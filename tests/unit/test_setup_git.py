@@ -124,4 +124,20 @@ def test_without_a_key_nothing_of_the_operators_user_is_used() -> None:
 
 def test_the_files_of_a_key() -> None:
     assert access(KEY).files == {"key": "KEY\n", "known_hosts": "HOSTS\n"}
-    assert "GIT_CONFIG_COUNT" not in access(KEY).environment
+    assert "PROJECT_GIT_PASSWORD" not in access(KEY).environment
+
+
+@pytest.mark.parametrize("credentials", [LOGIN, KEY])
+def test_hooks_helpers_and_monitors_of_a_repository_do_not_count(tmp_path: Path, credentials: GitCredentials) -> None:
+    git(tmp_path, {}, "init", "--quiet")
+    for key in ("core.hooksPath", "core.fsmonitor"):
+        git(tmp_path, {}, "config", key, "theirs")
+    git(tmp_path, {}, "config", "credential.helper", '!echo "$@" >>stolen; echo password=theirs')
+    environment = dict(access(credentials).environment)
+    assert git(tmp_path, environment, "config", "core.hooksPath").stdout == "/dev/null\n"
+    assert git(tmp_path, environment, "config", "core.fsmonitor").stdout == "false\n"
+    for url in ("https://code.example/x", "https://evil.example/x"):
+        for action in ("fill", "approve", "reject"):
+            given = f"url={url}\nusername=bob\npassword=x\n\n"
+            git(tmp_path, environment, "credential", action, given=given)
+    assert not (tmp_path / "stolen").exists()

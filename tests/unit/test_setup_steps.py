@@ -38,6 +38,7 @@ RECIPE = Recipe.model_validate(
     }
 )
 CREDENTIALS = GitCredentials(HttpsLogin("bob", "hunter2"), SshKey("KEY\n", "HOSTS\n"))
+OPERATOR = {"PATH": "/bin", "DATABASE_URL": "x", "HTTPS_PROXY": "http://u:pr0xy@p:1"}
 A, B = "a" * 40, "b" * 40
 
 
@@ -59,7 +60,11 @@ class Told:
         return self.ends.get(command.step, StepExit(exit_code=0))
 
     async def set_up(
-        self, *, credentials: GitCredentials | None = CREDENTIALS, time_limit: float = 1800
+        self,
+        *,
+        credentials: GitCredentials | None = CREDENTIALS,
+        time_limit: float = 1800,
+        operator: dict[str, str] | None = None,
     ) -> SetupOutcome:
         return await setup_project(
             PROJECT,
@@ -69,7 +74,7 @@ class Told:
             attempt=3,
             parameters={"colour": "blue"},
             time_limit=time_limit,
-            operator_environment={"PATH": "/bin", "DATABASE_URL": "x", "HTTPS_PROXY": "http://u:pr0xy@p:1"},
+            operator_environment=operator or OPERATOR,
             credentials=credentials,
             on_line=lambda step, line: self.lines.append((step, line)),
         )
@@ -180,3 +185,24 @@ async def test_a_step_that_fails_when_it_is_stopped_is_no_business_failure() -> 
 
 async def test_the_last_steps_success_wins_over_a_stop() -> None:
     assert await Told({"third": StepExit(0, stopped=True)}).set_up() == SetupSucceeded()
+
+
+@pytest.mark.parametrize("credentials", [CREDENTIALS, None])
+async def test_a_step_with_credentials_has_a_home_that_no_step_before_it_could_write(
+    credentials: GitCredentials | None,
+) -> None:
+    told = Told()
+    operator = {"PATH": "/w/bin::bin:/usr/bin:/v/../w/x:/wide", "UV_CACHE_DIR": "/cache", "GIT_SSL_CAINFO": "/ca"}
+    await told.set_up(credentials=credentials, operator=operator)
+    first, _, third = told.commands
+    assert (first.environment["HOME"], first.environment["TMPDIR"]) == ("/w/.home", "/w/.tmp")
+    assert first.environment["UV_CACHE_DIR"] == "/cache"
+    assert first.private_folders == ()
+    assert (third.environment["HOME"], third.environment["TMPDIR"]) == ("/p/home", "/p/tmp")
+    assert third.private_folders == ("home", "tmp")
+    assert third.environment["GIT_CONFIG_GLOBAL"] == "/dev/null"
+    assert third.environment["GIT_CONFIG_NOSYSTEM"] == "1"
+    assert third.environment["PATH"].partition(":")[2] == "/usr/bin:/wide"
+    assert third.environment["WORKSPACE"] == "/w"
+    assert third.environment["GIT_SSL_CAINFO"] == "/ca"
+    assert "UV_CACHE_DIR" not in third.environment

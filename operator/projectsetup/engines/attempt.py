@@ -61,14 +61,12 @@ class LocalAttempt:
             raise SetupStopped(f"stopped before step {command.step}")
         self._timed_out = False
         try:
-            outputs = self._directory.prepare(command.private_files)
-            output = Pipe(on_output)
             try:
-                end = await self._run(command, outputs, output)
+                outputs = self._directory.prepare(command.private_files, command.private_folders)
+                end = await self._run_with_output(command, outputs, on_output)
             finally:
-                output.close()
-                if command.private_files:
-                    self._directory.clear_private()
+                if command.private_files or command.private_folders:
+                    await self._clear_private(command)
         except OSError as exc:
             raise _not_started(command, exc.strerror or str(exc)) from exc
         report = _report(command, end)
@@ -82,6 +80,13 @@ class LocalAttempt:
             outputs=read_bounded(outputs),
         )
 
+    async def _run_with_output(self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]) -> JobEnd:
+        output = Pipe(on_output)
+        try:
+            return await self._run(command, outputs, output)
+        finally:
+            output.close()
+
     async def _run(self, command: StepCommand, outputs: Path, output: Pipe) -> JobEnd:
         job = self._job = self._start(command, outputs, output)
         timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out)
@@ -90,6 +95,13 @@ class LocalAttempt:
         finally:
             timer.cancel()
             self._job = None
+
+    async def _clear_private(self, command: StepCommand) -> None:
+        try:
+            await uninterrupted(asyncio.to_thread(self._directory.clear_private))
+        except OSError as exc:
+            message = f"the private files of step {command.step} cannot be removed: {exc.strerror}"
+            raise InfrastructureError(FailureReason.ENGINE_ERROR, message, step=command.step) from exc
 
     def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Job:
         request = {

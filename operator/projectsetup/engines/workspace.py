@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
+from projectsetup.engines.supervisor.trees import remove_tree
 from projectsetup.setup.outputs import OUTPUTS_BYTES
 
 _MODE: Final = 0o700
@@ -22,7 +23,8 @@ class AttemptDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.workspace = path / "workspace"
-        self.private = path / "private"
+        self.private = path / f"private-{token_hex(8)}"
+        """Made for a step, and named so that no step before it can put anything there."""
         self._numbers = count(1)
 
     def make(self) -> None:
@@ -31,12 +33,13 @@ class AttemptDirectory:
         self.workspace.mkdir(mode=_MODE)
         self._make_homes()
 
-    def prepare(self, private_files: Mapping[str, str]) -> Path:
+    def prepare(self, private_files: Mapping[str, str], private_folders: Collection[str] = ()) -> Path:
         """Make ready for a step; the file for its outputs, which is new and empty."""
         self._make_homes()
-        if private_files:
-            self.clear_private()
+        if private_files or private_folders:
             self.private.mkdir(mode=_MODE)
+            for name in private_folders:
+                (self.private / name).mkdir(mode=_MODE)
             for name, content in private_files.items():
                 _write_private(self.private / name, content)
         outputs = self.path / f"outputs-{next(self._numbers)}"
@@ -44,8 +47,9 @@ class AttemptDirectory:
         return outputs
 
     def clear_private(self) -> None:
-        """Remove the private files."""
-        shutil.rmtree(self.private, ignore_errors=True)
+        """Remove the private files and folders, and whatever the step has put there."""
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(str(self.private))
 
     def _make_homes(self) -> None:
         for name in (".home", ".tmp"):

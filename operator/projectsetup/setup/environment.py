@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from projectsetup.setup.project import SetupProject
 
+PRIVATE_HOME: Final = "home"
+PRIVATE_TEMPORARY: Final = "tmp"
+
 _LOCALE: Final = ("LANG", "LANGUAGE")
 _LOCALE_PREFIX: Final = "LC_"
 _PROXIES: Final = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
@@ -117,6 +120,27 @@ def told_environment(
         "HOME": str(workspace / ".home"),
         "TMPDIR": str(workspace / ".tmp"),
         **{parameter_variable(name): value for name, value in parameters.items()},
+    }
+
+
+def trusted_environment(environment: Mapping[str, str], workspace: PurePath) -> dict[str, str]:
+    """The same for a step with credentials: without package caches, and without a PATH that steps can write to."""
+    kept = {name: value for name, value in environment.items() if name not in _CACHES}
+    return {**kept, "PATH": trusted_path(environment["PATH"], workspace)}
+
+
+def trusted_path(path: str, workspace: PurePath) -> str:
+    """The entries of a PATH that are absolute and not in the workspace."""
+    entries = (entry for entry in path.split(":") if entry.startswith("/"))
+    return ":".join(entry for entry in entries if not Path(os.path.normpath(entry)).is_relative_to(workspace))
+
+
+def private_places(directory: PurePath) -> dict[str, str]:
+    """Where a step with credentials keeps its files, and that git reads no configuration of a user."""
+    return {
+        "HOME": str(directory / PRIVATE_HOME),
+        "TMPDIR": str(directory / PRIVATE_TEMPORARY),
+        "GIT_CONFIG_GLOBAL": "/dev/null",
     }
 
 

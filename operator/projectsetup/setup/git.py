@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from projectsetup.git_hosts import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import PurePath
 
     from projectsetup.setup.credentials import GitCredentials
@@ -24,9 +24,12 @@ PASSWORD_VARIABLE: Final = "PROJECT_GIT_PASSWORD"  # noqa: S105  # the name of a
 HOSTS_VARIABLE: Final = "PROJECT_GIT_HOSTS"
 
 _HELPER: Final = (
-    '!f() { test "$1" = get && '
+    f'!f() {{ test "$1" = get && test -n "${PASSWORD_VARIABLE}" && '
     f'printf "username=%s\\npassword=%s\\n" "${USERNAME_VARIABLE}" "${PASSWORD_VARIABLE}"; }}; f'
 )
+_GUARDS: Final = (("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("credential.helper", ""))
+"""For recipes that run git with credentials in the workspace; the settings of a repository there can do more than that."""
+
 _SSH: Final = ("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
 _SSH_CHECKS: Final = ("-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null")
 
@@ -40,7 +43,7 @@ class GitAccess:
 
 
 def git_access(
-    repositories: Iterable[str], credentials: GitCredentials | None, private: PurePath, *, allow_file: bool
+    repositories: Collection[str], credentials: GitCredentials | None, private: PurePath, *, allow_file: bool
 ) -> GitAccess:
     """Access with these credentials, which are offered to the hosts of `repositories` alone; with None to nothing.
 
@@ -49,10 +52,10 @@ def git_access(
     https, ssh = (credentials.https, credentials.ssh) if credentials else (None, None)
     environment = neutral_environment(allow_file=allow_file)
     files: dict[str, str] = {}
-    if https:
-        helpers = login_helpers(repositories)
-        if helpers:
-            environment |= {**helpers, USERNAME_VARIABLE: https.username, PASSWORD_VARIABLE: https.password}
+    if credentials:
+        environment |= login_helpers(repositories)
+    if https and any(map(_https_origin, repositories)):
+        environment |= {USERNAME_VARIABLE: https.username, PASSWORD_VARIABLE: https.password}
     if ssh:
         files = {KEY_FILE: ssh.private_key, KNOWN_HOSTS_FILE: ssh.known_hosts}
         environment["GIT_SSH_COMMAND"] = ssh_command(private)
@@ -70,12 +73,15 @@ def neutral_environment(*, allow_file: bool) -> dict[str, str]:
 
 
 def login_helpers(repositories: Iterable[str]) -> dict[str, str]:
-    """A credential helper for each host; it tells the values of two variables, which never become arguments."""
+    """A credential helper for each host, and no other.
+
+    It gives git the values of two variables, which never become arguments, and nothing where they are not set.
+    """
     origins = sorted({origin for url in repositories if (origin := _https_origin(url))})
-    environment = {"GIT_CONFIG_COUNT": str(len(origins))} if origins else {}
-    for number, origin in enumerate(origins):
-        environment[f"GIT_CONFIG_KEY_{number}"] = f"credential.{origin}.helper"
-        environment[f"GIT_CONFIG_VALUE_{number}"] = _HELPER
+    settings = (*_GUARDS, *((f"credential.{origin}.helper", _HELPER) for origin in origins))
+    environment = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return environment
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,8 @@ class StepCommand:
     """One step to run with `sh -euc`.
 
     `timeout` is in seconds. `environment` is all the step gets; the runner adds `STEP_OUTPUTS` alone. `private_files`
-    stand in the runner's `private` directory as long as the step runs. What has read a `confidential` one runs no
-    other.
+    and `private_folders`, empty at first, stand in the runner's `private` directory as long as the step runs; no step
+    before it could write there. What has read a `confidential` one runs no other.
     """
 
     step: str
@@ -22,6 +22,7 @@ class StepCommand:
     environment: Mapping[str, str] = field(repr=False)
     timeout: float
     private_files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    private_folders: Collection[str] = ()
     confidential: bool = False
 
 
@@ -51,7 +52,7 @@ class StepRunner(Protocol):
 
     @property
     def private(self) -> Path:
-        """The directory, outside the workspace, of a command's private files."""
+        """The directory, outside the workspace, of a command's private files and folders."""
         ...
 
     async def run(self, command: StepCommand, on_output: Callable[[bytes], None]) -> StepExit:

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projectsetup.setup.environment import inherited_environment, secrets_in, told_environment
+from projectsetup.setup.environment import (
+    PRIVATE_HOME,
+    PRIVATE_TEMPORARY,
+    inherited_environment,
+    private_places,
+    secrets_in,
+    told_environment,
+    trusted_environment,
+)
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.git import git_access
 from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge, too_late
@@ -125,13 +133,18 @@ class _Setup:
 
     def _command(self, step: Step, timeout: float) -> StepCommand:
         credentials = self.credentials if step.credentials else None
-        access = git_access(self.repositories, credentials, self.runner.private, allow_file=self.allow_file_repos)
+        private = self.runner.private
+        access = git_access(self.repositories, credentials, private, allow_file=self.allow_file_repos)
+        inherited, places = self.inherited, {}
+        if step.credentials:
+            inherited, places = trusted_environment(inherited, self.runner.workspace), private_places(private)
         return StepCommand(
             step=step.name,
             script=step.run,
-            environment={**self.inherited, **step.env, **self.told, **access.environment},
+            environment={**inherited, **step.env, **self.told, **places, **access.environment},
             timeout=timeout,
             private_files=access.files,
+            private_folders=(PRIVATE_HOME, PRIVATE_TEMPORARY) if step.credentials else (),
             confidential=credentials is not None,
         )
 

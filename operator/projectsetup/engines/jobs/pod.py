@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from projectsetup.engines.jobs.expansion import literal
 from projectsetup.engines.jobs.patterns import prefilter
 from projectsetup.engines.jobs.stages import Stage, stages_of
-from projectsetup.setup.environment import told_environment
+from projectsetup.setup.environment import private_places, told_environment
 from projectsetup.setup.git import login_helpers, neutral_environment, repository_hosts, ssh_command
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ WORKSPACE: Final = ROOT / "workspace"
 SCRATCH: Final = ROOT / "stage"
 SECRETS: Final = PurePosixPath("/var/run/secrets/setup.codemyspec.com/git")
 PRIVATE: Final = PurePosixPath("/var/run/secrets/setup.codemyspec.com/private")
+FRESH: Final = PurePosixPath("/fresh")
 OUTPUTS: Final = "/dev/termination-log"
 USER: Final = 65532
 """Of no account in particular; images for unprivileged use know it as `nonroot`."""
@@ -48,11 +49,14 @@ def attempt_pod(attempt: JobAttempt, settings: PodSettings) -> dict[str, Any]:
     stages = stages_of(attempt.recipe)
     *before, last = _containers(attempt, settings, stages)
     volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {"sizeLimit": attempt.recipe.workspace_size}}]
-    if any(_is_trusted(attempt, stage) for stage in stages):
+    if any(stage.credentials for stage in stages):
         volumes += [
-            {"name": "git", "secret": {"secretName": attempt.credentials_secret, "defaultMode": 0o440}},
             {"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "fresh", "emptyDir": {"sizeLimit": attempt.recipe.workspace_size}},
         ]
+        if attempt.credentials_secret is not None:
+            secret = {"secretName": attempt.credentials_secret, "defaultMode": 0o440}
+            volumes.append({"name": "git", "secret": secret})
     return {
         **hardened_pod(last, *before),
         **_placement(settings),
@@ -80,10 +84,6 @@ def hardened_pod(container: Mapping[str, Any], *before: Mapping[str, Any]) -> di
     }
 
 
-def _is_trusted(attempt: JobAttempt, stage: Stage) -> bool:
-    return stage.credentials and attempt.credentials_secret is not None
-
-
 def _placement(settings: PodSettings) -> dict[str, Any]:
     chosen: dict[str, Any] = {
         "priorityClassName": settings.priority_class,
@@ -98,10 +98,12 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
     budget = min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (len(stages) + _INJECTED))
     number = 1
     for stage in stages:
-        trusted = _is_trusted(attempt, stage)
-        places = (SCRATCH, SECRETS, PRIVATE, ssh_command(PRIVATE)) if trusted else (SCRATCH, "", "", "")
-        words = (budget, len(attempt.recipe.steps), number, GRACE, *places, *_words(stage.steps, ceil(attempt.timeout)))
-        environment = _environment(attempt, settings, trusted=trusted)
+        words = (
+            *(budget, len(attempt.recipe.steps), number, GRACE),
+            *_places(attempt, stage),
+            *_words(stage.steps, ceil(attempt.timeout)),
+        )
+        environment = _environment(attempt, settings, stage)
         yield {
             "name": stage.name,
             "image": stage.image,
@@ -109,11 +111,19 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
             "args": [literal(str(word)) for word in words],
             "env": [{"name": name, "value": literal(value)} for name, value in environment.items()],
             "resources": attempt.recipe.resources.model_dump(exclude_none=True),
-            "volumeMounts": _mounts(trusted=trusted),
+            "volumeMounts": _mounts(attempt, stage),
             "terminationMessagePath": OUTPUTS,
             "terminationMessagePolicy": "FallbackToLogsOnError",
         }
         number += len(stage.steps)
+
+
+def _places(attempt: JobAttempt, stage: Stage) -> tuple[PurePosixPath | str, ...]:
+    """The scratch directory of the stage, and where its Secret and private volumes are."""
+    if not stage.credentials:
+        return SCRATCH, "", "", "", ""
+    secrets = SECRETS if attempt.credentials_secret is not None else ""
+    return PRIVATE / "stage", secrets, PRIVATE, FRESH, ssh_command(PRIVATE)
 
 
 def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
@@ -127,22 +137,29 @@ def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
         yield from (f"{name}={value}" for name, value in step.env.items())
 
 
-def _environment(attempt: JobAttempt, settings: PodSettings, *, trusted: bool) -> dict[str, str]:
+def _environment(attempt: JobAttempt, settings: PodSettings, stage: Stage) -> dict[str, str]:
     return {
         "LANG": "C.UTF-8",
         **settings.environment,
         **told_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
         **neutral_environment(allow_file=attempt.allow_file_repos),
-        **(_access(attempt.project.repositories) if trusted else {}),
+        **(_trusted_environment(attempt) if stage.credentials else {}),
         "STEP_OUTPUTS": OUTPUTS,
     }
 
 
-def _access(repositories: tuple[str, ...]) -> dict[str, str]:
-    return {**login_helpers(repositories), **repository_hosts(repositories)}
+def _trusted_environment(attempt: JobAttempt) -> dict[str, str]:
+    places, repositories = private_places(FRESH), attempt.project.repositories
+    if attempt.credentials_secret is None:
+        return places
+    return {**places, **login_helpers(repositories), **repository_hosts(repositories)}
 
 
-def _mounts(*, trusted: bool) -> list[dict[str, Any]]:
-    work: dict[str, Any] = {"name": "work", "mountPath": str(ROOT)}
-    git = {"name": "git", "mountPath": str(SECRETS), "readOnly": True}
-    return [work, git, {"name": "private", "mountPath": str(PRIVATE)}] if trusted else [work]
+def _mounts(attempt: JobAttempt, stage: Stage) -> list[dict[str, Any]]:
+    """What earlier stages can write to is mounted at `ROOT` alone; what they cannot, in trusted stages alone."""
+    mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": str(ROOT)}]
+    if stage.credentials:
+        mounts += [{"name": "private", "mountPath": str(PRIVATE)}, {"name": "fresh", "mountPath": str(FRESH)}]
+        if attempt.credentials_secret is not None:
+            mounts.append({"name": "git", "mountPath": str(SECRETS), "readOnly": True})
+    return mounts

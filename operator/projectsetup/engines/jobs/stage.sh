@@ -1,13 +1,16 @@
 # Runs the steps of one stage, one after another: the first process of its container, on whose end everything in the
 # container ends. It is given to `sh -c` with these words:
 #
-#   BUDGET TOTAL NUMBER GRACE SCRATCH SECRETS PRIVATE SSH  NAME TIMEOUT PATTERN SCRIPT COUNT KEY=VALUE... [NAME ...]
+#   BUDGET TOTAL NUMBER GRACE SCRATCH SECRETS PRIVATE FRESH SSH  NAME TIMEOUT PATTERN SCRIPT COUNT KEY=VALUE... [NAME ...]
 #
 # BUDGET   bytes of the termination message that are kept
 # TOTAL    steps of the whole recipe; NUMBER: which of them the first one here is
 # GRACE    seconds between SIGTERM and SIGKILL
-# SCRATCH  a directory of its own beside the workspace
-# SECRETS  where the Secret with the credentials is mounted, or empty; PRIVATE: a volume in memory for an ssh key
+# SCRATCH  a directory of its own: beside the workspace, or in PRIVATE
+# SECRETS  where the Secret with the credentials is mounted, or empty
+# PRIVATE  a volume in memory for an ssh key, and FRESH: one for HOME and TMPDIR. Stages with credentials have both, to
+#          which no other stage can write, so that nothing is found there that a step without credentials has left. Else
+#          both are empty
 # SSH      what git is to use as ssh when there is a key
 # TIMEOUT  of the step, in whole seconds; PATTERN: for grep -E, or empty; COUNT: how many KEY=VALUE follow
 #
@@ -28,8 +31,8 @@ for stage_tool in awk env fold grep head mkdir mkfifo rm sh sleep tail tee tr wc
 done
 
 stage_budget=$1 stage_total=$2 stage_number=$3 stage_grace=$4
-stage_scratch=$5 stage_secrets=$6 stage_private=$7 stage_ssh=$8
-shift 8
+stage_scratch=$5 stage_secrets=$6 stage_private=$7 stage_fresh=$8 stage_ssh=$9
+shift 9
 stage_helpers='' # what lives on when a step ends, so that the last of its output arrives
 stage_running=''
 stage_stopping=''
@@ -198,8 +201,6 @@ stage_use_credentials() {
         fi
         PROJECT_GIT_PASSWORD=$(tr -d '\r\n' <"$password")
         export PROJECT_GIT_USERNAME PROJECT_GIT_PASSWORD
-    else
-        unset GIT_CONFIG_COUNT
     fi
     if [ -s "$stage_secrets/ssh-privatekey" ]; then
         (
@@ -209,6 +210,28 @@ stage_use_credentials() {
         )
         export GIT_SSH_COMMAND="$stage_ssh"
     fi
+}
+
+# Before a step with credentials: nothing of an earlier one, nor a working directory elsewhere.
+stage_begin_trusted() {
+    [ ! -L "$WORKSPACE" ] || stage_give_up 'the workspace was replaced by a symbolic link'
+    chmod -R u+rwX "$stage_fresh" 2>/dev/null # what was made read-only cannot be removed
+    rm -rf "$HOME" "$TMPDIR" "$stage_private/key" "$stage_private/known_hosts"
+    (umask 077 && mkdir "$HOME" "$TMPDIR") || stage_give_up 'cannot make a home for a step with credentials'
+}
+
+# A PATH on which an earlier step can put nothing.
+stage_trusted_path() {
+    local entry path='' IFS=:
+    set -f
+    for entry in $PATH; do
+        case $entry in
+        "${WORKSPACE%/*}" | "${WORKSPACE%/*}"/* | [!/]* | '') ;;
+        *) path="$path:$entry" ;;
+        esac
+    done
+    set +f
+    PATH=${path#:}
 }
 
 # In a process of its own, which becomes the shell of the step; the words are those of the step and of all after it.
@@ -221,9 +244,8 @@ stage_become_step() {
     echo 1000 2>/dev/null >/proc/self/oom_score_adj # rather than this stage
     unset KUBERNETES_PORT KUBERNETES_PORT_443_TCP KUBERNETES_PORT_443_TCP_ADDR KUBERNETES_PORT_443_TCP_PORT \
         KUBERNETES_PORT_443_TCP_PROTO KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT KUBERNETES_SERVICE_PORT_HTTPS
-    if [ -n "$stage_secrets" ]; then
-        stage_use_credentials
-    fi
+    [ -z "$stage_fresh" ] || stage_trusted_path
+    [ -z "$stage_secrets" ] || stage_use_credentials
     while [ "$count" -gt 0 ]; do
         export "$1"
         shift
@@ -237,6 +259,7 @@ stage_become_step() {
 # stage_stopped. The witness of its end is met by no signal.
 stage_run() {
     printf '[projectsetup] step %s (%s/%s)\n' "$1" "$stage_number" "$stage_total"
+    [ -z "$stage_fresh" ] || stage_begin_trusted
     if ! { [ -d "$WORKSPACE" ] && [ -d "$HOME" ] && [ -d "$TMPDIR" ]; }; then
         mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
     fi
