@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from projectsetup.cli import completion
+from projectsetup.cli.lines import printable
 from projectsetup.cli.options import Output, RecipesDir
-from projectsetup.cli.output import Format, write
+from projectsetup.cli.output import Format, say, write
 
 recipes = typer.Typer(no_args_is_help=True, help="The recipes that a ProjectSetup can name.")
 
@@ -41,8 +42,11 @@ def show(
 
 @recipes.command()
 def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
-    """Check a recipe file; exit code 2 and one line when it cannot be used."""
+    """Check a recipe file; exit code 2 and one line when it cannot be used. Warnings leave the exit code 0."""
+    from projectsetup.recipes.credential_use import careless_steps
     from projectsetup.recipes.loader import read_recipe
 
     recipe = read_recipe(file)
+    for warning in careless_steps(recipe):
+        say(printable(f"{file}: warning: {warning}: see docs/recipes.md, Steps with credentials"))
     write(f"{file}: recipe {recipe.name} is fine; its steps: {', '.join(step.name for step in recipe.steps)}")

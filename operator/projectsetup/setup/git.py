@@ -28,7 +28,7 @@ _HELPER: Final = (
     f'printf "username=%s\\npassword=%s\\n" "${USERNAME_VARIABLE}" "${PASSWORD_VARIABLE}"; }}; f'
 )
 _GUARDS: Final = (("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("credential.helper", ""))
-"""For recipes that run git with credentials in the workspace; the settings of a repository there can do more than that."""
+"""For recipes that run git with credentials in a repository of the workspace; its settings can still do more."""
 
 _SSH: Final = ("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
 _SSH_CHECKS: Final = ("-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null")
