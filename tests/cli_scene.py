@@ -26,7 +26,7 @@ class Records:
         assert isinstance(found, Project)
         return found
 
-    def claim(self, project_id: str, uid: str, namespace: str = "elsewhere") -> Project:
+    def claim(self, project_id: str, uid: str, namespace: str) -> Project:
         """Claim the project for the first attempt of a ProjectSetup."""
         owner = Owner(uid, namespace, project_id)
         claimed = self._do(

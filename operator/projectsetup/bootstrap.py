@@ -83,7 +83,9 @@ async def run_operator(settings: Settings) -> int:
     metrics.database_protected(address.protection)
     if address.warning is not None:
         get_logger("database").warning(address.warning)
-    record = ProjectRecord.connect(address, on_trouble=metrics.database_failed)
+    record = ProjectRecord.connect(
+        address, on_trouble=metrics.database_failed, namespace_required=settings.require_namespace
+    )
     try:
         async with (
             connections(settings, metrics) as (api, elected),
@@ -244,6 +246,7 @@ def _controller(
         engine=ports.engine,
         allow_file_repos=settings.allow_file_repos,
         git_hosts=settings.git_hosts,
+        namespace_required=settings.require_namespace,
     )
     reconciler = Reconciler(
         store=store,

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     workspace_root: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     allow_file_repos: bool = False
     git_hosts: Annotated[GitHosts, NoDecode, BeforeValidator(_hosts)] = ANY_PUBLIC_HOST
+    require_namespace: bool = False
     http_port: int = Field(default=8080, ge=0, le=65535)
     leader_election: bool = True
     operator_namespace: str | None = None

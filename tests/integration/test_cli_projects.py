@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import yaml
 
-from projectsetup.projects import Owner, ProjectRecord, ProjectStatus
+from projectsetup.projects import Owner, ProjectElsewhere, ProjectRecord, ProjectStatus
 from projectsetup.projects.table import PROJECTS
 from tests.command_line import CommandLine
 from tests.conftest import on_database
@@ -70,7 +70,7 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
     assert (shown["code_repo"], shown["docs_repo"]) == ("git@git.example:a/b", "ssh://git@git.example/docs")
     assert f"Name             {SHELL}\n" in cli.ok("projects", "get", project).out
     assert "Description      two lines [bold]\n" in cli.ok("projects", "get", project).out
-    assert f"  {SHELL}  created  " in cli.ok("projects", "list").out
+    assert f"  {SHELL}  " in cli.ok("projects", "list").out
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_json_and_yaml_hold_the_columns_of_the_record(cli: CommandLine, project:
 def test_the_table_names_owner_and_status(cli: CommandLine, project: str, database_url: str) -> None:
     being_set_up(database_url, project)
     header, line = cli.ok("projects", "list").out.splitlines()
-    assert header.split() == ["ID", "NAME", "STATUS", "OWNER", "UPDATED"]
-    assert line.split()[:4] == [project, "App", "testing", "team-a/p"]
+    assert header.split() == ["ID", "NAME", "NAMESPACE", "STATUS", "OWNER", "UPDATED"]
+    assert line.split()[:5] == [project, "App", "team-a", "testing", "team-a/p"]
 
 
 def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str) -> None:
@@ -178,11 +178,82 @@ def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str)
     assert 'Error            Cancelled: as asked {"more": [1]}\n' in cli.ok("projects", "get", project).out
 
 
+def test_a_project_is_made_for_a_namespace_and_moved_to_another(cli: CommandLine, database_url: str) -> None:
+    create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/app")
+    assert "'Team A' is no name of a namespace" in cli.refused(2, *create, "-n", "Team A")
+    project = cli.ok(*create, "-n", "team-a").out.strip()
+    assert cli.ok("projects", "list").out.splitlines()[1].split()[:4] == [project, "App", "team-a", "created"]
+    assert "Namespace        team-a\n" in cli.ok("projects", "get", project).out
+    assert cli.ok("projects", "update", project, "-n", "team-b").out == f"project {project} is updated\n"
+    with pytest.raises(ProjectElsewhere):
+        being_set_up(database_url, project)
+
+
+def test_what_is_not_given_stays_at_an_update(cli: CommandLine) -> None:
+    project = cli.ok(
+        "projects", "create", "--name", "App", "--description", "text", "-n", "team-a",
+        "--code-repo", "https://git.example/app", "--docs-repo", "https://git.example/docs",
+    ).out.strip()  # fmt: skip
+    before = cli.ok("projects", "get", project, "-o", "json").json
+    for field, value in {
+        "name": "Other", "description": "", "code_repo": "https://git.example/c", "docs_repo": "https://git.example/d",
+    }.items():  # fmt: skip
+        cli.ok("projects", "update", project, f"--{field.replace('_', '-')}", value)
+        after = cli.ok("projects", "get", project, "-o", "json").json
+        assert after.pop("fence") > before.pop("fence")
+        assert {key for key in after if after[key] != before[key]} == {field, "updated_at"}
+        assert after[field] == value
+        before = cli.ok("projects", "get", project, "-o", "json").json
+    cli.ok("projects", "update", project, "--docs-repo", "")
+    assert cli.ok("projects", "get", project, "-o", "json").json["docs_repo"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "nothing to change: give at least one of "),
+        (["--name", " "], "the name must not be empty"),
+        (["--name", "Taken"], "another project has this name already: Taken"),
+        (["--code-repo", ""], "code_repo: a repository URL must not be empty"),
+        (["--code-repo", "ext::sh"], "code_repo: a repository URL must not use 'ext'"),
+        (["--code-repo", "https://git.example/taken"], "another project has this code_repo already"),
+        (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be two repositories"),
+        (["--description", "x" * 10_001], "the description has 10001 characters"),
+        (["--namespace", "Team B"], "'Team B' is no name of a namespace"),
+    ],
+)
+def test_an_update_is_checked_like_a_new_project(
+    cli: CommandLine, project: str, arguments: list[str], problem: str
+) -> None:
+    cli.ok("projects", "create", "--name", "Taken", "--code-repo", "https://git.example/taken")
+    before = cli.ok("projects", "get", project, "-o", "json").json
+    assert problem in cli.refused(2, "projects", "update", project, *arguments)
+    assert cli.ok("projects", "get", project, "-o", "json").json == before
+
+
+def test_a_failed_project_is_reset(cli: CommandLine, project: str, database_url: str) -> None:
+    failed(database_url, project, {"reason": "StepFailed", "step": "test", "message": "2 failed"})
+    assert cli.ok("projects", "reset", project).out == f"project {project} is reset\n"
+    shown = cli.ok("projects", "get", project, "-o", "json").json
+    assert (shown["status"], shown["setup_error"], shown["attempt"], shown["fence"]) == ("created", None, 0, 1)
+
+
+@pytest.mark.parametrize("command", [["reset"], ["update", "--name", "Other"]])
+def test_what_is_being_set_up_or_missing_is_not_changed(
+    cli: CommandLine, project: str, database_url: str, command: list[str]
+) -> None:
+    unknown = str(uuid4())
+    assert cli.refused(2, "projects", *command, unknown) == f"there is no project {unknown}"
+    being_set_up(database_url, project)
+    line = cli.refused(2, "projects", *command, project)
+    assert line == f"project {project} is being set up (testing); cancel its setup first"
+
+
 def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
     assert cli.ok("projects", "delete", project).out == f"project {project} is deleted\n"
     assert cli.refused(2, "projects", "delete", project) == f"there is no project {project}"
     assert cli.refused(2, "projects", "get", project) == f"there is no project {project}"
-    assert cli.ok("projects", "list").out == "ID  NAME  STATUS  OWNER  UPDATED\n"
+    assert cli.ok("projects", "list").out == "ID  NAME  NAMESPACE  STATUS  OWNER  UPDATED\n"
 
 
 def test_a_project_that_is_being_set_up_is_not_deleted(cli: CommandLine, project: str, database_url: str) -> None:
@@ -196,7 +267,7 @@ def test_migrating_says_what_it_did(cli: CommandLine, database_url: str) -> None
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     line = cli.refused(3, "projects", "list")
     assert line.endswith("lacks the tables this version needs: run projectsetup migrate")
-    assert cli.ok("migrate").out == "applied 0001\n"
+    assert cli.ok("migrate").out == "applied 0001\napplied 0002\n"
     assert cli.ok("migrate").out == "the database is up to date\n"
     assert cli.ok("projects", "list", "-o", "json").json == []
 

@@ -85,16 +85,27 @@ def test_setup_of_a_project_that_is_ready_is_refused(scene: Scene, told: dict[st
         scene("setup")
         scene.ended(told, "ready")
     else:
-        scene.records.end(scene.records.claim(scene.project, "uid-1"), "ready")
+        scene.records.end(scene.records.claim(scene.project, "uid-1", scene.namespace), "ready")
     line = f"project {scene.project} is ready; a setup starts from created, setup_queued or failed"
     assert scene.refused(2, "setup") == line
 
 
 def test_setup_of_a_project_in_other_hands_is_refused_and_makes_nothing(scene: Scene) -> None:
-    scene.records.claim(scene.project, "uid-1")
-    owner = f"ProjectSetup elsewhere/{scene.project}"
+    scene.records.claim(scene.project, "uid-1", scene.namespace)
+    owner = f"ProjectSetup {scene.namespace}/{scene.project}"
     assert scene.refused(2, "setup") == f"project {scene.project} is being set up by {owner}"
     assert scene.refused(2, "status").startswith("there is no ProjectSetup")
+
+
+@pytest.mark.parametrize("end", [None, "failed", "ready"])
+def test_setup_of_a_project_of_another_namespace_is_refused_and_makes_nothing(scene: Scene, end: str | None) -> None:
+    claimed = scene.records.claim(scene.project, "uid-1", "elsewhere")
+    if end:
+        scene.records.end(claimed, end)
+    before = scene.records.get(scene.project)
+    assert scene.refused(2, "setup").startswith(f"project {scene.project} belongs to another namespace; ")
+    assert scene.refused(2, "status").startswith("there is no ProjectSetup")
+    assert scene.records.get(scene.project) == before
 
 
 def test_setup_of_no_project_is_refused_and_makes_nothing(scene: Scene) -> None:

@@ -95,7 +95,7 @@ def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
     owner = Setup.gated(stage, steps)
     steps.await_start(owner)
     text = cli.refused(2, "setup", owner.name, "--recipe", "instant", "-n", elsewhere.namespace)
-    assert f"{stage.api.namespace}/{owner.name}" in text
+    assert f"project {owner.name} belongs to another namespace" in text
     assert "is being set up" in cli.refused(2, "projects", "delete", owner.name)
     assert owner.status["phase"] == "Running"
 

@@ -9,11 +9,19 @@ import psycopg
 import pytest
 
 from tests.api_server import ApiServer
+from tests.command_line import CommandLine
 from tests.operator_process import wait_for
 from tests.operator_stage import Stage, message
 from tests.setup_handle import Setup, Steps
 
 Make = Callable[[Stage, Steps], Setup]
+
+
+@pytest.fixture
+def administrator(stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.setenv("DATABASE_URL", stage.database_url)
+    monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "true")
+    return CommandLine(capsys)
 
 
 def is_free(setup: Setup) -> bool:
@@ -25,11 +33,11 @@ def freed(setup: Setup) -> None:
     wait_for(lambda: is_free(setup), f"project {setup.name} to be free")
 
 
-def owned_by(stage: Stage, project: str, owner: tuple[str, str, str], status: str) -> str:
+def owned_by(stage: Stage, project: str, uid: str, status: str) -> str:
     with psycopg.connect(stage.database_url) as connection:
         connection.execute(
             "UPDATE projects SET owner_uid = %s, owner_namespace = %s, owner_name = %s, status = %s WHERE id = %s",
-            (*owner, status, project),
+            (uid, stage.api.namespace, project, status, project),
         )
     return project
 
@@ -47,38 +55,61 @@ def backing_off(stage: Stage, _: Steps) -> Setup:
 
 
 @pytest.mark.parametrize("make", [running, backing_off])
-def test_a_rival_is_told_who_owns_the_project(stage: Stage, elsewhere: ApiServer, steps: Steps, make: Make) -> None:
+def test_a_setup_in_another_namespace_ends_and_learns_nothing(
+    stage: Stage, elsewhere: ApiServer, steps: Steps, make: Make
+) -> None:
     owner = make(stage, steps)
     before = owner.status
     rival = Setup.make(stage, project=owner.name, api=elsewhere)
     why, status = rival.ended()
     assert (why, status["phase"], status["failure"]["retryable"]) == ("ProjectClaimed", "Failed", False)
-    assert f"{stage.api.namespace}/{owner.name}" in message(status)
-    assert (status["attempt"], status["projectStatus"]) == (0, before["projectStatus"])
+    assert stage.api.namespace not in message(status)
+    assert (status.get("attempt", 0), status.get("projectStatus")) == (0, None)
     rival.has_events("Failed")
     assert owner.status == before
-    assert owner.record["owner_namespace"] == stage.api.namespace
+    assert owner.record["namespace"] == owner.record["owner_namespace"] == stage.api.namespace
 
 
-def test_a_rival_gets_the_project_once_its_owner_is_over(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
+def test_an_administrator_moves_a_project_once_its_setup_has_ended(
+    stage: Stage, elsewhere: ApiServer, steps: Steps, administrator: CommandLine
+) -> None:
     owner = running(stage, steps)
     rival = Setup.make(stage, project=owner.name, api=elsewhere)
     rival.ended()
+    move = ("projects", "update", owner.name, "--namespace", elsewhere.namespace)
+    assert "is being set up (compiling)" in administrator.refused(2, *move)
+    assert "is being set up (compiling)" in administrator.refused(2, "projects", "reset", owner.name)
     owner.annotate(cancel_requested_at="1")
     owner.ended()
+    administrator.ok(*move)
+    owner.annotate(retry_requested_at="1")
+    assert owner.until_over_again("1")[0] == "ProjectClaimed"
     rival.annotate(retry_requested_at="1")
     assert rival.until_over_again("1")[0] == "SetupSucceeded"
     record = rival.record
-    assert (record["status"], record["owner_namespace"]) == ("ready", elsewhere.namespace)
-    assert owner.status["phase"] == "Cancelled"
+    assert (record["status"], record["namespace"]) == ("ready", elsewhere.namespace)
 
 
-def test_deleting_what_waits_frees_the_project(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
+def test_a_project_that_was_reset_is_set_up_anew(stage: Stage, administrator: CommandLine) -> None:
+    setup = Setup.make(stage)
+    setup.ended()
+    fence = setup.record["fence"]
+    administrator.ok("projects", "reset", setup.name)
+    record = setup.record
+    assert (record["status"], record["owner_uid"], record["attempt"], record["attempt_result"]) == (
+        "created", None, 0, None,
+    )  # fmt: skip
+    assert record["fence"] > fence
+    setup.delete()
+    assert Setup.make(stage, project=setup.name).ended()[0] == "SetupSucceeded"
+
+
+def test_deleting_what_waits_frees_the_project(stage: Stage, steps: Steps) -> None:
     setup = backing_off(stage, steps)
     setup.delete()
     freed(setup)
-    assert setup.record["attempt"] == 0
-    successor = Setup.make(stage, project=setup.name, api=elsewhere)
+    assert (setup.record["attempt"], setup.record["namespace"]) == (0, stage.api.namespace)
+    successor = Setup.make(stage, project=setup.name)
     assert successor.ended()[0] == "SetupSucceeded"
 
 
@@ -93,15 +124,11 @@ def test_deleting_what_runs_stops_it_and_frees_the_project(stage: Stage, steps: 
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
 
 
-@pytest.mark.parametrize("same_namespace", [True, False])
-def test_a_successor_waits_until_the_deleted_one_is_gone(
-    stage: Stage, elsewhere: ApiServer, steps: Steps, same_namespace: bool
-) -> None:
+def test_a_successor_waits_until_the_deleted_one_is_gone(stage: Stage, steps: Steps) -> None:
     deleted = Setup.make(stage, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)
     deleted.delete()
-    api = stage.api if same_namespace else elsewhere
-    successor = Setup.make(stage, "reluctant", project=deleted.name, api=api, place=str(steps.folder))
+    successor = Setup.make(stage, "reluctant", project=deleted.name, place=str(steps.folder))
     wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
     other = Setup.make(stage)
     other.ended()
@@ -134,15 +161,7 @@ def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(stage: S
 
 
 @pytest.mark.parametrize("status", ["setup_queued", "compiling"])
-def test_a_claim_whose_owner_is_gone_is_released(stage: Stage, elsewhere: ApiServer, status: str) -> None:
+def test_a_claim_whose_owner_is_gone_is_released(stage: Stage, status: str) -> None:
     project = stage.project()
-    owned_by(stage, project, (str(uuid.uuid4()), elsewhere.namespace, project), status)
-    assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"
-
-
-def test_a_claim_of_another_resource_of_the_same_name_is_released(stage: Stage, elsewhere: ApiServer) -> None:
-    project = stage.project()
-    namesake = Setup.make(stage, project=project, api=elsewhere, spec={"suspend": True})
-    namesake.reached("Suspended")
-    owned_by(stage, project, (str(uuid.uuid4()), elsewhere.namespace, project), "compiling")
+    owned_by(stage, project, str(uuid.uuid4()), status)
     assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"

@@ -15,6 +15,7 @@ from projectsetup.projects import (
     Owner,
     Project,
     ProjectBusy,
+    ProjectElsewhere,
     ProjectMoved,
     ProjectNotClaimable,
     ProjectOwned,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
 
-ME, OTHER = Owner("uid-1", "team-a", "p"), Owner("uid-2", "team-b", "p")
+ME, OTHER = Owner("uid-1", "team-a", "p"), Owner("uid-2", "team-a", "p")
+FOREIGN = Owner("uid-3", "team-b", "p")
+NAMESPACES = [None, "team-a", "team-b"]
 CREATED, QUEUED, READY, FAILED = (ProjectStatus(s) for s in ("created", "setup_queued", "ready", "failed"))
 INITIALIZING, TESTING = ProjectStatus.INITIALIZING, ProjectStatus.TESTING
 ERROR = {"reason": "StepFailed", "step": "tests", "message": "2 failed"}
@@ -56,11 +59,14 @@ async def claimed_by(record: ProjectRecord, project: Project, owner: Owner = ME)
     return await record.claim(project.id, owner, attempt=1, status=INITIALIZING)
 
 
-def set_row(database_url: str, status: ProjectStatus, owner: Owner | None) -> None:
-    values = (status, *((owner.uid, owner.namespace, owner.name) if owner else (None, None, None)))
+def set_row(database_url: str, status: ProjectStatus, owner: Owner | None, namespace: str | None = None) -> None:
+    values = (status, namespace, *((owner.uid, owner.namespace, owner.name) if owner else (None, None, None)))
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
-            "UPDATE projects SET status = %s, owner_uid = %s, owner_namespace = %s, owner_name = %s", values
+            "UPDATE projects"
+            " SET status = %s, namespace = %s, owner_uid = %s, owner_namespace = %s, owner_name = %s, attempt = 2,"
+            """ setup_error = '{"reason": "Old"}', attempt_result = '{"end": 1}'""",
+            values,
         )
 
 
@@ -72,22 +78,39 @@ async def test_a_claim_takes_the_project_and_moves_the_fence(record: ProjectReco
     assert await record.owned() == (claimed,)
 
 
-@pytest.mark.parametrize("owner", [None, ME, OTHER])
-@pytest.mark.parametrize("status", list(ProjectStatus))
+@pytest.mark.parametrize("namespace", NAMESPACES)
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("owner", [None, ME, OTHER, FOREIGN])
 async def test_the_statement_and_the_rule_agree(
+    project: Project, database_url: str, owner: Owner | None, namespace: str | None, required: bool
+) -> None:
+    async with ProjectRecord.connect(database_url, namespace_required=required) as record:
+        for status in ProjectStatus:
+            set_row(database_url, status, owner, namespace)
+            before = await read(record, project.id)
+            expected = refusal(project.id, before, ME.uid, namespace=ME.namespace, namespace_required=required)
+            if expected is None:
+                claimed = await claimed_by(record, project)
+                assert (claimed.owner, claimed.fence, claimed.namespace) == (ME, before.fence + 1, ME.namespace)
+            else:
+                with pytest.raises(type(expected)) as caught:
+                    await claimed_by(record, project)
+                assert str(caught.value) == str(expected)
+                assert await read(record, project.id) == before
+
+
+@pytest.mark.parametrize("owner", [None, ME, OTHER, FOREIGN])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_no_claim_takes_what_belongs_to_another_namespace(
     record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
 ) -> None:
-    set_row(database_url, status, owner)
+    set_row(database_url, status, owner, FOREIGN.namespace)
     before = await read(record, project.id)
-    expected = refusal(project.id, before, ME.uid)
-    if expected is None:
-        claimed = await claimed_by(record, project)
-        assert (claimed.owner, claimed.fence) == (ME, before.fence + 1)
-    else:
-        with pytest.raises(type(expected)) as caught:
-            await claimed_by(record, project)
-        assert str(caught.value) == str(expected)
-        assert await read(record, project.id) == before
+    with pytest.raises(ProjectElsewhere):
+        await claimed_by(record, project)
+    with pytest.raises(ProjectElsewhere):
+        await record.queue(project.id, ME.namespace)
+    assert await read(record, project.id) == before
 
 
 @pytest.mark.parametrize("owner", [None, OTHER])
@@ -97,15 +120,15 @@ async def test_queueing_and_the_rule_agree(
 ) -> None:
     set_row(database_url, status, owner)
     before = await read(record, project.id)
-    expected = refusal(project.id, before, None)
+    expected = refusal(project.id, before, None, namespace=ME.namespace)
     if expected is None:
-        queued = await record.queue(project.id)
+        queued = await record.queue(project.id, ME.namespace)
         assert (queued.status, queued.owner, queued.setup_error) == (QUEUED, None, None)
         assert queued.fence == before.fence + 1
         assert (await claimed_by(record, project)).owner == ME
     else:
         with pytest.raises(type(expected)):
-            await record.queue(project.id)
+            await record.queue(project.id, ME.namespace)
         assert await read(record, project.id) == before
 
 
@@ -123,6 +146,49 @@ async def test_deleting_and_the_rule_agree(
     else:
         await record.delete(project.id)
         assert await record.list() == ()
+
+
+@pytest.mark.parametrize("owner", [None, OTHER])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_resetting_and_the_rule_agree(
+    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+) -> None:
+    set_row(database_url, status, owner, "team-a")
+    before = await read(record, project.id)
+    if before.being_set_up:
+        with pytest.raises(ProjectBusy):
+            await record.reset(project.id)
+        assert await read(record, project.id) == before
+        return
+    reset = await record.reset(project.id)
+    assert reset == await read(record, project.id)
+    assert reset == replace(
+        before, status=CREATED, owner=None, attempt=0, setup_error=None, attempt_result=None,
+        fence=before.fence + 1, updated_at=reset.updated_at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", [None, OTHER])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+async def test_updating_and_the_rule_agree(
+    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+) -> None:
+    set_row(database_url, status, owner, "team-a")
+    before = await read(record, project.id)
+    if before.being_set_up:
+        with pytest.raises(ProjectBusy):
+            await record.update(project.id, name="Other", namespace="team-b")
+        assert await read(record, project.id) == before
+        return
+    renamed = await record.update(project.id, name=" Other ", docs_repo="https://git.example/docs")
+    assert renamed == replace(
+        before, name="Other", docs_repo="https://git.example/docs",
+        fence=before.fence + 1, updated_at=renamed.updated_at,
+    )  # fmt: skip
+    moved = await record.update(project.id, docs_repo="", namespace="team-b")
+    assert (moved.docs_repo, moved.namespace, moved.owner, moved.status) == (None, "team-b", None, status)
+    with pytest.raises(ProjectElsewhere):
+        await claimed_by(record, project)
 
 
 async def test_who_read_the_project_before_another_operator_claimed_it_changes_nothing(
@@ -152,7 +218,7 @@ async def test_refusals_tell_what_they_found(record: ProjectRecord, project: Pro
     with pytest.raises(NoSuchProject):
         await claimed_by(record, project)
     with pytest.raises(NoSuchProject):
-        await record.queue(project.id)
+        await record.queue(project.id, ME.namespace)
 
 
 async def test_of_many_claims_at_once_exactly_one_wins(database_url: str, project: Project) -> None:
@@ -237,7 +303,7 @@ async def test_queueing_forgets_the_last_owner_but_not_how_its_attempt_ended(
 ) -> None:
     claimed = await claimed_by(record, project)
     await record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result=ERROR)
-    queued = await record.queue(project.id)
+    queued = await record.queue(project.id, ME.namespace)
     assert (queued.owner, queued.setup_error) == (None, None)
     assert (queued.attempt, queued.attempt_result) == (1, ERROR)
 

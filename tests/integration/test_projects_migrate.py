@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from psycopg.sql import SQL, Identifier
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier, Placeholder
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from projectsetup.projects import DatabaseUnavailable, InvalidDatabaseUrl, MigrationFailed, ProjectRecord
-from projectsetup.projects.migrate import _LOCK, VERSION_TABLE, migrate
+from projectsetup.projects.migrate import _LOCK, VERSION_TABLE, _upgrade, migrate
 from projectsetup.projects.table import METADATA
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-ALL = ["0001"]
+ALL = ["0001", "0002"]
 _CONSTRAINTS = text(
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass('projects') ORDER BY 1"
 )
@@ -71,6 +72,39 @@ def test_the_tables_in_code_and_in_the_database_are_the_same(empty_url: str, con
     METADATA.create_all(connection)
     assert connection.execute(_CONSTRAINTS).all() == migrated
     assert len(migrated) >= 10
+
+
+def at_version(url: str, version: str, *projects: dict[str, Any]) -> list[dict[str, Any]]:
+    """Brings an empty database to an earlier version and fills it; the rows as they are there."""
+    with psycopg.connect(url) as connection:
+        _upgrade(connection, version)
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as sql:
+        for project in projects:
+            columns = SQL(", ").join(map(Identifier, project))
+            values = SQL(", ").join(map(Placeholder, project))
+            sql.execute(SQL("INSERT INTO projects ({}) VALUES ({})").format(columns, values), project)
+        return sql.execute("SELECT * FROM projects ORDER BY name").fetchall()
+
+
+def all_rows(url: str) -> list[dict[str, Any]]:
+    with psycopg.connect(url, row_factory=dict_row) as sql:
+        return sql.execute("SELECT * FROM projects ORDER BY name").fetchall()
+
+
+def test_a_project_that_is_owned_when_namespaces_come_belongs_to_its_owners(empty_url: str) -> None:
+    owner = {"owner_uid": "uid-1", "owner_namespace": "team-a", "owner_name": "p", "fence": 7}
+    before = at_version(
+        empty_url,
+        "0001",
+        {"name": "a running", "code_repo": "https://git.example/a", "status": "testing", **owner},
+        {"name": "b ready", "code_repo": "https://git.example/b", "status": "ready", **owner},
+        {"name": "c created", "code_repo": "https://git.example/c"},
+        {"name": "d released", "code_repo": "https://git.example/d", "status": "failed", "fence": 3},
+    )
+    assert migrate(empty_url) == ALL[1:]
+    after = all_rows(empty_url)
+    assert [row["namespace"] for row in after] == ["team-a", "team-a", None, None]
+    assert [{name: row[name] for name in before[0]} for row in after] == before  # updated_at and the fence included
 
 
 def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:

@@ -227,9 +227,9 @@ async def test_a_lock_held_by_others_does_not_hold_a_call(database_url: str, sql
         with sql.transaction():
             sql.execute("SELECT FROM projects FOR UPDATE")
             with pytest.raises(DatabaseUnavailable, match="does not answer"):
-                await record.queue(made.id)
+                await record.queue(made.id, "team-a")
             assert await record.get(made.id) == made
-        assert (await record.queue(made.id)).status is ProjectStatus.SETUP_QUEUED
+        assert (await record.queue(made.id, "team-a")).status is ProjectStatus.SETUP_QUEUED
 
 
 async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> None:
@@ -237,7 +237,7 @@ async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> 
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
             sql.execute("SELECT FROM projects FOR UPDATE")
-            queueing = asyncio.create_task(record.queue(made.id))
+            queueing = asyncio.create_task(record.queue(made.id, "team-a"))
             await locked_out(sql)
             queueing.cancel()
             with pytest.raises(asyncio.CancelledError):

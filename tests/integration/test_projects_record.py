@@ -132,13 +132,13 @@ async def test_projects_are_listed_oldest_first(record: ProjectRecord) -> None:
 
 async def test_a_project_is_deleted_unless_it_is_being_set_up(record: ProjectRecord) -> None:
     made = await record.create(name="App", code_repo="https://git.example/a")
-    await record.queue(made.id)
+    await record.queue(made.id, "team-a")
     for status in (ProjectStatus.SETUP_QUEUED, ProjectStatus.TESTING):
         await record.claim(made.id, OWNER, attempt=1, status=status)
         with pytest.raises(ProjectBusy, match=rf"being set up \({status}\); cancel its setup first"):
             await record.delete(made.id)
     await record.release(made.id, OWNER.uid)
-    await record.queue(made.id)
+    await record.queue(made.id, "team-a")
     await record.delete(made.id)
     assert await record.get(made.id) is None
 

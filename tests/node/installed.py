@@ -103,10 +103,11 @@ class Installed:
         """All that operators have logged."""
         return "\n".join(path.read_text() for path in self._folder.glob("*.log"))
 
-    def project(self, name: str, code_repo: str, docs_repo: str | None = None) -> str:
-        """A new project of the record; its id."""
-        repositories = [f"--code-repo={code_repo}", *([f"--docs-repo={docs_repo}"] if docs_repo else [])]
-        return self.run("projectsetup", "projects", "create", f"--name={name}", *repositories).strip()
+    def project(self, namespace: str, name: str, code_repo: str, docs_repo: str | None = None) -> str:
+        """A new project of the record, which belongs to this namespace; its id."""
+        options = [f"--namespace={namespace}", f"--name={name}", f"--code-repo={code_repo}"]
+        options += [f"--docs-repo={docs_repo}"] if docs_repo else []
+        return self.run("projectsetup", "projects", "create", *options).strip()
 
     def set_up(self, namespace: str, project: str, **spec: object) -> None:
         """Create the ProjectSetup of a project."""

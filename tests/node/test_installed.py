@@ -156,7 +156,7 @@ def test_a_python_service_from_its_project_to_the_pushed_commits(
     installed: Installed, host: GitHost, tmp_path: Path
 ) -> None:
     code, docs = host.repository("orders.git"), host.repository("orders-docs.git")
-    project = installed.project("Orders", code, docs)
+    project = installed.project(TEAM, "Orders", code, docs)
     with installed.watching(TEAM, tmp_path / "watch"):
         installed.set_up(TEAM, project, recipe="python-service", **SECRET)
         status = installed.ended(TEAM, project)
@@ -177,7 +177,7 @@ def test_a_python_service_from_its_project_to_the_pushed_commits(
 def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_the_secret(
     installed: Installed, host: GitHost
 ) -> None:
-    project = installed.project("Looking", host.repository("looking.git"))
+    project = installed.project(TEAM, "Looking", host.repository("looking.git"))
     installed.set_up(TEAM, project, recipe="looking", parameters={"namespace": TEAM}, **SECRET)
     status = installed.ended(TEAM, project)
     assert reason(status) == "SetupSucceeded", status
@@ -218,7 +218,7 @@ def test_the_namespace_of_the_attempts_lets_in_nothing_but_restricted_pods(insta
 
 def stands_at_the_gate(installed: Installed, host: GitHost, name: str) -> str:
     """A project whose setup has begun and goes on when the gate is opened."""
-    project = installed.project(name, host.repository(f"{name}.git"))
+    project = installed.project(TEAM, name, host.repository(f"{name}.git"))
     installed.set_up(TEAM, project, recipe="gated")
     wait_for(lambda: _gate_runs(installed, project), "the step behind the gate to run", limit=LIMIT)
     (job,) = installed.made_for("jobs", TEAM, project)
@@ -291,7 +291,7 @@ def test_with_the_local_engine_the_steps_run_in_the_leading_pod(installed_local:
     installed.kubectl(
         "create", "rolebinding", CREDENTIALS, f"--clusterrole={CREDENTIALS}", account, f"--namespace={TEAM}"
     )
-    project = installed.project("Small", host.repository("small.git"))
+    project = installed.project(TEAM, "Small", host.repository("small.git"))
     installed.set_up(TEAM, project, recipe="small", **SECRET)
     status = installed.ended(TEAM, project)
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status

@@ -50,7 +50,7 @@ class World:
         self._do("dry_annotate" if dry_run else "annotate")
         return body()
 
-    async def queue(self, _project_id: UUID) -> Project:
+    async def queue(self, _project_id: UUID, _namespace: str) -> Project:
         self._do("mark")
         return self._project
 

@@ -18,6 +18,7 @@ from projectsetup.projects import (
     NoSuchProject,
     Owner,
     Project,
+    ProjectElsewhere,
     ProjectNotClaimable,
     ProjectOwned,
     ProjectStatus,
@@ -32,16 +33,16 @@ FAILED, CANCELLED = resource(status(Reason.STEP_FAILED)), resource(status(Reason
 SUCCEEDED = resource(status(Reason.SETUP_SUCCEEDED))
 
 
-def project(state: str = "created", owner: Owner | None = None) -> Project:
+def project(state: str = "created", owner: Owner | None = None, namespace: str | None = None) -> Project:
     return Project(
         id=UUID(NAME), name="App", description="", code_repo="https://git.example/a", docs_repo=None,
         status=ProjectStatus(state), setup_error=None, owner=owner, attempt=0, fence=0, attempt_result=None,
-        inserted_at=NOON, updated_at=NOON,
+        inserted_at=NOON, updated_at=NOON, namespace=namespace,
     )  # fmt: skip
 
 
 def plan(there: ProjectSetupResource | None, record: Project | None, **wish: Any) -> Plan:
-    return plan_setup(UUID(NAME), Wish(**wish), there, record, NOON)
+    return plan_setup(UUID(NAME), Wish(**wish), there, record, NOON, namespace="team-a")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,15 @@ def test_a_project_in_other_hands_is_refused_and_the_owner_named(
 ) -> None:
     with pytest.raises(ProjectOwned, match=f"is being set up by ProjectSetup team-b/{NAME}"):
         plan(there, project(state, OTHER))
+
+
+@pytest.mark.parametrize("there", [None, QUEUED, FAILED, SUCCEEDED])
+@pytest.mark.parametrize("state", list(ProjectStatus))
+def test_a_project_of_another_namespace_is_refused(there: ProjectSetupResource | None, state: str) -> None:
+    with pytest.raises(ProjectElsewhere, match=f"^project {NAME} belongs to another namespace; "):
+        plan(there, project(state, OTHER, "team-b"))
+    with pytest.raises(ProjectElsewhere):
+        plan(there, project(state, None, "team-b"))
 
 
 @pytest.mark.parametrize("there", [None, QUEUED, FAILED, SUCCEEDED])

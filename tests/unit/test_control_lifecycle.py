@@ -16,6 +16,7 @@ from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, pa
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.control import decisions as d
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
+from projectsetup.control.claimability import ClaimRefusal, claim_refusal, hiding
 from projectsetup.control.facts import (
     AttemptBroken,
     AttemptStopped,
@@ -226,6 +227,68 @@ def test_another_owner_is_looked_up_before_it_stands_in_the_way() -> None:
     assert isinstance(decision, d.WriteStatus)
     assert succeeded_reason(decision.status) == ("False", Reason.PROJECT_CLAIMED)
     assert f"other/{ID}" in decision.status.conditions[0].message
+
+
+ELSEWHERE = RecordRead(None, ClaimRefusal(Reason.PROJECT_CLAIMED, "project belongs to another namespace"))
+
+
+@pytest.mark.parametrize("engine", ["local", "job"])
+@pytest.mark.parametrize(
+    ("spec", "annotations", "reason"),
+    [
+        ({}, {}, Reason.PROJECT_CLAIMED),
+        ({"timeout": "soon"}, {}, Reason.PROJECT_CLAIMED),
+        ({}, {"priority": "10"}, Reason.PROJECT_CLAIMED),
+        ({}, {"retry_requested_at": "1"}, Reason.PROJECT_CLAIMED),
+        ({}, {"cancel_requested_at": "1"}, Reason.CANCELLED),
+        ({"suspend": True}, {"cancel_requested_at": "1"}, Reason.CANCELLED),
+    ],
+)
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"attempt": 3, "maxAttempts": 3},
+        {"attempt": 1, "nextAttemptAt": "2026-05-01T13:00:00Z"},
+        {"attempt": 1, "runRef": {"engine": "job", "name": "setup-x-1-1", "id": "x"}},
+    ],
+)
+def test_a_project_of_another_namespace_ends_the_setup_in_its_status_alone(
+    spec: dict[str, Any], annotations: dict[str, str], reason: Reason, status: dict[str, Any], engine: str
+) -> None:
+    world = World(record=ELSEWHERE, spec=spec, status=status, slot=True, engine=engine).annotate(**annotations)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    if "runRef" not in status:
+        assert succeeded_reason(decision.status) == ("False", reason)
+    assert is_terminal(world.told(decision.status).resource())
+    assert (decision.status.project_status, decision.status.step, decision.status.run_ref) == (None, None, None)
+
+
+@pytest.mark.parametrize("owner", [None, US, THEM])
+@pytest.mark.parametrize("status", list(ProjectStatus))
+def test_nothing_of_a_project_of_another_namespace_is_claimed_released_or_told(
+    status: ProjectStatus, owner: Owner | None
+) -> None:
+    foreign = replace(project(status, owner, result={"end": 1}), namespace="other")
+    resource = World().resource()
+    hidden = hiding(resource, foreign, namespace_required=False)
+    assert hidden is not None
+    assert (hidden.reason, hidden.owner) == (Reason.PROJECT_CLAIMED, None)
+    assert claim_refusal(resource, foreign) == hidden
+    assert hiding(resource, replace(foreign, namespace="team"), namespace_required=True) is None
+
+
+@pytest.mark.parametrize(("found", "required", "is_hidden"), [(None, False, True), (project(), False, False)])
+def test_a_project_without_a_namespace_is_hidden_where_one_is_required(
+    found: Project | None, required: bool, is_hidden: bool
+) -> None:
+    resource = World().resource()
+    assert (hiding(resource, found, namespace_required=required) is not None) is is_hidden
+    hidden = hiding(resource, found, namespace_required=True)
+    assert hidden == hiding(resource, None, namespace_required=True)
+    assert hidden is not None
+    assert hidden.reason is Reason.PROJECT_NOT_FOUND
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ from uuid import UUID
 
 import pytest
 
-from projectsetup.projects import NoSuchProject, Owner, Project, ProjectNotClaimable, ProjectOwned, ProjectStatus
+from projectsetup.projects import (
+    NoSuchProject,
+    Owner,
+    Project,
+    ProjectElsewhere,
+    ProjectNotClaimable,
+    ProjectOwned,
+    ProjectStatus,
+)
 from projectsetup.projects.claims import refusal
 from projectsetup.projects.model import IN_PROGRESS
 
@@ -14,12 +22,12 @@ ME, OTHER = Owner("uid-1", "team-a", str(ID)), Owner("uid-2", "team-b", str(ID))
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def project(status: ProjectStatus, owner: Owner | None = None) -> Project:
-    return Project(ID, "App", "", "https://a.b/c", None, status, None, owner, 1, 7, None, NOW, NOW)
+def project(status: ProjectStatus, owner: Owner | None = None, namespace: str | None = None) -> Project:
+    return Project(ID, "App", "", "https://a.b/c", None, status, None, owner, 1, 7, None, NOW, NOW, namespace)
 
 
 def verdict(status: ProjectStatus, owner: Owner | None, uid: str | None = ME.uid) -> type[Exception] | None:
-    reason = refusal(ID, project(status, owner), uid)
+    reason = refusal(ID, project(status, owner), uid, namespace=ME.namespace)
     return None if reason is None else type(reason)
 
 
@@ -52,14 +60,41 @@ def test_ready_is_closed(owner: Owner | None) -> None:
 
 
 def test_no_project_is_a_refusal() -> None:
-    assert isinstance(refusal(ID, None, ME.uid), NoSuchProject)
+    assert isinstance(refusal(ID, None, ME.uid, namespace=ME.namespace), NoSuchProject)
+
+
+@pytest.mark.parametrize("status", list(ProjectStatus))
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+@pytest.mark.parametrize("required", [False, True])
+def test_a_project_of_another_namespace_is_closed_whatever_else_is_true(
+    status: ProjectStatus, owner: Owner | None, required: bool
+) -> None:
+    foreign = project(status, owner, "team-b")
+    refused = refusal(ID, foreign, ME.uid, namespace="team-a", namespace_required=required)
+    assert isinstance(refused, ProjectElsewhere)
+    assert str(refused) == (
+        f"project {ID} belongs to another namespace; "
+        "an administrator can move it with projectsetup projects update --namespace"
+    )
+
+
+@pytest.mark.parametrize("status", list(ProjectStatus))
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+def test_where_a_namespace_is_required_a_project_without_one_looks_like_none(
+    status: ProjectStatus, owner: Owner | None
+) -> None:
+    unassigned = refusal(ID, project(status, owner), ME.uid, namespace="team-a", namespace_required=True)
+    missing = refusal(ID, None, ME.uid, namespace="team-a", namespace_required=True)
+    assert isinstance(unassigned, NoSuchProject)
+    assert str(unassigned) == str(missing)
+    assert "projects update --namespace" in str(missing)
 
 
 def test_refusals_say_why_in_one_line() -> None:
-    assert str(refusal(ID, None, ME.uid)) == f"there is no project {ID}"
-    owned = refusal(ID, project(ProjectStatus.TESTING, OTHER), ME.uid)
+    assert str(refusal(ID, None, ME.uid, namespace="team-a")) == f"there is no project {ID}"
+    owned = refusal(ID, project(ProjectStatus.TESTING, OTHER), ME.uid, namespace="team-a")
     assert str(owned) == f"project {ID} is being set up by ProjectSetup team-b/{ID}"
-    closed = refusal(ID, project(ProjectStatus.READY), ME.uid)
+    closed = refusal(ID, project(ProjectStatus.READY), ME.uid, namespace="team-a")
     assert str(closed) == f"project {ID} is ready; a setup starts from created, setup_queued or failed"
 
 

@@ -15,7 +15,7 @@ from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import moment
 from projectsetup.projects import NoSuchProject, Project, ProjectRecord
 
-_COLUMNS = ("ID", "NAME", "STATUS", "OWNER", "UPDATED")
+_COLUMNS = ("ID", "NAME", "NAMESPACE", "STATUS", "OWNER", "UPDATED")
 
 
 def record() -> ProjectRecord:
@@ -50,7 +50,10 @@ async def show_projects(output: Format) -> None:
         write_data(value, output, names=[f"project/{project.id}" for project in found])
         return
     now = datetime.now(UTC)
-    rows = [(p.id, p.name, str(p.status), p.owner or "", f"{lasting(now - p.updated_at)} ago") for p in found]
+    rows = [
+        (p.id, p.name, p.namespace or "", str(p.status), p.owner or "", f"{lasting(now - p.updated_at)} ago")
+        for p in found
+    ]
     write_text(table(_COLUMNS, rows))
 
 
@@ -58,6 +61,18 @@ async def project_choices() -> list[tuple[str, str]]:
     """The ids of all projects, each with its name and status."""
     async with record() as projects:
         return [(str(project.id), printable(f"{project.name}, {project.status}")) for project in await projects.list()]
+
+
+async def update_project(project_id: UUID, **changes: Any) -> None:
+    """Change what `ProjectRecord.update` takes; NoSuchProject, ProjectBusy, InvalidProject."""
+    async with record() as projects:
+        await projects.update(project_id, **changes)
+
+
+async def reset_project(project_id: UUID) -> None:
+    """Make one project as it was created; NoSuchProject, ProjectBusy."""
+    async with record() as projects:
+        await projects.reset(project_id)
 
 
 async def delete_project(project_id: UUID) -> None:
@@ -74,6 +89,7 @@ def _fields(project: Project, now: datetime) -> dict[str, object]:
         "Description": project.description,
         "Code repository": project.code_repo,
         "Docs repository": project.docs_repo,
+        "Namespace": project.namespace,
         "Status": str(project.status),
         "Error": _error(project),
         "Owner": project.owner,

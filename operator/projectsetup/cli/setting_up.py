@@ -44,7 +44,7 @@ class SetUp:
         body = await setups.find(self.namespace, self.name)
         resource = parse_resource(body) if body is not None else None
         project = await record.get(self.project_id)
-        plan = plan_setup(self.project_id, self.wish, resource, project, datetime.now(UTC))
+        plan = plan_setup(self.project_id, self.wish, resource, project, datetime.now(UTC), namespace=self.namespace)
         await self._write(setups, plan, body, dry_run=True)
         if plan.mark:
             await self._mark(record, resource)
@@ -71,7 +71,7 @@ class SetUp:
 
     async def _mark(self, record: ProjectRecord, resource: ProjectSetupResource | None) -> None:
         try:
-            await record.queue(self.project_id)
+            await record.queue(self.project_id, self.namespace)
         except ProjectOwned as refused:
             if resource is None or refused.owner.uid != resource.uid:
                 raise

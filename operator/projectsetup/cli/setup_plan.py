@@ -42,22 +42,28 @@ class Plan:
 
 
 def plan_setup(
-    project_id: UUID, wish: Wish, resource: ProjectSetupResource | None, project: Project | None, now: datetime
+    project_id: UUID,
+    wish: Wish,
+    resource: ProjectSetupResource | None,
+    project: Project | None,
+    now: datetime,
+    *,
+    namespace: str,
 ) -> Plan:
-    """What is to be done so that the project is set up by the ProjectSetup that is there, or by a new one.
+    """What is to be done so that the project is set up by the ProjectSetup of `namespace`, there already or new.
 
-    Raises ClaimRefused when the project's status or owner does not allow it, CommandError when the ProjectSetup does
-    not.
+    Raises ClaimRefused when the project's namespace, status or owner does not allow it, CommandError when the
+    ProjectSetup does not.
     """
     if resource is None:
-        _check_claimable(project_id, project, None)
+        _check_claimable(project_id, namespace, project, None)
         return Plan(mark=True, annotations=wish.annotations, says="is created; the project is queued")
     _check_changeable(resource, wish)
     condition = succeeded_condition(resource.status.conditions)
     is_over = condition is not None and condition.status != "Unknown"
     if not is_over and project is not None and project.owner is not None and project.owner.uid == resource.uid:
         return Plan(mark=False, annotations=wish.annotations, says=f"is on its way already: {summary(resource, now)}")
-    _check_claimable(project_id, project, resource.uid)
+    _check_claimable(project_id, namespace, project, resource.uid)
     if not is_over:
         return Plan(mark=True, annotations=wish.annotations, says="is there already; the project is queued")
     end = ended(resource)
@@ -69,8 +75,8 @@ def plan_setup(
     return Plan(mark=True, annotations={**wish.annotations, **retry}, says="begins a new series of attempts")
 
 
-def _check_claimable(project_id: UUID, project: Project | None, uid: str | None) -> None:
-    refused = refusal(project_id, project, uid)
+def _check_claimable(project_id: UUID, namespace: str, project: Project | None, uid: str | None) -> None:
+    refused = refusal(project_id, project, uid, namespace=namespace)
     if refused is not None:
         raise refused
 

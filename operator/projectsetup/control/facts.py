@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Self
 
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
+from projectsetup.control.claimability import ClaimRefusal
 from projectsetup.projects.model import Project
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
@@ -80,9 +81,13 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class RecordRead:
-    """The project's record; None when there is no such project."""
+    """The project's record; None when there is no such project for the namespace of the ProjectSetup.
+
+    `hidden` says why. It stands in the place of a project of another namespace: what is not here cannot leak.
+    """
 
     project: Project | None
+    hidden: ClaimRefusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cluster.errors import ApiForbidden
 from projectsetup.control.attempts import Attempts, Engine
+from projectsetup.control.claimability import hiding
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
 from projectsetup.control.known_projects import KnownProjects
@@ -54,6 +55,8 @@ class FactsReader:
     engine: Engine
     allow_file_repos: bool
     git_hosts: GitHosts
+    namespace_required: bool = False
+    """Whether a project that belongs to no namespace is hidden from all."""
     known: KnownProjects = field(default_factory=KnownProjects)
 
     async def read(
@@ -94,10 +97,12 @@ class FactsReader:
         if (known := self.known.get(resource.key, resource.uid)) is not None:
             return RecordRead(known)
         try:
-            return RecordRead(await self.record.get(resource.project_id))
+            project = await self.record.get(resource.project_id)
         except DatabaseUnavailable as error:
             self.gate.shut(str(error))
             return RecordUnavailable(str(error))
+        hidden = hiding(resource, project, namespace_required=self.namespace_required)
+        return RecordRead(project) if hidden is None else RecordRead(None, hidden)
 
     async def _inputs(self, resource: ProjectSetupResource, project: Project) -> Inputs:
         if resource.spec is None:

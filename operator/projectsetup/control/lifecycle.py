@@ -164,9 +164,10 @@ def _end_before_a_start(facts: Facts, project: Project | None) -> Decision | Non
         return _end_without_a_run(
             facts, project, EndKind.CANCELLED, Reason.CANCELLED, "cancelled before it was started"
         )
-    if facts.resource.problem is not None:
+    refusal = _refusal(facts, project)
+    if facts.resource.problem is not None and not _is_foreign(refusal):
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.resource.problem)
-    if _refusal(facts, project) is not None:
+    if refusal is not None:
         return _refuse(facts, project, attempt=facts.resource.status.attempt)
     if facts.input_problem is not None:
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.input_problem)
@@ -234,7 +235,13 @@ def _notices(facts: Facts, end: AttemptEnd) -> tuple[Notice, ...]:
 
 
 def _refusal(facts: Facts, project: Project | None) -> ClaimRefusal | None:
-    return claim_refusal(facts.resource.project_id, project, facts.resource.uid)
+    hidden = facts.record.hidden if isinstance(facts.record, RecordRead) else None
+    return hidden or claim_refusal(facts.resource, project)
+
+
+def _is_foreign(refusal: ClaimRefusal | None) -> bool:
+    """Whether the project belongs to another namespace, whoever owns its setup."""
+    return refusal is not None and refusal.reason is Reason.PROJECT_CLAIMED and refusal.owner is None
 
 
 def _limit(facts: Facts) -> int:

@@ -66,10 +66,26 @@ class ClaimRefused(RecordError):
 
 
 class NoSuchProject(ClaimRefused):
-    """There is no project of that id."""
+    """There is no project of that id, or, with `or_unassigned`, none that belongs to a namespace.
+
+    The message does not tell the two apart: nobody learns of a project that is not theirs.
+    """
+
+    def __init__(self, project_id: UUID, *, or_unassigned: bool = False) -> None:
+        missing = f"there is no project {project_id}"
+        advice = "if it exists, an administrator can assign one with projectsetup projects update --namespace"
+        super().__init__(f"{missing} that has a namespace; {advice}" if or_unassigned else missing)
+        self.project_id = project_id
+
+
+class ProjectElsewhere(ClaimRefused):
+    """The project belongs to another namespace; the message tells nothing else of it."""
 
     def __init__(self, project_id: UUID) -> None:
-        super().__init__(f"there is no project {project_id}")
+        super().__init__(
+            f"project {project_id} belongs to another namespace; "
+            "an administrator can move it with projectsetup projects update --namespace"
+        )
         self.project_id = project_id
 
 
@@ -100,7 +116,7 @@ class ProjectMoved(ClaimRefused):
 
 
 class ProjectBusy(RecordError):
-    """The project is being set up and cannot be deleted now."""
+    """The project is being set up and cannot be deleted or changed now."""
 
     def __init__(self, project_id: UUID, status: ProjectStatus) -> None:
         super().__init__(f"project {project_id} is being set up ({status}); cancel its setup first")

@@ -51,7 +51,7 @@ def migrate(database: str | DatabaseAddress, *, limit: float = MIGRATION_LIMIT) 
         raise error from exc
 
 
-def _upgrade(driver: psycopg.Connection) -> list[str]:
+def _upgrade(driver: psycopg.Connection, to: str = "head") -> list[str]:
     applied: list[str] = []
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
@@ -61,7 +61,7 @@ def _upgrade(driver: psycopg.Connection) -> list[str]:
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     return applied
 
 

@@ -63,6 +63,7 @@ class Project:
 
     `fence` grows with every claim, end and release: a write that carries an older one changes nothing.
     `attempt_result` is what the end of the last attempt was recorded with, until the next claim.
+    `namespace` is where the project belongs; None: nowhere yet, the first claim decides.
     """
 
     id: UUID
@@ -78,6 +79,7 @@ class Project:
     attempt_result: Mapping[str, Any] | None
     inserted_at: datetime
     updated_at: datetime
+    namespace: str | None = None
 
     @property
     def slug(self) -> str:
@@ -97,6 +99,7 @@ class Project:
             "description": self.description,
             "code_repo": self.code_repo,
             "docs_repo": self.docs_repo,
+            "namespace": self.namespace,
             "status": str(self.status),
             "setup_error": self.setup_error,
             "owner_uid": self.owner and self.owner.uid,

@@ -15,6 +15,8 @@ NAME_LENGTH = 100
 DESCRIPTION_LENGTH = 10_000
 SLUG_LENGTH = 40
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
 
 def check_name(name: str) -> str:
     """The name without surrounding space. Any printable characters will do, shell characters too.
@@ -37,6 +39,13 @@ def check_description(description: str) -> str:
         raise InvalidProject(f"the description has {len(trimmed)} characters; at most {DESCRIPTION_LENGTH} are allowed")
     _refuse_unprintable("description", trimmed.replace("\n", "").replace("\t", ""))
     return trimmed
+
+
+def check_namespace(namespace: str) -> str:
+    """The name of a namespace, unchanged. Raises InvalidProject."""
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InvalidProject("the namespace must be 1 to 63 characters of a-z, 0-9 and '-', with no '-' at the ends")
+    return namespace
 
 
 def slug_of(name: str, project_id: UUID) -> str:

@@ -20,7 +20,7 @@ from projectsetup.projects.errors import (
     ProjectMoved,
     UniqueViolation,
 )
-from projectsetup.projects.naming import check_description, check_name
+from projectsetup.projects.naming import check_description, check_name, check_namespace
 from projectsetup.projects.repository_url import check_repository_url, same_repository
 from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, project_from
 
@@ -42,8 +42,10 @@ class ProjectRecord:
     A write that ended in DatabaseUnavailable may or may not have taken place: `get` tells.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, namespace_required: bool = False) -> None:
+        """With `namespace_required` nobody may claim a project that belongs to no namespace."""
         self._database = database
+        self._namespace_required = namespace_required
 
     @classmethod
     def connect(
@@ -52,13 +54,15 @@ class ProjectRecord:
         *,
         call_limit: float = CALL_LIMIT,
         on_trouble: Callable[[Trouble], None] = lambda _: None,
+        namespace_required: bool = False,
     ) -> Self:
         """Checks a URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
 
         `on_trouble` is told of each call that the database does not answer.
         """
         address = DatabaseAddress.parse(database) if isinstance(database, str) else database
-        return cls(Database(address, call_limit=call_limit, on_trouble=on_trouble))
+        opened = Database(address, call_limit=call_limit, on_trouble=on_trouble)
+        return cls(opened, namespace_required=namespace_required)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -94,56 +98,100 @@ class ProjectRecord:
         docs_repo: str | None = None,
         description: str = "",
         project_id: UUID | None = None,
+        namespace: str | None = None,
         allow_file_repos: bool = False,
         git_hosts: GitHosts = ANY_PUBLIC_HOST,
     ) -> Project:
         """A new project, status `created`. Raises InvalidProject: one line that names the field."""
-        for field, url in (("code_repo", code_repo), ("docs_repo", docs_repo)):
-            if url is not None:
-                _check_repository(field, url, allow_file=allow_file_repos, hosts=git_hosts)
-        if docs_repo is not None and same_repository(code_repo, docs_repo):
-            raise InvalidProject("code_repo and docs_repo must be two repositories")
-        values = {
-            "id": project_id or uuid4(),
-            "name": check_name(name),
-            "description": check_description(description),
-            "code_repo": code_repo,
-            "docs_repo": docs_repo,
-        }
+        _check_repositories(code_repo, docs_repo, allow_file=allow_file_repos, hosts=git_hosts)
+        values = {"id": project_id or uuid4(), **_checked(name, description, code_repo, docs_repo, namespace)}
         try:
             return (await self._all(statements.CREATE, **values))[0]
         except UniqueViolation as exc:
             raise InvalidProject(_clash(exc.constraint, values)) from exc
 
+    async def update(
+        self,
+        project_id: UUID,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        code_repo: str | None = None,
+        docs_repo: str | None = None,
+        namespace: str | None = None,
+        allow_file_repos: bool = False,
+        git_hosts: GitHosts = ANY_PUBLIC_HOST,
+    ) -> Project:
+        """Changes what is given; an empty `docs_repo` takes it away. The fence moves on.
+
+        A project that moves to another namespace forgets its owner. Raises InvalidProject, NoSuchProject, and
+        ProjectBusy while it is being set up.
+        """
+        _check_repositories(code_repo, docs_repo or None, allow_file=allow_file_repos, hosts=git_hosts)
+        for _ in range(_TRIES):
+            project = await self.get(project_id)
+            if project is None:
+                raise NoSuchProject(project_id)
+            values = _checked(
+                project.name if name is None else name,
+                project.description if description is None else description,
+                project.code_repo if code_repo is None else code_repo,
+                (project.docs_repo if docs_repo is None else docs_repo) or None,
+                project.namespace if namespace is None else namespace,
+            )
+            changes = {f"to_{field}": value for field, value in values.items()}
+            try:
+                changed = await self._one(statements.CHANGE, at_id=project_id, at_fence=project.fence, **changes)
+            except UniqueViolation as exc:
+                raise InvalidProject(_clash(exc.constraint, values)) from exc
+            if changed is not None:
+                return changed
+            if project.being_set_up:
+                raise ProjectBusy(project_id, project.status)
+        raise DatabaseUnavailable(f"project {project_id} changes too fast to be changed")
+
+    async def reset(self, project_id: UUID) -> Project:
+        """Makes the project `created` again, without owner, error, attempt and result; the fence moves on.
+
+        Raises NoSuchProject, and ProjectBusy while it is being set up.
+        """
+        return await self._change(project_id, statements.RESET, lambda project: _busy(project_id, project))
+
     async def delete(self, project_id: UUID) -> None:
         """Deletes the project. Raises NoSuchProject, and ProjectBusy while it is being set up."""
+        await self._change(project_id, statements.REMOVE, lambda project: _busy(project_id, project))
 
-        def refused(project: Project | None) -> Exception | None:
-            if project is None:
-                return NoSuchProject(project_id)
-            return ProjectBusy(project_id, project.status) if project.being_set_up else None
+    async def queue(self, project_id: UUID, namespace: str) -> Project:
+        """Marks the project `setup_queued` for whichever ProjectSetup of `namespace` claims it next.
 
-        await self._change(project_id, statements.REMOVE, refused)
-
-    async def queue(self, project_id: UUID) -> Project:
-        """Marks the project `setup_queued` for whichever ProjectSetup claims it next; its last owner is forgotten.
-
-        The attempt and its result stay until that claim. Raises ClaimRefused.
+        Its last owner is forgotten; the attempt and its result stay until that claim. Raises ClaimRefused.
         """
-        return await self._change(project_id, statements.QUEUE, lambda project: refusal(project_id, project, None))
+        return await self._change(
+            project_id,
+            statements.QUEUE,
+            lambda project: refusal(project_id, project, None, namespace=namespace),
+            at_namespace=namespace,
+        )
 
     async def claim(
         self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None = None
     ) -> Project:
         """Makes `owner` the one who sets the project up, and moves the fence on; the fence is in the returned project.
 
-        Clears the error and the result of the attempt before. `seen` is the fence of the project as it was read: who
+        The project belongs to the owner's namespace from then on. Clears the error and the result of the attempt
+        before. `seen` is the fence of the project as it was read: who
         has read it before another operator claimed it changes nothing. Raises ClaimRefused (NoSuchProject,
-        ProjectNotClaimable, ProjectOwned, ProjectMoved).
+        ProjectElsewhere, ProjectNotClaimable, ProjectOwned, ProjectMoved).
         """
 
         def refused(project: Project | None) -> Exception | None:
-            reason = refusal(project_id, project, owner.uid)
+            reason = refusal(
+                project_id,
+                project,
+                owner.uid,
+                namespace=owner.namespace,
+                namespace_required=self._namespace_required,
+            )
             if reason is None and project is not None and seen not in {None, project.fence}:
                 return ProjectMoved(project_id)
             return reason
@@ -154,7 +202,8 @@ class ProjectRecord:
             refused,
             at_owner_uid=owner.uid,
             at_fence=seen,
-            to_owner_namespace=owner.namespace,
+            at_namespace=owner.namespace,
+            at_namespace_required=self._namespace_required,
             to_owner_name=owner.name,
             to_attempt=attempt,
             to_status=status,
@@ -224,11 +273,35 @@ class ProjectRecord:
         return tuple(project_from(row) for row in await self._database.rows(statement, **values))
 
 
-def _check_repository(field: str, url: str, *, allow_file: bool, hosts: GitHosts) -> None:
-    try:
-        check_repository_url(url, allow_file=allow_file, hosts=hosts)
-    except InvalidProject as exc:
-        raise InvalidProject(f"{field}: {exc}") from exc
+def _busy(project_id: UUID, project: Project | None) -> Exception | None:
+    if project is None:
+        return NoSuchProject(project_id)
+    return ProjectBusy(project_id, project.status) if project.being_set_up else None
+
+
+def _checked(
+    name: str, description: str, code_repo: str, docs_repo: str | None, namespace: str | None
+) -> dict[str, str | None]:
+    """The fields of a project as they are stored, its repositories having been checked alone; InvalidProject."""
+    if docs_repo is not None and same_repository(code_repo, docs_repo):
+        raise InvalidProject("code_repo and docs_repo must be two repositories")
+    return {
+        "name": check_name(name),
+        "description": check_description(description),
+        "code_repo": code_repo,
+        "docs_repo": docs_repo,
+        "namespace": None if namespace is None else check_namespace(namespace),
+    }
+
+
+def _check_repositories(code_repo: str | None, docs_repo: str | None, *, allow_file: bool, hosts: GitHosts) -> None:
+    for field, url in (("code_repo", code_repo), ("docs_repo", docs_repo)):
+        if url is None:
+            continue
+        try:
+            check_repository_url(url, allow_file=allow_file, hosts=hosts)
+        except InvalidProject as exc:
+            raise InvalidProject(f"{field}: {exc}") from exc
 
 
 def _clash(constraint: str, values: Mapping[str, Any]) -> str:

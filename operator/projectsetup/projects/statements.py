@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import Boolean, and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
 from sqlalchemy.engine import make_url
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
@@ -52,7 +52,11 @@ _ID = _C.id == bindparam("at_id")
 _SAME_FENCE = _C.fence == bindparam("at_fence")
 _UNMOVED = or_(bindparam("at_fence", type_=_C.fence.type).is_(None), _SAME_FENCE)
 _OWNED = _C.owner_uid == bindparam("at_owner_uid")
+_MOVES = _C.namespace.is_distinct_from(bindparam("to_namespace", type_=_C.namespace.type))
+_MINE = _C.namespace == bindparam("at_namespace", type_=_C.namespace.type)
+_MINE_OR_NOBODYS = or_(_MINE, and_(_C.namespace.is_(None), ~bindparam("at_namespace_required", type_=Boolean())))
 _HAS_ENDED = _status_in(ENDED)
+_FIELDS = ("name", "description", "code_repo", "docs_repo", "namespace")
 _UNOWNED = {"owner_uid": None, "owner_namespace": None, "owner_name": None}
 _QUEUED_FOR_ANYBODY = and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_(None))
 _STARTABLE = or_(_status_in((ProjectStatus.CREATED, ProjectStatus.FAILED)), _QUEUED_FOR_ANYBODY)
@@ -72,14 +76,15 @@ OWNED = _written(_ALL.where(_C.owner_uid.is_not(None), ~_HAS_ENDED))
 PROBE = _written(select(PROJECTS).limit(0))
 """Reads every column of no row: fails where the schema is not what this version needs."""
 
-CREATE = _written(insert(PROJECTS).returning(PROJECTS), columns=("id", "name", "description", "code_repo", "docs_repo"))
+CREATE = _written(insert(PROJECTS).returning(PROJECTS), columns=("id", *_FIELDS))
 """A new project."""
 
 CLAIM = _written(
-    _MOVING_FENCE.where(or_(_STARTABLE, and_(_OWNED, _C.status != ProjectStatus.READY)), _UNMOVED)
+    _MOVING_FENCE.where(_MINE_OR_NOBODYS, or_(_STARTABLE, and_(_OWNED, _C.status != ProjectStatus.READY)), _UNMOVED)
     .values(
+        namespace=bindparam("at_namespace"),
         owner_uid=bindparam("at_owner_uid"),
-        owner_namespace=bindparam("to_owner_namespace"),
+        owner_namespace=bindparam("at_namespace"),
         owner_name=bindparam("to_owner_name"),
         attempt=bindparam("to_attempt"),
         status=bindparam("to_status"),
@@ -88,7 +93,7 @@ CLAIM = _written(
     )
     .returning(PROJECTS)
 )
-"""Takes the project where nobody else sets it up. `refusal` in claims.py says the same rule in words."""
+"""Takes the project where nobody else has it; it belongs to that namespace then. `refusal` in claims.py agrees."""
 
 MARK = _written(update(PROJECTS).where(_ID, _SAME_FENCE).values(status=bindparam("to_status")).returning(_C.id))
 """Moves the status on, where the fence still stands; gives the id."""
@@ -119,11 +124,26 @@ RELEASE = _written(
 """Takes the project from that owner; what has not ended starts afresh."""
 
 QUEUE = _written(
-    _MOVING_FENCE.where(_STARTABLE)
+    _MOVING_FENCE.where(or_(_MINE, _C.namespace.is_(None)), _STARTABLE)
     .values(**_UNOWNED, status=ProjectStatus.SETUP_QUEUED, setup_error=None)
     .returning(PROJECTS)
 )
-"""Opens the project to the next claim, whoever owned its last setup."""
+"""Opens the project to the next claim of that namespace, whoever owned its last setup."""
+
+CHANGE = _written(
+    _MOVING_FENCE.where(_SAME_FENCE, ~_BEING_SET_UP)
+    .values({name: bindparam(f"to_{name}") for name in _FIELDS})
+    .values({name: case((_MOVES, null()), else_=_C[name]) for name in _UNOWNED})
+    .returning(PROJECTS)
+)
+"""Gives the project other fields, unless it is being set up; another namespace also takes it from its owner."""
+
+RESET = _written(
+    _MOVING_FENCE.where(~_BEING_SET_UP)
+    .values(**_UNOWNED, status=ProjectStatus.CREATED, attempt=0, setup_error=None, attempt_result=None)
+    .returning(PROJECTS)
+)
+"""Makes the project as it was created, unless it is being set up."""
 
 REMOVE = _written(delete(PROJECTS).where(_ID, ~_BEING_SET_UP).returning(PROJECTS))
 """Deletes the project, unless it is being set up."""

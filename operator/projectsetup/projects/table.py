@@ -52,6 +52,7 @@ PROJECTS = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("attempt_result", JSONB(none_as_null=True)),
+    Column("namespace", Text),
     UniqueConstraint("name", name=NAME_KEY),
     UniqueConstraint("code_repo", name=CODE_REPO_KEY),
     UniqueConstraint("docs_repo", name=DOCS_REPO_KEY),
@@ -61,6 +62,7 @@ PROJECTS = Table(
     CheckConstraint("num_nulls(owner_uid, owner_namespace, owner_name) IN (0, 3)", name="projects_owner_check"),
     CheckConstraint("attempt >= 0", name="projects_attempt_check"),
     CheckConstraint("fence >= 0", name="projects_fence_check"),
+    CheckConstraint("namespace ~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'", name="projects_namespace_check"),
 )
 
 
@@ -73,6 +75,7 @@ def project_from(row: Any) -> Project:
         id=row.id,
         name=row.name,
         description=row.description or "",
+        namespace=row.namespace,
         code_repo=row.code_repo,
         docs_repo=row.docs_repo,
         status=ProjectStatus(row.status),

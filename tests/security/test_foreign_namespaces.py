@@ -1,0 +1,289 @@
+"""The attacker is a tenant who may create, change and delete ProjectSetups in namespace `team-b`, reads all there, and
+knows the UUID of a project of team-a.
+
+The attacker tries to take the project over, to stop its setup, to write into its record, and to read its name, its
+repositories, its status or its owner.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from tests.api_server import ApiServer
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, message
+from tests.setup_handle import Setup, Steps
+
+MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit {code}'
+SLOTS: Final = 2
+
+PROJECT_FIELDS: Final = {"projectStatus", "projectName", "step", "progress", "runRef", "startedAt"}
+ATTACKS: Final[tuple[dict[str, Any], ...]] = (
+    {"annotations": {"cancel_requested_at": "at once"}},
+    {"annotations": {"priority": "99"}},
+    {"recipe": "no-such-recipe"},
+    {"spec": {"credentialsSecretRef": {"name": "none"}}},
+)
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A project of team-a: its setup where there is one, and how team-a brings it to a good end."""
+
+    project: str
+    setup: Setup | None
+    go_on: Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def team_b(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "team-b")
+
+
+@pytest.fixture(scope="module")
+def stage(new_stage: NewStage, team_b: ApiServer) -> Iterator[Stage]:
+    """One operator of both namespaces; `stage.api` is team-a's."""
+    with new_stage(concurrency=str(SLOTS)) as stage:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_b.namespace}")
+        stage.operator.start()
+        yield stage
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Iterator[Steps]:
+    steps = Steps(tmp_path / "steps")
+    yield steps
+    steps.let_go()
+
+
+def assigned(stage: Stage, _: Steps) -> Victim:
+    project = secret_project(stage)
+    with psycopg.connect(stage.database_url) as connection:
+        connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (stage.api.namespace, project))
+    return Victim(project, None, lambda: succeeds(Setup.make(stage, project=project)))
+
+
+def queued(stage: Stage, steps: Steps) -> Victim:
+    steps.await_start(*(Setup.gated(stage, steps) for _ in range(SLOTS)))
+    setup = Setup.make(stage, project=secret_project(stage))
+    setup.reached("Queued")
+
+    def go_on() -> None:
+        steps.let_go()
+        succeeds(setup)
+
+    return Victim(setup.name, setup, go_on)
+
+
+def running(stage: Stage, steps: Steps) -> Victim:
+    setup = Setup.gated(stage, steps, project=secret_project(stage))
+    steps.await_start(setup)
+
+    def go_on() -> None:
+        steps.let_go()
+        succeeds(setup)
+        assert steps.attempts == [1]
+
+    return Victim(setup.name, setup, go_on)
+
+
+def backing_off(stage: Stage, steps: Steps) -> Victim:
+    setup = broken(stage, steps, code=75)
+    setup.reached("BackingOff")
+    return Victim(setup.name, setup, lambda: retried(setup, steps))
+
+
+def failed(stage: Stage, steps: Steps) -> Victim:
+    setup = broken(stage, steps, code=1)
+    assert setup.ended()[0] == "StepFailed"
+    return Victim(setup.name, setup, lambda: retried(setup, steps))
+
+
+def ready(stage: Stage, _: Steps) -> Victim:
+    setup = Setup.make(stage, project=secret_project(stage))
+    succeeds(setup)
+    return Victim(setup.name, setup, lambda: succeeds(setup))
+
+
+def deleted(stage: Stage, steps: Steps) -> Victim:
+    setup = broken(stage, steps, code=75)
+    setup.reached("BackingOff")
+    setup.delete()
+    wait_for(lambda: setup.record["owner_uid"] is None, "the claim of the deleted ProjectSetup to be released")
+    return Victim(setup.name, None, lambda: succeeds(Setup.make(stage, project=setup.name)))
+
+
+STATES: Final = (assigned, queued, running, backing_off, failed, ready, deleted)
+
+
+def secret_project(stage: Stage) -> str:
+    secret = uuid.uuid4().hex
+    return stage.project(name=f"venture-{secret}", code_repo=f"/nowhere/repository-{secret}.git")
+
+
+def broken(stage: Stage, steps: Steps, *, code: int) -> Setup:
+    first = MENDED.format(code=code)
+    return Setup.make(
+        stage, "scripts", project=secret_project(stage), first=first, place=str(steps.folder),
+        annotations={"backoff": "1h"},
+    )  # fmt: skip
+
+
+def retried(setup: Setup, steps: Steps) -> None:
+    (steps.folder / "mended").touch()
+    setup.annotate(retry_requested_at="by team-a")
+    why, _ = setup.until_over_again("by team-a")
+    assert why == "SetupSucceeded"
+
+
+def succeeds(setup: Setup) -> None:
+    assert setup.ended()[0] == "SetupSucceeded"
+
+
+def learns_nothing(stage: Stage, team_b: ApiServer, row: dict[str, Any]) -> None:
+    """Nothing of the project stands anywhere in team-b's namespace."""
+    told = team_b.kubectl("get", "projectsetups,events.events.k8s.io,jobs,pods,configmaps,secrets", "-o", "json")
+    for secret in (row["name"], row["code_repo"], stage.api.namespace, row["owner_uid"]):
+        assert not secret or secret not in told
+    items = json.loads(told)["items"]
+    assert {item["kind"] for item in items} <= {"ProjectSetup", "Event", "ConfigMap"}
+    for item in items:
+        if item["metadata"]["name"] == str(row["id"]):
+            assert not PROJECT_FIELDS & item.get("status", {}).keys()
+            assert item["status"].get("attempt", 0) == 0
+
+
+def refused(setup: Setup) -> None:
+    why, status = setup.ended()
+    assert (why, status["failure"]["retryable"]) == ("ProjectClaimed", False)
+    assert message(status).startswith(f"project {setup.name} belongs to another namespace; an administrator can move")
+    setup.has_events("Failed")
+
+
+@pytest.fixture(params=STATES, ids=lambda state: state.__name__)
+def victim(request: pytest.FixtureRequest, stage: Stage, steps: Steps) -> Victim:
+    made: Victim = request.param(stage, steps)
+    return made
+
+
+def test_a_project_of_another_namespace_is_neither_touched_nor_told_of(
+    stage: Stage, team_b: ApiServer, victim: Victim
+) -> None:
+    row, status = stage.record(victim.project), victim.setup and victim.setup.status
+    attack = Setup.make(stage, project=victim.project, api=team_b)
+    refused(attack)
+    attack.annotate(retry_requested_at="again")
+    assert attack.until_over_again("again")[0] == "ProjectClaimed"
+    attack.annotate(cancel_requested_at="now")
+    learns_nothing(stage, team_b, row)
+    attack.delete()
+    for options in ATTACKS:
+        attack = Setup.make(stage, project=victim.project, api=team_b, **options)
+        why, _ = attack.ended()
+        assert why == ("Cancelled" if "cancel_requested_at" in options.get("annotations", {}) else "ProjectClaimed")
+        learns_nothing(stage, team_b, row)
+        attack.delete()
+    assert stage.record(victim.project) == row
+    assert (victim.setup and victim.setup.status) == status
+    victim.go_on()
+    record = stage.record(victim.project)
+    assert (record["status"], record["namespace"]) == ("ready", stage.api.namespace)
+
+
+def test_suspending_and_deleting_touch_nothing(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
+    victim = running(stage, steps)
+    row = stage.record(victim.project)
+    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+    attack.reached("Suspended")
+    learns_nothing(stage, team_b, row)
+    attack.delete()
+    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+    attack.reached("Suspended")
+    attack.change(suspend=False)
+    refused(attack)
+    attack.delete()
+    fence = Setup.make(stage, project=stage.project(), api=team_b)  # what was deleted is settled before this one ends
+    fence.reached("Queued", "Succeeded")
+    assert stage.record(victim.project) == row
+    victim.go_on()
+
+
+def test_a_restarted_operator_refuses_as_well(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
+    victim = backing_off(stage, steps)
+    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+    attack.reached("Suspended")
+    row = stage.record(victim.project)
+    assert stage.operator.terminate() == 0
+    attack.change(suspend=False)
+    stage.operator.start()
+    refused(attack)
+    assert stage.record(victim.project) == row
+    victim.go_on()
+
+
+def test_no_job_is_made_in_the_attackers_namespace(new_stage: NewStage, kubeconfig: Path) -> None:
+    attacker = ApiServer.prepared(kubeconfig, "team-b")
+    with new_stage(engine="job") as stage:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")
+        stage.operator.start()
+        setup = Setup.make(stage, project=secret_project(stage))
+        setup.reached("Running")
+        wait_for(lambda: jobs(stage.api), "the Job of team-a")
+        row, status, job = setup.record, setup.status, jobs(stage.api)
+        attack = Setup.make(stage, project=setup.name, api=attacker)
+        refused(attack)
+        learns_nothing(stage, attacker, row)
+        assert stage.operator.terminate() == 0
+        attack.annotate(retry_requested_at="again")
+        stage.operator.start()
+        assert attack.until_over_again("again")[0] == "ProjectClaimed"
+        attack.delete()
+        assert jobs(attacker) == []
+        learns_nothing(stage, attacker, row)
+        assert jobs(stage.api) == job
+        now = setup.record
+        assert (now["owner_uid"], now["attempt"], now["status"]) == (row["owner_uid"], 1, row["status"])
+        assert (setup.status["phase"], setup.status["runRef"]) == ("Running", status["runRef"])
+
+
+def jobs(api: ApiServer) -> list[tuple[str, str, bool]]:
+    items = json.loads(api.kubectl("get", "jobs", "-o", "json"))["items"]
+    return [
+        (item["metadata"]["name"], item["metadata"]["uid"], "deletionTimestamp" in item["metadata"]) for item in items
+    ]
+
+
+def test_where_a_namespace_is_required_nobody_takes_what_belongs_nowhere(
+    new_stage: NewStage, team_b: ApiServer
+) -> None:
+    with new_stage(require_namespace="true") as stage:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_b.namespace}")
+        stage.operator.start()
+        project, unknown = secret_project(stage), str(uuid.uuid4())
+        row = stage.record(project)
+        ours = Setup.make(stage, project=project)
+        attack, guess = (Setup.make(stage, project=name, api=team_b) for name in (project, unknown))
+        texts = set()
+        for setup in (ours, attack, guess):
+            why, status = setup.ended()
+            assert why == "ProjectNotFound"
+            texts.add(message(status).replace(setup.name, "ID"))
+        assert len(texts) == 1  # nobody learns whether there is such a project
+        learns_nothing(stage, team_b, row)
+        assert stage.record(project) == row
+        with psycopg.connect(stage.database_url) as connection:
+            connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (stage.api.namespace, project))
+        for setup, why in ((attack, "ProjectClaimed"), (ours, "SetupSucceeded")):
+            setup.annotate(retry_requested_at="1")
+            assert setup.until_over_again("1")[0] == why
