@@ -54,9 +54,11 @@ RUN /opt/pip/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolat
 
 FROM python AS toolchain
 
-# tini is process 1: should the supervisor of the steps be killed, somebody has to collect what it leaves.
+# tini is process 1: should the supervisor of the steps be killed, somebody has to collect what it leaves. It keeps the
+# whole environment, and the kernel lets nobody look into a process whose program cannot be read.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git openssh-client tini \
+    && chmod 0111 /usr/bin/tini /usr/bin/tini-static \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 

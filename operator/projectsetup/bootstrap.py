@@ -13,7 +13,7 @@ from math import ceil
 from kubernetes.aio.client import ApiClient
 
 from projectsetup.cluster.client import ClusterClient
-from projectsetup.cluster.connection import connect, pod_namespace
+from projectsetup.cluster.connection import connect, credential_files, pod_namespace
 from projectsetup.cluster.identity import is_dead, own_identity
 from projectsetup.cluster.job_store import Kind
 from projectsetup.cluster.job_watch import JobBoard
@@ -126,7 +126,9 @@ def running_engine(
 
 @asynccontextmanager
 async def _processes(settings: Settings) -> AsyncIterator[Engine]:
-    engine = LocalRun(settings.workspace_root, allow_file_repos=settings.allow_file_repos)
+    database = DatabaseAddress.parse(settings.database_url.get_secret_value())
+    hidden = (*credential_files(), *database.secret_files)
+    engine = LocalRun(settings.workspace_root, hidden=hidden, allow_file_repos=settings.allow_file_repos)
     try:
         await _start(engine, settings)
         yield engine

@@ -25,9 +25,8 @@ GRACE = 0.5
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[LocalEngine]:
-    root = tmp_path / "work spaces"
-    root.mkdir()
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
+    root = tmp_path_factory.mktemp("work spaces")
     engine = LocalEngine(root, grace=GRACE)
     await engine.start()
     yield engine

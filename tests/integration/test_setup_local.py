@@ -36,9 +36,8 @@ SECRETS = {
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[LocalEngine]:
-    root = tmp_path / "root"
-    root.mkdir()
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
+    root = tmp_path_factory.mktemp("root")
     engine = LocalEngine(root, grace=1.0)
     await engine.start()
     yield engine

@@ -69,18 +69,6 @@ def test_the_operators_python_comes_first() -> None:
     assert inherited_environment({})["PATH"].endswith(":/usr/bin:/sbin:/bin")
 
 
-def test_caches_are_those_of_the_operators_user(tmp_path: Path) -> None:
-    assert inherited_environment({"HOME": str(tmp_path)})["UV_CACHE_DIR"] == str(tmp_path / ".cache/uv")
-    environment = inherited_environment({"HOME": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)})
-    assert environment["PIP_CACHE_DIR"] == str(tmp_path / "pip")
-    assert inherited_environment({"HOME": str(tmp_path), "UV_CACHE_DIR": "/uv"})["UV_CACHE_DIR"] == "/uv"
-
-
-@pytest.mark.parametrize("operator", [{}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": "/proc/self"}])
-def test_without_a_place_for_caches_there_is_none(operator: dict[str, str]) -> None:
-    assert "UV_CACHE_DIR" not in inherited_environment(operator)
-
-
 def test_what_a_step_is_told() -> None:
     told = told_environment(PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w"))
     assert told == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -9,6 +10,10 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Carry out what this process was called with, and end it with the exit code (see `errors.ExitCode`)."""
     try:
+        if "DATABASE_URL" in os.environ:
+            from projectsetup.engines.supervisor.kernel import refuse_inspection
+
+            refuse_inspection()
         from projectsetup.cli.app import run
 
         code = run(sys.argv[1:], called_as=sys.argv[0])

@@ -51,6 +51,13 @@ def in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
 
 
+def credential_files() -> list[Path]:
+    """Where the credentials for the API server are: the pod's service account, else the kubeconfigs."""
+    if in_pod():
+        return [SERVICE_ACCOUNT]
+    return [path for path in map(Path, AS_KUBECTL.path.split(os.pathsep)) if path.is_file()]
+
+
 def pod_server() -> str:
     """The URL of the API server as every pod is told it, which needs no names of the cluster to be resolved."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")

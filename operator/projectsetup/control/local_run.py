@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from projectsetup.control.telling import telling
 from projectsetup.engines.contract import AttemptRef, Wanted
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
+from projectsetup.setup.caches import package_caches
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.steps import setup_project
 
@@ -27,8 +28,9 @@ class LocalRun:
     outlives_operator = False
     needs_credentials = True
 
-    def __init__(self, workspace_root: Path, *, allow_file_repos: bool) -> None:
-        self._engine = LocalEngine(workspace_root)
+    def __init__(self, workspace_root: Path, *, hidden: Collection[Path], allow_file_repos: bool) -> None:
+        """`hidden`: files and directories of the operator that no step may reach."""
+        self._engine = LocalEngine(workspace_root, hidden=hidden)
         self._allow_file_repos = allow_file_repos
 
     async def start(self) -> None:
@@ -53,7 +55,9 @@ class LocalRun:
         if isinstance(order, Adoption):
             raise TypeError("processes end with their operator, there is nothing to adopt")
         reference = AttemptRef(order.uid, order.project.id, order.number, order.fence)
-        async with self._engine.open(reference) as runner:
+        namespace, _ = order.key
+        caches = package_caches(os.environ, namespace)
+        async with self._engine.open(reference, caches) as runner:
             setup = setup_project(
                 order.told_project(),
                 order.recipe,
@@ -62,7 +66,7 @@ class LocalRun:
                 attempt=order.number,
                 parameters=order.parameters,
                 time_limit=order.timeout,
-                operator_environment=os.environ,
+                operator_environment={**os.environ, **caches.environment},
                 credentials=order.credentials,
                 allow_file_repos=self._allow_file_repos,
                 on_line=lambda step, line: _log.info(line, step=step),

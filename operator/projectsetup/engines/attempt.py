@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from projectsetup.engines.job import Job, JobEnd
@@ -25,14 +26,29 @@ LossHandler = Callable[[], Awaitable[None]]
 """Returns when nothing is alive of what a lost supervisor had started. Raises InfrastructureError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Paths that steps do not reach, and some below these that they do all the same; none has symbolic links."""
+
+    hidden: Collection[Path] = ()
+    visible: Collection[Path] = ()
+
+
 class LocalAttempt:
     """The runner of one attempt's steps, one at a time; it does not outlive the supervisor that it began with."""
 
     def __init__(
-        self, link: SupervisorLink, directory: AttemptDirectory, *, grace: float, on_loss: LossHandler
+        self,
+        link: SupervisorLink,
+        directory: AttemptDirectory,
+        *,
+        reach: Reach,
+        grace: float,
+        on_loss: LossHandler,
     ) -> None:
         self._link = link
         self._directory = directory
+        self._reach = reach
         self._grace = grace
         self._on_loss = on_loss
         self._job: Job | None = None
@@ -109,6 +125,8 @@ class LocalAttempt:
             "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
             "directory": str(self.workspace),
             "grace": self._grace,
+            "hidden": [str(path) for path in self._reach.hidden],
+            "visible": [str(path) for path in (self._directory.path, *self._reach.visible)],
         }
         with open(os.memfd_create("step"), "wb", buffering=0) as file:
             file.write(json.dumps(request).encode())

@@ -33,7 +33,7 @@ class SupervisorLink:
     """One supervisor, from its start to its end.
 
     `lost` is set when it ends, wanted or not. `directory` is its own; `leftovers` are the numbers of processes and
-    directories of dead operators that it found at its start.
+    directories of dead operators that it found at its start. `confines`: its steps are kept from what is not theirs.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
@@ -50,6 +50,7 @@ class SupervisorLink:
         self.lost = asyncio.Event()
         self.directory = Path()
         self.leftovers = (0, 0)
+        self.confines = False
         self._loop.add_reader(channel, self._receive)
 
     @classmethod
@@ -130,6 +131,7 @@ class SupervisorLink:
             raise SupervisorRefused(f"the supervisor cannot work: {word['error']}")
         self.directory = Path(word["directory"])
         self.leftovers = (word["killed"], word["left"])
+        self.confines = word["landlock"] > 0
         self._beat()
 
     def _begin(self, message: protocol.Message, fds: tuple[int, ...]) -> Job:

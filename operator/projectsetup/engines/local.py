@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from projectsetup.engines.attempt import LocalAttempt
+from projectsetup.engines.attempt import LocalAttempt, Reach
 from projectsetup.engines.contract import AttemptRef
 from projectsetup.engines.link import SupervisorLink, SupervisorRefused
 from projectsetup.engines.patience import uninterrupted
 from projectsetup.engines.workspace import AttemptDirectory
+from projectsetup.setup.caches import NO_CACHES, PackageCaches
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 
 GRACE: Final = 10.0
@@ -31,9 +32,14 @@ class LocalEngine:
 
     name: Final = "local"
 
-    def __init__(self, workspace_root: Path, *, grace: float = GRACE) -> None:
-        """`workspace_root`: an existing directory, which operators on one machine may share."""
+    def __init__(self, workspace_root: Path, *, hidden: Collection[Path] = (), grace: float = GRACE) -> None:
+        """`workspace_root`: an existing directory, which operators on one machine may share.
+
+        `hidden`: files and directories that no step may reach. The kernel keeps steps from them, from each other and
+        from all processes outside the step, where it has Landlock.
+        """
         self._root = workspace_root.resolve()
+        self._hidden = tuple(path.resolve() for path in hidden)
         self._grace = grace
         self._link: SupervisorLink | None = None
         self._starting = asyncio.Lock()
@@ -56,10 +62,11 @@ class LocalEngine:
             await uninterrupted(self._link.close())
 
     @contextlib.asynccontextmanager
-    async def open(self, attempt: AttemptRef) -> AsyncIterator[LocalAttempt]:
+    async def open(self, attempt: AttemptRef, caches: PackageCaches = NO_CACHES) -> AsyncIterator[LocalAttempt]:
         """A fresh workspace for one attempt, and its runner; the workspace is removed at the end in every case.
 
-        Raises InfrastructureError when there cannot be one.
+        Of all below the roots of `caches` its steps reach those alone that are their own. Raises InfrastructureError
+        when there cannot be one.
         """
         link = await self._supervisor()
         name = f"{str(attempt.project_id)[:8]}-{attempt.number}-{next(self._numbers)}"
@@ -70,7 +77,13 @@ class LocalEngine:
             except OSError as exc:
                 message = f"cannot make a workspace: {exc.strerror}"
                 raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
-            yield LocalAttempt(link, directory, grace=self._grace, on_loss=self._replace_lost)
+            try:
+                caches.make()
+            except OSError as exc:
+                message = f"cannot make the package cache {exc.filename}: {exc.strerror}"
+                raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
+            reach = Reach(hidden=(*self._hidden, *caches.roots), visible=caches.own.values())
+            yield LocalAttempt(link, directory, reach=reach, grace=self._grace, on_loss=self._replace_lost)
         finally:
             await uninterrupted(self._remove(link, name))
 
@@ -100,6 +113,8 @@ class LocalEngine:
                 except SupervisorRefused as exc:
                     raise InfrastructureError(FailureReason.ENGINE_ERROR, str(exc)) from exc
                 processes, directories = self._link.leftovers
+                if not self._link.confines:
+                    _log.warning("this kernel has no Landlock: steps can look into other processes of this user")
                 if directories:
                     _log.warning("cleared away what %d dead operators left: %d processes", directories, processes)
             return self._link

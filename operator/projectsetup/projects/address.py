@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -100,6 +101,15 @@ class DatabaseAddress:
     def conninfo(self) -> str:
         """What libpq connects with; it holds the password."""
         return make_conninfo(**self.parameters)
+
+    @property
+    def secret_files(self) -> list[Path]:
+        """The files that hold a password or a private key for this database, where libpq looks for them."""
+        named = (
+            self.parameters.get("passfile") or os.environ.get("PGPASSFILE") or "~/.pgpass",
+            self.parameters.get("sslkey") or os.environ.get("PGSSLKEY") or "~/.postgresql/postgresql.key",
+        )
+        return [path for path in (Path(name).expanduser() for name in named) if path.is_file()]
 
     @property
     def user(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -59,6 +58,7 @@ _INDEXES: Final = (
 """Where packages come from: what means the same on every machine."""
 _CACHES: Final = (
     "CARGO_HOME",
+    "GOCACHE",
     "GOFLAGS",
     "GOMODCACHE",
     "PIP_CACHE_DIR",
@@ -84,15 +84,11 @@ _USERINFO = re.compile(r"://(?P<user>[^/@:\s]*)(?::(?P<password>[^/\s]*))?@")
 def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
     """What a step gets of the operator's environment: PATH, locale, proxies, certificates, package caches.
 
-    The operator's own Python comes first on PATH. uv and pip share the caches of the operator's user, if it has any.
+    The operator's own Python comes first on PATH.
     """
     chosen = {name: value for name, value in operator.items() if name in _HANDED_ON or name.startswith(_LOCALE_PREFIX)}
     path = operator.get("PATH") or _DEFAULT_PATH
-    defaults = {"LANG": "C.UTF-8"}
-    cache = _cache_of(operator)
-    if cache is not None:
-        defaults |= {"UV_CACHE_DIR": str(cache / "uv"), "PIP_CACHE_DIR": str(cache / "pip")}
-    return {**defaults, **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
+    return {"LANG": "C.UTF-8", **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
 
 
 def environment_elsewhere(operator: Mapping[str, str]) -> dict[str, str]:
@@ -151,12 +147,3 @@ def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
             secret = match["user"] if match["password"] is None else match["password"]
             if match["password"] is not None or len(secret) >= _SHORTEST_TOKEN:
                 yield from (secret, unquote(secret))
-
-
-def _cache_of(operator: Mapping[str, str]) -> Path | None:
-    home = operator.get("HOME")
-    configured = operator.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else None)
-    if not configured or not configured.startswith("/"):
-        return None
-    nearest = next(folder for folder in (Path(configured), *Path(configured).parents) if os.access(folder, os.F_OK))
-    return Path(configured) if os.access(nearest, os.W_OK | os.X_OK) else None

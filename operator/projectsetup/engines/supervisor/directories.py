@@ -27,6 +27,12 @@ def make_own(root: str) -> tuple[str, int]:
     return own, lock
 
 
+def all_below(root: str) -> list[str]:
+    """The directories of all supervisors, whoever they belong to."""
+    with os.scandir(root) as entries:
+        return [entry.path for entry in entries if entry.name.lstrip(".").startswith(PREFIX)]
+
+
 def abandoned(root: str) -> dict[str, int]:
     """Directories of this user whose supervisor is dead, each with the lock that makes it ours to remove."""
     found: dict[str, int] = {}

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from functools import cache
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _OOM_KILL = b"oom_kill"
+
+_DAC_READ_SEARCH, _SYS_MODULE, _SYS_RAWIO, _SYS_PTRACE, _SYS_ADMIN = 2, 16, 17, 19, 21
+_PERFMON, _BPF, _CHECKPOINT_RESTORE = 38, 39, 40
+_PAST_ALL_BORDERS = (
+    *(_DAC_READ_SEARCH, _SYS_MODULE, _SYS_RAWIO, _SYS_PTRACE, _SYS_ADMIN),
+    *(_PERFMON, _BPF, _CHECKPOINT_RESTORE),
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,6 +38,14 @@ def signal_on_parent_death(number: int, parent: int) -> bool:
 def give_up_new_privileges() -> None:
     """No program that is started from here gains rights by a setuid bit: nothing can get out of reach of a signal."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def withhold_capabilities() -> None:
+    """Programs that are started from here, if by root, cannot look into other processes or past a Landlock domain."""
+    if os.geteuid() == 0:
+        for capability in _PAST_ALL_BORDERS:
+            with contextlib.suppress(OSError):  # root without the right to do so, or an old kernel
+                _prctl(_PR_CAPBSET_DROP, capability)
 
 
 def refuse_inspection() -> None:

@@ -142,7 +142,7 @@ class Supervisor:
             if pid == 0:
                 code = 1
                 try:
-                    run_warden(supervisor, theirs)
+                    run_warden(supervisor, theirs, os.path.dirname(self._directory))
                     code = 0
                 finally:
                     os._exit(code)

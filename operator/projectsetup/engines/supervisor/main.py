@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from projectsetup.engines.supervisor import protocol
+from projectsetup.engines.supervisor import landlock, protocol
 from projectsetup.engines.supervisor.directories import abandoned, make_own, remove_own
 from projectsetup.engines.supervisor.kernel import become_subreaper, oom_kills
 from projectsetup.engines.supervisor.leftovers import kill_leftovers
@@ -34,11 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     supervisor = Supervisor(channel, directory)
     for path in left:
         supervisor.remove_in_background(path)
-    for once_for_all_wardens in (oom_kills, signals_of_the_supervisor):
+    for once_for_all_wardens in (oom_kills, signals_of_the_supervisor, landlock.abi):
         once_for_all_wardens()
     gc.freeze()
     with contextlib.suppress(OSError):  # an operator that is gone already is noticed by the supervisor
-        protocol.send(channel, {"op": "ready", "directory": directory, "killed": killed, "left": len(left)})
+        ready = {"op": "ready", "directory": directory, "killed": killed, "left": len(left)}
+        protocol.send(channel, {**ready, "landlock": landlock.abi()})
     supervisor.serve()
     supervisor.end_all()
     channel.close()

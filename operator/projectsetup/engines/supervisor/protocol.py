@@ -1,12 +1,12 @@
 """What the operator, the supervisor and its wardens tell each other, one JSON object a packet.
 
 From the operator: `beat`; `run` (id, last; fds: command, output, result); `remove` (id, name; fd: result); `stop` (id);
-`kill`. From the supervisor: `ready` (directory, killed, left) or `refused` (error), once; `beat`; `ended` (id);
-`killed`. To a warden: `run` and `stop` as they are; `remove` (path; fd: result); `clear` (path). From a warden: `done`,
-unless the step was its `last`: then it ends.
+`kill`. From the supervisor: `ready` (directory, killed, left, landlock) or `refused` (error), once; `beat`; `ended`
+(id); `killed`. To a warden: `run` and `stop` as they are; `remove` (path; fd: result); `clear` (path). From a warden:
+`done`, unless the step was its `last`: then it ends.
 
-A command is a JSON object in a file of memory: script, environment, directory, grace. A result is a JSON object in a
-pipe: status, oom, killed, or error.
+A command is a JSON object in a file of memory: script, environment, directory, grace, hidden, visible. A result is a
+JSON object in a pipe: status, oom, killed, or error.
 """
 
 from __future__ import annotations

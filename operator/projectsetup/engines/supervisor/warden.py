@@ -9,11 +9,12 @@ import resource
 import select
 import signal
 import socket
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from projectsetup.engines.supervisor import kernel, protocol
-from projectsetup.engines.supervisor.directories import remove_own
+from projectsetup.engines.supervisor.directories import all_below, remove_own
 from projectsetup.engines.supervisor.results import report
 from projectsetup.engines.supervisor.shell import Command
 from projectsetup.engines.supervisor.step import Word, run_step
@@ -24,14 +25,18 @@ KILL: Final = signal.SIGUSR2
 """The kernel sends it when the supervisor has ended."""
 
 
-def run_warden(supervisor: int, channel: socket.socket) -> None:
-    """Be a warden, in a fork of the supervisor, until that has ended or a job was the last one."""
-    _Warden(supervisor, channel).serve()
+def run_warden(supervisor: int, channel: socket.socket, root: str) -> None:
+    """Be a warden, in a fork of the supervisor, until that has ended or a job was the last one.
+
+    Steps reach nothing in the directories of supervisors below `root`, except what their commands name.
+    """
+    _Warden(supervisor, channel, root).serve()
 
 
 class _Warden:
-    def __init__(self, supervisor: int, channel: socket.socket) -> None:
+    def __init__(self, supervisor: int, channel: socket.socket, root: str) -> None:
         self._channel = channel
+        self._root = root
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         _close_all_but({0, 1, 2, channel.fileno(), self._home})
         channel.setblocking(False)
@@ -61,8 +66,9 @@ class _Warden:
     def _do(self, message: protocol.Message, fds: list[int]) -> None:
         match message["op"]:
             case "run":
-                command, output, result = fds
-                run_step(_read(command), output, result, home=self._home, listen=partial(self._listen, message["id"]))
+                told, output, result = fds
+                listen = partial(self._listen, message["id"])
+                run_step(self._read(told), output, result, home=self._home, listen=listen)
                 os.close(result)
             case "remove":
                 (result,) = fds
@@ -77,6 +83,12 @@ class _Warden:
                 return  # the stop of a step that had ended by then
         if not message.get("last"):
             protocol.send(self._channel, {"op": "done"})
+
+    def _read(self, command: int) -> Command:
+        with open(command, "rb") as file:
+            file.seek(0)
+            told = Command(**json.loads(file.read()))
+        return replace(told, hidden=(*told.hidden, *all_below(self._root)))
 
     def _listen(self, job_id: int, seconds: float | None) -> Word:
         """Wait for what concerns the step that is this job."""
@@ -102,15 +114,10 @@ def _prepare_for_steps() -> None:
     """What every process of a step inherits."""
     kernel.become_subreaper()
     kernel.give_up_new_privileges()
+    kernel.withhold_capabilities()
     kernel.prefer_for_oom_kill()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o022)
-
-
-def _read(command: int) -> Command:
-    with open(command, "rb") as file:
-        file.seek(0)
-        return Command(**json.loads(file.read()))
 
 
 def _close_all_but(kept: set[int]) -> None:

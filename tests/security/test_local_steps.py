@@ -1,0 +1,170 @@
+"""Attacker: code of a project of namespace team-b that runs in a step of the local engine, as the operator's user.
+
+It may run any program, read and write whatever that user may, and look at /proc. The victims are the operator, the
+processes beside it, attempts that run at the same time, and later setups of namespace team-a on the same operator.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from projectsetup.engines.supervisor import landlock
+from tests.api_server import ApiServer
+from tests.operator_stage import Stage, message
+from tests.processes import children
+from tests.setup_handle import Setup, Steps
+
+ATTACK: Final = Path(__file__).with_name("process_attack.py")
+SECRET: Final = "postgresql://owner:bXlzZWNyZXQ@database/projects"
+INSTALL: Final = """\
+uv venv --quiet venv
+uv pip install --quiet --python venv --no-index --find-links "$PARAM_PLACE" --link-mode hardlink greeting
+"""
+
+pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
+
+
+@pytest.fixture(scope="module")
+def team_a(kubeconfig: Path) -> ApiServer:
+    return ApiServer.prepared(kubeconfig, "team-a")
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(scope="module")
+def stage(new_stage: Callable[..., AbstractContextManager[Stage]], team_a: ApiServer, caches: Path) -> Iterator[Stage]:
+    """An operator that serves both teams; the stage's own namespace is that of team-b."""
+    with new_stage(environment={"XDG_CACHE_HOME": str(caches), "UV_CACHE_DIR": ""}) as stage:
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_a.namespace}")
+        stage.operator.start()
+        yield stage
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder outside of all workspaces that steps may write to."""
+    place = tmp_path / "place"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture
+def victim(stage: Stage, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]]:
+    """The operator, its supervisor and wardens, a step of team-a that runs, and a process that holds the URL."""
+    steps = Steps(tmp_path / "steps")
+    setup = Setup.gated(stage, steps, api=team_a)
+    steps.await_start(setup)
+    with subprocess.Popen(["sleep", "600"], env={"DATABASE_URL": SECRET, "PATH": os.environ["PATH"]}) as holder:
+        pids = {stage.operator.pid, holder.pid}
+        for _ in range(3):
+            pids |= {child for pid in pids for child in children(pid)}
+        yield pids
+        holder.kill()
+    steps.let_go()
+    assert setup.ended()[1]["phase"] == "Succeeded"
+
+
+def run(stage: Stage, script: str, place: Path, *, api: ApiServer | None = None) -> None:
+    """Have a step run the script, and succeed."""
+    setup = Setup.make(stage, "scripts", api=api, first=script, place=str(place))
+    _, status = setup.ended(limit=60.0)
+    assert status["phase"] == "Succeeded", message(status)
+
+
+def test_no_process_outside_the_step_gives_way(stage: Stage, victim: set[int], place: Path) -> None:
+    report = place / "report"
+    arguments = f"{SECRET[::-1]} {report} {' '.join(map(str, victim))}"
+    run(stage, f"python {ATTACK} {arguments}", place)
+    won = report.read_text().splitlines()
+    assert won.pop(0) == f"attacked {len(victim)}"
+    assert len(victim) >= 5
+    harmless = {"kill"} if landlock.abi() < 6 else set()
+    assert not [line for line in won if line.split()[1] not in harmless]
+
+
+@pytest.mark.usefixtures("victim")
+def test_other_attempts_cannot_be_read_or_written(stage: Stage, place: Path) -> None:
+    attempts = [path for path in stage.operator.workspaces.glob("projectsetup-*/*") if path.is_dir()]
+    (workspace,) = [path / "workspace" for path in attempts]
+    (workspace / "code.py").write_text("true")
+    private = workspace.parent / "private"
+    private.mkdir()
+    (private / "key").write_text("KEY")
+    attack = f"""
+    cd "$PARAM_PLACE"
+    cat {workspace}/code.py {private}/key > read || true
+    ls {workspace} {private} {stage.operator.workspaces} > listed || true
+    ln {private}/key linked || true
+    echo false > {workspace}/code.py || true
+    touch {workspace}/new {stage.operator.workspaces}/new || true
+    rm -f {workspace}/code.py || true
+    mv {workspace} . || true
+    """
+    run(stage, attack, place)
+    assert sorted(path.name for path in place.iterdir()) == ["listed", "read"]
+    assert (place / "read").read_text() == (place / "listed").read_text() == ""
+    assert (workspace / "code.py").read_text() == "true"
+    assert not (workspace / "new").exists()
+    assert not (stage.operator.workspaces / "new").exists()
+
+
+def test_the_operators_kubeconfig_cannot_be_read(stage: Stage, kubeconfig: Path, place: Path) -> None:
+    run(stage, f'cat {kubeconfig} > "$PARAM_PLACE/read" || true', place)
+    assert (place / "read").read_text() == ""
+
+
+def wheel(place: Path) -> None:
+    """A package that says who made it."""
+    with zipfile.ZipFile(place / "greeting-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("greeting.py", "print('true')\n")
+        about = "greeting-1.0.dist-info"
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "greeting.py,,\n")
+
+
+def test_what_one_team_installs_is_not_what_the_other_made_of_it(
+    stage: Stage, team_a: ApiServer, caches: Path, place: Path
+) -> None:
+    wheel(place)
+    run(stage, INSTALL, place, api=team_a)
+    poison = f"""
+    {INSTALL}
+    for file in $(find {caches} "$UV_CACHE_DIR" venv -name greeting.py); do
+        echo "print('evil')" > "$file" || true
+    done
+    venv/bin/python -c 'import greeting' > "$PARAM_PLACE/attacker"
+    """
+    run(stage, poison, place)
+    run(stage, INSTALL + """venv/bin/python -c 'import greeting' > "$PARAM_PLACE/victim" """, place, api=team_a)
+    assert (place / "attacker").read_text() == "evil\n", "the attack itself has to work"
+    assert (place / "victim").read_text() == "true\n"
+
+
+@pytest.mark.parametrize("variable", ["UV_CACHE_DIR", "PIP_CACHE_DIR", "npm_config_cache", "GOMODCACHE", "GOCACHE"])
+def test_each_team_has_a_cache_of_its_own_for_each_tool(
+    stage: Stage, team_a: ApiServer, place: Path, variable: str
+) -> None:
+    run(stage, f'echo "${variable}" > "$PARAM_PLACE/a"; echo mine > "${variable}/file"', place, api=team_a)
+    theirs = (place / "a").read_text().strip()
+    attack = f"""
+    echo "${variable}" > "$PARAM_PLACE/b"
+    test "$(cat "{theirs}/file" 2>&-)" != mine
+    ! echo evil > "{theirs}/file"
+    ! ls "{theirs}"
+    ! mkdir "$(dirname "{theirs}")/new"
+    """
+    run(stage, attack, place)
+    assert (place / "b").read_text().strip() != theirs
+    assert Path(theirs, "file").read_text() == "mine\n"
