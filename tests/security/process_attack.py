@@ -1,7 +1,7 @@
 """What code in a step tries against other processes of its user: `python process_attack.py TERCES REPORT [PID]…`.
 
-The secret is given backwards, so that what attacks does not hold it. It needs the standard library alone. Without PID it attacks every process that it can see, except those of its own
-session. Each line of REPORT is one success.
+The secret is given backwards, so that what attacks does not hold it. It needs the standard library alone. Without PID
+it attacks every process that it can see, except those of its own session. Each line of REPORT is one success.
 """
 
 from __future__ import annotations
