@@ -17,7 +17,7 @@ from devcluster.cache import only_one_build, user_cache
 from devcluster.errors import DevclusterError
 from devcluster.golang import find_go
 from devcluster.node.machine import install_packages
-from devcluster.progress import tell_until_done
+from devcluster.progress import tell_until_done, why_failed
 
 HERE: Final = Path(__file__).parent
 KUBERNETES: Final = "v1.37.2"
@@ -148,8 +148,7 @@ def _build_one(name: str, module: Module, count: str) -> None:
             _end(process)
             raise
     if process.returncode != 0:
-        end_of_log = " ".join(log.read_text(errors="replace").split())[-400:]
-        raise DevclusterError(f"{name} could not be built, the whole log is {log}: {end_of_log}")
+        raise DevclusterError(f"{name} could not be built, its log is {log}: {why_failed(process.returncode, log)}")
     log.unlink()
     unfinished.replace(target / name)
 

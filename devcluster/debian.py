@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from devcluster.errors import DevclusterError
-from devcluster.progress import tell_until_done
+from devcluster.progress import tell_until_done, why_failed
 
 _INSTALL: Final = (
     'get() { apt-get -o DPkg::Lock::Timeout=300 "$@"; }; '
     'install() { get install --yes --no-install-recommends "$@"; }; '
     'install "$@" || { get update && install "$@"; }'
 )
-_LAST_WORDS: Final = 400
 
 
 def install(missing: Callable[[], Sequence[str]], log: Path, *, teller: str = "devcluster") -> None:
@@ -35,6 +34,5 @@ def install(missing: Callable[[], Sequence[str]], log: Path, *, teller: str = "d
         )
         tell_until_done(process, f"installing {', '.join(packages)}", teller=teller)
     if process.returncode != 0 or (packages := missing()):
-        end_of_log = " ".join(log.read_text(errors="replace").split())[-_LAST_WORDS:]
-        raise DevclusterError(f"{', '.join(packages)} could not be installed: {end_of_log}")
+        raise DevclusterError(f"{', '.join(packages)} could not be installed: {why_failed(process.returncode, log)}")
     log.unlink()

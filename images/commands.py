@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from devcluster.progress import tell_until_done
+from devcluster.progress import tell_until_done, why_failed
 from images.errors import ImagesError
 
 ALONE: Final = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -41,8 +41,7 @@ def run(
             process.wait()
             raise
     if process.returncode != 0:
-        end_of_log = " ".join(log.read_text(errors="replace").split())[-_LAST_WORDS:]
-        raise ImagesError(f"{what} failed, the whole log is {log}: {end_of_log}")
+        raise ImagesError(f"{what} failed, its log is {log}: {why_failed(process.returncode, log)}")
     log.unlink()
 
 

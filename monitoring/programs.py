@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from devcluster.cache import only_one_build, user_cache
-from devcluster.progress import tell_until_done
+from devcluster.progress import tell_until_done, why_failed
 from monitoring.errors import MonitoringError
 
 PROGRAMS: Final = ("prometheus", "promtool")
@@ -18,7 +18,6 @@ _DOWNLOAD: Final = """\
 apt-get download prometheus || { apt-get update && apt-get download prometheus; }
 dpkg-deb --extract prometheus_*.deb unpacked
 """
-_LAST_WORDS: Final = 400
 
 
 def cache_folder() -> Path:
@@ -64,8 +63,7 @@ def _unpack() -> None:
             )
             tell_until_done(process, "downloading Prometheus", teller="monitoring")
         if process.returncode != 0:
-            last_words = " ".join(log.read_text(errors="replace").split())[-_LAST_WORDS:]
-            raise MonitoringError(f"Prometheus could not be downloaded: {last_words}")
+            raise MonitoringError(f"Prometheus could not be downloaded: {why_failed(process.returncode, log)}")
         for name in PROGRAMS:
             (Path(folder) / "unpacked" / "usr" / "bin" / name).rename(cache_folder() / name)
     log.unlink()

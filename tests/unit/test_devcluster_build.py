@@ -107,9 +107,29 @@ def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None
     executable(
         tmp_path / "bin" / "go", 'test "$1" = version && echo go version go1.26.0 && exit; echo no space; exit 1'
     )
-    with pytest.raises(DevclusterError, match=r"etcd could not be built.*: no space$"):
+    with pytest.raises(DevclusterError, match=r"etcd could not be built, its log is .*: exit code 1: no space$"):
         build.build()
     assert find_programs() == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("kill -KILL $$", "killed by SIGKILL, it printed nothing"),
+        ("echo half; kill -TERM $$", "killed by SIGTERM: half"),
+        ("sh -c 'kill -KILL $$'; exit $?", "killed by SIGKILL: Killed"),
+        ("exit 3", "exit code 3, it printed nothing"),
+        ("exit 255", "exit code 255, it printed nothing"),
+    ],
+)
+def test_a_build_that_is_killed_says_so_and_by_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    executable(tmp_path / "bin" / "go", f"{TELLS} go1.26.6 && exit\n{script}")
+    with pytest.raises(DevclusterError) as caught:
+        build.build()
+    assert str(caught.value).endswith(f": {why}")
 
 
 @pytest.mark.parametrize(

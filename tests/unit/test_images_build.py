@@ -182,9 +182,11 @@ def test_bad_usage_and_obstacles_are_one_line(
 
 def test_a_program_that_fails_is_told_with_its_last_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
-    with pytest.raises(ImagesError, match=f"making it failed, the whole log is {log}: first second"):
+    with pytest.raises(ImagesError, match=f"making it failed, its log is {log}: exit code 1: first second"):
         run(["sh", "-c", "echo first; echo second >&2; exit 1"], "making it", log)
     assert log.exists()
+    with pytest.raises(ImagesError, match=r"killed by SIGTERM, it printed nothing$"):
+        run(["sh", "-c", "kill -TERM $$"], "making it", log)
     run(["true"], "making it", log)
     assert not log.exists()
     assert capsys.readouterr().out.endswith("images: making it: done after 0 s\n")
