@@ -52,7 +52,7 @@ from projectsetup.projects.errors import Trouble
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
-from projectsetup.setup.environment import environment_elsewhere
+from projectsetup.setup.environment import environment_elsewhere, secrets_in
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
 
@@ -261,7 +261,7 @@ def _controller(
         queue=queue,
         leader=ports.leader,
         metrics=metrics,
-        scrub=Scrubber([settings.database_url.get_secret_value()]).scrub,
+        scrub=Scrubber(secrets_in({"DATABASE_URL": settings.database_url.get_secret_value()})).scrub,
         on_departed=departures.add,
     )
     controller = Controller(

@@ -88,6 +88,33 @@ def test_a_long_line_is_cut_before_it_is_matched_and_no_secret_is_cut_open() -> 
     assert lines == ["x" * (LINE_BYTES - 10) + "***", "next"]
 
 
+@given(width=st.integers(min_value=7, max_value=90), piece=st.integers(min_value=1, max_value=200))
+def test_a_secret_that_goes_on_in_the_next_line_is_hidden_however_it_comes_in_pieces(width: int, piece: int) -> None:
+    secret = "ghp_0123456789abcdefABCDEFghijklmnopqrst"
+    flat = f"{'x' * 50}{secret}{'y' * 50}"
+    printed = "".join(f"{flat[at : at + width]}\n" for at in range(0, len(flat), width)).encode()
+    lines: list[str] = []
+    told_by = output(secrets=(secret,), lines=lines)
+    for at in range(0, len(printed), piece):
+        told_by.feed(printed[at : at + piece])
+    told_by.close()
+    for told in (lines, told_by.tail):
+        assert len(told) == -(-len(flat) // width)
+        assert not [at for at in range(len(secret) - 4) if secret[at : at + 5] in "".join(told)]
+
+
+def test_a_line_that_is_held_back_comes_before_the_next_one() -> None:
+    lines: list[str] = []
+    told_by = output(secrets=("hunter22",), lines=lines)
+    told_by.feed(b"one\nhunt\n")
+    assert lines == ["one"]
+    told_by.feed(b"two\n")
+    assert lines == ["one", "hunt", "two"]
+    told_by.feed(b"hunt\n")
+    told_by.close()
+    assert lines == ["one", "hunt", "two", "hunt"]
+
+
 def test_a_private_key_is_not_told_line_by_line() -> None:
     lines: list[str] = []
     end = fed(

@@ -13,10 +13,12 @@ def operator() -> None:
 
     from projectsetup.observe.logs import configure_logging
     from projectsetup.settings import load_settings
+    from projectsetup.setup.environment import secrets_in
     from projectsetup.setup.scrub import Scrubber
 
     settings = load_settings()
-    configure_logging(settings.log_format, scrub=Scrubber([settings.database_url.get_secret_value()]).scrub)
+    secrets = secrets_in({"DATABASE_URL": settings.database_url.get_secret_value()})
+    configure_logging(settings.log_format, scrub=Scrubber(secrets).scrub)
 
     from projectsetup.bootstrap import run_operator
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, no secret
 """The user name that goes with a token: hosts take any, and GitHub wants this one for its app tokens."""
 
+_SHORT_PASSWORD: Final = 8
 _ALLOWED: Final = "username and password, token, or ssh-privatekey and known_hosts"
 
 
@@ -62,8 +63,10 @@ class GitCredentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that nobody may read."""
-        https = (self.https.password, f"{self.https.username}:{self.https.password}") if self.https else ()
+        """The values that nobody may read. A short password is recognized in base64 by what goes before it."""
+        https = (self.https.password,) if self.https else ()
+        if self.https and len(self.https.password) < _SHORT_PASSWORD:
+            https = (*https, f"{self.https.username}:{self.https.password}")
         return (*https, self.ssh.private_key) if self.ssh else https
 
 

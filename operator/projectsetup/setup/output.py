@@ -19,6 +19,9 @@ TAIL_CHARACTERS: Final = 16_384
 LOGGED_LINES: Final = 5_000
 """So many lines of a step are handed on as they come; of the rest only the last ones, at its end."""
 
+HELD_LINES: Final = 64
+"""So many lines at most are held back until it is known whether a secret goes on in the next."""
+
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"
 )
@@ -30,12 +33,22 @@ class StepOutput:
     """Takes the output in pieces and holds a bounded part of it, however much there is."""
 
     def __init__(
-        self, scrubber: Scrubber, *, retry: Sequence[str] = (), on_line: Callable[[str], None] | None = None
+        self,
+        scrubber: Scrubber,
+        *,
+        retry: Sequence[str] = (),
+        on_line: Callable[[str], None] | None = None,
+        cut: bool = False,
     ) -> None:
-        """`retry`: regular expressions to search for in every line. `on_line` is given lines without secrets."""
+        """`retry`: regular expressions to search for in every line. `on_line` is given lines without secrets.
+
+        `cut`: any line may have been cut at its ends before it comes here.
+        """
         self._scrubber = scrubber
         self._retry = [re.compile(pattern) for pattern in retry]
         self._on_line = on_line
+        self._cut = cut
+        self._held: list[str] = []
         self._unlogged = 0
         self._logged = 0
         self._pending = b""
@@ -60,10 +73,14 @@ class StepOutput:
         if self._pending:
             self._take(list(self._without_keys([self._pending])))
             self._pending = b""
-        if self._on_line is not None and self._unlogged:
-            last = self.tail
+        if self._on_line is None:
+            return
+        for line in self._without_secrets(self._held):
+            self._on_line(line)
+        self._held = []
+        if self._unlogged:
             self._on_line(f"{self._unlogged} more lines are not logged; the last of them:")
-            for line in last:
+            for line in self.tail:
                 self._on_line(line)
 
     @property
@@ -71,7 +88,7 @@ class StepOutput:
         """The last lines that are not blank, without secrets and control characters."""
         chosen: list[str] = []
         room = TAIL_CHARACTERS
-        for line in map(self._readable, reversed(self._tail)):
+        for line in reversed(self._readable(self._tail)):
             room -= len(line)
             if room < 0:
                 break
@@ -93,17 +110,29 @@ class StepOutput:
         for line in lines:
             text = line[:LINE_BYTES].decode("utf-8", "replace")
             if any(pattern.search(text) for pattern in self._retry):
-                return self._readable(line)
+                return self._readable([line])[0]
         return None
 
     def _log(self, lines: list[bytes]) -> None:
         if self._on_line is None:
             return
         room = max(LOGGED_LINES - self._logged, 0)
-        for line in lines[:room]:
-            self._on_line(self._readable(line))
         self._logged += min(room, len(lines))
         self._unlogged += max(len(lines) - room, 0)
+        shown = [*self._held, *self._texts(lines[:room])]
+        finished = self._finished(shown)
+        self._held = shown[finished:]
+        for line in self._without_secrets(shown[:finished]):
+            self._on_line(line)
+
+    def _finished(self, lines: Sequence[str]) -> int:
+        """So many of the lines hold no beginning of a secret that may go on in the next one."""
+        number = len(lines)
+        unfinished = self._scrubber.unfinished("".join(lines[-HELD_LINES:]))
+        while unfinished > 0 and number > 0:
+            number -= 1
+            unfinished -= len(lines[number])
+        return number
 
     def _without_keys(self, lines: Iterable[bytes]) -> Iterable[bytes]:
         for line in lines:
@@ -114,9 +143,19 @@ class StepOutput:
             else:
                 yield line
 
-    def _readable(self, line: bytes) -> str:
-        text = _CONTROL.sub("", line[:LINE_BYTES].decode("utf-8", "replace"))
-        return self._scrubber.scrub_cut(text) if len(line) >= LINE_BYTES else self._scrubber.scrub(text)
+    def _readable(self, lines: Iterable[bytes]) -> list[str]:
+        return self._without_secrets(self._texts(lines))
+
+    def _texts(self, lines: Iterable[bytes]) -> list[str]:
+        """What can be printed of each line; at the ends where it was cut, no part of a secret."""
+        texts = ((line, _CONTROL.sub("", line[:LINE_BYTES].decode("utf-8", "replace"))) for line in lines)
+        return [
+            self._scrubber.scrub_cut(text) if self._cut or len(line) >= LINE_BYTES else text for line, text in texts
+        ]
+
+    def _without_secrets(self, lines: Sequence[str]) -> list[str]:
+        """The lines without secrets, those included that go on from one line to the next."""
+        return self._scrubber.scrub("\n".join(lines)).split("\n") if lines else []
 
 
 def _last_written(lines: Sequence[bytes]) -> list[bytes]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import re
+import sys
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, quote_plus
+
+from projectsetup.setup.secret_forms import SHORTEST_SECRET, forms, skeleton, skeleton_places, views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 MASK: Final = "***"
-SHORTEST_SECRET: Final = 4
-"""Shorter values are in every text by chance; they are no secrets to be hidden."""
+_WINDOW: Final = 8
+_FRAGMENT: Final = 2 * _WINDOW - 1
+"""So many letters and digits of a form are hidden wherever they stand: they hold a window at a multiple of _WINDOW."""
 
-_SHORTEST_BASE64: Final = 8
+_LOOKED_BACK: Final = 2048
+"""So much of the end of a text is looked at for a secret that goes on."""
+
+_CONTINUES: Final = range(0x80, 0xC0)
+"""Bytes of UTF-8 within a character."""
+
+_FRAME: Final = "-----"
+"""Begins the lines around the base64 of a key, which are not secret."""
 
 _SHAPES: Final = (
     (
@@ -46,20 +55,28 @@ None takes long on a text of bounded length, whatever it is: it comes from proce
 
 
 class Scrubber:
-    """Replaces known secrets, in the forms in which they travel, and whatever has the shape of one."""
+    """Replaces known secrets, in the forms in which they travel, and whatever has the shape of one.
+
+    A long form is known by any fragment of its letters and digits, so it may be wrapped, cut or spaced out. How long
+    that takes does not depend on the number of forms: every eighth window of a text is looked up in the set of theirs.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """`secrets`: values to hide; of one with several lines, every line."""
-        lines = {line for secret in secrets for line in (secret, *secret.splitlines())}
-        known = {form for line in lines if len(line.strip()) >= SHORTEST_SECRET for form in _forms(line)}
-        self._known = sorted(known, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, self._known))) if self._known else None
+        known = {form for secret in secrets for form in _forms(secret)}
+        self._windows = frozenset(window for form in known if _is_long(form) for window in _windows(skeleton(form)))
+        short = sorted((form for form in known if not _is_long(form)), key=len, reverse=True)
+        self._short = re.compile(b"|".join(map(re.escape, short))) if short else None
+        self._beginnings = {form[:length] for form in known for length in _cuts(form)}
+        self._cut_here = {beginning[-SHORTEST_SECRET:] for beginning in self._beginnings}
+        self._ends = {form[-length:] for form in known for length in _cuts(form[::-1])}
+        self._longest_cut = max(map(len, self._beginnings | self._ends), default=0)
         self._shapes = [(clue, re.compile(shape), mask) for clue, shape, mask in _SHAPES]
 
     def scrub(self, text: str) -> str:
-        """The text with `***` in place of every secret."""
-        if self._secrets is not None:
-            text = self._secrets.sub(MASK, text)
+        """The text with `***` in place of every secret, one that goes on in the next line included."""
+        if self._windows or self._short is not None:
+            text = self._hide_known(text)
         lowered = text.lower()
         for clue, shape, mask in self._shapes:
             if clue in lowered:
@@ -67,28 +84,122 @@ class Scrubber:
         return text
 
     def scrub_cut(self, text: str) -> str:
-        """`scrub` for a text that was cut somewhere: the beginning of a secret at its end is hidden too."""
-        for form in self._known:
-            for length in range(min(len(form) - 1, len(text)), SHORTEST_SECRET - 1, -1):
-                if text.endswith(form[:length]):
-                    return self.scrub(text[:-length]) + MASK
-        return self.scrub(text)
+        """`scrub` for a text that was cut at its ends: the rest of a secret is hidden there too."""
+        raw = text.encode("utf-8", "surrogatepass")
+        before = next((length for length in self._cut_lengths(raw) if raw[:length] in self._ends), 0)
+        after = next((length for length in self._cut_lengths(raw) if raw[-length:] in self._beginnings), 0)
+        spans = [(0, before), (len(raw) - after, len(raw))]
+        return self.scrub(_masked(raw, [span for span in spans if span[0] < span[1]]))
+
+    def unfinished(self, text: str) -> int:
+        """How many characters at the end of this text may belong to a secret that goes on after it."""
+        raw = text[-_LOOKED_BACK:].encode("utf-8", "surrogatepass")
+        length = 0
+        if raw[-SHORTEST_SECRET:] in self._cut_here:
+            length = next((length for length in self._cut_lengths(raw) if raw[-length:] in self._beginnings), 0)
+        letters = skeleton(raw)
+        start = max(len(letters) - _WINDOW, 0)
+        if _window(letters, start) in self._windows:
+            start = self._start_of_fragment(letters, start)
+            length = max(length, len(raw) - skeleton_places(raw)[start])
+        return len(raw[len(raw) - length :].decode("utf-8", "replace"))
+
+    def _cut_lengths(self, raw: bytes) -> range:
+        return range(min(self._longest_cut, len(raw)), SHORTEST_SECRET - 1, -1)
+
+    def _hide_known(self, text: str) -> str:
+        raw = text.encode("utf-8", "surrogatepass")
+        spans = [view.in_text(*span) for view in views(raw) for span in self._found(view.data)]
+        return _masked(raw, spans) if spans else text
+
+    def _found(self, data: bytes) -> Iterator[tuple[int, int]]:
+        if self._short is not None:
+            yield from (match.span() for match in self._short.finditer(data))
+        letters = skeleton(data)
+        samples = memoryview(letters)[: len(letters) - len(letters) % _WINDOW].cast("Q")
+        if not self._windows.isdisjoint(samples):
+            places = skeleton_places(data)
+            known = (_WINDOW * number for number, window in enumerate(samples) if window in self._windows)
+            for start, end in self._fragments(letters, known):
+                yield places[start], places[end - 1] + 1
+
+    def _fragments(self, letters: bytes, known: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """The longest parts around these known windows of which every window is known."""
+        end = 0
+        for at in known:
+            if at + _WINDOW <= end:
+                continue
+            start = self._start_of_fragment(letters, at)
+            end = at + _WINDOW
+            while end < len(letters) and _window(letters, end + 1 - _WINDOW) in self._windows:
+                end += 1
+            if end - start >= _FRAGMENT:
+                yield start, end
+
+    def _start_of_fragment(self, letters: bytes, start: int) -> int:
+        while start > 0 and _window(letters, start - 1) in self._windows:
+            start -= 1
+        return start
 
 
-def _forms(secret: str) -> Iterator[str]:
-    bare = secret.strip()
-    yield from (secret, bare)
-    for quoted in (quote(bare, safe=""), quote(bare), quote_plus(bare)):
-        yield from (quoted, re.sub("%..", lambda escape: escape[0].lower(), quoted))
-    for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
-        for offset in range(3):
-            form = _within_base64(bare.encode("utf-8", "surrogateescape"), offset, alphabet)
-            if len(form) >= _SHORTEST_BASE64:
-                yield form
+def _forms(secret: str) -> Iterator[bytes]:
+    lines = secret.splitlines()
+    if len(lines) > 1:
+        lines = [line for line in lines if not line.startswith(_FRAME)]
+        yield from (form for form in ["".join(lines).encode("utf-8", "surrogatepass")] if _is_long(form))
+    for line in lines:
+        yield from forms(line)
 
 
-def _within_base64(secret: bytes, offset: int, encode: Callable[[bytes], bytes]) -> str:
-    """The part that the base64 form of every text shares in which the secret stands at `offset`, modulo 3."""
-    encoded = encode(bytes(offset) + secret).decode()
-    first_bit, last_bit = 8 * offset, 8 * (offset + len(secret))
-    return encoded[-(-first_bit // 6) : last_bit // 6]
+def _is_long(form: bytes) -> bool:
+    return len(skeleton(form)) >= _FRAGMENT
+
+
+def _windows(letters: bytes) -> list[int]:
+    return [_window(letters, start) for start in range(len(letters) - _WINDOW + 1)]
+
+
+def _window(letters: bytes, start: int) -> int:
+    return int.from_bytes(letters[start : start + _WINDOW], sys.byteorder)
+
+
+def _cuts(form: bytes) -> Iterator[int]:
+    """Lengths of the beginnings of a form that would not be known for themselves."""
+    for length in range(SHORTEST_SECRET, len(form)):
+        if _is_long(form[:length]):
+            return
+        yield length
+
+
+def _masked(raw: bytes, spans: list[tuple[int, int]]) -> str:
+    """The text with `***` in place of these parts, and with the line ends that they hold."""
+    pieces: list[bytes] = []
+    at = 0
+    for start, end in _merged(raw, spans):
+        masked = b"\n".join(MASK.encode() if line else b"" for line in raw[start:end].split(b"\n"))
+        pieces += (raw[at:start], masked)
+        at = end
+    return b"".join((*pieces, raw[at:])).decode("utf-8", "surrogatepass")
+
+
+def _merged(raw: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in their order, none touching another, widened to whole characters."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted((_character_from(raw, start), _character_to(raw, end)) for start, end in spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _character_from(raw: bytes, place: int) -> int:
+    while place > 0 and raw[place] in _CONTINUES:
+        place -= 1
+    return place
+
+
+def _character_to(raw: bytes, place: int) -> int:
+    while place < len(raw) and raw[place] in _CONTINUES:
+        place += 1
+    return place

@@ -104,7 +104,7 @@ def _stage_failed(
         head = f"step {step.name} was interrupted: its pod was deleted"
         message = message_with_output(head, _tail(report.tail, scrubber))
         return InfrastructureError(FailureReason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
-    output = StepOutput(scrubber, retry=step.retry.output)
+    output = StepOutput(scrubber, retry=step.retry.output, cut=True)
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
     output.feed(report.tail.encode())
     output.close()
@@ -124,7 +124,7 @@ def _stage_failed(
 
 
 def _tail(text: str, scrubber: Scrubber) -> tuple[str, ...]:
-    output = StepOutput(scrubber)
+    output = StepOutput(scrubber, cut=True)
     output.feed(text.encode())
     output.close()
     return output.tail

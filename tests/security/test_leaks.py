@@ -1,0 +1,144 @@
+"""What a step prints of its secret is told to nobody.
+
+The attacker may read everything that is told about a setup: status, events, the operator's log and metrics, the record,
+Jobs and pods; but neither the Secret nor the logs of pods. Meanwhile a step, by mistake or for want of care, prints its
+secret in every form in which tools print such values. (A step that means to give it away can: see docs/security.md.)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from projectsetup.engines.jobs.attempt import PodSettings
+from projectsetup.engines.jobs.manifest import job_manifest
+from projectsetup.engines.jobs.plan import Plan
+from projectsetup.engines.jobs.verdict import end_of_pod
+from projectsetup.setup.credentials import GitCredentials, HttpsLogin
+from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.outcome import SetupFailed
+from projectsetup.setup.scrub import Scrubber
+from tests.job_orders import make_attempt, make_recipe
+from tests.operator_stage import Stage, message, reason
+from tests.stage_box import Container, containers, has_namespaces
+
+USERNAME: Final = "robot"
+PASSWORD: Final = "p%s'\"$(id)\\ =ä&7<k>0123456789abcdefABCDEFGHIJ"
+KEY_LINES: Final = [
+    base64.b64encode(hashlib.sha512(str(number).encode()).digest()[:51]).decode() for number in range(20)
+]
+KEY: Final = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *KEY_LINES, "-----END OPENSSH PRIVATE KEY-----"])
+HOSTS: Final = "git.example.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"
+HEART: Final = "0123456789abcdefABCDEFGHIJ"
+"""Of the password, what no escape changes."""
+
+FORMS: Final = r"""
+import base64, html, json, os, shlex, sys, textwrap, urllib.parse
+password = os.environ["PROJECT_GIT_PASSWORD"]
+for padding in range(0, 60, 7):
+    whole = f"{'-' * padding}user:{password}@host".encode()
+    print(base64.encodebytes(whole).decode())
+    print("\n".join(textwrap.wrap(base64.urlsafe_b64encode(whole).decode(), 64)))
+    print("\n".join(textwrap.wrap(whole.hex(), 60)))
+    print("\n".join(textwrap.wrap("x" * padding + password, 20)))
+print(password.encode().hex().upper(), password.encode().hex(" "), ", ".join(map(hex, password.encode())))
+print(json.dumps({"password": password}), json.dumps(json.dumps(password)), json.dumps(password, ensure_ascii=False))
+print(html.escape(password), "".join(f"&#{ord(c)};" for c in password), "".join(f"&#x{ord(c):x};" for c in password))
+print(shlex.quote(password), repr(password), "".join(f"\\x{byte:02x}" for byte in password.encode()))
+print("".join(f"\\u{ord(c):04x}" for c in password))
+print(urllib.parse.quote(password, safe=""), "".join(f"%{byte:02X}" for byte in password.encode()))
+print(urllib.parse.quote(urllib.parse.quote(password, safe=""), safe=""))
+print(f"Authorization: Basic {base64.b64encode(password.encode()).decode()}")
+print("z" * (8192 - 20) + password)
+for part in (password[:-1], password[1:], password[:30]):
+    sys.stdout.write(part); sys.stdout.flush()
+    sys.stdout.write("\n")
+print("the end: " + password)
+"""
+
+
+def letters(text: str) -> str:
+    """What no form of quoting, wrapping or spacing changes."""
+    return "".join(filter(str.isalnum, text)).lower()
+
+
+def parts(text: str, length: int) -> set[str]:
+    return {text[at : at + length] for at in range(len(text) - length + 1)}
+
+
+def stolen(told: str) -> set[str]:
+    """Parts of the password, in any form, that stand in what was told."""
+    known = {part for form in all_forms() for part in parts(form, 10)}
+    return known & parts(letters(told), 10)
+
+
+def all_forms() -> set[str]:
+    raw = HEART.encode()
+    encoded = [base64.b64encode(b"-" * at + raw).decode()[4:-4] for at in range(3)]
+    by_number = [form.join(["", *(f"{ord(c):x}" for c in HEART)]) for form in ("x", "u00")]
+    return {letters(form) for form in (HEART, raw.hex(), *encoded, *by_number, "".join(str(ord(c)) for c in HEART))}
+
+
+def test_a_step_of_the_local_engine_that_prints_its_secret_in_every_form(
+    new_stage: Callable[..., AbstractContextManager[Stage]],
+) -> None:
+    with new_stage() as stage:
+        stage.operator.start()
+        print_in_every_form(stage)
+
+
+def print_in_every_form(stage: Stage) -> None:
+    literals = {"username": USERNAME, "password": PASSWORD, "ssh-privatekey": KEY, "known_hosts": HOSTS}
+    arguments = [f"--from-literal={key}={value}" for key, value in literals.items()]
+    stage.api.kubectl("create", "secret", "generic", "git", *arguments)
+    script = f"""
+        cat >forms.py <<'END'\n{FORMS}\nEND
+        python forms.py; key=$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')
+        cat "$key"; grep -v -- ----- "$key"; tr -d '\\n' <"$key"; base64 "$key"; od -An -tx1 "$key"
+        python forms.py; exit 3
+    """
+    project = stage.project(code_repo="https://git.example.test/team/code.git")
+    stage.apply(project, "scripts", parameters={"second": script}, credentialsSecretRef={"name": "git"})
+    status = stage.ended(project)
+    assert reason(status) == "StepFailed"
+    assert "exit code 3" in message(status)
+    told = stage.everything_told()
+    assert "the end: ***" in told["log"]
+    for place, text in told.items():
+        assert not stolen(text), f"in the {place}"
+        for line in KEY_LINES:
+            for form in (line, line.encode().hex(), base64.b64encode(line.encode()).decode()[:-4]):
+                assert not parts(letters(form), 16) & parts(letters(text), 16), f"of the key, in the {place}"
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="this user may not make PID namespaces")
+@pytest.mark.parametrize("cut_at", range(0, 60, 3))
+def test_a_stage_of_the_job_engine_whose_report_is_cut_within_the_secret(tmp_path: Path, cut_at: int) -> None:
+    """Its termination message is what the operator reads, scrubs, and writes to `.status` and the record."""
+    script = f"cat >forms.py <<'END'\n{FORMS}\nEND\npython3 forms.py; printf '%0{cut_at}d' 0; exit 3"
+    credentials = GitCredentials(HttpsLogin(USERNAME, PASSWORD))
+    recipe = make_recipe({"name": "push", "run": script, "credentials": True})
+    attempt = make_attempt(recipe, credentials_secret="git", credentials=credentials)
+    (spec,) = containers(attempt)
+    shell = shutil.which("dash") or "sh"
+    secret = {"username": USERNAME, "password": PASSWORD}
+    ended = Container(tmp_path, spec, (shell,), secret=secret).run()
+    terminated = {"exitCode": ended.code, "message": ended.message.decode("utf-8", "replace"), "reason": "Error"}
+    status = {"containerStatuses": [{"name": "push", "state": {"terminated": terminated}}]}
+    outcome = end_of_pod(
+        job_manifest(attempt, PodSettings()),
+        {"metadata": {"name": "pod"}, "status": status},
+        plan=Plan.of(attempt),
+        scrubber=Scrubber(credentials.secrets),
+        at_step="push",
+    )
+    assert isinstance(outcome, SetupFailed | InfrastructureError)
+    assert "the end: ***" in str(getattr(outcome, "message", outcome))
+    assert not stolen(str(getattr(outcome, "message", outcome)))
