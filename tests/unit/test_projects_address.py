@@ -3,7 +3,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projectsetup.projects.address import DatabaseAddress, Protection
@@ -166,6 +166,7 @@ def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @given(rest=st.text() | st.text(alphabet=st.sampled_from("ab:/@?&=%[],\0 \n1")))
+@example(rest="%80")
 def test_a_verdict_is_given_on_any_text(rest: str) -> None:
     try:
         address = DatabaseAddress.parse(f"postgresql://{rest}")

@@ -88,6 +88,8 @@ class DatabaseAddress:
             parsed = conninfo_to_dict(url)
         except psycopg.Error as exc:
             raise InvalidDatabaseUrl(_unreadable(url, str(exc))) from exc
+        except UnicodeDecodeError as exc:
+            raise InvalidDatabaseUrl("the percent-encoded characters of the database URL must be UTF-8") from exc
         given = {key: str(value) for key, value in parsed.items() if value is not None}
         hosts = (given.get("host") or given.get("hostaddr", "")).split(",")
         if not any(hosts):
