@@ -41,7 +41,7 @@ class GitHost:
 def git_host(folder: Path, *, username: str, password: str, host: str = "localhost") -> Iterator[GitHost]:
     """Serve until the end of the block, as `host`: a name or an address of this machine. Needs openssl and git."""
     expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-    handler = type("Handler", (_GitHandler,), {"folder": folder, "expected": expected})
+    handler = type("Handler", (GitHandler,), {"folder": folder, "expected": expected})
     with https_server(folder, handler, host=host) as port:
         yield GitHost(folder, host, port)
 
@@ -68,11 +68,11 @@ def https_server(folder: Path, handler: type[BaseHTTPRequestHandler], *, host: s
         server.shutdown()
 
 
-class _GitHandler(BaseHTTPRequestHandler):
+class GitHandler(BaseHTTPRequestHandler):
     """Hands requests to `git http-backend`."""
 
     folder: Path
-    expected: str
+    expected: str | None
 
     def do_GET(self) -> None:
         self._answer(b"")

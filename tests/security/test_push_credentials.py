@@ -1,0 +1,238 @@
+"""The attacker is code that a setup runs without anybody having read it: a package, a template, a test of the project.
+
+It runs in a step between `commit` and `push`, and in another after `push`. With either engine it may write whatever the
+user of the steps may write, workspace, HOME and TMPDIR among it, and it has a git host of its own. It wants the
+password with which `push` logs in, or the commits pushed somewhere else. It must get neither: the push succeeds as if
+nothing had been, or the setup ends at once with a failure that names what was wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from devcluster import Cluster
+from images import TOOLCHAIN, build, images_obstacle
+from projectsetup.engines.contract import AttemptRef
+from projectsetup.engines.local import LocalEngine
+from projectsetup.recipes.loader import RecipeBook
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.credentials import GitCredentials, HttpsLogin
+from projectsetup.setup.outcome import SetupFailed
+from projectsetup.setup.project import SetupProject
+from projectsetup.setup.steps import setup_project
+from tests.git_host import GitHost, git_host
+from tests.node.stages import node_stage
+from tests.operator_stage import Stage, message, reason
+from tests.security.attackers_host import AttackersHost, attackers_host
+from tests.security.push_attacks import AFTER, ATTACKS
+
+USERNAME, PASSWORD = "robot", "the-password-of-the-robot"
+NAMES: Final = ("code", "docs")
+PUSH: Final = RecipeBook().get("python-service").steps[-1]
+LIMIT: Final = 300.0
+COMMIT: Final = """
+for name in code docs; do
+  git init -q --template= -b main $name
+  echo "$PROJECT_ID" >$name/README.md
+  git -C $name add README.md
+  git -C $name -c user.name=a -c user.email=a@example.test commit -qm "Set up $PROJECT_ID"
+done
+"""
+RECIPE: Final = {
+    "name": "victim",
+    "image": TOOLCHAIN,
+    "parameters": {"license": {"default": "MIT"}, "attack": {}, "attacker": {}},
+    "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
+    "steps": [
+        {"name": "commit", "status": "initializing", "run": COMMIT},
+        {"name": "attack", "status": "testing", "run": 'eval "$PARAM_ATTACK"'},
+        {
+            "name": "push",
+            "status": "committing",
+            "run": PUSH.run,
+            "credentials": True,
+            "env": {"GIT_SSL_NO_VERIFY": "true"},
+        },
+        {"name": "after", "status": "committing", "run": AFTER},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How one attacked setup ended: the step that failed, or the commits that were told."""
+
+    project: str
+    message: str = ""
+    failed_at: str | None = None
+    commits: tuple[str | None, str | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """The ends by their attacks, and what people were told meanwhile."""
+
+    ends: Mapping[str, End]
+    host: GitHost
+    attacker: AttackersHost
+    told: Mapping[str, str]
+
+    def pushed(self, title: str) -> list[str | None]:
+        """The subjects of the commits at the tips of the repositories of the project."""
+        return [subject(self.host.folder / repository(title, name)) for name in NAMES]
+
+    def captured(self, title: str) -> list[str | None]:
+        """The same of the repositories that the attacker had ready."""
+        return [subject(self.attacker.git.folder / repository(title, name)) for name in NAMES]
+
+
+def repository(title: str, name: str) -> str:
+    return f"{title.replace(' ', '-').replace('.', '')}-{name}.git"
+
+
+def subject(folder: Path) -> str | None:
+    command = ["git", "-C", str(folder), "log", "-1", "--format=%s", "main", "--"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@contextmanager
+def hosts(folder: Path, address: str) -> Iterator[tuple[GitHost, AttackersHost]]:
+    """The host of the projects, and that of the attacker."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and a git host needs a certificate")
+    with ExitStack() as stack:
+        (folder / "host").mkdir()
+        (folder / "attacker").mkdir()
+        host = git_host(folder / "host", username=USERNAME, password=PASSWORD, host=address)
+        yield stack.enter_context(host), stack.enter_context(attackers_host(folder / "attacker", host=address))
+
+
+def repositories(title: str, host: GitHost, attacker: AttackersHost) -> list[str]:
+    """Those of a project; the attacker has some of the same names."""
+    for name in NAMES:
+        attacker.git.repository(repository(title, name))
+    return [host.repository(repository(title, name)) for name in NAMES]
+
+
+async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: AttackersHost, told: list[str]) -> End:
+    project = SetupProject(uuid4(), "Orders", "orders", "", *urls)
+    async with engine.open(AttemptRef("uid", project.id, 1, 1)) as runner:
+        outcome = await setup_project(
+            project,
+            Recipe.model_validate(RECIPE),
+            lambda _: None,
+            runner=runner,
+            attempt=1,
+            parameters={"license": "MIT", "attack": ATTACKS[title].whole, "attacker": attacker.url},
+            time_limit=LIMIT,
+            operator_environment={"PATH": f"bin::{os.environ['PATH']}:."},
+            credentials=GitCredentials(HttpsLogin(USERNAME, PASSWORD)),
+            on_line=lambda _, line: told.append(line),
+        )
+    if isinstance(outcome, SetupFailed):
+        return End(str(project.id), outcome.message, outcome.step)
+    return End(str(project.id), commits=(outcome.code_commit, outcome.docs_commit))
+
+
+@pytest.fixture(scope="module")
+async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aftermath]:
+    """By the local engine, with a PATH that leads into the directory that steps begin in."""
+    folder = tmp_path_factory.mktemp("local")
+    (folder / "root").mkdir()
+    told: list[str] = []
+    with hosts(folder, "localhost") as (host, attacker):
+        engine = LocalEngine(folder / "root")
+        await engine.start()
+        try:
+            urls = {title: repositories(title, host, attacker) for title in ATTACKS}
+            ends = await asyncio.gather(*(set_up(engine, title, urls[title], attacker, told) for title in ATTACKS))
+        finally:
+            await engine.close()
+        yield Aftermath(dict(zip(ATTACKS, ends, strict=True)), host, attacker, {"output": "\n".join(told)})
+
+
+def end_of(stage: Stage, project: str) -> End:
+    status = stage.status(project)
+    if reason(status) == "SetupSucceeded":
+        return End(project, commits=(status["commits"]["codeRepo"], status["commits"]["docsRepo"]))
+    assert (reason(status), status["failure"]["retryable"]) == ("StepFailed", False), status
+    return End(project, message(status), status["failure"]["step"])
+
+
+@pytest.fixture(scope="module")
+def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
+    """By an operator with the Job engine, on a real node."""
+    if obstacle := images_obstacle((TOOLCHAIN,)):
+        pytest.skip(obstacle)
+    node_cluster.load_image(build((TOOLCHAIN,))[TOOLCHAIN])
+    folder, gateway = tmp_path_factory.mktemp("job"), node_cluster.gateway
+    recipe = yaml.safe_dump(RECIPE, sort_keys=False)
+    settings = {"concurrency": "8", "git_hosts": gateway}
+    with (
+        hosts(folder, gateway) as (host, attacker),
+        node_stage(node_cluster, folder / "stage", recipe, **settings) as stage,
+    ):
+        stage.operator.start()
+        literals = [f"--from-literal=username={USERNAME}", f"--from-literal=password={PASSWORD}"]
+        stage.api.kubectl("create", "secret", "generic", "robot", *literals)
+        projects = {}
+        for title, attack in ATTACKS.items():
+            code, docs = repositories(title, host, attacker)
+            projects[title] = stage.apply(
+                stage.project(code_repo=code, docs_repo=docs),
+                "victim",
+                annotations={"max-attempts": "1"},
+                parameters={"attack": attack.whole, "attacker": attacker.url},
+                credentialsSecretRef={"name": "robot"},
+            )
+        for project in projects.values():
+            stage.ended(project, limit=LIMIT)
+        ends = {title: end_of(stage, project) for title, project in projects.items()}
+        yield Aftermath(ends, host, attacker, stage.everything_told())
+
+
+@pytest.fixture(params=["local", "job"])
+def aftermath(request: pytest.FixtureRequest) -> Aftermath:
+    """What came of all attacks, by each engine."""
+    aftermath: Aftermath = request.getfixturevalue(request.param)
+    return aftermath
+
+
+@pytest.mark.parametrize("title", ATTACKS)
+def test_the_commits_go_where_they_belong_or_nowhere(aftermath: Aftermath, title: str) -> None:
+    attack, end = ATTACKS[title], aftermath.ends[title]
+    assert aftermath.captured(title) == [None, None]
+    if attack.refused is None:
+        assert aftermath.pushed(title) == [f"Set up {end.project}"] * 2, end
+        assert end.failed_at is None, end
+        assert end.commits == tuple(aftermath.host.commit_of(repository(title, name)) for name in NAMES)
+    else:
+        assert aftermath.pushed(title) == [None, None], end
+        assert end.failed_at == "push", end
+        assert attack.refused in end.message
+
+
+def test_the_attacker_never_sees_the_password(aftermath: Aftermath) -> None:
+    assert not aftermath.attacker.knows(PASSWORD)
+    assert not [request for request in aftermath.attacker.received if request.startswith("POST /loot")]
+    assert not [request for request in aftermath.attacker.received if "git-receive-pack" in request]
+    for place, text in aftermath.told.items():
+        assert PASSWORD not in text, place
+
+
+def test_the_attacker_would_notice(aftermath: Aftermath) -> None:
+    """His host hears from the step after the push, so that the silence of the thief means something."""
+    assert any(request.startswith("POST /after") for request in aftermath.attacker.received)
