@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,3 +242,79 @@ def test_a_server_that_is_away_is_worth_another_attempt(stage: Stage) -> None:
     exit_code, _, outputs = stage.push(docs="http://127.0.0.1:9/team/docs.git")
     assert (exit_code, outputs) == (75, {})
     assert stage.references(CODE) == ""
+
+
+def test_another_branch(stage: Stage) -> None:
+    """As a recipe of one's own would push it."""
+    for name in ("code", "docs"):
+        git(stage.place / "workspace" / name, "branch", "--move", "main", "team/trunk")
+    step = RecipeBook().get("python-service").steps[-1]
+    variables = {"CODE_REPO": stage.url(CODE), "DOCS_REPO": ""}
+    attempt = Attempt(stage.place / "workspace", variables)
+    assert attempt.run(step) == 1
+    assert attempt.printed[-1] == "push: code: there is no branch main: nothing was committed\n"
+    chosen = step.model_copy(update={"run": f"{step.run} --branch team/trunk"})
+    assert attempt.run(chosen) == 0, attempt.printed
+    commit = git(stage.place / "workspace" / "code", "rev-parse", "team/trunk")
+    assert stage.references(CODE) == f"{commit} refs/heads/team/trunk"
+    assert attempt.outputs == {"CODE_COMMIT": commit}
+    for wrong in ("--force", "-x", "a..b", "../main", "refs@{0}"):
+        assert attempt.run(step.model_copy(update={"run": f"{step.run} --branch={wrong}"})) == 2
+
+
+def test_history_in_packs_and_packed_references(stage: Stage) -> None:
+    folder = stage.place / "workspace" / "code"
+    for number in range(3):
+        (folder / "file").write_text(f"{number}\n" * 1000)
+        git(folder, "-c", "user.name=a", "-c", "user.email=a@example.test", "commit", "-qam", str(number))
+    git(folder, "gc", "--quiet")
+    assert not (folder / ".git" / "refs" / "heads" / "main").exists()
+    assert stage.push()[0] == 0
+    assert git(stage.place / CODE, "rev-list", "--count", "main") == "4"
+    assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    """A server that lists branches for as long as it is listened to."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+            self.end_headers()
+            self.wfile.write(b"001e# service=git-upload-pack\n0000")
+            try:
+                for number in range(2**40):
+                    line = f"{number:040x} refs/heads/{number:0200d}\n"
+                    self.wfile.write(f"{len(line) + 4:04x}{line}".encode() * 1000)
+            except OSError:
+                return  # nobody listens any more
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/team/code.git"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_whose_list_never_ends(stage: Stage, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git itself keeps all of the list: what it may allocate is bounded."""
+    monkeypatch.setattr("projectsetup.recipes.commands.remote._MEMORY", 64 * 1024 * 1024)
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
+    remote = replace(stage.remote(), url=endless)
+    with pytest.raises(CommandError) as caught:
+        remote.look()
+    assert caught.value.exit_code == 1
+
+
+def test_more_branches_than_can_be_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        stage.put_foreign(CODE, f"refs/heads/branch-{number}")
+    monkeypatch.setattr("projectsetup.recipes.commands.remote.LISTED_BYTES", 1000)
+    with pytest.raises(CommandError, match="it lists more branches and tags than can be looked at"):
+        stage.remote().look()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class AttackersHost:
 def _forms(request: str) -> Iterator[str]:
     yield request
     for word in re.findall(r"[A-Za-z0-9+/]{16,}={0,2}", request):
-        padded = word.rstrip("=")
-        yield base64.b64decode(padded + "=" * (-len(padded) % 4), validate=False).decode("utf-8", "replace")
+        with suppress(binascii.Error):  # it only looked like base64
+            yield base64.b64decode(word.rstrip("=") + "=" * (-len(word.rstrip("=")) % 4)).decode("utf-8", "replace")
 
 
 @contextmanager

@@ -9,12 +9,13 @@ nothing had been, or the setup ends at once with a failure that names what was w
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -236,3 +237,10 @@ def test_the_attacker_never_sees_the_password(aftermath: Aftermath) -> None:
 def test_the_attacker_would_notice(aftermath: Aftermath) -> None:
     """His host hears from the step after the push, so that the silence of the thief means something."""
     assert any(request.startswith("POST /after") for request in aftermath.attacker.received)
+
+
+@pytest.mark.parametrize("username", ["robot", "robots", "robot-2"])
+def test_the_attacker_understands_what_git_sends(aftermath: Aftermath, username: str) -> None:
+    login = base64.b64encode(f"{username}:{PASSWORD}".encode()).decode()
+    thief = replace(aftermath.attacker, received=[f"GET /\nAuthorization: Basic {login}\n\n"])
+    assert thief.knows(PASSWORD)
