@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-ALL = ["0001", "0002"]
+ALL = ["0001", "0002", "0003"]
 _CONSTRAINTS = text(
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass('projects') ORDER BY 1"
 )
@@ -105,6 +105,74 @@ def test_a_project_that_is_owned_when_namespaces_come_belongs_to_its_owners(empt
     after = all_rows(empty_url)
     assert [row["namespace"] for row in after] == ["team-a", "team-a", None, None]
     assert [{name: row[name] for name in before[0]} for row in after] == before  # updated_at and the fence included
+
+
+def test_repositories_and_names_that_are_there_are_taken_in(empty_url: str) -> None:
+    before = at_version(
+        empty_url,
+        "0002",
+        {"name": "app", "code_repo": "https://Git.example/t/app.git", "docs_repo": "git@git.example:t/docs"},
+        {"name": "Cafe\u0301", "code_repo": "/srv/git/one.git"},
+    )
+    assert migrate(empty_url) == ["0003"]
+    after = all_rows(empty_url)
+    assert [row["name"] for row in after] == ["Caf\u00e9", "app"]
+    assert [row | {"name": ""} for row in after] == [row | {"name": ""} for row in before]
+    with psycopg.connect(empty_url) as sql:
+        keys = sql.execute("SELECT key, field FROM project_repositories ORDER BY key").fetchall()
+    assert keys == [
+        ("/srv/git/one", "code_repo"), ("git.example/t/app", "code_repo"), ("git.example/t/docs", "docs_repo"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["0001", "0002"])
+def test_projects_that_share_a_repository_are_named_and_nothing_is_migrated(empty_url: str, version: str) -> None:
+    ids = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(5)]
+    before = at_version(
+        empty_url,
+        version,
+        {"id": ids[0], "name": "a", "code_repo": "https://git.example/t/app"},
+        {"id": ids[1], "name": "b", "code_repo": "https://x.example/b", "docs_repo": "git@GIT.example:t/app.git"},
+        {"id": ids[2], "name": "c", "code_repo": "https://x.example/c", "docs_repo": "https://x.example/c/"},
+        {"id": ids[3], "name": "d", "code_repo": "https://x.example/d"},
+    )
+    with pytest.raises(MigrationFailed) as caught:
+        migrate(empty_url)
+    assert str(caught.value) == (
+        "nothing was migrated: each repository may be used once, but "
+        f"git.example/t/app is code_repo of project {ids[0]} 'a' and docs_repo of project {ids[1]} 'b'; "
+        f"x.example/c is code_repo of project {ids[2]} 'c' and docs_repo of project {ids[2]} 'c'; "
+        "give all but one of them another with UPDATE projects in SQL, or delete them, and migrate again"
+    )
+    assert all_rows(empty_url) == before
+    with psycopg.connect(empty_url, autocommit=True) as sql:
+        assert sql.execute(SQL("SELECT version_num FROM {}").format(Identifier(VERSION_TABLE))).fetchone() == (version,)
+        assert sql.execute("SELECT to_regclass('project_repositories')").fetchone() == (None,)
+        sql.execute("UPDATE projects SET docs_repo = NULL")
+    assert migrate(empty_url)[-1] == ALL[-1]
+
+
+def test_many_clashes_are_counted(empty_url: str) -> None:
+    rows = [
+        {"name": f"{number}-{kind}", "code_repo": f"https://g.example/{number}{kind}"}
+        for number in range(7)
+        for kind in ("", ".git")
+    ]
+    at_version(empty_url, "0002", *rows)
+    with pytest.raises(MigrationFailed, match=r"g\.example/4 is .*; and 2 more; give all but one") as caught:
+        migrate(empty_url)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_one_are_named(empty_url: str) -> None:
+    at_version(
+        empty_url,
+        "0002",
+        {"name": "Cafe\u0301", "code_repo": "https://x.example/a"},
+        {"name": "Caf\u00e9", "code_repo": "https://x.example/b"},
+    )
+    with pytest.raises(MigrationFailed, match="each name may be used once, but Caf\u00e9 is name of project "):
+        migrate(empty_url)
 
 
 def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from projectsetup.projects import (
     InvalidProject,
     NoSuchProject,
     Owner,
+    Project,
     ProjectBusy,
     ProjectRecord,
     ProjectStatus,
@@ -92,6 +94,107 @@ async def test_a_clash_names_the_field(record: ProjectRecord, changed: dict[str,
         await record.create(**(values | changed))
     assert str(caught.value) == message
     assert len(await record.list()) == 1
+
+
+SPELLINGS = (
+    "https://git.example/team/app",
+    "https://git.example/team/app.git",
+    "https://git.example/team/app/",
+    "https://git.example/team/app.git/",
+    "https://git.example//team/app",
+    "https://Git.EXAMPLE/team/app",
+    "https://git.example:443/team/app",
+    "https://git.example/team/%61pp",
+    "git@git.example:team/app.git",
+    "git@git.example:/team/app",
+    "deploy@git.example:team/app",
+    "ssh://git@git.example/team/app",
+    "ssh://git@git.example:22/team/app.git",
+)
+OTHERS = (
+    "https://git.example/team/app-docs",
+    "https://git.example/team/App",
+    "https://git.example/team/app.git.git",
+    "https://git.example:8443/team/app",
+    "https://git2.example/team/app",
+    "ssh://git@git.example:2222/team/app",
+    "git@git.example:team/app/code",
+    "https://git.example/team/%61pp%zz%ff",
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("field", ["code_repo", "docs_repo"])
+async def test_a_repository_is_one_however_it_is_spelled(record: ProjectRecord, spelling: str, field: str) -> None:
+    code = await record.create(name="Code", code_repo=SPELLINGS[0])
+    clash = f"another project has this {field} already: {spelling}"
+    spelled: dict[str, Any] = {field: spelling}
+    with pytest.raises(InvalidProject) as caught:
+        await record.create(**{"name": "Other", "code_repo": "https://git.example/x", **spelled})
+    assert str(caught.value) == clash
+    other = await record.create(name="Other", code_repo="https://git.example/x")
+    with pytest.raises(InvalidProject) as caught:
+        await record.update(other.id, **spelled)
+    assert str(caught.value) == clash
+    assert await record.list() == (code, other)
+    await record.update(code.id, code_repo="https://git.example/moved")
+    await record.update(other.id, **spelled)
+    await record.delete(other.id)
+    assert (await record.update(code.id, docs_repo=spelling)).docs_repo == spelling
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_code_and_documentation_are_two_repositories(record: ProjectRecord, spelling: str) -> None:
+    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be two repositories$"):
+        await record.create(name="App", code_repo=SPELLINGS[1], docs_repo=spelling)
+    made = await record.create(name="App", code_repo=SPELLINGS[1])
+    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be two repositories$"):
+        await record.update(made.id, docs_repo=spelling)
+    assert (await record.update(made.id, code_repo=spelling)).code_repo == spelling  # only the spelling changes
+
+
+async def test_repositories_that_look_alike_are_several(record: ProjectRecord) -> None:
+    for number, url in enumerate((SPELLINGS[0], *OTHERS)):
+        await record.create(name=str(number), code_repo=url)
+    for number, url in enumerate(("/srv/a.git", "/srv/b.git")):
+        await record.create(name=f"local {number}", code_repo=url, allow_file_repos=True)
+    with pytest.raises(InvalidProject, match="another project has this code_repo already"):
+        await record.create(name="local 3", code_repo="file:///srv//a", allow_file_repos=True)
+
+
+async def test_repositories_can_be_exchanged_between_code_and_documentation(record: ProjectRecord) -> None:
+    one, two = "https://git.example/one", "https://git.example/two"
+    made = await record.create(name="App", code_repo=one, docs_repo=two)
+    changed = await record.update(made.id, code_repo=two, docs_repo=one)
+    assert (changed.code_repo, changed.docs_repo) == (two, one)
+
+
+async def test_what_other_software_writes_is_held_to_the_same(record: ProjectRecord, sql: Sql) -> None:
+    await record.create(name="App", code_repo=SPELLINGS[0])
+    with pytest.raises(DriverUniqueViolation) as caught:
+        sql.execute(
+            "INSERT INTO projects (name, code_repo, docs_repo) VALUES ('B', 'https://x.example/b', %s)", [SPELLINGS[3]]
+        )
+    assert caught.value.diag.constraint_name == "projects_docs_repo_key"
+    sql.execute("INSERT INTO projects (name, code_repo) VALUES ('B', 'https://x.example/b')")
+    with pytest.raises(InvalidProject, match="another project has this docs_repo already"):
+        await record.create(name="C", code_repo="https://x.example/c", docs_repo="git@x.example:b")
+
+
+async def test_of_several_that_ask_for_one_repository_at_once_one_gets_it(record: ProjectRecord) -> None:
+    asked = [record.create(name=f"{number}", code_repo=url) for number, url in enumerate(SPELLINGS)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(result, Project) for result in results) == 1
+    assert sum(isinstance(result, InvalidProject) for result in results) == len(SPELLINGS) - 1
+
+
+async def test_a_name_is_one_composed_or_decomposed(record: ProjectRecord, sql: Sql) -> None:
+    made = await record.create(name="Cafe\u0301", code_repo="https://git.example/a")
+    assert made.name == "Caf\u00e9"
+    with pytest.raises(InvalidProject, match="another project has this name already"):
+        await record.create(name="Caf\u00e9", code_repo="https://git.example/b")
+    with pytest.raises(DriverUniqueViolation, match="projects_name_key"):
+        sql.execute("INSERT INTO projects (name, code_repo) VALUES (%s, 'https://x.example/b')", ["Cafe\u0301"])
 
 
 async def test_an_id_is_used_once(record: ProjectRecord) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from projectsetup.recipes.model import Step
 
-NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; it's \\ ünïcode & <b>"""
+NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; it's \\ ünïcode & <b> 👩\u200d👧 می\u200cشود 5\u00a0€"""
 TOKEN = "a-token-that-nobody-guesses"
 START_LIMIT = 30.0
 
@@ -66,7 +66,7 @@ def attempt(place: Path, number: int) -> Attempt:
         "PROJECT_ID": "00000000-0000-0000-0000-000000000001",
         "PROJECT_NAME": NAME,
         "PROJECT_SLUG": "fastapi",
-        "PROJECT_DESCRIPTION": 'What "it" does:\n\n- {{ cycler.__init__ }}',
+        "PROJECT_DESCRIPTION": 'What "it"\u00a0does: 👩\u200d👧 so\u00adft می\u200cشود\n\n- {{ cycler.__init__ }}',
         "CODE_REPO": f"file://{place / 'code.git'}",
         "DOCS_REPO": f"file://{place / 'docs.git'}",
         "ATTEMPT": str(number),

@@ -99,6 +99,8 @@ class _Unreadable:
         ("\x1b[31mred\x1b[0m", "\ufffd[31mred\ufffd[0m"),
         ("a\u202eb\x00\x9bc", "a\ufffdb\ufffd\ufffdc"),
         ("漢字 [red] é", "漢字 [red] é"),
+        ("👩\u200d👧 می\u200cشود \u00ad", "👩\u200d👧 می\u200cشود \u00ad"),
+        ("a\u2066b\u2028c", "a\ufffdb c"),
         ("", ""),
     ],
 )

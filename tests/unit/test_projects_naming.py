@@ -52,7 +52,41 @@ def test_any_printable_name_will_do(name: str) -> None:
     assert check_name(f"  {name}\n") == name
 
 
-@pytest.mark.parametrize("name", ["", " \t\n", "n" * 101, "a\nb", "a\0b", "a\x1b[31mb", "a\u202eb", "a\udc80b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "می\u200cشود",  # Persian, with a zero width non-joiner
+        "क्\u200dष",  # Hindi, with a zero width joiner
+        "family 👩\u200d👩\u200d👧",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "Prix\u00a0: 5\u202f€",
+        "שלום\u200f!",
+        "soft\u00adhyphen",
+        "an emoji of the next Unicode: \U0001faea",
+        "\ue000",
+    ],
+)
+def test_what_people_write_is_a_name(name: str) -> None:
+    assert check_name(name) == name
+    assert check_description(name) == name
+
+
+def test_one_name_has_one_spelling() -> None:
+    composed = "Caf\u00e9"
+    assert check_name("Cafe\u0301") == check_name(composed) == composed
+    assert check_description("Cafe\u0301") == composed
+    assert check_name("\ufeffApp ") == "App"
+    assert check_name("e\u0301" * 100) == "é" * 100
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " \t\n", "n" * 101, "a\nb", "a\0b", "a\x1b[31mb", "a\x85b", "a\u2028b", "a\udc80b"),
+        *("\u200b", "\u00ad \u200d", "\ufeff"),
+        *(f"a{chr(code)}b" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+    ],
+)
 def test_a_bad_name_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(InvalidProject, match=r"\Athe name .+\Z") as caught:
         check_name(name)
@@ -62,6 +96,7 @@ def test_a_bad_name_is_refused_in_one_line(name: str) -> None:
 def test_a_description_may_have_lines_but_no_control_characters() -> None:
     assert check_description(" one\n\ttwo ") == "one\n\ttwo"
     assert check_description("") == ""
-    for bad in ("a\0b", "a\x07b", "d" * 10_001):
+    assert check_description("one\r\ntwo\rthree\u2028four\u2029five") == "one\ntwo\nthree\nfour\nfive"
+    for bad in ("a\0b", "a\x07b", "a\u202eb", "a\u2066b", "d" * 10_001):
         with pytest.raises(InvalidProject, match="description"):
             check_description(bad)

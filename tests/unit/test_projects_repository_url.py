@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from projectsetup.git_hosts import ANY_PUBLIC_HOST, GitHosts
 from projectsetup.projects.errors import InvalidProject
-from projectsetup.projects.repository_url import check_repository_url, same_repository
+from projectsetup.projects.repository_url import check_repository_url
 
 REMOTE = [
     "https://github.com/acme/app.git",
@@ -80,7 +80,6 @@ REFUSED = [
 @pytest.mark.parametrize("allow_file", [True, False])
 def test_remote_repositories_are_accepted(url: str, allow_file: bool) -> None:
     check_repository_url(url, allow_file=allow_file, hosts=LISTED)
-    assert same_repository(url, url)
 
 
 @pytest.mark.parametrize("url", LOCAL)
@@ -131,22 +130,3 @@ def test_a_verdict_is_given_on_any_text(text: str) -> None:
         assert str(exc).isprintable()  # noqa: PT017 - most texts are refused, not all
     else:
         assert text.startswith(("https://", "ssh://")) or "@" in text
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("https://github.com/a/b", "https://GitHub.com/a/b.git/", True),
-        ("https://github.com/a/b", "git@github.com:a/b.git", True),
-        ("ssh://git@github.com/a/b", "git@github.com:/a//b", True),
-        ("https://github.com/a/b", "https://github.com/a/%62", True),
-        ("file:///srv/a.git", "/srv/a", True),
-        ("https://github.com/a/b", "https://github.com/a/b-docs", False),
-        ("https://github.com/a/b", "https://gitlab.com/a/b", False),
-        ("https://git.example:8443/a/b", "https://git.example:9443/a/b", False),
-        ("file:///srv/a.git", "file:///srv/b.git", False),
-    ],
-)
-def test_two_spellings_of_one_repository(one: str, other: str, same: bool) -> None:
-    assert same_repository(one, other) is same
-    assert same_repository(other, one) is same

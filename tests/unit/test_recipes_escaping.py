@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from projectsetup.recipes.builtin.python_service.escaping import markdown, python_string, summary, toml_string
+from projectsetup.text import harmful_character
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
-PRINTABLE = st.text(max_size=100).map(lambda text: "".join(c for c in text if c.isprintable()).strip())
+PRINTABLE = st.text(max_size=100).map(lambda text: "".join(c for c in text if not harmful_character(c)).strip())
 
 
 @given(ANY_TEXT)
@@ -45,6 +46,7 @@ def test_python_strings_are_as_ruff_formats_them(texts: list[str]) -> None:
 
 @given(PRINTABLE)
 @example("{{ 7*7 }}")
+@example("👩\u200d👧 می\u200cشود \u00ad\u00a0x")
 @example("$(id) `id`; rm -rf ~ ~~x~~")
 @example("snake_case _c_ *d* **e** __f__")
 @example("#")

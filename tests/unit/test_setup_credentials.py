@@ -34,6 +34,13 @@ def test_what_a_secret_may_hold(data: dict[str, str], credentials: GitCredential
     assert GitCredentials.from_secret(data) == credentials
 
 
+def test_a_password_may_be_any_text() -> None:
+    password = "pass\u00a0word \u00ad👩\u200d👧"
+    found = GitCredentials.from_secret(secret(username="bob", password=password))
+    assert found.https is not None
+    assert found.https.password == password
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

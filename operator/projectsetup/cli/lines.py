@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from projectsetup.text import without_harm
+
 LONGEST_LINE: Final = 1000
 
 
 def printable(value: object) -> str:
     """`value` on one line of printable characters: no escape sequence of a foreign program reaches the terminal."""
-    text = " ".join(str(value).split())
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return without_harm(" ".join(str(value).split()))
 
 
 def one_line(value: object) -> str:

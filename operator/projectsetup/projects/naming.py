@@ -7,6 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from projectsetup.projects.errors import InvalidProject
+from projectsetup.text import composed, harmful_character, is_visible
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -15,29 +16,34 @@ NAME_LENGTH = 100
 DESCRIPTION_LENGTH = 10_000
 SLUG_LENGTH = 40
 
+_BYTE_ORDER_MARK = "\ufeff"
+_LINE_END = re.compile("\r\n?|[\u2028\u2029]")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def check_name(name: str) -> str:
-    """The name without surrounding space. Any printable characters will do, shell characters too.
+    """The name in NFC without surrounding space. Whatever people write will do, shell characters too.
 
     Raises InvalidProject.
     """
-    trimmed = name.strip()
-    if not trimmed:
+    trimmed = _trimmed(name)
+    _refuse_harmful("name", trimmed)
+    if not is_visible(trimmed):
         raise InvalidProject("the name must not be empty")
     if len(trimmed) > NAME_LENGTH:
         raise InvalidProject(f"the name has {len(trimmed)} characters; at most {NAME_LENGTH} are allowed")
-    _refuse_unprintable("name", trimmed)
     return trimmed
 
 
 def check_description(description: str) -> str:
-    """The description without surrounding space; lines and tabs are fine. Raises InvalidProject."""
-    trimmed = description.strip()
+    """The description in NFC without surrounding space; tabs and lines are fine, each ends with `\\n` then.
+
+    Raises InvalidProject.
+    """
+    trimmed = _trimmed(_LINE_END.sub("\n", description))
     if len(trimmed) > DESCRIPTION_LENGTH:
         raise InvalidProject(f"the description has {len(trimmed)} characters; at most {DESCRIPTION_LENGTH} are allowed")
-    _refuse_unprintable("description", trimmed.replace("\n", "").replace("\t", ""))
+    _refuse_harmful("description", trimmed.replace("\n", "").replace("\t", ""))
     return trimmed
 
 
@@ -62,7 +68,11 @@ def slug_of(name: str, project_id: UUID) -> str:
     return slug[:SLUG_LENGTH].rstrip("-")
 
 
-def _refuse_unprintable(field: str, text: str) -> None:
-    for character in text:
-        if not character.isprintable():
-            raise InvalidProject(f"the {field} holds a character that cannot be printed: U+{ord(character):04X}")
+def _trimmed(text: str) -> str:
+    return composed(text.strip().strip(_BYTE_ORDER_MARK).strip())
+
+
+def _refuse_harmful(field: str, text: str) -> None:
+    character = harmful_character(text)
+    if character is not None:
+        raise InvalidProject(f"the {field} holds a character that cannot be printed: {character}")

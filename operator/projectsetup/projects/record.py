@@ -21,8 +21,8 @@ from projectsetup.projects.errors import (
     UniqueViolation,
 )
 from projectsetup.projects.naming import check_description, check_name, check_namespace
-from projectsetup.projects.repository_url import check_repository_url, same_repository
-from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, project_from
+from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK, project_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from projectsetup.projects.statements import Statement
 
 _TRIES = 3
+_TWO_REPOSITORIES = "code_repo and docs_repo must be two repositories"
 _FIELDS = {PRIMARY_KEY: "id", NAME_KEY: "name", CODE_REPO_KEY: "code_repo", DOCS_REPO_KEY: "docs_repo"}
 
 
@@ -283,8 +284,8 @@ def _checked(
     name: str, description: str, code_repo: str, docs_repo: str | None, namespace: str | None
 ) -> dict[str, str | None]:
     """The fields of a project as they are stored, its repositories having been checked alone; InvalidProject."""
-    if docs_repo is not None and same_repository(code_repo, docs_repo):
-        raise InvalidProject("code_repo and docs_repo must be two repositories")
+    if docs_repo == code_repo:
+        raise InvalidProject(_TWO_REPOSITORIES)
     return {
         "name": check_name(name),
         "description": check_description(description),
@@ -305,6 +306,8 @@ def _check_repositories(code_repo: str | None, docs_repo: str | None, *, allow_f
 
 
 def _clash(constraint: str, values: Mapping[str, Any]) -> str:
+    if constraint == REPOS_CHECK:
+        return _TWO_REPOSITORIES
     field = _FIELDS.get(constraint)
     if field is None:
         return f"the project clashes with another one ({constraint})"

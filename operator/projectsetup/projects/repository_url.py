@@ -42,11 +42,6 @@ def check_repository_url(url: str, *, allow_file: bool, hosts: GitHosts) -> None
         _check_host(url, hosts)
 
 
-def same_repository(one: str, other: str) -> bool:
-    """Whether two accepted URLs lead to the same repository, however they are written."""
-    return _place(one) == _place(other)
-
-
 def _check_local(path: str, *, allow_file: bool) -> None:
     if not allow_file:
         raise InvalidProject("a repository URL must not be a local file: use https://, ssh:// or git@host:path")
@@ -81,14 +76,3 @@ def _check_host(url: str, hosts: GitHosts) -> None:
         raise InvalidProject(str(exc)) from exc
     if host is not None and (objection := hosts.objection(host)):
         raise InvalidProject(f"a repository must not be there: {objection}")
-
-
-def _place(url: str) -> tuple[str, str, str]:
-    network = _NETWORK.fullmatch(url)
-    match = network or _SCP.fullmatch(url)
-    if match is None:
-        host, port, path = "", "", url.removeprefix("file://")
-    else:
-        host, port, path = match["host"].lower(), (network and network["port"]) or "", match["path"]
-    path = re.sub(r"/+", "/", unquote(path)).strip("/").removesuffix(".git").rstrip("/")
-    return host, port, path

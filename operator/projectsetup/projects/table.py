@@ -10,8 +10,10 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -33,6 +35,7 @@ NAME_KEY = "projects_name_key"
 CODE_REPO_KEY = "projects_code_repo_key"
 DOCS_REPO_KEY = "projects_docs_repo_key"
 PRIMARY_KEY = "projects_pkey"
+REPOS_CHECK = "projects_repos_check"
 
 PROJECTS = Table(
     "projects",
@@ -57,13 +60,31 @@ PROJECTS = Table(
     UniqueConstraint("code_repo", name=CODE_REPO_KEY),
     UniqueConstraint("docs_repo", name=DOCS_REPO_KEY),
     CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="projects_name_check"),
-    CheckConstraint("docs_repo <> code_repo", name="projects_repos_check"),
+    CheckConstraint("docs_repo <> code_repo", name=REPOS_CHECK),
     CheckConstraint(f"status IN ({', '.join(repr(str(s)) for s in ProjectStatus)})", name="projects_status_check"),
     CheckConstraint("num_nulls(owner_uid, owner_namespace, owner_name) IN (0, 3)", name="projects_owner_check"),
     CheckConstraint("attempt >= 0", name="projects_attempt_check"),
     CheckConstraint("fence >= 0", name="projects_fence_check"),
     CheckConstraint("namespace ~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'", name="projects_namespace_check"),
 )
+
+PROJECT_REPOSITORIES = Table(
+    "project_repositories",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("project_id", Uuid, nullable=False),
+    Column("field", Text, nullable=False),
+    PrimaryKeyConstraint("key", name="project_repositories_pkey"),
+    UniqueConstraint("project_id", "field", name="project_repositories_field_key"),
+    ForeignKeyConstraint(
+        ["project_id"],
+        ["projects.id"],
+        name="project_repositories_project_fkey",
+        onupdate="CASCADE",
+        ondelete="CASCADE",
+    ),
+)
+"""Which repository is whose, in one spelling each: a trigger of the table `projects` keeps it."""
 
 
 def project_from(row: Any) -> Project:

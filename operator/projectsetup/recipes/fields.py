@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from projectsetup.api.durations import format_duration, parse_duration
 from projectsetup.recipes.environment_names import refusal_of_variable
+from projectsetup.text import harmful_character
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -41,7 +42,7 @@ def _check_image(text: str) -> str:
 
 
 def _check_one_line(text: str) -> str:
-    if not text.isprintable():
+    if harmful_character(text) is not None:
         raise ValueError("must be one line of printable text")
     return text
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from projectsetup.git_hosts import GitHosts, InvalidHosts, host_of
+from projectsetup.text import harmful_character
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,7 +106,7 @@ def _hosts(data: Mapping[str, str]) -> GitHosts | None:
 
 def _line(data: Mapping[str, str], key: str) -> str:
     text = _text(data, key).rstrip("\r\n")
-    if not text.isprintable():
+    if harmful_character(text) is not None:
         raise InvalidCredentials(f"{key} in the credentials Secret must be one line of printable text")
     return text
 

@@ -23,7 +23,8 @@ HELD_LINES: Final = 64
 """So many lines at most are held back until it is known whether a secret goes on in the next."""
 
 _CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
 _KEY_BEGINS: Final = b"PRIVATE KEY-----"
 _KEY_ENDS: Final = b"-----END"
