@@ -29,7 +29,6 @@ SLOTS: Final = 2
 PROJECT_FIELDS: Final = {"projectStatus", "projectName", "step", "progress", "runRef", "startedAt"}
 ATTACKS: Final[tuple[dict[str, Any], ...]] = (
     {"annotations": {"cancel_requested_at": "at once"}},
-    {"annotations": {"priority": "99"}},
     {"recipe": "no-such-recipe"},
     {"spec": {"credentialsSecretRef": {"name": "none"}}},
 )
@@ -264,23 +263,22 @@ def jobs(api: ApiServer) -> list[tuple[str, str, bool]]:
     ]
 
 
-def test_where_a_namespace_is_required_nobody_takes_what_belongs_nowhere(
-    new_stage: NewStage, team_b: ApiServer
-) -> None:
+def test_where_a_namespace_is_required_nobody_takes_what_belongs_nowhere(new_stage: NewStage, kubeconfig: Path) -> None:
+    attacker = ApiServer.prepared(kubeconfig, "team-b")
     with new_stage(require_namespace="true") as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_b.namespace}")
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")
         stage.operator.start()
         project, unknown = secret_project(stage), str(uuid.uuid4())
         row = stage.record(project)
         ours = Setup.make(stage, project=project)
-        attack, guess = (Setup.make(stage, project=name, api=team_b) for name in (project, unknown))
+        attack, guess = (Setup.make(stage, project=name, api=attacker) for name in (project, unknown))
         texts = set()
         for setup in (ours, attack, guess):
             why, status = setup.ended()
             assert why == "ProjectNotFound"
             texts.add(message(status).replace(setup.name, "ID"))
         assert len(texts) == 1  # nobody learns whether there is such a project
-        learns_nothing(stage, team_b, row)
+        learns_nothing(stage, attacker, row)
         assert stage.record(project) == row
         with psycopg.connect(stage.database_url) as connection:
             connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (stage.api.namespace, project))
