@@ -110,6 +110,7 @@ def test_recipes_are_frozen() -> None:
         ),
         (recipe_text(top="parameters: {a: {default: no}}"), "parameters.a.default: must be text: put it in quotes"),
         (recipe_text(top="description: 'two\n\n lines'"), "description: must be one line"),
+        (recipe_text(top='description: "a\\u202Eb"'), "description: must be one line of printable text"),
         ("name: Sample\nimage: a\nsteps: [{name: a, status: testing, run: x}]", "name: must be a DNS label"),
         ("name: a\nsteps: [{name: a, status: testing, run: x}]", "image: is missing"),
         ("name: a\nimage: a\nsteps: []", "steps: "),
@@ -126,6 +127,11 @@ def test_recipes_are_frozen() -> None:
 )
 def test_complaints_name_the_place_and_what_is_allowed(text: str, expected: str) -> None:
     assert complaint(text).startswith(f"sample.yaml: {expected}")
+
+
+def test_a_description_is_what_people_write() -> None:
+    recipe = load_recipe(recipe_text(top='description: "Prix\\u00a0: 👩\\u200d👧 so\\u00adft"'), "sample.yaml")
+    assert recipe.description == "Prix\u00a0: 👩\u200d👧 so\u00adft"
 
 
 def test_fifty_steps_and_no_more() -> None:
