@@ -54,7 +54,7 @@ test: lint
 
 chaos: build
 	CHAOS=long $(BIN)/pytest -s tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \
-		tests/node/test_jobs_troubles.py
+		tests/node/test_jobs_troubles.py tests/security/test_memory.py
 
 demo: build
 	@$(BIN)/python -m demo

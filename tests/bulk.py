@@ -6,7 +6,7 @@ import base64
 import json
 import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -23,13 +23,22 @@ _CONNECTIONS: Final = 4
 
 def make_setups(kubeconfig: Path, namespace: str, statuses: Sequence[Body], number: int) -> None:
     """Create so many ProjectSetups of projects that nobody knows, which have these statuses, one after the other."""
+
+    def made(number: int) -> Body:
+        return {"spec": {"recipe": "instant"}, "status": statuses[number % len(statuses)]}
+
+    make_all(kubeconfig, namespace, made, number)
+
+
+def make_all(kubeconfig: Path, namespace: str, made: Callable[[int], Body], number: int) -> list[str]:
+    """Create so many ProjectSetups, of projects that nobody knows, as `made` says; their names."""
     shares = [range(first, number, _CONNECTIONS) for first in range(_CONNECTIONS)]
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        for done in [pool.submit(_make, kubeconfig, namespace, statuses, share) for share in shares]:
-            done.result()
+        works = [pool.submit(_make, kubeconfig, namespace, made, share) for share in shares]
+        return [name for work in works for name in work.result()]
 
 
-def _make(kubeconfig: Path, namespace: str, statuses: Sequence[Body], share: range) -> None:
+def _make(kubeconfig: Path, namespace: str, made: Callable[[int], Body], share: range) -> list[str]:
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     trusted = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -44,10 +53,13 @@ def _make(kubeconfig: Path, namespace: str, statuses: Sequence[Body], share: ran
         text = answer.read()
         assert answer.status in {200, 201}, text
 
+    names = []
     for number in share:
-        name = str(uuid.uuid4())
-        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": {"recipe": "instant"}}
+        names.append(name := str(uuid.uuid4()))
+        body = {"apiVersion": API_VERSION, "kind": KIND, **made(number)}
+        body["metadata"] = {**body.get("metadata", {}), "name": name}
+        status = {"status": body.pop("status")}
         send("POST", collection, body, "application/json")
-        status = {"status": statuses[number % len(statuses)]}
         send("PATCH", f"{collection}/{name}/status", status, "application/merge-patch+json")
     connection.close()
+    return names

@@ -35,7 +35,7 @@ from projectsetup.control.measured import MeasuredEngine
 from projectsetup.control.ports import Cluster
 from projectsetup.control.queue import StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
-from projectsetup.control.store import ResourceStore
+from projectsetup.control.store import ResourceStore, pack
 from projectsetup.control.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
 from projectsetup.engines.jobs.attempt import PodSettings
 from projectsetup.engines.jobs.engine import JobEngine
@@ -190,7 +190,7 @@ def compose(settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics) 
     """The operator on these ports."""
     watch_age = WatchAge()
     line = StartLine(settings.concurrency, paused=True)  # until the queue's ConfigMap was asked
-    watch = Watch(settings.namespaces)
+    watch = Watch(settings.namespaces, pack)
     controller = _controller(settings, ports, line, metrics=metrics, watch_age=watch_age, restart_watch=watch.restart)
     watch.tell(controller.seen)
 

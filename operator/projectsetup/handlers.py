@@ -9,7 +9,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import kopf
 
@@ -17,14 +17,21 @@ from projectsetup.api.constants import GROUP, PLURAL, VERSION
 from projectsetup.cluster.connection import in_pod, pod_server
 from projectsetup.observe.logs import get_logger
 
+Packed_contra = TypeVar("Packed_contra", contravariant=True)
 
-class Sink(Protocol):
+
+class Sink(Protocol[Packed_contra]):
     """Takes an object, as it is or as it was when it was deleted."""
 
-    def __call__(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+    def __call__(self, seen: Packed_contra, *, deleted: bool) -> None:
         """Take it in."""
 
 
+Packed = TypeVar("Packed")
+
+
+PAGE = 20
+"""ProjectSetups that are listed at once: each may be of 1.5 MiB, and takes several times that when it is decoded."""
 RESTART_DELAY = 1.0
 LOGIN_LIFETIME = timedelta(minutes=10)
 """How long a login is used, so that a rotated token is read again."""
@@ -71,34 +78,37 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = itertools.repeat(1.0)
     settings.networking.connect_timeout = 5.0
     settings.watching.reconnect_backoff = 0.2
-    settings.watching.chunk_size = 100
+    settings.watching.chunk_size = PAGE
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = NoDiff()
     return settings
 
 
-class Watch:
+class Watch(Generic[Packed]):
     """Runs kopf in a thread with an event loop of its own, and again whenever it ends by itself.
 
-    In a thread of its own it neither takes over our signals nor cancels our tasks when it ends.
+    In a thread of its own it neither takes over our signals nor cancels our tasks when it ends. What `pack` makes of
+    an object is all that waits for the sink: objects may be large, and many.
     """
 
-    def __init__(self, namespaces: tuple[str, ...]) -> None:
-        self._sink: Sink | None = None
+    def __init__(self, namespaces: tuple[str, ...], pack: Callable[[Mapping[str, Any]], Packed]) -> None:
+        self._sink: Sink[Packed] | None = None
+        self._pack = pack
         self._loop = asyncio.get_running_loop()
         self._namespaces = namespaces
         self._stopping = threading.Event()
         self._end_run: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def tell(self, sink: Sink) -> None:
+    def tell(self, sink: Sink[Packed]) -> None:
         """Hand each event to `sink`, in the event loop in which this watch was made."""
         self._sink = sink
 
     def _seen(self, event: kopf.RawEvent) -> None:
         if (sink := self._sink) is not None:
+            packed, deleted = self._pack(event["object"]), event["type"] == "DELETED"
             with contextlib.suppress(RuntimeError):  # the loop is closed: this operator has ended
-                self._loop.call_soon_threadsafe(lambda: sink(event["object"], deleted=event["type"] == "DELETED"))
+                self._loop.call_soon_threadsafe(lambda: sink(packed, deleted=deleted))
 
     def start(self) -> None:
         """Begin to watch."""

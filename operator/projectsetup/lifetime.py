@@ -13,6 +13,7 @@ from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.cluster.queue_watch import QueueConfigWatch
 from projectsetup.control.controller import Controller
 from projectsetup.control.facts import StopCause
+from projectsetup.control.store import Packed
 from projectsetup.handlers import Watch
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
@@ -42,7 +43,7 @@ class Operator:
 
     controller: Controller
     leader: Leader
-    watch: Watch
+    watch: Watch[Packed]
     health: HealthServer
     queue_config: QueueConfigWatch
     grace: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 REQUEST_MAX_LENGTH: Final = 256
 """Longest value, in characters, of the two annotations that ask for something."""
+
+LONGEST_KEPT: Final = REQUEST_MAX_LENGTH + 1 + 16
+"""Longest value of an annotation, in characters, that is kept in memory or in `.status`."""
 
 _SHOWN: Final = 64
 
@@ -58,6 +62,19 @@ def parse_annotations(annotations: Mapping[str, str] | None) -> Tuning:
     given = annotations or {}
     told: dict[str, Any] = {rule.field: rule.read(name, given[name]) for name, rule in _RULES.items() if name in given}
     return Tuning(**told)
+
+
+def own_annotations(annotations: Mapping[str, object]) -> dict[str, str]:
+    """The annotations that mean something here, each cut by `cut_value`."""
+    return {name: cut_value(value) for name in _RULES if isinstance(value := annotations.get(name), str)}
+
+
+def cut_value(value: str) -> str:
+    """`value`, or where no annotation may be that long, its beginning and a digest: two values stay two."""
+    if len(value) <= LONGEST_KEPT:
+        return value
+    digest = hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
+    return f"{value[:REQUEST_MAX_LENGTH]}…{digest[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from projectsetup.api.annotations import LONGEST_KEPT, cut_value
 from projectsetup.api.durations import (
     DURATION_MAX_LENGTH,
     DURATION_PATTERN,
@@ -18,9 +19,6 @@ from projectsetup.api.durations import (
 )
 
 MESSAGE_MAX_LENGTH: Final = 1024
-
-ANNOTATIONS_MAX_LENGTH: Final = 262_144
-"""What Kubernetes allows for all annotations of an object together, so that any value of one can be recorded."""
 
 _DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -100,7 +98,10 @@ Message = Annotated[
 Word = Annotated[str, AfterValidator(lambda text: text[:253]), WithJsonSchema({"type": "string", "maxLength": 253})]
 """A short text of `.status`; cut, so that whatever a recipe says can be written."""
 
-AnnotationValue = Annotated[str, Field(json_schema_extra={"maxLength": ANNOTATIONS_MAX_LENGTH})]
+AnnotationValue = Annotated[
+    str, AfterValidator(cut_value), WithJsonSchema({"type": "string", "maxLength": LONGEST_KEPT})
+]
+"""The value of an annotation that was acted on; cut, so that any can be recorded."""
 
 Count = Annotated[int, Field(json_schema_extra={"format": "int32", "minimum": 0})]
 

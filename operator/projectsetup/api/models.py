@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projectsetup.api.resource import ProjectSetupResource, parse_resource
+from projectsetup.api.resource import ProjectSetupResource, essence, parse_project_id, parse_resource
 from projectsetup.api.spec import CredentialsSecretRef, ProjectSetupSpec
 from projectsetup.api.status import (
     AttemptRecord,
@@ -27,6 +27,8 @@ __all__ = [
     "ProjectSetupSpec",
     "ProjectSetupStatus",
     "RunRef",
+    "essence",
+    "parse_project_id",
     "parse_resource",
     "status_to_dict",
     "stored_status",

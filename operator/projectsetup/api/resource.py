@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from projectsetup.api.annotations import InvalidAnnotation, Tuning, parse_annotations
+from projectsetup.api.annotations import InvalidAnnotation, Tuning, own_annotations, parse_annotations
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.fields import Timestamp, cut_message
 from projectsetup.api.spec import ProjectSetupSpec
@@ -30,6 +30,16 @@ _PROBLEMS: Final = {
     "too_long": "must have at most {max_length} entries",
 }
 
+_METADATA: Final = (
+    "uid",
+    "name",
+    "namespace",
+    "generation",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+
 _TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,6 +57,7 @@ class ProjectSetupResource(BaseModel):
     created_at: datetime
     deleting: bool = False
     annotations: Mapping[str, str] = {}
+    """Those that mean something to the operator."""
     spec: ProjectSetupSpec | None
     """None when it is invalid."""
     tuning: Tuning | None
@@ -62,8 +73,8 @@ class ProjectSetupResource(BaseModel):
 
     @property
     def project_id(self) -> UUID:
-        """The project that it sets up; the nil UUID, which no project has, when the name is no UUID."""
-        return UUID(self.name) if re.fullmatch(PROJECT_ID_PATTERN[1:-1], self.name) else UUID(int=0)
+        """The project that it sets up."""
+        return parse_project_id(self.name)
 
     @property
     def priority(self) -> int:
@@ -90,6 +101,11 @@ class ProjectSetupResource(BaseModel):
         return bool(asked) and asked != handled
 
 
+def parse_project_id(name: str) -> UUID:
+    """The project of the ProjectSetup of this name; the nil UUID, which no project has, when it is no UUID."""
+    return UUID(name) if re.fullmatch(PROJECT_ID_PATTERN[1:-1], name) else UUID(int=0)
+
+
 def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
     """The resource in `body`, a decoded JSON or YAML object. Never raises: what is wrong is told in `problem`."""
     metadata = _mapping(body.get("metadata"))
@@ -113,12 +129,20 @@ def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
         resource_version=_text(metadata.get("resourceVersion")),
         created_at=_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
-        annotations={key: value for key, value in annotations.items() if isinstance(value, str)},
+        annotations=own_annotations(annotations),
         spec=spec,
         tuning=tuning,
         problem=cut_message(" ".join("; ".join(problems).split())) or None,
         status=_parse_status(body.get("status")),
     )
+
+
+def essence(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What `parse_resource` reads of `body`; labels, foreign annotations, managed fields and the like are left out."""
+    metadata = _mapping(body.get("metadata"))
+    kept: dict[str, Any] = {name: metadata[name] for name in _METADATA if name in metadata}
+    kept["annotations"] = own_annotations(_mapping(metadata.get("annotations")))
+    return {"metadata": kept, **{part: body[part] for part in ("spec", "status") if part in body}}
 
 
 def _parse_spec(spec: object) -> ProjectSetupSpec:

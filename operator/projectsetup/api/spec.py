@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PARAMETERS_MAX_NUMBER: Final = 64
 PARAMETER_MAX_LENGTH: Final = 4096
+PARAMETERS_MAX_BYTES: Final = 32_768
+"""Of all names and values together, in UTF-8."""
 
 _SPEC = ConfigDict(
     frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
@@ -38,9 +40,15 @@ Parameters = Annotated[
 ]
 
 
-def _immutable(field: str) -> JsonDict:
+_PARAMETERS_SIZE: Final[JsonDict] = {
+    "rule": f"self.map(name, bytes(name).size() + bytes(self[name]).size()).sum() <= {PARAMETERS_MAX_BYTES}",
+    "message": f"spec.parameters: at most {PARAMETERS_MAX_BYTES} bytes, names and values together",
+}
+
+
+def _immutable(field: str, *rules: JsonDict) -> JsonDict:
     message = f"{field} is immutable: delete the ProjectSetup and create it anew"
-    return {"x-kubernetes-validations": [{"rule": "self == oldSelf", "message": message}]}
+    return {"x-kubernetes-validations": [{"rule": "self == oldSelf", "message": message}, *rules]}
 
 
 class CredentialsSecretRef(BaseModel):
@@ -60,7 +68,7 @@ class ProjectSetupSpec(BaseModel):
     recipe: Annotated[RecipeName, Field(json_schema_extra=_immutable("spec.recipe"))] = "python-service"
     """Name of the recipe that sets up the project. Immutable."""
 
-    parameters: Annotated[Parameters, Field(json_schema_extra=_immutable("spec.parameters"))] = {}
+    parameters: Annotated[Parameters, Field(json_schema_extra=_immutable("spec.parameters", _PARAMETERS_SIZE))] = {}
     """Parameters of the recipe, checked against those that it declares. Immutable."""
 
     credentials_secret_ref: CredentialsSecretRef | None = None

@@ -18,6 +18,8 @@ from projectsetup.cluster.translate import translated
 TIMEOUT = 10.0
 """Seconds that a call may take, and that a stream may take to begin."""
 PAGE = 200
+LARGEST_PAGE = 4 * 1024 * 1024
+"""Bytes of a page of a collection: decoded it takes several times that. A larger one is asked for in smaller pages."""
 
 Body = dict[str, Any]
 Query = Mapping[str, str | int]
@@ -27,6 +29,10 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _LIMITED = aiohttp.ClientTimeout(total=TIMEOUT)
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
+
+
+class _TooLarge(Exception):
+    """An answer is larger than allowed; the rest of it was not read."""
 
 
 class RawApi:
@@ -47,11 +53,25 @@ class RawApi:
         content_type: str = _JSON,
     ) -> Body:
         """The answer to one call; the kinds of patches are told apart by `content_type`."""
+        return await self._call(what, method, path, query=query, body=body, accept=accept, content_type=content_type)
+
+    async def _call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Body | None = None,
+        accept: str = _JSON,
+        content_type: str = _JSON,
+        largest: int | None = None,
+    ) -> Body:
         headers = {"Accept": accept, "Content-Type": content_type}
         with translated(what):
             request = self._request(method, path, query=query or {}, body=body, headers=headers, limits=_LIMITED)
             async with await request as response:
-                text = (await response.read()).decode(errors="replace")
+                text = (await _content(response, largest)).decode(errors="replace")
                 if not response.ok:
                     raise _refusal(response, text)
         try:
@@ -72,15 +92,27 @@ class RawApi:
         return found, version
 
     async def pages(self, what: str, path: str, *, query: Query, metadata_only: bool = False) -> AsyncGenerator[Body]:
-        """A collection page by page, as `list_all` reads it; `limit` in the query tells how long a page is."""
+        """A collection page by page, as `list_all` reads it; `limit` in the query tells how long a page is at most.
+
+        What is read at once is limited in bytes as well: a page that is larger is asked for again, of half the length.
+        """
+        accept = _METADATA if metadata_only else _JSON
+        longest = limit = int(query.get("limit", PAGE))
         token = ""
         while True:
-            asked = {"limit": PAGE, **query} | ({"continue": token} if token else {})
-            page = await self.call(what, "GET", path, query=asked, accept=_METADATA if metadata_only else _JSON)
-            yield {**page, "items": page.get("items") or []}  # null for none
+            asked = {**query, "limit": limit} | ({"continue": token} if token else {})
+            try:
+                page = await self._call(
+                    what, "GET", path, query=asked, accept=accept, largest=LARGEST_PAGE if limit > 1 else None
+                )
+            except _TooLarge:
+                limit //= 2
+                continue
             token = page["metadata"].get("continue") or ""
+            yield {**page, "items": page.get("items") or []}  # null for none
             if not token:
                 return
+            limit = min(limit + limit // 4 + 1, longest)
 
     @asynccontextmanager
     async def stream(self, what: str, path: str, *, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -139,6 +171,19 @@ class Lines:
         line = bytes(self._read[:end])
         del self._read[: end + 1]
         return line
+
+
+async def _content(response: aiohttp.ClientResponse, largest: int | None) -> bytes:
+    """The content; _TooLarge as soon as there is more of it than that."""
+    if largest is None:
+        return await response.read()
+    pieces = bytearray()
+    async for piece in response.content.iter_any():
+        pieces += piece
+        if len(pieces) > largest:
+            response.close()
+            raise _TooLarge
+    return bytes(pieces)
 
 
 def _refusal(response: aiohttp.ClientResponse, body: str) -> ApiException:

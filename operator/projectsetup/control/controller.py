@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from projectsetup.cluster.errors import ApiNotFound, ClusterError
 from projectsetup.cluster.leader import Leader, LeaseLost
@@ -16,7 +15,7 @@ from projectsetup.control.facts import StopCause
 from projectsetup.control.ports import Body, Cluster
 from projectsetup.control.queue import Key, StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
-from projectsetup.control.store import Change, Departed, ResourceStore
+from projectsetup.control.store import Change, Departed, Packed, ResourceStore, pack
 from projectsetup.engines.contract import Wanted
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
@@ -66,12 +65,10 @@ class Controller:
     _failures: dict[Key, int] = field(default_factory=dict)
     _comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def seen(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+    def seen(self, seen: Packed, *, deleted: bool) -> None:
         """The watch tells of an object, as it is or as it was when it was deleted."""
-        metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        self.watch_age.delivered(int(metadata["resourceVersion"]))
-        self._take_in(self.store.remove(key, uid=metadata["uid"]) if deleted else self.store.apply(body))
+        self.watch_age.delivered(seen.version)
+        self._take_in(self.store.remove(seen.key, uid=seen.uid) if deleted else self.store.apply(seen))
 
     def give_slots(self) -> None:
         """Give the free slots to the first in line, unless nothing could start anyway."""
@@ -81,8 +78,7 @@ class Controller:
 
     def database_is_back(self) -> None:
         """Everything that waited is looked at before the first of them starts, so that the start order holds."""
-        keys = [resource.key for resource in self.store.unfinished()]
-        self._look_at_all([*keys, *self.departures.keys()])
+        self._look_at_all(self.departures.keys())
 
     async def observe(self) -> None:
         """Compare with a full list at first and now and then, for ever, whether this operator leads or stands by."""
@@ -107,8 +103,8 @@ class Controller:
             except ClusterError as error:
                 await self._cannot_list(error)
         await self.queue_is_known.wait()
-        self._look_at_all([resource.key for resource in self.store.unfinished()])
-        for number, key in enumerate(self.store):  # what is over, little by little: what is new comes first
+        self._look_at_all()
+        for number, key in enumerate(self.store):  # the others, little by little: what is new comes first
             self.queue.add(key, delay=number * LOOK_APART)
         try:
             await self._work()
@@ -139,7 +135,9 @@ class Controller:
         except TimeoutError:
             _log.info("waited long enough", waited_for=what, seconds=limit)
 
-    def _look_at_all(self, keys: list[Key]) -> None:
+    def _look_at_all(self, others: Iterable[Key] = ()) -> None:
+        """Look at all that may start or run, before the first of them starts. What is suspended cannot."""
+        keys = [*(kept.key for kept in self.store.unfinished() if not kept.suspended), *others]
         if self.leading:
             self.line.await_first_look(keys)
             for key in keys:
@@ -186,14 +184,14 @@ class Controller:
             there.add(metadata["uid"])
             newest = max(newest, int(metadata["resourceVersion"]))
             if not known:
-                self._take_in(self.store.apply(body))
+                self._take_in(self.store.apply(pack(body)))
             elif not self.store.has_seen(metadata):
                 missed.append((metadata["namespace"], metadata["name"]))
 
         version = await self.cluster.list_resources(self.namespaces, take, metadata_only=known)
         for key in missed:
             if (body := await self.cluster.get_resource(*key)) is not None:
-                self._take_in(self.store.apply(body))
+                self._take_in(self.store.apply(pack(body)))
         for change in self.store.keep(there, list_version=version):
             self._take_in(change)
         self.watch_age.listed(newest)
@@ -208,8 +206,8 @@ class Controller:
 
     def _wanted(self) -> Wanted:
         self.leader.check()
-        unfinished = list(self.store.unfinished())
-        runs = {resource.status.run_ref.name for resource in unfinished if resource.status.run_ref is not None}
+        unfinished = self.store.unfinished()
+        runs = {resource.run_name for resource in unfinished if resource.run_name is not None}
         return Wanted(runs, {resource.project_id for resource in unfinished})
 
     def _after_list(self) -> None:

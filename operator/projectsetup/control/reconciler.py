@@ -10,6 +10,7 @@ from typing import Any
 from projectsetup.api.models import (
     ProjectSetupResource,
     ProjectSetupStatus,
+    essence,
     parse_resource,
     status_to_dict,
     stored_status,
@@ -36,9 +37,9 @@ from projectsetup.control.decisions import (
 from projectsetup.control.facts import Facts, Progress, RecipePlan, RecordRead, StopCause
 from projectsetup.control.facts_reader import FactsReader, Inputs
 from projectsetup.control.lifecycle import decide, is_terminal
-from projectsetup.control.ports import Cluster
+from projectsetup.control.ports import Body, Cluster
 from projectsetup.control.queue import Key, Rank, StartLine, WorkQueue
-from projectsetup.control.store import Departed, ResourceStore
+from projectsetup.control.store import Departed, ResourceStore, pack
 from projectsetup.control.telemetry import count, waits_since
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
@@ -78,7 +79,7 @@ class Reconciler:
         """Look at `key` until nothing is left to do for it now. ClusterError: look again later. LeaseLost: end."""
         owner_is_active = False
         for _ in range(LOOKS):
-            resource = self.store.get(key)
+            resource = await self._read(key)
             if resource is None or resource.deleting:
                 self._give_up(key, resource)
                 return
@@ -102,10 +103,18 @@ class Reconciler:
             except ApiConflict:
                 await self._look_anew(key)
             except ApiNotFound:
-                self._departed(resource)
+                self._departed(resource.key, resource.uid)
             except DatabaseUnavailable as error:
                 self.gate.shut(str(error))
         self.queue.add(key, delay=0.1)
+
+    async def _read(self, key: Key) -> ProjectSetupResource | None:
+        """The resource as last seen, or as it is now where it was too large to be kept; None when it is gone."""
+        resource = self.store.get(key)
+        if resource is not None or self.store.uid(key) is None:
+            return resource
+        body = await self._look_anew(key)
+        return None if body is None else parse_resource(essence(body))
 
     def _give_up(self, key: Key, resource: ProjectSetupResource | None) -> None:
         """What is deleted, or is being deleted, holds its slot until nothing of it runs."""
@@ -232,7 +241,11 @@ class Reconciler:
 
     async def record_alone(self, key: Key) -> None:
         """Tell the record how the attempt of `key` ended; who leads next completes `.status` from it."""
-        resource = self.store.get(key)
+        try:
+            resource = await self._read(key)
+        except ClusterError as error:
+            _log.warning("cannot read what ended, so the record does not say so", error=str(error))
+            return
         if resource is None or self.attempts.view(resource.project_id, resource.uid) is None:
             return
         facts, _ = await self.facts.read(resource, last_progress_write=None, prepared_fence=None, owner_is_active=False)
@@ -311,7 +324,7 @@ class Reconciler:
             stored = await self.cluster.replace_status(
                 resource.namespace, resource.name, resource_version=resource.resource_version, status=told
             )
-            self.store.apply(stored)
+            self.store.apply(pack(stored))
             count(self.metrics, resource.status, status, notices)
             self._progress_writes[resource.uid] = datetime.now(UTC)
         if status.run_ref is None:
@@ -364,19 +377,18 @@ class Reconciler:
         if until is not None:
             self.queue.add(key, delay=(until - now).total_seconds())
 
-    async def _look_anew(self, key: Key) -> None:
+    async def _look_anew(self, key: Key) -> Body | None:
         body = await self.cluster.get_resource(*key)
-        known = self.store.get(key)
-        if body is None:
-            if known is not None:
-                self._departed(known)
-            return
-        change = self.store.apply(body)
-        if change is not None and change.departed is not None:
-            self.on_departed(change.departed)
+        if body is not None:
+            change = self.store.apply(pack(body))
+            if change is not None and change.departed is not None:
+                self.on_departed(change.departed)
+        elif (uid := self.store.uid(key)) is not None:
+            self._departed(key, uid)
+        return body
 
-    def _departed(self, resource: ProjectSetupResource) -> None:
-        change = self.store.remove(resource.key, uid=resource.uid)
+    def _departed(self, key: Key, uid: str) -> None:
+        change = self.store.remove(key, uid=uid)
         if change is not None and change.departed is not None:
             self.on_departed(change.departed)
 

@@ -6,11 +6,15 @@ import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from projectsetup.api.conditions import SUCCEEDED
-from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.api.models import ProjectSetupResource, essence, parse_project_id, parse_resource
 from projectsetup.control.queue import Key
+
+LARGEST_KEPT: Final = 16_384
+"""Bytes of one packed resource that are kept; most take 1,000. A larger one is read again when it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +34,60 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Packed:
+    """A ProjectSetup as it is kept: whoever makes 10,000 of the largest must not fill the operator's memory."""
+
+    key: Key
     uid: str
     version: int
-    content: ProjectSetupResource | bytes
-    """Packed when its setup is over: most are, and are hardly ever asked for."""
+    over: bool
+    suspended: bool
+    """It is suspended, and `.status` tells of no run."""
+    run_name: str | None
+    """What `.status` tells as running."""
+    content: bytes | None
+    """None when it is too large to be kept."""
+
+    @property
+    def project_id(self) -> UUID:
+        """The project that it sets up."""
+        return parse_project_id(self.key[1])
+
+
+def pack(body: Mapping[str, Any]) -> Packed:
+    """What is kept of an object that was seen."""
+    metadata = body["metadata"]
+    spec, status = _mapping(body.get("spec")), _mapping(body.get("status"))
+    run_name = _mapping(status.get("runRef")).get("name")
+    content = zlib.compress(json.dumps(essence(body)).encode(), level=1)
+    return Packed(
+        key=(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        over=_is_over(status),
+        suspended=spec.get("suspend") is True and run_name is None,
+        run_name=run_name,
+        content=content if len(content) <= LARGEST_KEPT else None,
+    )
 
 
 class ResourceStore:
     """A cache that never goes back: an older resourceVersion of the same object changes nothing."""
 
     def __init__(self) -> None:
-        self._kept: dict[Key, _Kept] = {}
+        self._kept: dict[Key, Packed] = {}
 
     def get(self, key: Key) -> ProjectSetupResource | None:
-        """The resource as last seen."""
+        """The resource as last seen; None when there is none, or when it is too large to be kept."""
         kept = self._kept.get(key)
-        if kept is None:
+        if kept is None or kept.content is None:
             return None
-        content = kept.content
-        return parse_resource(json.loads(zlib.decompress(content))) if isinstance(content, bytes) else content
+        return parse_resource(json.loads(zlib.decompress(kept.content)))
+
+    def uid(self, key: Key) -> str | None:
+        """The uid of what was last seen there; None when there is nothing."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept.uid
 
     def holds(self, uid: str) -> bool:
         """Whether the resource with this uid is there, as far as was seen."""
@@ -58,23 +96,21 @@ class ResourceStore:
     def __iter__(self) -> Iterator[Key]:
         return iter(list(self._kept))
 
-    def unfinished(self) -> Iterator[ProjectSetupResource]:
+    def unfinished(self) -> list[Packed]:
         """The resources whose setup is not over."""
-        return iter([kept.content for kept in self._kept.values() if isinstance(kept.content, ProjectSetupResource)])
+        return [kept for kept in self._kept.values() if not kept.over]
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def apply(self, body: Mapping[str, Any]) -> Change | None:
+    def apply(self, seen: Packed) -> Change | None:
         """Take in an object that was seen; None when it tells nothing new."""
-        metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
+        key = seen.key
         known = self._kept.get(key)
-        version = int(metadata["resourceVersion"])
-        if known is not None and version <= known.version:
+        if known is not None and seen.version <= known.version:
             return None
-        self._kept[key] = _Kept(metadata["uid"], version, _packed(body) if _is_over(body) else parse_resource(body))
-        replaced = known is not None and known.uid != metadata["uid"]
+        self._kept[key] = seen
+        replaced = known is not None and known.uid != seen.uid
         return Change(key, Departed(known.uid, key) if known is not None and replaced else None)
 
     def has_seen(self, metadata: Mapping[str, Any]) -> bool:
@@ -97,9 +133,8 @@ class ResourceStore:
         return [change for change in removed if change is not None]
 
 
-def _is_over(body: Mapping[str, Any]) -> bool:
-    status = body.get("status")
-    conditions = status.get("conditions") if isinstance(status, Mapping) else None
+def _is_over(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions")
     return isinstance(conditions, list) and any(
         condition.get("type") == SUCCEEDED and condition.get("status") in {"True", "False"}
         for condition in conditions
@@ -107,6 +142,5 @@ def _is_over(body: Mapping[str, Any]) -> bool:
     )
 
 
-def _packed(body: Mapping[str, Any]) -> bytes:
-    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
-    return zlib.compress(json.dumps({**body, "metadata": metadata}).encode(), level=1)
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

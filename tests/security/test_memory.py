@@ -1,0 +1,191 @@
+"""The attacker is a tenant who may create and change ProjectSetups, and write their `.status`, in one namespace.
+
+The tenant makes as many as there is room for, each as large as the API server accepts, so that the operator runs out of
+memory for everybody. The long form (`make chaos`) makes 10,000 of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import pytest
+
+from benchmarks.usage import memory, peak
+from projectsetup.api.spec import PARAMETERS_MAX_BYTES
+from tests.api_server import ApiServer, Body, Refused
+from tests.bulk import make_all
+from tests.chaos.form import IS_LONG
+from tests.figures import tell
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, reason
+
+__all__ = ["tell"]
+
+NUMBER: Final = 10_000 if IS_LONG else 300
+LARGE: Final = 10 if IS_LONG else 2
+"""One in so many is as large as can be. 10,000 of those would not fit into an etcd of its usual 2 GiB."""
+ANNOTATION: Final = 75_000 if IS_LONG else 250_000
+LIMIT: Final = 600.0 if IS_LONG else 250.0
+"""MiB that the operator may ever take. Its container may take 1,024."""
+NEIGHBOUR: Final = 10.0
+"""Seconds in which a setup of somebody else is done: on a quiet operator it takes less than one."""
+ASTRAL: Final = "".join(chr(0x1F300 + number) for number in range(256))
+"""Characters of four bytes each."""
+
+
+def noise(length: int) -> str:
+    """Text that hardly gets smaller when it is packed."""
+    return "".join(random.choices(ASTRAL, k=length))  # noqa: S311  # it is to be large, not secret
+
+
+def kept() -> Body:
+    """One that is as large as what the operator keeps."""
+    return {
+        "metadata": {"annotations": {"tenant": os.urandom(ANNOTATION // 2).hex()}},
+        "spec": {
+            "recipe": "instant",
+            "suspend": True,
+            "parameters": {f"p{number}": os.urandom(740).hex() for number in range(18)},
+        },
+        "status": {},
+    }
+
+
+def large() -> Body:
+    """One with the most of everything."""
+    when = "2026-01-01T00:00:00Z"
+    attempt = {"number": 1, "startedAt": when, "finishedAt": when, "outcome": "Failed", "reason": noise(253)}
+    condition = {"status": "Unknown", "lastTransitionTime": when, "reason": noise(1024), "message": noise(1024)}
+    share = PARAMETERS_MAX_BYTES // 64 // 4 - 2
+    return {
+        "metadata": {
+            "annotations": {"tenant": os.urandom(ANNOTATION // 2).hex()},
+            "labels": {f"l{number}": "" for number in range(500)},
+            "finalizers": [f"tenant/f{number}" for number in range(100)],
+        },
+        "spec": {
+            "recipe": "instant",
+            "suspend": True,
+            "parameters": {f"p{number}": noise(share) for number in range(64)},
+        },
+        "status": {
+            "runRef": {"engine": noise(253), "name": noise(253), "id": noise(253)},
+            "attempts": [{**attempt, "message": noise(1024), "step": noise(253)} for _ in range(10)],
+            "conditions": [{**condition, "type": f"Tenant{number}"} for number in range(16)],
+        },
+    }
+
+
+def worst(number: int) -> Body:
+    """Most of them are just small enough to be kept, the others are as large as can be."""
+    return kept() if number % LARGE else large()
+
+
+@contextmanager
+def touching(api: ApiServer, names: list[str]) -> Iterator[None]:
+    """One after the other is changed, for ever: each change is an event with all of the object in it."""
+    ending = Event()
+
+    def touch() -> None:
+        for name in names * 1_000:
+            if ending.is_set():
+                return
+            api.patch(name, {"metadata": {"annotations": {"touched": str(time.time_ns())}}})
+
+    with ThreadPoolExecutor(1) as pool:
+        touched = pool.submit(touch)
+        try:
+            yield
+        finally:
+            ending.set()
+        touched.result()
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """An operator, not yet started, that serves a neighbour (`stage`) and the tenant, and what the tenant made."""
+
+    stage: Stage
+    tenant: ApiServer
+    names: list[str]
+
+
+@pytest.fixture(scope="module")
+def attacked(new_stage: Callable[..., AbstractContextManager[Stage]], kubeconfig: Path) -> Iterator[Attacked]:
+    with new_stage() as stage:
+        tenant = ApiServer.prepared(kubeconfig, "tenant")
+        stage.operator.configure(namespaces=f"{stage.api.namespace},{tenant.namespace}")
+        names = make_all(kubeconfig, tenant.namespace, worst, NUMBER)
+        yield Attacked(stage, tenant, names)
+        for name in names[::LARGE]:
+            tenant.patch(name, {"metadata": {"finalizers": None}})
+
+
+def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
+    attacked: Attacked, tell: Callable[[object], None]
+) -> None:
+    stage, operator = attacked.stage, attacked.stage.operator
+    for start in ("first", "second"):
+        began = time.monotonic()
+        operator.start()
+        ready, served = time.monotonic() - began, neighbour(stage)
+        with touching(attacked.tenant, attacked.names):
+            served = max(served, *(neighbour(stage) for _ in range(3)))
+        if IS_LONG:
+            before = lists(stage.api)
+            wait_for(lambda: lists(stage.api) > before, "a comparison with a full list", limit=60.0)  # noqa: B023
+            served = max(served, neighbour(stage))
+        taken, most = memory(operator.pid).rss, peak(operator.pid)
+        tell(
+            f"{start} start over {NUMBER:,} of the largest: ready after {ready:.1f} s, a neighbour's setup took "
+            f"{served:.1f} s at most, memory {taken:.0f} MiB, at most {most:.0f} MiB"
+        )
+        assert most < LIMIT
+        assert served < NEIGHBOUR
+        operator.terminate()
+
+
+def lists(api: ApiServer) -> int:
+    """How many lists of ProjectSetups the API server has answered."""
+    counts = re.findall(
+        r'^apiserver_request_total\{[^}]*resource="projectsetups"[^}]*verb="LIST"[^}]*\} (\d+)$',
+        api.kubectl("get", "--raw", "/metrics"),
+        re.MULTILINE,
+    )
+    return sum(map(int, counts))
+
+
+def neighbour(stage: Stage) -> float:
+    """Seconds that a setup of somebody else takes now."""
+    began = time.monotonic()
+    assert reason(stage.ended(stage.apply(stage.project(), "instant"), limit=60.0)) == "SetupSucceeded"
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {f"p{number}": noise(512) for number in range(17)},
+        {f"p{number}": noise(4096) for number in range(64)},
+        {"p" * 40_000: ""},
+    ],
+    ids=["a little too much", "all at their longest", "a long name"],
+)
+def test_more_parameters_than_allowed_are_refused(attacked: Attacked, parameters: Body) -> None:
+    with pytest.raises(Refused, match="at most 32768 bytes, names and values together"):
+        attacked.tenant.create(spec={"parameters": parameters})
+
+
+def test_a_handled_request_in_status_is_no_place_for_a_megabyte(attacked: Attacked) -> None:
+    with pytest.raises(Refused, match="lastHandledRetry"):
+        attacked.tenant.patch_status(attacked.names[0], {"lastHandledRetry": noise(1_000)})
