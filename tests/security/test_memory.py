@@ -79,7 +79,6 @@ def large() -> Body:
             "parameters": {f"p{number}": noise(share) for number in range(64)},
         },
         "status": {
-            "runRef": {"engine": noise(253), "name": noise(253), "id": noise(253)},
             "attempts": [{**attempt, "message": noise(1024), "step": noise(253)} for _ in range(10)],
             "conditions": [{**condition, "type": f"Tenant{number}"} for number in range(16)],
         },
