@@ -17,9 +17,10 @@ from projectsetup.cluster.translate import translated
 
 TIMEOUT = 10.0
 """Seconds that a call may take, and that a stream may take to begin."""
-PAGE = 200
+PAGE, FIRST_PAGE = 200, 10
+"""Objects of a page of a collection, at most and of the first."""
 LARGEST_PAGE = 4 * 1024 * 1024
-"""Bytes of a page of a collection: decoded it takes several times that. A larger one is asked for in smaller pages."""
+"""Bytes of a page: decoded it takes several times that."""
 
 Body = dict[str, Any]
 Query = Mapping[str, str | int]
@@ -53,9 +54,10 @@ class RawApi:
         content_type: str = _JSON,
     ) -> Body:
         """The answer to one call; the kinds of patches are told apart by `content_type`."""
-        return await self._call(what, method, path, query=query, body=body, accept=accept, content_type=content_type)
+        text = await self._text(what, method, path, query=query, body=body, accept=accept, content_type=content_type)
+        return _decoded(what, text)
 
-    async def _call(
+    async def _text(
         self,
         what: str,
         method: str,
@@ -66,7 +68,7 @@ class RawApi:
         accept: str = _JSON,
         content_type: str = _JSON,
         largest: int | None = None,
-    ) -> Body:
+    ) -> str:
         headers = {"Accept": accept, "Content-Type": content_type}
         with translated(what):
             request = self._request(method, path, query=query or {}, body=body, headers=headers, limits=_LIMITED)
@@ -74,11 +76,7 @@ class RawApi:
                 text = (await _content(response, largest)).decode(errors="replace")
                 if not response.ok:
                     raise _refusal(response, text)
-        try:
-            answer: Body = json.loads(text)
-        except ValueError as error:
-            raise ApiUnavailable(f"{what}: the answer is no JSON") from error
-        return answer
+        return text
 
     async def list_all(
         self, what: str, path: str, *, query: Query, metadata_only: bool = False
@@ -94,25 +92,28 @@ class RawApi:
     async def pages(self, what: str, path: str, *, query: Query, metadata_only: bool = False) -> AsyncGenerator[Body]:
         """A collection page by page, as `list_all` reads it; `limit` in the query tells how long a page is at most.
 
-        What is read at once is limited in bytes as well: a page that is larger is asked for again, of half the length.
+        What is read at once is limited in bytes as well: pages are as long as the objects are small.
         """
         accept = _METADATA if metadata_only else _JSON
-        longest = limit = int(query.get("limit", PAGE))
+        longest = int(query.get("limit", PAGE))
+        limit = min(FIRST_PAGE, longest)
         token = ""
         while True:
             asked = {**query, "limit": limit} | ({"continue": token} if token else {})
             try:
-                page = await self._call(
+                text = await self._text(
                     what, "GET", path, query=asked, accept=accept, largest=LARGEST_PAGE if limit > 1 else None
                 )
             except _TooLarge:
                 limit //= 2
                 continue
+            limit = max(min(2 * limit, longest, limit * LARGEST_PAGE // 2 // len(text)), 1)
+            page = _decoded(what, text)
+            del text
             token = page["metadata"].get("continue") or ""
             yield {**page, "items": page.get("items") or []}  # null for none
             if not token:
                 return
-            limit = min(limit + limit // 4 + 1, longest)
 
     @asynccontextmanager
     async def stream(self, what: str, path: str, *, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -171,6 +172,14 @@ class Lines:
         line = bytes(self._read[:end])
         del self._read[: end + 1]
         return line
+
+
+def _decoded(what: str, text: str) -> Body:
+    try:
+        answer: Body = json.loads(text)
+    except ValueError as error:
+        raise ApiUnavailable(f"{what}: the answer is no JSON") from error
+    return answer
 
 
 async def _content(response: aiohttp.ClientResponse, largest: int | None) -> bytes:

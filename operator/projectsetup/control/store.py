@@ -16,6 +16,9 @@ from projectsetup.control.queue import Key
 LARGEST_KEPT: Final = 16_384
 """Bytes of one packed resource that are kept; most take 1,000. A larger one is read again when it is needed."""
 
+LARGEST_PACKED: Final = 16 * LARGEST_KEPT
+"""Bytes beyond which it is not tried."""
+
 
 @dataclass(frozen=True, slots=True)
 class Departed:
@@ -59,7 +62,8 @@ def pack(body: Mapping[str, Any]) -> Packed:
     metadata = body["metadata"]
     spec, status = _mapping(body.get("spec")), _mapping(body.get("status"))
     run_name = _mapping(status.get("runRef")).get("name")
-    content = zlib.compress(json.dumps(essence(body)).encode(), level=1)
+    text = json.dumps(essence(body)).encode()
+    content = zlib.compress(text, level=1) if len(text) <= LARGEST_PACKED else None
     return Packed(
         key=(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
@@ -67,7 +71,7 @@ def pack(body: Mapping[str, Any]) -> Packed:
         over=_is_over(status),
         suspended=spec.get("suspend") is True and run_name is None,
         run_name=run_name,
-        content=content if len(content) <= LARGEST_KEPT else None,
+        content=content if content is not None and len(content) <= LARGEST_KEPT else None,
     )
 
 
