@@ -28,6 +28,7 @@ from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.controller import Controller
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.departures import Departures
+from projectsetup.control.dependencies import MissingDependencies
 from projectsetup.control.facts_reader import FactsReader
 from projectsetup.control.job_run import JobRun
 from projectsetup.control.local_run import LocalRun
@@ -203,7 +204,8 @@ def compose(settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics) 
     queue_watch = QueueConfigWatch(api, operator_namespace(settings), on_change=control_queue)
     metrics.watch("projectsetups", watch_age.heard.seconds)
     metrics.watch("configmaps", queue_watch.heard.seconds)
-    metrics.show(lambda: moment(line, controller.attempts, leading=controller.leading))
+    dependencies = controller.reconciler.facts.dependencies
+    metrics.show(lambda: moment(line, controller.attempts, dependencies, leading=controller.leading))
     checks = {
         "database": lambda: controller.gate.shut_because,
         "api server": lambda: controller.api_problem,
@@ -238,11 +240,15 @@ def _controller(
         on_end=queue.add,
     )
     departures = Departures(attempts, ports.record, gate, ports.leader, queue)
+    recipes = RecipeBook(settings.recipes_dir)
+    dependencies = MissingDependencies(ports.cluster, recipes, queue.add)
     facts = FactsReader(
         cluster=ports.cluster,
         record=ports.record,
         gate=gate,
-        recipes=RecipeBook(settings.recipes_dir),
+        recipes=recipes,
+        dependencies=dependencies,
+        dependency_limit=settings.dependency_limit,
         attempts=attempts,
         line=line,
         engine=ports.engine,

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     leader_election: bool = True
     operator_namespace: str | None = None
+    dependency_limit: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
     shutdown_grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=20)
     job_ttl: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=1)
     job_start_limit: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=5)

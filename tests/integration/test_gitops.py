@@ -85,7 +85,8 @@ def _brought_to_an_end(stage: Stage, rival: ApiServer, database: psycopg.Connect
         "ProjectNotFound": Setup.make(stage, project=str(uuid.uuid4())),
         "ProjectInvalidState": Setup.make(stage, project=ready),
         "ProjectClaimed": Setup.make(stage, project=backing_off.name, api=rival),
-        "InvalidSpec": Setup.make(stage, "no-such-recipe"),
+        "InvalidSpec": Setup.make(stage, "broken"),
+        "DependencyMissing": Setup.make(stage, "no-such-recipe"),
         "Cancelled": Setup.make(stage, annotations={"cancel_requested_at": "1"}),
     }
 
@@ -114,7 +115,8 @@ def test_argocd_shows_how_far_a_setup_is_and_why_it_failed(told: dict[str, Body]
     assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3: StepTransient: step second")
     assert "next at" in messages["RetryScheduled"]
     assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: it says no"
-    assert "no-such-recipe" in messages["InvalidSpec"]
+    assert "broken.yaml" in messages["InvalidSpec"]
+    assert messages["DependencyMissing"].startswith("DependencyMissing: there is no recipe 'no-such-recipe'")
     assert messages["DatabaseUnavailable"].startswith("DatabaseUnavailable: waiting for the database: ")
 
 

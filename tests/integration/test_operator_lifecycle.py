@@ -179,7 +179,7 @@ def test_the_generation_is_observed_on_every_path(stage: Stage, steps: Steps) ->
     steps.await_start(running)
     waiting = Setup.make(stage, "scripts", first="exit 75", annotations=LATER)
     waiting.reached("BackingOff")
-    ended = [Setup.make(stage), Setup.make(stage, "scripts", first="exit 1"), Setup.make(stage, "no-such-recipe")]
+    ended = [Setup.make(stage), Setup.make(stage, "scripts", first="exit 1"), Setup.make(stage, "broken")]
     suspended = Setup.make(stage, spec={"suspend": True})
     suspended.reached("Suspended")
     for setup in ended:

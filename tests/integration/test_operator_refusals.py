@@ -70,10 +70,6 @@ def test_a_project_in_a_state_from_which_a_setup_starts(stage: Stage, status: st
     assert Setup.make(stage, project=mark(stage, stage.project(), status)).ended()[0] == "SetupSucceeded"
 
 
-def test_a_recipe_that_does_not_exist(stage: Stage) -> None:
-    refused(Setup.make(stage, "no-such-recipe"), "InvalidSpec", "no-such-recipe", record="failed")
-
-
 def test_a_recipe_that_is_broken(stage: Stage) -> None:
     refused(Setup.make(stage, "broken"), "InvalidSpec", "broken.yaml", record="failed")
 
@@ -107,11 +103,6 @@ def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, url
     setup = Setup.make(stage, project=stage.project(**urls))  # by plain SQL
     refused(setup, "InvalidSpec", text, record="failed")
     assert "hunter22" not in message(setup.status)
-
-
-def test_credentials_that_do_not_exist(stage: Stage) -> None:
-    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "nowhere"}})
-    refused(setup, "InvalidSpec", "Secret nowhere of spec.credentialsSecretRef does not exist", record="failed")
 
 
 def test_credentials_that_are_no_credentials(stage: Stage) -> None:

@@ -77,7 +77,7 @@ def test_a_restart_over_what_is_over_writes_nothing(new_stage: NewStage, kubecon
         ended = [
             Setup.make(stage),
             Setup.make(stage, "scripts", first="exit 1"),
-            Setup.make(stage, "no-such-recipe"),
+            Setup.make(stage, "broken"),
             Setup.make(stage, annotations={"cancel_requested_at": "1"}),
         ]
         statuses = [setup.ended()[1] for setup in ended]

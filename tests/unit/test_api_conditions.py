@@ -34,6 +34,7 @@ def truths(conditions: tuple[Condition, ...]) -> dict[str, str]:
         ("Unknown", Reason.RUNNING, ("False", "True", "False"), Phase.RUNNING),
         ("Unknown", Reason.RETRY_SCHEDULED, ("False", "True", "False"), Phase.BACKING_OFF),
         ("Unknown", Reason.DATABASE_UNAVAILABLE, ("False", "True", "False"), Phase.QUEUED),
+        ("Unknown", Reason.DEPENDENCY_MISSING, ("False", "True", "False"), Phase.QUEUED),
         ("Unknown", Reason.SUSPENDED, ("False", "False", "False"), Phase.SUSPENDED),
         ("True", Reason.SETUP_SUCCEEDED, ("True", "False", "False"), Phase.SUCCEEDED),
         *(

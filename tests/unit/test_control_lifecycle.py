@@ -40,6 +40,8 @@ PREFIX = "setup.codemyspec.com/"
 US = Owner(UID, "team", ID)
 THEM = Owner("uid-2", "other", ID)
 PLAN = RecipePlan("generate", "initializing", 7)
+MISSING = "Secret login of spec.credentialsSecretRef does not exist"
+DEPENDENCY_LIMIT = timedelta(minutes=10)
 AT_COMPILE = Progress("compiling", "compile", 3, 7)
 
 
@@ -58,6 +60,7 @@ class World:
     slot: bool = False
     now: datetime = NOW
     input_problem: str | None = None
+    missing: str | None = None
     last_progress_write: datetime | None = None
     prepared_fence: int | None = None
     owner_is_active: bool = False
@@ -92,6 +95,7 @@ class World:
             record=self.record or RecordRead(self.project),
             recipe=PLAN,
             input_problem=self.input_problem,
+            missing_dependency=self.missing,
             slot=self.slot,
             last_progress_write=self.last_progress_write,
             prepared_fence=self.prepared_fence,
@@ -328,6 +332,95 @@ def test_waits_for_the_database_without_burning_an_attempt() -> None:
     assert isinstance(world.told(decision.status).decide(), d.Rest)
     world.record, world.project = None, project()
     assert isinstance(world.decide(), d.StartAttempt)
+
+
+def awaiting(**facts: Any) -> World:
+    """A world that has waited for a Secret since NOW."""
+    world = World(project=project(), missing=MISSING, slot=True, **facts)
+    decision = world.decide()
+    assert isinstance(decision, d.AwaitDependency)
+    return world.told(decision.status)
+
+
+def test_a_missing_dependency_is_waited_for_without_burning_an_attempt() -> None:
+    decision = World(project=project(), missing=MISSING, slot=True).decide()
+    assert isinstance(decision, d.AwaitDependency)
+    assert succeeded_reason(decision.status) == ("Unknown", Reason.DEPENDENCY_MISSING)
+    assert decision.until == NOW + DEPENDENCY_LIMIT
+    assert (decision.status.phase, decision.status.attempt) == (Phase.QUEUED, 0)
+    assert decision.status.dependency_missing_since == NOW
+    assert decision.status.conditions[0].message == f"{MISSING}; waiting for it until 2026-05-01T12:10:00Z"
+    assert {c.type: c.status for c in decision.status.conditions}["Reconciling"] == "True"
+    assert reasons(decision) == ["DependencyMissing"]
+
+
+def test_the_wait_is_counted_from_status_and_told_once() -> None:
+    world = awaiting()
+    world.now = NOW + DEPENDENCY_LIMIT - timedelta(seconds=1)
+    decision = world.decide()
+    assert isinstance(decision, d.AwaitDependency)
+    assert decision.status == world.resource().status
+    assert decision.until == NOW + DEPENDENCY_LIMIT
+    assert reasons(decision) == []
+
+
+def test_what_does_not_come_in_time_is_an_invalid_spec() -> None:
+    world = awaiting()
+    world.now = NOW + DEPENDENCY_LIMIT
+    decision = world.decide()
+    assert isinstance(decision, d.RecordEnd)
+    assert succeeded_reason(decision.status) == ("False", Reason.INVALID_SPEC)
+    assert decision.status.conditions[0].message == f"{MISSING}; waited 10m for it"
+    assert decision.status.dependency_missing_since is None
+    assert decision.status.attempt == 0
+    assert reasons(decision) == ["Failed"]
+
+
+@pytest.mark.parametrize("slot", [True, False])
+def test_once_it_is_there_the_setup_goes_on_and_a_later_wait_begins_anew(slot: bool) -> None:
+    world = awaiting()
+    world.missing, world.slot, world.now = None, slot, NOW + timedelta(minutes=9)
+    decision = world.decide()
+    assert isinstance(decision, d.StartAttempt if slot else d.StandInLine)
+    assert decision.status.dependency_missing_since is None
+    world.told(replace(world, missing=None, slot=False).decide().status)  # type: ignore[union-attr]
+    world.missing, world.now = MISSING, NOW + timedelta(minutes=20)
+    again = world.decide()
+    assert isinstance(again, d.AwaitDependency)
+    assert again.until == world.now + DEPENDENCY_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda world: world.annotate(cancel_requested_at="1"), Reason.CANCELLED),
+        (lambda world: world.annotate(priority="10"), Reason.INVALID_SPEC),
+        (lambda world: replace(world, input_problem="parameter x is not declared"), Reason.INVALID_SPEC),
+        (lambda world: replace(world, project=None), Reason.PROJECT_NOT_FOUND),
+        (lambda world: replace(world, spec={"suspend": True}), Reason.SUSPENDED),
+        (lambda world: replace(world, record=RecordUnavailable("away")), Reason.DATABASE_UNAVAILABLE),
+    ],
+)
+def test_what_outranks_a_missing_dependency(change: Callable[[World], World], reason: Reason) -> None:
+    decision = change(awaiting()).decide()
+    assert succeeded_reason(decision.status)[1] == reason  # type: ignore[union-attr]
+
+
+def test_a_retry_while_a_dependency_is_missing_is_coalesced() -> None:
+    decision = awaiting().annotate(retry_requested_at="1").decide()
+    assert isinstance(decision, d.AwaitDependency)
+    assert reasons(decision) == ["RetryCoalesced"]
+    assert decision.status.last_handled_retry == "1"
+
+
+def test_a_delay_is_waited_for_before_what_is_missing() -> None:
+    world = terminal_retry()
+    world.missing = MISSING
+    assert isinstance(world.decide(), d.Rest)
+    world.now = NOW + timedelta(hours=1)
+    decision = world.decide()
+    assert isinstance(decision, d.AwaitDependency)
+    assert decision.status.attempt == 1
 
 
 def test_cancel_before_a_start_is_told_in_the_record() -> None:

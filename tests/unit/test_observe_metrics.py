@@ -11,7 +11,14 @@ from projectsetup.observe.metrics import Metrics
 from tests.exposition import Exposition, documented
 
 QUIET = Moment(
-    leading=False, queue=dict.fromkeys(range(10), 0), oldest_wait=0.0, running=0, slots_taken=0, slots=4, paused=False
+    leading=False,
+    queue=dict.fromkeys(range(10), 0),
+    oldest_wait=0.0,
+    awaiting_dependency=0,
+    running=0,
+    slots_taken=0,
+    slots=4,
+    paused=False,
 )
 
 

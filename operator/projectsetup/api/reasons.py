@@ -14,6 +14,7 @@ class Reason(StrEnum):
     RETRY_SCHEDULED = "RetryScheduled"
     SUSPENDED = "Suspended"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    DEPENDENCY_MISSING = "DependencyMissing"
 
     SETUP_SUCCEEDED = "SetupSucceeded"
 
@@ -33,7 +34,14 @@ class Reason(StrEnum):
 
 
 WAITING: Final = frozenset(
-    {Reason.QUEUED, Reason.RUNNING, Reason.RETRY_SCHEDULED, Reason.SUSPENDED, Reason.DATABASE_UNAVAILABLE}
+    {
+        Reason.QUEUED,
+        Reason.RUNNING,
+        Reason.RETRY_SCHEDULED,
+        Reason.SUSPENDED,
+        Reason.DATABASE_UNAVAILABLE,
+        Reason.DEPENDENCY_MISSING,
+    }
 )
 """`Succeeded` is Unknown: the setup is not over."""
 
@@ -74,6 +82,7 @@ class EventReason(StrEnum):
     RETRY_COALESCED = "RetryCoalesced"
     RETRY_IGNORED = "RetryIgnored"
     CANCEL_IGNORED = "CancelIgnored"
+    DEPENDENCY_MISSING = "DependencyMissing"
 
 
 class Phase(StrEnum):

@@ -126,6 +126,8 @@ class ProjectSetupStatus(BaseModel):
     """When the setup succeeded, failed for good or was cancelled."""
     next_attempt_at: DueTime | None = None
     """When the next attempt is due, while backing off."""
+    dependency_missing_since: Timestamp | None = None
+    """Since when a Secret or recipe that the spec names has been waited for; absent while none is."""
     run_ref: RunRef | None = None
     """What runs the current attempt; absent when none runs."""
     failure: Failure | None = None

@@ -230,6 +230,7 @@ class Controller:
         """Look at what is due. One task takes it from the queue for all: each key wakes one and not several."""
         room = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as looks:
+            looks.create_task(self.reconciler.facts.dependencies.watch())
             while True:
                 await room.acquire()
                 key = await self.queue.take()

@@ -38,6 +38,15 @@ class WriteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitDependency:
+    """A recipe or Secret does not exist: write `.status`, then look again when it is there, or at `until`."""
+
+    status: ProjectSetupStatus
+    until: datetime
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StandInLine:
     """It may start but holds no slot: claim the project, tell that it is queued, wait for a slot."""
 
@@ -115,6 +124,7 @@ class ReleaseClaim:
 Decision = (
     Rest
     | WriteStatus
+    | AwaitDependency
     | StandInLine
     | StartAttempt
     | BeginAttempt

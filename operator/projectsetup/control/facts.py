@@ -112,7 +112,8 @@ class Facts:
 
     `record` is None when it was not read because nothing can depend on it (see `lifecycle.needs_record`).
     `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with
-    the recipe, its parameters, the repository addresses or the Secret with the credentials. `luck` is from 0 to 1.
+    the recipe, its parameters, the repository addresses or the Secret with the credentials, `missing_dependency` which
+    recipe or Secret does not exist. `luck` is from 0 to 1.
     """
 
     resource: ProjectSetupResource
@@ -121,6 +122,9 @@ class Facts:
     record: RecordRead | RecordUnavailable | None = None
     recipe: RecipePlan = RecipePlan()
     input_problem: str | None = None
+    missing_dependency: str | None = None
+    dependency_limit: timedelta = timedelta(minutes=10)
+    """How long a missing dependency is waited for."""
     slot: bool = False
     engine: str = "local"
     engine_outlives_operator: bool = False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cluster.errors import ApiForbidden
 from projectsetup.control.attempts import Attempts, Engine
 from projectsetup.control.claimability import hiding
 from projectsetup.control.database_gate import DatabaseGate
+from projectsetup.control.dependencies import Missing, MissingDependencies
 from projectsetup.control.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
 from projectsetup.control.known_projects import KnownProjects
 from projectsetup.control.lifecycle import needs_record
@@ -21,7 +22,7 @@ from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject
 from projectsetup.projects.model import Project
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.projects.repository_url import check_repository_url
-from projectsetup.recipes.errors import RecipeError
+from projectsetup.recipes.errors import RecipeError, RecipesUnavailable, UnknownRecipe
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
@@ -32,13 +33,14 @@ class Inputs:
     """What an attempt would be started with.
 
     `problem` says in one line what is wrong with what was asked for, `obstacle` what of the infrastructure would break
-    the attempt at once.
+    the attempt at once. `missing` is what was asked for and does not exist.
     """
 
     recipe: Recipe | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     credentials: GitCredentials | None = None
     problem: str | None = None
+    missing: Missing | None = None
     obstacle: str | None = None
 
 
@@ -55,6 +57,8 @@ class FactsReader:
     engine: Engine
     allow_file_repos: bool
     git_hosts: GitHosts
+    dependencies: MissingDependencies
+    dependency_limit: timedelta
     namespace_required: bool = False
     """Whether a project that belongs to no namespace is hidden from all."""
     known: KnownProjects = field(default_factory=KnownProjects)
@@ -81,6 +85,8 @@ class FactsReader:
             record=record,
             recipe=_plan(inputs),
             input_problem=inputs.problem,
+            missing_dependency=inputs.missing.message if inputs.missing else None,
+            dependency_limit=self.dependency_limit,
             slot=self.line.holds_slot(resource.key),
             engine=self.engine.name,
             engine_outlives_operator=self.engine.outlives_operator,
@@ -116,22 +122,38 @@ class FactsReader:
             credentials = await self._credentials(resource)
             if credentials is not None:
                 credentials.check_hosts(repositories)
+        except (UnknownRecipe, RecipesUnavailable) as error:
+            return Inputs(missing=Missing.recipe(resource.spec.recipe, str(error)))
+        except _SecretMissing as error:
+            return Inputs(recipe, parameters, missing=error.missing)
         except ApiForbidden as error:
-            if not self.engine.needs_credentials:
-                return Inputs(recipe, parameters)
-            return Inputs(recipe, parameters, obstacle=f"the operator may not read the credentials: {error}")
+            because = f"the operator may not read the credentials: {error}"
+            return Inputs(recipe, parameters, obstacle=because if self.engine.needs_credentials else None)
         except (RecipeError, InvalidProject, InvalidCredentials) as error:
             return Inputs(problem=str(error))
         return Inputs(recipe, parameters, credentials)
 
     async def _credentials(self, resource: ProjectSetupResource) -> GitCredentials | None:
+        """What the Secret holds. It is read for what may start, and for what waits for it without a slot."""
         reference = resource.spec.credentials_secret_ref if resource.spec else None
-        if reference is None or not self.line.holds_slot(resource.key):
+        waits = resource.status.dependency_missing_since is not None
+        if reference is None or not (waits or self.line.holds_slot(resource.key)):
             return None
+        missing = Missing.secret(resource.namespace, reference.name)
+        if self.dependencies.lacks(missing):
+            raise _SecretMissing(missing)
         data = await self.cluster.get_secret(resource.namespace, reference.name)
         if data is None:
-            raise InvalidCredentials(f"Secret {reference.name} of spec.credentialsSecretRef does not exist")
+            raise _SecretMissing(missing)
         return GitCredentials.from_secret(data)
+
+
+class _SecretMissing(Exception):
+    """The Secret with the credentials does not exist."""
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing.message)
+        self.missing = missing
 
 
 def _plan(inputs: Inputs) -> RecipePlan:

@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 from projectsetup.api.annotations import Tuning
 from projectsetup.api.conditions import succeeded_condition
+from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.control import ending, statuses
@@ -15,6 +16,7 @@ from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.claimability import ClaimRefusal, claim_refusal
 from projectsetup.control.decisions import (
     AdoptAttempt,
+    AwaitDependency,
     BeginAttempt,
     Decision,
     Notice,
@@ -184,6 +186,8 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
         if facts.resource.retry_is_new:
             return WriteStatus(statuses.unchanged(facts), coalesced(facts.resource), until=facts.now)
         return _tell(facts, statuses.backing_off(facts), until=status.next_attempt_at)
+    if facts.missing_dependency is not None:
+        return _await_dependency(facts, project, facts.missing_dependency)
     if not facts.slot:
         return StandInLine(statuses.queued(facts), coalesced(facts.resource))
     number = attempt + 1
@@ -191,6 +195,19 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
     return StartAttempt(
         number, facts.recipe.first_status, status, (*coalesced(facts.resource), *_started(facts, number))
     )
+
+
+def _await_dependency(facts: Facts, project: Project | None, missing: str) -> Decision:
+    """Wait for it, without a slot, until the limit; that is counted from `.status`, so it outlives the operator."""
+    since = facts.resource.status.dependency_missing_since or facts.now
+    until = since + facts.dependency_limit
+    if until <= facts.now:
+        message = f"{missing}; waited {format_duration(facts.dependency_limit)} for it"
+        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, message)
+    status = statuses.dependency_missing(facts, missing, since, until)
+    is_new = facts.resource.status.dependency_missing_since is None
+    notice = (Notice(EventReason.DEPENDENCY_MISSING, missing, warning=True),) if is_new else ()
+    return AwaitDependency(status, until, (*coalesced(facts.resource), *notice))
 
 
 def _started(facts: Facts, number: int | None = None) -> tuple[Notice, ...]:

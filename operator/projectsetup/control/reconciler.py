@@ -22,6 +22,7 @@ from projectsetup.control.attempts import Adoption, AttemptOrder, Attempts
 from projectsetup.control.database_gate import DatabaseGate
 from projectsetup.control.decisions import (
     AdoptAttempt,
+    AwaitDependency,
     BeginAttempt,
     Decision,
     Notice,
@@ -78,6 +79,7 @@ class Reconciler:
     async def reconcile(self, key: Key) -> None:
         """Look at `key` until nothing is left to do for it now. ClusterError: look again later. LeaseLost: end."""
         owner_is_active = False
+        self.facts.dependencies.forget(key)
         for _ in range(LOOKS):
             resource = await self._read(key)
             if resource is None or resource.deleting:
@@ -138,6 +140,8 @@ class Reconciler:
                     await self._write(resource, decision.status, decision.notices)
                 self._come_back(resource.key, decision.until, facts.now)
                 return False
+            case AwaitDependency():
+                return await self._await_dependency(facts, inputs, decision)
             case StandInLine() | StartAttempt() | BeginAttempt() | AdoptAttempt():
                 return await self._go_on(facts, inputs, decision)
             case StopRun():
@@ -164,6 +168,15 @@ class Reconciler:
                 self._begin(*self._prepared[facts.resource.uid])
                 await self._notify(facts.resource, facts.resource.status, decision.notices)
                 return True
+
+    async def _await_dependency(self, facts: Facts, inputs: Inputs, decision: AwaitDependency) -> bool:
+        resource = facts.resource
+        if decision.status != resource.status:
+            await self._write(resource, decision.status, decision.notices)
+        if inputs.missing is not None:
+            self.facts.dependencies.wait(resource.key, inputs.missing)
+        self._come_back(resource.key, decision.until, facts.now)
+        return False
 
     async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
         resource = facts.resource

@@ -6,6 +6,7 @@ conditions move only when a condition does.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from projectsetup.api.conditions import conditions_for, phase_of, succeeded_condition
@@ -38,6 +39,13 @@ def suspended(facts: Facts) -> ProjectSetupStatus:
 def database_unavailable(facts: Facts, why: str) -> ProjectSetupStatus:
     """It waits for the database; no attempt is burned."""
     return _told(facts, "Unknown", Reason.DATABASE_UNAVAILABLE, f"waiting for the database: {why}")
+
+
+def dependency_missing(facts: Facts, missing: str, since: datetime, until: datetime) -> ProjectSetupStatus:
+    """It waits for a recipe or Secret that does not exist; no attempt is burned."""
+    message = f"{missing}; waiting for it until {until:%Y-%m-%dT%H:%M:%SZ}"
+    changes = {"dependency_missing_since": since, "next_attempt_at": None, "run_ref": None}
+    return _told(facts, "Unknown", Reason.DEPENDENCY_MISSING, message, **changes, **_no_step())
 
 
 def starting(facts: Facts, number: int, max_attempts: int) -> ProjectSetupStatus:
@@ -164,6 +172,8 @@ def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **
         changes |= _handled(resource)
         if truth == "Unknown" and resource.retry_is_new and resource.status.next_attempt_at is not None:
             changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay and not the series
+    if reason is not Reason.DEPENDENCY_MISSING:
+        changes["dependency_missing_since"] = None
     status = resource.status.model_copy(update=changes)
     conditions = conditions_for(
         status=truth,

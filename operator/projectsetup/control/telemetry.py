@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from datetime import UTC, datetime
 from typing import Final
 
@@ -89,13 +89,14 @@ def waits_since(resource: ProjectSetupResource, now: datetime) -> datetime:
     return max(times)
 
 
-def moment(line: StartLine, attempts: Attempts, *, leading: bool) -> Moment:
+def moment(line: StartLine, attempts: Attempts, dependencies: Sized, *, leading: bool) -> Moment:
     """What is true just now."""
     depth, oldest = line.depth(), line.oldest
     return Moment(
         leading=leading,
         queue={priority: depth[priority] for priority in PRIORITIES},
         oldest_wait=0.0 if oldest is None else max((datetime.now(UTC) - oldest).total_seconds(), 0.0),
+        awaiting_dependency=len(dependencies),
         running=len(attempts.running),
         slots_taken=line.holding,
         slots=line.capacity,

@@ -19,6 +19,8 @@ class Moment:
     """How many wait for a slot, by priority; each priority is there."""
     oldest_wait: float
     """Seconds for which the one that waits longest has been waiting, 0 when none waits."""
+    awaiting_dependency: int
+    """How many wait for a Secret or recipe that does not exist."""
     running: int
     slots_taken: int
     slots: int
@@ -51,6 +53,7 @@ class Gauges(Collector):
         for name, value, text in (
             ("queue_oldest_seconds", now.oldest_wait, "How long the one that waits longest has been waiting."),
             ("queue_paused", now.paused, "1 while the queue is paused."),
+            ("awaiting_dependency", now.awaiting_dependency, "ProjectSetups that wait for a Secret or recipe."),
             ("running", now.running, "Attempts that run."),
             ("slots", now.slots, "Attempts that may run at once."),
             ("slots_taken", now.slots_taken, "Slots taken."),

@@ -11,6 +11,10 @@ class InvalidRecipe(RecipeError):
     """A recipe file cannot be used; the message names file, place and what is allowed."""
 
 
+class RecipesUnavailable(InvalidRecipe):
+    """The directory with the recipes cannot be read at the moment."""
+
+
 class UnknownRecipe(RecipeError):
     """No recipe has that name."""
 

@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.errors import InvalidRecipe
+from projectsetup.recipes.errors import InvalidRecipe, RecipesUnavailable
 from projectsetup.recipes.reading import load_recipe, parse_yaml, read_text
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class RecipeFolder:
         self._known: dict[Path, tuple[tuple[int, int, int], RecipeFile]] = {}
 
     def files(self) -> tuple[RecipeFile, ...]:
-        """All recipe files as they are now, by name. Raises InvalidRecipe when the directory cannot be read."""
+        """All recipe files as they are now, by name. Raises RecipesUnavailable when the directory cannot be read."""
         try:
             paths = sorted(path for path in self._directory.iterdir() if _is_recipe_name(path))
         except OSError as exc:
-            raise InvalidRecipe(f"{self._directory}: cannot be read: {exc.strerror}") from exc
+            raise RecipesUnavailable(f"{self._directory}: cannot be read: {exc.strerror}") from exc
         self._known = {path: self._look(path, state) for path in paths if (state := _regular_file(path))}
         return tuple(file for _, file in self._known.values())
 

@@ -1,0 +1,101 @@
+"""Secrets and recipes that ProjectSetups name and that do not exist (yet)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from projectsetup.cluster.errors import ApiForbidden, ClusterError
+from projectsetup.control.ports import Cluster
+from projectsetup.control.queue import Key
+from projectsetup.observe.logs import get_logger
+from projectsetup.recipes.errors import RecipesUnavailable
+from projectsetup.recipes.loader import RecipeBook
+
+LOOK_PERIOD: Final = 5.0
+"""Seconds between two looks at what is missing; who waits learns of it 10 s after it is there at the latest."""
+
+_log = get_logger("dependencies")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A Secret of a namespace, or a recipe (its namespace is empty), that does not exist."""
+
+    namespace: str
+    name: str
+    message: str = field(compare=False)
+
+    @classmethod
+    def recipe(cls, name: str, why: str) -> Self:
+        """`why` there is no such recipe."""
+        return cls("", name, why)
+
+    @classmethod
+    def secret(cls, namespace: str, name: str) -> Self:
+        """The Secret with the credentials."""
+        return cls(namespace, name, f"Secret {name} of spec.credentialsSecretRef does not exist")
+
+
+@dataclass(slots=True)
+class MissingDependencies:
+    """Looks at each that is missing once a period, however many wait for it, and wakes them when it is there."""
+
+    cluster: Cluster
+    recipes: RecipeBook
+    wake: Callable[[Key], None]
+    _waiting: dict[Missing, set[Key]] = field(default_factory=dict)
+    _awaited: dict[Key, Missing] = field(default_factory=dict)
+
+    def wait(self, key: Key, missing: Missing) -> None:
+        """Have `key` woken when this is there."""
+        self.forget(key)
+        self._awaited[key] = missing
+        self._waiting.setdefault(missing, set()).add(key)
+
+    def forget(self, key: Key) -> None:
+        """`key` waits for nothing any more."""
+        missing = self._awaited.pop(key, None)
+        if missing is not None:
+            keys = self._waiting[missing]
+            keys.discard(key)
+            if not keys:
+                del self._waiting[missing]
+
+    def lacks(self, missing: Missing) -> bool:
+        """Whether others wait for it, so that it need not be asked for: it was not there a moment ago."""
+        return missing in self._waiting
+
+    def __len__(self) -> int:
+        return len(self._awaited)
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_PERIOD)
+            await self.look()
+
+    async def look(self) -> None:
+        """Wake those for whom what they wait for is there."""
+        for missing in list(self._waiting):
+            if await (self._has_secret(missing) if missing.namespace else self._has_recipe(missing)):
+                for key in self._waiting.pop(missing, ()):
+                    del self._awaited[key]
+                    self.wake(key)
+
+    async def _has_secret(self, missing: Missing) -> bool:
+        try:
+            return await self.cluster.get_secret(missing.namespace, missing.name) is not None
+        except ApiForbidden:  # those who wait find out what that means for them
+            return True
+        except ClusterError as error:
+            _log.warning("cannot check whether a missing Secret exists", error=str(error))
+            return False
+
+    async def _has_recipe(self, missing: Missing) -> bool:
+        try:
+            return missing.name in self.recipes.names()
+        except RecipesUnavailable:
+            return False

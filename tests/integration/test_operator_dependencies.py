@@ -1,0 +1,152 @@
+"""Secrets and recipes that come after the ProjectSetup that names them: GitOps applies things in any order."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from projectsetup.api.reasons import Reason
+from tests.api_server import Body
+from tests.operator_process import wait_for
+from tests.operator_stage import RECIPES, Stage, message
+from tests.setup_handle import Setup
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+SOON = 15.0
+"""Seconds after which a setup is over whose Secret or recipe has come: it is looked for at least every 10 s."""
+CROWD = 60
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    """An administrator's directory with one recipe, which can be another at any time: it is a link, as in a pod."""
+    (tmp_path / "one").mkdir()
+    shutil.copy(RECIPES / "instant.yaml", tmp_path / "one")
+    (tmp_path / "recipes").symlink_to("one")
+    return tmp_path / "recipes"
+
+
+@pytest.fixture
+def served(new_stage: NewStage, recipes: Path) -> Iterator[Stage]:
+    """An operator with one slot and these recipes."""
+    with new_stage(recipes_dir=str(recipes), concurrency="1") as stage:
+        stage.operator.start()
+        yield stage
+
+
+def needs(stage: Stage, secret: str, **options: object) -> Setup:
+    return Setup.make(stage, spec={"credentialsSecretRef": {"name": secret}}, **options)  # type: ignore[arg-type]
+
+
+def make_secret(stage: Stage, name: str) -> None:
+    stage.api.kubectl("create", "secret", "generic", name, "--from-literal=token=t")
+
+
+def publish(recipes: Path, *names: str) -> None:
+    """Let the directory hold these recipes from now on, as the kubelet does it: all change at once."""
+    following = recipes.with_name(f"next-{len(list(recipes.parent.iterdir()))}")
+    following.mkdir()
+    for name in names:
+        (following / f"{name}.yaml").write_text((RECIPES / "instant.yaml").read_text().replace("instant", name))
+    link = recipes.with_name("link")
+    link.symlink_to(following.name)
+    link.replace(recipes)
+
+
+def condition(status: Body, kind: str) -> str:
+    return next(str(c["status"]) for c in status["conditions"] if c["type"] == kind)
+
+
+def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Stage) -> None:
+    setup = needs(served, "later")
+    status = setup.waits_for("DependencyMissing")
+    assert message(status).startswith(
+        "Secret later of spec.credentialsSecretRef does not exist; waiting for it until 20"
+    )
+    assert (status["phase"], status["attempt"], condition(status, "Reconciling")) == ("Queued", 0, "True")
+    assert Setup.make(served).ended()[0] == Reason.SETUP_SUCCEEDED  # it has the only slot
+    make_secret(served, "later")
+    why, status = setup.ended(limit=SOON)
+    assert (why, status["attempt"]) == (Reason.SETUP_SUCCEEDED, 1)
+    assert "dependencyMissingSince" not in status
+    served.has_events(setup.name, "DependencyMissing", "Started", "Succeeded")
+
+
+def test_a_recipe_that_comes_later_is_waited_for(served: Stage, recipes: Path) -> None:
+    setup = Setup.make(served, "late")
+    assert "there is no recipe 'late'" in message(setup.waits_for("DependencyMissing"))
+    publish(recipes, "instant", "late")
+    assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
+
+
+def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(served: Stage, recipes: Path) -> None:
+    recipes.rename(recipes.with_name("away"))
+    setup = Setup.make(served)
+    assert "cannot be read" in message(setup.waits_for("DependencyMissing"))
+    publish(recipes, "instant")
+    assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
+
+
+def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted(served: Stage, recipes: Path) -> None:
+    setup = needs(served, "both", recipe="both")
+    setup.waits_for("DependencyMissing")
+    publish(recipes, "both")
+    setup.until("waiting for its Secret", lambda status: "Secret both" in message(status), limit=SOON)
+    make_secret(served, "both")
+    assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
+
+
+def test_all_that_is_applied_again_in_the_other_order_is_set_up(served: Stage) -> None:
+    first = needs(served, "again", annotations={"max_attempts": "1"})
+    first.waits_for("DependencyMissing")
+    served.api.delete(first.name)
+    make_secret(served, "again")
+    second = needs(served, "again", project=first.name)
+    assert second.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
+
+
+def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_stage: NewStage) -> None:
+    with new_stage(dependency_limit="20s") as stage:
+        stage.operator.start()
+        setup = needs(stage, "never")
+        since = setup.waits_for("DependencyMissing")["dependencyMissingSince"]
+        stage.operator.kill()
+        stage.operator.start()
+        why, status = setup.ended(limit=40.0)
+        assert (why, status["attempt"]) == (Reason.INVALID_SPEC, 0)
+        assert message(status) == "Secret never of spec.credentialsSecretRef does not exist; waited 20s for it"
+        waited = datetime.fromisoformat(status["finishedAt"]) - datetime.fromisoformat(since)
+        assert 20 <= waited.total_seconds() < 30
+        setup.annotate(retry_requested_at="1")
+        setup.waits_for("DependencyMissing")
+        make_secret(stage, "never")
+        assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
+
+
+def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Stage) -> None:
+    crowd = [needs(served, "popular") for _ in range(CROWD)]
+    for setup in crowd:
+        setup.waits_for("DependencyMissing", limit=60.0)
+    before, since = secret_reads(served), served.api.get(crowd[0].name)
+    wait_for(lambda: secret_reads(served) >= before + 2, "two more looks at the Secret")
+    assert secret_reads(served) <= before + 3
+    assert served.api.get(crowd[0].name) == since
+    make_secret(served, "popular")
+    for setup in crowd:
+        assert setup.ended(limit=60.0)[0] == Reason.SETUP_SUCCEEDED
+
+
+def secret_reads(stage: Stage) -> int:
+    """How often anybody has read a Secret; kubectl, which makes them, reads none."""
+    counts = re.findall(
+        r'^apiserver_request_total\{(?=[^}]*resource="secrets")(?=[^}]*verb="GET")[^}]*\} (\d+)$',
+        stage.api.kubectl("get", "--raw", "/metrics"),
+        re.MULTILINE,
+    )
+    return sum(map(int, counts))
