@@ -15,7 +15,7 @@ from projectsetup.api.models import (
     parse_resource,
     status_to_dict,
 )
-from projectsetup.api.reasons import WAITING, Reason
+from projectsetup.api.reasons import SUCCESSES, WAITING, Reason
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NAME: Final = "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001"
@@ -24,9 +24,7 @@ RUN: Final = RunRef(engine="local", name="attempt-1", id="run-1")
 
 def status(reason: Reason, message: str = "", **fields: Any) -> dict[str, Any]:
     """A status whose `Succeeded` has this reason, as it is written."""
-    succeeded: ConditionStatus = (
-        "Unknown" if reason in WAITING else "True" if reason is Reason.SETUP_SUCCEEDED else "False"
-    )
+    succeeded: ConditionStatus = "Unknown" if reason in WAITING else "True" if reason in SUCCESSES else "False"
     conditions = conditions_for(status=succeeded, reason=reason, message=message, generation=1, previous=(), now=NOON)
     told = ProjectSetupStatus(conditions=conditions, phase=phase_of(conditions, fields.get("run_ref")), **fields)
     return status_to_dict(told)

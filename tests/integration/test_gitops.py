@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from devcluster import DevclusterError
-from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
+from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING
 from tests import argocd
 from tests.api_server import CRD_FILE, ApiServer
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, Published, fetch, kstatus
@@ -26,7 +26,7 @@ from tests.setup_handle import Setup, Steps
 Body = dict[str, Any]
 
 UNSEEN, CHANGED = "not looked at", "changed since"
-OF_THE_CONTRACT: Final = {*WAITING, *TERMINAL_FAILURES, Reason.SETUP_SUCCEEDED}
+OF_THE_CONTRACT: Final = {*WAITING, *TERMINAL_FAILURES, *SUCCESSES}
 KSTATUS_OF: Final = {
     "Healthy": "Current",
     "Degraded": "Failed",
@@ -76,14 +76,17 @@ def _brought_to_an_end(stage: Stage, rival: ApiServer, database: psycopg.Connect
     backing_off = Setup.make(stage, "scripts", second="exit 75", annotations={"backoff": "1h"})
     backing_off.reached("BackingOff")
     ready = stage.project()
+    testing = stage.project()
     database.execute("UPDATE projects SET status = 'ready' WHERE id = %s", (ready,))
+    database.execute("UPDATE projects SET status = 'testing' WHERE id = %s", (testing,))
     return {
         "RetryScheduled": backing_off,
         "SetupSucceeded": Setup.make(stage),
         "StepFailed": Setup.make(stage, "scripts", first="echo it says no; exit 1"),
         "AttemptsExhausted": Setup.make(stage, "scripts", first="exit 75", annotations={"max_attempts": "1"}),
         "ProjectNotFound": Setup.make(stage, project=str(uuid.uuid4())),
-        "ProjectInvalidState": Setup.make(stage, project=ready),
+        "AlreadySetUp": Setup.make(stage, project=ready),
+        "ProjectInvalidState": Setup.make(stage, project=testing),
         "ProjectClaimed": Setup.make(stage, project=backing_off.name, api=rival),
         "InvalidSpec": Setup.make(stage, "broken"),
         "DependencyMissing": Setup.make(stage, "no-such-recipe"),
@@ -104,7 +107,7 @@ def test_argocd_shows_each_as_the_contract_has_it(told: dict[str, Body]) -> None
         if why in {UNSEEN, CHANGED}:
             assert (health.status, health.message.rpartition(" ")[2]) == ("Progressing", "yet"), why
             continue
-        expected = "Healthy" if why == "SetupSucceeded" else "Degraded" if why in TERMINAL_FAILURES else "Progressing"
+        expected = "Healthy" if why in SUCCESSES else "Degraded" if why in TERMINAL_FAILURES else "Progressing"
         assert health.status == ("Suspended" if why == "Suspended" else expected), why
         assert health.message == f"{why}: {message(body['status'])}"
 

@@ -58,7 +58,7 @@ def test_a_project_that_is_made_later_needs_a_retry(stage: Stage) -> None:
     assert setup.until_over_again("1")[0] == "SetupSucceeded"
 
 
-@pytest.mark.parametrize("status", ["ready", "compiling"])
+@pytest.mark.parametrize("status", ["testing", "compiling"])
 def test_a_project_in_a_state_from_which_nothing_starts(stage: Stage, status: str) -> None:
     setup = Setup.make(stage, project=mark(stage, stage.project(), status))
     refused(setup, "ProjectInvalidState", status, record=status)

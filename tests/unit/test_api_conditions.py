@@ -6,7 +6,7 @@ import pytest
 
 from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.models import Condition, ConditionStatus, RunRef
-from projectsetup.api.reasons import RETRYABLE, TERMINAL_FAILURES, WAITING, Phase, Reason
+from projectsetup.api.reasons import RETRYABLE, SUCCESSES, TERMINAL_FAILURES, WAITING, Phase, Reason
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 RUN = RunRef(engine="local", name="run", id="1")
@@ -37,6 +37,7 @@ def truths(conditions: tuple[Condition, ...]) -> dict[str, str]:
         ("Unknown", Reason.DEPENDENCY_MISSING, ("False", "True", "False"), Phase.QUEUED),
         ("Unknown", Reason.SUSPENDED, ("False", "False", "False"), Phase.SUSPENDED),
         ("True", Reason.SETUP_SUCCEEDED, ("True", "False", "False"), Phase.SUCCEEDED),
+        ("True", Reason.ALREADY_SET_UP, ("True", "False", "False"), Phase.SUCCEEDED),
         *(
             ("False", reason, ("False", "False", "True"), Phase.FAILED)
             for reason in sorted(TERMINAL_FAILURES - {Reason.CANCELLED})
@@ -57,7 +58,7 @@ def test_kstatus_and_phase_follow_from_succeeded(
 
 
 def test_every_reason_is_of_one_kind() -> None:
-    kinds = [WAITING, TERMINAL_FAILURES, RETRYABLE, {Reason.SETUP_SUCCEEDED}]
+    kinds = [WAITING, TERMINAL_FAILURES, RETRYABLE, SUCCESSES]
     assert sorted(reason for kind in kinds for reason in kind) == sorted(Reason)
 
 

@@ -10,12 +10,12 @@ import pytest
 from projectsetup.api.annotations import parse_annotations
 from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import ProjectSetupStatus, status_to_dict
-from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
+from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING, Reason
 from tests.argocd import ARGOCD, Health, action, available, health
 from tests.manifests import read
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
-TRUTH: Final = {Reason.SETUP_SUCCEEDED: "True", **dict.fromkeys(TERMINAL_FAILURES, "False")}
+TRUTH: Final = {**dict.fromkeys(SUCCESSES, "True"), **dict.fromkeys(TERMINAL_FAILURES, "False")}
 NOT_LOOKED_AT: Final = "the operator has not looked at it yet"
 
 
@@ -34,7 +34,7 @@ def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any
     return body
 
 
-@pytest.mark.parametrize("reason", [*WAITING, *TERMINAL_FAILURES, Reason.SETUP_SUCCEEDED])
+@pytest.mark.parametrize("reason", [*WAITING, *TERMINAL_FAILURES, *SUCCESSES])
 def test_health_says_what_the_conditions_say(reason: Reason) -> None:
     body = setup(reason)
     told = health(body)

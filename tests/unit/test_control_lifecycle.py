@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
+from projectsetup.api.models import Commits, ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.control import decisions as d
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
@@ -204,7 +204,6 @@ def test_a_new_setup_without_a_slot_stands_in_line_since_its_creation() -> None:
     ("record", "reason"),
     [
         (None, Reason.PROJECT_NOT_FOUND),
-        (project("ready"), Reason.PROJECT_INVALID_STATE),
         (project("testing"), Reason.PROJECT_INVALID_STATE),
     ],
 )
@@ -216,6 +215,72 @@ def test_the_job_itself_is_wrong(record: Project | None, reason: Reason) -> None
     assert reasons(decision) == ["Failed"]
     assert decision.status.failure is not None
     assert not decision.status.failure.retryable
+
+
+def done_with(recipe: str | None, **parameters: str) -> dict[str, Any]:
+    """The end of a setup that succeeded, as the record keeps it; None: written by an older version."""
+    end = AttemptEnd(
+        kind=EndKind.SUCCEEDED,
+        attempt=1,
+        reason=Reason.SETUP_SUCCEEDED,
+        message="done",
+        finished_at=NOW,
+        commits=Commits(code_repo="c0de"),
+        recipe=recipe,
+        parameters=None if recipe is None else parameters,
+    )
+    return end.to_result()
+
+
+ASKED = {"recipe": "service", "parameters": {"license": "MIT"}}
+
+
+@pytest.mark.parametrize("owner", [None, Owner("uid-0", "team", ID)])
+@pytest.mark.parametrize("result", [None, done_with(None), done_with("service", license="MIT")])
+def test_a_ready_project_of_which_nothing_else_is_asked_is_a_success_and_nothing_runs(
+    result: dict[str, Any] | None, owner: Owner | None
+) -> None:
+    ready = replace(project("ready", owner, result=result), namespace="team")
+    world = World(project=ready, spec=ASKED, slot=True, input_problem="its recipe is gone", missing=MISSING)
+    decision = world.decide()
+    assert isinstance(decision, d.WriteStatus)
+    status = decision.status
+    assert succeeded_reason(status) == ("True", Reason.ALREADY_SET_UP)
+    assert (status.phase, status.attempt, status.project_status) == (Phase.SUCCEEDED, 0, "ready")
+    assert (status.commits.code_repo if status.commits else None) == ("c0de" if result else None)
+    assert reasons(decision) == ["Succeeded"]
+    assert world.told(status).decide() == d.Rest()
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (done_with("other", license="MIT"), "with recipe other, this ProjectSetup asks for recipe service"),
+        (done_with("service", license="GPL"), "with license='GPL', this ProjectSetup asks for license='MIT'"),
+        (done_with("service", license="MIT", x="1"), "with x='1', this ProjectSetup asks for no x"),
+        (done_with("service"), "with no license, this ProjectSetup asks for license='MIT'"),
+    ],
+)
+def test_a_ready_project_of_which_something_else_is_asked_is_a_failure_that_says_both(
+    result: dict[str, Any], told: str
+) -> None:
+    decision = World(project=replace(project("ready", result=result), namespace="team"), spec=ASKED).decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert succeeded_reason(decision.status) == ("False", Reason.PROJECT_INVALID_STATE)
+    assert decision.status.conditions[0].message == f"the project is ready: it was set up {told}"
+
+
+def test_a_ready_project_that_belongs_nowhere_tells_no_commits() -> None:
+    decision = World(project=project("ready", result=done_with("service", license="MIT")), spec=ASKED).decide()
+    assert isinstance(decision, d.WriteStatus)
+    assert (succeeded_reason(decision.status)[1], decision.status.commits) == (Reason.ALREADY_SET_UP, None)
+
+
+def test_a_success_keeps_what_it_was_done_with() -> None:
+    world = running()
+    world.spec = ASKED
+    end = ended(world, SetupSucceeded("c0de", None)).end
+    assert (end.recipe, end.parameters) == ("service", {"license": "MIT"})
 
 
 @pytest.mark.parametrize("status", ["created", "setup_queued", "failed"])

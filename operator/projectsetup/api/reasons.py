@@ -17,6 +17,7 @@ class Reason(StrEnum):
     DEPENDENCY_MISSING = "DependencyMissing"
 
     SETUP_SUCCEEDED = "SetupSucceeded"
+    ALREADY_SET_UP = "AlreadySetUp"
 
     STEP_FAILED = "StepFailed"
     ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
@@ -44,6 +45,9 @@ WAITING: Final = frozenset(
     }
 )
 """`Succeeded` is Unknown: the setup is not over."""
+
+SUCCESSES: Final = frozenset({Reason.SETUP_SUCCEEDED, Reason.ALREADY_SET_UP})
+"""`Succeeded` is True: the project is ready."""
 
 TERMINAL_FAILURES: Final = frozenset(
     {

@@ -44,6 +44,9 @@ class AttemptEnd(BaseModel):
     step: str | None = None
     """The step at which it ended; None where `.status` tells that already, as after a crash."""
     progress: str | None = None
+    recipe: str | None = None
+    """What the project was set up with, and `parameters`; None unless it succeeded."""
+    parameters: dict[str, str] | None = None
 
     @property
     def attempts_left_used(self) -> int:

@@ -32,6 +32,7 @@ def _end(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> 
         case SetupSucceeded():
             commits = Commits(code_repo=outcome.code_commit, docs_repo=outcome.docs_commit)
             pushed = any((outcome.code_commit, outcome.docs_commit))
+            spec = facts.resource.spec
             return AttemptEnd(
                 kind=EndKind.SUCCEEDED,
                 attempt=number,
@@ -39,6 +40,8 @@ def _end(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> 
                 message=f"the project was set up in attempt {number}",
                 finished_at=facts.now,
                 commits=commits if pushed else None,
+                recipe=spec.recipe if spec else None,
+                parameters=dict(spec.parameters) if spec else None,
             )
         case SetupFailed():
             failure = Failure(

@@ -11,7 +11,7 @@ from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
-from projectsetup.control import ending, statuses
+from projectsetup.control import already, ending, statuses
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.claimability import ClaimRefusal, claim_refusal
 from projectsetup.control.decisions import (
@@ -41,7 +41,7 @@ from projectsetup.control.facts import (
     StopCause,
 )
 from projectsetup.control.requests import after_the_end, coalesced, unheard
-from projectsetup.projects.model import Project
+from projectsetup.projects.model import Project, ProjectStatus
 from projectsetup.setup.outcome import SetupSucceeded
 
 
@@ -170,10 +170,24 @@ def _end_before_a_start(facts: Facts, project: Project | None) -> Decision | Non
     if facts.resource.problem is not None and not _is_foreign(refusal):
         return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.resource.problem)
     if refusal is not None:
-        return _refuse(facts, project, attempt=facts.resource.status.attempt)
-    if facts.input_problem is not None:
-        return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.input_problem)
-    return None
+        return _already_set_up(facts, project) or _refuse(facts, project, attempt=facts.resource.status.attempt)
+    if facts.input_problem is None:
+        return None
+    return _end_without_a_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.input_problem)
+
+
+def _already_set_up(facts: Facts, project: Project | None) -> WriteStatus | None:
+    """Where the project is ready, by another ProjectSetup or one that was deleted, nothing runs, the record stays."""
+    if project is None or project.status is not ProjectStatus.READY or _is_foreign(_refusal(facts, project)):
+        return None
+    differs = already.difference(facts.resource, project)
+    if differs is None:
+        message = "the project is ready already: nothing had to run"
+        status = statuses.already_set_up(facts, message, already.done_commits(facts.resource, project))
+        return WriteStatus(status, (Notice(EventReason.SUCCEEDED, message), *coalesced(facts.resource)))
+    message = f"the project is ready: {differs}"
+    end = ending.end_without_a_run(facts, EndKind.FAILED, Reason.PROJECT_INVALID_STATE, message)
+    return WriteStatus(statuses.refused(facts, end), _notices(facts, end))
 
 
 def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Decision:

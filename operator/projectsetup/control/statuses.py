@@ -11,7 +11,14 @@ from typing import Any
 
 from projectsetup.api.conditions import conditions_for, phase_of, succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
-from projectsetup.api.models import AttemptRecord, ConditionStatus, ProjectSetupResource, ProjectSetupStatus, RunRef
+from projectsetup.api.models import (
+    AttemptRecord,
+    Commits,
+    ConditionStatus,
+    ProjectSetupResource,
+    ProjectSetupStatus,
+    RunRef,
+)
 from projectsetup.api.reasons import Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.ending import retry_message
@@ -114,6 +121,23 @@ def refused(facts: Facts, end: AttemptEnd) -> ProjectSetupStatus:
         project_status=str(project.status) if project else None,
         failure=end.failure,
         finished_at=end.finished_at,
+        next_attempt_at=None,
+        run_ref=None,
+        **_no_step(),
+    )
+
+
+def already_set_up(facts: Facts, message: str, commits: Commits | None) -> ProjectSetupStatus:
+    """The project is ready, and nothing of this setup has run."""
+    return _told(
+        facts,
+        "True",
+        Reason.ALREADY_SET_UP,
+        message,
+        project_status=str(ProjectStatus.READY),
+        finished_at=facts.now,
+        failure=None,
+        commits=commits,
         next_attempt_at=None,
         run_ref=None,
         **_no_step(),

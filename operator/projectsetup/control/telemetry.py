@@ -8,7 +8,16 @@ from typing import Final
 
 from projectsetup.api.conditions import RECONCILING, succeeded_condition
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
-from projectsetup.api.reasons import OVER, RETRYABLE, TERMINAL_FAILURES, AttemptOutcome, EventReason, Phase, Reason
+from projectsetup.api.reasons import (
+    OVER,
+    RETRYABLE,
+    SUCCESSES,
+    TERMINAL_FAILURES,
+    AttemptOutcome,
+    EventReason,
+    Phase,
+    Reason,
+)
 from projectsetup.control.attempt_end import EndKind
 from projectsetup.control.attempts import Attempts
 from projectsetup.control.decisions import Notice
@@ -19,7 +28,7 @@ from projectsetup.observe.metrics import Metrics
 PRIORITIES: Final = range(10)
 
 SETUP_ENDS: Final = (
-    (Phase.SUCCEEDED, Reason.SETUP_SUCCEEDED),
+    *((Phase.SUCCEEDED, reason) for reason in sorted(SUCCESSES)),
     (Phase.CANCELLED, Reason.CANCELLED),
     *((Phase.FAILED, reason) for reason in sorted(TERMINAL_FAILURES - {Reason.CANCELLED})),
 )
