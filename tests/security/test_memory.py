@@ -31,14 +31,14 @@ from tests.operator_stage import Stage, reason
 
 __all__ = ["tell"]
 
-NUMBER: Final = 10_000 if IS_LONG else 300
+NUMBER: Final = 10_000 if IS_LONG else 200
 LARGE: Final = 10 if IS_LONG else 2
 """One in so many is as large as can be. 10,000 of those would not fit into an etcd of its usual 2 GiB."""
 ANNOTATION: Final = 75_000 if IS_LONG else 250_000
 LIMIT: Final = 600.0 if IS_LONG else 250.0
 """MiB that the operator may ever take. Its container may take 1,024."""
-NEIGHBOUR: Final = 10.0
-"""Seconds in which a setup of somebody else is done: on a quiet operator it takes less than one."""
+NEIGHBOUR: Final = 5.0
+"""How many seconds longer than without the tenant a setup of somebody else may take."""
 ASTRAL: Final = "".join(chr(0x1F300 + number) for number in range(256))
 """Characters of four bytes each."""
 
@@ -112,11 +112,13 @@ def touching(api: ApiServer, names: list[str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Attacked:
-    """An operator, not yet started, that serves a neighbour (`stage`) and the tenant, and what the tenant made."""
+    """An operator, not running, that serves a neighbour (`stage`) and the tenant, and what the tenant made."""
 
     stage: Stage
     tenant: ApiServer
     names: list[str]
+    usual: float
+    """Seconds that a setup of the neighbour took before."""
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +126,11 @@ def attacked(new_stage: Callable[..., AbstractContextManager[Stage]], kubeconfig
     with new_stage() as stage:
         tenant = ApiServer.prepared(kubeconfig, "tenant")
         stage.operator.configure(namespaces=f"{stage.api.namespace},{tenant.namespace}")
+        stage.operator.start()
+        usual = max(neighbour(stage) for _ in range(3))
+        stage.operator.terminate()
         names = make_all(kubeconfig, tenant.namespace, worst, NUMBER)
-        yield Attacked(stage, tenant, names)
+        yield Attacked(stage, tenant, names, usual)
         for name in names[::LARGE]:
             tenant.patch(name, {"metadata": {"finalizers": None}})
 
@@ -150,7 +155,7 @@ def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
             f"{served:.1f} s at most, memory {taken:.0f} MiB, at most {most:.0f} MiB"
         )
         assert most < LIMIT
-        assert served < NEIGHBOUR
+        assert served < attacked.usual + NEIGHBOUR
         operator.terminate()
 
 
