@@ -113,7 +113,8 @@ def test_credentials_that_are_no_credentials(stage: Stage) -> None:
 
 
 def test_a_spec_that_was_corrected_starts_on_a_retry(stage: Stage) -> None:
-    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "nowhere"}})
+    stage.api.kubectl("create", "secret", "generic", "unusable", "--from-literal=username=bob")
+    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "unusable"}})
     setup.ended()
     setup.change(credentialsSecretRef=None)
     setup.annotate(retry_requested_at="1")
