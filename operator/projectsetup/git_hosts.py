@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -16,9 +17,12 @@ _HIGHEST_PORT: Final = 65_535
 _ENTRY: Final = re.compile(
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
-_INTERNAL_DOMAINS: Final = ("cluster.local", "internal", "localdomain", "localhost", "metadata.goog", "pod", "svc")
-_INTERNAL_NETWORKS: Final = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10")))
-"""Not global, though Python or its older versions say so: Azure's host agent and what a site has for itself."""
+_CLUSTER_DOMAINS: Final = ("cluster.local", "metadata.goog", "metadata.google.internal", "pod", "svc")
+_LOCAL_DOMAINS: Final = ("localdomain", "localhost")
+_METADATA: Final = tuple(map(ip_network, ("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::/32")))
+"""Metadata services and host agents of clouds that are not at link-local addresses."""
+_SITE_NETWORKS: Final = tuple(map(ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10")))
+"""Not global, although some versions of Python say so."""
 _IPV4_WITHIN_IPV6: Final = tuple(map(ip_network, ("::/96", "64:ff9b::/96")))
 
 Address = IPv4Address | IPv6Address
@@ -41,28 +45,48 @@ class GitHost:
 
     @property
     def is_internal(self) -> bool:
-        """Whether this is an address or a name of this machine, its links or the cluster.
+        """Whether this is a name of the cluster's DNS, a link-local address, or a metadata service of a cloud.
 
-        A literal address counts unless it is global: the private ranges are those of pods and services. Of names those
-        without a dot count, which the cluster's DNS completes to services, and the domains that the cluster and the
-        metadata services of clouds use. What another name resolves to is not asked.
+        What another name resolves to is not asked.
         """
+        addresses = self._addresses
+        if addresses:
+            return any(map(_is_link_local, addresses))
+        return _is_below(self.name, _CLUSTER_DOMAINS)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether this is an address that is not global, or a name that only this machine or its DNS completes.
+
+        Inside a cluster these are pods, services and the machine's own ports.
+        """
+        addresses = self._addresses
+        if addresses:
+            return any(map(_is_private_address, addresses))
+        return "." not in self.name or _is_below(self.name, _LOCAL_DOMAINS)
+
+    @property
+    def _addresses(self) -> tuple[Address, ...]:
         address = _address(self.name)
-        if address is not None:
-            return any(map(_is_internal_address, (address, *_embedded(address))))
-        return "." not in self.name or any(f".{self.name}".endswith(f".{domain}") for domain in _INTERNAL_DOMAINS)
+        return () if address is None else (address, *_embedded(address))
 
 
 @dataclass(frozen=True, slots=True)
 class GitHosts:
-    """The hosts that are listed."""
+    """The hosts that are listed, and whether private ones are refused unless they are listed."""
 
     listed: frozenset[GitHost] = frozenset()
+    refuses_private: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Hosts, each with a port or without, separated by spaces, commas or newlines. Raises InvalidHosts."""
         return cls(frozenset(map(_entry, text.replace(",", " ").split())))
+
+    @classmethod
+    def configured(cls, text: str = "") -> Self:
+        """As `parse`, for this process: in a pod, private hosts may be the cluster's own. Raises InvalidHosts."""
+        return replace(cls.parse(text), refuses_private="KUBERNETES_SERVICE_HOST" in os.environ)
 
     def __contains__(self, host: GitHost) -> bool:
         return bool(self.listed & {host, GitHost(host.name, None)})
@@ -73,13 +97,13 @@ class GitHosts:
             return None
         if self.listed:
             return f"{host} is not one of the hosts in {GIT_HOSTS}"
-        if host.is_internal:
-            return f"{host} is internal to a cluster, a machine or a link, and {GIT_HOSTS} does not list it"
+        if host.is_internal or (self.refuses_private and host.is_private):
+            return f"{host} is an internal address; an administrator can allow it in {GIT_HOSTS}"
         return None
 
 
-ANY_PUBLIC_HOST: Final = GitHosts()
-"""Nothing is listed."""
+ANY_HOST: Final = GitHosts()
+"""Nothing is listed: every host but the internal ones."""
 
 
 def host_of(url: str) -> GitHost | None:
@@ -133,5 +157,14 @@ def _embedded(address: Address) -> tuple[IPv4Address, ...]:
     return tuple(filter(None, (address.ipv4_mapped, address.sixtofour, within)))
 
 
-def _is_internal_address(address: Address) -> bool:
-    return not address.is_global or address.is_multicast or any(address in net for net in _INTERNAL_NETWORKS)
+def _is_below(name: str, domains: tuple[str, ...]) -> bool:
+    return any(f".{name}".endswith(f".{domain}") for domain in domains)
+
+
+def _is_link_local(address: Address) -> bool:
+    special = address.is_link_local or address.is_unspecified or address.is_multicast
+    return special or any(address in network for network in _METADATA)
+
+
+def _is_private_address(address: Address) -> bool:
+    return not address.is_global or any(address in network for network in _SITE_NETWORKS)

@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from projectsetup.api.durations import parse_duration
-from projectsetup.git_hosts import ANY_PUBLIC_HOST, GitHosts
+from projectsetup.git_hosts import GitHosts
 from projectsetup.observe.logs import LogFormat
 
 _NAMESPACE = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -44,7 +44,7 @@ def _names(value: object) -> object:
 
 
 def _hosts(value: object) -> object:
-    return GitHosts.parse(value) if isinstance(value, str) else value
+    return GitHosts.configured(value) if isinstance(value, str) else value
 
 
 def _pairs(value: object) -> object:
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     recipes_dir: Path | None = None
     workspace_root: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     allow_file_repos: bool = False
-    git_hosts: Annotated[GitHosts, NoDecode, BeforeValidator(_hosts)] = ANY_PUBLIC_HOST
+    git_hosts: Annotated[GitHosts, NoDecode, BeforeValidator(_hosts)] = Field(default_factory=GitHosts.configured)
     require_namespace: bool = False
     http_port: int = Field(default=8080, ge=0, le=65535)
     leader_election: bool = True

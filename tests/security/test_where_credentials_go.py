@@ -136,12 +136,13 @@ def test_nothing_is_sent_to_hosts_that_are_internal_or_not_listed(
     new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
 ) -> None:
     login = {"username": USERNAME, "password": PASSWORD}
-    with new_stage(environment=trusting(tmp_path, thief), engine=engine) as stage:
+    in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    with new_stage(environment=trusting(tmp_path, thief) | in_a_pod, engine=engine) as stage:
         stage.operator.start()
         for name in ("localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
             _, status = set_up(stage, thief.url.replace("localhost", name), **login)
             assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
-            assert "is internal to a cluster, a machine or a link" in message(status)
+            assert "is an internal address" in message(status)
         stage.operator.terminate()
         stage.operator.configure(git_hosts="git.example.com")
         stage.operator.start()
@@ -174,7 +175,7 @@ def test_a_token_as_user_name_of_a_url_gets_into_no_pod_and_is_told_to_nobody(
         url = thief.url.replace("https://", f"https://{TOKEN}@")
         _, status = set_up(stage, url, username=USERNAME, password=PASSWORD)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
-        assert "must not hold a user name: use the credentials Secret" in message(status)
+        assert "must not hold a token as its user name: use the credentials Secret" in message(status)
         told = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
         assert told.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
         assert not [place for place, text in told.items() if TOKEN in text]

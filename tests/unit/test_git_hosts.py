@@ -4,52 +4,53 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.git_hosts import ANY_PUBLIC_HOST, GitHost, GitHosts, InvalidHosts, host_of
+from projectsetup.git_hosts import ANY_HOST, GitHost, GitHosts, InvalidHosts, host_of
 
 INTERNAL = [
-    "127.0.0.1",
-    "127.1",
-    "2130706433",
-    "0x7f000001",
-    "0x7f.0.0.1",
-    "0177.0.0.01",
     "0.0.0.0",  # noqa: S104  # nothing is bound
     "0",
     "169.254.169.254",
     "2852039166",
     "0xa9fea9fe",
     "0251.0376.0251.0376",
-    "10.96.0.1",
-    "172.16.0.1",
-    "192.168.0.1",
     "100.100.100.200",
     "168.63.129.16",
     "192.0.0.192",
     "224.0.0.1",
-    "255.255.255.255",
-    "[::1]",
     "[::]",
-    "[0:0:0:0:0:0:0:1]",
     "[fe80::1]",
-    "[fc00::1]",
-    "[fec0::1]",
     "[fd00:ec2::254]",
-    "[::ffff:127.0.0.1]",
     "[::ffff:a9fe:a9fe]",
-    "[::127.0.0.1]",
-    "[2002:7f00:1::]",
+    "[2002:a9fe:a9fe::]",
     "[64:ff9b::169.254.169.254]",
-    "localhost",
-    "LOCALHOST",
-    "sub.localhost",
-    "git",
-    "kubernetes",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
     "10-0-0-1.team-b.pod.cluster.local",
     "METADATA.google.internal",
     "metadata.goog",
-    "ip-10-0-0-1.ec2.internal",
+]
+PRIVATE = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.0.0.1",
+    "0177.0.0.01",
+    "10.96.0.1",
+    "172.16.0.1",
+    "192.168.0.1",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[fc00::1]",
+    "[fec0::1]",
+    "[::ffff:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "localhost",
+    "LOCALHOST",
+    "sub.localhost",
+    "git",
+    "kubernetes",
 ]
 PUBLIC = [
     "github.com",
@@ -58,6 +59,7 @@ PUBLIC = [
     "140.82.121.3",
     "[2606:50c0:8000::64]",
     "internal.example",
+    "git.company.internal",
     "172.15.0.1",
     "cluster.local.example",
 ]
@@ -69,18 +71,29 @@ def test_internal_hosts_are_refused_unless_they_are_listed(name: str) -> None:
         host = host_of(url)
         assert host is not None
         assert host.port == port
-        assert "internal" in (ANY_PUBLIC_HOST.objection(host) or "")
+        assert "internal" in (ANY_HOST.objection(host) or "")
         assert "not one of the hosts" in (GitHosts.parse("github.com").objection(host) or "")
         assert GitHosts.parse(name).objection(host) is None
         assert GitHosts.parse(f"github.com,{name}:{port}").objection(host) is None
         assert GitHosts.parse(f"{name}:{port + 1}").objection(host) is not None
 
 
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_hosts_are_refused_in_a_pod_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_of(f"https://{name}/a.git")
+    assert host is not None
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert GitHosts.configured().objection(host) is None
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert "internal" in (GitHosts.configured().objection(host) or "")
+    assert GitHosts.configured(name).objection(host) is None
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_other_hosts_are_taken_unless_only_others_are_listed(name: str) -> None:
     host = host_of(f"https://{name}/a.git")
     assert host is not None
-    assert ANY_PUBLIC_HOST.objection(host) is None
+    assert GitHosts(refuses_private=True).objection(host) is None
     assert "not one of the hosts in PROJECTSETUP_GIT_HOSTS" in (GitHosts.parse("git.example.com").objection(host) or "")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.git_hosts import ANY_PUBLIC_HOST, GitHosts
+from projectsetup.git_hosts import ANY_HOST, GitHosts
 from projectsetup.projects.errors import InvalidProject
 from projectsetup.projects.repository_url import check_repository_url
 
@@ -12,6 +12,9 @@ REMOTE = [
     "https://github.com/acme/app.git",
     "https://github.com/acme/app",
     "https://dev.azure.com/org/project/_git/app",
+    "https://org@dev.azure.com/org/project/_git/app",
+    "https://contoso-engineering-platform@dev.azure.com/contoso/app",
+    "https://bob@git.example/acme/app.git",
     "https://git.example:8443/a/b@v1",
     "https://[::1]:8443/a.git",
     "ssh://git@github.com/acme/app.git",
@@ -55,7 +58,9 @@ REFUSED = [
     "https://github.com/acme/%0aapp",
     "https://github.com/acme/a\0b",
     "https://user:pass@github.com/acme/app",
-    "https://git@github.com/acme/app",
+    "https://github_pat_x@github.com/acme/app",
+    "https://glpat-abcdefgh@gitlab.com/acme/app",
+    "https://q7x2mzkq7x2mzkq7x2mzkq7x2mzkq7x2mzk@dev.azure.com/acme/app",
     "https://ghp_0123456789abcdefABCDEF0123456789abcd@github.com/acme/app",
     "https://@github.com/acme/app",
     "git@[10.0.0.1:22]:acme/app.git",
@@ -84,9 +89,9 @@ def test_remote_repositories_are_accepted(url: str, allow_file: bool) -> None:
 
 @pytest.mark.parametrize("url", LOCAL)
 def test_files_only_where_they_are_allowed(url: str) -> None:
-    check_repository_url(url, allow_file=True, hosts=ANY_PUBLIC_HOST)
+    check_repository_url(url, allow_file=True, hosts=ANY_HOST)
     with pytest.raises(InvalidProject, match="local file"):
-        check_repository_url(url, allow_file=False, hosts=ANY_PUBLIC_HOST)
+        check_repository_url(url, allow_file=False, hosts=ANY_HOST)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_files_only_where_they_are_allowed(url: str) -> None:
 @pytest.mark.parametrize("allow_file", [True, False])
 def test_everything_else_is_refused_in_one_line(url: str, allow_file: bool) -> None:
     with pytest.raises(InvalidProject) as caught:
-        check_repository_url(url, allow_file=allow_file, hosts=ANY_PUBLIC_HOST)
+        check_repository_url(url, allow_file=allow_file, hosts=ANY_HOST)
     assert str(caught.value).isprintable()
     assert "pass@" not in str(caught.value)
 
@@ -107,7 +112,7 @@ def test_everything_else_is_refused_in_one_line(url: str, allow_file: bool) -> N
 def test_nothing_git_could_take_for_an_option_or_a_helper_passes(scheme: str, rest: str) -> None:
     url = scheme + rest
     try:
-        check_repository_url(url, allow_file=False, hosts=ANY_PUBLIC_HOST)
+        check_repository_url(url, allow_file=False, hosts=ANY_HOST)
     except InvalidProject:
         return
     before_path, _, _ = url.removeprefix("https://").removeprefix("ssh://").partition("/")
@@ -125,7 +130,7 @@ def test_nothing_git_could_take_for_an_option_or_a_helper_passes(scheme: str, re
 @given(text=st.text())
 def test_a_verdict_is_given_on_any_text(text: str) -> None:
     try:
-        check_repository_url(text, allow_file=False, hosts=ANY_PUBLIC_HOST)
+        check_repository_url(text, allow_file=False, hosts=ANY_HOST)
     except InvalidProject as exc:
         assert str(exc).isprintable()  # noqa: PT017 - most texts are refused, not all
     else:

@@ -56,7 +56,7 @@ def annotation_value(name: str) -> Callable[[str], str]:
 def git_hosts(text: str | GitHosts) -> GitHosts:
     """The hosts that `text` lists."""
     try:
-        return text if isinstance(text, GitHosts) else GitHosts.parse(text)
+        return text if isinstance(text, GitHosts) else GitHosts.configured(text)
     except InvalidHosts as exc:
         raise typer.BadParameter(str(exc)) from exc
 

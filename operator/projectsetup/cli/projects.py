@@ -10,7 +10,7 @@ import typer
 from projectsetup.cli import options
 from projectsetup.cli.options import Output, ProjectId
 from projectsetup.cli.output import Format, write
-from projectsetup.git_hosts import ANY_PUBLIC_HOST, GIT_HOSTS, GitHosts
+from projectsetup.git_hosts import GIT_HOSTS, GitHosts
 
 projects = typer.Typer(no_args_is_help=True, help="The record of projects in PostgreSQL (DATABASE_URL).")
 
@@ -40,7 +40,8 @@ AllowedHosts = Annotated[
         envvar=GIT_HOSTS,
         parser=options.git_hosts,
         metavar="HOST[:PORT]…",
-        show_default="every public one",
+        default_factory=GitHosts.configured,
+        show_default="any but internal ones",
         help="The only hosts that repositories may be on, with spaces or commas between.",
     ),
 ]
@@ -61,7 +62,7 @@ def create(
         typer.Option("--id", parser=options.project_id, metavar="UUID", help="Its id; without it, a new one."),
     ] = None,
     allow_file_repos: AllowFileRepos = False,
-    git_hosts: AllowedHosts = ANY_PUBLIC_HOST,
+    git_hosts: AllowedHosts,
 ) -> None:
     """Make a project, and print its id. Only ProjectSetups of its namespace may set it up."""
     from projectsetup.cli.recording import create_project
@@ -113,7 +114,7 @@ def update(
     ] = None,
     namespace: OwnNamespace = None,
     allow_file_repos: AllowFileRepos = False,
-    git_hosts: AllowedHosts = ANY_PUBLIC_HOST,
+    git_hosts: AllowedHosts,
 ) -> None:
     """Change a project that is not being set up."""
     from projectsetup.cli.recording import update_project

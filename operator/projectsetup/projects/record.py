@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from projectsetup.git_hosts import ANY_PUBLIC_HOST
+from projectsetup.git_hosts import ANY_HOST
 from projectsetup.projects import statements
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.claims import refusal
@@ -101,7 +101,7 @@ class ProjectRecord:
         project_id: UUID | None = None,
         namespace: str | None = None,
         allow_file_repos: bool = False,
-        git_hosts: GitHosts = ANY_PUBLIC_HOST,
+        git_hosts: GitHosts = ANY_HOST,
     ) -> Project:
         """A new project, status `created`. Raises InvalidProject: one line that names the field."""
         _check_repositories(code_repo, docs_repo, allow_file=allow_file_repos, hosts=git_hosts)
@@ -121,7 +121,7 @@ class ProjectRecord:
         docs_repo: str | None = None,
         namespace: str | None = None,
         allow_file_repos: bool = False,
-        git_hosts: GitHosts = ANY_PUBLIC_HOST,
+        git_hosts: GitHosts = ANY_HOST,
     ) -> Project:
         """Changes what is given; an empty `docs_repo` takes it away. The fence moves on.
 

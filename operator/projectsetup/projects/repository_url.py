@@ -16,6 +16,10 @@ _NETWORK = re.compile(rf"(?:https|ssh)://(?:{_USER}@)?{_HOST}(?::(?P<port>[0-9]{
 _SCP = re.compile(rf"{_USER}@{_HOST}:(?P<path>[^-:].*)")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://|:)")
 _PASSWORD = re.compile(r"(?:[^/@:]*://)?[^/@:]*:[^/@:][^/@]*@")
+_TOKEN = re.compile(
+    r"(?=.*[0-9]).{16,}|(?:gh[opusr]|github_pat|npm|pypi)_.*|gl[a-z]{2,4}-.{8,}|x-(?:oauth|token).*", re.S
+)
+"""User names of hosts that show them in their URLs, such as `org@dev.azure.com`, are shorter, or hold no digit."""
 _HIGHEST_PORT = 65_535
 
 
@@ -56,8 +60,9 @@ def _check_remote(url: str, *, allow_file: bool) -> None:
     scheme = _SCHEME.match(url)
     if scheme is not None and not url.startswith(("https://", "ssh://")):
         raise InvalidProject(f"a repository URL must not use {scheme['scheme'][:20]!r}: use {allowed}")
-    if url.startswith("https://") and "@" in url.removeprefix("https://").partition("/")[0]:
-        raise InvalidProject("a repository URL with https:// must not hold a user name: use the credentials Secret")
+    user, at, _ = url.removeprefix("https://").partition("/")[0].rpartition("@")
+    if url.startswith("https://") and at and (not user or _TOKEN.fullmatch(user)):
+        raise InvalidProject("a repository URL must not hold a token as its user name: use the credentials Secret")
     if " " in url:
         raise InvalidProject("a repository URL must not hold spaces")
     if url.startswith("https://") and ("?" in url or "#" in url):
@@ -75,4 +80,4 @@ def _check_host(url: str, hosts: GitHosts) -> None:
     except InvalidHosts as exc:
         raise InvalidProject(str(exc)) from exc
     if host is not None and (objection := hosts.objection(host)):
-        raise InvalidProject(f"a repository must not be there: {objection}")
+        raise InvalidProject(objection)
