@@ -104,7 +104,7 @@ ATTACKS: Final = {
     ),
     "a repository around them": Attack("git init -q .; settings .git/config; rewriting .git/config; hooks .git/hooks"),
     "programs of that name": Attack(
-        'for place in "$HOME/bin" "$HOME/.local/bin" bin .; do\n'
+        'for place in "$HOME/bin" "$HOME/.local/bin" bin . code/bin code; do\n'
         '  mkdir -p "$place"; for name in git ssh env sh; do cp "$thief" "$place/$name"; done\n'
         "done"
     ),
