@@ -18,6 +18,7 @@ from images.commands import ALONE, ask, run
 from images.content import Content
 from images.errors import ImagesError
 from images.machine import lent
+from images.sbom import write_sbom
 
 OPERATOR: Final = "projectsetup.local/operator:dev"
 TOOLCHAIN: Final = "projectsetup.local/toolchain:dev"
@@ -112,10 +113,17 @@ def _build_images(buildah: Buildah, names: Collection[str], content: Content, le
         if name in names:
             archive.parent.mkdir(parents=True, exist_ok=True)
             buildah.write(name, archive)
+            write_sbom(name, archive, content.lock.read_text(), sbom_of(archive))
+
+
+def sbom_of(archive: Path) -> Path:
+    """Where the bill of materials of an image is."""
+    return archive.with_suffix(".spdx.json")
 
 
 def _found(content: Content) -> dict[str, Path]:
-    return {name: archive for name, archive in _archives(content).items() if archive.is_file()}
+    archives = _archives(content)
+    return {name: archive for name, archive in archives.items() if archive.is_file() and sbom_of(archive).is_file()}
 
 
 def _archives(content: Content) -> dict[str, Path]:

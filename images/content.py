@@ -15,8 +15,17 @@ from images.errors import ImagesError
 _IGNORE: Final = Path(".dockerignore")
 _DOCKERFILE: Final = Path("Dockerfile")
 _OFFLINE_DOCKERFILE: Final = Path("images/toolchain-offline.Dockerfile")
+_LOCK: Final = Path("requirements-runtime.lock")
 _BASE: Final = Path("images/base.py")
-_HOW: Final = (_IGNORE, _DOCKERFILE, _OFFLINE_DOCKERFILE, _BASE, Path("images/building.py"), Path("images/buildah.py"))
+_HOW: Final = (
+    _IGNORE,
+    _DOCKERFILE,
+    _OFFLINE_DOCKERFILE,
+    _BASE,
+    Path("images/building.py"),
+    Path("images/buildah.py"),
+    Path("images/sbom.py"),
+)
 _MADE_BY_PYTHON: Final = "__pycache__"
 
 
@@ -35,6 +44,11 @@ class Content:
     def offline_dockerfile(self) -> Path:
         """Of the toolchain for nodes that reach no package index."""
         return self.root / _OFFLINE_DOCKERFILE
+
+    @property
+    def lock(self) -> Path:
+        """The Python packages of the images, with their versions."""
+        return self.root / _LOCK
 
     def release(self) -> str:
         """The Debian release that the Dockerfile begins with unless it is told otherwise. Raises ImagesError."""

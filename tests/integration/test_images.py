@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import quote
 
 import pytest
 
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
+from images.building import sbom_of
 from projectsetup.recipes.loader import RecipeBook
 from tests.image_box import USER, Image, unpack
 
@@ -97,6 +101,29 @@ def test_holds_nothing_to_build_with(image: Image) -> None:
 def test_the_operator_alone_holds_no_tools_of_the_steps(operator: Image, toolchain: Image) -> None:
     assert not programs(operator) & set(OF_THE_STEPS)
     assert programs(toolchain) >= {*OF_THE_STEPS, *OF_A_STAGE}
+
+
+def test_the_bill_of_materials_names_what_is_inside(
+    request: pytest.FixtureRequest, archives: dict[str, Path], image: Image
+) -> None:
+    name = OPERATOR if "operator" in request.node.callspec.id else TOOLCHAIN_OFFLINE
+    told = json.loads(sbom_of(archives[name]).read_text())
+    locators = {entry["externalRefs"][0]["referenceLocator"] for entry in told["packages"][1:]}
+    assert told["packages"][0]["name"] == name
+    assert len(told["relationships"]) == len(told["packages"]) == len({entry["SPDXID"] for entry in told["packages"]})
+    _, debian = image.run("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
+    packages = [line.split() for line in debian.splitlines()]
+    assert len(packages) > 50
+    assert {f"pkg:deb/debian/{quote(name)}@{quote(version)}" for name, version in packages} == {
+        locator.partition("?")[0] for locator in locators if locator.startswith("pkg:deb/")
+    }
+    ask = "import importlib.metadata as m; print(*(f'{d.name}@{d.version}' for d in m.distributions()))"
+    _, python = image.run("python", "-c", ask)
+    installed = {f"pkg:pypi/{re.sub('[-_.]+', '-', line).lower()}" for line in python.split()}
+    assert len(installed) > 30
+    normal = {re.sub("[-_.]+", "-", locator).lower() for locator in locators}
+    assert {re.sub("[-_.]+", "-", locator) for locator in installed} <= normal
+    assert any(locator.startswith("pkg:pypi/uv@") for locator in locators) == (name == TOOLCHAIN_OFFLINE)
 
 
 def test_no_program_gives_rights(image: Image) -> None:

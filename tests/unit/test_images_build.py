@@ -156,6 +156,8 @@ def test_what_is_there_needs_no_right_to_build(monkeypatch: pytest.MonkeyPatch) 
     folder = cache_folder() / "archives" / Content(ROOT).key()
     folder.mkdir(parents=True)
     (folder / "operator.tar").touch()
+    assert images_obstacle((OPERATOR,)) is not None, "there is no bill of materials"
+    (folder / "operator.spdx.json").touch()
     assert images_obstacle((OPERATOR,)) is None
     assert build((OPERATOR,)) == find_images() == {OPERATOR: folder / "operator.tar"}
     assert images_obstacle(IMAGES) == "building images needs root"
