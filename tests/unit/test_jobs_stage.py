@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from projectsetup.engines.jobs.pod import STAGE_SCRIPT
+from projectsetup.setup.outputs import IGNORED
 from tests.job_orders import make_attempt, make_recipe
 from tests.stage_box import LIMIT, Container, Ended, containers, has_namespaces
 
@@ -332,6 +333,17 @@ def test_credentials_are_for_the_hosts_alone_that_the_secret_names(box: Box, hos
     told = printed(ended.run())
     line = f"the credentials Secret does not name {refused} in its key `host`"
     assert told == (["ran with"] if refused is None else [line])
+
+
+def test_a_line_that_is_not_understood_is_named_in_the_log(box: Box) -> None:
+    tells = f"printf 'CODE_COMMIT=abc1234\\nDOCS_COMMIT={DOCS}\\n\\n  other\\001 text\\r\\n' >$STEP_OUTPUTS; echo ran"
+    ended = box(step("first", tells), step("second", f"echo CODE_COMMIT={CODE} >$STEP_OUTPUTS")).run()
+    assert [line for line in ended.lines if "[projectsetup] step" not in line] == [
+        "ran",
+        f"{IGNORED}CODE_COMMIT=abc1234",
+        f"{IGNORED}other? text",
+    ]
+    assert ended.report.outputs == {"CODE_COMMIT": CODE, "DOCS_COMMIT": DOCS}
 
 
 KEY = "-----BEGIN KEY-----\nabcdefgh\n-----END KEY-----"

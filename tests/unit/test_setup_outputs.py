@@ -25,4 +25,18 @@ A, B = "a" * 40, "0123456789abcdef" * 4
     ],
 )
 def test_facts_that_are_known_and_well_formed_are_taken(content: bytes, facts: dict[str, str]) -> None:
-    assert read_outputs(content) == facts
+    assert read_outputs(content).facts == facts
+
+
+@pytest.mark.parametrize(
+    ("content", "ignored"),
+    [
+        (f"\n \r\nCODE_COMMIT={A}\n".encode(), ()),
+        (b"CODE_COMMIT=abc1234\n", ("CODE_COMMIT=abc1234",)),
+        (f"code_commit={A}\r\n  just text \nDOCS_COMMIT={A}".encode(), (f"code_commit={A}", "just text")),
+        (b"x" * 1000, ("x" * 200,)),
+        (b"a\nb\nc\nd\ne\nf\n", ("a", "b", "c", "d", "e")),
+    ],
+)
+def test_lines_that_are_not_understood_are_named(content: bytes, ignored: tuple[str, ...]) -> None:
+    assert read_outputs(content).ignored == ignored

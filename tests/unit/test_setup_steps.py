@@ -13,6 +13,7 @@ from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin, SshKey
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
+from projectsetup.setup.outputs import IGNORED
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.runner import StepCommand, StepExit
 from projectsetup.setup.steps import setup_project
@@ -98,6 +99,17 @@ async def test_all_steps_run_in_order_and_every_update_is_told() -> None:
         StatusUpdate("compiling", "second", 1, 3),
         StatusUpdate("committing", "third", 2, 3),
         StatusUpdate("committing", "third", 3, 3),
+    ]
+
+
+async def test_a_line_of_outputs_that_is_not_understood_is_named_in_the_log() -> None:
+    outputs = f"CODE_COMMIT=abc1234\nDOCS_COMMIT={B}\nhunter2\n".encode()
+    told = Told({"first": StepExit(0, outputs=outputs)}, {"first": b"no line end"})
+    assert await told.set_up() == SetupSucceeded(None, B)
+    assert told.lines[:3] == [
+        ("first", "no line end"),
+        ("first", f"{IGNORED}CODE_COMMIT=abc1234"),
+        ("first", f"{IGNORED}***"),
     ]
 
 

@@ -69,6 +69,11 @@ class StepOutput:
         elif len(self._pending) < LINE_BYTES:
             self._pending = (self._pending + rest)[:LINE_BYTES]
 
+    def add(self, lines: str) -> None:
+        """Complete lines of ours, after what has come so far."""
+        if lines:
+            self.feed(b"\n" * bool(self._pending) + lines.encode())
+
     def close(self) -> None:
         """There is no more output."""
         if self._pending:

@@ -21,7 +21,7 @@ from projectsetup.setup.git import git_access
 from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge, too_late
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.output import StepOutput
-from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT, read_outputs
+from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT, IGNORED, StepOutputs, read_outputs
 from projectsetup.setup.runner import StepCommand
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.updates import StatusUpdate
@@ -104,6 +104,8 @@ class _Setup:
         output = StepOutput(self.scrubber, retry=step.retry.output, on_line=self._line_callback(step))
         try:
             end = await self.runner.run(self._command(step, allowed), output.feed)
+            told = read_outputs(end.outputs) if end.exit_code == 0 else StepOutputs()
+            output.add("".join(f"{IGNORED}{line}\n" for line in told.ignored))
         finally:
             output.close()
         if end.stopped and not (last and end.exit_code == 0):
@@ -115,7 +117,7 @@ class _Setup:
             oom=end.oom,
             tail=output.tail,
             matched_retry_line=output.matched,
-            outputs=read_outputs(end.outputs),
+            outputs=told.facts,
         )
         verdict = judge(step, result, limit)
         if isinstance(verdict, InfrastructureError):

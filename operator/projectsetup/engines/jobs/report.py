@@ -54,7 +54,7 @@ def read_report(message: str) -> StageReport | None:
     above, _, tail = message[head.end() - 1 :].partition("\n\n")
     matches = tuple(line.removeprefix(_MATCH) for line in above.splitlines() if line.startswith(_MATCH))
     succeeded = int(head["code"]) == 0
-    outputs = read_outputs(message[head.end() :].encode()) if succeeded else {}
+    outputs = read_outputs(message[head.end() :].encode()).facts if succeeded else {}
     return StageReport(
         step=head["step"],
         exit_code=int(head["code"]),

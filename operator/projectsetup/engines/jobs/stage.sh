@@ -304,25 +304,35 @@ stage_run() {
     fi
 }
 
-# What the step told, the last of each, besides what steps before it told.
+# What the step told, the last of each, besides what steps before it told. What is not understood is named in the log.
 stage_collect_facts() {
     [ -s "$STEP_OUTPUTS" ] || return 0
-    stage_facts=$(
+    { stage_facts=$(stage_read_facts); } 3>&1
+}
+
+stage_read_facts() {
+    {
+        printf '%s\n' "$stage_facts"
+        head -c 65536 "$STEP_OUTPUTS"
+    } | tr -d '\000' | LC_ALL=C awk '
         {
-            printf '%s\n' "$stage_facts"
-            head -c 65536 "$STEP_OUTPUTS"
-        } | tr -d '\000' | LC_ALL=C awk '
-            {
-                at = index($0, "=")
-                key = substr($0, 1, at - 1)
-                value = substr($0, at + 1)
-                gsub(/^[ \t]+|[ \t\r]+$/, "", key)
-                gsub(/^[ \t]+|[ \t\r]+$/, "", value)
-                if (key != "CODE_COMMIT" && key != "DOCS_COMMIT") next
-                if (length(value) >= 40 && length(value) <= 64 && value !~ /[^0-9a-f]/) facts[key] = value
+            at = index($0, "=")
+            key = substr($0, 1, at - 1)
+            value = substr($0, at + 1)
+            gsub(/^[ \t]+|[ \t\r]+$/, "", key)
+            gsub(/^[ \t]+|[ \t\r]+$/, "", value)
+            known = key == "CODE_COMMIT" || key == "DOCS_COMMIT"
+            if (known && length(value) >= 40 && length(value) <= 64 && value !~ /[^0-9a-f]/) {
+                facts[key] = value
+                next
             }
-            END { for (key in facts) print key "=" facts[key] }'
-    )
+            gsub(/^[ \t]+|[ \t\r]+$/, "")
+            gsub(/[[:cntrl:]]/, "?")
+            expected = "expected CODE_COMMIT= or DOCS_COMMIT= and a full commit id"
+            if ($0 != "" && ignored++ < 5)
+                print "[projectsetup] ignored in $STEP_OUTPUTS (" expected "): " substr($0, 1, 200) | "cat >&3"
+        }
+        END { for (key in facts) print key "=" facts[key] }'
 }
 
 # What the failed step printed, in at most so many bytes: match=LINE for each line with the pattern, an empty line, and
