@@ -45,8 +45,11 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe fil
     """Check a recipe file; exit code 2 and one line when it cannot be used. Warnings leave the exit code 0."""
     from projectsetup.recipes.credential_use import careless_steps
     from projectsetup.recipes.loader import read_recipe
+    from projectsetup.recipes.portability import unportable_steps
 
     recipe = read_recipe(file)
     for warning in careless_steps(recipe):
         say(printable(f"{file}: warning: {warning}: see docs/recipes.md, Steps with credentials"))
+    for warning in unportable_steps(recipe):
+        say(printable(f"{file}: warning: {warning}"))
     write(f"{file}: recipe {recipe.name} is fine; its steps: {', '.join(step.name for step in recipe.steps)}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
+from projectsetup.recipes.shell_commands import commands
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from projectsetup.recipes.model import Recipe, Step
 
@@ -16,10 +17,6 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
-_SEPARATOR = re.compile(r"[;&|()\n]+")
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_BEFORE_COMMANDS = _words("! { } if then elif else while until do command env exec nice nohup time")
 _ELSEWHERE = re.compile(r"~|/|\$\{?(?:HOME|TMPDIR)\b")
 _WORKSPACE = re.compile(r"/setup(?:/|$)|\$\{?(?:WORKSPACE|PWD)\b")
 
@@ -48,31 +45,12 @@ def _carelessness(step: Step) -> str | None:
     if any(not entry.startswith("/") for entry in step.env.get("PATH", "/").split(":")):
         return "looks for programs in a relative directory of PATH"
     inside = True
-    for program, *arguments in _commands(step.run):
+    for program, *arguments in commands(step.run):
         if program == "cd":
             inside = _leads_inside(arguments[-1] if arguments else "~", inside=inside)
         elif (what := _obeyed(program, arguments, inside=inside)) is not None:
             return what
     return None
-
-
-def _commands(script: str) -> Iterator[list[str]]:
-    """The commands of a script, each a program and its arguments; none when the script cannot be read."""
-    lexer = shlex.shlex(_COMMENT.sub("", script.replace("\\\n", " ")), posix=True, punctuation_chars=";&|()<>\n")
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
-    words: list[str] = []
-    try:
-        for word in (*lexer, ";"):
-            if not _SEPARATOR.fullmatch(word):
-                words.append(word)
-                continue
-            while words and (words[0] in _BEFORE_COMMANDS or _ASSIGNMENT.match(words[0])):
-                del words[0]
-            if words:
-                yield words
-            words = []
-    except ValueError:  # quotes that only a shell understands
-        return
 
 
 def _leads_inside(path: str, *, inside: bool) -> bool:
