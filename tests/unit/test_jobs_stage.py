@@ -399,6 +399,33 @@ def test_a_workspace_that_leads_elsewhere_gets_no_step_with_credentials(box: Box
     assert (ended.code, ended.lines[-1]) == (125, "[projectsetup] the workspace was replaced by a symbolic link")
 
 
+def test_an_ssh_key_with_line_ends_of_windows(box: Box) -> None:
+    place = """$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')"""
+    hosts = "code.example ssh-ed25519 AAAA\r\n"
+    asking = f'key={place}; tr "\\r" X <"$key"; tr "\\r" X <"$(dirname "$key")/known_hosts"'
+    ended = box(
+        step("push", asking, credentials=True),
+        secret={"ssh-privatekey": KEY.replace("\n", "\r\n"), "known_hosts": hosts},
+    ).run()
+    assert printed(ended) == [*KEY.splitlines(), hosts.strip()]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0\n-----END",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\r\nMIIE\r\n-----END",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n-----END",
+    ],
+)
+def test_an_ssh_key_with_a_passphrase_is_refused(box: Box, key: str) -> None:
+    ended = box(step("push", "echo ran", credentials=True), secret={"ssh-privatekey": key, "known_hosts": "x"}).run()
+    assert printed(ended) == [
+        "ssh-privatekey in the credentials Secret is protected by a passphrase, which nobody can type"
+    ]
+    assert ended.report.exit_code == 1
+
+
 def test_steps_without_credentials_get_none(box: Box) -> None:
     ended = box(step("only", "env"), secret=HTTPS).run()
     assert "PROJECT_GIT" not in ended.log.decode()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +70,50 @@ def test_what_it_may_not_hold_is_told_in_one_line_without_values(data: dict[str,
     assert "\n" not in text
     assert "hunter2" not in text
     assert KEY not in text
+
+
+KINDS = {
+    "ed25519": ["-t", "ed25519"],
+    "rsa": ["-t", "rsa", "-b", "2048"],
+    "PEM": ["-t", "rsa", "-b", "2048", "-m", "PEM"],
+    "PKCS8": ["-t", "ecdsa", "-m", "PKCS8"],
+}
+needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+
+
+def new_key(folder: Path, kind: str, passphrase: str) -> str:
+    command = ["ssh-keygen", "-q", *KINDS[kind], "-N", passphrase, "-f", str(folder / "key")]
+    subprocess.run(command, check=True)
+    return (folder / "key").read_text()
+
+
+@needs_ssh
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_with_line_ends_of_windows_works(tmp_path: Path, kind: str) -> None:
+    key = new_key(tmp_path, kind, "")
+    written = secret(ssh__privatekey=key.replace("\n", "\r\n"), known_hosts=f"{HOSTS}\r\n")
+    assert GitCredentials.from_secret(written) == GitCredentials(ssh=SshKey(key, f"{HOSTS}\n"))
+
+
+@needs_ssh
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_with_a_passphrase_is_refused(tmp_path: Path, kind: str) -> None:
+    key = new_key(tmp_path, kind, "open sesame")
+    for written in (key, key.replace("\n", "\r\n")):
+        with pytest.raises(
+            InvalidCredentials, match=r"ssh-privatekey in .* is protected by a passphrase, which nobody"
+        ):
+            GitCredentials.from_secret(secret(ssh__privatekey=written, known_hosts=HOSTS))
+
+
+def test_what_is_no_key_and_a_key_on_a_token_are_refused() -> None:
+    with pytest.raises(InvalidCredentials, match="is not a private key"):
+        GitCredentials.from_secret(secret(ssh__privatekey="ssh-ed25519 AAAAC3Nz me", known_hosts=HOSTS))
+    for padding in range(3):
+        body = base64.encodebytes(b"x" * (60 + padding) + b"sk-ssh-ed25519@openssh.com" + b"y" * 60).decode()
+        key = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{body}-----END OPENSSH PRIVATE KEY-----\n"
+        with pytest.raises(InvalidCredentials, match="belongs to a hardware token"):
+            GitCredentials.from_secret(secret(ssh__privatekey=key, known_hosts=HOSTS))
 
 
 def test_credentials_are_for_the_hosts_that_the_secret_names() -> None:

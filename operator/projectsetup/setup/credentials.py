@@ -17,6 +17,16 @@ TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, no secret
 """The user name that goes with a token: hosts take any, and GitHub wants this one for its app tokens."""
 
 _SHORT_PASSWORD: Final = 8
+_OPENSSH: Final = "b3BlbnNzaC1rZXktdjEAAAAA"
+_OPENSSH_WITHOUT_CIPHER: Final = f"{_OPENSSH}BG5vbmUA"
+"""Base64 of how a key begins in OpenSSH's own format; one without a passphrase names the cipher `none`."""
+_PEM_ENCRYPTED: Final = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")
+_ON_A_TOKEN: Final = tuple(
+    base64.b64encode(bytes(at) + name)[4 if at else 0 : -4].decode()
+    for name in (b"sk-ssh-ed25519@", b"sk-ecdsa-sha2-nistp256@")
+    for at in range(3)
+)
+"""Their key types in base64, wherever they stand."""
 _ALLOWED: Final = "username and password, token, or ssh-privatekey and known_hosts"
 
 
@@ -84,12 +94,27 @@ def _https(data: Mapping[str, str]) -> HttpsLogin | None:
 
 
 def _ssh(data: Mapping[str, str]) -> SshKey | None:
-    private_key, known_hosts = _text(data, "ssh-privatekey").strip(), _text(data, "known_hosts").strip()
+    private_key, known_hosts = (_lines(data, key) for key in ("ssh-privatekey", "known_hosts"))
     if private_key and not known_hosts:
         raise InvalidCredentials("the credentials Secret holds ssh-privatekey and no known_hosts")
     if known_hosts and not private_key:
         raise InvalidCredentials("the credentials Secret holds known_hosts and no ssh-privatekey")
+    if private_key and (fault := _fault_of_key(private_key)):
+        raise InvalidCredentials(f"ssh-privatekey in the credentials Secret {fault}")
     return SshKey(f"{private_key}\n", f"{known_hosts}\n") if private_key else None
+
+
+def _fault_of_key(key: str) -> str | None:
+    """Why nothing can log in with this key alone."""
+    if "PRIVATE KEY-----" not in key:
+        return "is not a private key (expected -----BEGIN … PRIVATE KEY-----)"
+    body = "".join(line for line in key.splitlines() if not line.startswith("-----"))
+    encrypted = body.startswith(_OPENSSH) and not body.startswith(_OPENSSH_WITHOUT_CIPHER)
+    if encrypted or any(mark in key for mark in _PEM_ENCRYPTED):
+        return "is protected by a passphrase, which nobody can type: make a key without one for this purpose"
+    if any(kind in body for kind in _ON_A_TOKEN):
+        return "belongs to a hardware token, which somebody has to touch: make a key of another type for this purpose"
+    return None
 
 
 def _hosts(data: Mapping[str, str]) -> GitHosts | None:
@@ -109,6 +134,11 @@ def _line(data: Mapping[str, str], key: str) -> str:
     if harmful_character(text) is not None:
         raise InvalidCredentials(f"{key} in the credentials Secret must be one line of printable text")
     return text
+
+
+def _lines(data: Mapping[str, str], key: str) -> str:
+    """Lines that end as ssh wants them, also where the Secret was made on Windows."""
+    return "\n".join(_text(data, key).splitlines()).strip()
 
 
 def _text(data: Mapping[str, str], key: str) -> str:

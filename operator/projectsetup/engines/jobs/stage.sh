@@ -190,8 +190,18 @@ stage_check_hosts() {
     done
 }
 
+# Nobody is there to type a passphrase. Keys in OpenSSH's own format name their cipher at the beginning of their base64.
+stage_check_key() {
+    [ -s "$stage_secrets/ssh-privatekey" ] || return 0
+    if grep -q -e 'BEGIN ENCRYPTED PRIVATE KEY' -e 'Proc-Type: 4,ENCRYPTED' "$stage_secrets/ssh-privatekey" ||
+        grep '^b3BlbnNzaC1rZXktdjEAAAAA' "$stage_secrets/ssh-privatekey" | grep -q -v '^b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA'; then
+        echo 'ssh-privatekey in the credentials Secret is protected by a passphrase, which nobody can type'
+        return 1
+    fi
+}
+
 stage_use_credentials() {
-    stage_check_hosts || exit 1
+    stage_check_hosts && stage_check_key || exit 1
     local password="$stage_secrets/password"
     [ -s "$password" ] || password="$stage_secrets/token"
     if [ -s "$password" ]; then
@@ -205,8 +215,9 @@ stage_use_credentials() {
     if [ -s "$stage_secrets/ssh-privatekey" ]; then
         (
             umask 077
-            awk 1 "$stage_secrets/ssh-privatekey" >"$stage_private/key" # ends with a newline, which ssh wants
-            awk 1 "$stage_secrets/known_hosts" >"$stage_private/known_hosts"
+            for stage_file in ssh-privatekey known_hosts; do # with line ends as ssh wants them, after the last one too
+                tr -d '\r' <"$stage_secrets/$stage_file" | awk 1 >"$stage_private/${stage_file#ssh-private}"
+            done
         )
         export GIT_SSH_COMMAND="$stage_ssh"
     fi
