@@ -170,6 +170,7 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
         ttl=ceil(settings.job_ttl.total_seconds()),
         start_limit=settings.job_start_limit.total_seconds(),
         image_pull_secrets=settings.job_image_pull_secrets,
+        index_secret=settings.job_index_secret,
         environment=environment_elsewhere(environment),
     )
 

@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     job_priority_class: Name | None = None
     job_queue: Name | None = None
     job_image_pull_secrets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_names)] = ()
+    job_index_secret: Name | None = None
     job_node_selector: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
     job_tolerations: Annotated[tuple[Toleration, ...], NoDecode, BeforeValidator(_yaml)] = ()
     log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")

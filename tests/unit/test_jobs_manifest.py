@@ -190,6 +190,13 @@ def test_a_stage_with_credentials_has_places_that_no_other_stage_can_write_to(se
     assert places["GIT_CONFIG_NOSYSTEM"] == "1"
 
 
+def test_logins_for_package_indexes_are_for_the_steps_without_credentials() -> None:
+    pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(index_secret="package-index")))
+    (build,), (push,) = pod["initContainers"], pod["containers"]
+    assert build["envFrom"] == [{"secretRef": {"name": "package-index", "optional": True}}]
+    assert "envFrom" not in push
+
+
 def test_what_a_container_is_given() -> None:
     recipe = make_recipe(
         {**BUILD, "timeout": "1500ms", "env": {"A": "1", "B": "$(x)"}, "retry": {"output": ["(?i)ab"]}},

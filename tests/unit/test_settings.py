@@ -79,6 +79,7 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("JOB_START_LIMIT", "0s", "'0s' is not a duration greater than 0"),
         ("JOB_PRIORITY_CLASS", "Very High", "String should match pattern"),
         ("JOB_QUEUE", "-", "String should match pattern"),
+        ("JOB_INDEX_SECRET", "No Name", "String should match pattern"),
         ("JOB_IMAGE_PULL_SECRETS", "ok,No", "String should match pattern"),
         ("JOB_NODE_SELECTOR", "disk:ssd", "must be KEY=VALUE, several of them with commas between"),
         ("JOB_TOLERATIONS", "[", "must be a list in YAML or JSON"),

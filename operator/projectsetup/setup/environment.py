@@ -57,6 +57,10 @@ _INDEXES: Final = (
     "npm_config_registry",
 )
 """Where packages come from: what means the same on every machine."""
+_INDEX_LOGIN: Final = re.compile(
+    r"(?:UV_INDEX|POETRY_HTTP_BASIC)_[A-Z0-9_]+_(?P<what>USERNAME|PASSWORD)|CARGO_REGISTRIES_[A-Z0-9_]+_TOKEN"
+)
+"""Variables that hold a login for a package index of one's own."""
 _CACHES: Final = (
     "CARGO_HOME",
     "GOCACHE",
@@ -83,11 +87,15 @@ _USERINFO = re.compile(r"://(?P<user>[^/@:\s]*)(?::(?P<password>[^/\s]*))?@")
 
 
 def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
-    """What a step gets of the operator's environment: PATH, locale, proxies, certificates, package caches.
+    """What a step gets of the operator's environment: PATH, locale, proxies, certificates, package indexes and caches.
 
     The operator's own Python comes first on PATH.
     """
-    chosen = {name: value for name, value in operator.items() if name in _HANDED_ON or name.startswith(_LOCALE_PREFIX)}
+    chosen = {
+        name: value
+        for name, value in operator.items()
+        if name in _HANDED_ON or name.startswith(_LOCALE_PREFIX) or _INDEX_LOGIN.fullmatch(name)
+    }
     path = operator.get("PATH") or _DEFAULT_PATH
     return {"LANG": "C.UTF-8", **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
 
@@ -121,8 +129,8 @@ def told_environment(
 
 
 def trusted_environment(environment: Mapping[str, str], workspace: PurePath) -> dict[str, str]:
-    """The same for a step with credentials: without package caches, and without a PATH that steps can write to."""
-    kept = {name: value for name, value in environment.items() if name not in _CACHES}
+    """The same for a step with credentials: without a PATH that steps can write to, package caches and index logins."""
+    kept = {name: text for name, text in environment.items() if name not in _CACHES and not _is_index_login(name, text)}
     return {**kept, "PATH": trusted_path(environment["PATH"], workspace)}
 
 
@@ -141,9 +149,16 @@ def private_places(directory: PurePath) -> dict[str, str]:
     }
 
 
+def _is_index_login(name: str, value: str) -> bool:
+    return _INDEX_LOGIN.fullmatch(name) is not None or (name in _INDEXES and any(secrets_in({name: value})))
+
+
 def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
-    """Passwords, and tokens in the place of a user name, of the URLs in these variables."""
-    for value in environment.values():
+    """Passwords and tokens for package indexes, and those of URLs, also in the place of a user name."""
+    for name, value in environment.items():
+        login = _INDEX_LOGIN.fullmatch(name)
+        if login is not None and login["what"] != "USERNAME":
+            yield value
         for match in _USERINFO.finditer(value):
             secret = match["user"] if match["password"] is None else match["password"]
             if match["password"] is not None or len(secret) >= _SHORTEST_TOKEN:

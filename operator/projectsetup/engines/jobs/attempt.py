@@ -65,7 +65,8 @@ class PodSettings:
     """What the operator's administrator wants of every Job.
 
     `queue` is a LocalQueue of Kueue, which then decides when a Job may start. `ttl` are the seconds that a Job stays
-    after its end, `start_limit` those that a pod may take to start its first step. `environment` is what every step
+    after its end, `start_limit` those that a pod may take to start its first step. `index_secret` names a Secret
+    whose keys are variables of the steps without credentials, where there is one. `environment` is what every step
     gets besides what it is told; it holds no secrets and no paths of the operator's own file system.
     """
 
@@ -76,4 +77,5 @@ class PodSettings:
     ttl: int = 3600
     start_limit: float = 300.0
     image_pull_secrets: tuple[str, ...] = ()
+    index_secret: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -110,6 +110,7 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
             "command": ["sh", "-c", literal(STAGE_SCRIPT), "stage"],
             "args": [literal(str(word)) for word in words],
             "env": [{"name": name, "value": literal(value)} for name, value in environment.items()],
+            **_index_login(settings, stage),
             "resources": attempt.recipe.resources.model_dump(exclude_none=True),
             "volumeMounts": _mounts(attempt, stage),
             "terminationMessagePath": OUTPUTS,
@@ -146,6 +147,12 @@ def _environment(attempt: JobAttempt, settings: PodSettings, stage: Stage) -> di
         **(_trusted_environment(attempt) if stage.credentials else {}),
         "STEP_OUTPUTS": OUTPUTS,
     }
+
+
+def _index_login(settings: PodSettings, stage: Stage) -> dict[str, Any]:
+    if settings.index_secret is None or stage.credentials:
+        return {}
+    return {"envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}]}
 
 
 def _trusted_environment(attempt: JobAttempt) -> dict[str, str]:
