@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
+from projectsetup.api.owners import controller_uid
+from projectsetup.cluster.job_bodies import OF_JOB, slim
 from projectsetup.cluster.job_store import JobStore, JobView, Kind
-from projectsetup.engines.jobs.liveness import OF_JOB
 from projectsetup.engines.jobs.plan import Plan
 
 Body = dict[str, Any]
@@ -84,27 +85,32 @@ class FakeJobs:
         if self.lost_answers:
             self.lost_answers -= 1
             raise Away("create: no answer in time")
-        return copy.deepcopy(job)
+        return slim(copy.deepcopy(job))
 
     async def get_job(self, namespace: str, name: str) -> Body | None:
         self.calls.append(f"get {name}")
         self._answering()
-        return copy.deepcopy(self.jobs.get((namespace, name)))
+        job = self.jobs.get((namespace, name))
+        return None if job is None else slim(copy.deepcopy(job))
 
-    async def pods_of(self, namespace: str, job_name: str) -> list[Body]:
-        self.calls.append(f"pods of {job_name}")
+    async def pods_of(self, namespace: str, job_uid: str) -> list[Body]:
+        self.calls.append("pods")
         self._answering()
-        return copy.deepcopy(self._pods(namespace, job_name))
+        return list(map(slim, copy.deepcopy(self._pods(namespace, job_uid))))
 
-    async def select(self, selector: str) -> tuple[list[Body], list[Body]]:
+    async def select(self, namespace: str, selector: str) -> tuple[list[Body], list[Body]]:
         self.calls.append("select")
         self._answering()
         wanted = dict(part.split("=") for part in selector.split(","))
         found = [
-            [body for body in bodies.values() if wanted.items() <= body["metadata"]["labels"].items()]
+            [
+                slim(copy.deepcopy(body))
+                for (place, _), body in bodies.items()
+                if place == namespace and wanted.items() <= body["metadata"]["labels"].items()
+            ]
             for bodies in (self.jobs, self.pods)
         ]
-        return copy.deepcopy(found[0]), copy.deepcopy(found[1])
+        return found[0], found[1]
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         self.calls.append(f"delete {name}")
@@ -141,8 +147,8 @@ class FakeJobs:
     async def close(self) -> None:
         self.calls.append("close")
 
-    def view(self, namespace: str, job_name: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
-        return self._store.view(namespace, job_name, on_change)
+    def view(self, namespace: str, job_uid: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
+        return self._store.view(namespace, job_uid, on_change)
 
     def snapshot(self) -> list[tuple[Body, Sequence[Body]]]:
         return self._store.snapshot()
@@ -169,7 +175,7 @@ class FakeJobs:
 
     def clear_pods(self, key: Key) -> None:
         """The pods of the Job are gone."""
-        for pod in self._pods(*key):
+        for pod in [pod for pod in self.pods.values() if pod["metadata"]["ownerReferences"][0]["name"] == key[1]]:
             del self.pods[pod["metadata"]["namespace"], pod["metadata"]["name"]]
             self._gone(Kind.PODS, pod)
 
@@ -182,10 +188,10 @@ class FakeJobs:
                 "name": f"{key[1]}-{name}",
                 "uid": f"uid-{next(self._versions)}",
                 "creationTimestamp": _time(now()),
-                "labels": {**job["metadata"]["labels"], OF_JOB: key[1]},
+                "labels": {**job["metadata"]["labels"], OF_JOB: job["metadata"]["uid"]},
                 "ownerReferences": [{"kind": "Job", "name": key[1], "uid": job["metadata"]["uid"], "controller": True}],
             },
-            "spec": {},
+            "spec": {"nodeName": "node"},
             "status": {},
         }
         self.pods[key[0], pod["metadata"]["name"]] = pod
@@ -219,11 +225,9 @@ class FakeJobs:
         self._stored(Kind.JOBS, job)
         return job
 
-    def _pods(self, namespace: str, job_name: str) -> list[Body]:
+    def _pods(self, namespace: str, job_uid: str) -> list[Body]:
         return [
-            pod
-            for (found_in, _), pod in self.pods.items()
-            if found_in == namespace and pod["metadata"]["labels"][OF_JOB] == job_name
+            pod for (found_in, _), pod in self.pods.items() if found_in == namespace and controller_uid(pod) == job_uid
         ]
 
     def _stored(self, kind: Kind, body: Body) -> None:
@@ -243,7 +247,7 @@ class FakePod:
         self._jobs = jobs
         self.name: str = body["metadata"]["name"]
         self._body = body
-        plan = Plan.read(job)
+        plan = Plan.read(job, "")
         self._stages = {stage.name: [step.name for step in stage.steps] for stage in plan.stages}
         self._states: dict[str, Body] = {name: {"waiting": {"reason": "PodInitializing"}} for name in self._stages}
         self._tell("Pending")

@@ -35,6 +35,7 @@ def make_attempt(recipe: Recipe, **changes: Any) -> JobAttempt:
         "parameters": {"license": "MIT"},
         "number": 2,
         "fence": 7,
+        "job_name": f"setup-{PROJECT_ID}-2-7",
         "timeout": 90.5,
     }
     return JobAttempt(**{**given, **changes})
@@ -50,5 +51,6 @@ def make_adopted(**changes: Any) -> Adopted:
         "number": 2,
         "fence": 8,
         "job_name": f"setup-{PROJECT_ID}-2-7",
+        "digest": "",
     }
     return Adopted(**{**given, **changes})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, Final
-from uuid import UUID
 
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import Told
 from projectsetup.engines.jobs.attempt import PodSettings
 from projectsetup.engines.jobs.engine import JobEngine
 from projectsetup.engines.jobs.manifest import job_manifest
@@ -24,7 +23,7 @@ RECIPE: Final = make_recipe(
 )
 """Two stages: `fetch` with two steps, and `push`."""
 
-ATTEMPT: Final = make_attempt(RECIPE)
+ATTEMPT: Final = make_attempt(RECIPE, timeout=86_400.0)
 ADOPTED: Final = make_adopted(job_name=ATTEMPT.job_name)
 SETTINGS: Final = PodSettings(start_limit=300.0)
 MANIFEST: Final = job_manifest(ATTEMPT, SETTINGS)
@@ -61,9 +60,9 @@ class Run:
         self.task.cancel()
         await settle()
 
-    async def sweep(self, *runs: str, unfinished: tuple[UUID, ...] = ()) -> None:
-        """The engine sweeps, and these are wanted."""
-        await self.engine.sweep(lambda: Wanted(runs, unfinished))
+    async def sweep(self, run: str | None = None, *, uid: str = ATTEMPT.uid, over: bool = True) -> None:
+        """The engine sweeps, and every ProjectSetup has this uid and tells of this run."""
+        await self.engine.sweep(lambda _namespace, _name: Told(uid, run, over))
 
     def pod(self, *, name: str = "pod") -> FakePod:
         """The Job gets a pod."""
@@ -88,7 +87,7 @@ async def settle(seconds: float = 0.0) -> None:
 
 def earlier(jobs: FakeJobs, *, number: int = 1) -> Key:
     """An earlier attempt of the same project has left its Job, which is not over."""
-    attempt = make_attempt(RECIPE, number=number, fence=3, namespace="elsewhere")
+    attempt = make_attempt(RECIPE, number=number, fence=3, job_name=f"setup-{PROJECT_ID}-{number}-3")
     jobs.make(job_manifest(attempt, SETTINGS))
     assert attempt.project.id == PROJECT_ID
     return attempt.namespace, attempt.job_name

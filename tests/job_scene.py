@@ -13,6 +13,7 @@ from typing import Any, Final
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from projectsetup.cluster.job_bodies import OF_JOB
 from projectsetup.engines.jobs.manifest import OURS, PROJECT
 
 _SECONDS: Final = 30.0
@@ -34,6 +35,7 @@ class JobScene:
     def __init__(self, kubeconfig: Path) -> None:
         api: Any = config.new_client_from_config(str(kubeconfig))
         self._batch, self._core = _apis(api)
+        self._uids: dict[str, str] = {}
         self.namespace = f"jobs-{uuid.uuid4().hex[:8]}"
         self._core.create_namespace({"metadata": {"name": self.namespace}})
         self._core.create_namespaced_service_account(self.namespace, {"metadata": {"name": "default"}})
@@ -45,15 +47,24 @@ class JobScene:
             "metadata": {"name": name, "labels": labels},
             "spec": {"template": {"metadata": {"labels": labels}, "spec": _pod_spec()}},
         }
-        return str(self._batch.create_namespaced_job(self.namespace, body).metadata.uid)
+        self._uids[name] = str(self._batch.create_namespaced_job(self.namespace, body).metadata.uid)
+        return self._uids[name]
 
-    def make_pod(self, job_name: str, *, labels: Mapping[str, str] = OURS, project: uuid.UUID | None = None) -> str:
-        """A pod of that Job; its name."""
-        labels = {**labels, "batch.kubernetes.io/job-name": job_name, **({PROJECT: str(project)} if project else {})}
+    def make_pod(
+        self,
+        job_name: str,
+        *,
+        job_uid: str | None = None,
+        labels: Mapping[str, str] = OURS,
+        project: uuid.UUID | None = None,
+    ) -> str:
+        """A pod that this Job controls, of the one made last under the name unless told otherwise; its name."""
+        job_uid = job_uid or self._uids[job_name]
+        labels = {OF_JOB: job_uid, **labels, **({PROJECT: str(project)} if project else {})}
         name = f"{job_name}-{uuid.uuid4().hex[:5]}"
-        self._core.create_namespaced_pod(
-            self.namespace, {"metadata": {"name": name, "labels": labels}, "spec": _pod_spec()}
-        )
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid, "controller": True}
+        metadata = {"name": name, "labels": labels, "ownerReferences": [owner]}
+        self._core.create_namespaced_pod(self.namespace, {"metadata": metadata, "spec": _pod_spec()})
         return name
 
     def tell_pod(self, name: str, phase: str, **status: Any) -> None:

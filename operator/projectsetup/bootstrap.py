@@ -150,7 +150,7 @@ async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Met
         board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
         for kind in Kind:
             metrics.watch(kind.lower(), partial(board.age, kind))
-        calls = JobCluster(api, streams, settings.namespaces, leader)
+        calls = JobCluster(api, streams, leader)
         jobs = JobEngine(calls, board, pod_settings(settings, os.environ))
         engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
         try:

@@ -15,10 +15,11 @@ import yaml
 from devcluster.ports import free_port
 from projectsetup.cluster.connection import connect
 from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
+from projectsetup.cluster.job_bodies import OF_JOB
 from projectsetup.cluster.jobs import JobCluster
 from projectsetup.cluster.leader import LeaseLost, SoleOperator
 from projectsetup.engines.jobs.attempt import PodSettings
-from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
+from projectsetup.engines.jobs.manifest import OURS, PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
 from tests.job_orders import make_adopted, make_attempt, make_recipe
 from tests.job_scene import JobScene
 
@@ -34,13 +35,13 @@ def scene(kubeconfig: Path) -> JobScene:
 
 @pytest.fixture
 def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
-    """Makes calls to the API server of a kubeconfig, for an operator of some namespaces, or of all."""
+    """Makes calls to the API server of a kubeconfig."""
 
     @asynccontextmanager
-    async def calls_at(kubeconfig: Path, *namespaces: str) -> AsyncIterator[JobCluster]:
+    async def calls_at(kubeconfig: Path) -> AsyncIterator[JobCluster]:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         async with await connect() as api, await connect(streaming=True) as streams:
-            yield JobCluster(api, streams, namespaces, SoleOperator())
+            yield JobCluster(api, streams, SoleOperator())
 
     return calls_at
 
@@ -129,16 +130,18 @@ async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_mea
 
 
 async def test_the_pods_of_one_job(calls: JobCluster, scene: JobScene) -> None:
-    scene.make_job("one")
+    uid, other = scene.make_job("one"), scene.make_job("other")
     names = {scene.make_pod("one"), scene.make_pod("one")}
     scene.make_pod("other")
-    found = await calls.pods_of(scene.namespace, "one")
+    scene.make_pod("one", job_uid=other, labels={**OURS, OF_JOB: uid})
+    found = await calls.pods_of(scene.namespace, uid)
     assert {pod["metadata"]["name"] for pod in found} == names
-    assert not any("command" in pod["spec"]["containers"][0] for pod in found)
+    assert {tuple(pod) for pod in found} == {("metadata", "spec", "status")}
+    assert {tuple(pod["spec"]) for pod in found} == {()}
 
 
-async def test_all_of_a_project_is_found_in_every_namespace_page_by_page(
-    calls_at: CallsAt, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
+    calls: JobCluster, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projectsetup.cluster.raw.PAGE", 2)
     second = JobScene(kubeconfig)
@@ -148,13 +151,10 @@ async def test_all_of_a_project_is_found_in_every_namespace_page_by_page(
             place.make_pod(f"job-{index}", project=PROJECT_ID)
     scene.make_job("of-another", project=uuid4())
     selector = f"{SELECTOR},{PROJECT}={PROJECT_ID}"
-    async with calls_at(kubeconfig) as everywhere:
-        jobs, pods = await everywhere.select(selector)
-    assert (len(jobs), len(pods)) == (7, 7)
-    async with calls_at(kubeconfig, second.namespace) as there:
-        jobs, pods = await there.select(selector)
-    assert {body["metadata"]["namespace"] for body in (*jobs, *pods)} == {second.namespace}
-    assert (len(jobs), len(pods)) == (2, 2)
+    for place, number in ((scene, 5), (second, 2)):
+        jobs, pods = await calls.select(place.namespace, selector)
+        assert {body["metadata"]["namespace"] for body in (*jobs, *pods)} == {place.namespace}
+        assert (len(jobs), len(pods)) == (number, number)
 
 
 async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: JobCluster, scene: JobScene) -> None:
@@ -172,13 +172,13 @@ async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_
         return [piece async for piece in calls.follow_log(scene.namespace, pod, "one", since=None)]
 
     assert isinstance(await error_of(read("none")), ApiNotFound)
-    pod = scene.make_pod("one")
+    pod = scene.make_pod("one", job_uid=str(uuid4()))
     assert await read(pod) == []
 
 
 async def test_an_api_server_that_is_away_may_come_back(calls_at: CallsAt, kubeconfig: Path, tmp_path: Path) -> None:
     async with calls_at(to_nobody(kubeconfig, tmp_path)) as calls:
-        for call in (calls.get_job("ns", "one"), calls.select(SELECTOR), calls.delete_job("ns", "one", "uid")):
+        for call in (calls.get_job("ns", "one"), calls.select("ns", SELECTOR), calls.delete_job("ns", "one", "uid")):
             error = await error_of(call)
             assert isinstance(error, calls.failed)
             assert not isinstance(error, calls.refused)
@@ -197,7 +197,7 @@ async def test_who_does_not_lead_makes_and_deletes_nothing(
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     name = f"setup-{uuid4()}-1-1"
     async with await connect() as api, await connect(streaming=True) as streams:
-        calls = JobCluster(api, streams, (), Deposed())
+        calls = JobCluster(api, streams, Deposed())
         for call in (
             calls.create_or_get(scene.namespace, {"metadata": {"name": name}}),
             calls.delete_job(scene.namespace, name, "uid"),

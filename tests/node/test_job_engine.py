@@ -15,15 +15,17 @@ from kubernetes import client, config
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
+from projectsetup.api.owners import controller_of
 from projectsetup.cluster.connection import connect
 from projectsetup.cluster.job_watch import JobBoard
 from projectsetup.cluster.jobs import JobCluster
 from projectsetup.cluster.leader import SoleOperator
-from projectsetup.engines.contract import LeftRunning, Wanted
+from projectsetup.engines.contract import LeftRunning, Told, run_name
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
 from projectsetup.engines.jobs.engine import JobEngine
 from projectsetup.engines.jobs.liveness import pod_has_ended
 from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, job_manifest
+from projectsetup.engines.jobs.plan import Plan
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
@@ -53,7 +55,14 @@ class Attempt:
         """As the next operator knows it."""
         order = self.order
         return Adopted(
-            order.namespace, order.name, order.uid, order.project.id, order.number, order.fence + 1, order.job_name
+            order.namespace,
+            order.name,
+            order.uid,
+            order.project.id,
+            order.number,
+            order.fence + 1,
+            order.job_name,
+            Plan.of(order.recipe, order.timeout).digest,
         )
 
     def moved(self, update: StatusUpdate) -> None:
@@ -85,6 +94,7 @@ class Site:
         name, uid = (of.name, of.uid) if of is not None else self._new_setup()
         project = SetupProject(UUID(name), "sample", "sample", "", "https://code.example/x", None)
         given: dict[str, Any] = {"parameters": {}, "number": number, "fence": number, "timeout": 600.0, **changes}
+        given.setdefault("job_name", run_name(name, given["number"], given["fence"], "token"))
         order = JobAttempt(namespace=self.api.namespace, name=name, uid=uid, project=project, recipe=recipe, **given)
         attempt = Attempt(order)
         attempt.task = asyncio.create_task(self.engine.run(order, attempt.moved, attempt.leave))
@@ -98,7 +108,8 @@ class Site:
 
     async def pods(self, attempt: Attempt) -> list[Any]:
         """The pods of its Job."""
-        return await self.calls.pods_of(attempt.order.namespace, attempt.order.job_name)
+        found = (await self.calls.select(attempt.order.namespace, SELECTOR))[1]
+        return [pod for pod in found if (controller_of(pod) or {}).get("name") == attempt.order.job_name]
 
     async def job(self, attempt: Attempt) -> Any:
         """Its Job."""
@@ -160,7 +171,7 @@ def operator(node_cluster: Cluster, api: ApiServer, monkeypatch: pytest.MonkeyPa
     @asynccontextmanager
     async def operator(**settings: Any) -> AsyncIterator[Site]:
         async with await connect() as calls, await connect(streaming=True) as streams:
-            cluster = JobCluster(calls, streams, (api.namespace,), SoleOperator())
+            cluster = JobCluster(calls, streams, SoleOperator())
             board = JobBoard(streams, (api.namespace,), selector=SELECTOR)
             engine = JobEngine(cluster, board, PodSettings(**settings))
             await engine.start()
@@ -301,7 +312,7 @@ async def test_the_next_attempt_begins_when_nothing_of_the_last_is_alive(site: S
     second = site.run(steps("true"), number=2, of=first.order)
     assert await second.outcome() == SetupSucceeded()
     assert await site.job(first) is None
-    [job] = (await site.calls.select(f"{SELECTOR},{PROJECT}={first.order.name}"))[0]
+    [job] = (await site.calls.select(site.api.namespace, f"{SELECTOR},{PROJECT}={first.order.name}"))[0]
     [pod] = await site.pods(second)
     assert job["metadata"]["name"] == second.order.job_name
     assert pod["metadata"]["creationTimestamp"] >= job["metadata"]["creationTimestamp"]
@@ -329,8 +340,10 @@ async def test_a_sweep_ends_what_nobody_follows(site: Site) -> None:
         attempt.leave.set()
         with pytest.raises(LeftRunning):
             await attempt.outcome()
-    await site.engine.sweep(lambda: Wanted({kept.order.job_name}, ()))
+    told = {of.order.name: Told(of.order.uid, of.order.job_name, over=False) for of in (kept, swept)}
+    told[swept.order.name] = Told(swept.order.uid, None, over=True)
+    await site.engine.sweep(lambda _namespace, name: told[name])
     await site.until_gone(swept)
     assert await site.pods(swept) == []
     assert [pod["status"]["phase"] for pod in await site.pods(kept)] == ["Running"]
-    await site.engine.sweep(lambda: Wanted((), ()))
+    await site.engine.sweep(lambda _namespace, _name: Told(kept.order.uid, None, over=True))

@@ -135,7 +135,7 @@ def test_a_stage_of_the_job_engine_whose_report_is_cut_within_the_secret(tmp_pat
     outcome = end_of_pod(
         job_manifest(attempt, PodSettings()),
         {"metadata": {"name": "pod"}, "status": status},
-        plan=Plan.of(attempt),
+        plan=Plan.of(recipe, attempt.timeout),
         scrubber=Scrubber(credentials.secrets),
         at_step="push",
     )

@@ -9,12 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from projectsetup.api.models import RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import SoleOperator
 from projectsetup.control.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, StopCause
 from projectsetup.control.queue import Key
-from projectsetup.engines.contract import LeftRunning, Wanted
+from projectsetup.engines.contract import LeftRunning, LookUp
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database import Database
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -42,8 +43,11 @@ class FakeEngine:
         self.error = error
         self.begun: list[int] = []
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
-        look()
+    def digest(self, _recipe: Recipe, _timeout: float) -> None:
+        raise AssertionError("nobody asks for that")
+
+    async def sweep(self, look_up: LookUp) -> None:
+        look_up("team", "name")
 
     async def run(
         self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
@@ -152,6 +156,7 @@ def _order(number: int) -> AttemptOrder:
         parameters={},
         number=number,
         fence=FENCE,
+        run=RunRef(engine="fake", name="run", id="id"),
         timeout=60,
         credentials=None,
     )

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.api.models import Commits, ProjectSetupResource, ProjectSetupStatus, parse_resource, status_to_dict
+from projectsetup.api.models import (
+    Commits,
+    ProjectSetupResource,
+    ProjectSetupStatus,
+    RunRef,
+    parse_resource,
+    status_to_dict,
+)
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.control import decisions as d
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
@@ -94,6 +101,7 @@ class World:
             run=self.run,
             record=self.record or RecordRead(self.project),
             recipe=PLAN,
+            token="token",
             input_problem=self.input_problem,
             missing_dependency=self.missing,
             slot=self.slot,
@@ -801,13 +809,22 @@ def left_running(engine: str = "job") -> World:
 
 
 def test_the_name_of_what_runs_an_attempt_is_told_before_it_exists() -> None:
-    assert left_running().status["runRef"] == {"engine": "job", "name": f"setup-{ID}-2-9", "id": f"{UID}-9"}
+    assert left_running().status["runRef"] == {"engine": "job", "name": f"setup-{ID}-2-9-token", "id": f"{UID}-9"}
+
+
+def test_what_the_engine_recognizes_its_run_by_is_its_id() -> None:
+    facts = World(project=project(), slot=True, engine="job").facts()
+    decision = decide(replace(facts, recipe=replace(facts.recipe, digest="sha256:of-the-plan")))
+    assert isinstance(decision, d.StartAttempt)
+    assert decision.status.run_ref is not None
+    assert decision.status.run_ref.id == "sha256:of-the-plan"
 
 
 def test_what_outlives_its_operator_is_adopted_where_it_was() -> None:
     world = left_running()
     world.status |= {"step": "compile", "progress": "3/7"}
-    assert world.decide() == d.AdoptAttempt(2, f"setup-{ID}-2-9", AT_COMPILE)
+    run = RunRef(engine="job", name=f"setup-{ID}-2-9-token", id=f"{UID}-9")
+    assert world.decide() == d.AdoptAttempt(2, run, AT_COMPILE)
 
 
 def test_a_status_that_another_version_wrote_is_adopted_all_the_same() -> None:

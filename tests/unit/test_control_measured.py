@@ -12,10 +12,11 @@ from uuid import UUID
 
 import pytest
 
+from projectsetup.api.models import RunRef
 from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
 from projectsetup.control.measured import MeasuredEngine
-from projectsetup.engines.contract import LeftRunning, Wanted
+from projectsetup.engines.contract import LeftRunning, LookUp
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
@@ -55,10 +56,13 @@ class Script:
             raise self.end
         return self.end
 
+    def digest(self, _recipe: Recipe, timeout: float) -> str:
+        return f"of {timeout}"
+
     async def kill_all(self) -> None:
         raise AssertionError("nobody asks for that")
 
-    async def sweep(self, _look: Callable[[], Wanted]) -> None:
+    async def sweep(self, _look_up: LookUp) -> None:
         raise AssertionError("nobody asks for that")
 
 
@@ -109,5 +113,9 @@ async def test_what_ended_by_itself_is_timed(told: Any, end: Any, expected: dict
 
 
 async def test_what_another_operator_began_is_not_timed() -> None:
-    adoption = Adoption(("ns", "name"), "uid", UUID(int=1), 1, 1, "run")
+    adoption = Adoption(("ns", "name"), "uid", UUID(int=1), 1, 1, RunRef(engine="script", name="run", id="id"))
     assert await measured(Script(ALL, SetupSucceeded()), adoption) == {}
+
+
+def test_the_digest_is_that_of_the_engine() -> None:
+    assert MeasuredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from projectsetup.cluster.job_store import Kind
+from projectsetup.engines.jobs.liveness import SETTLED
 from projectsetup.engines.jobs.manifest import is_tombstone
 from projectsetup.engines.jobs.plan import PLAN
+from projectsetup.engines.jobs.removing import LOOK_AGAIN
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from tests.fake_jobs import FakeJobs
-from tests.job_run import BUILD, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
+from tests.job_run import ATTEMPT, BUILD, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
 from tests.virtual_time import in_virtual_time, now
 
 
@@ -87,19 +89,158 @@ async def test_what_earlier_attempts_left_is_gone_before_the_job_is_made() -> No
 
 
 @in_virtual_time
-async def test_a_pod_without_its_job_is_waited_for_however_long_it_takes() -> None:
+async def test_a_pod_without_its_job_is_waited_for() -> None:
     jobs = FakeJobs()
     left = earlier(jobs)
     pod = jobs.start_pod(left)
     pod.run("fetch")
     jobs.jobs.pop(left)
     run = await Run(jobs).begin()
-    await settle(3600)
+    await settle(290)
     assert run.job is None
     assert run.count("delete") == 0
     pod.fail(1)
     await settle()
     assert run.job is not None
+
+
+@in_virtual_time
+async def test_what_is_left_of_earlier_attempts_is_not_waited_for_without_limit() -> None:
+    jobs = FakeJobs()
+    left = earlier(jobs)
+    jobs.start_pod(left).run("fetch")
+    jobs.clearing_takes = None
+    run = await Run(jobs).begin()
+    with pytest.raises(InfrastructureError, match=f"earlier attempts did not end within 5m: {left[1]}") as caught:
+        await run.task
+    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert now() < 1310
+    assert run.job is None
+
+
+@in_virtual_time
+async def test_the_time_that_earlier_attempts_take_is_part_of_that_of_the_attempt() -> None:
+    jobs = FakeJobs()
+    jobs.start_pod(earlier(jobs)).run("fetch")
+    jobs.clearing_takes = 200.0
+    run = await Run(jobs).begin()
+    await settle(210)
+    assert run.job is not None
+    spent = MANIFEST["spec"]["activeDeadlineSeconds"] - run.job["spec"]["activeDeadlineSeconds"]
+    assert 200 <= spent <= 205
+    with pytest.raises(InfrastructureError, match="did not start within"):
+        await run.task
+    assert now() < 1320
+
+
+@in_virtual_time
+async def test_a_job_of_a_projectsetup_of_the_same_name_that_was_deleted_is_waited_for_and_left_alone() -> None:
+    jobs = FakeJobs()
+    left = earlier(jobs)
+    jobs.jobs[left]["metadata"]["ownerReferences"][0]["uid"] = "of the one before"
+    jobs.start_pod(left).run("fetch")
+    run = await Run(jobs).begin()
+    await settle(60)
+    assert run.job is None
+    jobs.clear(left)
+    await settle()
+    assert run.job is not None
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
+async def test_labels_alone_make_nothing_an_earlier_attempt() -> None:
+    jobs = FakeJobs()
+    left = earlier(jobs)
+    jobs.jobs[left]["metadata"]["ownerReferences"] = []
+    pod = jobs.start_pod(left)
+    pod.run("fetch")
+    jobs.pods[left[0], pod.name]["metadata"]["ownerReferences"] = []
+    run = await Run(jobs).begin()
+    assert run.job is not None
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
+async def test_an_earlier_job_that_is_kept_by_a_foreign_finalizer_counts_as_gone_once_its_pods_have_ended() -> None:
+    jobs = FakeJobs()
+    left = earlier(jobs)
+    pod = jobs.start_pod(left)
+    pod.run("fetch")
+    jobs.clearing_takes = None
+    run = await Run(jobs).begin()
+    await settle(60)
+    assert run.job is None
+    pod.fail(143)
+    await settle(SETTLED + LOOK_AGAIN)
+    assert run.job is not None
+    assert left in jobs.jobs
+
+
+@in_virtual_time
+async def test_a_job_of_that_name_that_belongs_to_somebody_else_breaks_the_attempt_and_is_left_alone() -> None:
+    jobs = FakeJobs()
+    job = jobs.make(MANIFEST)
+    job["metadata"]["ownerReferences"][0]["uid"] = "somebody-else"
+    jobs.start_pod(KEY).succeed(CODE_COMMIT="0" * 40)
+    for run in (await Run(jobs).begin(), await Run(jobs).adopt()):
+        with pytest.raises(InfrastructureError, match="does not belong to this ProjectSetup") as caught:
+            await run.task
+        assert caught.value.reason is FailureReason.ENGINE_ERROR
+        assert run.count("delete") == 0
+
+
+@in_virtual_time
+async def test_a_pod_that_says_it_is_the_jobs_is_not_unless_the_job_controls_it() -> None:
+    run = await Run().begin()
+    forged = run.pod(name="forged")
+    run.jobs.pods[KEY[0], forged.name]["metadata"]["ownerReferences"] = []
+    forged.succeed(CODE_COMMIT="0" * 40)
+    await settle(10)
+    assert not run.task.done()
+    run.pod().succeed(CODE_COMMIT="c" * 40)
+    assert await run.task == SetupSucceeded("c" * 40)
+
+
+@in_virtual_time
+async def test_a_job_of_the_same_name_that_is_made_later_is_not_ours() -> None:
+    run = await Run().begin()
+    run.jobs.clear(KEY)
+    run.jobs.make(MANIFEST)
+    run.jobs.start_pod(KEY).succeed(CODE_COMMIT="0" * 40)
+    assert await reason(run) is FailureReason.INTERRUPTED
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
+async def test_what_does_not_end_in_its_time_is_ended_whatever_its_job_says() -> None:
+    run = await Run().begin()
+    run.pod().run("push")
+    assert run.job is not None
+    run.job["spec"]["activeDeadlineSeconds"] = 10**9
+    assert await reason(run) is FailureReason.STEP_TIMED_OUT
+    assert ATTEMPT.timeout < now() - 1000 < ATTEMPT.timeout + 60
+    assert run.job is None
+
+
+@in_virtual_time
+async def test_a_job_that_somebody_suspends_ends_with_its_time() -> None:
+    run = await Run().begin()
+    assert run.job is not None
+    run.job["spec"]["suspend"] = True
+    run.jobs.tell(Kind.JOBS, run.job)
+    with pytest.raises(InfrastructureError, match="no step began within 24h: the Job is suspended"):
+        await run.task
+    assert now() - 1000 < ATTEMPT.timeout + 60
+
+
+@in_virtual_time
+async def test_a_job_that_only_says_that_it_has_ended_is_deleted_with_its_pod() -> None:
+    run = await Run().begin()
+    run.pod().run("push")
+    run.jobs.end_job(KEY, "Failed")
+    assert await reason(run) is FailureReason.ENGINE_ERROR
+    assert run.job is None
 
 
 @in_virtual_time

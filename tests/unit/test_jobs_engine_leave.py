@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
 
 import pytest
 
-from projectsetup.engines.contract import LeftRunning, Wanted
+from projectsetup.api.constants import API_VERSION, KIND
+from projectsetup.cluster.job_store import Kind
+from projectsetup.engines.contract import LeftRunning, Told
 from projectsetup.engines.jobs.course import START_LIMIT
 from projectsetup.engines.jobs.manifest import is_tombstone
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupSucceeded
-from tests.fake_jobs import FakeJobs
+from tests.fake_jobs import Body, FakeJobs
 from tests.job_orders import PROJECT_ID
-from tests.job_run import BUILD, FETCH, JOB, KEY, MANIFEST, Run, earlier, settle
+from tests.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, Run, earlier, settle
 from tests.virtual_time import in_virtual_time, now
 
 
@@ -256,9 +257,9 @@ async def test_a_tombstone_stays_while_it_is_young_or_its_project_is_not_finishe
     await run.sweep()
     assert run.job is not None
     await settle(600)
-    await run.sweep(unfinished=(PROJECT_ID,))
+    await run.sweep(over=False)
     assert run.count("delete") == 0
-    await run.sweep(unfinished=(uuid4(),))
+    await run.sweep()
     assert run.count("delete") == 1
 
 
@@ -267,11 +268,33 @@ async def test_what_is_started_while_a_sweep_looks_is_wanted() -> None:
     jobs = FakeJobs()
     run = Run(jobs)
 
-    def look() -> Wanted:
-        jobs.make(MANIFEST)
-        return Wanted((), ())
+    unwanted = earlier(jobs)
 
-    await run.engine.sweep(look)
+    def look_up(_namespace: str, _name: str) -> Told:
+        jobs.make(MANIFEST)
+        return Told(ATTEMPT.uid, JOB, over=False)
+
+    await run.engine.sweep(look_up)
+    assert [call for call in jobs.calls if call.startswith("delete")] == [f"delete {unwanted[1]}"]
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    "owners",
+    [
+        [],
+        [{"apiVersion": API_VERSION, "kind": KIND, "name": str(PROJECT_ID), "uid": "another", "controller": True}],
+        [{"apiVersion": API_VERSION, "kind": KIND, "name": str(PROJECT_ID), "uid": ATTEMPT.uid}],
+        [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": ATTEMPT.uid, "controller": True}],
+    ],
+    ids=["nobody", "another ProjectSetup", "an owner that does not control it", "something else"],
+)
+async def test_a_sweep_leaves_alone_what_no_projectsetup_controls(owners: list[Body]) -> None:
+    jobs = FakeJobs()
+    jobs.jobs[earlier(jobs)]["metadata"]["ownerReferences"] = owners
+    run = Run(jobs)
+    jobs.tell(Kind.JOBS, next(iter(jobs.jobs.values())))
+    await run.sweep()
     assert run.count("delete") == 0
 
 

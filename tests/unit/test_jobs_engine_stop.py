@@ -83,10 +83,44 @@ async def test_a_pod_that_fails_while_it_is_deleted_does_not_and_is_waited_for()
     run.jobs.clearing_takes = None
     await run.cancel()
     pod.fail(143)
-    await settle(60)
+    await settle(5)
     assert not run.task.done()
     run.jobs.clear(KEY)
     await stopped(run)
+
+
+@in_virtual_time
+async def test_a_pod_that_does_not_go_away_is_waited_for_and_told_to_linger() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("push")
+    run.jobs.clearing_takes = None
+    await settle(5)
+    await run.cancel()
+    await settle(50)
+    assert not any(update.lingers for update in run.told)
+    await settle(20)
+    assert run.told[-1].lingers
+    assert run.told[-1].waits_for == f"was ended, and still waits for the end of {pod.name}"
+    await settle(3600)
+    assert not run.task.done()
+    run.jobs.clear(KEY)
+    await stopped(run)
+
+
+@in_virtual_time
+async def test_a_job_that_somebody_keeps_is_gone_when_its_pods_have_ended() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("push")
+    run.jobs.clearing_takes = None
+    await run.cancel()
+    await settle(60)
+    assert not run.task.done()
+    pod.fail(143)
+    with pytest.raises(SetupStopped):
+        await run.task
+    assert run.job is not None
 
 
 @in_virtual_time

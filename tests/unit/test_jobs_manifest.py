@@ -117,8 +117,8 @@ def test_the_plan_is_read_back_from_the_job() -> None:
         PUSH,
     )
     job = job_manifest(make_attempt(recipe), PodSettings())
-    plan = Plan.read(job)
-    assert plan == Plan.of(make_attempt(recipe))
+    plan = Plan.read(job, Plan.of(recipe, 90.5).digest)
+    assert plan == Plan.of(recipe, 90.5) == Plan.read(job, "uid-of-the-version-before-7")
     assert [(step.name, step.timeout) for step in plan.steps] == [(step.name, step.timeout) for step in recipe.steps]
     assert plan.steps[0].retry == recipe.steps[0].retry
     assert plan.timeout == 90.5
@@ -133,7 +133,16 @@ def test_the_plan_is_read_back_from_the_job() -> None:
 @pytest.mark.parametrize("annotations", [None, {}, {PLAN: "{"}, {PLAN: '{"timeout":1,"stages":[]}'}])
 def test_a_job_without_a_plan_is_told(annotations: Body | None) -> None:
     with pytest.raises(InfrastructureError, match="the Job x does not tell what it runs"):
-        Plan.read({"metadata": {"name": "x", "annotations": annotations}})
+        Plan.read({"metadata": {"name": "x", "annotations": annotations}}, "uid-7")
+
+
+def test_a_plan_that_somebody_has_changed_is_not_read() -> None:
+    recipe = make_recipe(BUILD, PUSH)
+    job = job_manifest(make_attempt(recipe), PodSettings())
+    job["metadata"]["annotations"][PLAN] = job["metadata"]["annotations"][PLAN].replace("90.5", "90.6")
+    assert Plan.read(job, "uid-7").timeout == 90.6
+    with pytest.raises(InfrastructureError, match="somebody has changed the annotation"):
+        Plan.read(job, Plan.of(recipe, 90.5).digest)
 
 
 @pytest.mark.parametrize(

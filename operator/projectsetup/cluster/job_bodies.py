@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from projectsetup.api.constants import ANNOTATION_PREFIX
+
 Body = dict[str, Any]
 
-OF_JOB = "batch.kubernetes.io/job-name"
-"""The label that the Job controller gives to pods."""
+OF_JOB = "batch.kubernetes.io/controller-uid"
+"""The label by which the Job controller finds the pods of a Job; anybody may write it, so it proves nothing."""
 
-_NOT_KEPT = frozenset({"command", "args", "env"})
+LONGEST_TEXT = 4096
+"""Characters kept of any text in a status; the kubelet keeps no more of a termination message."""
+
+_KEPT = frozenset(
+    {
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "labels",
+        "ownerReferences",
+        "finalizers",
+    }
+)
+_KEPT_OF_SPEC = frozenset({"suspend", "nodeName"})
 
 
 def version_of(body: Body) -> str:
@@ -18,18 +36,17 @@ def version_of(body: Body) -> str:
 
 
 def slim(body: Body) -> Body:
-    """Without what is large and of no interest: what the steps run, and who has written what."""
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": metadata, "spec": _slim_spec(body.get("spec") or {})}
+    """What the engine looks at, without long texts: a tenant can write anything into the objects of his namespace."""
+    metadata = {key: value for key, value in body["metadata"].items() if key in _KEPT}
+    annotations = body["metadata"].get("annotations") or {}
+    metadata["annotations"] = {key: value for key, value in annotations.items() if key.startswith(ANNOTATION_PREFIX)}
+    spec = {key: value for key, value in (body.get("spec") or {}).items() if key in _KEPT_OF_SPEC}
+    return {"metadata": metadata, "spec": spec, "status": _cut(body.get("status") or {})}
 
 
-def _slim_spec(spec: Body) -> Body:
-    slim = {key: value for key, value in spec.items() if key != "template"}
-    for containers in ("initContainers", "containers"):
-        if containers in slim:
-            slim[containers] = [_slim_container(container) for container in slim[containers]]
-    return slim
-
-
-def _slim_container(container: Body) -> Body:
-    return {key: value for key, value in container.items() if key not in _NOT_KEPT}
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    if isinstance(value, list):
+        return [_cut(part) for part in value]
+    return {key: _cut(part) for key, part in value.items()} if isinstance(value, dict) else value

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from projectsetup.cluster.job_bodies import OF_JOB, Body, slim, version_of
+from projectsetup.api.owners import controller_uid
+from projectsetup.cluster.job_bodies import Body, slim, version_of
 
 JobKey = tuple[str, str]
-"""Namespace and name of a Job."""
+"""Namespace and uid of a Job."""
 
 
 class Kind(StrEnum):
@@ -65,9 +66,9 @@ class JobStore:
         self._views: dict[JobKey, JobView] = {}
 
     @contextmanager
-    def view(self, namespace: str, job_name: str, on_change: Callable[[], None]) -> Iterator[JobView]:
-        """Look at one Job, whether there is one yet or not."""
-        key = (namespace, job_name)
+    def view(self, namespace: str, job_uid: str, on_change: Callable[[], None]) -> Iterator[JobView]:
+        """Look at one Job and the pods that it controls, whether they are there yet or not."""
+        key = (namespace, job_uid)
         view = self._views.setdefault(key, JobView())
         view.listeners.append(on_change)
         try:
@@ -135,8 +136,8 @@ class JobStore:
 
 def _key(kind: Kind, body: Body) -> JobKey | None:
     metadata = body["metadata"]
-    name = metadata["name"] if kind is Kind.JOBS else (metadata.get("labels") or {}).get(OF_JOB)
-    return (metadata["namespace"], name) if name else None
+    uid = metadata["uid"] if kind is Kind.JOBS else controller_uid(body)
+    return (metadata["namespace"], uid) if uid else None
 
 
 def _identity(body: Body) -> JobKey:

@@ -65,9 +65,9 @@ class JobBoard:
         """Seconds since the watch of this kind was last known to be up to date, the oldest of several."""
         return max(watch.heard.seconds() for watch in self._watches if watch.kind is kind)
 
-    def view(self, namespace: str, job_name: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
-        """Look at one Job, whether there is one yet or not."""
-        return self._store.view(namespace, job_name, on_change)
+    def view(self, namespace: str, job_uid: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
+        """Look at one Job and the pods that it controls, whether they are there yet or not."""
+        return self._store.view(namespace, job_uid, on_change)
 
     def snapshot(self) -> list[tuple[Body, Sequence[Body]]]:
         """Every Job with its pods."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
 
 from kubernetes.aio.client import ApiClient
 
+from projectsetup.api.owners import controller_uid
 from projectsetup.cluster.client import FIELD_MANAGER
 from projectsetup.cluster.errors import (
     ApiConflict,
@@ -31,15 +31,14 @@ class JobCluster:
     failed: type[Exception] = ClusterError
     refused: tuple[type[Exception], ...] = (ApiForbidden, ApiRejected, ApiNotFound)
 
-    def __init__(self, api: ApiClient, streams: ApiClient, namespaces: tuple[str, ...], leader: Leader) -> None:
-        """`namespaces`: those that may be looked into; none given: all. Logs are read by `streams`.
+    def __init__(self, api: ApiClient, streams: ApiClient, leader: Leader) -> None:
+        """Logs are read by `streams`.
 
         Nothing is made or deleted by who does not lead (LeaseLost).
         """
         self._leader = leader
         self._api = RawApi(api)
         self._streams = RawApi(streams)
-        self._namespaces = namespaces
 
     async def create_or_get(self, namespace: str, manifest: Body) -> Body:
         """The Job of that name, which is made when there is none yet.
@@ -65,17 +64,18 @@ class JobCluster:
         except ApiNotFound:
             return None
 
-    async def pods_of(self, namespace: str, job_name: str) -> list[Body]:
-        """The pods of one Job."""
-        what = f"list pods of Job {namespace}/{job_name}"
-        found, _ = await self._api.list_all(what, pods_path(namespace), query={"labelSelector": f"{OF_JOB}={job_name}"})
-        return list(map(slim, found))
+    async def pods_of(self, namespace: str, job_uid: str) -> list[Body]:
+        """The pods that the Job with this uid controls."""
+        what = f"list pods in {namespace}"
+        found, _ = await self._api.list_all(what, pods_path(namespace), query={"labelSelector": f"{OF_JOB}={job_uid}"})
+        return [slim(pod) for pod in found if controller_uid(pod) == job_uid]
 
-    async def select(self, selector: str) -> tuple[list[Body], list[Body]]:
-        """All Jobs with these labels, and then all pods with them, in every namespace that may be looked into."""
-        jobs = await self._select("list Jobs", [jobs_path(namespace) for namespace in self._places], selector)
-        pods = await self._select("list pods", [pods_path(namespace) for namespace in self._places], selector)
-        return jobs, pods
+    async def select(self, namespace: str, selector: str) -> tuple[list[Body], list[Body]]:
+        """All Jobs of a namespace with these labels, and then all pods with them."""
+        return (
+            await self._select(f"list Jobs in {namespace}", jobs_path(namespace), selector),
+            await self._select(f"list pods in {namespace}", pods_path(namespace), selector),
+        )
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Ask for the deletion of the Job that has this uid, which goes once its pods are gone."""
@@ -109,13 +109,9 @@ class JobCluster:
             async for piece in pieces:
                 yield piece
 
-    @property
-    def _places(self) -> tuple[str | None, ...]:
-        return self._namespaces or (None,)
-
-    async def _select(self, what: str, paths: Sequence[str], selector: str) -> list[Body]:
-        lists = [self._api.list_all(what, path, query={"labelSelector": selector}) for path in paths]
-        return [slim(body) for found, _ in await asyncio.gather(*lists) for body in found]
+    async def _select(self, what: str, path: str, selector: str) -> list[Body]:
+        found, _ = await self._api.list_all(what, path, query={"labelSelector": selector})
+        return list(map(slim, found))
 
 
 def jobs_path(namespace: str | None) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
+from projectsetup.api.models import RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import Leader, LeaseLost
 from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
 from projectsetup.control.queue import Key
-from projectsetup.engines.contract import LeftRunning, Wanted
+from projectsetup.engines.contract import LeftRunning, LookUp
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import Project, ProjectStatus
@@ -37,7 +38,8 @@ _log = get_logger("attempts")
 class AttemptOrder:
     """All that an engine needs to run one attempt; `timeout` is in seconds.
 
-    With an `obstacle` the attempt breaks at once: that line says what of the infrastructure stands in its way.
+    `run` is what `.status` tells of it. With an `obstacle` the attempt breaks at once: that line says what of the
+    infrastructure stands in its way.
     """
 
     key: Key
@@ -47,6 +49,7 @@ class AttemptOrder:
     parameters: dict[str, str]
     number: int
     fence: int
+    run: RunRef
     timeout: float
     credentials: GitCredentials | None
     credentials_secret: str | None = None
@@ -73,14 +76,14 @@ class AttemptOrder:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """An attempt that another operator has started and left running as `run_name`; `fence` is that of the adoption."""
+    """An attempt that another operator has started and left running as `run`; `fence` is that of the adoption."""
 
     key: Key
     uid: str
     project_id: UUID
     number: int
     fence: int
-    run_name: str
+    run: RunRef
 
 
 class Engine(Protocol):
@@ -93,6 +96,10 @@ class Engine(Protocol):
     name: str
     outlives_operator: bool
     needs_credentials: bool
+
+    def digest(self, recipe: Recipe, timeout: float) -> str | None:
+        """By which `run` recognizes what an attempt was started with, should it be adopted; None where none is."""
+        ...
 
     async def run(
         self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
@@ -109,8 +116,8 @@ class Engine(Protocol):
         """End every process of every attempt at once; what outlives the operator is left alone."""
         ...
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
-        """End what goes on and is not wanted by what `look` tells after it was listed. Raises InfrastructureError."""
+    async def sweep(self, look_up: LookUp) -> None:
+        """End what goes on and of which no `look_up` tells after it was listed. Raises InfrastructureError."""
         ...
 
 
@@ -233,15 +240,19 @@ class Attempts:
         """Whether `keys` holds this one."""
         return key in self.keys()
 
+    def lingers(self, key: Key) -> bool:
+        """Whether what is left of its ended attempt does not go away: that holds no slot, or it might for ever."""
+        return any(run.order.key == key and run.view.progress.lingers for run in self._runs.values())
+
     def stop_all(self, cause: StopCause) -> None:
         """Ask all attempts to stop, those too that are still to be started."""
         self._stopping_all = cause
         for project_id in self.running:
             self.stop(project_id, cause)
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
-        """End what the engine runs and nobody wants; `look` is called once it is known what runs."""
-        await self._engine.sweep(look)
+    async def sweep(self, look_up: LookUp) -> None:
+        """End what the engine runs and nobody wants; `look_up` is called once it is known what runs."""
+        await self._engine.sweep(look_up)
 
     async def kill_all(self, cause: StopCause) -> None:
         """End all attempts at once, without grace."""

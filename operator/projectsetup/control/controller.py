@@ -16,7 +16,7 @@ from projectsetup.control.ports import Body, Cluster
 from projectsetup.control.queue import Key, StartLine, WorkQueue
 from projectsetup.control.reconciler import Reconciler
 from projectsetup.control.store import Change, Departed, Packed, ResourceStore, pack
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import Told
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
@@ -200,15 +200,15 @@ class Controller:
     async def _sweep(self) -> None:
         """End what goes on without anybody to follow it: its ProjectSetup is gone, or tells of another run."""
         try:
-            await self.attempts.sweep(self._wanted)
+            await self.attempts.sweep(self._told)
         except (InfrastructureError, LeaseLost) as error:
             _log.warning("cannot look for what nobody follows", error=str(error))
 
-    def _wanted(self) -> Wanted:
+    def _told(self, namespace: str, name: str) -> Told | None:
+        """What the ProjectSetup tells of its run."""
         self.leader.check()
-        unfinished = self.store.unfinished()
-        runs = {resource.run_name for resource in unfinished if resource.run_name is not None}
-        return Wanted(runs, {resource.project_id for resource in unfinished})
+        kept = self.store.kept((namespace, name))
+        return None if kept is None else Told(kept.uid, kept.run_name, kept.over)
 
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from projectsetup.api.models import ProjectSetupStatus
+from projectsetup.api.models import ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason
 from projectsetup.control.attempt_end import AttemptEnd
 from projectsetup.control.facts import Progress, StopCause
@@ -76,7 +76,7 @@ class AdoptAttempt:
     """`.status` tells of an attempt that goes on without the operator that started it: claim it, and follow it."""
 
     number: int
-    run_name: str
+    run: RunRef
     progress: Progress
 
 

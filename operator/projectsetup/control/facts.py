@@ -47,12 +47,14 @@ RunOutcome = SetupSucceeded | SetupFailed | AttemptBroken | AttemptStopped
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a running attempt is."""
+    """Where a running attempt is; see `StatusUpdate`."""
 
     project_status: str
     step: str
     completed: int
     total: int
+    waits_for: str | None = None
+    lingers: bool = False
 
     def __str__(self) -> str:
         return f"{self.completed}/{self.total}"
@@ -61,8 +63,8 @@ class Progress:
     def told_by(cls, status: ProjectSetupStatus) -> Self:
         """Where `.status` says that the attempt is."""
         completed, _, total = (status.progress or "").partition("/")
-        numbers = (completed, total) if completed.isdecimal() and total.isdecimal() else ("0", "0")
-        return cls(status.project_status or "", status.step or "", *map(int, numbers))
+        numbers = (int(completed), int(total)) if completed.isdecimal() and total.isdecimal() else (0, 0)
+        return cls(status.project_status or "", status.step or "", *numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class RecipePlan:
     first_step: str = ""
     first_status: str = ""
     total: int = 0
+    digest: str | None = None
+    """By which the engine knows again what it was told to run, where that is kept out of the operator's reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ class Facts:
     `record` is None when it was not read because nothing can depend on it (see `lifecycle.needs_record`).
     `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with
     the recipe, its parameters, the repository addresses or the Secret with the credentials, `missing_dependency` which
-    recipe or Secret does not exist. `luck` is from 0 to 1.
+    recipe or Secret does not exist. `luck` is from 0 to 1, `token` is a few random
+    letters.
     """
 
     resource: ProjectSetupResource
@@ -131,6 +136,7 @@ class Facts:
     """Whether what this engine has started goes on when its operator ends."""
     last_progress_write: datetime | None = None
     luck: float = 0.0
+    token: str = ""
     prepared_fence: int | None = None
     """The fence under which this operator has prepared the attempt that `.status` tells as running, without knowing
     whether that was written; it was not started."""

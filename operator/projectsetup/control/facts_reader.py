@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import secrets
+import string
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +28,9 @@ from projectsetup.recipes.errors import RecipeError, RecipesUnavailable, Unknown
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
+
+TOKEN_LENGTH = 7
+"""Letters in the name of a run that nobody can know beforehand: with them, a Job's name is no longer than it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class FactsReader:
             now=datetime.now(UTC),
             run=run,
             record=record,
-            recipe=_plan(inputs),
+            recipe=self._plan(resource, inputs),
             input_problem=inputs.problem,
             missing_dependency=inputs.missing.message if inputs.missing else None,
             dependency_limit=self.dependency_limit,
@@ -93,6 +98,7 @@ class FactsReader:
             last_progress_write=last_progress_write,
             prepared_fence=prepared_fence,
             luck=random.random(),  # noqa: S311  # jitter needs no secrecy
+            token="".join(secrets.choice(string.ascii_lowercase) for _ in range(TOKEN_LENGTH)),
             owner_is_active=owner_is_active,
         )
         return facts, inputs
@@ -147,6 +153,15 @@ class FactsReader:
             raise _SecretMissing(missing)
         return GitCredentials.from_secret(data)
 
+    def _plan(self, resource: ProjectSetupResource, inputs: Inputs) -> RecipePlan:
+        if inputs.recipe is None or resource.spec is None:
+            return RecipePlan()
+        digest = None
+        if self.line.holds_slot(resource.key):
+            digest = self.engine.digest(inputs.recipe, resource.spec.timeout.total_seconds())
+        first = inputs.recipe.steps[0]
+        return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps), digest)
+
 
 class _SecretMissing(Exception):
     """The Secret with the credentials does not exist."""
@@ -154,10 +169,3 @@ class _SecretMissing(Exception):
     def __init__(self, missing: Missing) -> None:
         super().__init__(missing.message)
         self.missing = missing
-
-
-def _plan(inputs: Inputs) -> RecipePlan:
-    if inputs.recipe is None:
-        return RecipePlan()
-    first = inputs.recipe.steps[0]
-    return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps))

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
 from projectsetup.control.telling import telling
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import LookUp
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt
 from projectsetup.engines.jobs.engine import JobEngine
+from projectsetup.engines.jobs.plan import Plan
+from projectsetup.recipes.model import Recipe
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
 
@@ -25,6 +27,10 @@ class JobRun:
         self._engine = engine
         self._allow_file_repos = allow_file_repos
 
+    def digest(self, recipe: Recipe, timeout: float) -> str:
+        """That of the plan, which the Job carries and anybody in its namespace can change."""
+        return Plan.of(recipe, timeout).digest
+
     async def start(self) -> None:
         """Begin to watch Jobs."""
         await self._engine.start()
@@ -36,9 +42,9 @@ class JobRun:
     async def kill_all(self) -> None:
         """Jobs are left alone: they go on without this operator."""
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
+    async def sweep(self, look_up: LookUp) -> None:
         """End the Jobs that nobody follows. Raises InfrastructureError."""
-        await self._engine.sweep(look)
+        await self._engine.sweep(look_up)
 
     async def run(
         self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
@@ -60,6 +66,7 @@ class JobRun:
             parameters=order.parameters,
             number=order.number,
             fence=order.fence,
+            job_name=order.run.name,
             timeout=order.timeout,
             credentials_secret=order.credentials_secret,
             credentials=order.credentials,
@@ -76,5 +83,6 @@ def _adopted(order: Adoption) -> Adopted:
         project_id=order.project_id,
         number=order.number,
         fence=order.fence,
-        job_name=order.run_name,
+        job_name=order.run.name,
+        digest=order.run.id,
     )

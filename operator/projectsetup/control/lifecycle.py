@@ -98,7 +98,7 @@ def _left_running(facts: Facts, run: RunRef) -> Decision:
         return _complete(facts, recorded)
     if not _is_ours(project, facts) or _refusal(facts, project) is not None:
         return _refuse(facts, project, attempt=number)
-    return AdoptAttempt(number, run.name, replace(Progress.told_by(status), project_status=str(project.status)))
+    return AdoptAttempt(number, run, replace(Progress.told_by(status), project_status=str(project.status)))
 
 
 def _over(facts: Facts, outcome: RunOutcome) -> Decision:

@@ -11,9 +11,10 @@ from typing import Any
 from projectsetup.control.attempts import Adoption, AttemptOrder
 from projectsetup.control.facts import Progress
 from projectsetup.control.telling import telling
-from projectsetup.engines.contract import AttemptRef, Wanted
+from projectsetup.engines.contract import AttemptRef, LookUp
 from projectsetup.engines.local import LocalEngine
 from projectsetup.observe.logs import get_logger
+from projectsetup.recipes.model import Recipe
 from projectsetup.setup.caches import package_caches
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.steps import setup_project
@@ -33,6 +34,9 @@ class LocalRun:
         self._engine = LocalEngine(workspace_root, hidden=hidden)
         self._allow_file_repos = allow_file_repos
 
+    def digest(self, _recipe: Recipe, _timeout: float) -> None:
+        """Nothing is adopted."""
+
     async def start(self) -> None:
         """Start what runs and watches the steps; what dead operators have left is removed."""
         await self._engine.start()
@@ -45,7 +49,7 @@ class LocalRun:
         """End every process of every attempt at once."""
         await self._engine.kill_all()
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
+    async def sweep(self, look_up: LookUp) -> None:
         """Nothing goes on without its operator."""
 
     async def run(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from projectsetup.api.reasons import AttemptOutcome
 from projectsetup.control.attempts import Adoption, AttemptOrder, Engine
 from projectsetup.control.facts import Progress
-from projectsetup.engines.contract import Wanted
+from projectsetup.engines.contract import LookUp
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.errors import InfrastructureError
@@ -29,6 +29,10 @@ class MeasuredEngine:
         self.name = engine.name
         self.outlives_operator = engine.outlives_operator
         self.needs_credentials = engine.needs_credentials
+
+    def digest(self, recipe: Recipe, timeout: float) -> str | None:
+        """See `Engine`."""
+        return self._engine.digest(recipe, timeout)
 
     async def run(
         self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
@@ -57,9 +61,9 @@ class MeasuredEngine:
         """See `Engine`."""
         await self._engine.kill_all()
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
+    async def sweep(self, look_up: LookUp) -> None:
         """See `Engine`."""
-        await self._engine.sweep(look)
+        await self._engine.sweep(look_up)
 
 
 class _Times:

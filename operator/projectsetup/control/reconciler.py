@@ -122,7 +122,7 @@ class Reconciler:
         """What is deleted, or is being deleted, holds its slot until nothing of it runs."""
         if resource is not None and self.attempts.view(resource.project_id, resource.uid) is not None:
             self.attempts.stop(resource.project_id, StopCause.DELETED)
-        if not self.attempts.busy(key):
+        if not self.attempts.busy(key) or self.attempts.lingers(key):
             self.line.leave(key)
             self.facts.known.forget(key)
 
@@ -194,7 +194,8 @@ class Reconciler:
 
     async def _start(self, facts: Facts, inputs: Inputs, decision: StartAttempt) -> bool:
         resource = facts.resource
-        if inputs.recipe is None or resource.spec is None:
+        run = decision.status.run_ref
+        if inputs.recipe is None or resource.spec is None or run is None:
             raise AssertionError("an attempt was decided without a recipe")
         secret = resource.spec.credentials_secret_ref
         with self.attempts.preparing(resource.key):
@@ -211,6 +212,7 @@ class Reconciler:
                 parameters=inputs.parameters,
                 number=decision.number,
                 fence=project.fence,
+                run=run,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
                 credentials_secret=secret.name if secret is not None else None,
@@ -237,12 +239,12 @@ class Reconciler:
                     project_id=resource.project_id,
                     number=decision.number,
                     fence=project.fence,
-                    run_name=decision.run_name,
+                    run=decision.run,
                 ),
                 decision.progress,
             )
             with about_setup(resource.key, attempt=decision.number, step=decision.progress.step):
-                _log.info("follows what another operator has left running", run=decision.run_name)
+                _log.info("follows what another operator has left running", run=decision.run.name)
         return True
 
     def _begin(self, order: AttemptOrder, plan: RecipePlan) -> None:
@@ -381,8 +383,8 @@ class Reconciler:
         return prepared[0].fence if prepared is not None and prepared[0].number == resource.status.attempt else None
 
     def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
-        """Give back the slot, or the place in line, of what neither waits for a slot nor runs."""
-        runs = self.attempts.view(resource.project_id, resource.uid) is not None
+        """Give back the slot, or the place in line, of what neither waits for a slot nor runs, or only lingers."""
+        runs = self.attempts.busy(resource.key) and not self.attempts.lingers(resource.key)
         if not (runs or isinstance(decision, StandInLine) or resource.uid in self._prepared):
             self.line.leave(resource.key)
 

@@ -25,6 +25,7 @@ from projectsetup.control.ending import retry_message
 from projectsetup.control.facts import Facts, Progress, RecordRead
 from projectsetup.engines.contract import run_name
 from projectsetup.projects.model import ProjectStatus
+from projectsetup.setup.message import cut
 
 ATTEMPTS_KEPT = 10
 """How many ended attempts `.status.attempts` keeps, the last ones."""
@@ -78,6 +79,8 @@ def running(facts: Facts, progress: Progress) -> ProjectSetupStatus:
     status = facts.resource.status
     limit = status.max_attempts or status.attempt
     message = _step_message(status.attempt, limit, progress.step, progress.completed, progress.total)
+    if progress.waits_for is not None:
+        message = cut(f"{message}: {progress.waits_for}")
     return _told(facts, "Unknown", Reason.RUNNING, message, **_progress(progress))
 
 
@@ -242,8 +245,8 @@ def _run_ref(facts: Facts, number: int) -> RunRef:
     """What will run the attempt under the fence that its claim brings; a claim moves it on by one."""
     project = facts.record.project if isinstance(facts.record, RecordRead) else None
     fence = 1 if project is None else project.fence + 1
-    name = run_name(facts.resource.project_id, number, fence)
-    return RunRef(engine=facts.engine, name=name, id=f"{facts.resource.uid}-{fence}")
+    name = run_name(facts.resource.project_id, number, fence, facts.token)
+    return RunRef(engine=facts.engine, name=name, id=facts.recipe.digest or f"{facts.resource.uid}-{fence}")
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

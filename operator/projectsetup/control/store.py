@@ -88,6 +88,10 @@ class ResourceStore:
             return None
         return parse_resource(json.loads(zlib.decompress(kept.content)))
 
+    def kept(self, key: Key) -> Packed | None:
+        """What is kept of the resource as last seen; None when there is none."""
+        return self._kept.get(key)
+
     def uid(self, key: Key) -> str | None:
         """The uid of what was last seen there; None when there is nothing."""
         kept = self._kept.get(key)

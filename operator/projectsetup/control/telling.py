@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from projectsetup.control.facts import Progress
 from projectsetup.setup.updates import StatusCallback, StatusUpdate
@@ -13,6 +14,6 @@ def telling(on_progress: Callable[[Progress], None]) -> StatusCallback:
 
     def moved(update: StatusUpdate) -> None:
         if update.completed < update.total:
-            on_progress(Progress(update.project_status, update.step, update.completed, update.total))
+            on_progress(Progress(**asdict(update)))
 
     return moved

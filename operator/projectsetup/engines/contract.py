@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from uuid import UUID
 
 
@@ -25,13 +25,26 @@ class LeftRunning(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What may go on: the names of `runs` that are told, and the projects whose setup is `unfinished`."""
+class Told:
+    """What a ProjectSetup that is there tells: its uid, the name of its `run` if it has one, whether it is over."""
 
-    runs: Collection[str]
-    unfinished: Collection[UUID]
+    uid: str
+    run: str | None
+    over: bool
 
 
-def run_name(project_id: UUID, number: int, fence: int) -> str:
-    """The name of what runs an attempt; no two attempts have the same, since every claim has a fence of its own."""
-    return f"setup-{project_id}-{number}-{fence}"
+LookUp = Callable[[str, str], Told | None]
+"""The ProjectSetup with this namespace and name, as last seen; None when there is none."""
+
+
+def run_name(project_id: UUID | str, number: int, fence: int, token: str) -> str:
+    """The name of what runs an attempt; no two attempts have the same, since every claim has a fence of its own.
+
+    `token` is what nobody can know beforehand, so that nobody can take the name.
+    """
+    return f"{run_prefix(project_id)}{number}-{fence}-{token}"
+
+
+def run_prefix(project_id: UUID | str) -> str:
+    """How the names of all that runs attempts of this project begin."""
+    return f"setup-{project_id}-"

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from projectsetup.engines.contract import run_name
-
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class JobAttempt:
     """Attempt `number` of a project under the record's `fence`, for the ProjectSetup `namespace`/`name` with `uid`.
+
+    No other attempt has its `job_name`.
 
     `parameters` are complete and checked. `timeout`, in seconds, is that of the whole attempt. `credentials_secret`
     names the Secret that the pod mounts; `credentials` are its values, used only to scrub what the pod tells.
@@ -32,22 +32,19 @@ class JobAttempt:
     parameters: Mapping[str, str]
     number: int
     fence: int
+    job_name: str
     timeout: float
     credentials_secret: str | None = None
     credentials: GitCredentials | None = field(default=None, repr=False)
     allow_file_repos: bool = False
-
-    @property
-    def job_name(self) -> str:
-        """The name of its Job, which no other attempt has."""
-        return run_name(self.project.id, self.number, self.fence)
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """An attempt that another operator started, or was about to start, under the name `job_name`.
 
-    `fence` is that of the claim under which it goes on, not the one in the name.
+    `fence` is that of the claim under which it goes on, not the one in the name. `digest` is that of
+    the plan it was started with.
     """
 
     namespace: str
@@ -57,6 +54,7 @@ class Adopted:
     number: int
     fence: int
     job_name: str
+    digest: str
     credentials: GitCredentials | None = field(default=None, repr=False)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
+import contextlib
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
 from projectsetup.engines.jobs.course import Course, conduct
-from projectsetup.engines.jobs.following import Clock, Following
+from projectsetup.engines.jobs.following import LATE, Clock, Following
 from projectsetup.engines.jobs.log_following import QUICK
 from projectsetup.engines.jobs.manifest import is_tombstone, job_manifest, tombstone
 from projectsetup.engines.jobs.plan import Plan
 from projectsetup.engines.jobs.progress import Progress
-from projectsetup.engines.jobs.removing import remove
+from projectsetup.engines.jobs.ref import JobRef
+from projectsetup.engines.jobs.removing import LINGERS, remove
 from projectsetup.engines.jobs.starting import clear_away, find, make
 from projectsetup.engines.jobs.sweeping import sweep
 from projectsetup.setup.environment import secrets_in
@@ -23,7 +24,9 @@ from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupS
 from projectsetup.setup.scrub import Scrubber
 
 if TYPE_CHECKING:
-    from projectsetup.engines.contract import Wanted
+    from collections.abc import Sequence
+
+    from projectsetup.engines.contract import LookUp
     from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
     from projectsetup.setup.outcome import SetupOutcome
     from projectsetup.setup.updates import StatusCallback
@@ -71,53 +74,66 @@ class JobEngine:
         """
         return await conduct(partial(self._adopt, adopted, on_progress), leave)
 
-    async def sweep(self, look: Callable[[], Wanted]) -> None:
-        """Delete every Job that may still run and is not wanted, and the tombstones of projects that are finished.
+    async def sweep(self, look_up: LookUp) -> None:
+        """Delete every Job that may still run and of which its ProjectSetup does not tell, and old tombstones.
 
-        `look` is called once it is known which Jobs there are. Raises InfrastructureError when the API server cannot
-        be asked.
+        `look_up` is called once it is known which Jobs there are. Raises InfrastructureError when the API server
+        cannot be asked.
         """
-        await sweep(self._cluster, self._board, look, self._clock())
+        await sweep(self._cluster, self._board, look_up, self._clock())
 
     async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
-        key = (attempt.namespace, attempt.job_name)
-        await clear_away(self._cluster, self._board, attempt.project.id, course, own=key)
-        adopted = _as_adopted(attempt)
-        making = make(
-            self._cluster, attempt.namespace, job_manifest(attempt, self._settings), tombstone(adopted), course
-        )
-        return await self._follow(await making, adopted, on_progress, course, begins=True)
+        plan = Plan.of(attempt.recipe, attempt.timeout)
+        adopted = _as_adopted(attempt, plan)
+        patience = min(self._settings.start_limit, attempt.timeout)
+        waited = await clear_away(self._cluster, self._board, adopted, course, patience=patience)
+        manifest = job_manifest(attempt, self._settings, waited=waited)
+        job = await make(self._cluster, adopted, manifest, tombstone(adopted), course)
+        return await self._follow(job, adopted, on_progress, course, plan=plan, waited=waited)
 
     async def _adopt(self, adopted: Adopted, on_progress: StatusCallback, course: Course) -> SetupOutcome:
-        finding = find(self._cluster, adopted.namespace, tombstone(adopted))
-        return await self._follow(await finding, adopted, on_progress, course, begins=False)
+        job = await find(self._cluster, adopted, tombstone(adopted))
+        return await self._follow(job, adopted, on_progress, course)
 
     async def _follow(
-        self, job: Body | None, adopted: Adopted, on_progress: StatusCallback, course: Course, *, begins: bool
+        self,
+        job: Body | None,
+        adopted: Adopted,
+        on_progress: StatusCallback,
+        course: Course,
+        *,
+        plan: Plan | None = None,
+        waited: float = 0.0,
     ) -> SetupOutcome:
-        """`begins`: that it is at its first step is told already."""
+        """`plan`: that of an attempt that begins here, of which its first step is told already.
+
+        `waited`: seconds of the attempt's time that were spent before its Job was made.
+        """
         if job is None or is_tombstone(job):
             if course.stopping:
                 raise SetupStopped("stopped before there was a Job")
             message = f"the operator ended before it had started Job {adopted.job_name}"
             raise InfrastructureError(FailureReason.INTERRUPTED, message)
         course.begun()
-        key = (adopted.namespace, adopted.job_name)
-        with self._board.view(*key, course.wake) as view:
+        ref, begins = JobRef.of(job), plan is not None
+        with self._board.view(ref.namespace, ref.uid, course.wake) as view:
             try:
-                plan = Plan.read(job)
+                plan = plan or Plan.read(job, adopted.digest)
             except InfrastructureError:
-                await remove(self._cluster, view, key, course, success=lambda _job, _pods: None)
+                with contextlib.suppress(TimeoutError):  # the next attempt waits for what is left then
+                    async with asyncio.timeout(LINGERS):
+                        await remove(self._cluster, view, ref, course, success=_unknown, on_lingering=lambda _why: None)
                 raise
             progress = Progress(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
             following = Following(
                 self._cluster,
                 view,
                 job,
-                key=key,
+                ref=ref,
                 plan=plan,
+                deadline=_made_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
                 scrubber=self._scrubber(adopted),
-                start_limit=self._settings.start_limit,
+                start_limit=max(self._settings.start_limit - int(waited), 1.0),
                 clock=self._clock,
                 course=course,
                 progress=progress,
@@ -133,7 +149,15 @@ class JobEngine:
         return Scrubber((*secrets, *secrets_in(self._settings.environment)))
 
 
-def _as_adopted(attempt: JobAttempt) -> Adopted:
+def _unknown(_job: Body | None, _pods: Sequence[Body]) -> None:
+    """What came of a Job of which the plan is not known."""
+
+
+def _made_at(job: Body) -> datetime:
+    return datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+
+
+def _as_adopted(attempt: JobAttempt, plan: Plan) -> Adopted:
     return Adopted(
         namespace=attempt.namespace,
         name=attempt.name,
@@ -142,5 +166,6 @@ def _as_adopted(attempt: JobAttempt) -> Adopted:
         number=attempt.number,
         fence=attempt.fence,
         job_name=attempt.job_name,
+        digest=plan.digest,
         credentials=attempt.credentials,
     )

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.liveness import job_has_ended, pod_has_ended
 from projectsetup.engines.jobs.log_following import LogFollower
 from projectsetup.engines.jobs.removing import remove
 from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
+from projectsetup.engines.jobs.verdict import end_by_deadline, end_without_a_start
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 
 if TYPE_CHECKING:
     from projectsetup.engines.jobs.course import Course
-    from projectsetup.engines.jobs.liveness import JobKey
     from projectsetup.engines.jobs.plan import Plan
     from projectsetup.engines.jobs.ports import Body, JobCluster, JobView
     from projectsetup.engines.jobs.progress import Progress
+    from projectsetup.engines.jobs.ref import JobRef
     from projectsetup.setup.scrub import Scrubber
 
 Clock = Callable[[], datetime]
@@ -31,6 +32,8 @@ UNANSWERED: Final = 5.0
 """Seconds until it is asked again when it did not answer."""
 
 SHORTEST_WAIT: Final = 1.0
+LATE: Final = timedelta(seconds=30)
+"""Added to an attempt's timeout until it is ended here: by then its Job has done so, unless somebody has changed it."""
 
 _log = logging.getLogger("projectsetup.engine")
 
@@ -44,8 +47,9 @@ class Following:
         view: JobView,
         job: Body,
         *,
-        key: JobKey,
+        ref: JobRef,
         plan: Plan,
+        deadline: datetime,
         scrubber: Scrubber,
         start_limit: float,
         clock: Clock,
@@ -53,18 +57,20 @@ class Following:
         progress: Progress,
         log_patience: float,
     ) -> None:
-        """`log_patience`: seconds that a stage has run until its log is followed."""
+        """`deadline`: when the attempt is ended, whatever its Job says. `log_patience`: seconds that a stage has run
+        until its log is followed."""
         self._cluster = cluster
         self._view = view
         self._made = job
-        self._key = key
+        self._ref = ref
+        self._deadline = deadline
         self._plan = plan
         self._scrubber = scrubber
         self._start_limit = start_limit
         self._clock = clock
         self._course = course
         self._progress = progress
-        self._log_follower = LogFollower(cluster, key[0], self._step_begun, patience=log_patience)
+        self._log_follower = LogFollower(cluster, ref.namespace, self._step_begun, patience=log_patience)
         self._stage: tuple[str, str] | None = None
         self._at_step: str | None = None
 
@@ -73,7 +79,7 @@ class Following:
         news = True
         try:
             while not self._course.stopping:
-                seen = await (self._look() if news else self._ask())
+                seen = await (self._ask_at_last() if self._late else self._look() if news else self._ask())
                 if isinstance(seen, Over):
                     if isinstance(seen.outcome, SetupFailed):
                         self._failed_at(seen.outcome.step)
@@ -96,16 +102,26 @@ class Following:
     async def _ask(self) -> Sight | None:
         """What the API server answers now; None when it does not."""
         try:
-            job = await self._cluster.get_job(*self._key)
-            pods = await self._cluster.pods_of(*self._key)
+            job, pods = await self._ref.read(self._cluster)
             seen = self._sight(job, pods)
             if isinstance(seen, Broken) and job is not None and not job_has_ended(job):
                 uids = [body["metadata"]["uid"] for body in (job, *pods)]
-                seen = self._sight(job, pods, await self._cluster.warnings_about(self._key[0], uids))
+                seen = self._sight(job, pods, await self._cluster.warnings_about(self._ref.namespace, uids))
         except self._cluster.failed as error:
             _log.debug("trying again: %s", error)
             return None
         return seen
+
+    @property
+    def _late(self) -> bool:
+        return self._clock() >= self._deadline
+
+    async def _ask_at_last(self) -> Sight | None:
+        """What the API server answers after the attempt's time; what has no end then is ended here."""
+        seen = await self._ask()
+        if isinstance(seen, Starting) and self._at_step is None:
+            return Broken(end_without_a_start(self._plan, seen.why))
+        return Broken(end_by_deadline(self._plan, self._at_step)) if isinstance(seen, Starting | Working) else seen
 
     def _sight(self, job: Body | None, pods: Sequence[Body], events: Sequence[str] = ()) -> Sight:
         return sight(
@@ -148,7 +164,14 @@ class Following:
     async def _end(self, error: InfrastructureError | SetupStopped) -> SetupSucceeded:
         """Raises `error` when nothing of the Job is alive, unless it had succeeded all the same."""
         await self._log_follower.close()
-        success = await remove(self._cluster, self._view, self._key, self._course, success=self._success)
+        success = await remove(
+            self._cluster,
+            self._view,
+            self._ref,
+            self._course,
+            success=self._success,
+            on_lingering=self._progress.lingers,
+        )
         if success is not None:
             return success
         if isinstance(error, InfrastructureError):
@@ -163,13 +186,13 @@ class Following:
         """The report of a pod that was seen before it went, or else a success of which no commits are known."""
         success = self._success(self._made, self._view.departed_pods)
         if success is None:
-            _log.warning("Job %s/%s succeeded, but its pod was deleted before its report was read", *self._key)
+            _log.warning("Job %s succeeded, but its pod was deleted before its report was read", self._ref)
         return success or SetupSucceeded()
 
     def _what_broke(self, seen: Gone | Tombstone | Broken) -> InfrastructureError:
         if isinstance(seen, Broken):
             return seen.error
-        message = f"Job {self._key[1]} was deleted by somebody else"
+        message = f"Job {self._ref.name} was deleted by somebody else"
         return InfrastructureError(FailureReason.INTERRUPTED, message, step=self._at_step)
 
     def _patience(self, seen: Sight | None) -> float:
@@ -177,7 +200,6 @@ class Following:
         if seen is None:
             return UNANSWERED
         patience = SAFETY * random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
-        if isinstance(seen, Starting) and seen.limit is not None:
-            left = (seen.limit - self._clock()).total_seconds()
-            return min(patience, max(left, SHORTEST_WAIT))
-        return patience
+        limit = seen.limit if isinstance(seen, Starting) and seen.limit is not None else self._deadline
+        left = (min(limit, self._deadline) - self._clock()).total_seconds()
+        return min(patience, max(left, SHORTEST_WAIT))

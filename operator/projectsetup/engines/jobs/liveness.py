@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from projectsetup.engines.jobs.ports import Body
 
-JobKey = tuple[str, str]
-
-OF_JOB: Final = "batch.kubernetes.io/job-name"
-"""The label by which the Job controller tells whose a pod is."""
+SETTLED: Final = 10.0
+"""Seconds after which the Job controller knows that a Job is being deleted, and makes no pod of it any more."""
 
 _ENDINGS: Final = frozenset({"Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"})
 """Conditions of a Job that starts no other pod; the targets come first, while its pods end."""
@@ -32,6 +31,11 @@ def pod_has_ended(pod: Body) -> bool:
     return _phase(pod) in {"Succeeded", "Failed"}
 
 
+def may_run(pod: Body) -> bool:
+    """Whether a container of the pod runs, or may still. One that is deleted before it has a node never will."""
+    return not (pod_has_ended(pod) or (is_leaving(pod) and not pod["spec"].get("nodeName")))
+
+
 def is_replaced(pod: Body) -> bool:
     """Whether the pod was taken away by the cluster, which its Job does not take for an end."""
     return _phase(pod) != "Succeeded" and _is_true(pod, "DisruptionTarget")
@@ -39,7 +43,7 @@ def is_replaced(pod: Body) -> bool:
 
 def is_spent(job: Body, pods: Sequence[Body]) -> bool:
     """Whether nothing of the Job is alive or will be, as these pods tell, which are all it has or fewer."""
-    if not all(map(pod_has_ended, pods)):
+    if any(map(may_run, pods)):
         return False
     return job_has_ended(job) or any(not is_replaced(pod) for pod in pods)
 
@@ -49,15 +53,20 @@ def is_leaving(body: Body) -> bool:
     return body["metadata"].get("deletionTimestamp") is not None
 
 
-def job_of(pod: Body) -> JobKey | None:
-    """Namespace and name of the Job that the pod belongs to."""
-    name = (pod["metadata"].get("labels") or {}).get(OF_JOB)
-    return (pod["metadata"]["namespace"], name) if name else None
+class Deletions:
+    """Which Jobs count as gone although they are still there: deleted, and kept by a finalizer of somebody else."""
 
+    def __init__(self) -> None:
+        self._quiet_since: dict[str, float] = {}
 
-def key_of(job: Body) -> JobKey:
-    """Namespace and name of the Job."""
-    return job["metadata"]["namespace"], job["metadata"]["name"]
+    def has_gone(self, job: Body, pods: Sequence[Body]) -> bool:
+        """Whether the Job is being deleted and has been seen without a pod that may run for some time."""
+        uid = job["metadata"]["uid"]
+        if not is_leaving(job) or any(map(may_run, pods)):
+            self._quiet_since.pop(uid, None)
+            return False
+        now = asyncio.get_running_loop().time()
+        return now - self._quiet_since.setdefault(uid, now) >= SETTLED
 
 
 def _phase(pod: Body) -> str | None:

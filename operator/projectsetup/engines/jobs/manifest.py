@@ -34,10 +34,14 @@ SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
 _LONGEST: Final = 2**31 - 1
 
 
-def job_manifest(attempt: JobAttempt, settings: PodSettings) -> Manifest:
-    """The Job that runs the attempt: one pod at a time, replaced only when it was taken away from outside."""
+def job_manifest(attempt: JobAttempt, settings: PodSettings, *, waited: float = 0.0) -> Manifest:
+    """The Job that runs the attempt: one pod at a time, replaced only when it was taken away from outside.
+
+    `waited`: seconds of the attempt's time that are spent already.
+    """
     labels = _labels(attempt.project.id, attempt.number, attempt.fence)
-    metadata = _metadata(attempt.job_name, labels, attempt) | {"annotations": {PLAN: Plan.of(attempt).written()}}
+    plan = Plan.of(attempt.recipe, attempt.timeout).written()
+    metadata = _metadata(attempt.job_name, labels, attempt) | {"annotations": {PLAN: plan}}
     spec = {
         "completions": 1,
         "parallelism": 1,
@@ -46,7 +50,7 @@ def job_manifest(attempt: JobAttempt, settings: PodSettings) -> Manifest:
         "podFailurePolicy": {
             "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
         },
-        "activeDeadlineSeconds": min(ceil(attempt.timeout), _LONGEST),
+        "activeDeadlineSeconds": min(max(ceil(attempt.timeout - waited), 1), _LONGEST),
         "ttlSecondsAfterFinished": settings.ttl,
         "template": {"metadata": {"labels": labels}, "spec": attempt_pod(attempt, settings)},
     }

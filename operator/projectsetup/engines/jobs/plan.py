@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.engines.jobs.stages import stages_of
 from projectsetup.recipes.fields import DnsLabel, Duration
-from projectsetup.recipes.model import Retry, StepStatus
+from projectsetup.recipes.model import Recipe, Retry, StepStatus
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.updates import StatusUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from projectsetup.engines.jobs.attempt import JobAttempt
 
 PLAN = ANNOTATION_PREFIX + "plan"
 """The annotation of a Job that holds its plan."""
+
+
+_DIGEST: Final = "sha256:"
+
+
+def digest_of(written: str) -> str:
+    """The digest of a plan as it is written."""
+    return _DIGEST + hashlib.sha256(written.encode()).hexdigest()
 
 
 class _Part(BaseModel):
@@ -54,28 +62,39 @@ class Plan(_Part):
     stages: Annotated[tuple[PlannedStage, ...], Field(min_length=1)]
 
     @classmethod
-    def of(cls, attempt: JobAttempt) -> Self:
-        """The plan of an attempt that is about to start."""
+    def of(cls, recipe: Recipe, timeout: float) -> Self:
+        """The plan of an attempt that may take `timeout` seconds."""
         stages = [
             {"steps": [step.model_dump(include={"name", "status", "timeout", "retry"}) for step in stage.steps]}
-            for stage in stages_of(attempt.recipe)
+            for stage in stages_of(recipe)
         ]
-        return cls.model_validate({"timeout": attempt.timeout, "stages": stages})
+        return cls.model_validate({"timeout": timeout, "stages": stages})
 
     @classmethod
-    def read(cls, job: Mapping[str, Any]) -> Self:
-        """The plan that a Job carries. Raises InfrastructureError when there is none that can be understood."""
+    def read(cls, job: Mapping[str, Any], digest: str) -> Self:
+        """The plan that a Job carries, which must have this digest. Raises InfrastructureError when it has not.
+
+        A digest of another kind, as versions before 0.2 wrote it, tells nothing of the plan.
+        """
         text = (job.get("metadata", {}).get("annotations") or {}).get(PLAN, "")
+        name = job.get("metadata", {}).get("name")
+        if digest.startswith(_DIGEST) and digest_of(text) != digest:
+            message = f"somebody has changed the annotation {PLAN} of Job {name}, which tells what it runs"
+            raise InfrastructureError(FailureReason.ENGINE_ERROR, message)
         try:
             return cls.model_validate_json(text)
         except ValidationError as exc:
-            name = job.get("metadata", {}).get("name")
             message = f"the Job {name} does not tell what it runs: its annotation {PLAN} cannot be read"
             raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
 
     def written(self) -> str:
         """As `read` reads it."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """By which it is recognized where others may have changed it."""
+        return digest_of(self.written())
 
     @property
     def steps(self) -> tuple[PlannedStep, ...]:

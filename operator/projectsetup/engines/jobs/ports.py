@@ -37,12 +37,12 @@ class JobCluster(Protocol):
         """One Job, None when there is none of that name."""
         ...
 
-    async def pods_of(self, namespace: str, job_name: str) -> Sequence[Body]:
-        """The pods of one Job."""
+    async def pods_of(self, namespace: str, job_uid: str) -> Sequence[Body]:
+        """The pods that the Job with this uid controls."""
         ...
 
-    async def select(self, selector: str) -> tuple[Sequence[Body], Sequence[Body]]:
-        """All Jobs with these labels, and then all pods with them, in every namespace of the operator."""
+    async def select(self, namespace: str, selector: str) -> tuple[Sequence[Body], Sequence[Body]]:
+        """All Jobs of a namespace with these labels, and then all pods with them, whoever made them."""
         ...
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
@@ -98,10 +98,10 @@ class JobBoard(Protocol):
         """Whether everything was told of at least once."""
         ...
 
-    def view(self, namespace: str, job_name: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
-        """Look at one Job, whether there is one yet or not."""
+    def view(self, namespace: str, job_uid: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
+        """Look at one Job and the pods that it controls, whether they are there yet or not."""
         ...
 
     def snapshot(self) -> Sequence[tuple[Body, Sequence[Body]]]:
-        """Every Job with its pods."""
+        """Every Job with the labels of the engine, whoever made it, with the pods that it controls."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ class Progress:
 
     def reached(self, update: StatusUpdate) -> None:
         """The run is at this step now."""
+        self._settle_on(update)
+
+    def waits(self, why: str | None) -> None:
+        """The run does not get on, for this reason if one is known; None: nothing is in its way."""
+        if self._latest is not None:
+            self._settle_on(replace(self._latest, waits_for=why))
+
+    def lingers(self, why: str) -> None:
+        """The run was ended, and something of it does not go away."""
+        if self._latest is not None:
+            self._settle_on(replace(self._latest, waits_for=why, lingers=True))
+
+    def _settle_on(self, update: StatusUpdate) -> None:
         if update == self._latest:
             return
         self._latest = update

@@ -6,21 +6,27 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.durations import format_duration
+from projectsetup.api.owners import controller_of
+from projectsetup.engines.contract import run_prefix
 from projectsetup.engines.jobs.asking import answer, pauses
-from projectsetup.engines.jobs.liveness import is_leaving, is_spent, job_has_ended, job_of, key_of, pod_has_ended
+from projectsetup.engines.jobs.liveness import Deletions, is_leaving, is_spent, job_has_ended, may_run
 from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, Manifest, is_tombstone
+from projectsetup.engines.jobs.ref import JobRef, belongs_to, setup_of
 from projectsetup.engines.jobs.removing import LOOK_AGAIN, TELL_EVERY
 from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
+    from projectsetup.engines.jobs.attempt import Adopted
     from projectsetup.engines.jobs.course import Course
-    from projectsetup.engines.jobs.liveness import JobKey
     from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
 
 LATEST: Final = 20.0
@@ -29,44 +35,94 @@ LATEST: Final = 20.0
 _log = logging.getLogger("projectsetup.engine")
 
 
-async def clear_away(cluster: JobCluster, board: JobBoard, project_id: UUID, course: Course, *, own: JobKey) -> None:
-    """Return when no other Job than `own` can still do anything for the project, and no pod of one is alive.
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A Job of which something may still run; `job` is None when it has gone and its pods have not."""
 
-    What is left of earlier attempts is deleted. Raises InfrastructureError when that may not be looked for.
+    ref: JobRef
+    job: Body | None
+
+
+async def clear_away(
+    cluster: JobCluster,
+    board: JobBoard,
+    attempt: Adopted,
+    course: Course,
+    *,
+    patience: float,
+) -> float:
+    """Return when no Job of another attempt of this project can do anything any more, and no pod of one may run.
+
+    What is left of earlier attempts of the same ProjectSetup is deleted; what one of the same name has left that was
+    deleted goes by itself. Returns the seconds that were waited for it. Raises InfrastructureError when they are more
+    than `patience`, or when it may not be looked for.
     """
-    looks = 0
+    time = asyncio.get_running_loop().time
+    looks, waited = 0, 0.0
+    deletions = Deletions()
+    selector = f"{SELECTOR},{PROJECT}={attempt.project_id}"
     while True:
-        jobs, pods = await answer(cluster, lambda: cluster.select(f"{SELECTOR},{PROJECT}={project_id}"))
-        unfinished = _alive(jobs, pods, own)
-        if not unfinished:
-            return
+        jobs, pods = await answer(cluster, lambda: cluster.select(attempt.namespace, selector))
+        left = _left(attempt, jobs, pods, deletions)
+        if not left:
+            return waited
+        names = ", ".join(sorted(one.ref.name for one in left))
+        if waited >= patience:
+            allowed = format_duration(timedelta(seconds=patience))
+            message = cut(f"what is left of earlier attempts did not end within {allowed}: {names}")
+            raise InfrastructureError(FailureReason.ENGINE_ERROR, message)
         if looks % TELL_EVERY == 0:
-            names = ", ".join(f"{namespace}/{name}" for namespace, name in sorted(unfinished))
             _log.warning("waiting for the end of what is left of earlier attempts: %s", names)
         looks += 1
         with contextlib.ExitStack() as views:
-            for key, job in unfinished.items():
-                views.enter_context(board.view(*key, course.wake))
-                if job is not None and not (is_leaving(job) or job_has_ended(job)):
-                    await answer(cluster, partial(cluster.delete_job, *key, job["metadata"]["uid"]))
-            await course.wait(LOOK_AGAIN)
+            for ref, job in ((one.ref, one.job) for one in left):
+                views.enter_context(board.view(ref.namespace, ref.uid, course.wake))
+                if job is not None and belongs_to(job, attempt.uid) and not (is_leaving(job) or job_has_ended(job)):
+                    await answer(cluster, partial(ref.delete, cluster))
+            began = time()
+            await course.wait(min(LOOK_AGAIN, patience - waited))
+            waited += time() - began
 
 
-async def make(cluster: JobCluster, namespace: str, manifest: Manifest, stone: Manifest, course: Course) -> Body | None:
-    """The Job of that name: the one of `manifest`, or what was there before.
+def _left(attempt: Adopted, jobs: Sequence[Body], pods: Sequence[Body], deletions: Deletions) -> list[_Left]:
+    """What may still run of Jobs that a ProjectSetup of this name controls or did, except the attempt's own."""
+    by_job: dict[str, list[Body]] = defaultdict(list)
+    refs: dict[str, JobRef] = {}
+    for pod in pods:
+        controller = controller_of(pod)
+        if controller is not None and str(controller.get("name")).startswith(run_prefix(attempt.project_id)):
+            by_job[controller["uid"]].append(pod)
+            refs[controller["uid"]] = JobRef(attempt.namespace, controller["name"], controller["uid"])
+    known = {JobRef.of(job): job for job in jobs if setup_of(job) == attempt.name}
+    orphaned = set(refs.values()) - known.keys()
+    left = [_Left(ref, job) for ref, job in known.items() if _may_go_on(job, by_job[ref.uid], deletions)]
+    left += [_Left(ref, None) for ref in orphaned if any(map(may_run, by_job[ref.uid]))]
+    return [one for one in left if one.ref.name != attempt.job_name]
+
+
+def _may_go_on(job: Body, pods: Sequence[Body], deletions: Deletions) -> bool:
+    if is_leaving(job):
+        return not deletions.has_gone(job, pods)
+    return any(map(may_run, pods)) or not (is_tombstone(job) or is_spent(job, pods))
+
+
+async def make(
+    cluster: JobCluster, attempt: Adopted, manifest: Manifest, stone: Manifest, course: Course
+) -> Body | None:
+    """The attempt's Job: the one of `manifest`, or what was there before.
 
     None when the run was stopped before there was any, and then there will be none: a create that is perhaps still
     under way cannot succeed once `stone`, a tombstone of the same name, is there. InfrastructureError when the Job is
-    refused.
+    refused, or when somebody else has a Job of that name.
     """
     unanswered = False
     for pause in pauses():
         if course.stopping:
             break
         try:
-            return await cluster.create_or_get(namespace, manifest)
+            return _own(await cluster.create_or_get(attempt.namespace, manifest), attempt)
         except cluster.refused as error:
-            arrived = await _arrived(cluster, namespace, manifest["metadata"]["name"]) if unanswered else None
+            arrived = await _arrived(cluster, attempt) if unanswered else None
             if arrived is not None:
                 return arrived
             raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
@@ -74,31 +130,30 @@ async def make(cluster: JobCluster, namespace: str, manifest: Manifest, stone: M
             unanswered = True
             _log.warning("trying again: %s", error)
         await course.wait(pause)
-    return await answer(cluster, partial(cluster.create_or_get, namespace, stone)) if unanswered else None
+    return await find(cluster, attempt, stone) if unanswered else None
 
 
-async def _arrived(cluster: JobCluster, namespace: str, name: str) -> Body | None:
+async def _arrived(cluster: JobCluster, attempt: Adopted) -> Body | None:
     """The Job of an unanswered create, when no such create can be under way any more."""
     await asyncio.sleep(LATEST)
-    return await answer(cluster, partial(cluster.get_job, namespace, name))
+    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.job_name))
+    return None if found is None else _own(found, attempt)
 
 
-async def find(cluster: JobCluster, namespace: str, stone: Manifest) -> Body:
-    """The Job that has the name of `stone`, which is laid there when there is none: then there will be none."""
-    found = await answer(cluster, partial(cluster.get_job, namespace, stone["metadata"]["name"]))
-    return found if found is not None else await answer(cluster, partial(cluster.create_or_get, namespace, stone))
+async def find(cluster: JobCluster, attempt: Adopted, stone: Manifest) -> Body:
+    """The attempt's Job, or `stone` of the same name, which is laid there when there is none: then there will be none.
+
+    InfrastructureError when somebody else has a Job of that name.
+    """
+    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.job_name))
+    if found is None:
+        found = await answer(cluster, partial(cluster.create_or_get, attempt.namespace, stone))
+    return _own(found, attempt)
 
 
-def _alive(jobs: Sequence[Body], pods: Sequence[Body], own: JobKey) -> dict[JobKey, Body | None]:
-    pods_by_job: dict[JobKey, list[Body]] = defaultdict(list)
-    for pod in pods:
-        pods_by_job[job_of(pod) or key_of(pod)].append(pod)
-    alive: dict[JobKey, Body | None] = {
-        key: None for key, of_job in pods_by_job.items() if not all(map(pod_has_ended, of_job))
-    }
-    for job in jobs:
-        key = key_of(job)
-        if key in alive or not (is_tombstone(job) or is_spent(job, pods_by_job[key])):
-            alive[key] = job
-    alive.pop(own, None)
-    return alive
+def _own(job: Body, attempt: Adopted) -> Body:
+    """The Job, if the attempt's ProjectSetup controls it: of any other we know nothing, whatever its name is."""
+    if belongs_to(job, attempt.uid):
+        return job
+    message = f"there is a Job {attempt.job_name} already, which does not belong to this ProjectSetup"
+    raise InfrastructureError(FailureReason.ENGINE_ERROR, message)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
-from projectsetup.engines.jobs.liveness import is_leaving, is_spent, key_of
-from projectsetup.engines.jobs.manifest import PROJECT, is_tombstone
+from projectsetup.engines.jobs.liveness import is_leaving, is_spent
+from projectsetup.engines.jobs.manifest import is_tombstone
+from projectsetup.engines.jobs.ref import JobRef, belongs_to, setup_of
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 
 if TYPE_CHECKING:
-    from projectsetup.engines.contract import Wanted
+    from projectsetup.engines.contract import LookUp, Told
     from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
 
 TOMBSTONE_STAYS: Final = timedelta(minutes=5)
@@ -22,33 +21,28 @@ TOMBSTONE_STAYS: Final = timedelta(minutes=5)
 _log = logging.getLogger("projectsetup.engine")
 
 
-async def sweep(cluster: JobCluster, board: JobBoard, look: Callable[[], Wanted], now: datetime) -> None:
-    """Delete what may still run and is not wanted; see `JobEngine.sweep`."""
+async def sweep(cluster: JobCluster, board: JobBoard, look_up: LookUp, now: datetime) -> None:
+    """Delete what may still run and is not wanted; see `JobEngine.sweep`.
+
+    A Job is ours to delete when a ProjectSetup that is there controls it; of one that is gone, the cluster does.
+    """
     if not board.complete:
         raise InfrastructureError(FailureReason.ENGINE_ERROR, "it is not known yet which Jobs there are")
     listed = [job for job, pods in board.snapshot() if not (is_leaving(job) or is_spent(job, pods))]
-    wanted = look()
     for job in listed:
-        if _may_stay(job, wanted, now):
+        ref, setup = JobRef.of(job), setup_of(job)
+        told = None if setup is None else look_up(ref.namespace, setup)
+        if told is None or not belongs_to(job, told.uid) or _may_stay(job, told, now):
             continue
-        namespace, name = key_of(job)
         try:
-            await cluster.delete_job(namespace, name, job["metadata"]["uid"])
+            await ref.delete(cluster)
         except cluster.failed as error:
             raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
-        about = {"namespace": namespace, "project": str(_project_of(job))}
-        _log.warning("deleted Job %s/%s, which nobody follows", namespace, name, extra=about)
+        _log.warning("deleted Job %s, which nobody follows", ref, extra={"namespace": ref.namespace, "project": setup})
 
 
-def _may_stay(job: Body, wanted: Wanted, now: datetime) -> bool:
+def _may_stay(job: Body, told: Told, now: datetime) -> bool:
     if not is_tombstone(job):
-        return key_of(job)[1] in wanted.runs
+        return JobRef.of(job).name == told.run
     created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-    return _project_of(job) in wanted.unfinished or now - created < TOMBSTONE_STAYS
-
-
-def _project_of(job: Body) -> UUID | None:
-    try:
-        return UUID(job["metadata"]["labels"][PROJECT])
-    except (KeyError, ValueError):
-        return None
+    return not told.over or now - created < TOMBSTONE_STAYS

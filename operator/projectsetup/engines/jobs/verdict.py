@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.durations import format_duration
 from projectsetup.engines.jobs.liveness import true_conditions
 from projectsetup.engines.jobs.report import last_step_begun, read_report
 from projectsetup.setup.errors import FailureReason, InfrastructureError
@@ -75,7 +77,7 @@ def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str 
         why = why_not_started or "no reason is told"
         return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
     if exceeded_deadline(job):
-        return _deadline(plan, at_step)
+        return end_by_deadline(plan, at_step)
     told = [f"{c.get('reason')}: {c.get('message')}" for c in true_conditions(job) if c.get("type") == "Failed"]
     why = f"the Job failed: {told[0]}" if told else "the pod of the Job was deleted before its report was read"
     return InfrastructureError(FailureReason.ENGINE_ERROR, cut(why), step=at_step)
@@ -159,10 +161,18 @@ def _too_late(
         return failed
     if failed is not None and failed.reason not in _ENDED_FROM_OUTSIDE:
         return failed
-    return _deadline(plan, (failed.step if failed is not None else None) or at_step)
+    return end_by_deadline(plan, (failed.step if failed is not None else None) or at_step)
 
 
-def _deadline(plan: Plan, at_step: str | None) -> InfrastructureError:
+def end_without_a_start(plan: Plan, why: str | None) -> InfrastructureError:
+    """No step has begun in the time of the whole attempt."""
+    allowed = format_duration(timedelta(seconds=plan.timeout))
+    message = cut(f"no step began within {allowed}: {why or 'no reason is told'}")
+    return InfrastructureError(FailureReason.ENGINE_ERROR, message)
+
+
+def end_by_deadline(plan: Plan, at_step: str | None) -> InfrastructureError:
+    """The time of the whole attempt is over."""
     step = next((step for step in plan.steps if step.name == at_step), plan.steps[0])
     message = too_late(step, TimeLimit(plan.timeout, of_attempt=True))
     return InfrastructureError(FailureReason.STEP_TIMED_OUT, message, step=step.name)

@@ -1,0 +1,233 @@
+"""The attackers are tenants who may do everything to pods, Jobs, their status and ProjectSetups in their namespace.
+
+One has namespace `team-b` and wants to harm the project of another team; the other works in the same namespace as the
+project and wants to harm all other projects of the operator. Labels, names, finalizers and status are theirs to write.
+What the second does to projects of his own namespace is his business, and must stop there: with one slot for all, every
+setup of another namespace has to get on. The operator is the real one, with its own rights, and runs Jobs on a real
+node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from devcluster import Cluster
+from projectsetup.cluster.job_bodies import OF_JOB
+from projectsetup.engines.jobs.manifest import OURS, PROJECT
+from projectsetup.engines.jobs.plan import PLAN
+from tests.api_server import ApiServer, Body
+from tests.manifests import Kubectl
+from tests.node.rights import operator_kubeconfig
+from tests.node.stages import node_stage
+from tests.operator_process import wait_for
+from tests.operator_stage import ENDED, PREFIX, Stage, message, reason
+from tests.security.tenant import Tenant
+
+START_LIMIT: Final = 10
+LIMIT: Final = 150.0
+FORGED: Final = "0" * 40
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
+KEPT: Final = "example.com/kept"
+
+
+@dataclass
+class Scene:
+    """The operator serves the namespace of the stage, which is team A's, and that of team B."""
+
+    stage: Stage
+    team_b: ApiServer
+    near: Tenant
+    far: Tenant
+
+    def set_up(self, api: ApiServer, *, first: str = ":", timeout: str = "5m", attempts: int = 1) -> str:
+        """A new project whose first step does this; its id."""
+        project = self.stage.project()
+        annotations = {f"{PREFIX}max-attempts": str(attempts), f"{PREFIX}backoff": "1ms"}
+        spec = {"recipe": "together", "parameters": {"first": first}, "timeout": timeout}
+        api.create(project, spec=spec, annotations=annotations)
+        return project
+
+    def status(self, api: ApiServer, project: str) -> Body:
+        """What is told of it."""
+        told: Body = api.get(project).get("status", {})
+        return told
+
+    def ended(self, api: ApiServer, project: str, *, limit: float = LIMIT) -> Body:
+        """Its status once it is over."""
+        try:
+            wait_for(lambda: self.status(api, project).get("phase") in ENDED, f"{project} to be over", limit=limit)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}; it is {self.status(api, project)}\n{self.stage.operator.log_tail()}"
+            ) from error
+        return self.status(api, project)
+
+    def job_of(self, project: str) -> Body:
+        """The Job of a project of team A, once it is there."""
+
+        def there() -> bool:
+            run = self.status(self.stage.api, project).get("runRef", {})
+            return bool(run) and run["name"] in self.near.kubectl("get", "jobs", "--output=name")
+
+        wait_for(there, f"the Job of {project}", limit=LIMIT)
+        return self.near.get("job", self.status(self.stage.api, project)["runRef"]["name"])
+
+    def seems_to_run(self, name: str, project: str, job: str, uid: str) -> None:
+        """The near attacker has a pod that this Job controls, as it says, and that does not go away."""
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid, "controller": True}
+        self.near.make_pod(name, labels={**labels(project), OF_JOB: uid}, controller=owner, finalizers=[KEPT])
+        self.says_that_it_runs(name)
+
+    def says_that_it_runs(self, name: str) -> None:
+        """The near attacker writes so again, whatever controllers have found out meanwhile."""
+        self.near.patch("pod", name, {"status": {"phase": "Running"}}, status=True)
+
+    def others_get_on(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """A setup of team B succeeds, for which the one slot has to be free."""
+        project = self.set_up(self.team_b)
+
+        def over() -> bool:
+            meanwhile()
+            return self.status(self.team_b, project).get("phase") in ENDED
+
+        wait_for(over, f"{project} of team B to be over", limit=LIMIT, poll=0.5)
+        status = self.ended(self.team_b, project)
+        assert reason(status) == "SetupSucceeded", status
+
+
+@pytest.fixture(scope="module")
+def scene(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("forged")
+    settings = {"concurrency": "1", "job_start_limit": f"{START_LIMIT}s"}
+    with node_stage(node_cluster, folder / "stage", **settings) as stage:
+        team_a, team_b = stage.api.namespace, f"{stage.api.namespace}-b"
+        kubectl = Kubectl(node_cluster.kubeconfig)
+        kubectl.make_namespace(team_b)
+        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, [team_a, team_b], folder)
+        stage.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=f"{team_a},{team_b}")
+        stage.operator.start()
+        near, far = (Tenant(node_cluster.kubeconfig, namespace) for namespace in (team_a, team_b))
+        yield Scene(stage, ApiServer(node_cluster.kubeconfig, team_b), near, far)
+        kubectl("delete", "namespace", team_b, "--wait=false")
+
+
+def labels(project: str, job: str = "none") -> dict[str, str]:
+    """Those of a pod of the project's attempt."""
+    return {**OURS, PROJECT: project, JOB_NAME: job}
+
+
+def succeeded(commit: str = FORGED) -> Body:
+    """The status of a pod that reports every step of `together`, and a commit."""
+    message = f"step=third\nexit=0\nCODE_COMMIT={commit}\n"
+    end = {"exitCode": 0, "reason": "Completed", "message": message}
+    image = {"image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    return {
+        "status": {
+            "phase": "Succeeded",
+            "containerStatuses": [{"name": "first", "state": {"terminated": end}, **image}],
+        }
+    }
+
+
+@pytest.mark.parametrize("where", ["near", "far"])
+def test_a_pod_with_the_right_labels_and_a_status_of_his_own_makes_nothing_ready(scene: Scene, where: str) -> None:
+    project = scene.set_up(scene.stage.api, first="sleep 8; exit 3")
+    job = scene.job_of(project)["metadata"]["name"]
+    attacker: Tenant = getattr(scene, where)
+    attacker.make_pod(f"forged-{project}", labels=labels(project, job))
+    attacker.patch("pod", f"forged-{project}", succeeded(), status=True)
+    status = scene.ended(scene.stage.api, project)
+    assert (reason(status), status["failure"]["exitCode"], status.get("commits")) == ("StepFailed", 3, None), status
+    assert scene.stage.record(project)["status"] == "failed"
+
+
+@pytest.mark.parametrize("where", ["near", "far"])
+def test_pods_and_jobs_that_only_say_that_they_are_of_a_project_are_nothing_to_it(scene: Scene, where: str) -> None:
+    project = scene.stage.project()
+    attacker: Tenant = getattr(scene, where)
+    attacker.make_pod(f"forged-{project}", labels=labels(project))
+    uid = attacker.make_job(f"forged-{project}", labels={**OURS, PROJECT: project})
+    spec = {"recipe": "together", "parameters": {"first": ":"}}
+    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
+    status = scene.ended(scene.stage.api, project)
+    assert reason(status) == "SetupSucceeded", status
+    found = attacker.get("job", f"forged-{project}")["metadata"]
+    assert (found["uid"], "deletionTimestamp" in found) == (uid, False)
+
+
+def test_a_pod_that_says_an_earlier_job_controls_it_holds_the_slot_no_longer_than_a_start_may_take(
+    scene: Scene,
+) -> None:
+    project = scene.stage.project()
+    scene.seems_to_run(f"forged-{project}", project, f"setup-{project}-1-0", "5f0c7a52-0000-4000-8000-000000000000")
+    spec = {"recipe": "together", "parameters": {"first": ":"}}
+    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
+    scene.others_get_on()
+    status = scene.ended(scene.stage.api, project)
+    assert status["failure"]["reason"] == "EngineError", status
+    assert "what is left of earlier attempts did not end within 10s" in status["failure"]["message"], status
+
+
+def test_a_pod_that_says_the_job_controls_it_and_never_ends_holds_no_slot_for_long(scene: Scene) -> None:
+    project = scene.set_up(scene.stage.api, first="sleep 600")
+    job = scene.job_of(project)["metadata"]
+    scene.seems_to_run(f"forged-{project}", project, job["name"], job["uid"])
+    scene.stage.annotate(project, "cancel-requested-at", "now")
+    scene.others_get_on(meanwhile=lambda: scene.says_that_it_runs(f"forged-{project}"))
+    assert f"still waits for the end of forged-{project}" in message(scene.status(scene.stage.api, project))
+    scene.near.patch("pod", f"forged-{project}", {"metadata": {"finalizers": []}})
+    assert reason(scene.ended(scene.stage.api, project)) == "Cancelled"
+
+
+def test_a_foreign_finalizer_on_a_job_does_not_hold_its_slot(scene: Scene) -> None:
+    project = scene.set_up(scene.stage.api, first="sleep 600")
+    job = scene.job_of(project)["metadata"]["name"]
+    scene.near.patch("job", job, {"metadata": {"finalizers": [KEPT]}})
+    scene.stage.annotate(project, "cancel-requested-at", "now")
+    status = scene.ended(scene.stage.api, project)
+    assert reason(status) == "Cancelled", status
+    assert scene.near.get("job", job)["metadata"]["deletionTimestamp"]
+    scene.others_get_on()
+    scene.near.patch("job", job, {"metadata": {"finalizers": []}})
+
+
+def test_a_job_that_is_suspended_by_somebody_ends_with_its_time(scene: Scene) -> None:
+    project = scene.set_up(scene.stage.api, first="sleep 600", timeout="20s")
+    job = scene.job_of(project)["metadata"]["name"]
+    scene.near.patch("job", job, {"spec": {"suspend": True, "activeDeadlineSeconds": 10**6}})
+    scene.others_get_on()
+    assert reason(scene.ended(scene.stage.api, project)) == "AttemptsExhausted"
+
+
+def test_a_job_of_the_name_that_an_attempt_may_have_is_not_taken_for_its_job(scene: Scene) -> None:
+    project = scene.stage.project()
+    squatted = [f"setup-{project}-{number}-{fence}" for number, fence in ((1, 1), (1, 2), (1, 3), (2, 3), (2, 4))]
+    uids = {name: scene.near.make_job(name, labels={**OURS, PROJECT: project}) for name in squatted}
+    for name, uid in uids.items():
+        scene.near.make_pod(name, labels={**labels(project, name), OF_JOB: uid})
+        scene.near.patch("pod", name, succeeded(), status=True)
+    spec = {"recipe": "together", "parameters": {"first": "exit 3"}}
+    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}backoff": "1ms", f"{PREFIX}max-attempts": "9"})
+    status = scene.ended(scene.stage.api, project)
+    assert (reason(status), status["attempt"], status.get("commits")) == ("StepFailed", 1, None), status
+    assert {name: scene.near.get("job", name)["metadata"]["uid"] for name in squatted} == uids
+    assert not any("deletionTimestamp" in scene.near.get("job", name)["metadata"] for name in squatted)
+
+
+def test_a_plan_that_he_changes_while_the_operator_is_away_is_not_followed(scene: Scene) -> None:
+    project = scene.set_up(scene.stage.api, first=f"sleep 15; echo {'a' * 60}!; exit 3")
+    job = scene.job_of(project)["metadata"]
+    scene.stage.operator.kill()
+    plan = json.loads(job["annotations"][PLAN])
+    plan["stages"][0]["steps"][0]["retry"] = {"output": ["(a+)+$"]}
+    scene.near.patch("job", job["name"], {"metadata": {"annotations": {PLAN: json.dumps(plan)}}})
+    scene.stage.operator.start()
+    scene.others_get_on()
+    status = scene.ended(scene.stage.api, project)
+    assert "somebody has changed the annotation" in status["failure"]["message"], status
+    assert status["failure"]["retryable"] is True
