@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from projectsetup.api.conditions import conditions_for, phase_of
+from projectsetup.api.crd import build_crd
 from projectsetup.api.models import (
     AttemptRecord,
     Commits,
@@ -19,7 +21,8 @@ from projectsetup.api.models import (
     status_to_dict,
 )
 from projectsetup.api.reasons import AttemptOutcome, Reason
-from tests.api_server import UNSEEN, ApiServer, Refused
+from projectsetup.api.spec import PARAMETERS_MAX_BYTES
+from tests.api_server import CRD_FILE, UNSEEN, ApiServer, Refused, wait_until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -132,11 +135,45 @@ def test_the_api_server_refuses_what_the_operator_would_refuse(api_server: ApiSe
 
 
 def test_the_largest_spec_is_accepted(api_server: ApiServer) -> None:
-    parameters = {f"p{number}": "x" * 4096 for number in range(64)}
+    parameters = {f"p{number:02}": "é" * 254 for number in range(63)} | {"last": "x" * (PARAMETERS_MAX_BYTES - 32_197)}
+    assert sum(len((name + value).encode()) for name, value in parameters.items()) == PARAMETERS_MAX_BYTES
     spec = {"recipe": "a" * 63, "parameters": parameters, "credentialsSecretRef": {"name": "a" * 253}}
     name = api_server.create(spec=spec)["metadata"]["name"]
     body = api_server.patch(name, {"spec": {"suspend": True}})
     assert parse_resource(body).problem is None
+
+
+@pytest.fixture
+def oversized(api_server: ApiServer, tmp_path: Path) -> str:
+    """Name of a ProjectSetup from before the limit of all parameters together."""
+    before = build_crd()
+    schema = before["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    schema["spec"]["properties"]["parameters"]["x-kubernetes-validations"].pop()
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(before))
+    spec: dict[str, object] = {"parameters": {f"p{number}": "x" * 4096 for number in range(64)}}
+    api_server.kubectl("apply", "-f", str(tmp_path / "crd.yaml"))
+    wait_until("the limit is gone", lambda: _accepts(api_server, spec))
+    name: str = api_server.create(spec=spec)["metadata"]["name"]
+    api_server.kubectl("apply", "-f", str(CRD_FILE))
+    wait_until("the limit is there again", lambda: not _accepts(api_server, spec))
+    return name
+
+
+def _accepts(api_server: ApiServer, spec: dict[str, object]) -> bool:
+    try:
+        api_server.create(spec=spec, dry_run=True)
+    except Refused:
+        return False
+    return True
+
+
+def test_one_from_before_the_limit_of_its_parameters_is_not_stuck(api_server: ApiServer, oversized: str) -> None:
+    assert api_server.patch(oversized, {"spec": {"suspend": True}})["spec"]["suspend"] is True
+    assert api_server.patch(oversized, {"metadata": {"labels": {"a": "b"}}})["metadata"]["labels"] == {"a": "b"}
+    told = status_to_dict(status(Reason.SUSPENDED, observed_generation=2))
+    assert api_server.patch_status(oversized, told)["status"]["phase"] == "Suspended"
+    assert parse_resource(api_server.get(oversized)).problem is None
+    api_server.delete(oversized)
 
 
 def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer) -> None:
@@ -169,7 +206,7 @@ def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer
         failure=Failure(reason="StepTransient", message="é" * 2000, exit_code=-9, step="compile", retryable=True),
         attempts=attempts,
         commits=Commits(code_repo="c" * 400),
-        last_handled_retry="r" * 262_144,
+        last_handled_retry="é" * 262_144,
         last_handled_cancel="c",
     )
     name = api_server.create()["metadata"]["name"]

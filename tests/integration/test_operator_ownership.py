@@ -147,7 +147,7 @@ def test_deleting_what_is_over_leaves_the_record_as_it_is(stage: Stage) -> None:
     wait_for(lambda: ready.record["owner_uid"] is failed.record["owner_uid"] is None, "the owners to be forgotten")
     assert (ready.record["status"], failed.record["status"]) == ("ready", "failed")
     assert failed.record["setup_error"]["reason"] == "StepFailed"
-    assert Setup.make(stage, project=ready.name).ended()[0] == "ProjectInvalidState"
+    assert Setup.make(stage, project=ready.name).ended()[0] == "AlreadySetUp"
     assert Setup.make(stage, project=failed.name).ended()[0] == "SetupSucceeded"
 
 
