@@ -28,6 +28,8 @@ AT_ONCE = 8
 """How many keys are looked at at once."""
 COMPARE_PERIOD = 30.0
 """Seconds between two comparisons with a full list, which find what the watch has missed."""
+COMPARE_REST = 5
+"""A comparison that takes long, as one of large objects does, is followed by this many times its duration."""
 LOOK_APART = 0.001
 """Seconds between the first looks at two setups that are over."""
 FIRST_RETRY, LAST_RETRY = 0.5, 15.0
@@ -82,13 +84,15 @@ class Controller:
 
     async def observe(self) -> None:
         """Compare with a full list at first and now and then, for ever, whether this operator leads or stands by."""
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 await self._compare()
             except ClusterError as error:
                 await self._cannot_list(error)
             else:
-                await asyncio.sleep(COMPARE_PERIOD)
+                await asyncio.sleep(max(COMPARE_PERIOD, COMPARE_REST * (clock() - began)))
 
     async def lead(self) -> None:
         """Work until cancelled. LeaseLost when this operator must not go on.
