@@ -80,6 +80,7 @@ class Scene:
     def seems_to_run(self, name: str, project: str, job: str, uid: str) -> None:
         """The near attacker has a pod that this Job controls, as it says, and that does not go away."""
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid, "controller": True}
+        owner["blockOwnerDeletion"] = True
         self.near.make_pod(name, labels={**labels(project), OF_JOB: uid}, controller=owner, finalizers=[KEPT])
         self.says_that_it_runs(name)
 

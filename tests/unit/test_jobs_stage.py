@@ -103,9 +103,14 @@ def test_what_steps_tell_is_reported_the_last_of_each(box: Box) -> None:
     ended = box(
         step("first", f"echo CODE_COMMIT={DOCS} >>$STEP_OUTPUTS; printf ' DOCS_COMMIT = {DOCS} ' >>$STEP_OUTPUTS"),
         step("second", f"echo CODE_COMMIT={CODE} >$STEP_OUTPUTS; echo CODE_COMMIT=nonsense >>$STEP_OUTPUTS"),
-        step("third", "test ! -s $STEP_OUTPUTS"),
+        step("third", "! grep COMMIT $STEP_OUTPUTS"),
     ).run()
     assert ended.report.outputs == {"CODE_COMMIT": CODE, "DOCS_COMMIT": DOCS}
+
+
+def test_while_a_step_runs_the_message_tells_which_and_nothing_else(box: Box) -> None:
+    ended = box(step("first", "echo secret"), step("second", 'sed "s/^/told: /" "$STEP_OUTPUTS"; false')).run()
+    assert [line for line in ended.lines if line.startswith("told: ")] == ["told: [projectsetup] step second (2/2)"]
 
 
 def test_the_first_step_that_fails_ends_the_stage(box: Box) -> None:

@@ -114,7 +114,7 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
             "resources": attempt.recipe.resources.model_dump(exclude_none=True),
             "volumeMounts": _mounts(attempt, stage),
             "terminationMessagePath": OUTPUTS,
-            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "terminationMessagePolicy": "File",
         }
         number += len(stage.steps)
 

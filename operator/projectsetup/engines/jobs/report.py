@@ -41,13 +41,13 @@ def step_begun(line: bytes) -> str | None:
 
 
 def last_step_begun(log: str) -> str | None:
-    """The step that the end of a log announces last."""
+    """The step that these lines announce last."""
     begun = (step_begun(line.encode()) for line in reversed(log.splitlines()))
     return next((step for step in begun if step is not None), None)
 
 
 def read_report(message: str) -> StageReport | None:
-    """The report in a termination message; None when it is something else, such as the end of the log."""
+    """The report in a termination message; None when it is something else, such as where a script was killed."""
     head = _HEAD.match(message)
     if head is None:
         return None

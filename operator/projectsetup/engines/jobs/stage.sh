@@ -22,6 +22,7 @@ set -u
 
 stage_give_up() {
     printf '[projectsetup] %s\n' "$1"
+    printf '[projectsetup] %s\n' "$1" >"${STEP_OUTPUTS:-/dev/null}"
     exit 125
 }
 
@@ -269,12 +270,13 @@ stage_become_step() {
 # Runs the first step of the words; how it ended is in stage_code, stage_timed_out and, for the end of the pod,
 # stage_stopped. The witness of its end is met by no signal.
 stage_run() {
-    printf '[projectsetup] step %s (%s/%s)\n' "$1" "$stage_number" "$stage_total"
+    stage_marker="[projectsetup] step $1 ($stage_number/$stage_total)"
+    printf '%s\n' "$stage_marker"
     [ -z "$stage_fresh" ] || stage_begin_trusted
     if ! { [ -d "$WORKSPACE" ] && [ -d "$HOME" ] && [ -d "$TMPDIR" ]; }; then
         mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
     fi
-    : >"$STEP_OUTPUTS"
+    printf '%s\n' "$stage_marker" >"$STEP_OUTPUTS" # should the container be killed, this is all that it tells
     stage_timed_out=''
     stage_listen "$3"
     stage_listeners=$stage_helpers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
 from projectsetup.engines.jobs.liveness import true_conditions
-from projectsetup.engines.jobs.report import last_step_begun, read_report
+from projectsetup.engines.jobs.report import last_step_begun, read_report, step_begun
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.judge import SHELL_ADDS, StepResult, TimeLimit, judge, signal_told_by, too_late
 from projectsetup.setup.message import cut, message_with_output
@@ -135,10 +135,10 @@ def _tail(text: str, scrubber: Scrubber) -> tuple[str, ...]:
 def _without_a_report(
     end: Body, steps: tuple[PlannedStep, ...], scrubber: Scrubber, *, oom: bool
 ) -> InfrastructureError:
-    """A container that ended before its script could tell how; the message, if any, is the end of its log."""
-    log, code = end.get("message") or "", end.get("exitCode")
-    step = last_step_begun(log) or steps[0].name
-    tail = _tail(log, scrubber)
+    """A container that ended before its script could tell how: at most where it was, or why it could run nothing."""
+    told, code = end.get("message") or "", end.get("exitCode")
+    step = last_step_begun(told) or steps[0].name
+    tail = _tail("".join(f"{line}\n" for line in told.splitlines() if step_begun(line.encode()) is None), scrubber)
     if oom:
         return InfrastructureError(
             FailureReason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", tail), step=step

@@ -1,0 +1,182 @@
+"""Pods that cannot start yet, and pods to which a mesh has added a container: what people are told, and what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from devcluster import Cluster
+from devcluster.images import BUSYBOX
+from tests.api_server import Body
+from tests.manifests import Kubectl
+from tests.node.rights import operator_kubeconfig
+from tests.node.stages import node_stage
+from tests.operator_process import wait_for
+from tests.operator_stage import Stage, message, reason
+
+LIMIT: Final = 120.0
+NOWHERE: Final = "registry.invalid/team/toolchain:7"
+RECIPES: Final = (
+    f"""\
+name: nowhere
+description: Has an image that is not there
+image: {NOWHERE}
+steps:
+- {{name: one, status: compiling, run: ":"}}
+""",
+    f"""\
+name: trusted
+description: Wants a Secret
+image: {BUSYBOX}
+steps:
+- {{name: one, status: compiling, run: ":", credentials: true}}
+""",
+)
+MESH: Final = "mesh"
+SIDECAR: Final = f"""\
+object.metadata.?labels[?'mesh.example/inject'].orValue('true') == 'false' ? [] : [JSONPatch{{
+  op: "add", path: "/spec/containers/-", value: Object.spec.containers{{
+    name: "{MESH}", image: "{BUSYBOX}", command: ["sleep", "100000"],
+    securityContext: Object.spec.containers.securityContext{{
+      allowPrivilegeEscalation: false,
+      capabilities: Object.spec.containers.securityContext.capabilities{{drop: ["ALL"]}}
+    }}
+  }}
+}}]"""
+
+
+@pytest.fixture(scope="module")
+def kubectl(node_cluster: Cluster) -> Kubectl:
+    return Kubectl(node_cluster.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def stage(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """With one slot, so that what waits and holds it keeps all others waiting."""
+    folder = tmp_path_factory.mktemp("waiting")
+    settings = {"concurrency": "1", "job_labels": "team=a", "job_annotations": "mesh.example/note=hello"}
+    with node_stage(node_cluster, folder / "stage", *RECIPES, **settings) as stage:
+        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, [stage.api.namespace], folder)
+        stage.operator.configure({"KUBECONFIG": str(kubeconfig)})
+        stage.operator.start()
+        yield stage
+
+
+@pytest.fixture
+def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
+    """Every new pod of the namespace gets a container that never ends by itself."""
+    admission = "admissionregistration.k8s.io/v1"
+    policy: Body = {
+        "apiVersion": admission,
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": MESH},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.api.namespace}},
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+                ],
+            },
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": SIDECAR}}],
+        },
+    }
+    binding: Body = {
+        "apiVersion": admission,
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": MESH},
+        "spec": {"policyName": MESH},
+    }
+    for body in (policy, binding):
+        kubectl("apply", "--filename=-", given=body)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}}
+    pod["spec"] = {"containers": [{"name": "one", "image": BUSYBOX}]}
+
+    def added() -> bool:
+        where = (f"--namespace={stage.api.namespace}", "--dry-run=server", "--filename=-", "--output=name")
+        return MESH in kubectl("create", *where[:3], "--output=jsonpath={.spec.containers[*].name}", given=pod)
+
+    wait_for(added, "the mesh to add its container", limit=LIMIT)
+    yield
+    for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
+        kubectl("delete", kind, MESH)
+
+
+def told(stage: Stage, project: str, words: str, phase: str) -> Body:
+    """The status once the message of `Succeeded` says these words."""
+
+    def said() -> bool:
+        status = stage.status(project)
+        return status.get("phase") == phase and words in message(status)
+
+    try:
+        wait_for(said, f"{project} to be {phase} and say {words!r}", limit=LIMIT)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {stage.status(project)}\n{stage.operator.log_tail()}") from None
+    return stage.status(project)
+
+
+@pytest.mark.parametrize(
+    ("resource", "words"), [("pods", "no pod can be made"), ("count/jobs.batch", "cannot create Job")]
+)
+def test_an_exceeded_quota_uses_up_no_attempt_and_holds_no_slot(
+    stage: Stage, kubectl: Kubectl, resource: str, words: str
+) -> None:
+    here = f"--namespace={stage.api.namespace}"
+    spec = {"hard": {resource: "0"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
+    kubectl("apply", here, "--filename=-", given=quota)
+    kubectl("wait", here, "--for=jsonpath={.status.hard}", "resourcequota/few", "--timeout=20s")
+    first, second = (stage.apply(stage.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
+    for project in (first, second):
+        status = told(stage, project, words, "Queued")
+        assert "exceeded quota: few" in message(status)
+        assert (status["attempt"], status.get("attempts", []), "runRef" in status) == (0, [], False), status
+    kubectl("delete", here, "resourcequota/few")
+    for project in (first, second):
+        status = stage.ended(project, limit=LIMIT)
+        assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
+
+
+def test_while_a_pod_cannot_start_the_message_says_why(stage: Stage) -> None:
+    for recipe, spec, words in (
+        ("nowhere", {}, NOWHERE),
+        ("trusted", {"credentialsSecretRef": {"name": "no-such"}}, 'secret "no-such" not found'),
+    ):
+        project = stage.apply(stage.project(), recipe, **spec)
+        status = told(stage, project, words, "Running")
+        assert message(status).startswith("attempt 1 of 3: step one (1 of 1): ")
+        stage.api.delete(project)
+
+
+@pytest.mark.usefixtures("mesh")
+@pytest.mark.parametrize(
+    ("last", "ends", "failure"),
+    [
+        (":", "SetupSucceeded", None),
+        ("exit 3", "StepFailed", "StepFailed"),
+        ("exit 75", "AttemptsExhausted", "StepTransient"),
+    ],
+)
+def test_a_container_that_a_mesh_has_added_does_not_keep_an_attempt_from_ending(
+    stage: Stage, kubectl: Kubectl, last: str, ends: str, failure: str | None
+) -> None:
+    parameters = {"third": last}
+    project = stage.apply(
+        stage.project(), "together", annotations={"max-attempts": "1"}, parameters=parameters, timeout="3m"
+    )
+    status = stage.ended(project, limit=60.0)
+    assert (reason(status), status.get("failure", {}).get("reason")) == (ends, failure), status
+    selector = f"--selector=setup.codemyspec.com/project={project}"
+    assert kubectl.get("pods", f"--namespace={stage.api.namespace}", selector)["items"] == []
+
+
+def test_pods_have_the_labels_and_annotations_of_the_settings(stage: Stage, kubectl: Kubectl) -> None:
+    project = stage.apply(stage.project(), "together")
+    assert reason(stage.ended(project, limit=LIMIT)) == "SetupSucceeded"
+    selector = f"--selector=team=a,setup.codemyspec.com/project={project}"
+    (pod,) = kubectl.get("pods", f"--namespace={stage.api.namespace}", selector)["items"]
+    assert pod["metadata"]["annotations"]["mesh.example/note"] == "hello"

@@ -1,0 +1,170 @@
+"""The attacker has stolen the token of the operator's service account, which may create Jobs in every namespace.
+
+With it he may ask the API server for anything that RBAC lets the operator do, and wants a Job that does more than one
+of the operator's: in a namespace of the cluster, with privileges on a node, with a token or with other Secrets.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from projectsetup.engines.jobs.attempt import PodSettings
+from projectsetup.engines.jobs.manifest import job_manifest, tombstone
+from tests.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
+from tests.operator_process import wait_for
+
+TEAM: Final = "team-stolen"
+NAME: Final = f"setup-{PROJECT_ID}-2-7-{'x' * 7}"
+RECIPE: Final = make_recipe({"name": "build"}, {"name": "push", "credentials": True})
+SETTINGS: Final = PodSettings(
+    priority_class=None,
+    node_selector={"pool": "setups"},
+    tolerations=({"key": "setups", "operator": "Exists"},),
+    queue="team",
+    image_pull_secrets=("registry",),
+    environment={"HTTPS_PROXY": "http://proxy:3128"},
+)
+HOST_PATH: Final = {"name": "host", "hostPath": {"path": "/"}}
+TOKEN: Final = {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+ANOTHER_SECRET: Final = {"name": "another", "secret": {"secretName": "database"}}
+FROM_A_SECRET: Final = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}}
+
+
+def job(**attempt: Any) -> Body:
+    """A Job as the operator makes it, with credentials."""
+    order = make_attempt(RECIPE, namespace=TEAM, job_name=NAME, credentials_secret="git", **attempt)
+    return job_manifest(order, SETTINGS)
+
+
+def change_pod(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"].update(fields)
+
+
+def change_container(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"]["initContainers"][0].update(fields)
+
+
+def change_context(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"]["containers"][0]["securityContext"].update(fields)
+
+
+def change_pod_context(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"]["securityContext"].update(fields)
+
+
+def change_owner(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["metadata"]["ownerReferences"][0].update(fields)
+
+
+def add_volume(volume: Body) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"]["volumes"].append(volume)
+
+
+def rename(name: str) -> Callable[[Body], None]:
+    return lambda body: body["metadata"].update(name=name)
+
+
+ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
+    "in kube-system": lambda body: body["metadata"].update(namespace="kube-system"),
+    "beside the operator": lambda body: body["metadata"].update(namespace=SYSTEM),
+    "of any name": rename("innocent"),
+    "of another project's name": rename(f"setup-{'1' * 8}-1111-4111-8111-{'1' * 12}-1-1-abcdefg"),
+    "of nobody": lambda body: body["metadata"].update(ownerReferences=[]),
+    "of another kind": change_owner(kind="ConfigMap", apiVersion="v1"),
+    "that nobody controls": change_owner(controller=False),
+    "with a token": change_pod(automountServiceAccountToken=True),
+    "with a token unless told otherwise": lambda body: body["spec"]["template"]["spec"].pop(
+        "automountServiceAccountToken"
+    ),
+    "of another service account": change_pod(serviceAccountName="cluster-admin"),
+    "of another service account, as it was once called": change_pod(serviceAccount="cluster-admin"),
+    "with a token in a volume": add_volume(TOKEN),
+    "in the node's network": change_pod(hostNetwork=True),
+    "among the node's processes": change_pod(hostPID=True),
+    "in the node's IPC": change_pod(hostIPC=True),
+    "on a node of his choice": change_pod(nodeName="control-plane"),
+    "with the node's files": add_volume(HOST_PATH),
+    "with another Secret": add_volume(ANOTHER_SECRET),
+    "with a Secret in its environment": change_container(env=[FROM_A_SECRET]),
+    "with a whole Secret in its environment": change_container(envFrom=[{"secretRef": {"name": "database"}}]),
+    "with a port of the node": change_container(ports=[{"containerPort": 80, "hostPort": 80}]),
+    "privileged": change_context(privileged=True, allowPrivilegeEscalation=True),
+    "with more privileges than it began with": change_context(allowPrivilegeEscalation=True),
+    "with a capability": change_context(capabilities={"drop": ["ALL"], "add": ["SYS_ADMIN"]}),
+    "with all capabilities": change_context(capabilities={}),
+    "as root": change_context(runAsUser=0, runAsNonRoot=False),
+    "as root altogether": change_pod_context(runAsUser=0),
+    "as root, perhaps": change_pod_context(runAsNonRoot=False),
+    "without seccomp": change_pod_context(seccompProfile={"type": "Unconfined"}),
+    "without seccomp in one container": change_context(seccompProfile={"type": "Unconfined"}),
+    "without any restriction": change_pod(securityContext={}),
+    "with a container that has no restriction": change_container(securityContext={}),
+}
+
+
+@pytest.fixture(scope="module")
+def thief(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    """kubectl with the stolen token, on a cluster on which base is installed."""
+    kubectl = Kubectl(kubeconfig)
+    kubectl.install()
+    for name in (TEAM, "kube-system"):
+        kubectl.make_namespace(name)
+    content = yaml.safe_load(kubeconfig.read_text())
+    token = kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}", "--duration=1h").strip()
+    content["users"] = [{"name": user["name"], "user": {"token": token}} for user in content["users"]]
+    path = tmp_path_factory.mktemp("stolen") / "kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(content))
+    stolen = Kubectl(path)
+    wait_for(lambda: _refused(stolen, {**job(), "spec": job()["spec"] | {"suspend": True}}, rename("x")), "the policy")
+    return stolen
+
+
+def make(kubectl: Kubectl, body: Body) -> str:
+    """What the API server says when a Job is made, which then is not."""
+    return kubectl("create", "--dry-run=server", "--filename=-", given=body)
+
+
+def _refused(kubectl: Kubectl, body: Body, change: Callable[[Body], None]) -> bool:
+    change(body)
+    try:
+        make(kubectl, body)
+    except Refused as refused:
+        return "ValidatingAdmissionPolicy 'projectsetup-jobs'" in str(refused)
+    return False
+
+
+@pytest.mark.parametrize("how", ATTACKS)
+def test_no_job_can_be_made(thief: Kubectl, how: str) -> None:
+    body = copy.deepcopy(job())
+    ATTACKS[how](body)
+    with pytest.raises(Refused, match="ValidatingAdmissionPolicy 'projectsetup-jobs'"):
+        make(thief, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        job(),
+        job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=TEAM, job_name=NAME), PodSettings()),
+        tombstone(make_adopted(namespace=TEAM, job_name=NAME)),
+    ],
+    ids=["with credentials", "without", "a tombstone"],
+)
+def test_what_the_operator_makes_is_let_in(thief: Kubectl, body: Body) -> None:
+    assert make(thief, body) == f"job.batch/{NAME} created (server dry run)\n"
+
+
+def test_others_make_what_they_may(kubeconfig: Path, thief: Kubectl) -> None:
+    body = job()
+    rename("a-job-of-somebody-else")(body)
+    assert make(Kubectl(kubeconfig), body) == "job.batch/a-job-of-somebody-else created (server dry run)\n"
+    with pytest.raises(Refused):
+        make(thief, body)
