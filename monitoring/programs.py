@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from devcluster.cache import only_one_build, user_cache
-from devcluster.progress import tell_until_done, why_failed
+from devcluster.debian import TOOLS_TO_UNPACK, unpack
+from devcluster.errors import DevclusterError
 from monitoring.errors import MonitoringError
 
 PROGRAMS: Final = ("prometheus", "promtool")
-_TOOLS: Final = ("apt-get", "dpkg-deb")
-_DOWNLOAD: Final = """\
-apt-get download prometheus || { apt-get update && apt-get download prometheus; }
-dpkg-deb --extract prometheus_*.deb unpacked
-"""
 
 
 def cache_folder() -> Path:
@@ -39,7 +34,7 @@ def obstacle() -> str | None:
     """Why they are not there and cannot be had; None when they can."""
     if find_programs().keys() >= {*PROGRAMS}:
         return None
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in TOOLS_TO_UNPACK if shutil.which(tool) is None]
     return f"Prometheus is not installed, and there is no {' and no '.join(missing)} to fetch it" if missing else None
 
 
@@ -55,15 +50,10 @@ def fetch() -> dict[str, Path]:
 
 
 def _unpack() -> None:
-    log = cache_folder() / "download.log"
     with TemporaryDirectory(dir=cache_folder()) as folder:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                ["/bin/sh", "-euc", _DOWNLOAD], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-            tell_until_done(process, "downloading Prometheus", teller="monitoring")
-        if process.returncode != 0:
-            raise MonitoringError(f"Prometheus could not be downloaded: {why_failed(process.returncode, log)}")
+        try:
+            root = unpack("prometheus", Path(folder), cache_folder() / "download.log", teller="monitoring")
+        except DevclusterError as error:
+            raise MonitoringError(str(error)) from error
         for name in PROGRAMS:
-            (Path(folder) / "unpacked" / "usr" / "bin" / name).rename(cache_folder() / name)
-    log.unlink()
+            (root / "usr" / "bin" / name).rename(cache_folder() / name)

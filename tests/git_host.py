@@ -49,6 +49,18 @@ def git_host(folder: Path, *, username: str, password: str, host: str = "localho
 @contextmanager
 def https_server(folder: Path, handler: type[BaseHTTPRequestHandler], *, host: str = "localhost") -> Iterator[int]:
     """Serve until the end of the block; the port. `folder` gets certificate.pem, for clients, and its key."""
+    self_signed(folder, host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    with ThreadingHTTPServer((host, 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def self_signed(folder: Path, host: str) -> None:
+    """Makes certificate.pem of `host`, a name or an address, and key.pem in the folder. Needs openssl."""
     kind = "IP" if host.replace(".", "").isdigit() else "DNS"
     subprocess.run(
         [
@@ -59,13 +71,6 @@ def https_server(folder: Path, handler: type[BaseHTTPRequestHandler], *, host: s
         check=True,
         capture_output=True,
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    with ThreadingHTTPServer((host, 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
 
 
 class GitHandler(BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ from monitoring import MonitoringError
 from monitoring.programs import fetch as fetch_prometheus
 from tests.chromium import install_chromium
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
+from tests.pgbouncer import fetch as fetch_pgbouncer
 
 
 def main() -> int:
@@ -32,6 +33,7 @@ def main() -> int:
     _prepare_gitops()
     _prepare_monitoring()
     _prepare_browser()
+    _prepare_pooler()
     return 0
 
 
@@ -59,6 +61,14 @@ def _prepare_browser() -> None:
         install_chromium()
     except (DevclusterError, OSError) as error:
         print(f"tests in a browser will be skipped: {' '.join(str(error).split())}")
+
+
+def _prepare_pooler() -> None:
+    """PgBouncer, which only the tests of poolers need."""
+    try:
+        fetch_pgbouncer()
+    except (DevclusterError, OSError) as error:
+        print(f"tests with PgBouncer will be skipped: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

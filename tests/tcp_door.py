@@ -52,6 +52,10 @@ class Door:
         self._shut.clear()
         self._spawn(self._accept, listener)
 
+    def lead_to(self, port: int) -> None:
+        """Pass new connections on to another port; those that there are go on where they lead."""
+        self._behind = port
+
     def shut(self) -> None:
         """Cut all connections and let none through; returns when all are cut."""
         self._shut.set()

@@ -232,7 +232,7 @@ def _controller(
     watch_age: WatchAge,
     restart_watch: Callable[[], None],
 ) -> Controller:
-    store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping)
+    store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping, ports.record.try_write)
     attempts = Attempts(
         MeasuredEngine(ports.engine, metrics),
         ports.record,

@@ -175,12 +175,15 @@ def test_names_that_are_one_are_named(empty_url: str) -> None:
         migrate(empty_url)
 
 
-def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
+async def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as sql:
         sql.execute("CREATE TABLE projects (title text)")
-        with pytest.raises(MigrationFailed, match="has a table projects already that projectsetup did not make"):
+        with pytest.raises(MigrationFailed, match="has a table projects of somebody else: give"):
             migrate(empty_url)
         assert sql.execute("SELECT title FROM projects").fetchall() == []
+    async with ProjectRecord.connect(empty_url) as record:
+        with pytest.raises(DatabaseUnavailable, match=r"run projectsetup migrate, which .* says whose they are"):
+            await record.ping()
 
 
 def test_a_newer_schema_is_left_alone(empty_url: str) -> None:

@@ -250,6 +250,8 @@ async def test_the_server_itself_ends_statements_that_take_too_long(database_url
     async with opened(database_url) as record:
         (found,) = await record._database.rows(Statement("SHOW statement_timeout", {}, reads=True))
         assert found[0] == "10s"
+        with pytest.raises(DatabaseUnavailable, match="took too long over a statement"):
+            await record._database.rows(Statement("SELECT pg_sleep(11)", {}, reads=True))
 
 
 async def test_more_calls_than_connections_wait_for_their_turn(database_url: str) -> None:
@@ -280,17 +282,51 @@ async def test_a_role_without_a_free_connection(database_url: str, sql: Sql, rol
 async def test_a_role_without_rights(database_url: str, sql: Sql, role: str) -> None:
     async with opened(as_user(database_url, f"{role}:geheim")) as record:
         assert f"does not give user {role} the rights it needs" in await unavailable(record)
-        sql.execute(text.SQL("GRANT SELECT ON projects TO {}").format(text.Identifier(role)))
+        for missing, right in (("SELECT", "INSERT"), ("SELECT", "UPDATE"), ("nothing", "SELECT")):
+            assert "permission denied for table projects" in await unavailable(record), missing
+            sql.execute(text.SQL(f"GRANT {right} ON projects TO {{}}").format(text.Identifier(role)))
         await record.ping()
+        await record.try_write()
 
 
 async def test_a_database_that_only_reads(database_url: str, sql: Sql) -> None:
     database = text.Identifier(str(sql.info.dbname))
     sql.execute(text.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
     async with opened(database_url) as record:
-        await record.ping()
+        assert (await unavailable(record)).endswith("is read-only now")
         with pytest.raises(DatabaseUnavailable, match="is read-only now"):
             await record.create(name="App", code_repo="https://git.example/a")
+        with pytest.raises(DatabaseUnavailable, match="is read-only now"):
+            await record.try_write()
+        assert await record.list() == ()
+
+
+async def test_a_connection_that_turns_out_to_be_read_only_is_not_used_again(database_url: str, sql: Sql) -> None:
+    database = text.Identifier(str(sql.info.dbname))
+    async with opened(database_url) as record:
+        before = {tuple(rows[0]) for rows in await asyncio.gather(*(record._database.rows(BACKEND) for _ in range(4)))}
+        sql.execute(text.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+        await asyncio.gather(*(record._database._idle.pop().close() for _ in list(record._database._idle)[1:]))
+        record._database._idle.append(await connection.connect(record._database._address))
+        with pytest.raises(DatabaseUnavailable, match="is read-only now"):
+            await record.create(name="App", code_repo="https://git.example/a")
+        sql.execute(text.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        ((backend,),) = await record._database.rows(BACKEND)
+        assert (backend,) not in before
+        assert await record.list() == (made,)
+
+
+async def test_a_try_to_write_changes_nothing_and_waits_for_nobody(database_url: str, sql: Sql) -> None:
+    async with opened(database_url) as record:
+        await record.try_write()
+        made = await record.create(name="App", code_repo="https://git.example/a")
+        with sql.transaction():
+            sql.execute("SELECT FROM projects FOR UPDATE")
+            async with asyncio.timeout(5):
+                await record.try_write()
+        await record.try_write()
+        assert await record.list() == (made,)
 
 
 async def test_a_schema_that_changes_under_a_running_record(database_url: str, sql: Sql) -> None:
@@ -301,4 +337,4 @@ async def test_a_schema_that_changes_under_a_running_record(database_url: str, s
         sql.execute("ALTER TABLE projects ADD COLUMN added text, ALTER COLUMN name TYPE varchar(120)")
         assert await record.get(made.id) == made
         sql.execute("ALTER TABLE projects DROP COLUMN attempt_result")
-        assert (await unavailable(record)).endswith("lacks the tables this version needs: run projectsetup migrate")
+        assert "has tables that this version cannot use" in await unavailable(record)

@@ -12,6 +12,10 @@ from projectsetup.projects.errors import DatabaseUnavailable, UniqueViolation
 ADDRESS = DatabaseAddress.parse("postgresql://app:secret@127.0.0.1:5432/app")
 MIGRATE = "lacks the tables this version needs: run projectsetup migrate"
 
+OUTDATED = (
+    "has tables that this version cannot use: run projectsetup migrate, which updates them or says whose they are"
+)
+
 
 def wrapped(cause: psycopg.Error) -> DBAPIError:
     return DBAPIError("SELECT 1", None, cause)
@@ -27,7 +31,7 @@ def wrapped(cause: psycopg.Error) -> DBAPIError:
         ("40001", "asks to try again (why)"),
         ("40P01", "asks to try again (why)"),
         ("42P01", MIGRATE),
-        ("42703", MIGRATE),
+        ("42703", OUTDATED),
         ("42501", "does not give user app the rights it needs (why)"),
         ("53300", "has no free connection"),
         ("53100", "is out of resources (why)"),
@@ -55,6 +59,7 @@ def test_what_waiting_may_cure_by_its_state(state: str, sentence: str) -> None:
         ("FATAL:  the database system is shutting down", "is shutting down"),
         ("FATAL:  sorry, too many clients already", "has no free connection"),
         ("FATAL:  remaining connection slots are reserved for roles with …", "has no free connection"),
+        ("session is read-only", "is read-only now"),
         ('FATAL:  password authentication failed for user "app"', "refuses the login of user app"),
         ('FATAL:  no pg_hba.conf entry for host "::1"', "refuses the login of user app"),
         ('FATAL:  role "app" does not exist', "refuses the login of user app"),

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from psycopg import AsyncClientCursor
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import set_json_dumps
 from psycopg.waiting import wait_async
@@ -15,14 +16,15 @@ from psycopg.waiting import wait_async
 from projectsetup.projects.json_values import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
 
     from projectsetup.projects.address import DatabaseAddress
 
 T = TypeVar("T")
 
 _INTERVAL = 0.1
-_STATEMENT_TIMEOUT = "10s"
+_LIMITED = "SET LOCAL statement_timeout = '10s'; "
+_ON = b"on"
 SERVES_FOR = 300.0
 """Seconds after which a connection is replaced, so that all follow where the name of the server leads."""
 
@@ -35,12 +37,28 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._made_at = monotonic()
+        self.made_at = monotonic()
 
     @property
     def is_old(self) -> bool:
         """Whether it has served long enough."""
-        return monotonic() - self._made_at > SERVES_FOR
+        return monotonic() - self.made_at > SERVES_FOR
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the server has said that it takes no writes; a pooler before it may say nothing."""
+        told = self.pgconn.parameter_status
+        return _ON in {told(b"in_hot_standby"), told(b"default_transaction_read_only")}
+
+    async def ask(self, sql: str, values: Mapping[str, object]) -> Sequence[Any]:
+        """Carries out one statement, a transaction of its own, that the server ends after 10 s; gives its rows.
+
+        Both the limit and the statement are one message, with the values in it: nothing stays in the session, which may
+        be a pooler's and somebody else's next, and no answer is awaited in between.
+        """
+        cursor = await self.execute(_LIMITED + sql, values)
+        cursor.nextset()
+        return await cursor.fetchall() if cursor.description else ()
 
     async def wait(
         self,
@@ -59,19 +77,13 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 async def connect(address: DatabaseAddress) -> PromptConnection:
     """A new connection, whose rows have named columns.
 
-    Each statement is a transaction of its own and is ended by the server after 10 s.
-
-    No server-side prepared statements: they would break when a migration changes the table under a running operator.
+    It leaves nothing in the session, and prepares no statements there: they would break behind a pooler, and when a
+    migration changes the table under a running operator.
     """
     connection = await PromptConnection.connect(
-        address.conninfo, autocommit=True, prepare_threshold=None, row_factory=namedtuple_row
+        address.conninfo, autocommit=True, cursor_factory=AsyncClientCursor, row_factory=namedtuple_row
     )
     set_json_dumps(to_json, connection)
-    try:
-        await connection.execute(f"SET statement_timeout = '{_STATEMENT_TIMEOUT}'")
-    except BaseException:
-        await connection.close()
-        raise
     return connection
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -39,6 +40,7 @@ class Database:
         self._call_limit = call_limit
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._idle: list[PromptConnection] = []
+        self._trusted_since = float("-inf")
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Any]:
         """Carries out one statement, a transaction of its own, within `call_limit` seconds; rows have named columns.
@@ -60,35 +62,43 @@ class Database:
         """A read that finds its connection lost is asked again; of a write nobody knows whether it took place."""
         async with self._connection() as connection:
             try:
-                return await _ask(connection, statement, values)
+                return await connection.ask(statement.sql, values)
             except psycopg.OperationalError:
                 if not (statement.reads and has_ended(connection)):
                     raise
         async with self._connection() as connection:
-            return await _ask(connection, statement, values)
+            return await connection.ask(statement.sql, values)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PromptConnection]:
-        """The one that was used last, if it is still good, else a new one."""
+        """The one that was used last, if it is still good, else a new one.
+
+        Where a statement fails for another reason than its values, no connection is used again that is as old as that
+        one: they may all lead to a server that has become a standby.
+        """
         while self._idle:
             connection = self._idle.pop()
-            if not (has_ended(connection) or connection.is_old):
+            if self._is_trusted(connection) and not (has_ended(connection) or connection.is_old):
                 break
             await connection.close()
         else:
             connection = await connect(self._address)
         try:
             yield connection
+        except psycopg.Error as exc:
+            if not isinstance(exc, psycopg.IntegrityError):
+                self._trusted_since = monotonic()
+            raise
         finally:
-            if not connection.closed:
+            if self._is_trusted(connection) and not (connection.closed or connection.only_reads):
                 self._idle.append(connection)
+            else:
+                await connection.close()
+
+    def _is_trusted(self, connection: PromptConnection) -> bool:
+        return connection.made_at > self._trusted_since
 
     async def close(self) -> None:
         """Closes all connections."""
         while self._idle:
             await self._idle.pop().close()
-
-
-async def _ask(connection: PromptConnection, statement: Statement, values: dict[str, object]) -> Sequence[Any]:
-    cursor = await connection.execute(statement.sql, values)
-    return await cursor.fetchall()

@@ -18,7 +18,10 @@ _BY_STATE = {
     "28": (Trouble.RIGHTS, "refuses the login of user {user}"),
     "3D": (Trouble.SCHEMA, "has no database {database}"),
     "42P01": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
-    "42703": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
+    "42703": (
+        Trouble.SCHEMA,
+        "has tables that this version cannot use: run projectsetup migrate, which updates them or says whose they are",
+    ),
     "3F": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
     "42501": (Trouble.RIGHTS, "does not give user {user} the rights it needs ({detail})"),
     "53300": (Trouble.BUSY, "has no free connection"),
@@ -36,6 +39,7 @@ _BY_STATE = {
 _BY_TEXT = {
     r"timeout expired": (Trouble.TIMEOUT, "does not answer"),
     r"Connection refused": (Trouble.UNREACHABLE, "refuses connections: is it running?"),
+    r"session is read-only|server is in hot standby mode": (Trouble.SERVER, "is read-only now"),
     r"failed to resolve host": (Trouble.UNREACHABLE, "is not to be found: no such host name"),
     r"too many clients|too many connections|remaining connection slots": (Trouble.BUSY, "has no free connection"),
     r"the database system is (starting up|in recovery|not yet accepting)": (Trouble.UNREACHABLE, "is starting up"),

@@ -38,13 +38,15 @@ def migrate(database: str | DatabaseAddress, *, limit: float = MIGRATION_LIMIT) 
     """
     address = DatabaseAddress.parse(database) if isinstance(database, str) else database
     try:
-        with closing(psycopg.connect(address.conninfo)) as driver, _limited(driver, limit):
+        with closing(psycopg.connect(address.conninfo, prepare_threshold=None)) as driver, _limited(driver, limit):
             return _upgrade(driver)
     except CommandError as exc:
         raise MigrationFailed(f"{address} was migrated by a newer version of projectsetup") from exc
     except (SQLAlchemyError, psycopg.Error, OSError) as exc:
         if isinstance(exc, DBAPIError) and isinstance(exc.orig, DuplicateTable):
-            raise MigrationFailed(f"{address} has a table projects already that projectsetup did not make") from exc
+            raise MigrationFailed(
+                f"{address} has a table projects of somebody else: give projectsetup a database of its own"
+            ) from exc
         error = translated(exc, address)
         if error is None:
             raise

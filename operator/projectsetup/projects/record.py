@@ -76,8 +76,13 @@ class ProjectRecord:
         await self.close()
 
     async def ping(self) -> None:
-        """Returns when the database answers and has the tables this version needs."""
+        """Returns when the database answers, has the tables this version needs and lets us write to them."""
         await self._database.rows(statements.PROBE)
+
+    async def try_write(self) -> None:
+        """Returns when a write would pass. Changes nothing, but costs the server what a write costs."""
+        await self.ping()
+        await self._database.rows(statements.TRY_WRITE)
 
     async def get(self, project_id: UUID) -> Project | None:
         """The project, or None."""

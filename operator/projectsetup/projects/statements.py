@@ -6,10 +6,10 @@ Of what a call gives, `at_…` is what the row must have, and `to_…` what it g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import Boolean, and_, bindparam, case, delete, false, func, insert, literal, null, or_, select, update
 from sqlalchemy.engine import make_url
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
@@ -73,8 +73,29 @@ ALL = _written(_ALL)
 OWNED = _written(_ALL.where(_C.owner_uid.is_not(None), ~_HAS_ENDED))
 """Every project whose setup somebody owns and that has not ended."""
 
-PROBE = _written(select(PROJECTS).limit(0))
-"""Reads every column of no row: fails where the schema is not what this version needs."""
+_NO_ROWS = select(PROJECTS).where(false())
+_CREATE_NONE = insert(PROJECTS).from_select(list(_C), _NO_ROWS, include_defaults=False).cte("created")
+_CHANGE_NONE = update(PROJECTS).where(false()).values(fence=_C.fence).returning(PROJECTS).add_cte(_CREATE_NONE)
+PROBE = replace(_written(_CHANGE_NONE), reads=True)
+"""Reads, creates and changes no row, in every column: fails where the schema is not what this version needs, where the
+server is read-only, and where the role lacks rights."""
+
+TRY_WRITE = Statement(
+    """
+DO $$
+BEGIN
+    UPDATE projects SET attempt_result = (SELECT jsonb_agg(gen_random_uuid()) FROM generate_series(1, 250))
+    WHERE id = (SELECT id FROM projects LIMIT 1 FOR UPDATE SKIP LOCKED);
+    RAISE EXCEPTION USING ERRCODE = 'PS000', MESSAGE = 'enough';
+EXCEPTION
+    WHEN SQLSTATE 'PS000' THEN NULL;
+END
+$$""",
+    {},
+    reads=True,
+)
+"""Writes some pages and takes that back, as one statement: fails where the disk is full. A row that somebody is working
+on is left alone, and none stays locked should this process freeze."""
 
 CREATE = _written(insert(PROJECTS).returning(PROJECTS), columns=("id", *_FIELDS))
 """A new project."""

@@ -1,0 +1,226 @@
+"""A database that can be read and not written is waited for quietly, and what waits starts soon after it recovers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from benchmarks.usage import cpu_seconds
+from devcluster.privileges import NOBODY
+from projectsetup.projects.migrate import migrate
+from tests.conftest import on_database
+from tests.hot_standby import Pair
+from tests.operator_stage import Stage, message, reason
+from tests.tcp_door import Door, through
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+WATCHED: Final = 8.0
+"""Seconds for which the operator is watched while it waits."""
+SOON: Final = 10.0
+"""Seconds from the recovery of the database to the end of a setup that does nothing."""
+DOWN, UP = "database unavailable; waiting for it", "database available again"
+WRITABLE: Final = "-c default_transaction_read_only=off"
+TABLESPACE_MIB: Final = 48
+WIDE: Final = 700
+"""Random bytes of a description, in hexadecimal digits: so many that a page has no room for another version."""
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+@contextmanager
+def stage_on(database_url: str, kubeconfig: Path, folder: Path) -> Iterator[Stage]:
+    stage = Stage(folder, kubeconfig=kubeconfig, database_url=database_url)
+    yield stage
+    stage.operator.close()
+
+
+def lines(stage: Stage, text: str = "") -> int:
+    return sum(text in line for line in stage.operator.log.read_text().splitlines())
+
+
+def questions(stage: Stage) -> float:
+    """How often the database has not done what it was asked."""
+    found = [line for line in stage.operator.get("/metrics")[1].splitlines() if "database_errors_total{" in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def waits_quietly_and_starts_soon(stage: Stage, project: str, says: str, mend: Callable[[], object]) -> None:
+    """The operator waits with `project` for a database that fails to write; `mend` makes writes possible again."""
+    status = stage.reached(project, "Queued")
+    assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
+    assert says in message(status)
+    told, cpu, asked, began = lines(stage), cpu_seconds(stage.operator.pid), questions(stage), time.monotonic()
+    while (watched := time.monotonic() - began) < WATCHED:
+        assert stage.operator.get("/readyz")[0] == 503
+        time.sleep(0.5)
+    told, used, asked = lines(stage) - told, cpu_seconds(stage.operator.pid) - cpu, questions(stage) - asked
+    print(f"{told} lines, {used / watched:.1%} of a CPU, {asked:.0f} questions in {watched:.0f} s")
+    assert told == 0
+    assert watched / 4 <= asked <= watched + 1
+    assert used < watched / 4
+    mended = time.monotonic()
+    mend()
+    assert reason(stage.ended(project)) == "SetupSucceeded"
+    print(f"ended {time.monotonic() - mended:.1f} s after the recovery")
+    assert time.monotonic() - mended < SOON
+    assert stage.record(project)["status"] == "ready"
+    assert (lines(stage, DOWN), lines(stage, UP)) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with Pair(tmp_path_factory.mktemp("pair")) as pair:
+        migrate(pair.primary.url)
+        yield pair
+
+
+def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
+    with Door(port_of(pair.standby.url)) as door, stage_on(pair.primary.url, kubeconfig, tmp_path) as stage:
+        stage.operator.configure({"DATABASE_URL": through(pair.primary.url, door)})
+        projects = [stage.project() for _ in range(3)]
+        pair.follow()
+        stage.operator.start(ready=False)
+        for project in projects:
+            stage.apply(project, "instant")
+        waits_quietly_and_starts_soon(
+            stage, projects[0], "is read-only now", lambda: door.lead_to(port_of(pair.primary.url))
+        )
+        for project in projects:
+            assert reason(stage.ended(project)) == "SetupSucceeded"
+
+
+def test_a_server_that_was_made_read_only(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
+    def read_only(value: str) -> None:
+        with psycopg.connect(pair.primary.url, autocommit=True, options=WRITABLE) as connection:
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+            connection.execute("SELECT pg_reload_conf()")
+
+    with stage_on(pair.primary.url, kubeconfig, tmp_path) as stage:
+        project = stage.project()
+        stage.operator.start()
+        read_only("on")
+        stage.apply(project, "instant")
+        waits_quietly_and_starts_soon(stage, project, "is read-only now", lambda: read_only("off"))
+
+
+def test_revoked_rights(new_stage: NewStage) -> None:
+    role = f"role_{secrets.token_hex(4)}"
+    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as sql:
+        sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'geheim'")
+        sql.execute(f"GRANT SELECT, INSERT, UPDATE ON projects TO {role}")
+        url = urlsplit(stage.database_url)._replace(netloc=f"{role}:geheim@127.0.0.1:{port_of(stage.database_url)}")
+        stage.operator.configure({"DATABASE_URL": url.geturl()})
+        project = stage.project()
+        stage.operator.start()
+        sql.execute(f"REVOKE UPDATE ON projects FROM {role}")
+        stage.apply(project, "instant")
+        waits_quietly_and_starts_soon(
+            stage,
+            project,
+            f"does not give user {role} the rights it needs",
+            lambda: sql.execute(f"GRANT UPDATE ON projects TO {role}"),
+        )
+        stage.operator.close()
+        sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A tmpfs of a few MiB that the server may write to."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    with TemporaryDirectory() as place:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={TABLESPACE_MIB}m", "none", place]
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+        shutil.chown(place, NOBODY)
+        yield Path(place)
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def database_on_small_disk(admin_database_url: str, small_disk: Path) -> Iterator[str]:
+    name = f"full_{secrets.token_hex(4)}"
+    with closing(psycopg.connect(admin_database_url, autocommit=True)) as sql:
+        sql.execute(f"CREATE TABLESPACE {name} LOCATION '{small_disk}'")
+        sql.execute(f"CREATE DATABASE {name} TEMPLATE template0 TABLESPACE {name}")
+        yield on_database(admin_database_url, name)
+        sql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        sql.execute(f"DROP TABLESPACE {name}")
+
+
+def test_a_full_disk(database_on_small_disk: str, small_disk: Path, kubeconfig: Path, tmp_path: Path) -> None:
+    migrate(database_on_small_disk)
+    filler = small_disk / "filler"
+    with stage_on(database_on_small_disk, kubeconfig, tmp_path / "stage") as stage:
+        project, *_ = [wide_project(database_on_small_disk) for _ in range(100)]
+        stage.operator.start()
+        with filler.open("wb") as file:
+            fill(file.fileno())
+        with suppress(psycopg.errors.DiskFull):  # what room there is on the last page
+            while True:
+                wide_project(database_on_small_disk)
+        stage.apply(project, "instant")
+        waits_quietly_and_starts_soon(stage, project, "No space left on device", filler.unlink)
+
+
+def wide_project(database_url: str) -> str:
+    """A project of which few fit on a page; its id."""
+    project, description = str(uuid4()), secrets.token_hex(WIDE)
+    with psycopg.connect(database_url, autocommit=True) as sql:
+        sql.execute(
+            "INSERT INTO projects (id, name, code_repo, description) VALUES (%s, %s, %s, %s)",
+            (project, project, f"file:///{project}", description),
+        )
+    return project
+
+
+def fill(descriptor: int) -> None:
+    """Write until the file system is full."""
+    for size in (1 << 20, 1 << 12):
+        try:
+            while True:
+                os.write(descriptor, bytes(size))
+        except OSError:
+            continue
+
+
+def test_a_failover_to_the_other_host(kubeconfig: Path, tmp_path: Path) -> None:
+    with Pair(tmp_path / "pair") as pair:
+        migrate(pair.primary.url)
+        login = urlsplit(pair.primary.url).netloc.rpartition("@")[0]
+        hosts = ",".join(f"127.0.0.1:{port_of(server.url)}" for server in (pair.standby, pair.primary))
+        url = urlsplit(pair.primary.url)._replace(netloc=f"{login}@{hosts}").geturl()
+        with stage_on(pair.standby.url, kubeconfig, tmp_path / "stage") as stage:
+            stage.operator.configure({"DATABASE_URL": url})
+            stage.operator.start()
+            assert lines(stage, DOWN) == 0
+            with psycopg.connect(pair.primary.url) as sql:
+                project = "00000000-0000-4000-8000-000000000001"
+                sql.execute("INSERT INTO projects (id, name, code_repo) VALUES (%s, 'p', 'file:///nowhere')", [project])
+            pair.follow()
+            pair.primary.kill()
+            stage.apply(project, "instant")
+            status = stage.reached(project, "Queued")
+            assert reason(status) == "DatabaseUnavailable"
+            pair.promote()
+            promoted = time.monotonic()
+            assert reason(stage.ended(project)) == "SetupSucceeded"
+            assert time.monotonic() - promoted < SOON
