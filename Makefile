@@ -50,7 +50,7 @@ lint: install
 
 test: lint
 	@$(BIN)/python -m tests.prepare
-	$(BIN)/pytest || $(BIN)/python -m tests.second_try
+	$(BIN)/pytest
 
 chaos: build
 	CHAOS=long $(BIN)/pytest -s tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \

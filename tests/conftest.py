@@ -15,17 +15,11 @@ from devcluster import Cluster
 from devcluster.node.machine import node_obstacle
 from projectsetup.projects.migrate import migrate
 from tests.operator_stage import Stage
-from tests.second_try import Failures
 
 TEMPLATE = "template_migrated"
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # how fast a machine is decides no test
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Have the failures of this run noted."""
-    config.pluginmanager.register(Failures())
 
 
 @pytest.fixture(scope="session")
