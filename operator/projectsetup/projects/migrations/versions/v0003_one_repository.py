@@ -114,6 +114,10 @@ CREATE TRIGGER projects_keep_repositories AFTER INSERT OR UPDATE OF code_repo, d
 FOR EACH ROW EXECUTE FUNCTION projects_keep_repositories()
 """
 
+_NO_TRIGGER_OF_OTHERS = "REVOKE EXECUTE ON FUNCTION projects_keep_repositories() FROM PUBLIC"
+"""It trusts the functions in the schema of its table. Whoever may make a table elsewhere, even a temporary one,
+could have it call functions of their own with the rights of whoever migrated."""
+
 _NORMALIZE = """
 CREATE FUNCTION projects_normalize_name() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -137,6 +141,7 @@ def upgrade() -> None:
     op.execute(_TABLE)
     op.execute(_FILL)
     op.execute(_KEEP)
+    op.execute(_NO_TRIGGER_OF_OTHERS)
     op.execute(_KEEP_TRIGGER)
     if op.get_bind().scalar(text("SELECT getdatabaseencoding()")) == "UTF8":
         _normalize_names()
