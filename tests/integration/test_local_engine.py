@@ -449,7 +449,7 @@ async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt)
 
 
 async def test_an_engine_without_a_place_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"the supervisor cannot work: .*No such file") as caught:
+    with pytest.raises(InfrastructureError, match=r"no directory can be made there: No such file") as caught:
         await LocalEngine(tmp_path / "missing").start()
     assert caught.value.reason is FailureReason.ENGINE_ERROR
 

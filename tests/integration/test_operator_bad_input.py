@@ -19,6 +19,7 @@ from psycopg import sql
 
 from devcluster.ports import free_port
 from tests.api_server import UNSEEN, ApiServer
+from tests.mounts import mounted, needs_mounts
 from tests.operator_process import wait_for
 from tests.operator_stage import Stage, message, reason
 from tests.tcp_door import Door
@@ -60,7 +61,7 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set, and it is required"),
         ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL must look like postgresql://"),
         ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
-        ({"PROJECTSETUP_WORKSPACE_ROOT": "/proc"}, "PROJECTSETUP_WORKSPACE_ROOT=/proc: the supervisor cannot work"),
+        ({"PROJECTSETUP_WORKSPACE_ROOT": "/proc"}, "PROJECTSETUP_WORKSPACE_ROOT=/proc: no directory can be made there"),
     ],
 )
 def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
@@ -72,6 +73,22 @@ def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: 
     assert done.stdout == ""
     assert PASSWORD not in done.stderr
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(("projectsetup-", ".projectsetup-"))]
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("noexec", "no program can be run there: Permission denied (is it mounted noexec?)"),
+        ("ro", "no directory can be made there: Read-only file system"),
+        ("size=512k", "the disk is full"),
+    ],
+)
+def test_a_workspace_root_that_is_of_no_use_ends_the_start(tmp_path: Path, options: str, why: str) -> None:
+    with mounted(tmp_path / "root", options) as root:
+        done = operator(tmp_path, PROJECTSETUP_WORKSPACE_ROOT=str(root))
+    assert done.returncode == 2
+    assert done.stderr == f"error: PROJECTSETUP_WORKSPACE_ROOT={root}: {why}\n"
 
 
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:

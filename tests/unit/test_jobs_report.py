@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from projectsetup.engines.jobs.report import StageReport, last_step_begun, read_report, step_begun
+from projectsetup.setup.obstacles import Volume
 
 COMMIT = "a" * 40
+FULL_AND_NOEXEC = Volume(full=True, no_exec=True)
 PRINTED = f"CODE_COMMIT={COMMIT}\nmatch=x\n"
 
 
@@ -41,6 +43,8 @@ def test_the_last_step_of_the_end_of_a_log() -> None:
         ("step=a\nexit=3\nmatch=m n\nmatch=o\n\nx\n", StageReport("a", 3, False, False, {}, ("m n", "o"), "x\n")),
         ("step=a\nexit=9\ntimeout=1\n\nx", StageReport("a", 9, True, False, {}, (), "x")),
         ("step=a\nexit=9\ntimeout=1\nstopped=1\n\nx", StageReport("a", 9, True, True, {}, (), "x")),
+        ("step=a\nexit=3\nfull=1\nnoexec=1\n\nx", StageReport("a", 3, False, False, {}, (), "x", FULL_AND_NOEXEC)),
+        ("step=a\nexit=3\nreadonly=1\n", StageReport("a", 3, False, False, {}, (), "", Volume(read_only=True))),
         (f"step=a\nexit=3\n\n{PRINTED}", StageReport("a", 3, False, False, {}, (), PRINTED)),
         ("", None),
         ("output\nstep=a\nexit=3\n", None),

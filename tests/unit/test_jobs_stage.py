@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from projectsetup.engines.jobs.pod import STAGE_SCRIPT
+from projectsetup.setup.obstacles import Volume
 from projectsetup.setup.outputs import IGNORED
 from tests.job_orders import make_attempt, make_recipe
+from tests.mounts import mounted, needs_mounts
 from tests.stage_box import LIMIT, Container, Ended, containers, has_namespaces
 
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
@@ -445,6 +447,25 @@ def test_it_sweeps_no_processes_that_are_not_its_own(shell: tuple[str, ...]) -> 
         125,
         "[projectsetup] a stage has to be the first process of its container\n",
     )
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("options", "run", "volume"),
+    [
+        ("size=1m", "head -c 2000000 /dev/zero >file", Volume(full=True)),
+        ("nr_inodes=40", "i=0; while :; do i=$((i + 1)); : >file-$i; done", Volume(full=True)),
+        ("size=9m,noexec", "printf '#!/bin/sh\n' >file; chmod +x file; ./file", Volume(no_exec=True)),
+        ("size=9m", "exit 1", Volume()),
+    ],
+)
+def test_what_is_wrong_with_the_file_system_of_the_workspace_is_reported(
+    box: Box, tmp_path: Path, options: str, run: str, volume: Volume
+) -> None:
+    with mounted(tmp_path / "setup", options):
+        ended = box(step("install", run)).run()
+        assert ended.report.exit_code not in (0, 125)
+        assert ended.report.volume == volume
 
 
 @not_busybox

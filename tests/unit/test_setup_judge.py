@@ -9,6 +9,7 @@ import pytest
 from projectsetup.recipes.model import Retry, Step, StepStatus
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge
+from projectsetup.setup.obstacles import Volume
 from projectsetup.setup.outcome import SetupFailed
 
 OWN = TimeLimit(300)
@@ -120,3 +121,52 @@ def test_of_much_output_the_last_lines_are_told() -> None:
 def test_an_end_that_is_none_is_a_mistake_of_the_engine() -> None:
     with pytest.raises(ValueError, match="neither an exit code nor a signal"):
         judge(step(), StepResult(), OWN)
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (StepResult(exit_code=1, volume=Volume(full=True), tail=("oops",)), "the disk is full: oops"),
+        (
+            StepResult(exit_code=1, volume=Volume(read_only=True), tail=("oops",)),
+            "its workspace is mounted read-only: oops",
+        ),
+        (StepResult(exit_code=126, volume=Volume(no_exec=True), tail=("x",)), "its workspace is mounted noexec: x"),
+        (
+            StepResult(exit_code=2, volume=Volume(no_exec=True), tail=("Permission denied (os error 13)",)),
+            "its workspace is mounted noexec: Permission denied (os error 13)",
+        ),
+        (StepResult(exit_code=128, tail=("write error: No space left on device",)), "the disk is full: write error"),
+        (
+            StepResult(exit_code=1, tail=("ENOSPC: no space left on device", "at last")),
+            "the disk is full: ENOSPC",
+        ),
+        (StepResult(exit_code=1, tail=("[Errno 122] Disk quota exceeded: 'x'",)), "a disk quota is exceeded: "),
+        (StepResult(exit_code=1, tail=("accept: Too many open files",)), "too many files are open: "),
+        (StepResult(exit_code=2, tail=("sh: 1: Cannot fork",)), "no process can be started: "),
+        (StepResult(exit_code=1, tail=("fork/exec /bin/x: resource temporarily unavailable",)), "no process can be"),
+        (StepResult(exit_code=1, tail=("Error: spawn git EAGAIN",)), "no process can be started: "),
+        (StepResult(exit_code=1, tail=("RuntimeError: can't start new thread",)), "no process can be started: "),
+        (StepResult(exit_code=1, tail=("fatal: mmap failed: Cannot allocate memory",)), "there is not enough memory: "),
+        (StepResult(exit_code=75, volume=Volume(full=True)), "the disk is full; it printed nothing"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_step_is_not_the_projects_fault(result: StepResult, why: str) -> None:
+    verdict = judge(step(), result, OWN)
+    assert isinstance(verdict, InfrastructureError)
+    assert verdict.reason is FailureReason.ENGINE_ERROR
+    assert verdict.message.startswith(f"step compile failed with exit code {result.exit_code} because {why}")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        StepResult(exit_code=126, tail=("./x: Permission denied",)),
+        StepResult(exit_code=1, volume=Volume(no_exec=True), tail=("AssertionError",)),
+        StepResult(exit_code=1, tail=("open('/x'): Read-only file system",)),
+        StepResult(exit_code=1, tail=("Resource temporarily unavailable",)),
+        StepResult(exit_code=1, tail=("cannot forkify",)),
+    ],
+)
+def test_what_looks_like_an_obstacle_and_is_none(result: StepResult) -> None:
+    assert isinstance(judge(step(), result, OWN), SetupFailed)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from projectsetup.engines.job import Job, JobEnd
 from projectsetup.engines.patience import uninterrupted
 from projectsetup.engines.pipes import Pipe
+from projectsetup.engines.volume import volume_of
 from projectsetup.engines.workspace import AttemptDirectory, read_bounded
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.obstacles import NOTHING_SPECIAL
 from projectsetup.setup.runner import StepCommand, StepExit
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class LocalAttempt:
             stopped=self._stopped,
             oom=report["oom"],
             outputs=read_bounded(outputs),
+            volume=NOTHING_SPECIAL if code == 0 else volume_of(self.workspace),
         )
 
     async def _run_with_output(self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]) -> JobEnd:

@@ -14,6 +14,7 @@ from projectsetup.engines.attempt import LocalAttempt, Reach
 from projectsetup.engines.contract import AttemptRef
 from projectsetup.engines.link import SupervisorLink, SupervisorRefused
 from projectsetup.engines.patience import uninterrupted
+from projectsetup.engines.volume import check_volume
 from projectsetup.engines.workspace import AttemptDirectory
 from projectsetup.setup.caches import NO_CACHES, PackageCaches
 from projectsetup.setup.errors import FailureReason, InfrastructureError
@@ -52,7 +53,11 @@ class LocalEngine:
         return self._link.pid if self._link is not None else None
 
     async def start(self) -> None:
-        """Start the supervisor and end what dead operators have left. Raises InfrastructureError."""
+        """Start the supervisor and end what dead operators have left.
+
+        Raises InfrastructureError, also when programs cannot be made and run below the workspace root.
+        """
+        await check_volume(self._root)
         await self._supervisor()
 
     async def close(self) -> None:

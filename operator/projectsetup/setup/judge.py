@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from projectsetup.api.durations import format_duration
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.message import message_with_output
+from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume, obstacle
 from projectsetup.setup.outcome import SetupFailed
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class StepResult:
     tail: tuple[str, ...] = ()
     matched_retry_line: str | None = None
     outputs: Mapping[str, str] | None = None
+    volume: Volume = NOTHING_SPECIAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,20 @@ def _trouble(step: JudgedStep, result: StepResult, limit: TimeLimit) -> tuple[Fa
     if killed_by is not None:
         return FailureReason.STEP_KILLED, f"step {step.name} was killed by {_signal_name(killed_by)}"
     code = result.exit_code
-    if code == TEMPORARY_FAILURE or code in step.retry.exit_codes:
-        return FailureReason.STEP_TRANSIENT, f"step {step.name} failed with exit code {code}, which may pass"
+    in_the_way = obstacle(result.volume, code, result.tail)
+    if in_the_way is not None:
+        return FailureReason.ENGINE_ERROR, f"step {step.name} failed with exit code {code} because {in_the_way}"
+    why_it_may_pass = _why_it_may_pass(step, result)
+    if why_it_may_pass is not None:
+        return FailureReason.STEP_TRANSIENT, f"step {step.name} failed with exit code {code}, which {why_it_may_pass}"
+    return None
+
+
+def _why_it_may_pass(step: JudgedStep, result: StepResult) -> str | None:
+    if result.exit_code == TEMPORARY_FAILURE or result.exit_code in step.retry.exit_codes:
+        return "may pass"
     if result.matched_retry_line is not None:
-        shown = result.matched_retry_line[:200]
-        return (
-            FailureReason.STEP_TRANSIENT,
-            f"step {step.name} failed with exit code {code}, which may pass since it printed {shown!r}",
-        )
+        return f"may pass since it printed {result.matched_retry_line[:200]!r}"
     return None
 
 

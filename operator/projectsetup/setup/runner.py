@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume
+
 
 @dataclass(frozen=True, slots=True)
 class StepCommand:
@@ -31,7 +33,8 @@ class StepExit:
     """How a step ended; nothing of it is alive.
 
     Either `exit_code` or `signal` is given, that of the step's shell. `timed_out` and `stopped` tell what the runner
-    was asked for before the shell ended; `outputs` is what the step wrote to `$STEP_OUTPUTS`.
+    was asked for before the shell ended; `outputs` is what the step wrote to `$STEP_OUTPUTS`, `volume` the
+    file system of its workspace after a failure.
     """
 
     exit_code: int | None = None
@@ -40,6 +43,7 @@ class StepExit:
     stopped: bool = False
     oom: bool = False
     outputs: bytes = b""
+    volume: Volume = NOTHING_SPECIAL
 
 
 class StepRunner(Protocol):

@@ -118,6 +118,7 @@ class _Setup:
             tail=output.tail,
             matched_retry_line=output.matched,
             outputs=told.facts,
+            volume=end.volume,
         )
         verdict = judge(step, result, limit)
         if isinstance(verdict, InfrastructureError):

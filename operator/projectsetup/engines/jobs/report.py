@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume
 from projectsetup.setup.outputs import read_outputs
 
 _MARKER: Final = re.compile(rb"\[projectsetup\] step ([a-z0-9-]{1,63}) \(\d+/\d+\)\r?\n?")
 _HEAD: Final = re.compile(
     r"step=(?P<step>[a-z0-9-]{1,63})\nexit=(?P<code>\d{1,3})\n(?P<late>timeout=1\n)?(?P<stopped>stopped=1\n)?"
+    r"(?P<full>full=1\n)?(?P<readonly>readonly=1\n)?(?P<noexec>noexec=1\n)?"
 )
 _MATCH: Final = "match="
 
@@ -22,7 +24,7 @@ class StageReport:
 
     `stopped` tells that it ended after SIGTERM had come for the pod, so that its exit code says little. `matches` are
     lines in which the failed step's `retry` may find something, `tail` is the end of what it printed; both as they were
-    printed.
+    printed. `volume` is the file system of the workspace after a failure.
     """
 
     step: str
@@ -32,6 +34,7 @@ class StageReport:
     outputs: Mapping[str, str]
     matches: tuple[str, ...]
     tail: str
+    volume: Volume = NOTHING_SPECIAL
 
 
 def step_begun(line: bytes) -> str | None:
@@ -63,4 +66,5 @@ def read_report(message: str) -> StageReport | None:
         outputs=outputs,
         matches=matches,
         tail="" if succeeded else tail,
+        volume=Volume(*(head[wrong] is not None for wrong in ("full", "readonly", "noexec"))),
     )

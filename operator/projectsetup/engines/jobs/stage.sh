@@ -400,14 +400,27 @@ stage_text() {
         }'
 }
 
+# What is wrong with the file system of the workspace, a line each.
+stage_volume() {
+    df -P "$WORKSPACE" | awk 'NR == 2 && $4 < 1024 { print "full=1" }'
+    df -P -i "$WORKSPACE" | awk 'NR == 2 && $2 > 0 && $4 < 16 { print "full=1" }'
+    [ -w "$WORKSPACE" ] || echo readonly=1
+    awk -v at="${WORKSPACE%/*}" '$5 == at && $6 ~ /(^|,)noexec(,|$)/ { print "noexec=1" }' /proc/self/mountinfo
+}
+
 # The termination message: NAME CODE
 stage_report() {
-    local head="step=$1
+    local wrong head="step=$1
 exit=$2"
     [ -z "$stage_timed_out" ] || head="$head
 timeout=1"
     [ -z "$stage_stopped" ] || head="$head
 stopped=1"
+    if [ "$2" != 0 ] && [ -z "$stage_timed_out$stage_stopped" ] && wrong=$(stage_volume 2>/dev/null | awk '!seen[$0]++') &&
+        [ -n "$wrong" ]; then
+        head="$head
+$wrong"
+    fi
     {
         printf '%s\n' "$head"
         if [ "$2" = 0 ]; then

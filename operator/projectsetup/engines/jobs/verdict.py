@@ -118,6 +118,7 @@ def _stage_failed(
         oom=oom and signal is not None,
         tail=_tail(report.tail, scrubber),
         matched_retry_line=output.matched,
+        volume=report.volume,
     )
     verdict = judge(step, result, TimeLimit(step.timeout.total_seconds()))
     if isinstance(verdict, SetupFailed | InfrastructureError):
