@@ -48,6 +48,32 @@ async def test_the_earlier_of_two_times_counts() -> None:
     assert [await taken(queue), await taken(queue)] == [A, B]
 
 
+async def test_namespaces_take_turns() -> None:
+    queue = WorkQueue()
+    crowd = [("crowd", str(number)) for number in range(100)]
+    for key in crowd:
+        queue.add(key)
+    assert await taken(queue) == crowd[0]
+    queue.add(A)
+    queue.add(B)
+    others = [await taken(queue) for _ in range(5)]
+    assert others == [crowd[1], A, crowd[2], B, crowd[3]]
+
+
+async def test_one_that_was_added_while_it_was_worked_on_comes_once_more() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    assert await taken(queue) == A
+    queue.add(A)
+    queue.done(A)
+    queue.add(B)
+    assert [await taken(queue), await taken(queue)] == [A, B]
+    queue.done(A)
+    assert len(queue) == 0
+    queue.add(C)
+    assert await taken(queue) == C
+
+
 async def test_waits_for_what_is_added_later() -> None:
     queue = WorkQueue()
     waiting = asyncio.create_task(taken(queue))
@@ -174,3 +200,12 @@ def test_who_moves_in_line_goes_on_waiting_and_who_leaves_begins_anew() -> None:
     assert line.oldest == T0 + timedelta(seconds=9)
     line.take(B)
     assert line.waited_since(B) is None
+
+
+def test_those_that_were_not_looked_at_in_time_hold_up_nobody() -> None:
+    line = StartLine(1)
+    line.await_first_look([A, B])
+    line.join(C, rank())
+    assert line.give_slots() == []
+    assert line.stop_awaiting() == 2
+    assert line.give_slots() == [C]

@@ -30,6 +30,8 @@ COMPARE_PERIOD = 30.0
 """Seconds between two comparisons with a full list, which find what the watch has missed."""
 COMPARE_REST = 5
 """A comparison that takes long, as one of large objects does, is followed by this many times its duration."""
+FIRST_LOOK_LIMIT = 30.0
+"""Seconds for which no slot is given until all were looked at: one team's must not keep the others waiting for ever."""
 LOOK_APART = 0.001
 """Seconds between the first looks at two setups that are over."""
 FIRST_RETRY, LAST_RETRY = 0.5, 15.0
@@ -64,6 +66,8 @@ class Controller:
     queue_is_known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is known whether the queue is paused, and how wide it is."""
     _restart_watch: bool = False
+    _first_looks: asyncio.TimerHandle | None = None
+    """Ends the wait for first looks."""
     _failures: dict[Key, int] = field(default_factory=dict)
     _comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -144,8 +148,16 @@ class Controller:
         keys = [*(kept.key for kept in self.store.unfinished() if not kept.suspended), *others]
         if self.leading:
             self.line.await_first_look(keys)
+            if self._first_looks is not None:
+                self._first_looks.cancel()
+            self._first_looks = asyncio.get_running_loop().call_later(FIRST_LOOK_LIMIT, self._stop_awaiting)
             for key in keys:
                 self.queue.add(key)
+
+    def _stop_awaiting(self) -> None:
+        if missed := self.line.stop_awaiting():
+            _log.warning("not all were looked at in time; slots are given without them", missed=missed)
+            self.give_slots()
 
     async def _cannot_list(self, error: ClusterError) -> None:
         self.api_problem = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,13 +17,16 @@ Key = tuple[str, str]
 class WorkQueue:
     """Keys to look at, each at most once at a time: a key added while it is worked on comes again afterwards.
 
-    Keys that are due come in the order they became due. The clock gives seconds; it is the event loop's by default.
+    Namespaces take turns, so that one with many keys, or with keys that take long, does not keep the others waiting.
+    Keys of one namespace come in the order they became due. The clock gives seconds; it is the event loop's by default.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or asyncio.get_event_loop().time
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
+        self._ready: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
+        """The keys that are due, by namespace; the namespace whose turn it is comes first."""
         self._working: set[Key] = set()
         self._changed = asyncio.Event()
 
@@ -40,11 +43,8 @@ class WorkQueue:
         while True:
             self._changed.clear()
             wait = self._until_next()
-            if wait is not None and wait <= 0:
-                key = self._pop()
-                if key is not None:
-                    return key
-                continue
+            if self._ready:
+                return self._pop()
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
@@ -62,17 +62,23 @@ class WorkQueue:
         return len(self._due)
 
     def _until_next(self) -> float | None:
+        """Have those that are due take their places; the seconds until the next one will be."""
+        now = self._clock()
         while self._heap:
             due, key = self._heap[0]
-            if self._due.get(key) == due and key not in self._working:
-                return due - self._clock()
+            is_current = self._due.get(key) == due and key not in self._working
+            if is_current and due > now:
+                return due - now
             heapq.heappop(self._heap)
+            if is_current:
+                self._ready.setdefault(key[0], OrderedDict())[key] = None
         return None
 
-    def _pop(self) -> Key | None:
-        due, key = heapq.heappop(self._heap)
-        if self._due.get(key) != due or key in self._working:
-            return None
+    def _pop(self) -> Key:
+        namespace, keys = self._ready.popitem(last=False)
+        key, _ = keys.popitem(last=False)
+        if keys:
+            self._ready[namespace] = keys
         del self._due[key]
         self._working.add(key)
         return key
@@ -113,6 +119,12 @@ class StartLine:
     def await_first_look(self, keys: Iterable[Key]) -> None:
         """Give no slot before all these keys were looked at."""
         self._awaited.update(keys)
+
+    def stop_awaiting(self) -> int:
+        """Give slots from now on, whoever was not looked at; how many that are."""
+        missed = len(self._awaited)
+        self._awaited.clear()
+        return missed
 
     def looked_at(self, key: Key) -> None:
         """`key` was looked at once."""
