@@ -98,6 +98,8 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
         stage.operator.start(ready=False)
         for project in projects:
             stage.apply(project, "instant")
+        for project in projects:
+            stage.reached(project, "Queued")
         waits_quietly_and_starts_soon(
             stage, projects[0], "is read-only now", lambda: door.lead_to(port_of(pair.primary.url))
         )

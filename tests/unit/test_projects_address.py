@@ -121,6 +121,12 @@ def test_as_many_ports_as_hosts() -> None:
         DatabaseAddress.parse("postgresql://app@one:1,two:2,three/app?port=1,2")
 
 
+@pytest.mark.parametrize("query", ["sslrootcert=system", "sslkey=pkcs11:token", "sslcert=/proc/self/status"])
+def test_certificates_and_keys_that_can_be_had(query: str) -> None:
+    name, _, value = query.partition("=")
+    assert DatabaseAddress.parse(f"postgresql://app@db.example/app?{query}").parameters[name] == value
+
+
 def test_several_hosts_mean_the_one_that_can_be_written() -> None:
     url = "postgresql://app@one,two/app"
     assert DatabaseAddress.parse(url).parameters["target_session_attrs"] == "read-write"

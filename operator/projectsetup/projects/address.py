@@ -181,7 +181,9 @@ def _check_values(given: Mapping[str, str], hosts: list[str]) -> None:
         if not _NUMBER.fullmatch(value):
             raise InvalidDatabaseUrl(f"{name} of the database URL must be a number")
     for name in _FILES:
-        if (file := given.get(name)) and file != "system" and not os.access(file, os.R_OK):
+        file = given.get(name, "")
+        is_elsewhere = file in {"", "system"} or ":" in file  # the system's roots, or a key in an OpenSSL engine
+        if not (is_elsewhere or os.access(file, os.R_OK)):
             raise InvalidDatabaseUrl(f"{name} of the database URL names a file that does not exist or cannot be read")
     if given.get("host") and given.get("hostaddr") and len(hosts) != len(given["hostaddr"].split(",")):
         raise InvalidDatabaseUrl("the database URL must have as many values of hostaddr as hosts")
