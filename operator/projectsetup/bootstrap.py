@@ -128,7 +128,7 @@ def running_engine(
 @asynccontextmanager
 async def _processes(settings: Settings) -> AsyncIterator[Engine]:
     database = DatabaseAddress.parse(settings.database_url.get_secret_value())
-    hidden = (*credential_files(), *database.secret_files)
+    hidden = (*credential_files(), *database.secret_files) if settings.confine_steps else None
     engine = LocalRun(settings.workspace_root, hidden=hidden, allow_file_repos=settings.allow_file_repos)
     try:
         await _start(engine, settings)

@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     recipes_dir: Path | None = None
     workspace_root: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     allow_file_repos: bool = False
+    confine_steps: bool = False
     git_hosts: Annotated[GitHosts, NoDecode, BeforeValidator(_hosts)] = Field(default_factory=GitHosts.configured)
     require_namespace: bool = False
     http_port: int = Field(default=8080, ge=0, le=65535)

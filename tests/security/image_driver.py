@@ -21,7 +21,7 @@ from projectsetup.setup.runner import StepCommand
 
 async def run_as_step(folder: Path, script: str, environment: dict[str, str]) -> None:
     """Run the script in an attempt of its own."""
-    engine = LocalEngine(folder)
+    engine = LocalEngine(folder, hidden=())
     await engine.start()
     async with engine.open(AttemptRef("uid", uuid4(), 1, 1)) as attempt:
         end = await attempt.run(StepCommand("attack", script, environment, 300.0), lambda text: print(text.decode()))

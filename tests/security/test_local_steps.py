@@ -46,7 +46,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(new_stage: Callable[..., AbstractContextManager[Stage]], team_a: ApiServer, caches: Path) -> Iterator[Stage]:
     """An operator that serves both teams; the stage's own namespace is that of team-b."""
     with new_stage(environment={"XDG_CACHE_HOME": str(caches), "UV_CACHE_DIR": ""}) as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_a.namespace}")
+        stage.operator.configure(confine_steps="true", namespaces=f"{stage.api.namespace},{team_a.namespace}")
         stage.operator.start()
         yield stage
 

@@ -29,8 +29,8 @@ class LocalRun:
     outlives_operator = False
     needs_credentials = True
 
-    def __init__(self, workspace_root: Path, *, hidden: Collection[Path], allow_file_repos: bool) -> None:
-        """`hidden`: files and directories of the operator that no step may reach."""
+    def __init__(self, workspace_root: Path, *, hidden: Collection[Path] | None, allow_file_repos: bool) -> None:
+        """`hidden`: files of the operator that no step may reach, nor those of others; None: steps are not confined."""
         self._engine = LocalEngine(workspace_root, hidden=hidden)
         self._allow_file_repos = allow_file_repos
 

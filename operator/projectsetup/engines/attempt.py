@@ -30,9 +30,12 @@ LossHandler = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Paths that steps do not reach, and some below these that they do all the same; none has symbolic links."""
+    """Paths that steps do not reach, and some below these that they do all the same; none has symbolic links.
 
-    hidden: Collection[Path] = ()
+    With None as `hidden`, steps reach all files that their user may use.
+    """
+
+    hidden: Collection[Path] | None = None
     visible: Collection[Path] = ()
 
 
@@ -128,7 +131,7 @@ class LocalAttempt:
             "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
             "directory": str(self.workspace),
             "grace": self._grace,
-            "hidden": [str(path) for path in self._reach.hidden],
+            "hidden": None if self._reach.hidden is None else [str(path) for path in self._reach.hidden],
             "visible": [str(path) for path in (self._directory.path, *self._reach.visible)],
         }
         with open(os.memfd_create("step"), "wb", buffering=0) as file:

@@ -33,14 +33,15 @@ class LocalEngine:
 
     name: Final = "local"
 
-    def __init__(self, workspace_root: Path, *, hidden: Collection[Path] = (), grace: float = GRACE) -> None:
+    def __init__(self, workspace_root: Path, *, hidden: Collection[Path] | None = None, grace: float = GRACE) -> None:
         """`workspace_root`: an existing directory, which operators on one machine may share.
 
-        `hidden`: files and directories that no step may reach. The kernel keeps steps from them, from each other and
-        from all processes outside the step, where it has Landlock.
+        Where the kernel has Landlock, steps cannot look into processes outside the step. `hidden`: files and
+        directories that no step may reach either, in addition to those of other attempts and to other namespaces'
+        package caches. With None, steps reach all files that their user may use.
         """
         self._root = workspace_root.resolve()
-        self._hidden = tuple(path.resolve() for path in hidden)
+        self._hidden = None if hidden is None else tuple(path.resolve() for path in hidden)
         self._grace = grace
         self._link: SupervisorLink | None = None
         self._starting = asyncio.Lock()
@@ -87,7 +88,8 @@ class LocalEngine:
             except OSError as exc:
                 message = f"cannot make the package cache {exc.filename}: {exc.strerror}"
                 raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
-            reach = Reach(hidden=(*self._hidden, *caches.roots), visible=caches.own.values())
+            hidden = None if self._hidden is None else (*self._hidden, *caches.roots)
+            reach = Reach(hidden, visible=caches.own.values())
             yield LocalAttempt(link, directory, reach=reach, grace=self._grace, on_loss=self._replace_lost)
         finally:
             await uninterrupted(self._remove(link, name))

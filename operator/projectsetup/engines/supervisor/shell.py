@@ -17,14 +17,15 @@ SHELL = "/bin/sh"
 class Command:
     """What a step runs, where, with what; `grace` are the seconds between SIGTERM and SIGKILL.
 
-    The step reaches nothing below the paths in `hidden`, except below those in `visible`.
+    The step reaches nothing below the paths in `hidden`, except below those in `visible`; with None as `hidden` it
+    reaches all files.
     """
 
     script: str
     environment: dict[str, str]
     directory: str
     grace: float
-    hidden: tuple[str, ...] = ()
+    hidden: tuple[str, ...] | None = None
     visible: tuple[str, ...] = ()
 
 
@@ -38,7 +39,8 @@ def start_shell(command: Command, output: int, home: int) -> int:
     try:
         if not landlock.abi():
             return _spawn(command, output)
-        domain = landlock.new_domain(command.hidden, command.visible)
+        visible = ("/",) if command.hidden is None else command.visible
+        domain = landlock.new_domain(command.hidden or (), visible)
         try:
             return _Confined(command, output, domain).started()
         finally:

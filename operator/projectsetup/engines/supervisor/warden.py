@@ -88,7 +88,7 @@ class _Warden:
         with open(command, "rb") as file:
             file.seek(0)
             told = Command(**json.loads(file.read()))
-        return replace(told, hidden=(*told.hidden, *all_below(self._root)))
+        return told if told.hidden is None else replace(told, hidden=(*told.hidden, *all_below(self._root)))
 
     def _listen(self, job_id: int, seconds: float | None) -> Word:
         """Wait for what concerns the step that is this job."""
