@@ -35,11 +35,16 @@ def now() -> datetime:
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
+class NoRoom(Refused):
+    """The answer was no, for now."""
+
+
 class FakeJobs:
     """Both ports of the Job engine, and the controllers and the kubelet behind them."""
 
     failed: type[Exception] = Away
     refused: tuple[type[Exception], ...] = (Refused,)
+    no_room: tuple[type[Exception], ...] = (NoRoom,)
 
     def __init__(self) -> None:
         self.jobs: dict[Key, Body] = {}
@@ -76,7 +81,7 @@ class FakeJobs:
             await self.held.wait()
         self._answering()
         if self.refusal is not None:
-            raise Refused(self.refusal)
+            raise (NoRoom if "exceeded quota" in self.refusal else Refused)(self.refusal)
         if self.late:
             self.late -= 1
             self._undelivered.append(manifest)
@@ -250,6 +255,7 @@ class FakePod:
         plan = Plan.read(job, "")
         self._stages = {stage.name: [step.name for step in stage.steps] for stage in plan.stages}
         self._states: dict[str, Body] = {name: {"waiting": {"reason": "PodInitializing"}} for name in self._stages}
+        self._added: Body = {}
         self._tell("Pending")
 
     def run(self, stage: str) -> None:
@@ -273,12 +279,16 @@ class FakePod:
         """All stages are done."""
         for name in self._stages:
             self._end(name, 0, **(facts if name == [*self._stages][-1] else {}))
-        self._tell("Succeeded")
+        self._tell("Running" if self._added else "Succeeded")
 
     def fail(self, code: int, text: str = "") -> None:
         """The step that the running stage began with fails."""
         self._end(self._running, code, text=text)
-        self._tell("Failed")
+        self._tell("Running" if self._added else "Failed")
+
+    def add_sidecar(self) -> None:
+        """Somebody has added a container that does not end by itself."""
+        self._added = {"mesh": {"running": {"startedAt": _time(now())}}}
 
     def be_evicted(self) -> None:
         """The cluster takes the pod away."""
@@ -307,17 +317,19 @@ class FakePod:
         self._states[stage] = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
 
     def _tell(self, phase: str) -> None:
-        *first, last = [
-            {"name": name, "state": state, "restartCount": 0, "ready": False, "image": "x", "imageID": ""}
-            for name, state in self._states.items()
-        ]
+        *first, last = map(_container, self._states.items())
         self._body["status"] |= {
             "phase": phase,
             "startTime": _time(now()),
             "initContainerStatuses": first,
-            "containerStatuses": [last],
+            "containerStatuses": [last, *map(_container, self._added.items())],
         }
         self._jobs.tell(Kind.PODS, self._body)
+
+
+def _container(told: tuple[str, Body]) -> Body:
+    name, state = told
+    return {"name": name, "state": state, "restartCount": 0, "ready": False, "image": "x", "imageID": ""}
 
 
 def _time(moment: datetime) -> str:

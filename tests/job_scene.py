@@ -99,6 +99,10 @@ class JobScene:
         status = {"status": {**spec, "used": {"count/jobs.batch": "0"}}}
         self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
 
+    def begin_to_end(self) -> None:
+        """The namespace is being deleted, and nobody sees to it."""
+        self._core.delete_namespace(self.namespace)
+
     def warn(self, about: str, uid: str, message: str, *, at: str) -> None:
         """A warning about an object, as controllers leave it."""
         self._core.create_namespaced_event(

@@ -165,6 +165,8 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
     return PodSettings(
         priority_class=settings.job_priority_class,
         node_selector=settings.job_node_selector,
+        labels=settings.job_labels,
+        annotations=settings.job_annotations,
         tolerations=tuple(toleration.as_in_a_pod() for toleration in settings.job_tolerations),
         queue=settings.job_queue,
         ttl=ceil(settings.job_ttl.total_seconds()),

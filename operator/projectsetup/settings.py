@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.api.durations import parse_duration
 from projectsetup.git_hosts import GitHosts
 from projectsetup.observe.logs import LogFormat
@@ -50,9 +52,11 @@ def _hosts(value: object) -> object:
 def _pairs(value: object) -> object:
     if not isinstance(value, str):
         return value
+    if value.lstrip().startswith("{"):
+        return _yaml(value)
     pairs = [part.partition("=") for part in value.replace(",", " ").split()]
     if not all(key and equals for key, equals, _ in pairs):
-        raise ValueError("must be KEY=VALUE, several of them with commas between")
+        raise ValueError("must be KEY=VALUE, several of them with commas between, or a mapping in YAML or JSON")
     return {key: text for key, _, text in pairs}
 
 
@@ -62,11 +66,23 @@ def _yaml(value: object) -> object:
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ValueError("must be a list in YAML or JSON") from error
+        raise ValueError("must be YAML or JSON") from error
 
+
+_MARKING = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """The name of an object in the cluster."""
+
+
+def _not_ours(key: str) -> str:
+    if key.startswith((ANNOTATION_PREFIX, "app.kubernetes.io/")):
+        raise ValueError(f"{key} is set by the operator itself")
+    return key
+
+
+Markings = dict[Annotated[str, Field(pattern=_MARKING), AfterValidator(_not_ours)], str]
+"""Labels or annotations of pods."""
 
 
 class Toleration(BaseModel):
@@ -112,6 +128,8 @@ class Settings(BaseSettings):
     job_image_pull_secrets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_names)] = ()
     job_index_secret: Name | None = None
     job_node_selector: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
+    job_labels: Annotated[Markings, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
+    job_annotations: Annotated[Markings, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
     job_tolerations: Annotated[tuple[Toleration, ...], NoDecode, BeforeValidator(_yaml)] = ()
     log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
 

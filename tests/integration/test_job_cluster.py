@@ -107,6 +107,21 @@ async def test_what_would_be_refused_another_time_is_told_apart(calls: JobCluste
     assert "exceeded quota" in str(error)
 
 
+async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
+    calls: JobCluster, scene: JobScene, kubeconfig: Path
+) -> None:
+    ending = JobScene(kubeconfig)
+    scene.allow_jobs(0)
+    ending.begin_to_end()
+    for place in (scene, ending):
+        body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=place.namespace), PodSettings())
+        error = await error_of(calls.create_or_get(place.namespace, body))
+        assert isinstance(error, calls.no_room), error
+        assert isinstance(error, calls.refused)
+    error = await error_of(calls.create_or_get("no-such-namespace", {**body, "metadata": {"name": "one"}}))
+    assert not isinstance(error, calls.no_room)
+
+
 async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(calls: JobCluster, scene: JobScene) -> None:
     assert await calls.get_job(scene.namespace, "none") is None
     await calls.delete_job(scene.namespace, "none", str(uuid4()))

@@ -29,18 +29,6 @@ SECRET: Final = {
     "metadata": {"name": "git"},
     "stringData": {"token": TOKEN},
 }
-FEW_PODS: Final = {
-    "apiVersion": "v1",
-    "kind": "ResourceQuota",
-    "metadata": {"name": "no-pods"},
-    "spec": {"hard": {"pods": "0"}},
-}
-FEW_JOBS: Final = {
-    "apiVersion": "v1",
-    "kind": "ResourceQuota",
-    "metadata": {"name": "no-jobs"},
-    "spec": {"hard": {"count/jobs.batch": "0"}},
-}
 SMALL_PODS: Final = {
     "apiVersion": "v1",
     "kind": "LimitRange",
@@ -104,8 +92,6 @@ TABLE: Final = {
     ),
     "an image that is not there": Row("nowhere", said=("did not start within 15s", NOWHERE)),
     "a pod that fits nowhere": Row("huge", said=("did not start within 15s", "Insufficient cpu")),
-    "a quota of pods": Row(namespace="no-pods", said=("did not start within 15s", "exceeded quota: no-pods")),
-    "a quota of Jobs": Row(namespace="no-jobs", said=("exceeded quota: no-jobs",)),
     "a limit of the namespace": Row(
         namespace="small", said=("did not start within 15s", "maximum memory usage per Container is 8Mi")
     ),
@@ -125,14 +111,10 @@ class Scene:
         main = stage.api.namespace
         self._apis = {"main": stage.api}
         kubectl = Kubectl(cluster.kubeconfig)
-        for name, obstacle in (("no-pods", FEW_PODS), ("no-jobs", FEW_JOBS), ("small", SMALL_PODS)):
-            namespace = f"{main}-{name}"
-            kubectl.make_namespace(namespace)
-            kubectl("apply", f"--namespace={namespace}", "--filename=-", given=obstacle)
-            self._apis[name] = ApiServer(cluster.kubeconfig, namespace)
-        for name in ("no-pods", "no-jobs"):
-            quota = f"--namespace={main}-{name}", "--for=jsonpath={.status.hard}", f"resourcequota/{name}"
-            kubectl("wait", *quota, "--timeout=20s")
+        namespace = f"{main}-small"
+        kubectl.make_namespace(namespace)
+        kubectl("apply", f"--namespace={namespace}", "--filename=-", given=SMALL_PODS)
+        self._apis["small"] = ApiServer(cluster.kubeconfig, namespace)
         kubectl("apply", f"--namespace={main}", "--filename=-", given=SECRET)
         stage.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
 

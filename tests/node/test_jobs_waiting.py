@@ -103,6 +103,7 @@ def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
     yield
     for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
         kubectl("delete", kind, MESH)
+    wait_for(lambda: not added(), "the mesh to add no container any more", limit=LIMIT)
 
 
 def told(stage: Stage, project: str, words: str, phase: str) -> Body:

@@ -26,6 +26,7 @@ from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.claimability import ClaimRefusal, claim_refusal, hiding
 from projectsetup.control.facts import (
     AttemptBroken,
+    AttemptDeferred,
     AttemptStopped,
     Facts,
     Progress,
@@ -810,6 +811,21 @@ def left_running(engine: str = "job") -> World:
 
 def test_the_name_of_what_runs_an_attempt_is_told_before_it_exists() -> None:
     assert left_running().status["runRef"] == {"engine": "job", "name": f"setup-{ID}-2-9-token", "id": f"{UID}-9"}
+
+
+def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later() -> None:
+    decision = ended(running(), AttemptDeferred("exceeded quota: few"))
+    assert (decision.end.kind, decision.end.attempts_left_used) == (EndKind.RETURNED, 0)
+    status = decision.status
+    assert (status.phase, status.attempt, status.attempts, status.run_ref) == (Phase.QUEUED, 0, (), None)
+    assert status.next_attempt_at == NOW + timedelta(seconds=30)
+    (told,) = [message for kind, _, _, message in _conditions(status) if kind == "Succeeded"]
+    assert "attempt 1 could not start and does not count" in told
+    assert told.endswith("exceeded quota: few")
+    world = World(project=project("setup_queued", US, attempt=0), slot=True).told(status)
+    assert world.decide() == d.Rest(until=status.next_attempt_at)
+    world.now = NOW + timedelta(seconds=30)
+    assert isinstance(world.decide(), d.StartAttempt)
 
 
 def test_what_the_engine_recognizes_its_run_by_is_its_id() -> None:

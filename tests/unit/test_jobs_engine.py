@@ -9,10 +9,10 @@ from projectsetup.engines.jobs.liveness import SETTLED
 from projectsetup.engines.jobs.manifest import is_tombstone
 from projectsetup.engines.jobs.plan import PLAN
 from projectsetup.engines.jobs.removing import LOOK_AGAIN
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from tests.fake_jobs import FakeJobs
-from tests.job_run import ATTEMPT, BUILD, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
+from tests.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
 from tests.virtual_time import in_virtual_time, now
 
 
@@ -285,11 +285,21 @@ async def test_while_the_api_server_is_away_a_run_waits_to_be_made() -> None:
 @in_virtual_time
 async def test_a_job_that_is_refused_breaks_the_attempt_with_what_the_api_server_says() -> None:
     jobs = FakeJobs()
-    jobs.refusal = "create Job team/x: 403 exceeded quota"
+    jobs.refusal = "create Job team/x: 403 not allowed"
     run = await Run(jobs).begin()
-    with pytest.raises(InfrastructureError, match="cannot create Job team/x: 403 exceeded quota") as caught:
+    with pytest.raises(InfrastructureError, match="cannot create Job team/x: 403 not allowed") as caught:
         await run.task
     assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert not isinstance(caught.value, NotStarted)
+
+
+@in_virtual_time
+async def test_a_job_for_which_there_is_no_room_is_not_started() -> None:
+    jobs = FakeJobs()
+    jobs.refusal = "create Job team/x: 403 exceeded quota: few"
+    run = await Run(jobs).begin()
+    with pytest.raises(NotStarted, match="cannot create Job team/x: 403 exceeded quota: few"):
+        await run.task
 
 
 @in_virtual_time
@@ -418,7 +428,8 @@ async def test_a_pod_that_was_taken_away_is_no_end() -> None:
     second = run.pod(name="second")
     second.run("fetch")
     await settle(5)
-    assert [update.step for update in run.told] == ["push", "fetch"]
+    assert [update.step for update in run.told if update.waits_for is None] == ["push", "fetch"]
+    assert any("the pod was taken away" in (update.waits_for or "") for update in run.told)
     second.succeed(CODE_COMMIT="c" * 40)
     assert await run.task == SetupSucceeded("c" * 40)
 
@@ -441,8 +452,8 @@ async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_gone_
 async def test_why_there_is_no_pod_is_told() -> None:
     run = await Run().begin()
     assert run.job is not None
-    run.jobs.warnings[run.job["metadata"]["uid"]] = ['pods "x" is forbidden: exceeded quota']
-    with pytest.raises(InfrastructureError, match="exceeded quota"):
+    run.jobs.warnings[run.job["metadata"]["uid"]] = ['pods "x" is forbidden: violates PodSecurity']
+    with pytest.raises(InfrastructureError, match="violates PodSecurity"):
         await run.task
     assert run.jobs.jobs == {}
 
@@ -554,6 +565,91 @@ async def test_a_job_of_which_the_plan_cannot_be_read_is_ended() -> None:
         await run.task
     assert jobs.jobs == {}
     assert not any(map(is_tombstone, jobs.jobs.values()))
+
+
+@in_virtual_time
+@pytest.mark.parametrize("code", [0, 3])
+async def test_the_end_of_the_last_stage_is_the_end_although_somebody_has_added_a_container(code: int) -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.add_sidecar()
+    pod.run("push")
+    await settle(5)
+    if code:
+        pod.fail(code, "no way\n")
+    else:
+        pod.succeed(CODE_COMMIT="c" * 40)
+    await settle(0.5)
+    assert not run.task.done()
+    outcome = await run.task
+    assert outcome == SetupSucceeded("c" * 40) if code == 0 else isinstance(outcome, SetupFailed)
+    assert run.count(f"delete {JOB}") == 1
+    assert (run.jobs.jobs, run.jobs.pods) == ({}, {})
+
+
+@in_virtual_time
+async def test_a_container_that_was_added_changes_nothing_while_stages_run() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.add_sidecar()
+    pod.run("push")
+    await settle(600)
+    assert not run.task.done()
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
+async def test_a_failure_that_may_pass_is_told_although_somebody_has_added_a_container() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.add_sidecar()
+    pod.run("push")
+    pod.fail(75)
+    assert await reason(run) is FailureReason.STEP_TRANSIENT
+    assert run.jobs.pods == {}
+
+
+@in_virtual_time
+async def test_why_a_pod_does_not_start_is_told_while_it_does_not() -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    await settle(1)
+    assert run.told == []
+    assert run.job is not None
+    run.jobs.warnings[run.job["metadata"]["uid"]] = ['MountVolume.SetUp failed: secret "git" not found']
+    await settle(10)
+    assert [update.waits_for for update in run.told] == ['MountVolume.SetUp failed: secret "git" not found']
+    pod.wait_for_image()
+    await settle(10)
+    assert run.told[-1].waits_for == "ImagePullBackOff: no such image"
+    pod.run("fetch")
+    await settle(5)
+    assert run.told[-1] == FETCH
+    pod.succeed()
+    assert await run.task == SetupSucceeded()
+
+
+@in_virtual_time
+async def test_a_pod_for_which_a_quota_leaves_no_room_is_not_started_and_nothing_is_left() -> None:
+    run = await Run().begin()
+    assert run.job is not None
+    run.jobs.warnings[run.job["metadata"]["uid"]] = ['pods "x" is forbidden: exceeded quota: few, used: pods=1']
+    with pytest.raises(NotStarted, match="exceeded quota: few"):
+        await run.task
+    assert run.jobs.jobs == {}
+    assert now() < 1030
+
+
+@in_virtual_time
+async def test_a_quota_that_has_left_room_meanwhile_is_of_no_account() -> None:
+    run = await Run().begin()
+    assert run.job is not None
+    run.jobs.warnings[run.job["metadata"]["uid"]] = ['pods "x" is forbidden: exceeded quota: few, used: pods=1']
+    pod = run.pod()
+    await settle(60)
+    assert not run.task.done()
+    pod.succeed()
+    assert await run.task == SetupSucceeded()
 
 
 async def reason(run: Run) -> FailureReason:

@@ -90,6 +90,22 @@ async def test_a_pod_that_fails_while_it_is_deleted_does_not_and_is_waited_for()
 
 
 @in_virtual_time
+@pytest.mark.parametrize(("deaf", "commit"), [(False, "c" * 40), (True, None)])
+async def test_a_job_that_has_succeeded_wins_although_its_pod_is_gone(deaf: bool, commit: str | None) -> None:
+    run = await Run().begin()
+    pod = run.pod()
+    pod.run("push")
+    await settle(5)
+    run.jobs.deaf = deaf
+    pod.succeed(CODE_COMMIT="c" * 40)
+    run.jobs.clear_pods(KEY)
+    run.jobs.end_job(KEY, "Complete")
+    run.task.cancel()
+    assert await run.task == SetupSucceeded(commit)
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
 async def test_a_pod_that_does_not_go_away_is_waited_for_and_told_to_linger() -> None:
     run = await Run().begin()
     pod = run.pod()

@@ -15,6 +15,10 @@ class ApiForbidden(ApiUnavailable):
     """We may not do this (yet): an administrator can cure it."""
 
 
+class ApiNoRoom(ApiForbidden):
+    """A quota of the namespace is exceeded, or the namespace is being deleted: that passes without an administrator."""
+
+
 class ApiConflict(ClusterError):
     """The object has changed, or exists already: read it again."""
 

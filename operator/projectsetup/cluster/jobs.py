@@ -12,6 +12,7 @@ from projectsetup.cluster.client import FIELD_MANAGER
 from projectsetup.cluster.errors import (
     ApiConflict,
     ApiForbidden,
+    ApiNoRoom,
     ApiNotFound,
     ApiRejected,
     ApiUnavailable,
@@ -30,6 +31,7 @@ class JobCluster:
 
     failed: type[Exception] = ClusterError
     refused: tuple[type[Exception], ...] = (ApiForbidden, ApiRejected, ApiNotFound)
+    no_room: tuple[type[Exception], ...] = (ApiNoRoom,)
 
     def __init__(self, api: ApiClient, streams: ApiClient, leader: Leader) -> None:
         """Logs are read by `streams`.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
@@ -13,12 +14,14 @@ from kubernetes.aio.client.exceptions import ApiException
 from projectsetup.cluster.errors import (
     ApiConflict,
     ApiForbidden,
+    ApiNoRoom,
     ApiNotFound,
     ApiRejected,
     ApiUnavailable,
     ClusterError,
 )
 
+_TERMINATING = "NamespaceTerminating"
 _TEMPORARY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -41,19 +44,30 @@ def _of_answer(what: str, error: ApiException) -> ClusterError:
     if status == HTTPStatus.CONFLICT:
         return ApiConflict(text)
     if status == HTTPStatus.FORBIDDEN:
-        return ApiForbidden(text)
+        return ApiNoRoom(text) if _has_no_room(error) else ApiForbidden(text)
     if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == 0:
         return ApiUnavailable(text)
     return ApiRejected(text)
 
 
 def _message(error: ApiException) -> str:
+    message = _body(error).get("message")
+    return " ".join(str(message or error.reason or "no reason given").split())[:500]
+
+
+def _has_no_room(error: ApiException) -> bool:
+    """A full quota is told in words alone."""
+    body = _body(error)
+    causes = (body.get("details") or {}).get("causes") or ()
+    return "exceeded quota: " in _message(error) or any(cause.get("reason") == _TERMINATING for cause in causes)
+
+
+def _body(error: ApiException) -> dict[str, Any]:
     try:
         body = json.loads(error.body or "{}")
     except ValueError:
-        body = {}
-    message = body.get("message") if isinstance(body, dict) else None
-    return " ".join(str(message or error.reason or "no reason given").split())[:500]
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _short(error: BaseException) -> str:

@@ -12,7 +12,15 @@ from uuid import UUID
 from projectsetup.api.models import RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.cluster.leader import Leader, LeaseLost
-from projectsetup.control.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, RunView, StopCause
+from projectsetup.control.facts import (
+    AttemptBroken,
+    AttemptDeferred,
+    AttemptStopped,
+    Progress,
+    RunOutcome,
+    RunView,
+    StopCause,
+)
 from projectsetup.control.queue import Key
 from projectsetup.engines.contract import LeftRunning, LookUp
 from projectsetup.observe.logs import about_setup, get_logger
@@ -21,7 +29,7 @@ from projectsetup.projects.model import Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, NotStarted, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.project import SetupProject
 
@@ -119,6 +127,12 @@ class Engine(Protocol):
     async def sweep(self, look_up: LookUp) -> None:
         """End what goes on and of which no `look_up` tells after it was listed. Raises InfrastructureError."""
         ...
+
+
+def _broken(error: InfrastructureError) -> AttemptBroken | AttemptDeferred:
+    if isinstance(error, NotStarted):
+        return AttemptDeferred(error.message)
+    return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
 
 
 @dataclass(slots=True)
@@ -291,7 +305,7 @@ class Attempts:
                 return AttemptStopped(run.view.stopping)
             if not isinstance(error, InfrastructureError):
                 raise
-            return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
+            return _broken(error)
         except Exception:  # noqa: BLE001  # one attempt must not end the operator
             _log.exception("the engine failed in a way it should not")
             return AttemptBroken(Reason.ENGINE_ERROR, "internal error of the operator, see its log")

@@ -9,11 +9,15 @@ from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.control.attempt_end import AttemptEnd, EndKind
 from projectsetup.control.backoff import retry_delay
 from projectsetup.control.decisions import Notice
-from projectsetup.control.facts import AttemptBroken, AttemptStopped, Facts, RunOutcome, StopCause
+from projectsetup.control.facts import AttemptBroken, AttemptDeferred, AttemptStopped, Facts, RunOutcome, StopCause
+from projectsetup.setup.message import cut
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
 DATABASE_POLL = timedelta(seconds=30)
 """When an object that waits for the database looks again, should nothing wake it earlier."""
+
+DEFERRAL = timedelta(seconds=30)
+"""Until an attempt that could not start is tried again; meanwhile it holds no slot."""
 
 LOST_CLAIM = AttemptBroken(Reason.INTERRUPTED, "the claim on the project was taken away while the attempt ran")
 
@@ -54,8 +58,10 @@ def _end(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> 
             return _failed(facts, number, Reason.STEP_FAILED, outcome.message, failure)
         case AttemptStopped() if not cancelled:
             return _returned(facts, number, outcome.cause)
-        case AttemptStopped() | AttemptBroken() if cancelled:
+        case AttemptStopped() | AttemptBroken() | AttemptDeferred() if cancelled:
             return _cancelled(facts, number)
+        case AttemptDeferred():
+            return _deferred(facts, number, outcome.message)
         case AttemptBroken():
             return _retry_or_exhausted(facts, number, outcome)
     raise AssertionError(f"unknown outcome {outcome!r}")
@@ -126,6 +132,18 @@ def _returned(facts: Facts, number: int, cause: StopCause) -> AttemptEnd:
         reason=Reason.SUSPENDED if suspended else Reason.QUEUED,
         message=why,
         finished_at=facts.now,
+    )
+
+
+def _deferred(facts: Facts, number: int, why: str) -> AttemptEnd:
+    due = _whole_second(facts.now + DEFERRAL)
+    return AttemptEnd(
+        kind=EndKind.RETURNED,
+        attempt=number,
+        reason=Reason.QUEUED,
+        message=cut(f"attempt {number} could not start and does not count, next try at {due:%H:%M:%S} UTC: {why}"),
+        finished_at=facts.now,
+        next_attempt_at=due,
     )
 
 

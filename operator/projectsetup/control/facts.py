@@ -42,7 +42,14 @@ class AttemptStopped:
     cause: StopCause
 
 
-RunOutcome = SetupSucceeded | SetupFailed | AttemptBroken | AttemptStopped
+@dataclass(frozen=True, slots=True)
+class AttemptDeferred:
+    """Nothing of the attempt could begin, for a reason that passes: it does not count, and begins later."""
+
+    message: str
+
+
+RunOutcome = SetupSucceeded | SetupFailed | AttemptBroken | AttemptStopped | AttemptDeferred
 
 
 @dataclass(frozen=True, slots=True)

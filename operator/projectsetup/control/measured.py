@@ -12,7 +12,7 @@ from projectsetup.control.facts import Progress
 from projectsetup.engines.contract import LookUp
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
 
@@ -48,6 +48,8 @@ class MeasuredEngine:
 
         try:
             outcome = await self._engine.run(order, moved, leave)
+        except NotStarted:
+            raise
         except InfrastructureError as error:
             times.over(AttemptOutcome.FAILED, error.step)
             raise

@@ -169,7 +169,7 @@ def backing_off(facts: Facts) -> ProjectSetupStatus:
     """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
     status = facts.resource.status
     succeeded = succeeded_condition(status.conditions)
-    if succeeded is not None and succeeded.reason == Reason.RETRY_SCHEDULED:
+    if succeeded is not None and succeeded.reason in {Reason.RETRY_SCHEDULED, Reason.QUEUED}:
         return unchanged(facts)
     why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
     limit = status.max_attempts or status.attempt

@@ -28,5 +28,12 @@ class InfrastructureError(Exception):
         self.exit_code = exit_code
 
 
+class NotStarted(InfrastructureError):
+    """Nothing of the attempt could begin yet, for a reason that passes without the project: it does not count."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureReason.ENGINE_ERROR, message)
+
+
 class SetupStopped(Exception):
     """The setup ended early because its runner was asked to stop; nothing of it is alive."""

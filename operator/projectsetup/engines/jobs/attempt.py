@@ -71,6 +71,8 @@ class PodSettings:
     priority_class: str | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     queue: str | None = None
     ttl: int = 3600
     start_limit: float = 300.0

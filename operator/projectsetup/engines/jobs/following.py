@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from projectsetup.engines.jobs.liveness import job_has_ended, pod_has_ended
+from projectsetup.engines.jobs.liveness import job_has_ended, may_run, pod_has_ended, pod_is_done
 from projectsetup.engines.jobs.log_following import LogFollower
 from projectsetup.engines.jobs.removing import remove
 from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
 from projectsetup.engines.jobs.verdict import end_by_deadline, end_without_a_start
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.engines.jobs.waiting import exceeds_quota
+from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ Clock = Callable[[], datetime]
 
 SAFETY: Final = 120.0
 """Seconds without news after which the API server is asked all the same."""
+SOON: Final = 5.0
+NOW_AND_THEN: Final = 20.0
+"""Seconds after which it is asked why the pod does not start: no reason is known, or one that may have changed."""
 UNANSWERED: Final = 5.0
 """Seconds until it is asked again when it did not answer."""
 
@@ -73,6 +77,7 @@ class Following:
         self._log_follower = LogFollower(cluster, ref.namespace, self._step_begun, patience=log_patience)
         self._stage: tuple[str, str] | None = None
         self._at_step: str | None = None
+        self._events: Sequence[str] = ()
 
     async def outcome(self) -> SetupOutcome:
         """How the attempt ended; nothing of it is alive then. Raises InfrastructureError and SetupStopped."""
@@ -83,11 +88,14 @@ class Following:
                 if isinstance(seen, Over):
                     if isinstance(seen.outcome, SetupFailed):
                         self._failed_at(seen.outcome.step)
+                    await self._remove_rest()
                     return seen.outcome
                 if isinstance(seen, Unreported):
                     return self._unreported()
                 if isinstance(seen, Gone | Tombstone | Broken):
                     return await self._end(self._what_broke(seen))
+                if isinstance(seen, Starting) and not self._has_had_pods and exceeds_quota(seen.why):
+                    return await self._end(NotStarted(f"no pod can be made: {seen.why}"))
                 await self._keep_up(seen)
                 news = await self._course.wait(self._patience(seen))
             return await self._end(SetupStopped(f"stopped at step {self._at_step or self._plan.steps[0].name}"))
@@ -104,13 +112,18 @@ class Following:
         try:
             job, pods = await self._ref.read(self._cluster)
             seen = self._sight(job, pods)
-            if isinstance(seen, Broken) and job is not None and not job_has_ended(job):
+            if isinstance(seen, Broken | Starting) and job is not None and not job_has_ended(job):
                 uids = [body["metadata"]["uid"] for body in (job, *pods)]
-                seen = self._sight(job, pods, await self._cluster.warnings_about(self._ref.namespace, uids))
+                self._events = await self._cluster.warnings_about(self._ref.namespace, uids)
+                seen = self._sight(job, pods)
         except self._cluster.failed as error:
             _log.debug("trying again: %s", error)
             return None
         return seen
+
+    @property
+    def _has_had_pods(self) -> bool:
+        return bool(self._at_step or self._view.pods or self._view.departed_pods)
 
     @property
     def _late(self) -> bool:
@@ -123,7 +136,7 @@ class Following:
             return Broken(end_without_a_start(self._plan, seen.why))
         return Broken(end_by_deadline(self._plan, self._at_step)) if isinstance(seen, Starting | Working) else seen
 
-    def _sight(self, job: Body | None, pods: Sequence[Body], events: Sequence[str] = ()) -> Sight:
+    def _sight(self, job: Body | None, pods: Sequence[Body]) -> Sight:
         return sight(
             job,
             pods,
@@ -131,7 +144,7 @@ class Following:
             scrubber=self._scrubber,
             now=self._clock(),
             start_limit=self._start_limit,
-            events=events,
+            events=self._events,
             at_step=self._at_step,
         )
 
@@ -140,11 +153,14 @@ class Following:
         if not isinstance(seen, Working):
             if seen is not None:
                 await self._log_follower.close()
+            if isinstance(seen, Starting):
+                self._progress.waits(seen.why)
             return
         stage = self._plan.stage(seen.stage)
         if (seen.pod, seen.stage) != self._stage:
             self._stage = (seen.pod, seen.stage)
             self._step_begun(seen.step.name)
+        self._progress.waits(None)
         if seen.running and stage is not None:
             await self._log_follower.follow(seen.pod, stage)
         else:
@@ -173,13 +189,31 @@ class Following:
             on_lingering=self._progress.lingers,
         )
         if success is not None:
+            await self._remove_rest()
             return success
         if isinstance(error, InfrastructureError):
             self._failed_at(error.step)
         raise error
 
+    async def _remove_rest(self) -> None:
+        """Return when nothing goes on that others have added to the pod; its Job is deleted for that."""
+        if any(map(may_run, self._view.pods)):
+            await self._log_follower.close()
+            await remove(
+                self._cluster,
+                self._view,
+                self._ref,
+                self._course,
+                success=lambda _job, _pods: None,
+                on_lingering=self._progress.lingers,
+            )
+
     def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
-        seen = self._sight(job, [pod for pod in pods if pod_has_ended(pod)])
+        """What the Job came to, if that is a success, although it is being ended."""
+        steps = self._plan.containers
+        seen = self._sight(job, [pod for pod in pods if pod_has_ended(pod) or pod_is_done(pod, steps)])
+        if isinstance(seen, Unreported) and not any(map(may_run, pods)):
+            return SetupSucceeded()
         return seen.outcome if isinstance(seen, Over) and isinstance(seen.outcome, SetupSucceeded) else None
 
     def _unreported(self) -> SetupSucceeded:
@@ -199,7 +233,8 @@ class Following:
         """Seconds after which it is asked, should nothing be told."""
         if seen is None:
             return UNANSWERED
-        patience = SAFETY * random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
+        patience = SAFETY if not isinstance(seen, Starting) else SOON if seen.why is None else NOW_AND_THEN
+        patience *= random.uniform(0.75, 1.25)  # noqa: S311  # so that not all ask at the same time
         limit = seen.limit if isinstance(seen, Starting) and seen.limit is not None else self._deadline
         left = (min(limit, self._deadline) - self._clock()).total_seconds()
         return min(patience, max(left, SHORTEST_WAIT))

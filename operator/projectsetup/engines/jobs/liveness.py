@@ -31,6 +31,14 @@ def pod_has_ended(pod: Body) -> bool:
     return _phase(pod) in {"Succeeded", "Failed"}
 
 
+def pod_is_done(pod: Body, stages: Sequence[str]) -> bool:
+    """Whether the containers of the stages have ended in a pod that goes on, since others were added to it."""
+    status = pod.get("status") or {}
+    told = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    going_on = {container["name"] for container in told if "terminated" not in (container.get("state") or {})}
+    return bool(told) and bool(going_on) and going_on.isdisjoint(stages) and stages[-1] in {one["name"] for one in told}
+
+
 def may_run(pod: Body) -> bool:
     """Whether a container of the pod runs, or may still. One that is deleted before it has a node never will."""
     return not (pod_has_ended(pod) or (is_leaving(pod) and not pod["spec"].get("nodeName")))

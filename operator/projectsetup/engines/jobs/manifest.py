@@ -52,7 +52,10 @@ def job_manifest(attempt: JobAttempt, settings: PodSettings, *, waited: float = 
         },
         "activeDeadlineSeconds": min(max(ceil(attempt.timeout - waited), 1), _LONGEST),
         "ttlSecondsAfterFinished": settings.ttl,
-        "template": {"metadata": {"labels": labels}, "spec": attempt_pod(attempt, settings)},
+        "template": {
+            "metadata": {"labels": {**settings.labels, **labels}, "annotations": dict(settings.annotations)},
+            "spec": attempt_pod(attempt, settings),
+        },
     }
     if settings.queue is not None:
         metadata["labels"] = {**labels, QUEUE: settings.queue}

@@ -92,6 +92,11 @@ class Plan(_Part):
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
 
     @property
+    def containers(self) -> tuple[str, ...]:
+        """The names of its containers, in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
     def digest(self) -> str:
         """By which it is recognized where others may have changed it."""
         return digest_of(self.written())

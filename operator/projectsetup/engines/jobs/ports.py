@@ -29,6 +29,11 @@ class JobCluster(Protocol):
         """Those of them that waiting does not cure."""
         ...
 
+    @property
+    def no_room(self) -> tuple[type[Exception], ...]:
+        """Those of the refused that do pass: a quota is exceeded, or the namespace is being deleted."""
+        ...
+
     async def create_or_get(self, namespace: str, manifest: Manifest) -> Body:
         """The Job of that name, which is made when there is none yet."""
         ...

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, job_has_succeeded, pod_has_ended
+from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, job_has_succeeded, pod_has_ended, pod_is_done
 from projectsetup.engines.jobs.manifest import is_tombstone
 from projectsetup.engines.jobs.verdict import container_statuses, end_of_job, end_of_pod, terminated
 from projectsetup.engines.jobs.waiting import Wait, wait_for_a_container, wait_for_a_pod
@@ -63,7 +63,7 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The attempt has an outcome, and nothing of it is alive."""
+    """The attempt has an outcome. Its steps have ended; containers that others have added to its pod may go on."""
 
     outcome: SetupOutcome
 
@@ -131,7 +131,7 @@ def _ended(
         if (fault := _own_fault(pod)) is not None:
             return Broken(InfrastructureError(FailureReason.STEP_KILLED, fault, step=at_step))
     for pod in pods:
-        if pod_has_ended(pod) and not is_replaced(pod):
+        if (pod_has_ended(pod) or pod_is_done(pod, plan.containers)) and not is_replaced(pod):
             end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
             if not isinstance(end, InfrastructureError):
                 return Over(end)

@@ -19,7 +19,7 @@ from projectsetup.engines.jobs.liveness import Deletions, is_leaving, is_spent, 
 from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, Manifest, is_tombstone
 from projectsetup.engines.jobs.ref import JobRef, belongs_to, setup_of
 from projectsetup.engines.jobs.removing import LOOK_AGAIN, TELL_EVERY
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted
 from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ async def make(
             arrived = await _arrived(cluster, attempt) if unanswered else None
             if arrived is not None:
                 return arrived
+            if isinstance(error, cluster.no_room):
+                raise NotStarted(f"cannot {error}") from error
             raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
         except cluster.failed as error:
             unanswered = True

@@ -37,6 +37,11 @@ class Wait:
         return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start within {allowed}: {why}"))
 
 
+def exceeds_quota(why: str | None) -> bool:
+    """Whether this is what the API server says when a quota of the namespace leaves no room for a pod."""
+    return why is not None and "exceeded quota: " in why
+
+
 def wait_for_a_pod(job: Body, events: Sequence[str], start_limit: float, taken_away: Sequence[Body]) -> Wait:
     """The Job has no pod that stands."""
     if (job.get("spec") or {}).get("suspend"):
