@@ -29,7 +29,7 @@ def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0,
 
 
 class OperatorProcess:
-    """`projectsetup operator` on a control plane, with workspaces and a log of its own below `folder`."""
+    """`projectsetup operator` on a control plane; its workspaces, package caches and log are below `folder`."""
 
     def __init__(
         self,
@@ -57,6 +57,9 @@ class OperatorProcess:
             "PROJECTSETUP_HTTP_PORT": str(self.port),
             "PROJECTSETUP_WORKSPACE_ROOT": str(self.workspaces),
             "PROJECTSETUP_LOG_FORMAT": "json",
+            "XDG_CACHE_HOME": str(folder / "cache"),  # caches of namespaces that exist for one run only
+            "UV_CACHE_DIR": "",
+            "PIP_CACHE_DIR": "",
             **{f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()},
             **(environment or {}),
         }

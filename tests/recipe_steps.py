@@ -72,6 +72,6 @@ class Attempt:
 
 
 def uv_cache() -> str:
-    """The cache that the operator shares with the steps."""
+    """The cache of this user."""
     command = [sys.executable, "-m", "uv", "cache", "dir"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

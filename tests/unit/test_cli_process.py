@@ -70,6 +70,16 @@ def test_commands_for_the_cluster_import_the_small_part_of_its_client(arguments:
     assert done.stderr.splitlines()[-1] == "2"
 
 
+@pytest.mark.parametrize(("url", "dumpable"), [({}, "1"), ({"DATABASE_URL": EXAMPLE}, "0")])
+def test_a_command_that_holds_the_database_url_cannot_be_looked_into(url: dict[str, str], dumpable: str) -> None:
+    ask = "import ctypes; print(ctypes.CDLL(None).prctl(3), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(heavy=()) + ask, "--version"],
+        env={"PATH": os.environ["PATH"], **url}, capture_output=True, text=True, timeout=SECONDS, check=True,
+    )  # fmt: skip
+    assert done.stderr.split() == ["0", dumpable]
+
+
 @pytest.mark.parametrize("arguments", [["crd"], ["recipes", "list"], ["--help"]])
 def test_a_reader_that_is_gone_is_no_error(arguments: list[str]) -> None:
     reading, writing = os.pipe()

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from projectsetup.engines.supervisor import directories, kernel, protocol
+import pytest
+
+from projectsetup.engines.supervisor import directories, kernel, landlock, protocol
 from projectsetup.engines.supervisor.processes import descendants
 
 
@@ -26,6 +28,27 @@ def test_it_needs_little_more_than_the_interpreter() -> None:
     )
     assert heavy & (set(loaded) - set(json.loads(alone.stdout))) == set()
     assert {name for name in ours if not name.startswith("projectsetup.engines")} == {"projectsetup"}
+
+
+@pytest.mark.parametrize("has_landlock", [True, False])
+def test_where_there_is_no_landlock_a_shell_is_started_all_the_same(tmp_path: Path, *, has_landlock: bool) -> None:
+    if has_landlock and not landlock.abi():
+        pytest.skip("this kernel has no Landlock")
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.write_text("secret")
+    script = f"""
+import os
+from projectsetup.engines.supervisor import kernel, landlock, shell
+if not {has_landlock}:
+    landlock.abi = lambda: 0
+kernel.give_up_new_privileges()
+command = shell.Command("cat {other}", {{"PATH": "/usr/bin:/bin"}}, "{own}", 1.0, ("{other}",), ("{own}",))
+started = shell.start_shell(command, 1, os.open(".", os.O_PATH))
+print(os.waitstatus_to_exitcode(os.waitpid(started, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ("secret" in done.stdout) is not has_landlock
 
 
 def test_a_message_brings_its_file_descriptors() -> None:
