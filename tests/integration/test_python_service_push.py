@@ -18,6 +18,7 @@ from projectsetup.recipes.commands.fresh import FreshRepository
 from projectsetup.recipes.commands.remote import Remote, RemoteState
 from projectsetup.recipes.commands.untrusted import UntrustedRepository
 from projectsetup.recipes.loader import RecipeBook
+from projectsetup.setup.message import message_with_output
 from tests.recipe_steps import Attempt
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Stage:
     """Two bare repositories, and a workspace whose commits are ready to be pushed."""
 
     place: Path
+    printed: str = ""
+    """What the last push printed."""
 
     def __post_init__(self) -> None:
         for name in (CODE, DOCS):
@@ -59,8 +62,9 @@ class Stage:
         }
         attempt = Attempt(self.place / "workspace", variables)
         exit_code = attempt.run(RecipeBook().get("python-service").steps[-1])
-        assert "Traceback" not in attempt.printed[-1]
-        return exit_code, attempt.printed[-1].splitlines()[-1], attempt.outputs
+        self.printed = attempt.printed[-1]
+        assert "Traceback" not in self.printed
+        return exit_code, self.printed.splitlines()[-1], attempt.outputs
 
     def commit(self, name: str) -> str:
         return git(self.place / "workspace" / name, "rev-parse", "main")
@@ -158,10 +162,19 @@ def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage
 
 
 def test_a_repository_that_refuses_the_push(stage: Stage) -> None:
-    stage.put_hook(CODE, "pre-receive", "exit 1")
+    stage.put_hook(CODE, "pre-receive", "echo 'commits need a ticket number'; exit 1")
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
     assert "pre-receive hook declined" in line
+    assert "remote: commits need a ticket number" in map(str.strip, stage.printed.splitlines())
+    told = message_with_output("step push failed", stage.printed.splitlines())
+    assert told.startswith("step push failed: remote: commits need a ticket number | ")
+
+
+def test_what_the_server_says_to_a_push_that_succeeds_is_printed(stage: Stage) -> None:
+    stage.put_hook(CODE, "post-receive", "echo 'open a merge request at https://git.example/x'")
+    assert stage.push()[0] == 0
+    assert "remote: open a merge request at https://git.example/x" in map(str.strip, stage.printed.splitlines())
 
 
 def test_code_that_arrived_before_the_documentation_failed_is_told(stage: Stage) -> None:

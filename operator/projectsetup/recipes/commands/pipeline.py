@@ -7,6 +7,7 @@ import resource
 import selectors
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,11 +35,15 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments, all of its environment, and the most memory it may allocate, in bytes."""
+    """A program with its arguments, all of its environment, and the most memory it may allocate, in bytes.
+
+    `audible`: what is kept of its errors is also passed on to our own standard error.
+    """
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     memory: int | None = None
+    audible: bool = False
 
 
 def run_pipeline(*commands: Command, folder: Path, consume: Consumer, feed: bytes = b"") -> None:
@@ -59,7 +64,9 @@ def run_pipeline(*commands: Command, folder: Path, consume: Consumer, feed: byte
                 os.close(writing)
                 source = reading
             stack.callback(_end, processes[-1])
-        errors = _listen(stack.enter_context(open(source, "rb", buffering=0)), processes, consume)  # noqa: PTH123
+        keepers = [_Errors(audible=command.audible) for command in commands]
+        _listen(stack.enter_context(open(source, "rb", buffering=0)), processes, consume, keepers)  # noqa: PTH123
+        errors = [keeper.kept for keeper in keepers]
         _judge(commands, [process.wait() for process in processes], errors)
 
 
@@ -95,14 +102,15 @@ def _allocating(most: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _listen(output: IO[bytes], processes: Sequence[subprocess.Popen[bytes]], consume: Consumer) -> list[bytearray]:
-    """Read everything that is printed, to its end; what the commands printed on standard error."""
-    errors = [bytearray() for _ in processes]
+def _listen(
+    output: IO[bytes], processes: Sequence[subprocess.Popen[bytes]], consume: Consumer, errors: Sequence[_Errors]
+) -> None:
+    """Read everything that is printed, to its end."""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ, consume)
-        for process, kept in zip(processes, errors, strict=True):
+        for process, keeper in zip(processes, errors, strict=True):
             if process.stderr is not None:
-                selector.register(process.stderr, selectors.EVENT_READ, _keeper(kept))
+                selector.register(process.stderr, selectors.EVENT_READ, keeper.take)
         while selector.get_map():
             for key, _ in selector.select():
                 piece = os.read(key.fd, _PIECE)
@@ -110,14 +118,21 @@ def _listen(output: IO[bytes], processes: Sequence[subprocess.Popen[bytes]], con
                     key.data(piece)
                 else:
                     selector.unregister(key.fileobj)
-    return errors
 
 
-def _keeper(kept: bytearray) -> Consumer:
-    def keep(piece: bytes) -> None:
-        kept.extend(piece[: ERROR_BYTES - len(kept)])
+@dataclass(slots=True)
+class _Errors:
+    """What a command prints on standard error, of which a part is kept."""
 
-    return keep
+    audible: bool
+    kept: bytearray = field(default_factory=bytearray)
+
+    def take(self, piece: bytes) -> None:
+        room = ERROR_BYTES - len(self.kept)
+        self.kept.extend(piece[:room])
+        if self.audible and room > 0:
+            sys.stderr.buffer.write(piece[:room])
+            sys.stderr.buffer.flush()
 
 
 def _judge(commands: Sequence[Command], codes: Sequence[int], errors: Sequence[bytearray]) -> None:

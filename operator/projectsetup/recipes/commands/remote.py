@@ -74,7 +74,7 @@ class Remote:
 
     def _git(self, *arguments: str, consume: Consumer | None = None) -> None:
         environment = {**os.environ, **PLAIN, "GIT_DIR": str(self.fresh.directory)}
-        command = Command(["git", *arguments], environment, memory=_MEMORY if consume else None)
+        command = Command(["git", *arguments], environment, memory=_MEMORY if consume else None, audible=True)
         run_pipeline(command, folder=self.fresh.directory, consume=consume or _drop)
 
 

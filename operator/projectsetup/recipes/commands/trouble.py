@@ -40,7 +40,7 @@ def trouble_with(remote: str, errors: str) -> CommandError:
 
     A refusal counts more than the lost connection that follows from it; what is unknown needs a person.
     """
-    lines = [" ".join(line.split()) for line in errors.splitlines() if line.strip()]
+    lines = [text for line in errors.splitlines() if (text := " ".join(line.split()).strip("@= "))]
     for pattern, error in ((_REFUSED, CommandError), (_TEMPORARY, TemporaryError)):
         telling = next((line for line in lines if pattern.search(line)), None)
         if telling:
