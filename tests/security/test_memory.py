@@ -39,6 +39,8 @@ LIMIT: Final = 600.0 if IS_LONG else 250.0
 """MiB that the operator may ever take. Its container may take 1,024."""
 NEIGHBOUR: Final = 5.0
 """How many seconds longer than without the tenant a setup of somebody else may take."""
+AFTER_START: Final = 600.0 if IS_LONG else 30.0
+"""The same right after a start, when all that the tenant has made is read again."""
 ASTRAL: Final = "".join(chr(0x1F300 + number) for number in range(256))
 """Characters of four bytes each."""
 
@@ -142,9 +144,9 @@ def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
     for start in ("first", "second"):
         began = time.monotonic()
         operator.start()
-        ready, served = time.monotonic() - began, neighbour(stage)
+        ready, first = time.monotonic() - began, neighbour(stage, limit=AFTER_START)
         with touching(attacked.tenant, attacked.names):
-            served = max(served, *(neighbour(stage) for _ in range(3)))
+            served = max(neighbour(stage) for _ in range(3))
         if IS_LONG:
             before = lists(stage.api)
             wait_for(lambda: lists(stage.api) > before, "a comparison with a full list", limit=60.0)  # noqa: B023
@@ -152,7 +154,7 @@ def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
         taken, most = memory(operator.pid).rss, peak(operator.pid)
         tell(
             f"{start} start over {NUMBER:,} of the largest: ready after {ready:.1f} s, a neighbour's setup took "
-            f"{served:.1f} s at most, memory {taken:.0f} MiB, at most {most:.0f} MiB"
+            f"{first:.1f} s then and {served:.1f} s at most later, memory {taken:.0f} MiB, at most {most:.0f} MiB"
         )
         assert most < LIMIT
         assert served < attacked.usual + NEIGHBOUR
@@ -169,10 +171,10 @@ def lists(api: ApiServer) -> int:
     return sum(map(int, counts))
 
 
-def neighbour(stage: Stage) -> float:
+def neighbour(stage: Stage, *, limit: float = 60.0) -> float:
     """Seconds that a setup of somebody else takes now."""
     began = time.monotonic()
-    assert reason(stage.ended(stage.apply(stage.project(), "instant"), limit=60.0)) == "SetupSucceeded"
+    assert reason(stage.ended(stage.apply(stage.project(), "instant"), limit=limit)) == "SetupSucceeded"
     return time.monotonic() - began
 
 
