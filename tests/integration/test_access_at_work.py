@@ -24,7 +24,10 @@ name: look
 description: Ends well when git was given a login
 image: none:1
 steps:
-  - {name: look, status: initializing, run: test "$GIT_CONFIG_COUNT" = 1, credentials: true}
+  - name: look
+    status: initializing
+    credentials: true
+    run: printf 'url=%s\\n\\n' "$CODE_REPO" | git credential fill | grep -qx password=a-token-of-this-test
 """
 SECRET: Final = {
     "apiVersion": "v1",

@@ -71,13 +71,7 @@ steps:
   run: |
     git init -q -b main code && cd code
     git -c user.name=nobody -c user.email=nobody@example.test commit -q --allow-empty -m "made by $(uname -n)"
-- name: push
-  status: committing
-  credentials: true
-  run: |
-    cd code
-    git push -q "$CODE_REPO" main
-    echo "CODE_COMMIT=$(git rev-parse main)" >>"$STEP_OUTPUTS"
+- {{name: push, status: committing, credentials: true, run: projectsetup-push}}
 """
 RECIPES: Final = {"gated.yaml": GATED, "looking.yaml": LOOKING, "small.yaml": SMALL}
 

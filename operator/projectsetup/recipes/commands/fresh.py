@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from projectsetup.recipes.commands.conversation import Conversation
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.git import PLAIN, git_output
 from projectsetup.recipes.commands.pipeline import Command, Failed, run_pipeline
@@ -41,7 +42,7 @@ class FreshRepository:
             self._fill(source)
             self._refuse_submodules(source.title)
         except Failed as exc:
-            raise trouble_with(source.title, str(exc)) from exc
+            raise trouble_with(source.title, Conversation(errors=str(exc))) from exc
 
     def _fill(self, source: UntrustedRepository) -> None:
         kind = "sha1" if len(self.commit) == _SHA1_DIGITS else "sha256"

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
@@ -46,13 +46,21 @@ class Command:
     audible: bool = False
 
 
-def run_pipeline(*commands: Command, folder: Path, consume: Consumer, feed: bytes = b"") -> None:
+def run_pipeline(
+    *commands: Command,
+    folder: Path,
+    consume: Consumer,
+    feed: bytes = b"",
+    channels: Mapping[Path, Consumer] | None = None,
+) -> None:
     """Run commands in `folder`, each reading what the one before it prints; the first reads `feed`, 4 KiB at most.
 
-    `consume` is given what the last one prints. Raises Failed, TemporaryError when a command was killed, and what
-    `consume` raises; no command runs any more then.
+    `consume` is given what the last one prints, and each consumer of `channels` what is written to a named pipe, which
+    is made at its path. Raises Failed, TemporaryError when a command was killed, and what a consumer raises; no command
+    runs any more then.
     """
     with ExitStack() as stack:
+        pipes = {stack.enter_context(_named_pipe(path)): consumer for path, consumer in (channels or {}).items()}
         processes: list[subprocess.Popen[bytes]] = []
         source = _pipe_with(feed)
         for command in commands:
@@ -65,7 +73,8 @@ def run_pipeline(*commands: Command, folder: Path, consume: Consumer, feed: byte
                 source = reading
             stack.callback(_end, processes[-1])
         keepers = [_Errors(audible=command.audible) for command in commands]
-        _listen(stack.enter_context(open(source, "rb", buffering=0)), processes, consume, keepers)  # noqa: PTH123
+        output = stack.enter_context(open(source, "rb", buffering=0))  # noqa: PTH123
+        _listen(output, processes, consume, keepers, pipes)
         errors = [keeper.kept for keeper in keepers]
         _judge(commands, [process.wait() for process in processes], errors)
 
@@ -102,8 +111,26 @@ def _allocating(most: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+@contextmanager
+def _named_pipe(path: Path) -> Iterator[int]:
+    """A new named pipe, opened for reading without waiting for who writes to it."""
+    os.mkfifo(path, mode=0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    finally:
+        path.unlink()
+
+
 def _listen(
-    output: IO[bytes], processes: Sequence[subprocess.Popen[bytes]], consume: Consumer, errors: Sequence[_Errors]
+    output: IO[bytes],
+    processes: Sequence[subprocess.Popen[bytes]],
+    consume: Consumer,
+    errors: Sequence[_Errors],
+    pipes: Mapping[int, Consumer],
 ) -> None:
     """Read everything that is printed, to its end."""
     with selectors.DefaultSelector() as selector:
@@ -111,13 +138,18 @@ def _listen(
         for process, keeper in zip(processes, errors, strict=True):
             if process.stderr is not None:
                 selector.register(process.stderr, selectors.EVENT_READ, keeper.take)
-        while selector.get_map():
+        for pipe, consumer in pipes.items():
+            selector.register(pipe, selectors.EVENT_READ, consumer)
+        while len(selector.get_map()) > len(pipes):  # a pipe that is open for writing here never ends
             for key, _ in selector.select():
                 piece = os.read(key.fd, _PIECE)
                 if piece:
                     key.data(piece)
                 else:
                     selector.unregister(key.fileobj)
+    for pipe, consumer in pipes.items():
+        with suppress(BlockingIOError):
+            consumer(os.read(pipe, _PIECE))  # which is all that a pipe holds
 
 
 @dataclass(slots=True)

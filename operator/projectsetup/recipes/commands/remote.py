@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import shlex
+import sys
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from projectsetup.recipes.commands.conversation import Conversation, HttpTrace, SshLog
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.git import PLAIN
-from projectsetup.recipes.commands.pipeline import Command, Consumer, Failed, run_pipeline
+from projectsetup.recipes.commands.pipeline import ERROR_BYTES, Command, Consumer, Failed, run_pipeline
 from projectsetup.recipes.commands.trouble import trouble_with
 
 if TYPE_CHECKING:
@@ -51,9 +54,9 @@ class Remote:
         """Raises CommandError when it holds other history or refuses, TemporaryError when it is out of reach."""
         listing = _Listing(self.title, self.fresh.reference)
         try:
-            self._git("ls-remote", "--quiet", "--heads", "--tags", "--", self.url, consume=listing.take)
-        except Failed as exc:
-            raise trouble_with(self.title, str(exc)) from exc
+            self._git("ls-remote", "--quiet", "--heads", "--tags", "--", self.url, consume=listing.take, memory=_MEMORY)
+        except RemoteFailed as exc:
+            raise trouble_with(self.title, exc.conversation) from exc
         if listing.tip == self.commit:
             return RemoteState.PUSHED
         if listing.first is not None:
@@ -66,20 +69,50 @@ class Remote:
     def push(self) -> None:
         """Pushes, never by force. Raises like `look`."""
         refspec = f"{self.fresh.reference}:{self.fresh.reference}"
+        pushed = bytearray()
         try:
-            self._git("push", "--quiet", "--no-recurse-submodules", "--", self.url, refspec)
-        except Failed as exc:
+            self._git(
+                *("push", "--quiet", "--porcelain", "--no-recurse-submodules", "--", self.url, refspec),
+                consume=lambda piece: pushed.extend(piece[: ERROR_BYTES - len(pushed)]),
+            )
+        except RemoteFailed as exc:
+            said = pushed.decode("utf-8", "replace")
+            _log(b"".join(line for line in pushed.splitlines(keepends=True) if line.startswith(b"!")))
             if self.look() is not RemoteState.PUSHED:
-                raise trouble_with(self.title, str(exc)) from exc
+                raise trouble_with(self.title, replace(exc.conversation, pushed=said)) from exc
 
-    def _git(self, *arguments: str, consume: Consumer | None = None) -> None:
-        environment = {**os.environ, **PLAIN, "GIT_DIR": str(self.fresh.directory)}
-        command = Command(["git", *arguments], environment, memory=_MEMORY if consume else None, audible=True)
-        run_pipeline(command, folder=self.fresh.directory, consume=consume or _drop)
+    def _git(self, *arguments: str, consume: Consumer, memory: int | None = None) -> None:
+        """Raises RemoteFailed. What git and ssh print is in the log of the step then, whatever they end with."""
+        http, ssh, folder = HttpTrace(), SshLog(), self.fresh.directory
+        trace, log = folder / "http-trace", folder / "ssh-log"
+        ssh_command = f"{os.environ.get('GIT_SSH_COMMAND', 'ssh')} -v -E {shlex.quote(str(log))}"
+        tracing = {"GIT_TRACE_CURL": str(trace), "GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
+        own = {"GIT_DIR": str(folder), "GIT_SSH_COMMAND": ssh_command}
+        command = Command(["git", *arguments], {**os.environ, **PLAIN, **tracing, **own}, memory=memory, audible=True)
+        channels = {trace: http.take, log: ssh.take}
+        try:
+            run_pipeline(command, folder=folder, consume=consume, channels=channels)
+        except Failed as exc:
+            conversation = Conversation(self.url, str(exc), "", http.answer, tuple(ssh.lines))
+            raise RemoteFailed(conversation) from exc
+        finally:
+            complaints = Conversation(ssh=tuple(ssh.lines)).ssh_complaints
+            _log("".join(f"{line}\n" for line in complaints).encode())
 
 
-def _drop(_: bytes) -> None:
-    """Nothing that git prints here matters."""
+class RemoteFailed(Exception):
+    """git failed while it talked to a remote."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        """Keep what is known of it."""
+        super().__init__(conversation.errors)
+        self.conversation = conversation
+
+
+def _log(piece: bytes) -> None:
+    """What git and ssh print belongs in the log of the step as it is."""
+    sys.stderr.buffer.write(piece)
+    sys.stderr.buffer.flush()
 
 
 @dataclass(slots=True)

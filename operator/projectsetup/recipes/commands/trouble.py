@@ -1,49 +1,198 @@
-"""What git's complaints about a remote repository mean: whether waiting may help, and the line worth repeating."""
+"""What a failed conversation with a remote repository means: whether waiting may help, and the words worth repeating.
+
+Facts decide first: the status of the push, the status of HTTP, how far ssh got. Words decide where there is no fact.
+Addresses, names of repositories, what stands in quotes and what the remote's hooks print are never among them.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from projectsetup.recipes.commands.errors import CommandError, TemporaryError
 
-_REFUSED = re.compile(
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from projectsetup.recipes.commands.conversation import Conversation
+
+_FIRST_REFUSAL, _FIRST_FAULT_OF_SERVER = 300, 500
+_MAY_PASS = frozenset({408, 421, 425, 429})
+_WILL_NOT_PASS = frozenset({501, 505})
+
+_SETTLED = re.compile(
     r"""
-    authentication\ fail | could\ not\ read\ (?:username|password) | terminal\ prompts\ disabled
-    | permission\ (?:to\ \S+\ )?denied | access\ denied | not\ authorized | invalid\ (?:username|credentials)
-    | host\ key\ verification\ failed | host\ identification\ has\ changed
-    | returned\ error:\ 4(?!08|29)\d\d | repository\ (?:'[^']*'\ )?not\ found
-    | does\ not\ (?:appear\ to\ be\ a\ git\ repository|exist) | project\ you\ were\ looking\ for
-    | certificate\ (?:problem|verification\ failed|verify) | dubious\ ownership | transport\ '[^']*'\ not\ allowed
-    | hook\ declined | protected\ branch | deny\ updating
+    hash\ algorithm | mismatched\ algorithms | transport\ \S+\ not\ allowed | dubious\ ownership
+    | does\ not\ appear\ to\ be\ a\ git\ repository | is\ this\ a\ git\ repository | unable\ to\ find\ remote\ helper
+    | authentication\ failed | could\ not\ read\ (?:username|password) | terminal\ prompts\ disabled
+    | repository\ (?:\S+\ )?not\ found | does\ not\ exist | bad\ line\ length\ character
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_TEMPORARY = re.compile(
+_HTTP_FAILURE = re.compile(r"unable to access|RPC failed;|HTTP request failed", re.IGNORECASE)
+_HTTP_SETTLED = re.compile(
+    r"certificate|unknown ca|alert (?:protocol version|access denied)|unsupported protocol|redirects followed"
+    r"|malformed|illegal format",
+    re.IGNORECASE,
+)
+_SSH_SETTLED = re.compile(
+    r"permission denied|host key verification failed|too many authentication failures|unable to negotiate"
+    r"|no matching .* found|bad (?:owner|configuration)|command-line: line",
+    re.IGNORECASE,
+)
+_SSH_NOISE = re.compile(
+    r"@|IT IS POSSIBLE|Someone could be|It is also possible|The fingerprint for|SHA256:|Please contact|Add correct host"
+    r"|Offending |remove with:|ssh-keygen |Warning: Permanently added|Connection to .* closed\.?$"
+)
+_REJECTION = re.compile(r"^!\t[^\t]*\t\[(remote rejected|remote failure|rejected)\] \((.*)\)$", re.MULTILINE)
+_REJECTION_MAY_PASS = re.compile(
+    r"internal (?:server )?error|unavailable|time(?:d |-)?out|try again|too many|overload"
+    r"|failed to (?:update ref|lock|write)|(?:cannot|unable to) (?:lock|migrate)|unpack(?:er)? (?:error|failed)",
+    re.IGNORECASE,
+)
+_PASSING = re.compile(
     r"""
-    could\ not\ resolve | name\ resolution | name\ or\ service\ not\ known
-    | failed\ to\ connect | couldn't\ connect | unable\ to\ connect | connect\ to\ host
-    | connection\ (?:was\ )?(?:refused|reset|closed|timed\ out|aborted|died) | broken\ pipe
-    | network\ is\ (?:unreachable|down) | no\ route\ to\ host | timed\ out | timeout
-    | returned\ error:\ (?:408|429|5\d\d) | rpc\ failed | early\ eof | hung\ up\ unexpectedly
-    | unexpected\ disconnect | empty\ reply | kex_exchange_identification | gnutls_handshake
-    | ssl_(?:connect|error_syscall) | transfer\ closed | no\ space\ left
-    | too\ many\ (?:requests|connections) | temporarily\ unavailable
+    hung\ up\ unexpectedly | unexpected\ disconnect | early\ eof | expected\ flush | broken\ pipe | connection\ reset
+    | no\ space\ left | quota\ exceeded | temporarily\ unavailable | cannot\ fork | input/output\ error
+    | internal\ (?:server\ )?error | service\ unavailable | internal\ api\ unreachable | not\ available\ at\ this\ time
+    | timed\ out | try\ again
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_NOISE = re.compile(r"^(?:please make sure|and the repository exists|remote: *$|hint: )", re.IGNORECASE)
+_NOISE = re.compile(
+    r"^(?:please make sure|and the repository exists|hint: |warning: |fatal: could not read from remote repository)",
+    re.IGNORECASE,
+)
+_FAILED_TO_PUSH = re.compile(r"^error: failed to push some refs to ")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_REMOTE = "remote:"
+_SHORT = 5
+"""Names of so many letters may be words: `https`, `error`."""
+
 _LONGEST = 300
 
 
-def trouble_with(remote: str, errors: str) -> CommandError:
-    """The error to raise for what git printed; `remote` says which repository it was about.
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Why it failed, and whether that may pass."""
 
-    A refusal counts more than the lost connection that follows from it; what is unknown needs a person.
+    words: str
+    may_pass: bool
+
+
+def trouble_with(title: str, conversation: Conversation) -> CommandError:
+    """The error to raise; `title` says which repository it was about.
+
+    A cause counts more than what follows from it. What is unknown needs a person.
     """
-    lines = [text for line in errors.splitlines() if (text := " ".join(line.split()).strip("@= "))]
-    for pattern, error in ((_REFUSED, CommandError), (_TEMPORARY, TemporaryError)):
-        telling = next((line for line in lines if pattern.search(line)), None)
-        if telling:
-            return error(f"{remote}: {telling[:_LONGEST]}")
-    telling = next((line for line in lines if not _NOISE.search(line)), "git failed and did not say why")
-    return CommandError(f"{remote}: {telling[:_LONGEST]}")
+    found = next((finding for ask in _WITNESSES if (finding := ask(conversation))), None) or _unknown(conversation)
+    error = TemporaryError if found.may_pass else CommandError
+    return error(f"{title}: {found.words if len(found.words) <= _LONGEST else found.words[: _LONGEST - 1] + '…'}")
+
+
+def _rejection(conversation: Conversation) -> _Finding | None:
+    match = _REJECTION.search(conversation.pushed)
+    if match is None:
+        return None
+    kind, reason = match[1], match[2]
+    passing = kind == "remote failure" or bool(_REJECTION_MAY_PASS.search(_QUOTED.sub("", reason)))
+    return _Finding(f"[{kind}] ({reason})", may_pass=passing and kind != "rejected")
+
+
+def _settled(conversation: Conversation) -> _Finding | None:
+    telling = _telling(conversation, _SETTLED)
+    return _Finding(telling, may_pass=False) if telling else None
+
+
+def _http_status(conversation: Conversation) -> _Finding | None:
+    answer = conversation.answer
+    if answer is None or answer.status < _FIRST_REFUSAL:
+        return None
+    passing = answer.status in _MAY_PASS or (
+        answer.status >= _FIRST_FAULT_OF_SERVER and answer.status not in _WILL_NOT_PASS
+    )
+    known = _telling(conversation, _HTTP_FAILURE) or next(_own_lines(conversation), "")
+    who = "the proxy" if answer.of_proxy else "the server"
+    words = f"{who} answered with HTTP status {answer.status}" + (f": {known}" if known else "")
+    return _Finding(words, may_pass=passing)
+
+
+def _http_failure(conversation: Conversation) -> _Finding | None:
+    telling = _telling(conversation, _HTTP_FAILURE)
+    if telling is None or not conversation.url.lower().startswith("http"):
+        return None
+    return _Finding(telling, may_pass=not _HTTP_SETTLED.search(_without_names(telling, conversation.url)))
+
+
+def _ssh(conversation: Conversation) -> _Finding | None:
+    if not conversation.ssh or conversation.ssh_exit_code is not None:
+        return None
+    complaints = map(_printable, conversation.ssh_complaints)
+    telling = [line for line in complaints if not _SSH_NOISE.match(line)]
+    words = "; ".join(telling) or "ssh lost the connection"
+    refused = any(_SSH_SETTLED.search(_without_names(line, conversation.url)) for line in telling)
+    return _Finding(words, may_pass=conversation.signed_in or not refused)
+
+
+def _passing(conversation: Conversation) -> _Finding | None:
+    telling = _telling(conversation, _PASSING)
+    return _Finding(telling, may_pass=True) if telling else None
+
+
+def _unknown(conversation: Conversation) -> _Finding:
+    return _Finding(next(_own_lines(conversation), "git failed and did not say why"), may_pass=False)
+
+
+_WITNESSES: tuple[Callable[[Conversation], _Finding | None], ...] = (
+    _rejection,
+    _settled,
+    _http_status,
+    _http_failure,
+    _ssh,
+    _passing,
+)
+"""A cause stands before what may be only its consequence."""
+
+
+def _lines(conversation: Conversation) -> Iterator[str]:
+    for line in re.split(r"[\r\n]", conversation.errors):
+        if words := _printable(line):
+            yield words
+
+
+def _own_lines(conversation: Conversation) -> Iterator[str]:
+    for line in _lines(conversation):
+        if not line.startswith(_REMOTE) and not _NOISE.match(line) and not _FAILED_TO_PUSH.match(line):
+            yield line
+
+
+def _telling(conversation: Conversation, pattern: re.Pattern[str]) -> str | None:
+    lines = _own_lines(conversation)
+    return next((line for line in lines if pattern.search(_without_names(line, conversation.url))), None)
+
+
+def _without_names(line: str, url: str) -> str:
+    """The line without what the user or the remote chose: addresses, host names, paths, and whatever is in quotes."""
+    text = _ADDRESS.sub("…", _QUOTED.sub("…", line))
+    for name in _names_in(url):
+        text = text.replace(name, "…")
+    return text
+
+
+def _names_in(url: str) -> list[str]:
+    """Host and path, as programs repeat them."""
+    try:
+        parts = urlsplit(url)
+        path = parts.path if parts.scheme else url.rpartition(":")[2]
+        names = {url, parts.hostname or "", *url.partition(":")[0].rpartition("@")[2:]}
+    except ValueError:
+        return [url]
+    names |= {path, path.lstrip("/"), path.removesuffix(".git"), path.strip("/").removesuffix(".git")}
+    return sorted((name for name in names if len(name) > _SHORT), key=len, reverse=True)
+
+
+def _printable(line: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in line).split())
