@@ -171,8 +171,11 @@ ROWS: Final = (
         (
             Graph(
                 "Waiting by priority",
-                "Setups that wait for a slot; priority 0 comes first.",
-                (Query("sum by (priority) (projectsetup_queue_depth)", "priority {{priority}}"),),
+                "Setups that wait for a slot, priority 0 first, and those that wait for a Secret or recipe.",
+                (
+                    Query("sum by (priority) (projectsetup_queue_depth)", "priority {{priority}}"),
+                    Query("sum(projectsetup_awaiting_dependency)", "for a Secret or recipe"),
+                ),
                 NUMBER,
                 stacked=True,
             ),

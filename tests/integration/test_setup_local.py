@@ -61,12 +61,13 @@ def pushed_to(repository: str) -> str:
 
 @pytest.fixture
 def key(tmp_path: Path) -> tuple[str, str]:
-    """A private key, and what is public of it."""
+    """A private key, and the fingerprint of its public half, which is not a part of the private file."""
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True)
-    return key.read_text(), key.with_suffix(".pub").read_text().split()[1]
+    printed = subprocess.run(["ssh-keygen", "-l", "-f", key], check=True, capture_output=True, text=True)
+    return key.read_text(), printed.stdout.split()[1]
 
 
 def recipe(*steps: Mapping[str, Any]) -> Recipe:
@@ -198,18 +199,18 @@ async def test_a_login_is_seen_by_the_step_that_asks_for_it(engine: LocalEngine,
 async def test_a_key_is_usable_by_the_step_that_asks_for_it(
     engine: LocalEngine, project: SetupProject, key: tuple[str, str]
 ) -> None:
-    private, public = key
+    private, fingerprint = key
     look = """
     file=$(echo "$GIT_SSH_COMMAND" | sed -n 's/.*IdentityFile="\\([^"]*\\)".*/\\1/p')
-    ssh-keygen -y -f "$file" 2>&1 || true
+    ssh-keygen -y -f "$file" 2>&1 | ssh-keygen -l -f - || true
     """
     lines: list[str] = []
     credentials = secret(ssh__privatekey=private, known_hosts="host ssh-ed25519 AAAA")
     await set_up(
         engine, project, recipe({"run": look}, {"run": look, "credentials": True}), credentials=credentials, lines=lines
     )
-    assert [public in line for line in lines if line.strip()][-1:] == [True]
-    assert sum(public in line for line in lines) == 1
+    assert [fingerprint in line for line in lines if line.strip()][-1:] == [True]
+    assert sum(fingerprint in line for line in lines) == 1
 
 
 async def test_a_setup_that_is_cancelled_runs_no_other_step(

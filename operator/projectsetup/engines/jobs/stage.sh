@@ -326,7 +326,7 @@ stage_collect_facts() {
 stage_read_facts() {
     {
         printf '%s\n' "$stage_facts"
-        head -c 65536 "$STEP_OUTPUTS"
+        head -c 65536 "$STEP_OUTPUTS" | grep -a -v -x -F -e "$stage_marker"
     } | tr -d '\000' | LC_ALL=C awk '
         {
             at = index($0, "=")
