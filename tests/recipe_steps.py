@@ -71,6 +71,11 @@ class Attempt:
         }
 
 
+def parameters(recipe: Recipe, **given: str) -> dict[str, str]:
+    """The variables of all parameters, defaults filled in."""
+    return {f"PARAM_{name.upper()}": value for name, value in recipe.check_parameters(given).items()}
+
+
 def uv_cache() -> str:
     """The cache of this user."""
     command = [sys.executable, "-m", "uv", "cache", "dir"]

@@ -19,6 +19,7 @@ from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_of
 from projectsetup.recipes.loader import RecipeBook
 from tests.image_box import USER, Image, unpack
+from tests.recipe_steps import parameters
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
@@ -174,7 +175,7 @@ def test_all_steps_of_python_service_without_a_network(toolchain: Image, place: 
         "CODE_REPO": f"file://{WORK}/code.git",
         "DOCS_REPO": f"file://{WORK}/docs.git",
         "ATTEMPT": "1",
-        "PARAM_LICENSE": "MIT",
+        **parameters(RecipeBook().get("python-service")),
         "WORKSPACE": f"{WORK}/workspace",
         "HOME": f"{WORK}/workspace/.home",
         "TMPDIR": f"{WORK}/workspace/.tmp",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projectsetup.recipes.loader import RecipeBook
-from tests.recipe_steps import Attempt
+from tests.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def attempt(place: Path, number: int) -> Attempt:
         "CODE_REPO": f"file://{place / 'code.git'}",
         "DOCS_REPO": f"file://{place / 'docs.git'}",
         "ATTEMPT": str(number),
-        "PARAM_LICENSE": "MIT",
+        **parameters(RecipeBook().get("python-service")),
     }
     return Attempt(workspace, variables)
 

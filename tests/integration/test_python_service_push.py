@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from dataclasses import dataclass, replace
@@ -19,11 +20,12 @@ from projectsetup.recipes.commands.remote import Remote, RemoteState
 from projectsetup.recipes.commands.untrusted import UntrustedRepository
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.message import message_with_output
-from tests.recipe_steps import Attempt
+from tests.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+RECIPE = RecipeBook().get("python-service")
 CODE, DOCS = "code.git", "docs.git"
 
 
@@ -51,23 +53,32 @@ class Stage:
         fresh = FreshRepository(self.place / "fresh", UntrustedRepository(self.place / "workspace", "code"), "main")
         return Remote("code repository", fresh, self.url(CODE))
 
-    def push(self, *, code: str | None = None, docs: str | None = None) -> tuple[int, str, dict[str, str]]:
+    def commit_again(self, **given: str) -> str:
+        """Make the commits anew, by the recipe's own step with these parameters; the id of that of `code`."""
+        for name in ("code", "docs"):
+            shutil.rmtree(self.place / "workspace" / name / ".git")
+        attempt = Attempt(self.place / "workspace", self._variables(parameters(RECIPE, **given)))
+        assert attempt.run(RECIPE.steps[-2]) == 0, attempt.printed
+        return self.commit("code", given.get("branch", "main"))
+
+    def push(
+        self, *, code: str | None = None, docs: str | None = None, branch: str = "main"
+    ) -> tuple[int, str, dict[str, str]]:
         """Exit code, last line and outputs of the step."""
-        variables = {
-            "PROJECT_NAME": "Orders",
-            "PROJECT_SLUG": "orders",
-            "PARAM_LICENSE": "MIT",
-            "CODE_REPO": self.url(CODE) if code is None else code,
-            "DOCS_REPO": self.url(DOCS) if docs is None else docs,
-        }
+        variables = self._variables(parameters(RECIPE, branch=branch))
+        variables |= {name: url for name, url in (("CODE_REPO", code), ("DOCS_REPO", docs)) if url is not None}
         attempt = Attempt(self.place / "workspace", variables)
-        exit_code = attempt.run(RecipeBook().get("python-service").steps[-1])
+        exit_code = attempt.run(RECIPE.steps[-1])
         self.printed = attempt.printed[-1]
         assert "Traceback" not in self.printed
         return exit_code, self.printed.splitlines()[-1], attempt.outputs
 
-    def commit(self, name: str) -> str:
-        return git(self.place / "workspace" / name, "rev-parse", "main")
+    def _variables(self, given: dict[str, str]) -> dict[str, str]:
+        urls = {"CODE_REPO": self.url(CODE), "DOCS_REPO": self.url(DOCS)}
+        return {"PROJECT_NAME": "Orders", "PROJECT_SLUG": "orders", **urls, **given}
+
+    def commit(self, name: str, branch: str = "main") -> str:
+        return git(self.place / "workspace" / name, "rev-parse", branch)
 
     def references(self, name: str) -> str:
         return git(self.place / name, "for-each-ref", "--format=%(objectname) %(refname)")
@@ -258,21 +269,52 @@ def test_a_server_that_is_away_is_worth_another_attempt(stage: Stage) -> None:
 
 
 def test_another_branch(stage: Stage) -> None:
-    """As a recipe of one's own would push it."""
     for name in ("code", "docs"):
         git(stage.place / "workspace" / name, "branch", "--move", "main", "team/trunk")
-    step = RecipeBook().get("python-service").steps[-1]
+    step = RECIPE.steps[-1]
     variables = {"CODE_REPO": stage.url(CODE), "DOCS_REPO": ""}
-    attempt = Attempt(stage.place / "workspace", variables)
+    attempt = Attempt(stage.place / "workspace", variables | parameters(RECIPE))
     assert attempt.run(step) == 1
     assert attempt.printed[-1] == "push: code: there is no branch main: nothing was committed\n"
-    chosen = step.model_copy(update={"run": f"{step.run} --branch team/trunk"})
-    assert attempt.run(chosen) == 0, attempt.printed
+    attempt = Attempt(stage.place / "workspace", variables | parameters(RECIPE, branch="team/trunk"))
+    assert attempt.run(step) == 0, attempt.printed
     commit = git(stage.place / "workspace" / "code", "rev-parse", "team/trunk")
     assert stage.references(CODE) == f"{commit} refs/heads/team/trunk"
     assert attempt.outputs == {"CODE_COMMIT": commit}
     for wrong in ("--force", "-x", "a..b", "../main", "refs@{0}"):
         assert attempt.run(step.model_copy(update={"run": f"{step.run} --branch={wrong}"})) == 2
+
+
+PUSH_RULE = r"""
+while read old new reference; do
+  git log --format='%an <%ae> %cn <%ce>' "$new" | grep -qvx '\(Robot <robot@acme.example> *\)*' || continue
+  echo "unknown author"
+  exit 1
+done"""
+BY_ROBOT = {"author_name": "Robot", "author_email": "robot@acme.example"}
+
+
+def test_the_ids_of_commits_are_those_of_earlier_versions(stage: Stage) -> None:
+    """A setup that was retried over an upgrade must find its own commit in the remote."""
+    assert stage.commit("code") == "50b675f08d177105b650585ca98a0e15902baac5"
+
+
+def test_a_host_that_refuses_unknown_authors(stage: Stage) -> None:
+    stage.put_hook(CODE, "pre-receive", PUSH_RULE)
+    assert stage.push(docs="")[0] == 1
+    assert "remote: unknown author" in map(str.strip, stage.printed.splitlines())
+    ids = [stage.commit_again(**BY_ROBOT), stage.commit_again(**BY_ROBOT)]
+    assert ids[0] == ids[1]
+    exit_code, _, outputs = stage.push(docs="")
+    assert (exit_code, outputs) == (0, {"CODE_COMMIT": ids[0]})
+
+
+def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_master(stage: Stage) -> None:
+    git(stage.place / CODE, "symbolic-ref", "HEAD", "refs/heads/master")
+    stage.commit_again(branch="master")
+    assert stage.push(docs="", branch="master")[0] == 0
+    git(stage.place, "clone", "--quiet", stage.url(CODE), "clone")
+    assert (stage.place / "clone" / "file").read_text() == "code"
 
 
 def test_history_in_packs_and_packed_references(stage: Stage) -> None:

@@ -46,7 +46,7 @@ def directory(tmp_path: Path) -> Path:
 def test_the_list_shows_built_in_recipes(cli: CommandLine) -> None:
     header, line = cli.ok("recipes", "list").out.splitlines()
     assert header.split() == ["NAME", "STEPS", "PARAMETERS", "DESCRIPTION"]
-    assert line.split()[:3] == ["python-service", "7", "license"]
+    assert line.split()[:3] == ["python-service", "7", "author_email,author_name,branch,license"]
 
 
 def test_a_broken_recipe_is_listed_with_its_problem(cli: CommandLine, directory: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from time import process_time
 
 import pytest
 
+from projectsetup.recipes.builtin.python_service.committing import Author
+from projectsetup.recipes.commands.push import BRANCH, DEFAULT_BRANCH
 from projectsetup.recipes.errors import InvalidParameters
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import StepStatus
@@ -28,9 +32,57 @@ def test_its_image_is_of_this_version() -> None:
 
 
 def test_it_refuses_licenses_it_has_no_text_for() -> None:
-    assert RECIPE.check_parameters({}) == {"license": "MIT"}
+    assert RECIPE.check_parameters({})["license"] == "MIT"
     with pytest.raises(InvalidParameters, match=r"must match MIT\|Apache"):
         RECIPE.check_parameters({"license": "GPL-3.0-only"})
+
+
+def test_by_default_commits_have_the_branch_and_the_author_that_they_always_had() -> None:
+    given = RECIPE.check_parameters({})
+    assert given["branch"] == DEFAULT_BRANCH == "main"
+    assert Author(given["author_name"], given["author_email"]) == Author()
+
+
+def test_its_branches_are_those_that_can_be_pushed() -> None:
+    assert RECIPE.parameters["branch"].pattern == BRANCH.pattern
+
+
+VALUES = [
+    *(("branch", name, True) for name in ("master", "team/trunk", "v1.2_x-y", "a/b.c", "x" * 200)),
+    *(
+        ("branch", name, False)
+        for name in ("", "-x", ".x", "a b", "a..b", "a/", "/a", "a//b", "a.", "a.lock", "x" * 201)
+    ),
+    *(
+        ("branch", name, False)
+        for name in ("HEAD", "a.lock/b", "a/.b", "refs@{0}", "a~1", "a:b", "a\nb", "main\n", "ä")
+    ),
+    *(("author_name", name, True) for name in ("Robot", "Ünï Çode", 'O\'Brien, "Bob" & Co.', "自動", "x" * 201)),
+    *(
+        ("author_name", name, False)
+        for name in ("", " ", ".,;", "a <b>", "a\nb", "a\n", "a\x00", "a\x1b[1m", "x" * 202)
+    ),
+    *(("author_email", text, True) for text in ("a@b", "1+robot@users.noreply.example.com", "ü@exämple.org")),
+    *(("author_email", text, False) for text in ("", "robot", "@b", "a@", "a@b@c", "<a@b>", "a b@c", "a@b\n", "a@b c")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), VALUES)
+def test_which_branches_and_authors_it_takes(name: str, value: str, *, allowed: bool) -> None:
+    assert RECIPE.parameters[name].allows(value) is allowed
+
+
+@pytest.mark.parametrize("name", ["branch", "author_name", "author_email"])
+@pytest.mark.parametrize("letter", ["a", "a/", "a@", "<", " ", "."])
+def test_a_long_value_is_judged_at_once(name: str, letter: str) -> None:
+    began = process_time()
+    assert not RECIPE.parameters[name].allows(letter * 16_384 + "<")
+    assert process_time() - began < 1
+
+
+@pytest.mark.parametrize("branch", [value for name, value, allowed in VALUES if name == "branch" and allowed])
+def test_git_takes_these_branches_too(branch: str) -> None:
+    subprocess.run(["git", "check-ref-format", "--branch", branch], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

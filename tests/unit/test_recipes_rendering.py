@@ -90,7 +90,7 @@ def test_what_is_rendered_depends_on_the_project_alone(tmp_path: Path) -> None:
     ],
 )
 def test_every_license_the_recipe_allows_has_its_text(tmp_path: Path, spdx: str, text: str) -> None:
-    assert RecipeBook().get("python-service").check_parameters({"license": spdx}) == {"license": spdx}
+    assert RecipeBook().get("python-service").check_parameters({"license": spdx})["license"] == spdx
     render(project(license=spdx), tmp_path, token_auth=True)
     assert text in (tmp_path / "code" / "LICENSE").read_text()
 

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 DEFAULT_BRANCH = "main"
 
-_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+BRANCH = re.compile(
+    r"(?!.*(?:\.\.|\.lock(?:/|$)|\.$))(?!HEAD$)(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+)
+"""The names of branches that are pushed; built-in recipes have it as the pattern of their parameter `branch`."""
+
 _FOLDERS = {"CODE": ("code", "code repository"), "DOCS": ("docs", "documentation repository")}
 
 
@@ -65,7 +69,7 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 
 def _branch(text: str) -> str:
-    if not _BRANCH.fullmatch(text) or ".." in text or text.endswith((".lock", ".")):
+    if not BRANCH.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a branch")
     return text
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.builtin.python_service.committing import commit_all
+from projectsetup.recipes.builtin.python_service.committing import Author, commit_all
 from projectsetup.recipes.builtin.python_service.installing import install
 from projectsetup.recipes.builtin.python_service.project import Project, project_from
 from projectsetup.recipes.commands.errors import TEMPORARY, CommandError
@@ -34,13 +34,15 @@ def _install(_project: Project, workspace: Path) -> None:
 
 
 def _commit(project: Project, workspace: Path) -> None:
+    author = Author(project.author_name, project.author_email)
     for title in ("code", "docs"):
-        commit = commit_all(workspace / title, f"Set up {project.name}")
+        commit = commit_all(workspace / title, f"Set up {project.name}", project.branch, author)
         print(f"{title}: {commit}")
 
 
-def _push(_project: Project, _workspace: Path) -> None:
-    push_all(os.environ)  # for recipes that were copied from this one before there was projectsetup-push
+def _push(project: Project, _workspace: Path) -> None:
+    """For recipes that were copied from this one before there was projectsetup-push."""
+    push_all(os.environ, project.branch)
 
 
 _COMMANDS: dict[str, Callable[[Project, Path], None]] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from projectsetup.recipes.builtin.python_service.committing import DEFAULT_AUTHOR
 from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.commands.push import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +23,13 @@ class Project:
     license: str
     code_repo: str
     docs_repo: str | None
+    branch: str = DEFAULT_BRANCH
+    author_name: str = DEFAULT_AUTHOR.name
+    author_email: str = DEFAULT_AUTHOR.email
 
 
 def project_from(environment: Mapping[str, str]) -> Project:
-    """Raises CommandError when a variable is missing."""
+    """Raises CommandError when a variable is missing. Copies of the recipe may lack the newer parameters."""
     return Project(
         name=variable(environment, "PROJECT_NAME"),
         slug=variable(environment, "PROJECT_SLUG"),
@@ -32,6 +37,9 @@ def project_from(environment: Mapping[str, str]) -> Project:
         license=variable(environment, "PARAM_LICENSE"),
         code_repo=variable(environment, "CODE_REPO"),
         docs_repo=environment.get("DOCS_REPO") or None,
+        branch=environment.get("PARAM_BRANCH", DEFAULT_BRANCH),
+        author_name=environment.get("PARAM_AUTHOR_NAME", DEFAULT_AUTHOR.name),
+        author_email=environment.get("PARAM_AUTHOR_EMAIL", DEFAULT_AUTHOR.email),
     )
 
 
