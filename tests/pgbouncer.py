@@ -6,49 +6,18 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import psycopg
 
-from devcluster import DevclusterError
-from devcluster.cache import only_one_build, user_cache
-from devcluster.debian import TOOLS_TO_UNPACK, unpack
 from devcluster.ports import free_port
 from devcluster.privileges import NOBODY, as_ordinary_user
+from tests.debian_program import DebianProgram
 from tests.operator_process import wait_for
 
-_LIBRARIES: Final = "lib(c-?ares|event).*"
+PGBOUNCER: Final = DebianProgram("pgbouncer", "usr/sbin/pgbouncer", "lib(c-?ares|event).*")
 _END_LIMIT: Final = 10.0
-
-
-def _cache() -> Path:
-    return user_cache("projectsetup-tests")
-
-
-def _kept() -> Path:
-    return _cache() / "pgbouncer"
-
-
-def obstacle() -> str | None:
-    """Why there is no PgBouncer here; None when there is one."""
-    missing = [tool for tool in TOOLS_TO_UNPACK if shutil.which(tool) is None]
-    if missing and not _kept().exists():
-        return f"there is no {' and no '.join(missing)} to fetch PgBouncer with"
-    return None
-
-
-def fetch() -> Path:
-    """The root of what Debian's package holds; downloaded once. DevclusterError says why it cannot be had."""
-    if (why := obstacle()) is not None:
-        raise DevclusterError(why)
-    with only_one_build(_cache(), teller="tests"):
-        if not _kept().exists():
-            with TemporaryDirectory(dir=_cache()) as folder:
-                log = _cache() / "pgbouncer.log"
-                unpack("pgbouncer", Path(folder), log, libraries=_LIBRARIES, teller="tests").rename(_kept())
-    return _kept()
 
 
 class Pooler:
@@ -88,15 +57,14 @@ class Pooler:
         return self._behind._replace(netloc=f"{login}@127.0.0.1:{self._port}").geturl()
 
     def __enter__(self) -> Self:
-        root = fetch()
-        libraries = ":".join(str(folder) for folder in (root / "usr" / "lib").iterdir())
+        program = PGBOUNCER.fetch()
         if os.geteuid() == 0:
             for file in (self._folder, *self._folder.iterdir()):
                 shutil.chown(file, NOBODY)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                as_ordinary_user([str(root / "usr" / "sbin" / "pgbouncer"), str(self._folder / "pgbouncer.ini")]),
-                env={**os.environ, "LD_LIBRARY_PATH": libraries},
+                as_ordinary_user([str(program), str(self._folder / "pgbouncer.ini")]),
+                env={**os.environ, **PGBOUNCER.environment()},
                 stdout=log,
                 stderr=log,
             )

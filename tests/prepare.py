@@ -13,8 +13,10 @@ from images import build as build_images
 from monitoring import MonitoringError
 from monitoring.programs import fetch as fetch_prometheus
 from tests.chromium import install_chromium
+from tests.debian_program import DebianProgram
 from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
-from tests.pgbouncer import fetch as fetch_pgbouncer
+from tests.pgbouncer import PGBOUNCER
+from tests.ssh_host import SSHD
 
 
 def main() -> int:
@@ -33,7 +35,8 @@ def main() -> int:
     _prepare_gitops()
     _prepare_monitoring()
     _prepare_browser()
-    _prepare_pooler()
+    _prepare_program(PGBOUNCER)
+    _prepare_program(SSHD)
     return 0
 
 
@@ -63,12 +66,12 @@ def _prepare_browser() -> None:
         print(f"tests in a browser will be skipped: {' '.join(str(error).split())}")
 
 
-def _prepare_pooler() -> None:
-    """PgBouncer, which only the tests of poolers need."""
+def _prepare_program(program: DebianProgram) -> None:
+    """PgBouncer and sshd, which only the tests of poolers and of pushing need."""
     try:
-        fetch_pgbouncer()
+        program.fetch()
     except (DevclusterError, OSError) as error:
-        print(f"tests with PgBouncer will be skipped: {' '.join(str(error).split())}")
+        print(f"tests with {program.package} will be skipped: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, Pro
 from projectsetup.projects.database import _CONNECTIONS
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
-from tests import pgbouncer
 from tests.git_host import self_signed
 from tests.operator_stage import Stage, reason
-from tests.pgbouncer import Pooler
+from tests.pgbouncer import PGBOUNCER, Pooler
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 
@@ -32,7 +31,7 @@ UNION ALL SELECT 'temporary table', relname FROM pg_class WHERE relnamespace = p
 
 @pytest.fixture(scope="module", autouse=True)
 def _programs() -> None:
-    if why := pgbouncer.obstacle():
+    if why := PGBOUNCER.obstacle():
         pytest.skip(why)
 
 

@@ -3,129 +3,43 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from projectsetup.recipes.builtin.python_service.committing import commit_all
 from projectsetup.recipes.commands.errors import CommandError
-from projectsetup.recipes.commands.fresh import FreshRepository
-from projectsetup.recipes.commands.remote import Remote, RemoteState
-from projectsetup.recipes.commands.untrusted import UntrustedRepository
-from projectsetup.recipes.loader import RecipeBook
+from projectsetup.recipes.commands.remote import RemoteState
 from projectsetup.setup.message import message_with_output
+from tests.push_stage import CODE, DOCS, RECIPE, PushStage, git
 from tests.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECIPE = RecipeBook().get("python-service")
-CODE, DOCS = "code.git", "docs.git"
-
-
-@dataclass
-class Stage:
-    """Two bare repositories, and a workspace whose commits are ready to be pushed."""
-
-    place: Path
-    printed: str = ""
-    """What the last push printed."""
-
-    def __post_init__(self) -> None:
-        for name in (CODE, DOCS):
-            git(self.place, "init", "--quiet", "--bare", name)
-        for name in ("code", "docs"):
-            folder = self.place / "workspace" / name
-            folder.mkdir(parents=True)
-            (folder / "file").write_text(name)
-            commit_all(folder, "Set up")
-
-    def url(self, name: str) -> str:
-        return f"file://{self.place / name}"
-
-    def remote(self) -> Remote:
-        fresh = FreshRepository(self.place / "fresh", UntrustedRepository(self.place / "workspace", "code"), "main")
-        return Remote("code repository", fresh, self.url(CODE))
-
-    def commit_again(self, **given: str) -> str:
-        """Make the commits anew, by the recipe's own step with these parameters; the id of that of `code`."""
-        for name in ("code", "docs"):
-            shutil.rmtree(self.place / "workspace" / name / ".git")
-        attempt = Attempt(self.place / "workspace", self._variables(parameters(RECIPE, **given)))
-        assert attempt.run(RECIPE.steps[-2]) == 0, attempt.printed
-        return self.commit("code", given.get("branch", "main"))
-
-    def push(
-        self, *, code: str | None = None, docs: str | None = None, branch: str = "main"
-    ) -> tuple[int, str, dict[str, str]]:
-        """Exit code, last line and outputs of the step."""
-        variables = self._variables(parameters(RECIPE, branch=branch))
-        variables |= {name: url for name, url in (("CODE_REPO", code), ("DOCS_REPO", docs)) if url is not None}
-        attempt = Attempt(self.place / "workspace", variables)
-        exit_code = attempt.run(RECIPE.steps[-1])
-        self.printed = attempt.printed[-1]
-        assert "Traceback" not in self.printed
-        return exit_code, self.printed.splitlines()[-1], attempt.outputs
-
-    def _variables(self, given: dict[str, str]) -> dict[str, str]:
-        urls = {"CODE_REPO": self.url(CODE), "DOCS_REPO": self.url(DOCS)}
-        return {"PROJECT_NAME": "Orders", "PROJECT_SLUG": "orders", **urls, **given}
-
-    def commit(self, name: str, branch: str = "main") -> str:
-        return git(self.place / "workspace" / name, "rev-parse", branch)
-
-    def references(self, name: str) -> str:
-        return git(self.place / name, "for-each-ref", "--format=%(objectname) %(refname)")
-
-    def put_foreign(self, name: str, reference: str = "refs/heads/main", *, parents: tuple[str, ...] = ()) -> str:
-        """Somebody else's commit in one of the bare repositories; returns all its references."""
-        identity = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
-        tree = git(self.place / name, "hash-object", "-t", "tree", "-w", "--stdin")
-        commit = git(
-            self.place / name, *identity, "commit-tree", "-m", "theirs", tree, *(f"-p{parent}" for parent in parents)
-        )
-        git(self.place / name, "update-ref", reference, commit)
-        return self.references(name)
-
-    def put_hook(self, name: str, event: str, script: str) -> Path:
-        hook = self.place / name / "hooks" / event
-        hook.write_text(f"#!/bin/sh\n{script}\n")
-        hook.chmod(0o755)
-        return hook
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path)
+def stage(tmp_path: Path) -> PushStage:
+    return PushStage(tmp_path)
 
 
-def test_to_empty_repositories_and_once_more(stage: Stage) -> None:
+def test_to_empty_repositories_and_once_more(stage: PushStage) -> None:
     commits = {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
     assert stage.push() == (0, f"documentation repository: pushed {stage.commit('docs')}", commits)
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
     assert stage.push() == (0, f"documentation repository: already holds {stage.commit('docs')}", commits)
 
 
-def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: Stage) -> None:
+def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: PushStage) -> None:
     stage.push()
     stage.put_foreign(CODE, "refs/heads/feature")
     assert stage.push()[0] == 0
 
 
-def test_without_a_documentation_repository(stage: Stage) -> None:
+def test_without_a_documentation_repository(stage: PushStage) -> None:
     exit_code, line, outputs = stage.push(docs="")
     assert (exit_code, outputs) == (0, {"CODE_COMMIT": stage.commit("code")})
     assert line == "the project has no documentation repository: nothing to push there"
@@ -133,7 +47,7 @@ def test_without_a_documentation_repository(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("reference", ["refs/heads/main", "refs/heads/develop", "refs/tags/v1"])
-def test_other_history_is_never_overwritten(stage: Stage, reference: str) -> None:
+def test_other_history_is_never_overwritten(stage: PushStage, reference: str) -> None:
     before = stage.put_foreign(CODE, reference)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -142,14 +56,14 @@ def test_other_history_is_never_overwritten(stage: Stage, reference: str) -> Non
     assert stage.references(CODE) == before
 
 
-def test_work_that_continues_ours_is_other_history(stage: Stage) -> None:
+def test_work_that_continues_ours_is_other_history(stage: PushStage) -> None:
     stage.push()
     before = stage.put_foreign(CODE, parents=(stage.commit("code"),))
     assert stage.push()[0] == 1
     assert stage.references(CODE) == before
 
 
-def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stage: Stage) -> None:
+def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stage: PushStage) -> None:
     stage.put_foreign(DOCS)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -157,7 +71,7 @@ def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stag
     assert stage.references(CODE) == ""
 
 
-def test_history_that_appears_between_looking_and_pushing_stays(stage: Stage) -> None:
+def test_history_that_appears_between_looking_and_pushing_stays(stage: PushStage) -> None:
     remote = stage.remote()
     assert remote.look() is RemoteState.EMPTY
     before = stage.put_foreign(CODE)
@@ -166,13 +80,13 @@ def test_history_that_appears_between_looking_and_pushing_stays(stage: Stage) ->
     assert stage.references(CODE) == before
 
 
-def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage: Stage) -> None:
+def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage: PushStage) -> None:
     stage.put_hook(CODE, "update", 'git update-ref "$1" "$3"; exit 1')
     stage.remote().push()
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
 
 
-def test_a_repository_that_refuses_the_push(stage: Stage) -> None:
+def test_a_repository_that_refuses_the_push(stage: PushStage) -> None:
     stage.put_hook(CODE, "pre-receive", "echo 'commits need a ticket number'; exit 1")
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -182,13 +96,13 @@ def test_a_repository_that_refuses_the_push(stage: Stage) -> None:
     assert told.startswith("step push failed: remote: commits need a ticket number | ")
 
 
-def test_what_the_server_says_to_a_push_that_succeeds_is_printed(stage: Stage) -> None:
+def test_what_the_server_says_to_a_push_that_succeeds_is_printed(stage: PushStage) -> None:
     stage.put_hook(CODE, "post-receive", "echo 'open a merge request at https://git.example/x'")
     assert stage.push()[0] == 0
     assert "remote: open a merge request at https://git.example/x" in map(str.strip, stage.printed.splitlines())
 
 
-def test_code_that_arrived_before_the_documentation_failed_is_told(stage: Stage) -> None:
+def test_code_that_arrived_before_the_documentation_failed_is_told(stage: PushStage) -> None:
     hook = stage.put_hook(DOCS, "pre-receive", "exit 1")
     assert stage.push()[2] == {"CODE_COMMIT": stage.commit("code")}
     hook.unlink()
@@ -197,20 +111,20 @@ def test_code_that_arrived_before_the_documentation_failed_is_told(stage: Stage)
     assert outputs == {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
 
 
-def test_a_repository_that_is_not_there(stage: Stage) -> None:
+def test_a_repository_that_is_not_there(stage: PushStage) -> None:
     exit_code, line, _ = stage.push(code=f"file://{stage.place}/missing.git")
     assert exit_code == 1
     assert "does not appear to be a git repository" in line
 
 
 @pytest.mark.parametrize("url", ["--upload-pack=touch pwned", "-x"])
-def test_a_url_that_looks_like_an_option(stage: Stage, url: str) -> None:
+def test_a_url_that_looks_like_an_option(stage: PushStage, url: str) -> None:
     exit_code, line, _ = stage.push(code=url)
     assert (exit_code, line) == (1, "push: code repository: its URL begins with '-'")
     assert not list(stage.place.rglob("pwned"))
 
 
-def test_a_protocol_that_is_not_allowed(stage: Stage) -> None:
+def test_a_protocol_that_is_not_allowed(stage: PushStage) -> None:
     exit_code, line, _ = stage.push(code="ext::sh -c touch% pwned")
     assert exit_code == 1
     assert "transport 'ext' not allowed" in line
@@ -218,7 +132,7 @@ def test_a_protocol_that_is_not_allowed(stage: Stage) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to another user")
-def test_a_local_repository_of_another_user_is_not_trusted(stage: Stage) -> None:
+def test_a_local_repository_of_another_user_is_not_trusted(stage: PushStage) -> None:
     for path in (stage.place / CODE, *(stage.place / CODE).rglob("*")):
         os.chown(path, 65534, 65534)
     exit_code, line, _ = stage.push()
@@ -253,13 +167,13 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
     [(401, 1), (403, 1), (404, 1), (429, 75), (500, 75), (503, 75)],
     indirect=["answering"],
 )
-def test_what_a_server_answers(stage: Stage, answering: str, expected: int) -> None:
+def test_what_a_server_answers(stage: PushStage, answering: str, expected: int) -> None:
     exit_code, line, outputs = stage.push(code=answering)
     assert (exit_code, outputs) == (expected, {})
     assert line.startswith("push: code repository: ")
 
 
-def test_a_server_that_is_away_is_worth_another_attempt(stage: Stage) -> None:
+def test_a_server_that_is_away_is_worth_another_attempt(stage: PushStage) -> None:
     exit_code, line, _ = stage.push(code="http://127.0.0.1:9/team/code.git")
     assert exit_code == 75
     assert "127.0.0.1" in line
@@ -268,7 +182,7 @@ def test_a_server_that_is_away_is_worth_another_attempt(stage: Stage) -> None:
     assert stage.references(CODE) == ""
 
 
-def test_another_branch(stage: Stage) -> None:
+def test_another_branch(stage: PushStage) -> None:
     for name in ("code", "docs"):
         git(stage.place / "workspace" / name, "branch", "--move", "main", "team/trunk")
     step = RECIPE.steps[-1]
@@ -294,12 +208,12 @@ done"""
 BY_ROBOT = {"author_name": "Robot", "author_email": "robot@acme.example"}
 
 
-def test_the_ids_of_commits_are_those_of_earlier_versions(stage: Stage) -> None:
+def test_the_ids_of_commits_are_those_of_earlier_versions(stage: PushStage) -> None:
     """A setup that was retried over an upgrade must find its own commit in the remote."""
     assert stage.commit("code") == "50b675f08d177105b650585ca98a0e15902baac5"
 
 
-def test_a_host_that_refuses_unknown_authors(stage: Stage) -> None:
+def test_a_host_that_refuses_unknown_authors(stage: PushStage) -> None:
     stage.put_hook(CODE, "pre-receive", PUSH_RULE)
     assert stage.push(docs="")[0] == 1
     assert "remote: unknown author" in map(str.strip, stage.printed.splitlines())
@@ -309,7 +223,7 @@ def test_a_host_that_refuses_unknown_authors(stage: Stage) -> None:
     assert (exit_code, outputs) == (0, {"CODE_COMMIT": ids[0]})
 
 
-def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_master(stage: Stage) -> None:
+def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_master(stage: PushStage) -> None:
     git(stage.place / CODE, "symbolic-ref", "HEAD", "refs/heads/master")
     stage.commit_again(branch="master")
     assert stage.push(docs="", branch="master")[0] == 0
@@ -317,7 +231,7 @@ def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_m
     assert (stage.place / "clone" / "file").read_text() == "code"
 
 
-def test_history_in_packs_and_packed_references(stage: Stage) -> None:
+def test_history_in_packs_and_packed_references(stage: PushStage) -> None:
     folder = stage.place / "workspace" / "code"
     for number in range(3):
         (folder / "file").write_text(f"{number}\n" * 1000)
@@ -357,7 +271,7 @@ def endless() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_whose_list_never_ends(stage: Stage, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_list_never_ends(stage: PushStage, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """git itself keeps all of the list: what it may allocate is bounded."""
     monkeypatch.setattr("projectsetup.recipes.commands.remote._MEMORY", 64 * 1024 * 1024)
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
@@ -367,7 +281,7 @@ def test_a_server_whose_list_never_ends(stage: Stage, endless: str, monkeypatch:
     assert caught.value.exit_code == 1
 
 
-def test_more_branches_than_can_be_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_branches_than_can_be_looked_at(stage: PushStage, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         stage.put_foreign(CODE, f"refs/heads/branch-{number}")
     monkeypatch.setattr("projectsetup.recipes.commands.remote.LISTED_BYTES", 1000)

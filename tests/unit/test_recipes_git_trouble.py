@@ -71,6 +71,7 @@ NEEDS_A_PERSON = [
     unable("CONNECT tunnel failed, response 407", Answer(407, of_proxy=True)),
     unable("SSL certificate problem: self-signed certificate"),
     unable("server certificate verification failed. CAfile: /etc/ssl/certs/ca-certificates.crt CRLfile: none"),
+    unable("Problem with the SSL CA cert (path? access rights?)"),
     unable("The requested URL returned error: 501", Answer(501)),
     ssh("debug1: Connection established.", "robot@git.example: Permission denied (publickey)."),
     ssh('Load key "/private/key": error in libcrypto', "git@git.example: Permission denied (publickey)."),

@@ -33,7 +33,7 @@ _SETTLED = re.compile(
 )
 _HTTP_FAILURE = re.compile(r"unable to access|RPC failed;|HTTP request failed", re.IGNORECASE)
 _HTTP_SETTLED = re.compile(
-    r"certificate|unknown ca|alert (?:protocol version|access denied)|unsupported protocol|redirects followed"
+    r"certificate|ca cert|unknown ca|alert (?:protocol version|access denied)|unsupported protocol|redirects followed"
     r"|malformed|illegal format",
     re.IGNORECASE,
 )

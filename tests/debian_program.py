@@ -1,0 +1,52 @@
+"""Programs out of Debian's packages, which are unpacked and not installed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from devcluster import DevclusterError
+from devcluster.cache import only_one_build, user_cache
+from devcluster.debian import TOOLS_TO_UNPACK, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class DebianProgram:
+    """`path` is where its package puts the program; `libraries` is a pattern of the packages it needs besides."""
+
+    package: str
+    path: str
+    libraries: str
+
+    def obstacle(self) -> str | None:
+        """Why it cannot be had here; None when it can."""
+        missing = [tool for tool in TOOLS_TO_UNPACK if shutil.which(tool) is None]
+        if missing and not self._kept.exists():
+            return f"there is no {' and no '.join(missing)} to fetch {self.package} with"
+        return None
+
+    def fetch(self) -> Path:
+        """The program; its package is downloaded once. DevclusterError says why it cannot be had."""
+        if (why := self.obstacle()) is not None:
+            raise DevclusterError(why)
+        with only_one_build(_cache(), teller="tests"):
+            if not self._kept.exists():
+                with TemporaryDirectory(dir=_cache()) as folder:
+                    log = _cache() / f"{self.package}.log"
+                    root = unpack(self.package, Path(folder), log, libraries=self.libraries, teller="tests")
+                    root.rename(self._kept)
+        return self._kept / self.path
+
+    def environment(self) -> dict[str, str]:
+        """What it needs to find its libraries."""
+        return {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in (self._kept / "usr" / "lib").iterdir())}
+
+    @property
+    def _kept(self) -> Path:
+        return _cache() / self.package
+
+
+def _cache() -> Path:
+    return user_cache("projectsetup-tests")
