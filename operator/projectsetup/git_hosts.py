@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 GIT_HOSTS: Final = "PROJECTSETUP_GIT_HOSTS"
 
@@ -116,12 +116,21 @@ def host_of(url: str) -> GitHost | None:
             name, port = parts.hostname or "", parts.port
         except ValueError as exc:
             raise InvalidHosts("the host of the URL cannot be read") from exc
+        if parts.scheme == "ssh":
+            _refuse_another_host(unquote(url.removeprefix(f"ssh://{parts.netloc}")))
         return GitHost(_canonical(name), port or _DEFAULT_PORTS[parts.scheme])
     _, _, rest = url.partition("@")
-    name, _, _ = rest[1:].partition("]") if rest.startswith("[") else rest.partition(":")
+    name, _, path = rest[1:].partition("]") if rest.startswith("[") else rest.partition(":")
+    _refuse_another_host(path)
     if rest.startswith("[") and _address(name) is None:  # git reads [host:port]:path too
         raise InvalidHosts("the host of the URL cannot be read")
     return GitHost(_canonical(name), _DEFAULT_PORTS["ssh"])
+
+
+def _refuse_another_host(path: str) -> None:
+    """git connects with ssh to a host in brackets after an @, wherever in the URL that is."""
+    if "@[" in path:
+        raise InvalidHosts("a repository URL must not hold '@[' in its path, where git would read another host")
 
 
 def _entry(text: str) -> GitHost:
