@@ -34,6 +34,7 @@ SETTINGS: Final = PodSettings(
 HOST_PATH: Final = {"name": "host", "hostPath": {"path": "/"}}
 TOKEN: Final = {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
 ANOTHER_SECRET: Final = {"name": "another", "secret": {"secretName": "database"}}
+METADATA_SERVICE: Final = {"host": "169.254.169.254", "port": 80}
 FROM_A_SECRET: Final = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}}
 
 
@@ -51,12 +52,24 @@ def change_container(**fields: object) -> Callable[[Body], None]:
     return lambda body: body["spec"]["template"]["spec"]["initContainers"][0].update(fields)
 
 
+def change_last_container(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["spec"]["containers"][0].update(fields)
+
+
 def change_context(**fields: object) -> Callable[[Body], None]:
     return lambda body: body["spec"]["template"]["spec"]["containers"][0]["securityContext"].update(fields)
 
 
 def change_pod_context(**fields: object) -> Callable[[Body], None]:
     return lambda body: body["spec"]["template"]["spec"]["securityContext"].update(fields)
+
+
+def change_job(**fields: object) -> Callable[[Body], None]:
+    return lambda body: body["spec"].update(fields)
+
+
+def annotate_pod(name: str, value: str) -> Callable[[Body], None]:
+    return lambda body: body["spec"]["template"]["metadata"].update(annotations={name: value})
 
 
 def change_owner(**fields: object) -> Callable[[Body], None]:
@@ -69,6 +82,12 @@ def add_volume(volume: Body) -> Callable[[Body], None]:
 
 def rename(name: str) -> Callable[[Body], None]:
     return lambda body: body["metadata"].update(name=name)
+
+
+def take_over(body: Body) -> None:
+    labels = body["spec"]["template"]["metadata"]["labels"]
+    labels["app"] = "database"
+    body["spec"] |= {"manualSelector": True, "selector": {"matchLabels": {"app": "database"}}}
 
 
 ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
@@ -90,6 +109,23 @@ ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
     "among the node's processes": change_pod(hostPID=True),
     "in the node's IPC": change_pod(hostIPC=True),
     "on a node of his choice": change_pod(nodeName="control-plane"),
+    "that the kubelet asks for from its node": change_last_container(livenessProbe={"httpGet": METADATA_SERVICE}),
+    "that the kubelet asks for at its start": change_last_container(
+        lifecycle={"postStart": {"httpGet": METADATA_SERVICE}}
+    ),
+    "that the kubelet connects to": change_container(
+        restartPolicy="Always", startupProbe={"tcpSocket": METADATA_SERVICE}
+    ),
+    "in another runtime": change_pod(runtimeClassName="without-sandbox"),
+    "with a device": change_pod(resourceClaims=[{"name": "device", "resourceClaimName": "device"}]),
+    "before all pods of the cluster": change_pod(priorityClassName="system-node-critical"),
+    "without AppArmor": annotate_pod("container.apparmor.security.beta.kubernetes.io/build", "unconfined"),
+    "of the group of root": change_pod_context(runAsGroup=0),
+    "of no group in particular": lambda body: body["spec"]["template"]["spec"]["securityContext"].pop("runAsGroup"),
+    "of the group of root besides": change_pod_context(supplementalGroups=[0]),
+    "with files of the group of root": change_pod_context(fsGroup=0),
+    "of a thousand pods": change_job(parallelism=1000, completions=1000),
+    "that takes over the pods of others": take_over,
     "with the node's files": add_volume(HOST_PATH),
     "with another Secret": add_volume(ANOTHER_SECRET),
     "with a Secret in its environment": change_container(env=[FROM_A_SECRET]),
