@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from devcluster.ports import free_port
+from projectsetup.setup.git import KEY_FILE, KNOWN_HOSTS_FILE
 from tests.debian_program import DebianProgram
 from tests.operator_process import wait_for
 
@@ -31,7 +31,7 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class SshHost:
-    """`folder` holds the files `key` and `known_hosts` of those who may come in."""
+    """`folder` holds the key of who may come in."""
 
     folder: Path
     port: int
@@ -40,18 +40,14 @@ class SshHost:
         """The URL of a repository on this machine."""
         return f"ssh://{getpass.getuser()}@{_ADDRESS}:{self.port}{repository}"
 
-    def command(self, *, key: Path | None = None, known_hosts: Path | None = None) -> str:
-        """A value of GIT_SSH_COMMAND like the operator's."""
-        options = {
-            "BatchMode": "yes",
-            "IdentitiesOnly": "yes",
-            "IdentityAgent": "none",
-            "StrictHostKeyChecking": "yes",
-            "GlobalKnownHostsFile": "/dev/null",
-            "IdentityFile": str(key or self.folder / "key"),
-            "UserKnownHostsFile": str(known_hosts or self.folder / "known_hosts"),
-        }
-        return shlex.join(["ssh", "-F", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())])
+    def private(self, place: Path, *, key: bytes | None = None, known_hosts: str | None = None) -> Path:
+        """A new directory with the files that the operator gives to a step, of which some are others."""
+        place.mkdir()
+        (place / KEY_FILE).write_bytes((self.folder / "key").read_bytes() if key is None else key)
+        (place / KEY_FILE).chmod(0o600)
+        line = self.known_as(self.folder / "host-key.pub")
+        (place / KNOWN_HOSTS_FILE).write_text(line if known_hosts is None else known_hosts)
+        return place
 
     def known_as(self, public_key: Path) -> str:
         """A line of known_hosts."""
@@ -69,7 +65,6 @@ def ssh_host(folder: Path) -> Iterator[SshHost]:
     program, host = SSHD.fetch(), SshHost(folder, free_port())
     for name in ("key", "host-key"):
         new_key(folder / name)
-    (folder / "known_hosts").write_text(host.known_as(folder / "host-key.pub"))
     settings = {
         "Port": host.port,
         "ListenAddress": _ADDRESS,

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 
+from projectsetup.setup.git import ssh_command
 from tests.git_host import GitHandler, https_server, self_signed
 from tests.push_stage import CODE, PushStage, git
 from tests.ssh_host import SSHD, SshHost, new_key, ssh_host
@@ -184,12 +185,18 @@ def ssh(tmp_path: Path) -> Iterator[SshHost]:
         yield host
 
 
-def push_by_ssh(stage: PushStage, url: str, command: str) -> tuple[int, str]:
-    return stage.push(code=url, docs="", GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=command)[:2]
+def push_by_ssh(stage: PushStage, url: str, private: Path) -> tuple[int, str]:
+    """As the operator lets git in, with the files in `private`."""
+    return stage.push(code=url, docs="", GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=ssh_command(private))[:2]
 
 
-def test_ssh(stage: PushStage, ssh: SshHost) -> None:
-    assert push_by_ssh(stage, ssh.url(stage.place / CODE), ssh.command())[0] == 0, stage.printed
+@pytest.fixture
+def private(ssh: SshHost, tmp_path: Path) -> Path:
+    return ssh.private(tmp_path / "private 100%")
+
+
+def test_ssh(stage: PushStage, ssh: SshHost, private: Path) -> None:
+    assert push_by_ssh(stage, ssh.url(stage.place / CODE), private)[0] == 0, stage.printed
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
     assert "debug" not in stage.printed
 
@@ -197,37 +204,33 @@ def test_ssh(stage: PushStage, ssh: SshHost) -> None:
 def test_ssh_that_does_not_let_us_in(stage: PushStage, ssh: SshHost, tmp_path: Path) -> None:
     url = ssh.url(stage.place / CODE)
     new_key(tmp_path / "other")
-    broken, changed, empty = tmp_path / "broken", tmp_path / "changed", tmp_path / "empty"
-    broken.write_bytes((ssh.folder / "key").read_bytes()[:-60])
-    broken.chmod(0o600)
-    changed.write_text(ssh.known_as(tmp_path / "other.pub"))
-    empty.write_text("")
-    for command, words in (
-        (ssh.command(key=tmp_path / "other"), "Permission denied"),
-        (ssh.command(key=broken), f'Load key "{broken}": '),
-        (ssh.command(known_hosts=changed), "code repository: Host key for [127.0.0.1]:"),
-        (ssh.command(known_hosts=empty), "host key is known for [127.0.0.1]:"),
+    key, other = (ssh.folder / "key").read_bytes(), (tmp_path / "other").read_bytes()
+    changed = ssh.private(tmp_path / "changed", known_hosts=ssh.known_as(tmp_path / "other.pub"))
+    for private, words in (
+        (ssh.private(tmp_path / "refused", key=other), "Permission denied"),
+        (ssh.private(tmp_path / "broken", key=key[:-60]), f'Load key "{tmp_path}/broken/key": '),
+        (ssh.private(tmp_path / "unknown", known_hosts=""), "host key is known for [127.0.0.1]:"),
+        (changed, "code repository: Host key for [127.0.0.1]:"),
     ):
-        exit_code, line = push_by_ssh(stage, url, command)
+        exit_code, line = push_by_ssh(stage, url, private)
         assert (exit_code, words in line) == (NEEDS_A_PERSON, True), stage.printed
-    assert push_by_ssh(stage, url, ssh.command(known_hosts=changed))[0] == NEEDS_A_PERSON
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in stage.printed
     assert stage.references(CODE) == ""
 
 
-def test_ssh_to_a_repository_that_is_not_there(stage: PushStage, ssh: SshHost) -> None:
+def test_ssh_to_a_repository_that_is_not_there(stage: PushStage, ssh: SshHost, private: Path) -> None:
     """Its name, which the server repeats, would pass."""
     url = ssh.url(stage.place / "connection timed out, early eof.git")
-    exit_code, line = push_by_ssh(stage, url, ssh.command())
+    exit_code, line = push_by_ssh(stage, url, private)
     assert (exit_code, "does not appear to be a git repository" in line) == (NEEDS_A_PERSON, True), stage.printed
 
 
-def test_ssh_that_breaks_off(stage: PushStage, ssh: SshHost) -> None:
+def test_ssh_that_breaks_off(stage: PushStage, ssh: SshHost, private: Path) -> None:
     url = ssh.url(stage.place / CODE)
     hook = stage.put_hook(CODE, "pre-receive", 'kill -9 "$PPID"')
-    assert push_by_ssh(stage, url, ssh.command())[0] == MAY_PASS, stage.printed
+    assert push_by_ssh(stage, url, private)[0] == MAY_PASS, stage.printed
     hook.unlink()
-    assert push_by_ssh(stage, url, ssh.command())[0] == 0, stage.printed
+    assert push_by_ssh(stage, url, private)[0] == 0, stage.printed
 
 
 @pytest.mark.parametrize("listening", [True, False])
@@ -238,8 +241,7 @@ def test_ssh_where_nobody_speaks_it(stage: PushStage, *, listening: bool) -> Non
             threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()  # noqa: PLW0108  # later
         else:
             server.close()
-        command = "ssh -F /dev/null -o BatchMode=yes"
-        exit_code, _ = push_by_ssh(stage, f"ssh://robot@127.0.0.1:{port}/team/app.git", command)
+        exit_code, _ = push_by_ssh(stage, f"ssh://robot@127.0.0.1:{port}/team/app.git", stage.place)
     assert exit_code == MAY_PASS, stage.printed
 
 
@@ -252,7 +254,8 @@ def push(request: pytest.FixtureRequest, stage: PushStage) -> Iterator[Push]:
             yield host.push
     else:
         server: SshHost = request.getfixturevalue("ssh")
-        yield lambda name: push_by_ssh(stage, server.url(stage.place / name), server.command())
+        private: Path = request.getfixturevalue("private")
+        yield lambda name: push_by_ssh(stage, server.url(stage.place / name), private)
 
 
 def test_a_hook_that_declines(stage: PushStage, push: Push) -> None:

@@ -26,6 +26,9 @@ ERROR_BYTES = 65_536
 """What is kept of that which a command prints on standard error; the rest is read and dropped."""
 
 _PIECE = 65_536
+_TICK = 0.01
+"""How long the end of a command may go unnoticed, in seconds."""
+
 _READER_ENDED = -signal.SIGPIPE
 
 
@@ -147,6 +150,9 @@ def _listen(
                     key.data(piece)
                 else:
                     selector.unregister(key.fileobj)
+        while pipes and any(process.poll() is None for process in processes):
+            for key, _ in selector.select(_TICK):
+                key.data(os.read(key.fd, _PIECE))
     for pipe, consumer in pipes.items():
         with suppress(BlockingIOError):
             consumer(os.read(pipe, _PIECE))  # which is all that a pipe holds
