@@ -54,7 +54,7 @@ done
 RECIPE: Final = {
     "name": "victim",
     "image": TOOLCHAIN,
-    "parameters": {"license": {"default": "MIT"}, "attack": {}, "attacker": {}},
+    "parameters": {"license": {"default": "MIT"}, "branch": {"default": "main"}, "attack": {}, "attacker": {}},
     "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
     "steps": [
         {"name": "commit", "status": "initializing", "run": COMMIT},
@@ -137,7 +137,7 @@ async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: Att
             lambda _: None,
             runner=runner,
             attempt=1,
-            parameters={"license": "MIT", "attack": ATTACKS[title].whole, "attacker": attacker.url},
+            parameters={"license": "MIT", "branch": "main", "attack": ATTACKS[title].whole, "attacker": attacker.url},
             time_limit=LIMIT,
             operator_environment={"PATH": f"bin::{os.environ['PATH']}:."},
             credentials=GitCredentials(HttpsLogin(USERNAME, PASSWORD)),
