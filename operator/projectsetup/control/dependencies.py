@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -16,6 +17,8 @@ from projectsetup.recipes.loader import RecipeBook
 
 LOOK_PERIOD: Final = 5.0
 """Seconds between two looks at what is missing; who waits learns of it 10 s after it is there at the latest."""
+MOST_SECRETS: Final = 100
+"""So many Secrets of one namespace are asked for in one look; a namespace with more waits longer, and no other does."""
 
 _log = get_logger("dependencies")
 
@@ -79,11 +82,24 @@ class MissingDependencies:
 
     async def look(self) -> None:
         """Wake those for whom what they wait for is there."""
-        for missing in list(self._waiting):
-            if await (self._has_secret(missing) if missing.namespace else self._has_recipe(missing)):
+        recipes = self._recipe_names()
+        for missing in self._next():
+            if await self._has_secret(missing) if missing.namespace else missing.name in recipes:
                 for key in self._waiting.pop(missing, ()):
                     del self._awaited[key]
                     self.wake(key)
+            elif missing in self._waiting:
+                self._waiting[missing] = self._waiting.pop(missing)  # others come before it next time
+
+    def _next(self) -> list[Missing]:
+        """All recipes, and of each namespace the Secrets that were not asked for longest."""
+        asked: Counter[str] = Counter()
+        chosen: list[Missing] = []
+        for missing in self._waiting:
+            asked[missing.namespace] += 1
+            if not missing.namespace or asked[missing.namespace] <= MOST_SECRETS:
+                chosen.append(missing)
+        return chosen
 
     async def _has_secret(self, missing: Missing) -> bool:
         try:
@@ -94,8 +110,8 @@ class MissingDependencies:
             _log.warning("cannot check whether a missing Secret exists", error=str(error))
             return False
 
-    async def _has_recipe(self, missing: Missing) -> bool:
+    def _recipe_names(self) -> frozenset[str]:
         try:
-            return missing.name in self.recipes.names()
+            return frozenset(self.recipes.names())
         except RecipesUnavailable:
-            return False
+            return frozenset()

@@ -1,0 +1,46 @@
+"""The attacker may create ProjectSetups in namespace team-a, and has projects for thousands of them.
+
+Each names a Secret of its own that does not exist, so that the operator asks the API server for all of them again and
+again, and nobody in team-b is told in time that a Secret is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from projectsetup.control.dependencies import MOST_SECRETS, Missing, MissingDependencies
+from projectsetup.control.ports import Cluster
+from projectsetup.control.queue import Key
+from projectsetup.recipes.loader import RecipeBook
+
+MANY: Final = 5_000
+ANSWER: Final = 0.01
+"""Seconds that the API server may take for an answer."""
+VICTIM: Final = ("team-b", "victim")
+
+
+@dataclass
+class Secrets:
+    """Notes who asks for what, and has the victim's Secret alone."""
+
+    asked: list[Key] = field(default_factory=list)
+
+    async def get_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        self.asked.append((namespace, name))
+        return {"token": "dA=="} if namespace == "team-b" else None
+
+
+def test_a_namespace_with_thousands_of_missing_secrets_delays_no_other() -> None:
+    secrets, woken = Secrets(), list[Key]()
+    missing = MissingDependencies(cast("Cluster", secrets), RecipeBook(), woken.append)
+    for number in range(MANY):
+        missing.wait(("team-a", f"setup-{number}"), Missing.secret("team-a", f"secret-{number}"))
+    missing.wait(VICTIM, Missing.secret("team-b", "credentials"))
+    asyncio.run(missing.look())
+    assert woken == [VICTIM]
+    assert len(secrets.asked) * ANSWER < 5, "the next look is not in time for a promise of 10 s"
+    for _ in range(MANY // MOST_SECRETS - 1):
+        asyncio.run(missing.look())
+    assert len(set(secrets.asked)) == MANY + 1, "not all were asked for"
