@@ -29,6 +29,8 @@ from tests.tcp_door import Door, through
 NewStage = Callable[..., AbstractContextManager[Stage]]
 
 NEVER_LESS: Final = {"counter": "sum(max_over_time({}[1h])) > 0", "histogram": "sum(max_over_time({}_count[1h])) > 0"}
+CONSTANT: Final = {"projectsetup_database_connection": "max(max_over_time({}[1h])) > 0"}
+"""What the settings say does not move."""
 UP_AND_DOWN: Final = "max(max_over_time({0}[1h]) - min_over_time({0}[1h])) > 0"
 QUERIES: Final = {
     f"{row.title}: {panel.title}: {query.legend or panel.title}": query.expression
@@ -103,6 +105,7 @@ class Play:
         """Everything that a metric tells of, once at least."""
         self._stand_in_line()
         self._fail()
+        self._miss_a_recipe()
         self._lose_the_database()
         self._lose_the_api_server()
 
@@ -139,6 +142,12 @@ class Play:
         assert tried.ended()[0] == "AttemptsExhausted"
         self.await_scraped('projectsetup_step_duration_seconds_count{step="third"} == 1')
         assert Setup.make(self.stage, "scripts").ended()[0] == "SetupSucceeded"
+
+    def _miss_a_recipe(self) -> None:
+        waiting = Setup.make(self.stage, "not-there-yet")
+        waiting.waits_for("DependencyMissing")
+        self.await_scraped("projectsetup_awaiting_dependency == 1")
+        waiting.delete()
 
     def _lose_the_database(self) -> None:
         self.database.shut()
@@ -223,7 +232,8 @@ def scene(
 
 @pytest.mark.parametrize("metric", sorted(documented()))
 def test_a_real_run_moves(scene: Scene, metric: str) -> None:
-    moved = NEVER_LESS.get(documented()[metric].type, UP_AND_DOWN).format(metric)
+    moves = CONSTANT.get(metric) or NEVER_LESS.get(documented()[metric].type, UP_AND_DOWN)
+    moved = moves.format(metric)
     assert scene.prometheus.query(moved)
 
 
