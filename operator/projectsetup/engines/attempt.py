@@ -30,8 +30,9 @@ LossHandler = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Paths that steps do not reach, and some below these that they do all the same; none has symbolic links.
+    """Paths that steps do not reach, and some below these that they do all the same, which have no symbolic links.
 
+    What a link in `hidden` leads to is looked up at the start of each step: mounted Secrets are replaced by moving one.
     With None as `hidden`, steps reach all files that their user may use.
     """
 
@@ -131,7 +132,7 @@ class LocalAttempt:
             "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
             "directory": str(self.workspace),
             "grace": self._grace,
-            "hidden": None if self._reach.hidden is None else [str(path) for path in self._reach.hidden],
+            "hidden": None if self._reach.hidden is None else [str(path.resolve()) for path in self._reach.hidden],
             "visible": [str(path) for path in (self._directory.path, *self._reach.visible)],
         }
         with open(os.memfd_create("step"), "wb", buffering=0) as file:

@@ -41,7 +41,7 @@ class LocalEngine:
         package caches. With None, steps reach all files that their user may use.
         """
         self._root = workspace_root.resolve()
-        self._hidden = None if hidden is None else tuple(path.resolve() for path in hidden)
+        self._hidden = None if hidden is None else tuple(path.absolute() for path in hidden)
         self._grace = grace
         self._link: SupervisorLink | None = None
         self._starting = asyncio.Lock()
