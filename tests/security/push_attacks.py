@@ -140,6 +140,11 @@ ATTACKS: Final = {
         '  chmod 644 "$file"; head -c 2000 /dev/urandom >>"$file"\n'
         "done"
     ),
+    "a reverse index that lies": Attack(
+        "cd code/.git; git repack -adq; pack=$(ls objects/pack/*.pack)\n"
+        'lie=\'import sys; sys.stdout.buffer.write(b"RIDX\\0\\0\\0\\1\\0\\0\\0\\1" + b"\\xff" * 12 + bytes(40))\'\n'
+        'rm -f "${pack%.pack}.rev"; python -I -c "$lie" >"${pack%.pack}.rev"'
+    ),
     "a folder that is a link": Attack(
         "mv code .thief/code; ln -s .thief/code code", "'workspace/code' is a symbolic link, not a directory"
     ),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _KEPT = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _NOTHING_ELSE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
-_OBJECTS_ALONE = ("core.commitGraph=false", "core.multiPackIndex=false", "pack.useBitmaps=false")
-"""Of the untrusted objects, nothing is read that was derived from them but the indexes of packs."""
 
 _SHA1_DIGITS = 40
 _SUBMODULE = b"160000 "
@@ -47,10 +45,11 @@ class FreshRepository:
     def _fill(self, source: UntrustedRepository) -> None:
         kind = "sha1" if len(self.commit) == _SHA1_DIGITS else "sha256"
         self._git("init", "--quiet", "--bare", "--template=", f"--object-format={kind}", ".")
-        settings = [word for setting in _OBJECTS_ALONE for word in ("-c", setting)]
-        reading = {**self._environment(), "GIT_OBJECT_DIRECTORY": str(source.objects)}
+        objects = self.directory / "untrusted"
+        source.link_objects(objects)
+        reading = {**self._environment(), "GIT_OBJECT_DIRECTORY": str(objects)}
         run_pipeline(
-            Command(["git", *settings, "pack-objects", "--quiet", "--revs", "--stdout"], reading),
+            Command(["git", "pack-objects", "--quiet", "--revs", "--stdout"], reading),
             Command(["git", "index-pack", "--stdin", "--strict"], self._environment()),
             folder=self.directory,
             consume=lambda _: None,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OBJECT_ID = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_LOOSE = re.compile(r"[0-9a-f]{2}")
 _REFERENCE_BYTES = 256
 _PACKED_BYTES = 16 * 1024 * 1024
 _ELSEWHERE = frozenset({"info/alternates", "info/http-alternates"})
@@ -32,16 +33,25 @@ class UntrustedRepository:
     workspace: Path
     title: str
 
-    @property
-    def objects(self) -> Path:
-        """The directory that `check` has looked at."""
-        return self._git / "objects"
-
     def check(self) -> None:
         """Raises CommandError when anything leads elsewhere or is neither a file nor a directory."""
-        for folder in (self.workspace, self.workspace / self.title, self._git, self.objects):
+        for folder in (self.workspace, self.workspace / self.title, self._git, self._objects):
             self._expect(folder, stat.S_IFDIR)
-        self._check_tree(self.objects, depth=0)
+        self._check_tree(self._objects, depth=0)
+
+    def link_objects(self, folder: Path) -> None:
+        """Make `folder` hold the objects that `check` has looked at: loose ones, packs and their indexes.
+
+        All else is derived from them; git believes it, and crashes where a reverse index lies.
+        """
+        pack, own = self._objects / "pack", folder / "pack"
+        own.mkdir(mode=0o700, parents=True)
+        for entry in self._entries(self._objects):
+            if _LOOSE.fullmatch(entry.name):
+                (folder / entry.name).symlink_to(entry.path)
+        for entry in self._entries(pack) if os.path.lexists(pack) else ():
+            if entry.name.endswith((".pack", ".idx")):
+                (own / entry.name).symlink_to(entry.path)
 
     def tip_of(self, branch: str) -> str:
         """The id that `refs/heads/<branch>` is at. Raises CommandError."""
@@ -55,6 +65,10 @@ class UntrustedRepository:
     def _git(self) -> Path:
         return self.workspace / self.title / ".git"
 
+    @property
+    def _objects(self) -> Path:
+        return self._git / "objects"
+
     def _check_tree(self, folder: Path, depth: int) -> None:
         if depth > _DEEPEST:
             self._refuse(folder, "is deeper than git makes it")
@@ -64,7 +78,7 @@ class UntrustedRepository:
                 self._check_tree(path, depth + 1)
             elif not entry.is_file(follow_symlinks=False):
                 self._refuse(path, "is neither a file nor a directory")
-            elif str(path.relative_to(self.objects)) in _ELSEWHERE:
+            elif str(path.relative_to(self._objects)) in _ELSEWHERE:
                 self._refuse(path, "would take objects from another repository")
 
     def _entries(self, folder: Path) -> Iterator[os.DirEntry[str]]:
