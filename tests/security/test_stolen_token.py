@@ -123,6 +123,13 @@ ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
     "of the group of root": change_pod_context(runAsGroup=0),
     "of no group in particular": lambda body: body["spec"]["template"]["spec"]["securityContext"].pop("runAsGroup"),
     "of the group of root besides": change_pod_context(supplementalGroups=[0]),
+    "of the group of root in one container": change_context(runAsGroup=0),
+    "that no network policy for attempts selects": lambda body: body["spec"]["template"]["metadata"]["labels"].pop(
+        "app.kubernetes.io/component"
+    ),
+    "that another network policy selects": lambda body: body["spec"]["template"]["metadata"]["labels"].update(
+        {"app.kubernetes.io/managed-by": "helm"}
+    ),
     "with files of the group of root": change_pod_context(fsGroup=0),
     "of a thousand pods": change_job(parallelism=1000, completions=1000),
     "that takes over the pods of others": take_over,
