@@ -129,9 +129,10 @@ $$
 """
 
 _NORMALIZE_TRIGGER = """
-CREATE TRIGGER projects_normalize_name BEFORE INSERT OR UPDATE OF name ON projects
+CREATE TRIGGER projects_normalize_name BEFORE INSERT OR UPDATE ON projects
 FOR EACH ROW EXECUTE FUNCTION projects_normalize_name()
 """
+"""Not of the column alone: that would keep an administrator from changing its type."""
 
 
 def upgrade() -> None:
