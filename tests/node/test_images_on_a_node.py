@@ -193,8 +193,8 @@ def test_python_service_from_the_manifests_to_the_pushed_commits(site: Site, eng
     repositories = [site.git.repository(f"{project}-{name}.git") for name in ("code", "docs")]
     with psycopg.connect(site.database_urls[0]) as connection:
         connection.execute(
-            "INSERT INTO projects (id, name, code_repo, docs_repo) VALUES (%s, %s, %s, %s)",
-            (project, f"Orders by {engine}", *repositories),
+            "INSERT INTO projects (id, namespace, name, code_repo, docs_repo) VALUES (%s, %s, %s, %s, %s)",
+            (project, site.namespace, f"Orders by {engine}", *repositories),
         )
     body = {
         "apiVersion": "codemyspec.com/v1alpha1",
