@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
@@ -10,6 +11,9 @@ Body = dict[str, Any]
 
 OF_JOB = "batch.kubernetes.io/controller-uid"
 """The label by which the Job controller finds the pods of a Job; anybody may write it, so it proves nothing."""
+
+LARGEST_ANNOTATIONS, LARGEST_STATUS = 4096, 65_536
+"""Bytes of an object that is told of by a watch, and kept until it is gone; more of either is not kept at all."""
 
 LONGEST_TEXT = 4096
 """Characters kept of any text in a status; the kubelet keeps no more of a termination message."""
@@ -22,8 +26,6 @@ _KEPT = frozenset(
         "resourceVersion",
         "creationTimestamp",
         "deletionTimestamp",
-        "labels",
-        "ownerReferences",
         "finalizers",
     }
 )
@@ -38,10 +40,23 @@ def version_of(body: Body) -> str:
 def slim(body: Body) -> Body:
     """What the engine looks at, without long texts: a tenant can write anything into the objects of his namespace."""
     metadata = {key: value for key, value in body["metadata"].items() if key in _KEPT}
+    owners = body["metadata"].get("ownerReferences") or []
+    metadata["ownerReferences"] = [_cut(owner) for owner in owners if owner.get("controller")]
     annotations = body["metadata"].get("annotations") or {}
     metadata["annotations"] = {key: value for key, value in annotations.items() if key.startswith(ANNOTATION_PREFIX)}
     spec = {key: value for key, value in (body.get("spec") or {}).items() if key in _KEPT_OF_SPEC}
     return {"metadata": metadata, "spec": spec, "status": _cut(body.get("status") or {})}
+
+
+def small(body: Body) -> Body:
+    """`slim`, without what is larger than any watch has to tell: whoever makes thousands must not fill the memory."""
+    kept = slim(body)
+    kept["metadata"].pop("finalizers", None)
+    if len(json.dumps(kept["metadata"]["annotations"])) > LARGEST_ANNOTATIONS:
+        kept["metadata"]["annotations"] = {}
+    if len(json.dumps(kept["status"])) > LARGEST_STATUS:
+        kept["status"] = {}
+    return kept
 
 
 def _cut(value: Any) -> Any:

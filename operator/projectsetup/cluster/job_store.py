@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from projectsetup.api.owners import controller_uid
-from projectsetup.cluster.job_bodies import Body, slim, version_of
+from projectsetup.cluster.job_bodies import Body, small, version_of
 
 JobKey = tuple[str, str]
 """Namespace and uid of a Job."""
@@ -92,7 +92,7 @@ class JobStore:
         name = body["metadata"]["name"]
         before = view.present[kind].get(name)
         if before is None or version_of(before) != version_of(body):
-            view.present[kind][name] = slim(body)
+            view.present[kind][name] = small(body)
             _tell(view)
 
     def remove(self, kind: Kind, body: Body) -> None:
@@ -103,7 +103,7 @@ class JobStore:
             return
         view.present[kind].pop(body["metadata"]["name"], None)
         if view.listeners:
-            view.departed[kind][body["metadata"]["name"]] = slim(body)
+            view.departed[kind][body["metadata"]["name"]] = small(body)
         _tell(view)
         self._tidy(key)
 
