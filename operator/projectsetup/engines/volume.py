@@ -57,7 +57,7 @@ async def _try(folder: Path) -> None:
     except OSError as error:
         raise _unfit(f"no file can be written there: {error.strerror}") from error
     try:
-        process = await asyncio.create_subprocess_exec(program, stdin=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(program, stdin=asyncio.subprocess.DEVNULL, env={})
         exit_code = await process.wait()
     except OSError as error:
         raise _unfit(f"no program can be run there: {error.strerror} (is it mounted noexec?)") from error

@@ -179,6 +179,7 @@ stage_stop_timer() {
 stage_check_hosts() {
     local listed host
     [ -e "$stage_secrets/host" ] || return 0
+    set -f # [::1]:443 is no pattern for files of the workspace
     listed=" $(tr ',\r\n\t' '    ' <"$stage_secrets/host" | tr '[:upper:]' '[:lower:]') "
     for host in $PROJECT_GIT_HOSTS; do
         case "$listed" in
