@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,29 +54,9 @@ class RawApi:
         content_type: str = _JSON,
     ) -> Body:
         """The answer to one call; the kinds of patches are told apart by `content_type`."""
-        text = await self._text(what, method, path, query=query, body=body, accept=accept, content_type=content_type)
-        return _decoded(what, text)
-
-    async def _text(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: Body | None = None,
-        accept: str = _JSON,
-        content_type: str = _JSON,
-        largest: int | None = None,
-    ) -> str:
         headers = {"Accept": accept, "Content-Type": content_type}
-        with translated(what):
-            request = self._request(method, path, query=query or {}, body=body, headers=headers, limits=_LIMITED)
-            async with await request as response:
-                text = (await _content(response, largest)).decode(errors="replace")
-                if not response.ok:
-                    raise _refusal(response, text)
-        return text
+        request = self._request(method, path, query=query or {}, body=body, headers=headers, limits=_LIMITED)
+        return _decoded(what, await _answer(what, request))
 
     async def list_all(
         self, what: str, path: str, *, query: Query, metadata_only: bool = False
@@ -94,16 +74,15 @@ class RawApi:
 
         What is read at once is limited in bytes as well: pages are as long as the objects are small.
         """
-        accept = _METADATA if metadata_only else _JSON
+        headers = {"Accept": _METADATA if metadata_only else _JSON, "Content-Type": _JSON}
         longest = int(query.get("limit", PAGE))
         limit = min(FIRST_PAGE, longest)
         token = ""
         while True:
             asked = {**query, "limit": limit} | ({"continue": token} if token else {})
+            request = self._request("GET", path, query=asked, body=None, headers=headers, limits=_LIMITED)
             try:
-                text = await self._text(
-                    what, "GET", path, query=asked, accept=accept, largest=LARGEST_PAGE if limit > 1 else None
-                )
+                text = await _answer(what, request, largest=LARGEST_PAGE if limit > 1 else None)
             except _TooLarge:
                 limit //= 2
                 continue
@@ -172,6 +151,15 @@ class Lines:
         line = bytes(self._read[:end])
         del self._read[: end + 1]
         return line
+
+
+async def _answer(what: str, request: Awaitable[aiohttp.ClientResponse], *, largest: int | None = None) -> str:
+    with translated(what):
+        async with await request as response:
+            text = (await _content(response, largest)).decode(errors="replace")
+            if not response.ok:
+                raise _refusal(response, text)
+    return text
 
 
 def _decoded(what: str, text: str) -> Body:

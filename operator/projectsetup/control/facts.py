@@ -125,7 +125,7 @@ class Facts:
     `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with
     the recipe, its parameters, the repository addresses or the Secret with the credentials, `missing_dependency` which
     recipe or Secret does not exist. `luck` is from 0 to 1, `token` is a few random
-    letters.
+    letters for the name of a run; empty without a slot.
     """
 
     resource: ProjectSetupResource

@@ -83,6 +83,7 @@ class FactsReader:
         inputs = Inputs()
         if run is None and project is not None and resource.status.run_ref is None:
             inputs = await self._inputs(resource, project)
+        slot = self.line.holds_slot(resource.key)
         facts = Facts(
             resource=resource,
             now=datetime.now(UTC),
@@ -92,13 +93,13 @@ class FactsReader:
             input_problem=inputs.problem,
             missing_dependency=inputs.missing.message if inputs.missing else None,
             dependency_limit=self.dependency_limit,
-            slot=self.line.holds_slot(resource.key),
+            slot=slot,
             engine=self.engine.name,
             engine_outlives_operator=self.engine.outlives_operator,
             last_progress_write=last_progress_write,
             prepared_fence=prepared_fence,
             luck=random.random(),  # noqa: S311  # jitter needs no secrecy
-            token="".join(secrets.choice(string.ascii_lowercase) for _ in range(TOKEN_LENGTH)),
+            token=_token() if slot else "",
             owner_is_active=owner_is_active,
         )
         return facts, inputs
@@ -161,6 +162,10 @@ class FactsReader:
             digest = self.engine.digest(inputs.recipe, resource.spec.timeout.total_seconds())
         first = inputs.recipe.steps[0]
         return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps), digest)
+
+
+def _token() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(TOKEN_LENGTH))
 
 
 class _SecretMissing(Exception):

@@ -16,7 +16,7 @@ from projectsetup.engines.jobs.manifest import is_tombstone, job_manifest, tombs
 from projectsetup.engines.jobs.plan import Plan
 from projectsetup.engines.jobs.progress import Progress
 from projectsetup.engines.jobs.ref import JobRef
-from projectsetup.engines.jobs.removing import LINGERS, remove
+from projectsetup.engines.jobs.removing import LINGERS, nothing_known, remove
 from projectsetup.engines.jobs.starting import clear_away, find, make
 from projectsetup.engines.jobs.sweeping import sweep
 from projectsetup.setup.environment import secrets_in
@@ -24,8 +24,6 @@ from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupS
 from projectsetup.setup.scrub import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from projectsetup.engines.contract import LookUp
     from projectsetup.engines.jobs.ports import Body, JobBoard, JobCluster
     from projectsetup.setup.outcome import SetupOutcome
@@ -122,7 +120,9 @@ class JobEngine:
             except InfrastructureError:
                 with contextlib.suppress(TimeoutError):  # the next attempt waits for what is left then
                     async with asyncio.timeout(LINGERS):
-                        await remove(self._cluster, view, ref, course, success=_unknown, on_lingering=lambda _why: None)
+                        await remove(
+                            self._cluster, view, ref, course, success=nothing_known, on_lingering=lambda _why: None
+                        )
                 raise
             progress = Progress(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
             following = Following(
@@ -147,10 +147,6 @@ class JobEngine:
     def _scrubber(self, adopted: Adopted) -> Scrubber:
         secrets = adopted.credentials.secrets if adopted.credentials is not None else ()
         return Scrubber((*secrets, *secrets_in(self._settings.environment)))
-
-
-def _unknown(_job: Body | None, _pods: Sequence[Body]) -> None:
-    """What came of a Job of which the plan is not known."""
 
 
 def _made_at(job: Body) -> datetime:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.jobs.liveness import job_has_ended, may_run, pod_has_ended, pod_is_done
 from projectsetup.engines.jobs.log_following import LogFollower
-from projectsetup.engines.jobs.removing import remove
+from projectsetup.engines.jobs.removing import Success, nothing_known, remove
 from projectsetup.engines.jobs.sight import Broken, Gone, Over, Sight, Starting, Tombstone, Unreported, Working, sight
 from projectsetup.engines.jobs.verdict import end_by_deadline, end_without_a_start
 from projectsetup.engines.jobs.waiting import exceeds_quota
@@ -180,14 +180,7 @@ class Following:
     async def _end(self, error: InfrastructureError | SetupStopped) -> SetupSucceeded:
         """Raises `error` when nothing of the Job is alive, unless it had succeeded all the same."""
         await self._log_follower.close()
-        success = await remove(
-            self._cluster,
-            self._view,
-            self._ref,
-            self._course,
-            success=self._success,
-            on_lingering=self._progress.lingers,
-        )
+        success = await self._remove(self._success)
         if success is not None:
             await self._remove_rest()
             return success
@@ -199,14 +192,11 @@ class Following:
         """Return when nothing goes on that others have added to the pod; its Job is deleted for that."""
         if any(map(may_run, self._view.pods)):
             await self._log_follower.close()
-            await remove(
-                self._cluster,
-                self._view,
-                self._ref,
-                self._course,
-                success=lambda _job, _pods: None,
-                on_lingering=self._progress.lingers,
-            )
+            await self._remove(nothing_known)
+
+    async def _remove(self, success: Success) -> SetupSucceeded | None:
+        course, lingers = self._course, self._progress.lingers
+        return await remove(self._cluster, self._view, self._ref, course, success=success, on_lingering=lingers)
 
     def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
         """What the Job came to, if that is a success, although it is being ended."""

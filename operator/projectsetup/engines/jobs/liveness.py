@@ -31,12 +31,23 @@ def pod_has_ended(pod: Body) -> bool:
     return _phase(pod) in {"Succeeded", "Failed"}
 
 
-def pod_is_done(pod: Body, stages: Sequence[str]) -> bool:
-    """Whether the containers of the stages have ended in a pod that goes on, since others were added to it."""
+def container_statuses(pod: Body) -> dict[str, Body]:
+    """What the kubelet tells of each container of the pod, by name."""
     status = pod.get("status") or {}
     told = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    going_on = {container["name"] for container in told if "terminated" not in (container.get("state") or {})}
-    return bool(told) and bool(going_on) and going_on.isdisjoint(stages) and stages[-1] in {one["name"] for one in told}
+    return {container["name"]: container for container in told}
+
+
+def terminated(container: Body | None) -> Body | None:
+    """How a container ended; None when it has not."""
+    return ((container or {}).get("state") or {}).get("terminated")
+
+
+def pod_is_done(pod: Body, stages: Sequence[str]) -> bool:
+    """Whether the containers of the stages have ended in a pod that goes on, since others were added to it."""
+    told = container_statuses(pod)
+    going_on = {name for name, container in told.items() if terminated(container) is None}
+    return bool(going_on) and going_on.isdisjoint(stages) and stages[-1] in told
 
 
 def may_run(pod: Body) -> bool:

@@ -29,6 +29,11 @@ LINGERS: Final = 60.0
 Success = Callable[[Body | None, Sequence[Body]], SetupSucceeded | None]
 """What a Job and its pods came to, if they tell of a success."""
 
+
+def nothing_known(_job: Body | None, _pods: Sequence[Body]) -> None:
+    """For a Job whose outcome is not asked for."""
+
+
 _log = logging.getLogger("projectsetup.engine")
 
 

@@ -6,9 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from projectsetup.engines.jobs.liveness import is_replaced, job_has_ended, job_has_succeeded, pod_has_ended, pod_is_done
+from projectsetup.engines.jobs.liveness import (
+    container_statuses,
+    is_replaced,
+    job_has_ended,
+    job_has_succeeded,
+    pod_has_ended,
+    pod_is_done,
+    terminated,
+)
 from projectsetup.engines.jobs.manifest import is_tombstone
-from projectsetup.engines.jobs.verdict import container_statuses, end_of_job, end_of_pod, terminated
+from projectsetup.engines.jobs.verdict import end_of_job, end_of_pod
 from projectsetup.engines.jobs.waiting import Wait, wait_for_a_container, wait_for_a_pod
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.message import cut

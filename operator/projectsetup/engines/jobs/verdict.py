@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
-from projectsetup.engines.jobs.liveness import true_conditions
+from projectsetup.engines.jobs.liveness import container_statuses, terminated, true_conditions
 from projectsetup.engines.jobs.report import last_step_begun, read_report, step_begun
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.judge import SHELL_ADDS, StepResult, TimeLimit, judge, signal_told_by, too_late
@@ -29,18 +29,6 @@ NOTHING_COULD_RUN: Final = 125
 _ENDED_FROM_OUTSIDE: Final = frozenset(
     {FailureReason.STEP_KILLED, FailureReason.INTERRUPTED, FailureReason.ENGINE_ERROR}
 )
-
-
-def container_statuses(pod: Body) -> dict[str, Body]:
-    """What the kubelet tells of each container of the pod, by name."""
-    status = pod.get("status") or {}
-    told = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    return {container["name"]: container for container in told}
-
-
-def terminated(container: Body | None) -> Body | None:
-    """How a container ended; None when it has not."""
-    return ((container or {}).get("state") or {}).get("terminated")
 
 
 def exceeded_deadline(job: Body) -> bool:

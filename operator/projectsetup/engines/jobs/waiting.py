@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
-from projectsetup.engines.jobs.liveness import pod_has_ended, true_conditions
-from projectsetup.engines.jobs.verdict import terminated
+from projectsetup.engines.jobs.liveness import pod_has_ended, terminated, true_conditions
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.message import cut
 
