@@ -24,7 +24,7 @@ from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
 from projectsetup.api.constants import API_VERSION, KIND, PLURAL
-from projectsetup.cluster.queue_config import CONFIG_MAP
+from projectsetup.kube.queue_config import CONFIG_MAP
 from projectsetup.projects.migrate import migrate
 
 ROOT: Final = Path(__file__).parents[1]

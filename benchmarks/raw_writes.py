@@ -13,7 +13,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from benchmarks.wire import NAMESPACE
-from projectsetup.cluster.client import ClusterClient
+from projectsetup.kube.client import ClusterClient
 
 AT_ONCE: Final = (4, 8, 16, 32)
 """How many at once are tried to find the best."""

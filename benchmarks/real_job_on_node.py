@@ -15,14 +15,14 @@ from benchmarks.figures import Comparison, Contender, Findings, at_most
 from benchmarks.node import Bench, Body, Names, node
 from benchmarks.wire import NAMESPACE
 from images import TOOLCHAIN_OFFLINE, build
-from projectsetup.engines.jobs.expansion import literal
-from projectsetup.engines.jobs.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod
+from projectsetup.engines.kubernetes_job.expansion import literal
+from projectsetup.engines.kubernetes_job.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.environment import told_environment
 from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, login_helpers, neutral_environment
 from projectsetup.setup.project import SetupProject
-from tests.git_host import GitHost, git_host
-from tests.node.installed_recipes import UNVERIFIED, offline_recipe
+from tests.support.git_host import GitHost, git_host
+from tests.support.node.installed_recipes import UNVERIFIED, offline_recipe
 
 RECIPE: Final = "python-service"
 ROUNDS: Final = 5

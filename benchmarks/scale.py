@@ -16,7 +16,7 @@ from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, T
 from benchmarks.throughput import OURS
 from benchmarks.usage import children, cpu_seconds, memory, peak
 from benchmarks.wire import COLLECTION, MERGE_PATCH, Body
-from projectsetup.control.controller import COMPARE_PERIOD
+from projectsetup.controller.controller import COMPARE_PERIOD
 
 WATCHER: Final = "kopf that only watches"
 ACTIVE: Final = 100

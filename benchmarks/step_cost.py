@@ -12,8 +12,8 @@ from typing import Final
 from uuid import uuid4
 
 from benchmarks.figures import Comparison, Contender, Findings
-from projectsetup.engines.contract import AttemptRef
-from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.base import AttemptRef
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.runner import StepCommand
 
 SCRIPT: Final = ":"

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from devcluster import Cluster
 from devcluster.node.machine import node_obstacle
 from projectsetup.projects.migrate import migrate
-from tests.operator_stage import Stage
+from tests.support.operator_stage import Stage
 
 TEMPLATE = "template_migrated"
 

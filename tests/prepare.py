@@ -12,11 +12,11 @@ from images import ImagesError, images_obstacle
 from images import build as build_images
 from monitoring import MonitoringError
 from monitoring.programs import fetch as fetch_prometheus
-from tests.chromium import install_chromium
-from tests.debian_program import DebianProgram
-from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
-from tests.pgbouncer import PGBOUNCER
-from tests.ssh_host import SSHD
+from tests.support.chromium import install_chromium
+from tests.support.debian_program import DebianProgram
+from tests.support.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
+from tests.support.pgbouncer import PGBOUNCER
+from tests.support.ssh_host import SSHD
 
 
 def main() -> int:

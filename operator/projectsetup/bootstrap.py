@@ -12,37 +12,37 @@ from math import ceil
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.cluster.client import ClusterClient
-from projectsetup.cluster.connection import connect, credential_files, pod_namespace
-from projectsetup.cluster.identity import is_dead, own_identity
-from projectsetup.cluster.job_store import Kind
-from projectsetup.cluster.job_watch import JobBoard
-from projectsetup.cluster.jobs import JobCluster
-from projectsetup.cluster.leader import Leader, SoleOperator
-from projectsetup.cluster.leadership import CALL_TIMEOUT, Leadership
-from projectsetup.cluster.lease import LeaseClient
-from projectsetup.cluster.queue_config import QueueControl
-from projectsetup.cluster.queue_watch import QueueConfigWatch
-from projectsetup.cluster.vacancy import LEASE_DURATION
-from projectsetup.control.attempts import Attempts, Engine
-from projectsetup.control.controller import Controller
-from projectsetup.control.database_gate import DatabaseGate
-from projectsetup.control.departures import Departures
-from projectsetup.control.dependencies import MissingDependencies
-from projectsetup.control.facts_reader import FactsReader
-from projectsetup.control.job_run import JobRun
-from projectsetup.control.local_run import LocalRun
-from projectsetup.control.measured import MeasuredEngine
-from projectsetup.control.ports import Cluster
-from projectsetup.control.queue import StartLine, WorkQueue
-from projectsetup.control.reconciler import Reconciler
-from projectsetup.control.store import ResourceStore, pack
-from projectsetup.control.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
-from projectsetup.engines.jobs.attempt import PodSettings
-from projectsetup.engines.jobs.engine import JobEngine
-from projectsetup.engines.jobs.manifest import SELECTOR
-from projectsetup.engines.supervisor.kernel import refuse_inspection
+from projectsetup.controller.attempts import Attempts, Engine
+from projectsetup.controller.controller import Controller
+from projectsetup.controller.database_gate import DatabaseGate
+from projectsetup.controller.departures import Departures
+from projectsetup.controller.dependencies import MissingDependencies
+from projectsetup.controller.facts_reader import FactsReader
+from projectsetup.controller.job_run import JobRun
+from projectsetup.controller.local_run import LocalRun
+from projectsetup.controller.measured import MeasuredEngine
+from projectsetup.controller.ports import Cluster
+from projectsetup.controller.queue import StartLine, WorkQueue
+from projectsetup.controller.reconciler import Reconciler
+from projectsetup.controller.store import ResourceStore, pack
+from projectsetup.controller.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
+from projectsetup.engines.kubernetes_job.engine import JobEngine
+from projectsetup.engines.kubernetes_job.manifest import SELECTOR
+from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
+from projectsetup.kube.client import ClusterClient
+from projectsetup.kube.connection import connect, credential_files, pod_namespace
+from projectsetup.kube.identity import is_dead, own_identity
+from projectsetup.kube.job_store import Kind
+from projectsetup.kube.job_watch import JobBoard
+from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.leader import Leader, SoleOperator
+from projectsetup.kube.leadership import CALL_TIMEOUT, Leadership
+from projectsetup.kube.lease import LeaseClient
+from projectsetup.kube.queue_config import QueueControl
+from projectsetup.kube.queue_watch import QueueConfigWatch
+from projectsetup.kube.vacancy import LEASE_DURATION
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import kopf
 
 from projectsetup.api.constants import GROUP, PLURAL, VERSION
-from projectsetup.cluster.connection import in_pod, pod_server
+from projectsetup.kube.connection import in_pod, pod_server
 from projectsetup.observe.logs import get_logger
 
 Packed_contra = TypeVar("Packed_contra", contravariant=True)

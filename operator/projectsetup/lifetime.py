@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from projectsetup.cluster.leader import Leader, LeaseLost
-from projectsetup.cluster.queue_watch import QueueConfigWatch
-from projectsetup.control.controller import Controller
-from projectsetup.control.facts import StopCause
-from projectsetup.control.store import Packed
+from projectsetup.controller.controller import Controller
+from projectsetup.controller.facts import StopCause
+from projectsetup.controller.store import Packed
 from projectsetup.handlers import Watch
+from projectsetup.kube.leader import Leader, LeaseLost
+from projectsetup.kube.queue_watch import QueueConfigWatch
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
 

@@ -13,12 +13,12 @@ import pytest
 
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
-from tests.api_server import ApiServer
-from tests.chaos.arena import Arena, NewArena
-from tests.chaos.form import IS_LONG, SEED
-from tests.chaos.freezes import FREEZES, FROZEN, Outcome
-from tests.chaos.watcher import Watcher
-from tests.figures import pytest_terminal_summary, tell
+from tests.support.api_server import ApiServer
+from tests.support.chaos.arena import Arena, NewArena
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.freezes import FREEZES, FROZEN, Outcome
+from tests.support.chaos.watcher import Watcher
+from tests.support.figures import pytest_terminal_summary, tell
 
 __all__ = ["pytest_terminal_summary", "tell"]
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.arena import NewArena, await_lead
-from tests.chaos.form import IS_LONG, SEED
-from tests.chaos.proxy import Proxy
-from tests.chaos.verdict import judge
-from tests.operator_process import wait_for
+from tests.support.chaos import faulty_operator
+from tests.support.chaos.arena import NewArena, await_lead
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.proxy import Proxy
+from tests.support.chaos.verdict import judge
+from tests.support.operator_process import wait_for
 
-FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
+FAULTY: Final = (sys.executable, str(Path(faulty_operator.__file__)))
 COMPARE_SECONDS: Final = "3"
 """In the short form full lists come more often than they do."""
 LIMIT: Final = 120.0

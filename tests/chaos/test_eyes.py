@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.attempts_told import read_attempts
-from tests.chaos.history import Version
-from tests.chaos.journal import Journal
-from tests.chaos.watcher import Watcher
-from tests.operator_process import wait_for
+from tests.support.chaos.attempts_told import read_attempts
+from tests.support.chaos.history import Version
+from tests.support.chaos.journal import Journal
+from tests.support.chaos.watcher import Watcher
+from tests.support.operator_process import wait_for
 
 PROJECT = "a-project"
 

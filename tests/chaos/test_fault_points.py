@@ -12,13 +12,14 @@ from typing import Final
 
 import pytest
 
-from tests.chaos.arena import Arena, NewArena, Setup
-from tests.chaos.form import IS_LONG
-from tests.chaos.history import Body
-from tests.chaos.verdict import Figures, judge
-from tests.operator_process import OperatorProcess, wait_for
+from tests.support.chaos import faulty_operator
+from tests.support.chaos.arena import Arena, NewArena, Setup
+from tests.support.chaos.form import IS_LONG
+from tests.support.chaos.history import Body
+from tests.support.chaos.verdict import Figures, judge
+from tests.support.operator_process import OperatorProcess, wait_for
 
-FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
+FAULTY: Final = (sys.executable, str(Path(faulty_operator.__file__)))
 AT_ONCE: Final = 3
 LIMIT: Final = 90.0
 TIME_TO_ACT: Final = 0.5

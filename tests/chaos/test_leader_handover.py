@@ -9,10 +9,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.chaos.arena import NewArena, await_lead
-from tests.chaos.freezes import FREEZES, LIMIT, Freeze, Outcome
-from tests.chaos.verdict import judge
-from tests.operator_process import wait_for
+from tests.support.chaos.arena import NewArena, await_lead
+from tests.support.chaos.freezes import FREEZES, LIMIT, Freeze, Outcome
+from tests.support.chaos.verdict import judge
+from tests.support.operator_process import wait_for
 
 TAKEOVER = 10.0
 """Seconds, on the busiest of machines: far less than the 30 of a Lease that was not given back."""

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.arena import Arena, NewArena, await_lead
-from tests.chaos.form import IS_LONG, SEED
-from tests.chaos.keeper import Keeper
-from tests.chaos.proxy import Proxy
-from tests.chaos.verdict import judge
+from tests.support.chaos.arena import Arena, NewArena, await_lead
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.keeper import Keeper
+from tests.support.chaos.proxy import Proxy
+from tests.support.chaos.verdict import judge
 
 CANCELLED, DELETED = 5, 9
 """One in so many setups."""

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from devcluster import Cluster
 from devcluster.cluster import PARTS
-from tests.chaos.arena import Arena, NewArena, await_lead
-from tests.chaos.form import IS_LONG, SEED
-from tests.chaos.keeper import Keeper
-from tests.chaos.verdict import judge
-from tests.operator_process import wait_for
+from tests.support.chaos.arena import Arena, NewArena, await_lead
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.keeper import Keeper
+from tests.support.chaos.verdict import judge
+from tests.support.operator_process import wait_for
 
 LIMIT = 120.0
 RUNNING, DOOMED, QUEUED = 2, 2, 6

@@ -6,10 +6,10 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.chaos.arena import Arena, NewArena, Setup
-from tests.chaos.form import IS_LONG, SEED
-from tests.chaos.verdict import judge
-from tests.operator_process import OperatorProcess, wait_for
+from tests.support.chaos.arena import Arena, NewArena, Setup
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.verdict import judge
+from tests.support.operator_process import OperatorProcess, wait_for
 
 IN_STARTUP = 0.2
 """Share of the kills that hit an operator that has just been started; the others hit the one that leads,"""

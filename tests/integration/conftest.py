@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from monitoring import MonitoringError, programs
-from tests.api_server import ApiServer
-from tests.operator_stage import Stage
-from tests.setup_handle import Steps
+from tests.support.api_server import ApiServer
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Steps
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from projectsetup.cluster.lease import LEASE_NAME
-from projectsetup.cluster.queue_config import CONFIG_MAP
-from tests.installation import CREDENTIALS, SETUPS, Installation
-from tests.manifests import ACCOUNT, MANIFESTS, SYSTEM, build, pick
+from projectsetup.kube.lease import LEASE_NAME
+from projectsetup.kube.queue_config import CONFIG_MAP
+from tests.support.installation import CREDENTIALS, SETUPS, Installation
+from tests.support.manifests import ACCOUNT, MANIFESTS, SYSTEM, build, pick
 
 TEAM, OTHER = "team-a", "elsewhere"
 

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 
 from projectsetup.api.constants import API_VERSION, KIND
-from projectsetup.cluster.lease import LEASE_NAME
-from projectsetup.cluster.queue_config import CONFIG_MAP
+from projectsetup.kube.lease import LEASE_NAME
+from projectsetup.kube.queue_config import CONFIG_MAP
 from projectsetup.projects.record import ProjectRecord
-from tests.installation import CREDENTIALS, TEAMS, Installation
-from tests.manifests import ACCOUNT, SYSTEM, Body
-from tests.operator_process import OperatorProcess, wait_for
+from tests.support.installation import CREDENTIALS, TEAMS, Installation
+from tests.support.manifests import ACCOUNT, SYSTEM, Body
+from tests.support.operator_process import OperatorProcess, wait_for
 
 RECIPE: Final = """
 name: look

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from projectsetup.api.models import parse_resource
-from tests.annotation_cases import ACCEPTED, PREFIX, REFUSED
-from tests.api_server import POLICY_FILE, ApiServer, Refused, wait_until
+from tests.support.annotation_cases import ACCEPTED, PREFIX, REFUSED
+from tests.support.api_server import POLICY_FILE, ApiServer, Refused, wait_until
 
 LONG = 5000
 """Characters of a message beyond which Kubernetes leaves out the value."""

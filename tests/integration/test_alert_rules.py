@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.manifests import MANIFESTS, read
-from tests.prometheus import plain_rules
+from tests.support.manifests import MANIFESTS, read
+from tests.support.prometheus import plain_rules
 
 TESTS: Final = Path(__file__).parents[1] / "alerts"
 (_RULES,) = read(MANIFESTS / "monitoring" / "rules.yaml")

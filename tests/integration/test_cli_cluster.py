@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from projectsetup.api.constants import PRIORITY
-from projectsetup.cluster.queue_config import CONFIG_MAP
-from tests.api_server import ApiServer
-from tests.command_line import CommandLine
-from tests.setup_bodies import NAME
+from projectsetup.kube.queue_config import CONFIG_MAP
+from tests.support.api_server import ApiServer
+from tests.support.command_line import CommandLine
+from tests.support.setup_bodies import NAME
 
 COMMANDS = [["status"], ["status", NAME], ["status", "-A"], ["setup", NAME], ["retry", NAME], ["cancel", NAME]]
 
@@ -123,7 +123,7 @@ def test_the_operator_s_namespace_may_be_an_option(cli: CommandLine, api_server:
 def test_a_cluster_that_does_not_know_the_resource(
     cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("projectsetup.cli.cluster", "projectsetup.cluster.paths"):
+    for module in ("projectsetup.cli.cluster", "projectsetup.kube.paths"):
         monkeypatch.setattr(f"{module}.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
     assert line.startswith("the cluster does not know ProjectSetups: install them with kubectl apply -f crds/")

@@ -15,11 +15,11 @@ import pytest
 from devcluster.build import find_programs
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.completion import TIMEOUT
-from tests.cli_scene import Scene
-from tests.command_line import SECONDS
-from tests.setup_bodies import RUN, status
+from tests.support.cli_scene import Scene
+from tests.support.command_line import SECONDS
+from tests.support.setup_bodies import RUN, status
 
-pytest_plugins = ["tests.cli_fixtures"]
+pytest_plugins = ["tests.support.cli_fixtures"]
 
 PROGRAMS: Final = Path(sys.executable).parent
 TAB: Final = """

@@ -17,10 +17,10 @@ from projectsetup.api.constants import (
     RETRY_REQUESTED_AT,
 )
 from projectsetup.api.reasons import Reason
-from tests.cli_scene import Scene
-from tests.setup_bodies import RUN, status
+from tests.support.cli_scene import Scene
+from tests.support.setup_bodies import RUN, status
 
-pytest_plugins = ["tests.cli_fixtures"]
+pytest_plugins = ["tests.support.cli_fixtures"]
 
 QUEUED, RUNNING = status(Reason.QUEUED, "first in line"), status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1)
 FAILED, CANCELLED = status(Reason.STEP_FAILED, "2 failed", attempt=1), status(Reason.CANCELLED, "as asked")

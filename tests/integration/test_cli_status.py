@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from projectsetup.api.reasons import Reason
-from tests.cli_scene import Scene
-from tests.setup_bodies import RUN, status
+from tests.support.cli_scene import Scene
+from tests.support.setup_bodies import RUN, status
 
-pytest_plugins = ["tests.cli_fixtures"]
+pytest_plugins = ["tests.support.cli_fixtures"]
 
 RUNNING = status(Reason.RUNNING, "step test", run_ref=RUN, attempt=1, max_attempts=3)
 FAILED = status(Reason.STEP_FAILED, "bad [red]\nthing\x1b[2J", attempt=1, max_attempts=3)

@@ -10,12 +10,12 @@ import yaml
 
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import Reason
-from tests.cli_scene import Scene
-from tests.command_line import Running, one_error
-from tests.setup_bodies import RUN, status
-from tests.tcp_door import Door
+from tests.support.cli_scene import Scene
+from tests.support.command_line import Running, one_error
+from tests.support.setup_bodies import RUN, status
+from tests.support.tcp_door import Door
 
-pytest_plugins = ["tests.cli_fixtures"]
+pytest_plugins = ["tests.support.cli_fixtures"]
 
 QUEUED = status(Reason.QUEUED, "first in line")
 RUNNING = status(

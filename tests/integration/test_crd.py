@@ -22,7 +22,7 @@ from projectsetup.api.models import (
 )
 from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
-from tests.api_server import CRD_FILE, UNSEEN, ApiServer, Refused, wait_until
+from tests.support.api_server import CRD_FILE, UNSEEN, ApiServer, Refused, wait_until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -14,13 +14,13 @@ import yaml
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import Commits, Failure
 from projectsetup.api.reasons import Reason
-from tests.api_server import ApiServer
-from tests.command_line import CommandLine, process, write_kubeconfig
-from tests.dashboard_process import Dashboard, section
-from tests.operator_stage import Stage
-from tests.setup_bodies import NOON, status
-from tests.setup_handle import Setup, Steps
-from tests.tcp_door import Door
+from tests.support.api_server import ApiServer
+from tests.support.command_line import CommandLine, process, write_kubeconfig
+from tests.support.dashboard_process import Dashboard, section
+from tests.support.operator_stage import Stage
+from tests.support.setup_bodies import NOON, status
+from tests.support.setup_handle import Setup, Steps
+from tests.support.tcp_door import Door
 
 BAD = "<script>alert(1)</script>"
 FAILED = status(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chromium import Chromium, chromium_obstacle
-from tests.dashboard_process import Dashboard
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup
+from tests.support.chromium import Chromium, chromium_obstacle
+from tests.support.dashboard_process import Dashboard
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup
 
 OBSTACLE = chromium_obstacle()
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))

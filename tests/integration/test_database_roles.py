@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from projectsetup.projects.migrate import migrate
-from tests.command_line import CommandLine
-from tests.manifests import ROOT
-from tests.operator_stage import Stage, reason
+from tests.support.command_line import CommandLine
+from tests.support.manifests import ROOT
+from tests.support.operator_stage import Stage, reason
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

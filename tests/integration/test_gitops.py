@@ -15,13 +15,20 @@ import yaml
 
 from devcluster import DevclusterError
 from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING
-from tests import argocd
-from tests.api_server import CRD_FILE, ApiServer
-from tests.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, Published, fetch, kstatus
-from tests.manifests import MANIFESTS, Kubectl, read
-from tests.operator_process import wait_for
-from tests.operator_stage import PREFIX, Stage, message, reason
-from tests.setup_handle import Setup, Steps
+from tests.support import argocd
+from tests.support.api_server import CRD_FILE, ApiServer
+from tests.support.go_modules import (
+    ARGOCD_APPLICATION,
+    FLUX_GIT_REPOSITORY,
+    FLUX_KUSTOMIZATION,
+    Published,
+    fetch,
+    kstatus,
+)
+from tests.support.manifests import MANIFESTS, Kubectl, read
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import PREFIX, Stage, message, reason
+from tests.support.setup_handle import Setup, Steps
 
 Body = dict[str, Any]
 

@@ -18,8 +18,8 @@ import pytest
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_of
 from projectsetup.recipes.loader import RecipeBook
-from tests.image_box import USER, Image, unpack
-from tests.recipe_steps import parameters
+from tests.support.image_box import USER, Image, unpack
+from tests.support.recipe_steps import parameters
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")

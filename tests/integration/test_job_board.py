@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from projectsetup.cluster.connection import connect
-from projectsetup.cluster.job_bodies import OF_JOB
-from projectsetup.cluster.job_store import Kind
-from projectsetup.cluster.job_watch import JobBoard
-from projectsetup.engines.jobs.manifest import OURS, SELECTOR
-from tests.chaos.proxy import Proxy
-from tests.job_scene import JobScene, until
-from tests.tcp_door import Door
+from projectsetup.engines.kubernetes_job.manifest import OURS, SELECTOR
+from projectsetup.kube.connection import connect
+from projectsetup.kube.job_bodies import OF_JOB
+from projectsetup.kube.job_store import Kind
+from projectsetup.kube.job_watch import JobBoard
+from tests.support.chaos.proxy import Proxy
+from tests.support.job_scene import JobScene, until
+from tests.support.tcp_door import Door
 
 OpenBoard = Callable[..., AbstractAsyncContextManager[JobBoard]]
 

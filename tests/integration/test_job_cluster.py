@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 from devcluster.ports import free_port
-from projectsetup.cluster.connection import connect
-from projectsetup.cluster.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
-from projectsetup.cluster.job_bodies import OF_JOB
-from projectsetup.cluster.jobs import JobCluster
-from projectsetup.cluster.leader import LeaseLost, SoleOperator
-from projectsetup.engines.jobs.attempt import PodSettings
-from projectsetup.engines.jobs.manifest import OURS, PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
-from tests.job_orders import make_adopted, make_attempt, make_recipe
-from tests.job_scene import JobScene
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
+from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
+from projectsetup.kube.connection import connect
+from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
+from projectsetup.kube.job_bodies import OF_JOB
+from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.leader import LeaseLost, SoleOperator
+from tests.support.job_orders import make_adopted, make_attempt, make_recipe
+from tests.support.job_scene import JobScene
 
 CallsAt = Callable[..., AbstractAsyncContextManager[JobCluster]]
 
@@ -158,7 +158,7 @@ async def test_the_pods_of_one_job(calls: JobCluster, scene: JobScene) -> None:
 async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
     calls: JobCluster, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projectsetup.cluster.raw.PAGE", 2)
+    monkeypatch.setattr("projectsetup.kube.raw.PAGE", 2)
     second = JobScene(kubeconfig)
     for place, number in ((scene, 5), (second, 2)):
         for index in range(number):

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import pytest
 
-from projectsetup.engines.attempt import LocalAttempt
-from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.local.attempt import LocalAttempt
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.runner import StepCommand, StepExit
-from tests.local_steps import ESCAPING, FORKING, PATH, Step, reference, until
-from tests.processes import children
+from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, reference, until
+from tests.support.processes import children
 
 GRACE = 0.5
 

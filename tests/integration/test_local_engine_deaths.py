@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.engines.local import LocalEngine
-from projectsetup.engines.supervisor.protocol import SILENCE_LIMIT
+from projectsetup.engines.local.engine import LocalEngine
+from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.runner import StepExit
-from tests.local_steps import ESCAPING, FORKING, Operator, Step, operator, reference, until
-from tests.processes import children, living
+from tests.support.local_steps import ESCAPING, FORKING, Operator, Step, operator, reference, until
+from tests.support.processes import children, living
 
 GONE_AFTER_DEATH = 2.0
 GONE_AFTER_FREEZE = 15.0

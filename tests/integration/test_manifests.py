@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 
 from projectsetup.api.durations import parse_duration
-from projectsetup.control.controller import TELL_LIMIT
-from projectsetup.engines.local import GRACE
+from projectsetup.controller.controller import TELL_LIMIT
+from projectsetup.engines.local.engine import GRACE
 from projectsetup.settings import Settings
-from tests.manifests import (
+from tests.support.manifests import (
     ACCOUNT,
     BASE,
     MANIFESTS,

@@ -18,13 +18,13 @@ import yaml
 from monitoring.panels import ROWS, Figure
 from monitoring.picture import filled_in
 from monitoring.prometheus import Prometheus, running
-from tests.exposition import Exposition, documented
-from tests.manifests import MANIFESTS, read
-from tests.operator_process import OperatorProcess, wait_for
-from tests.operator_stage import RECIPES, Stage
-from tests.prometheus import plain_rules
-from tests.setup_handle import Setup, Steps
-from tests.tcp_door import Door, through
+from tests.support.exposition import Exposition, documented
+from tests.support.manifests import MANIFESTS, read
+from tests.support.operator_process import OperatorProcess, wait_for
+from tests.support.operator_stage import RECIPES, Stage
+from tests.support.prometheus import plain_rules
+from tests.support.setup_handle import Setup, Steps
+from tests.support.tcp_door import Door, through
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

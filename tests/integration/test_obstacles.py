@@ -10,14 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.errors import FailureReason, InfrastructureError
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
-from tests.job_orders import make_recipe
-from tests.local_steps import PATH, reference, until
-from tests.mounts import mount, mounted, needs_mounts, remount
+from tests.support.job_orders import make_recipe
+from tests.support.local_steps import PATH, reference, until
+from tests.support.mounts import mount, mounted, needs_mounts, remount
 
 pytestmark = needs_mounts
 

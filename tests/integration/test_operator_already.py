@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.operator_stage import Stage, message
-from tests.setup_handle import Setup
+from tests.support.operator_stage import Stage, message
+from tests.support.setup_handle import Setup
 
 PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPUTS"'
 

@@ -18,11 +18,11 @@ import yaml
 from psycopg import sql
 
 from devcluster.ports import free_port
-from tests.api_server import UNSEEN, ApiServer
-from tests.mounts import mounted, needs_mounts
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message, reason
-from tests.tcp_door import Door
+from tests.support.api_server import UNSEEN, ApiServer
+from tests.support.mounts import mounted, needs_mounts
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message, reason
+from tests.support.tcp_door import Door
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.api_server import ApiServer
-from tests.command_line import CommandLine
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, reason
-from tests.setup_handle import Setup, Steps
+from tests.support.api_server import ApiServer
+from tests.support.command_line import CommandLine
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, reason
+from tests.support.setup_handle import Setup, Steps
 
 
 @pytest.fixture

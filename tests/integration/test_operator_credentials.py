@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.git_host import GitHost, git_host
-from tests.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.git_host import GitHost, git_host
+from tests.support.operator_stage import AT_ONCE, Stage, message, reason
 
 USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
 TOKEN = "t0ken-of-nobody-in-particular"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from projectsetup.api.reasons import Reason
-from tests.api_server import Body
-from tests.operator_process import wait_for
-from tests.operator_stage import RECIPES, Stage, message
-from tests.setup_handle import Setup
+from tests.support.api_server import Body
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import RECIPES, Stage, message
+from tests.support.setup_handle import Setup
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 SOON = 15.0

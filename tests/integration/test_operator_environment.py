@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_server import ROOT
-from tests.operator_stage import AT_ONCE, Stage
+from tests.support.api_server import ROOT
+from tests.support.operator_stage import AT_ONCE, Stage
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
 

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from projectsetup.cluster.client import ClusterClient
-from projectsetup.cluster.connection import Kubeconfig, connect
-from tests.api_server import ApiServer
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup, Steps
+from projectsetup.kube.client import ClusterClient
+from projectsetup.kube.connection import Kubeconfig, connect
+from tests.support.api_server import ApiServer
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup, Steps
 
 
 def stored(api: ApiServer, name: str, reason: str) -> list[dict[str, Any]]:

@@ -22,9 +22,9 @@ from benchmarks.usage import cpu_seconds
 from devcluster.privileges import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
-from tests.hot_standby import Pair
-from tests.operator_stage import Stage, message, reason
-from tests.tcp_door import Door, through
+from tests.support.hot_standby import Pair
+from tests.support.operator_stage import Stage, message, reason
+from tests.support.tcp_door import Door, through
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

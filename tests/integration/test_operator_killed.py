@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.aftermath import ENDS, Aftermath
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message
-from tests.setup_handle import Setup
+from tests.support.aftermath import ENDS, Aftermath
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message
+from tests.support.setup_handle import Setup
 
 
 @pytest.fixture(scope="module")

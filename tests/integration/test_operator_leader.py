@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.api_server import Body
-from tests.operator_process import OperatorProcess, wait_for
-from tests.operator_stage import RECIPES, Stage
-from tests.setup_handle import Setup, Steps
+from tests.support.api_server import Body
+from tests.support.operator_process import OperatorProcess, wait_for
+from tests.support.operator_stage import RECIPES, Stage
+from tests.support.setup_handle import Setup, Steps
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from tests.api_server import Body
-from tests.operator_stage import Stage, message
-from tests.setup_handle import Setup, Steps, condition
+from tests.support.api_server import Body
+from tests.support.operator_stage import Stage, message
+from tests.support.setup_handle import Setup, Steps, condition
 
 SOON = {"backoff": "1ms"}
 LATER = {"backoff": "1h"}

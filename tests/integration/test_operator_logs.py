@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.operator_stage import AT_ONCE, Stage
-from tests.setup_handle import Setup
+from tests.support.operator_stage import AT_ONCE, Stage
+from tests.support.setup_handle import Setup
 
 Line = dict[str, Any]
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message
-from tests.setup_handle import Setup, Steps
-from tests.tcp_door import Door, through
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message
+from tests.support.setup_handle import Setup, Steps
+from tests.support.tcp_door import Door, through
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator_process import wait_for
-from tests.operator_stage import AT_ONCE, Stage, reason
-from tests.processes import children, living, new_mark, sessions
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import AT_ONCE, Stage, reason
+from tests.support.processes import children, living, new_mark, sessions
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

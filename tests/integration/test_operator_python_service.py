@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.operator_stage import Stage, message
-from tests.recipe_steps import uv_cache
-from tests.setup_handle import Setup
+from tests.support.operator_stage import Stage, message
+from tests.support.recipe_steps import uv_cache
+from tests.support.setup_handle import Setup
 
 NAME = """Desk "orders" {{ 7*7 }} $(touch pwned) `touch pwned`; it's \\ ünïcode & <b>"""
 IN_ORDER = ("initializing", "deps_installing", "setting_up_auth", "compiling", "testing", "committing", "ready")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_server import ApiServer
-from tests.exposition import Exposition
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup, Steps
+from tests.support.api_server import ApiServer
+from tests.support.exposition import Exposition
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup, Steps
 
 CONFIG_MAP = "projectsetup-queue"
 

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.api_server import POLICY_FILE, ApiServer, Refused, wait_until
-from tests.operator_stage import PREFIX, Stage, message
-from tests.setup_handle import Setup
+from tests.support.api_server import POLICY_FILE, ApiServer, Refused, wait_until
+from tests.support.operator_stage import PREFIX, Stage, message
+from tests.support.setup_handle import Setup
 
 POLICY = "validatingadmissionpolicybinding/projectsetup-annotations"
 

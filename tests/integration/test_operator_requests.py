@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message, reason
-from tests.setup_handle import Setup, Steps
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message, reason
+from tests.support.setup_handle import Setup, Steps
 
 Make = Callable[[Stage, Steps], Setup]
 

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 import psycopg
 import pytest
 
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup, Steps
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup, Steps
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 
 import psycopg
 
-from tests.api_server import UNSEEN
-from tests.exposition import Exposition
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup
+from tests.support.api_server import UNSEEN
+from tests.support.exposition import Exposition
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.operator_stage import AT_ONCE, Stage, message, reason
 
 CODE, DOCS = "c0de" * 10, "d0c5" * 16
 

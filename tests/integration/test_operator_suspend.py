@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup, Steps
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup, Steps
 
 LATER = {"backoff": "1h"}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator_process import wait_for
-from tests.operator_stage import AT_ONCE, Stage, reason
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import AT_ONCE, Stage, reason
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.api_server import Body
-from tests.bulk import make_setups
-from tests.exposition import Exposition
-from tests.operator_stage import Stage
-from tests.setup_handle import Setup, Steps
+from tests.support.api_server import Body
+from tests.support.bulk import make_setups
+from tests.support.exposition import Exposition
+from tests.support.operator_stage import Stage
+from tests.support.setup_handle import Setup, Steps
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

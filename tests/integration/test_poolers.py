@@ -13,9 +13,9 @@ from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, Pro
 from projectsetup.projects.database import _CONNECTIONS
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
-from tests.git_host import self_signed
-from tests.operator_stage import Stage, reason
-from tests.pgbouncer import PGBOUNCER, Pooler
+from tests.support.git_host import self_signed
+from tests.support.operator_stage import Stage, reason
+from tests.support.pgbouncer import PGBOUNCER, Pooler
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 

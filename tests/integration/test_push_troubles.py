@@ -16,9 +16,9 @@ from typing import ClassVar
 import pytest
 
 from projectsetup.setup.git import ssh_command
-from tests.git_host import GitHandler, https_server, self_signed
-from tests.push_stage import CODE, PushStage, git
-from tests.ssh_host import SSHD, SshHost, new_key, ssh_host
+from tests.support.git_host import GitHandler, https_server, self_signed
+from tests.support.push_stage import CODE, PushStage, git
+from tests.support.ssh_host import SSHD, SshHost, new_key, ssh_host
 
 NEEDS_A_PERSON, MAY_PASS = 1, 75
 CUT = 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projectsetup.recipes.loader import RecipeBook
-from tests.recipe_steps import Attempt, parameters
+from tests.support.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

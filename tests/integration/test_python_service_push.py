@@ -14,8 +14,8 @@ import pytest
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.remote import RemoteState
 from projectsetup.setup.message import message_with_output
-from tests.push_stage import CODE, DOCS, RECIPE, PushStage, git
-from tests.recipe_steps import Attempt, parameters
+from tests.support.push_stage import CODE, DOCS, RECIPE, PushStage, git
+from tests.support.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

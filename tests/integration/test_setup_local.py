@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
@@ -23,7 +23,7 @@ from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
 from projectsetup.setup.updates import StatusUpdate
-from tests.local_steps import reference, until
+from tests.support.local_steps import reference, until
 
 SECRETS = {
     "DATABASE_URL": "postgresql://u:p@h/d",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.figures import pytest_terminal_summary, tell
+from tests.support.figures import pytest_terminal_summary, tell
 
 __all__ = ["pytest_terminal_summary", "tell"]

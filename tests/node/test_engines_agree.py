@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 from devcluster import Cluster
-from tests.node.stages import node_stage
-from tests.operator_process import wait_for
-from tests.operator_stage import ENDED, Stage, reason
+from tests.support.node.stages import node_stage
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import ENDED, Stage, reason
 
 ENGINES: Final = ("local", "job")
 LIMIT: Final = 180.0

@@ -17,10 +17,10 @@ import yaml
 from devcluster import Cluster
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from tests.conftest import on_database
-from tests.git_host import GitHost, git_host
-from tests.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Kubectl
-from tests.node.installed_recipes import offline_recipe
-from tests.operator_process import wait_for
+from tests.support.git_host import GitHost, git_host
+from tests.support.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Kubectl
+from tests.support.node.installed_recipes import offline_recipe
+from tests.support.operator_process import wait_for
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")

@@ -17,16 +17,16 @@ import pytest
 
 from devcluster import Cluster
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
-from tests.git_host import GitHost, git_host
-from tests.installation import CREDENTIALS, JOBS
-from tests.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Body, Refused, operator_container
-from tests.manifests import build as kustomize
-from tests.node.image_archive import derive
-from tests.node.installed import LIMIT, Installed
-from tests.node.installed_recipes import GATE, RECIPES, TOOLCHAIN
-from tests.operator_process import wait_for
-from tests.operator_stage import reason
-from tests.processes import living
+from tests.support.git_host import GitHost, git_host
+from tests.support.installation import CREDENTIALS, JOBS
+from tests.support.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Body, Refused, operator_container
+from tests.support.manifests import build as kustomize
+from tests.support.node.image_archive import derive
+from tests.support.node.installed import LIMIT, Installed
+from tests.support.node.installed_recipes import GATE, RECIPES, TOOLCHAIN
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import reason
+from tests.support.processes import living
 
 TEAM: Final = "team-installed"
 USERNAME, PASSWORD = "somebody", "a-password-that-nobody-guesses"

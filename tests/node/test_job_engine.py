@@ -16,23 +16,23 @@ from kubernetes import client, config
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.api.owners import controller_of
-from projectsetup.cluster.connection import connect
-from projectsetup.cluster.job_watch import JobBoard
-from projectsetup.cluster.jobs import JobCluster
-from projectsetup.cluster.leader import SoleOperator
-from projectsetup.engines.contract import LeftRunning, Told, run_name
-from projectsetup.engines.jobs.attempt import Adopted, JobAttempt, PodSettings
-from projectsetup.engines.jobs.engine import JobEngine
-from projectsetup.engines.jobs.liveness import pod_has_ended
-from projectsetup.engines.jobs.manifest import PROJECT, SELECTOR, job_manifest
-from projectsetup.engines.jobs.plan import Plan
+from projectsetup.engines.base import LeftRunning, Told, run_name
+from projectsetup.engines.kubernetes_job.attempt import Adopted, JobAttempt, PodSettings
+from projectsetup.engines.kubernetes_job.engine import JobEngine
+from projectsetup.engines.kubernetes_job.liveness import pod_has_ended
+from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR, job_manifest
+from projectsetup.engines.kubernetes_job.plan import Plan
+from projectsetup.kube.connection import connect
+from projectsetup.kube.job_watch import JobBoard
+from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.updates import StatusUpdate
-from tests.api_server import ApiServer
-from tests.job_orders import make_recipe
+from tests.support.api_server import ApiServer
+from tests.support.job_orders import make_recipe
 
 LIMIT: Final = 120.0
 COMMIT: Final = "c0de" * 10

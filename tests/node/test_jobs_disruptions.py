@@ -10,11 +10,11 @@ import pytest
 
 from devcluster import Cluster
 from devcluster.node.kubelet import NODE
-from tests.chaos.arena import Setup
-from tests.node.job_arena import JobArena, job_arena
-from tests.node.job_verdict import judge_jobs
-from tests.node.pod_watcher import PodWatcher
-from tests.operator_process import wait_for
+from tests.support.chaos.arena import Setup
+from tests.support.node.job_arena import JobArena, job_arena
+from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.pod_watcher import PodWatcher
+from tests.support.operator_process import wait_for
 
 LOST: Final = "test.codemyspec.com/lost"
 """A taint that sends all pods away. The only node of a cluster is never given up by itself."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from projectsetup.engines.jobs.manifest import ATTEMPT, PROJECT, TOMBSTONE
-from tests.node.ledger import OF_JOB, Entry, Ledger
+from projectsetup.engines.kubernetes_job.manifest import ATTEMPT, PROJECT, TOMBSTONE
+from tests.support.node.ledger import OF_JOB, Entry, Ledger
 
 ONE, OTHER = "one-project", "another-project"
 

@@ -11,12 +11,12 @@ from typing import Final
 import pytest
 
 from devcluster import Cluster
-from tests.chaos import faulty_operator
-from tests.chaos.arena import Setup
-from tests.node.job_arena import JobArena, job_arena
-from tests.node.job_verdict import judge_jobs
-from tests.node.pod_watcher import PodWatcher
-from tests.operator_process import wait_for
+from tests.support.chaos import faulty_operator
+from tests.support.chaos.arena import Setup
+from tests.support.node.job_arena import JobArena, job_arena
+from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.pod_watcher import PodWatcher
+from tests.support.operator_process import wait_for
 
 FAULTY: Final = (sys.executable, str(Path(faulty_operator.__file__)))
 TTL: Final = 8

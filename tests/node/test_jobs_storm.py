@@ -12,12 +12,12 @@ from typing import Final
 from kubernetes.client.exceptions import ApiException
 
 from devcluster import Cluster
-from tests.chaos.arena import await_lead
-from tests.chaos.form import IS_LONG, SEED
-from tests.node.job_arena import JobArena, job_arena
-from tests.node.job_verdict import judge_jobs
-from tests.node.pod_watcher import PodWatcher
-from tests.operator_process import OperatorProcess, wait_for
+from tests.support.chaos.arena import await_lead
+from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.node.job_arena import JobArena, job_arena
+from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.pod_watcher import PodWatcher
+from tests.support.operator_process import OperatorProcess, wait_for
 
 SETUPS, KILLS, EVICTIONS = (50, 10, 25) if IS_LONG else (20, 5, 10)
 LIFE: Final = 3.0

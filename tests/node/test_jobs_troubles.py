@@ -11,13 +11,13 @@ import yaml
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
-from tests.api_server import ApiServer, Body
-from tests.manifests import Kubectl
-from tests.node.job_arena import LITTLE
-from tests.node.rights import operator_kubeconfig
-from tests.node.stages import node_stage
-from tests.operator_process import wait_for
-from tests.operator_stage import ENDED, PREFIX, Stage, message, reason
+from tests.support.api_server import ApiServer, Body
+from tests.support.manifests import Kubectl
+from tests.support.node.job_arena import LITTLE
+from tests.support.node.rights import operator_kubeconfig
+from tests.support.node.stages import node_stage
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import ENDED, PREFIX, Stage, message, reason
 
 START_LIMIT: Final = 15
 LIMIT: Final = 150.0

@@ -9,12 +9,12 @@ import pytest
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
-from tests.api_server import Body
-from tests.manifests import Kubectl
-from tests.node.rights import operator_kubeconfig
-from tests.node.stages import node_stage
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message, reason
+from tests.support.api_server import Body
+from tests.support.manifests import Kubectl
+from tests.support.node.rights import operator_kubeconfig
+from tests.support.node.stages import node_stage
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message, reason
 
 LIMIT: Final = 120.0
 NOWHERE: Final = "registry.invalid/team/toolchain:7"

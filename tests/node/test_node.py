@@ -28,8 +28,8 @@ from devcluster.node.node import NODE_PARTS, Node
 from devcluster.node.state import NodeState
 from devcluster.processes import Program
 from devcluster.state import State
-from tests.node.pods import GONE, Pods, wait_until
-from tests.processes import living, new_mark
+from tests.support.node.pods import GONE, Pods, wait_until
+from tests.support.processes import living, new_mark
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 120

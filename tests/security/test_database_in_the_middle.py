@@ -18,7 +18,7 @@ import pytest
 
 from projectsetup.projects import DatabaseUnavailable, ProjectRecord
 from projectsetup.projects.address import DatabaseAddress, Protection
-from tests.manifests import ROOT
+from tests.support.manifests import ROOT
 
 PASSWORD: Final = "geheim"
 DEPLOYMENT: Final = (ROOT / "docs" / "deployment.md").read_text()

@@ -18,10 +18,10 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests.api_server import ApiServer
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, message
-from tests.setup_handle import Setup, Steps
+from tests.support.api_server import ApiServer
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, message
+from tests.support.setup_handle import Setup, Steps
 
 MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit {code}'
 SLOTS: Final = 2

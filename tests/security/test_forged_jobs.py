@@ -17,16 +17,16 @@ from typing import Final
 import pytest
 
 from devcluster import Cluster
-from projectsetup.cluster.job_bodies import OF_JOB
-from projectsetup.engines.jobs.manifest import OURS, PROJECT
-from projectsetup.engines.jobs.plan import PLAN
-from tests.api_server import ApiServer, Body
-from tests.manifests import Kubectl
-from tests.node.rights import operator_kubeconfig
-from tests.node.stages import node_stage
-from tests.operator_process import wait_for
-from tests.operator_stage import ENDED, PREFIX, Stage, message, reason
-from tests.security.tenant import Tenant
+from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
+from projectsetup.engines.kubernetes_job.plan import PLAN
+from projectsetup.kube.job_bodies import OF_JOB
+from tests.support.api_server import ApiServer, Body
+from tests.support.attacks.tenant import Tenant
+from tests.support.manifests import Kubectl
+from tests.support.node.rights import operator_kubeconfig
+from tests.support.node.stages import node_stage
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import ENDED, PREFIX, Stage, message, reason
 
 START_LIMIT: Final = 10
 LIMIT: Final = 150.0

@@ -17,17 +17,17 @@ from typing import Final
 
 import pytest
 
-from projectsetup.engines.jobs.attempt import PodSettings
-from projectsetup.engines.jobs.manifest import job_manifest
-from projectsetup.engines.jobs.plan import Plan
-from projectsetup.engines.jobs.verdict import end_of_pod
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
+from projectsetup.engines.kubernetes_job.manifest import job_manifest
+from projectsetup.engines.kubernetes_job.plan import Plan
+from projectsetup.engines.kubernetes_job.verdict import end_of_pod
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.outcome import SetupFailed
 from projectsetup.setup.scrub import Scrubber
-from tests.job_orders import make_attempt, make_recipe
-from tests.operator_stage import Stage, message, reason
-from tests.stage_box import Container, containers, has_namespaces
+from tests.support.job_orders import make_attempt, make_recipe
+from tests.support.operator_stage import Stage, message, reason
+from tests.support.stage_box import Container, containers, has_namespaces
 
 USERNAME: Final = "robot"
 PASSWORD: Final = "p%s'\"$(id)\\ =ä&7<k>0123456789abcdefABCDEFGHIJ"

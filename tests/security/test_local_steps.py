@@ -16,13 +16,13 @@ from typing import Final
 
 import pytest
 
-from projectsetup.engines.supervisor import landlock
-from tests.api_server import ApiServer
-from tests.operator_stage import Stage, message
-from tests.processes import children
-from tests.setup_handle import Setup, Steps
+from projectsetup.engines.local.supervisor import landlock
+from tests.support.api_server import ApiServer
+from tests.support.operator_stage import Stage, message
+from tests.support.processes import children
+from tests.support.setup_handle import Setup, Steps
 
-ATTACK: Final = Path(__file__).with_name("process_attack.py")
+ATTACK: Final = Path(__file__).parents[1] / "support" / "attacks" / "process_attack.py"
 SECRET: Final = "postgresql://owner:bXlzZWNyZXQ@database/projects"
 INSTALL: Final = """\
 uv venv --quiet venv

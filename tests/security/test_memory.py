@@ -22,12 +22,12 @@ import pytest
 
 from benchmarks.usage import memory, peak
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
-from tests.api_server import ApiServer, Body, Refused
-from tests.bulk import make_all
-from tests.chaos.form import IS_LONG
-from tests.figures import tell
-from tests.operator_process import wait_for
-from tests.operator_stage import Stage, reason
+from tests.support.api_server import ApiServer, Body, Refused
+from tests.support.bulk import make_all
+from tests.support.chaos.form import IS_LONG
+from tests.support.figures import tell
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import Stage, reason
 
 __all__ = ["tell"]
 

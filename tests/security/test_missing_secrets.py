@@ -10,9 +10,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from projectsetup.control.dependencies import MOST_SECRETS, Missing, MissingDependencies
-from projectsetup.control.ports import Cluster
-from projectsetup.control.queue import Key
+from projectsetup.controller.dependencies import MOST_SECRETS, Missing, MissingDependencies
+from projectsetup.controller.ports import Cluster
+from projectsetup.controller.queue import Key
 from projectsetup.recipes.loader import RecipeBook
 
 MANY: Final = 5_000

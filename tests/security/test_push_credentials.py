@@ -25,19 +25,19 @@ import yaml
 
 from devcluster import Cluster
 from images import TOOLCHAIN, build, images_obstacle
-from projectsetup.engines.contract import AttemptRef
-from projectsetup.engines.local import LocalEngine
+from projectsetup.engines.base import AttemptRef
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.outcome import SetupFailed
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
-from tests.git_host import GitHost, git_host
-from tests.node.stages import node_stage
-from tests.operator_stage import Stage, message, reason
-from tests.security.attackers_host import AttackersHost, attackers_host
-from tests.security.push_attacks import AFTER, ATTACKS
+from tests.support.attacks.attackers_host import AttackersHost, attackers_host
+from tests.support.attacks.push_attacks import AFTER, ATTACKS
+from tests.support.git_host import GitHost, git_host
+from tests.support.node.stages import node_stage
+from tests.support.operator_stage import Stage, message, reason
 
 USERNAME, PASSWORD = "robot", "the-password-of-the-robot"
 NAMES: Final = ("code", "docs")

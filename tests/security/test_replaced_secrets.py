@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.engines.attempt import LocalAttempt
-from projectsetup.engines.local import LocalEngine
-from projectsetup.engines.supervisor import landlock
+from projectsetup.engines.local.attempt import LocalAttempt
+from projectsetup.engines.local.engine import LocalEngine
+from projectsetup.engines.local.supervisor import landlock
 from projectsetup.setup.runner import StepCommand
-from tests.local_steps import PATH, reference
+from tests.support.local_steps import PATH, reference
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from projectsetup.engines.jobs.attempt import PodSettings
-from projectsetup.engines.jobs.manifest import job_manifest, tombstone
-from tests.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
-from tests.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
-from tests.operator_process import wait_for
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
+from projectsetup.engines.kubernetes_job.manifest import job_manifest, tombstone
+from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
+from tests.support.operator_process import wait_for
 
 TEAM: Final = "team-stolen"
 NAME: Final = f"setup-{PROJECT_ID}-2-7-{'x' * 7}"

@@ -15,11 +15,12 @@ from typing import Final
 import pytest
 
 from images import TOOLCHAIN, build, images_obstacle
-from tests.image_box import USER, Image, unpack
+from tests.support.image_box import USER, Image, unpack
 
 OBSTACLE: Final = images_obstacle((TOOLCHAIN,))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
 
+SUPPORT: Final = Path(__file__).parents[1] / "support" / "attacks"
 PROGRAMS: Final = ("process_attack.py", "file_search.py", "image_driver.py")
 WORK: Final = "/setup"
 PLACE: Final = "/place"
@@ -43,7 +44,7 @@ def attacked(image: Image, folder: Path) -> Path:
     for made in (work, place):
         made.mkdir()
     for program in PROGRAMS:
-        shutil.copy(Path(__file__).with_name(program), place)
+        shutil.copy(SUPPORT / program, place)
     subprocess.run(["chown", "--recursive", f"{USER}:{USER}", str(work), str(place)], check=True)
     exit_code, output = image.run(
         *image.entrypoint[:-1],

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.git_host import https_server
-from tests.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.git_host import https_server
+from tests.support.operator_stage import AT_ONCE, Stage, message, reason
 
 USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
 TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from projectsetup.api.reasons import AttemptOutcome, Reason
-from projectsetup.control.attempt_end import EndKind
-from tests.exposition import documented
-from tests.manifests import MANIFESTS, ROOT, read
+from projectsetup.controller.attempt_end import EndKind
+from tests.support.exposition import documented
+from tests.support.manifests import MANIFESTS, ROOT, read
 
 GROUPS: Final = read(MANIFESTS / "monitoring" / "rules.yaml")[0]["spec"]["groups"]
 RULES: Final[list[Any]] = [rule for group in GROUPS for rule in group["rules"]]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectsetup.api.annotations import InvalidAnnotation, Tuning, parse_annotations
-from tests.annotation_cases import ACCEPTED, PREFIX, REFUSED
+from tests.support.annotation_cases import ACCEPTED, PREFIX, REFUSED
 
 
 def test_all_have_defaults() -> None:

@@ -11,8 +11,8 @@ from projectsetup.api.annotations import parse_annotations
 from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import ProjectSetupStatus, status_to_dict
 from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING, Reason
-from tests.argocd import ARGOCD, Health, action, available, health
-from tests.manifests import read
+from tests.support.argocd import ARGOCD, Health, action, available, health
+from tests.support.manifests import read
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TRUTH: Final = {**dict.fromkeys(SUCCESSES, "True"), **dict.fromkeys(TERMINAL_FAILURES, "False")}

@@ -10,7 +10,7 @@ import typer
 from projectsetup.cli.cluster import NoSuchSetup
 from projectsetup.cli.errors import CommandError, ExitCode, NotInstalled, explain
 from projectsetup.cli.lines import LONGEST_LINE, one_line, printable
-from projectsetup.cluster.errors import (
+from projectsetup.kube.errors import (
     ApiConflict,
     ApiForbidden,
     ApiNotFound,

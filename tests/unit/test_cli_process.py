@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from projectsetup.projects.address import EXAMPLE
-from tests.command_line import SECONDS, command, environment, one_error, process, write_kubeconfig
-from tests.setup_bodies import NAME
+from tests.support.command_line import SECONDS, command, environment, one_error, process, write_kubeconfig
+from tests.support.setup_bodies import NAME
 
 HEAVY: Final = ("kubernetes", "kopf", "sqlalchemy", "psycopg", "alembic", "aiohttp", "structlog")
 SCRIPT: Final = """

@@ -11,7 +11,7 @@ from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
 from projectsetup.cli.progress import Ended, attempt, ended, live_summary, progress_bar, summary
 from projectsetup.cli.requesting import effect_of_cancel, effect_of_retry
-from tests.setup_bodies import NOON, RUN, resource, status
+from tests.support.setup_bodies import NOON, RUN, resource, status
 
 NOTHING: dict[str, Any] = {}
 RUNNING = status(

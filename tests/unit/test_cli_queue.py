@@ -12,8 +12,8 @@ from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.queue_line import Line, line_up
 from projectsetup.cli.queue_view import MOST_ROWS, Leader, QueueState, queue_text, queue_value
-from projectsetup.cluster.queue_config import QueueControl
-from tests.setup_bodies import NAME, NOON, RUN, resource, status
+from projectsetup.kube.queue_config import QueueControl
+from tests.support.setup_bodies import NAME, NOON, RUN, resource, status
 
 
 def told(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fields: Any) -> ProjectSetupResource:

@@ -10,7 +10,7 @@ import yaml
 
 from projectsetup.api.crd import build_crd
 from projectsetup.recipes.loader import BUILTIN, load_recipe
-from tests.command_line import CommandLine
+from tests.support.command_line import CommandLine
 
 GOOD = """\
 name: mine

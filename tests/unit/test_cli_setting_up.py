@@ -14,9 +14,9 @@ from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.setting_up import SetUp
 from projectsetup.cli.setup_plan import Wish
-from projectsetup.cluster.errors import ApiRejected, ApiUnavailable, ClusterError
+from projectsetup.kube.errors import ApiRejected, ApiUnavailable, ClusterError
 from projectsetup.projects import Owner, Project, ProjectOwned, ProjectRecord, ProjectStatus
-from tests.setup_bodies import NAME, NOON, body, status
+from tests.support.setup_bodies import NAME, NOON, body, status
 
 CALL = SetUp(UUID(NAME), "team-a", Wish(annotations={PRIORITY: "3"}))
 CREATED = Project(

@@ -23,7 +23,7 @@ from projectsetup.projects import (
     ProjectOwned,
     ProjectStatus,
 )
-from tests.setup_bodies import NAME, NOON, resource, status
+from tests.support.setup_bodies import NAME, NOON, resource, status
 
 ME, OTHER = Owner("uid-1", "team-a", NAME), Owner("uid-2", "team-b", NAME)
 PRIORITY_3 = {PRIORITY: "3"}

@@ -13,7 +13,7 @@ from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.cli.following import Observed
 from projectsetup.cli.presenting import ChangeLog
 from projectsetup.cli.status_view import COLUMNS, detail, live_overview, looks_the_same, overview, presentable, row
-from tests.setup_bodies import NAME, NOON, RUN, body, resource, status
+from tests.support.setup_bodies import NAME, NOON, RUN, body, resource, status
 
 LATER = NOON + timedelta(minutes=5)
 RUNNING = status(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine, write_kubeconfig
-from tests.setup_bodies import NAME
+from tests.support.command_line import CommandLine, write_kubeconfig
+from tests.support.setup_bodies import NAME
 
 READING = [["status"], ["status", "-A", "-o", "json"], ["status", NAME, "--watch"], ["queue", "show"]]
 WRITING = [["setup", NAME], ["retry", NAME], ["cancel", NAME], ["queue", "pause"], ["queue", "scale", "2"]]

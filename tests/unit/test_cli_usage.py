@@ -8,8 +8,8 @@ import pytest
 
 from projectsetup.cli.app import PANELS, run
 from projectsetup.cli.help_pages import EXAMPLES
-from tests.command_line import CommandLine, write_kubeconfig
-from tests.setup_bodies import NAME
+from tests.support.command_line import CommandLine, write_kubeconfig
+from tests.support.setup_bodies import NAME
 
 NO_ID = "is no project id: a UUID; projectsetup projects list shows those there are"
 PREFIX = "annotation setup.codemyspec.com/"

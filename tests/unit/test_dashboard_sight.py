@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from projectsetup.cluster.errors import ApiForbidden
 from projectsetup.dashboard.sight import Found, Key, Sight
-from tests.setup_bodies import body
+from projectsetup.kube.errors import ApiForbidden
+from tests.support.setup_bodies import body
 
 
 @dataclass(frozen=True)

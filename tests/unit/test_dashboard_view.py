@@ -11,13 +11,13 @@ import pytest
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import AttemptRecord, Commits, Failure
 from projectsetup.api.reasons import Phase, Reason
-from projectsetup.cluster.queue_config import QueueControl
 from projectsetup.dashboard.board import board_of
 from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
 from projectsetup.dashboard.rows import End, EndKind, Progress, Row, row_of
 from projectsetup.dashboard.sight import Outage, Queue
 from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, throughput
-from tests.setup_bodies import NOON, RUN, resource, status
+from projectsetup.kube.queue_config import QueueControl
+from tests.support.setup_bodies import NOON, RUN, resource, status
 
 FAILURE = Failure(reason="StepTransient", message="reset", step="push", exit_code=75, retryable=True)
 

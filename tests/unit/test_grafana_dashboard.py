@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.grafana import FILE, render
 from monitoring.panels import ROWS, Graph
-from tests.exposition import documented
+from tests.support.exposition import documented
 
 NOT_SHOWN: Final = {"projectsetup_database_connection"}
 """What the configuration says and no work changes."""

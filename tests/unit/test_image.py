@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.manifests import ROOT
+from tests.support.manifests import ROOT
 
 DOCKERFILES: Final = (ROOT / "Dockerfile", ROOT / "images" / "toolchain-offline.Dockerfile")
 IMAGES: Final = ("operator", "toolchain")

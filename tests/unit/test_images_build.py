@@ -14,7 +14,7 @@ from images.building import cache_folder
 from images.commands import run
 from images.content import Content
 from images.machine import lent
-from tests.manifests import ROOT
+from tests.support.manifests import ROOT
 
 INDEX = "https://user:password@index.example/simple"
 TARGETS = """\

@@ -8,7 +8,7 @@ from projectsetup.bootstrap import new_metrics
 from projectsetup.observe.gauges import Moment
 from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.metrics import Metrics
-from tests.exposition import Exposition, documented
+from tests.support.exposition import Exposition, documented
 
 QUIET = Moment(
     leading=False,

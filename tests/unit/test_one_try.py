@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tests.manifests import ROOT
+from tests.support.manifests import ROOT
 
 PLUGINS: Final = re.compile(r"^(pytest-rerunfailures|pytest-retry|flaky|pytest-repeat)\b", re.MULTILINE)
 MARKS: Final = re.compile(r"\b(reruns|flaky|xfail)\b\W*\(|mark\.(flaky|xfail)\b|--reruns|--last-failed|--lf\b")

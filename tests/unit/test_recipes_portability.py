@@ -11,7 +11,7 @@ import pytest
 
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.portability import unportable_steps
-from tests.job_orders import make_recipe
+from tests.support.job_orders import make_recipe
 
 UNPORTABLE = {
     "set -euo pipefail\nmake | tee log": "sets pipefail",

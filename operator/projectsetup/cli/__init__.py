@@ -11,7 +11,7 @@ def main() -> NoReturn:
     """Carry out what this process was called with, and end it with the exit code (see `errors.ExitCode`)."""
     try:
         if "DATABASE_URL" in os.environ:
-            from projectsetup.engines.supervisor.kernel import refuse_inspection
+            from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 
             refuse_inspection()
         from projectsetup.cli.app import run

@@ -16,10 +16,10 @@ from projectsetup.cli.errors import CommandError
 from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.output import say, write
 from projectsetup.cli.requesting import ask_to_cancel, ask_to_retry
-from projectsetup.cluster.connection import Kubeconfig, connect
-from projectsetup.cluster.errors import ApiNotFound
-from projectsetup.cluster.raw import RawApi
 from projectsetup.dashboard import Action, Actions, DashboardServer, Sight
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.errors import ApiNotFound
+from projectsetup.kube.raw import RawApi
 
 NOBODY: Final = str(UUID(int=0))
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.lines import printable
 from projectsetup.cli.running import current_namespace
-from projectsetup.cluster.connection import Kubeconfig, connect
-from projectsetup.cluster.paths import setups_path
-from projectsetup.cluster.raw import Body, Query, RawApi
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.paths import setups_path
+from projectsetup.kube.raw import Body, Query, RawApi
 
 
 async def setups(

@@ -12,10 +12,10 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.cli.errors import CommandError, NotInstalled
-from projectsetup.cluster.errors import ApiNotFound, ApiUnavailable
-from projectsetup.cluster.paths import setups_path
-from projectsetup.cluster.raw import MERGE_PATCH, TIMEOUT, Body, Query, RawApi
-from projectsetup.cluster.translate import translated
+from projectsetup.kube.errors import ApiNotFound, ApiUnavailable
+from projectsetup.kube.paths import setups_path
+from projectsetup.kube.raw import MERGE_PATCH, TIMEOUT, Body, Query, RawApi
+from projectsetup.kube.translate import translated
 
 FIELD_MANAGER: Final = "projectsetup-cli"
 WATCH_SECONDS: Final = 60

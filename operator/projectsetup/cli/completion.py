@@ -59,8 +59,8 @@ def namespaces(context: typer.Context) -> Choices:
 
 def contexts(context: typer.Context) -> Choices:
     """Offers the contexts of the kubeconfig."""
-    from projectsetup.cluster.connection import Kubeconfig
-    from projectsetup.cluster.connection import contexts as all_contexts
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.connection import contexts as all_contexts
 
     return [(name, "") for name in all_contexts(Kubeconfig(_source(context)[0]))]
 

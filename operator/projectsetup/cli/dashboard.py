@@ -47,7 +47,7 @@ def dashboard(
 
     from projectsetup.cli import running
     from projectsetup.cli.browsing import serve
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     source = Kubeconfig(kubeconfig, context)
     place = None if all_namespaces or namespace == ALL else running.current_namespace(namespace, source)

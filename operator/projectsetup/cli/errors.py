@@ -10,7 +10,7 @@ from typing import Final
 import typer
 
 from projectsetup.cli.lines import one_line
-from projectsetup.cluster.errors import ApiNotFound, ApiRejected, ClusterError, KubeconfigError
+from projectsetup.kube.errors import ApiNotFound, ApiRejected, ClusterError, KubeconfigError
 from projectsetup.recipes.errors import RecipeError
 
 _PACKAGE: Final = str(Path(__file__).parents[1])

@@ -24,7 +24,7 @@ def show(
     """Show who runs, who waits and who is next; whether the queue is paused; how many may run at once."""
     from projectsetup.cli.queue_control import show_queue
     from projectsetup.cli.running import run
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     run(show_queue(Kubeconfig(kubeconfig, context), operator_namespace, output))
 
@@ -62,6 +62,6 @@ def scale(
 def _change(source: tuple[str | None, str | None], operator_namespace: str | None, key: str, value: str) -> None:
     from projectsetup.cli.queue_control import change_queue
     from projectsetup.cli.running import run
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     run(change_queue(Kubeconfig(*source), operator_namespace, key, value))

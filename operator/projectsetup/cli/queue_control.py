@@ -15,11 +15,11 @@ from projectsetup.cli.queue_line import line_up
 from projectsetup.cli.queue_view import Leader, QueueState, queue_text, queue_value
 from projectsetup.cli.running import current_namespace, operator_namespace
 from projectsetup.cli.status_view import full_name
-from projectsetup.cluster.connection import Kubeconfig, connect
-from projectsetup.cluster.errors import ApiForbidden, ApiNotFound
-from projectsetup.cluster.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
-from projectsetup.cluster.queue_config import CONFIG_MAP, parse_queue_control, queue_config_path, read_queue_config
-from projectsetup.cluster.raw import RawApi
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.errors import ApiForbidden, ApiNotFound
+from projectsetup.kube.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
+from projectsetup.kube.queue_config import CONFIG_MAP, parse_queue_control, queue_config_path, read_queue_config
+from projectsetup.kube.raw import RawApi
 
 
 async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.progress import ended
-from projectsetup.control.queue import Rank
+from projectsetup.controller.queue import Rank
 
 
 @dataclass(frozen=True, slots=True)

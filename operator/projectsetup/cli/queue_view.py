@@ -13,8 +13,8 @@ from projectsetup.api.durations import lasting
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cli.queue_line import Line
 from projectsetup.cli.tables import fields, table
-from projectsetup.cluster.queue_config import QueueControl
-from projectsetup.cluster.vacancy import LEASE_DURATION
+from projectsetup.kube.queue_config import QueueControl
+from projectsetup.kube.vacancy import LEASE_DURATION
 
 SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """An operator that leads renews its Lease more often."""

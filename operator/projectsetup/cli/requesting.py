@@ -14,7 +14,7 @@ from projectsetup.cli.cluster import Setups
 from projectsetup.cli.output import write
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.times import timestamp
-from projectsetup.cluster.connection import Kubeconfig
+from projectsetup.kube.connection import Kubeconfig
 
 
 async def request_retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from projectsetup.cli.cluster import Setups
-from projectsetup.cluster.connection import AS_KUBECTL, Kubeconfig, connect, context_namespace, pod_namespace
+from projectsetup.kube.connection import AS_KUBECTL, Kubeconfig, connect, context_namespace, pod_namespace
 
 T = TypeVar("T")
 

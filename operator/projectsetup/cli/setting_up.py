@@ -16,9 +16,9 @@ from projectsetup.cli.record import database_url
 from projectsetup.cli.running import cluster, current_namespace
 from projectsetup.cli.setup_plan import Plan, Wish, plan_setup
 from projectsetup.cli.waiting import ProgressLine, Waiter
-from projectsetup.cluster.connection import Kubeconfig
-from projectsetup.cluster.errors import ClusterError
-from projectsetup.cluster.raw import Body
+from projectsetup.kube.connection import Kubeconfig
+from projectsetup.kube.errors import ClusterError
+from projectsetup.kube.raw import Body
 from projectsetup.projects import ProjectOwned, ProjectRecord
 
 

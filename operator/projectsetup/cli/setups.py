@@ -73,7 +73,7 @@ def setup(
     from projectsetup.cli.running import run
     from projectsetup.cli.setting_up import set_up
     from projectsetup.cli.setup_plan import Wish
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     wish = Wish(recipe, found or None, annotations)
     run(set_up(Kubeconfig(kubeconfig, context), project_id, namespace, wish, wait=wait, limit=timeout))
@@ -88,7 +88,7 @@ def retry(
     """Ask for another series of attempts after a setup failed or was cancelled."""
     from projectsetup.cli.requesting import request_retry
     from projectsetup.cli.running import run
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     run(request_retry(Kubeconfig(kubeconfig, context), project_id, namespace))
 
@@ -102,6 +102,6 @@ def cancel(
     """Stop a setup that is queued or running."""
     from projectsetup.cli.requesting import request_cancel
     from projectsetup.cli.running import run
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     run(request_cancel(Kubeconfig(kubeconfig, context), project_id, namespace))

@@ -8,7 +8,7 @@ from projectsetup.api.models import parse_resource
 from projectsetup.cli.output import Format, say, write_data, write_text
 from projectsetup.cli.running import cluster
 from projectsetup.cli.status_view import detail, full_name, overview, presentable
-from projectsetup.cluster.connection import Kubeconfig
+from projectsetup.kube.connection import Kubeconfig
 
 
 async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:

@@ -38,7 +38,7 @@ def status(
     from projectsetup.cli.running import current_namespace, run
     from projectsetup.cli.showing import show_all, show_one
     from projectsetup.cli.watching import watch_all, watch_one
-    from projectsetup.cluster.connection import Kubeconfig
+    from projectsetup.kube.connection import Kubeconfig
 
     source = Kubeconfig(kubeconfig, context)
     place = None if all_namespaces else current_namespace(namespace, source)

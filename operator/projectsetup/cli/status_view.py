@@ -18,7 +18,7 @@ from projectsetup.cli.progress import attempt, progress_bar, summary
 from projectsetup.cli.queue_line import rank
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import moment
-from projectsetup.cluster.raw import Body
+from projectsetup.kube.raw import Body
 
 COLUMNS: Final = (
     "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",

@@ -16,7 +16,7 @@ from projectsetup.cli.presenting import presented
 from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.running import cluster
 from projectsetup.cli.status_view import detail, live_overview, overview
-from projectsetup.cluster.connection import Kubeconfig
+from projectsetup.kube.connection import Kubeconfig
 
 
 class Table:

@@ -13,12 +13,12 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from projectsetup.cluster.errors import ClusterError
 from projectsetup.dashboard.actions import Action, Actions
 from projectsetup.dashboard.guard import Guard, add_headers
 from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
 from projectsetup.dashboard.sight import Key, Sight
 from projectsetup.dashboard.throughput import Window
+from projectsetup.kube.errors import ClusterError
 
 ADDRESS: Final = "127.0.0.1"
 MOST_OF_A_FORM: Final = 4096

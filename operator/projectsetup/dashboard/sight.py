@@ -11,10 +11,10 @@ from json import JSONDecodeError
 from typing import Final, Protocol
 
 from projectsetup.api.models import parse_resource
-from projectsetup.cluster.errors import ApiForbidden, ClusterError
-from projectsetup.cluster.queue_config import QueueControl, parse_queue_control, read_queue_config
-from projectsetup.cluster.raw import Body, RawApi
 from projectsetup.dashboard.rows import Row, row_of
+from projectsetup.kube.errors import ApiForbidden, ClusterError
+from projectsetup.kube.queue_config import QueueControl, parse_queue_control, read_queue_config
+from projectsetup.kube.raw import Body, RawApi
 
 PAUSE: Final = 2.0
 """Seconds between two looks at the queue's ConfigMap, and after a watch that broke."""

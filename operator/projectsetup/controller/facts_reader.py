@@ -1,0 +1,176 @@
+"""Reads what is true now about one ProjectSetup."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import string
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from projectsetup.api.models import ProjectSetupResource
+from projectsetup.controller.attempts import Attempts, Engine
+from projectsetup.controller.claimability import hiding
+from projectsetup.controller.database_gate import DatabaseGate
+from projectsetup.controller.dependencies import Missing, MissingDependencies
+from projectsetup.controller.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
+from projectsetup.controller.known_projects import KnownProjects
+from projectsetup.controller.lifecycle import needs_record
+from projectsetup.controller.ports import Cluster
+from projectsetup.controller.queue import StartLine
+from projectsetup.git_hosts import GitHosts
+from projectsetup.kube.errors import ApiForbidden
+from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject
+from projectsetup.projects.model import Project
+from projectsetup.projects.record import ProjectRecord
+from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.recipes.errors import RecipeError, RecipesUnavailable, UnknownRecipe
+from projectsetup.recipes.loader import RecipeBook
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
+
+TOKEN_LENGTH = 7
+"""Letters in the name of a run that nobody can know beforehand: with them, a Job's name is no longer than it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an attempt would be started with.
+
+    `problem` says in one line what is wrong with what was asked for, `obstacle` what of the infrastructure would break
+    the attempt at once. `missing` is what was asked for and does not exist.
+    """
+
+    recipe: Recipe | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    credentials: GitCredentials | None = None
+    problem: str | None = None
+    missing: Missing | None = None
+    obstacle: str | None = None
+
+
+@dataclass(slots=True)
+class FactsReader:
+    """Reads record, recipe, Secret and engine; `clock` is the wall clock in UTC."""
+
+    cluster: Cluster
+    record: ProjectRecord
+    gate: DatabaseGate
+    recipes: RecipeBook
+    attempts: Attempts
+    line: StartLine
+    engine: Engine
+    allow_file_repos: bool
+    git_hosts: GitHosts
+    dependencies: MissingDependencies
+    dependency_limit: timedelta
+    namespace_required: bool = False
+    """Whether a project that belongs to no namespace is hidden from all."""
+    known: KnownProjects = field(default_factory=KnownProjects)
+
+    async def read(
+        self,
+        resource: ProjectSetupResource,
+        *,
+        last_progress_write: datetime | None,
+        prepared_fence: int | None,
+        owner_is_active: bool,
+    ) -> tuple[Facts, Inputs]:
+        """All facts about `resource`, and the inputs of an attempt of it."""
+        run = self.attempts.view(resource.project_id, resource.uid)
+        record = await self._record(resource) if needs_record(resource, run) else None
+        project = record.project if isinstance(record, RecordRead) else None
+        inputs = Inputs()
+        if run is None and project is not None and resource.status.run_ref is None:
+            inputs = await self._inputs(resource, project)
+        slot = self.line.holds_slot(resource.key)
+        facts = Facts(
+            resource=resource,
+            now=datetime.now(UTC),
+            run=run,
+            record=record,
+            recipe=self._plan(resource, inputs),
+            input_problem=inputs.problem,
+            missing_dependency=inputs.missing.message if inputs.missing else None,
+            dependency_limit=self.dependency_limit,
+            slot=slot,
+            engine=self.engine.name,
+            engine_outlives_operator=self.engine.outlives_operator,
+            last_progress_write=last_progress_write,
+            prepared_fence=prepared_fence,
+            luck=random.random(),  # noqa: S311  # jitter needs no secrecy
+            token=_token() if slot else "",
+            owner_is_active=owner_is_active,
+        )
+        return facts, inputs
+
+    async def _record(self, resource: ProjectSetupResource) -> RecordRead | RecordUnavailable:
+        if self.gate.shut_because is not None:
+            return RecordUnavailable(self.gate.shut_because)
+        if (known := self.known.get(resource.key, resource.uid)) is not None:
+            return RecordRead(known)
+        try:
+            project = await self.record.get(resource.project_id)
+        except DatabaseUnavailable as error:
+            self.gate.shut(str(error))
+            return RecordUnavailable(str(error))
+        hidden = hiding(resource, project, namespace_required=self.namespace_required)
+        return RecordRead(project) if hidden is None else RecordRead(None, hidden)
+
+    async def _inputs(self, resource: ProjectSetupResource, project: Project) -> Inputs:
+        if resource.spec is None:
+            return Inputs()
+        try:
+            recipe = self.recipes.get(resource.spec.recipe)
+            parameters = recipe.check_parameters(dict(resource.spec.parameters))
+            repositories = tuple(filter(None, (project.code_repo, project.docs_repo)))
+            for url in repositories:
+                check_repository_url(url, allow_file=self.allow_file_repos, hosts=self.git_hosts)
+            credentials = await self._credentials(resource)
+            if credentials is not None:
+                credentials.check_hosts(repositories)
+        except (UnknownRecipe, RecipesUnavailable) as error:
+            return Inputs(missing=Missing.recipe(resource.spec.recipe, str(error)))
+        except _SecretMissing as error:
+            return Inputs(recipe, parameters, missing=error.missing)
+        except ApiForbidden as error:
+            because = f"the operator may not read the credentials: {error}"
+            return Inputs(recipe, parameters, obstacle=because if self.engine.needs_credentials else None)
+        except (RecipeError, InvalidProject, InvalidCredentials) as error:
+            return Inputs(problem=str(error))
+        return Inputs(recipe, parameters, credentials)
+
+    async def _credentials(self, resource: ProjectSetupResource) -> GitCredentials | None:
+        """What the Secret holds. It is read for what may start, and for what waits for it without a slot."""
+        reference = resource.spec.credentials_secret_ref if resource.spec else None
+        waits = resource.status.dependency_missing_since is not None
+        if reference is None or not (waits or self.line.holds_slot(resource.key)):
+            return None
+        missing = Missing.secret(resource.namespace, reference.name)
+        if self.dependencies.lacks(missing):
+            raise _SecretMissing(missing)
+        data = await self.cluster.get_secret(resource.namespace, reference.name)
+        if data is None:
+            raise _SecretMissing(missing)
+        return GitCredentials.from_secret(data)
+
+    def _plan(self, resource: ProjectSetupResource, inputs: Inputs) -> RecipePlan:
+        if inputs.recipe is None or resource.spec is None:
+            return RecipePlan()
+        digest = None
+        if self.line.holds_slot(resource.key):
+            digest = self.engine.digest(inputs.recipe, resource.spec.timeout.total_seconds())
+        first = inputs.recipe.steps[0]
+        return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps), digest)
+
+
+def _token() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(TOKEN_LENGTH))
+
+
+class _SecretMissing(Exception):
+    """The Secret with the credentials does not exist."""
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing.message)
+        self.missing = missing

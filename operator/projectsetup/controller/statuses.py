@@ -1,0 +1,270 @@
+"""The `.status` that follows from a decision: one function for each thing there is to tell.
+
+Every function takes the status as it stands in the resource, so that what does not change is kept, and the times of
+conditions move only when a condition does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from projectsetup.api.conditions import conditions_for, phase_of, succeeded_condition
+from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.models import (
+    AttemptRecord,
+    Commits,
+    ConditionStatus,
+    ProjectSetupResource,
+    ProjectSetupStatus,
+    RunRef,
+)
+from projectsetup.api.reasons import Reason
+from projectsetup.controller.attempt_end import AttemptEnd, EndKind
+from projectsetup.controller.ending import retry_message
+from projectsetup.controller.facts import Facts, Progress, RecordRead
+from projectsetup.engines.base import run_name
+from projectsetup.projects.model import ProjectStatus
+from projectsetup.setup.message import cut
+
+ATTEMPTS_KEPT = 10
+"""How many ended attempts `.status.attempts` keeps, the last ones."""
+
+
+def queued(facts: Facts, message: str = "waiting for a free slot") -> ProjectSetupStatus:
+    """It may start and waits for a slot; the record tells so too."""
+    changes = {"project_status": str(ProjectStatus.SETUP_QUEUED), "next_attempt_at": None, "run_ref": None}
+    return _told(facts, "Unknown", Reason.QUEUED, message, **changes)
+
+
+def suspended(facts: Facts) -> ProjectSetupStatus:
+    """Nothing is started while `spec.suspend` is true."""
+    return _told(
+        facts, "Unknown", Reason.SUSPENDED, "suspended by spec.suspend: nothing is started", run_ref=None, **_no_step()
+    )
+
+
+def database_unavailable(facts: Facts, why: str) -> ProjectSetupStatus:
+    """It waits for the database; no attempt is burned."""
+    return _told(facts, "Unknown", Reason.DATABASE_UNAVAILABLE, f"waiting for the database: {why}")
+
+
+def dependency_missing(facts: Facts, missing: str, since: datetime, until: datetime) -> ProjectSetupStatus:
+    """It waits for a recipe or Secret that does not exist; no attempt is burned."""
+    message = f"{missing}; waiting for it until {until:%Y-%m-%dT%H:%M:%SZ}"
+    changes = {"dependency_missing_since": since, "next_attempt_at": None, "run_ref": None}
+    return _told(facts, "Unknown", Reason.DEPENDENCY_MISSING, message, **changes, **_no_step())
+
+
+def starting(facts: Facts, number: int, max_attempts: int) -> ProjectSetupStatus:
+    """Attempt `number` is about to start with the recipe's first step."""
+    plan = facts.recipe
+    return _told(
+        facts,
+        "Unknown",
+        Reason.RUNNING,
+        _step_message(number, max_attempts, plan.first_step, 0, plan.total),
+        attempt=number,
+        max_attempts=max_attempts,
+        started_at=facts.now,
+        finished_at=None,
+        next_attempt_at=None,
+        run_ref=_run_ref(facts, number),
+        **_progress(Progress(plan.first_status, plan.first_step, 0, plan.total)),
+    )
+
+
+def running(facts: Facts, progress: Progress) -> ProjectSetupStatus:
+    """The attempt that runs has reached another step."""
+    status = facts.resource.status
+    limit = status.max_attempts or status.attempt
+    message = _step_message(status.attempt, limit, progress.step, progress.completed, progress.total)
+    if progress.waits_for is not None:
+        message = cut(f"{message}: {progress.waits_for}")
+    return _told(facts, "Unknown", Reason.RUNNING, message, **_progress(progress))
+
+
+def ended(facts: Facts, end: AttemptEnd, max_attempts: int) -> ProjectSetupStatus:
+    """What `end` means for `.status`; the same whether told at once or completed from the record after a crash."""
+    changes: dict[str, Any] = {
+        "attempt": end.attempts_left_used,
+        "max_attempts": max_attempts,
+        "project_status": str(end.project_status),
+        "next_attempt_at": end.next_attempt_at,
+        "run_ref": None,
+        "attempts": _with_attempt(facts.resource, end),
+        **({"step": end.step, "progress": end.progress} if end.step else {}),
+    }
+    match end.kind:
+        case EndKind.SUCCEEDED:
+            total = _total(facts)
+            changes |= {"finished_at": end.finished_at, "commits": end.commits, "failure": None, "step": None}
+            changes |= {"progress": f"{total}/{total}"} if total else {}
+            return _told(facts, "True", end.reason, end.message, **changes)
+        case EndKind.FAILED | EndKind.CANCELLED:
+            changes |= {"finished_at": end.finished_at, "failure": end.failure or facts.resource.status.failure}
+            return _told(facts, "False", end.reason, end.message, **changes)
+        case EndKind.RETRY:
+            changes |= {"failure": end.failure}
+            return _told(facts, "Unknown", end.reason, end.message, **changes)
+        case EndKind.RETURNED:
+            changes |= {"started_at": None, **_no_step()}
+            return _told(facts, "Unknown", end.reason, end.message, **changes)
+
+
+def refused(facts: Facts, end: AttemptEnd) -> ProjectSetupStatus:
+    """A terminal failure that leaves the record alone: the project is not ours to mark."""
+    record = facts.record
+    project = getattr(record, "project", None)
+    return _told(
+        facts,
+        "False",
+        end.reason,
+        end.message,
+        project_status=str(project.status) if project else None,
+        failure=end.failure,
+        finished_at=end.finished_at,
+        next_attempt_at=None,
+        run_ref=None,
+        **_no_step(),
+    )
+
+
+def already_set_up(facts: Facts, message: str, commits: Commits | None) -> ProjectSetupStatus:
+    """The project is ready, and nothing of this setup has run."""
+    return _told(
+        facts,
+        "True",
+        Reason.ALREADY_SET_UP,
+        message,
+        project_status=str(ProjectStatus.READY),
+        finished_at=facts.now,
+        failure=None,
+        commits=commits,
+        next_attempt_at=None,
+        run_ref=None,
+        **_no_step(),
+    )
+
+
+def new_series(facts: Facts) -> ProjectSetupStatus:
+    """A manual retry was accepted: attempts are counted from 0 again, those that ended are kept."""
+    return _told(
+        facts,
+        "Unknown",
+        Reason.QUEUED,
+        "a retry was asked for: waiting for a free slot",
+        attempt=0,
+        queued_at=facts.now,
+        started_at=None,
+        finished_at=None,
+        next_attempt_at=None,
+        run_ref=None,
+        commits=None,
+        **_no_step(),
+    )
+
+
+def backing_off(facts: Facts) -> ProjectSetupStatus:
+    """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
+    status = facts.resource.status
+    succeeded = succeeded_condition(status.conditions)
+    if succeeded is not None and succeeded.reason in {Reason.RETRY_SCHEDULED, Reason.QUEUED}:
+        return unchanged(facts)
+    why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
+    limit = status.max_attempts or status.attempt
+    message = retry_message(status.attempt, limit, why, status.next_attempt_at or facts.now)
+    return _told(facts, "Unknown", Reason.RETRY_SCHEDULED, message)
+
+
+def unchanged(facts: Facts) -> ProjectSetupStatus:
+    """The status as it stands, with what every path keeps true: the generation and the handled annotations."""
+    return _kept(facts)
+
+
+def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
+    succeeded = succeeded_condition(facts.resource.status.conditions)
+    if succeeded is None:
+        return _told(facts, "Unknown", Reason.QUEUED, "waiting", **changes)
+    return _told(facts, succeeded.status, Reason(succeeded.reason), succeeded.message, **changes)
+
+
+def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
+    resource = facts.resource
+    changes.setdefault("queued_at", resource.queued_at)
+    changes.setdefault("attempt", resource.status.attempt)
+    if resource.tuning is not None:
+        changes.setdefault("max_attempts", resource.tuning.max_attempts)
+    if truth != "Unknown" or not resource.cancel_is_new:  # a cancel, and a retry with it, is handled at the end
+        changes |= _handled(resource)
+        if truth == "Unknown" and resource.retry_is_new and resource.status.next_attempt_at is not None:
+            changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay and not the series
+    if reason is not Reason.DEPENDENCY_MISSING:
+        changes["dependency_missing_since"] = None
+    status = resource.status.model_copy(update=changes)
+    conditions = conditions_for(
+        status=truth,
+        reason=reason,
+        message=message,
+        generation=resource.generation,
+        previous=resource.status.conditions,
+        now=facts.now,
+    )
+    return status.model_copy(
+        update={
+            "observed_generation": resource.generation,
+            "conditions": conditions,
+            "phase": phase_of(conditions, status.run_ref),
+        }
+    )
+
+
+def _handled(resource: ProjectSetupResource) -> dict[str, Any]:
+    asked = {"last_handled_retry": RETRY_REQUESTED_AT, "last_handled_cancel": CANCEL_REQUESTED_AT}
+    return {field: value for field, name in asked.items() if (value := resource.annotations.get(name))}
+
+
+def _with_attempt(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[AttemptRecord, ...]:
+    status = resource.status
+    if end.kind is EndKind.RETURNED or status.run_ref is None:
+        return status.attempts
+    failure = end.failure if end.kind is not EndKind.CANCELLED else None
+    record = AttemptRecord(
+        number=end.attempt,
+        started_at=status.started_at or end.finished_at,
+        finished_at=end.finished_at,
+        outcome="Failed" if end.kind is EndKind.RETRY else str(end.kind),
+        reason=failure.reason if failure else str(end.reason),
+        message=failure.message if failure else end.message,
+        step=failure.step if failure else None,
+    )
+    return (*status.attempts, record)[-ATTEMPTS_KEPT:]
+
+
+def _run_ref(facts: Facts, number: int) -> RunRef:
+    """What will run the attempt under the fence that its claim brings; a claim moves it on by one."""
+    project = facts.record.project if isinstance(facts.record, RecordRead) else None
+    fence = 1 if project is None else project.fence + 1
+    name = run_name(facts.resource.project_id, number, fence, facts.token)
+    return RunRef(engine=facts.engine, name=name, id=facts.recipe.digest or f"{facts.resource.uid}-{fence}")
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {
+        "project_status": progress.project_status,
+        "step": progress.step,
+        "progress": str(progress),
+    }
+
+
+def _no_step() -> dict[str, Any]:
+    return {"step": None, "progress": None}
+
+
+def _total(facts: Facts) -> int:
+    told = facts.resource.status.progress
+    return int(told.partition("/")[2]) if told else facts.recipe.total
+
+
+def _step_message(number: int, limit: int, step: str, completed: int, total: int) -> str:
+    return f"attempt {number} of {limit}: step {step} ({completed + 1} of {total})"

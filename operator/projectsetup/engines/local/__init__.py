@@ -1,0 +1,1 @@
+"""Attempts as processes beside the operator, under a supervisor that ends them when the operator dies."""

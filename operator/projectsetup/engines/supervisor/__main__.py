@@ -1,9 +1,0 @@
-"""Started by the operator: `python -m projectsetup.engines.supervisor FD ROOT`."""
-
-from __future__ import annotations
-
-import sys
-
-from projectsetup.engines.supervisor.main import main
-
-sys.exit(main(sys.argv))

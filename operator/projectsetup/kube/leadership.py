@@ -1,0 +1,136 @@
+"""Leader election by a Lease: one operator acts, the others stand by."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from projectsetup.kube.errors import ApiConflict, ApiNotFound, ClusterError
+from projectsetup.kube.leader import LeaseLost
+from projectsetup.kube.lease import LeaseClient, LeaseRecord
+from projectsetup.kube.vacancy import Vacancy
+from projectsetup.observe.logs import get_logger
+
+RENEW_PERIOD = 5.0
+RENEW_DEADLINE = 20.0
+"""Seconds without a renewal after which the leader stops."""
+LAST_WORD = 26.0
+"""Seconds after the last renewal up to which what has ended may still be told to the database."""
+RETRY_PERIOD = 1.0
+CALL_TIMEOUT = 4.0
+
+_log = get_logger("leadership")
+
+
+def boot_clock() -> float:
+    """Seconds since the boot; it goes on while the machine sleeps and while this process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Leadership:
+    """Takes, renews and gives back the Lease; `check` guards every write."""
+
+    def __init__(
+        self,
+        lease: LeaseClient,
+        identity: str,
+        *,
+        is_dead: Callable[[str], bool],
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        self.identity = identity
+        self._lease = lease
+        self._is_dead = is_dead
+        self._clock = clock
+        self._held: LeaseRecord | None = None
+        self._renewed_at = float("-inf")
+        self._ending = False
+
+    def check(self) -> None:
+        """Raise LeaseLost unless the Lease was renewed not longer than the renew deadline ago.
+
+        While this operator ends because it could not renew, what has ended may still be told: until just before the
+        Lease can be taken by another.
+        """
+        limit = LAST_WORD if self._ending else RENEW_DEADLINE
+        if self._clock() >= self._renewed_at + limit:
+            raise LeaseLost(f"the Lease was not renewed for {limit:.0f} s")
+
+    def allow_last_word(self) -> None:
+        """From now on `check` allows writes until just before another operator can lead."""
+        self._ending = True
+
+    async def acquire(self) -> None:
+        """Return when this operator holds the Lease, however long that takes."""
+        vacancy = Vacancy(self.identity, self._is_dead)
+        while True:
+            try:
+                asked = self._clock()
+                current = await self._lease.read()
+                if vacancy.is_free(current, asked=asked, answered=self._clock()):
+                    await self._take(current)
+                    return
+            except ApiConflict:
+                _log.debug("another operator was faster to take the Lease")
+            except ClusterError as error:
+                _log.warning("cannot reach the Lease, trying again", error=str(error))
+            await asyncio.sleep(RETRY_PERIOD)
+
+    async def _take(self, current: LeaseRecord | None) -> None:
+        began = self._clock()
+        if current is None:
+            self._held = await self._lease.create(self.identity)
+        else:
+            self._held = await self._lease.write(self.identity, current)
+        self._renewed_at = began
+        _log.info("this operator leads", identity=self.identity)
+
+    async def hold(self) -> None:
+        """Renew the Lease until that fails for too long or somebody else has it: then LeaseLost."""
+        while True:
+            fresh = self._clock() < self._renewed_at + RENEW_PERIOD
+            await asyncio.sleep(min(RENEW_PERIOD if fresh else RETRY_PERIOD, self._time_left()))
+            self.check()
+            try:
+                async with asyncio.timeout(self._time_left()):
+                    await self._renew()
+            except TimeoutError:
+                self.check()
+            except ClusterError as error:
+                _log.warning("cannot renew the Lease", error=str(error))
+
+    def _time_left(self) -> float:
+        return max(self._renewed_at + RENEW_DEADLINE - self._clock(), 0.0)
+
+    async def _renew(self) -> None:
+        if self._held is None:
+            raise LeaseLost("the Lease is not held")
+        began = self._clock()
+        try:
+            self._held = await self._lease.write(self.identity, self._held)
+        except (ApiConflict, ApiNotFound):
+            self._held = await self._read_own()
+        else:
+            self._renewed_at = began
+
+    async def _read_own(self) -> LeaseRecord:
+        """The Lease as it is now, after a conflict: an answer was lost on its way, or somebody annotated it."""
+        current = await self._lease.read()
+        if current is None or current.holder != self.identity:
+            self._held, self._renewed_at = None, float("-inf")
+            raise LeaseLost(f"the Lease is held by {current.holder if current else 'nobody'}")
+        return current
+
+    async def release(self) -> None:
+        """Give the Lease back, so that a standby need not wait; best effort."""
+        held, self._renewed_at = self._held, float("-inf")
+        if held is None:
+            return
+        try:
+            try:
+                await self._lease.write("", held)
+            except ApiConflict:  # the last renewal was written, but its answer not awaited
+                await self._lease.write("", await self._read_own())
+        except (ClusterError, LeaseLost) as error:
+            _log.warning("the Lease was not given back and ends by itself", error=str(error))

@@ -1,0 +1,149 @@
+"""ProjectSetups of the tests on a real API server: making them, changing them, and what it answers."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+
+from devcluster.build import find_programs
+from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
+
+ROOT: Final = Path(__file__).parents[2]
+CRD_FILE: Final = ROOT / "crds" / "projectsetups.yaml"
+POLICY_FILE: Final = ROOT / "manifests" / "base" / "admission-policy.yaml"
+
+UNSEEN: Final = {"observedGeneration": -1}
+"""The status of a ProjectSetup that no operator has looked at."""
+
+_SECONDS: Final = 20.0
+
+Body = dict[str, Any]
+
+
+class Refused(Exception):
+    """The API server refused a write; the text is its message."""
+
+
+def wait_until(what: str, is_true: Callable[[], bool]) -> None:
+    """Return once `is_true`; fail with `what` was waited for when it does not come true in time."""
+    deadline = time.monotonic() + _SECONDS
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited {_SECONDS:.0f} s until {what}"
+        time.sleep(0.05)
+
+
+class ApiServer:
+    """The ProjectSetups in one namespace of the API server that `kubeconfig` names."""
+
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        self._kubeconfig = kubeconfig
+        self.namespace = namespace
+        self._kubectl = str(find_programs()["kubectl"])
+        api = config.new_client_from_config(str(kubeconfig))
+        self._objects = client.CustomObjectsApi(api)
+
+    @classmethod
+    def prepared(cls, kubeconfig: Path, namespace: str) -> ApiServer:
+        """With the CRD applied, in a new namespace of which `namespace` begins the name."""
+        server = cls(kubeconfig, f"{namespace}-{uuid.uuid4().hex[:8]}")
+        server.kubectl("create", "namespace", server.namespace)
+        server.kubectl("apply", "-f", str(CRD_FILE))
+        server.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", str(CRD_FILE))
+        return server
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        spec: object = None,
+        status: object = None,
+        annotations: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Body:
+        """Create a ProjectSetup with what is given; without `name`, of a new project."""
+        metadata = {"name": str(uuid.uuid4()) if name is None else name, "annotations": annotations}
+        body: Body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
+        body |= {key: value for key, value in (("spec", spec), ("status", status)) if value is not None}
+        options: Body = {"dry_run": "All"} if dry_run else {}
+        return self._call(self._objects.create_namespaced_custom_object, body=body, **options)
+
+    def get(self, name: str) -> Body:
+        """The ProjectSetup as it is stored."""
+        return self._call(self._objects.get_namespaced_custom_object, name=name)
+
+    def patch(self, name: str, change: Mapping[str, Any]) -> Body:
+        """Merge `change` into the ProjectSetup."""
+        return self._call(self._objects.patch_namespaced_custom_object, name=name, body=change)
+
+    def patch_status(self, name: str, status: Mapping[str, Any]) -> Body:
+        """Merge `status` into the status of the ProjectSetup."""
+        body = {"status": status}
+        return self._call(self._objects.patch_namespaced_custom_object_status, name=name, body=body)
+
+    def delete(self, name: str) -> None:
+        """Delete the ProjectSetup."""
+        self._call(self._objects.delete_namespaced_custom_object, name=name)
+
+    def select(self, selector: str) -> set[str]:
+        """Names of the ProjectSetups that the field selector finds."""
+        found = self._call(self._objects.list_namespaced_custom_object, field_selector=selector)
+        return {item["metadata"]["name"] for item in found["items"]}
+
+    def changes(self, name: str, *, since: str) -> list[Body]:
+        """Every version of the ProjectSetup that was stored after the resourceVersion `since`, up to now."""
+        newest = self.get(name)["metadata"]["resourceVersion"]
+        found: list[Body] = []
+        if newest == since:
+            return found
+        stream = watch.Watch().stream(
+            self._objects.list_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            PLURAL,
+            field_selector=f"metadata.name={name}",
+            resource_version=since,
+            timeout_seconds=int(_SECONDS),
+        )
+        for event in stream:
+            found.append(dict(event["object"]))
+            if found[-1]["metadata"]["resourceVersion"] == newest:
+                return found
+        raise AssertionError(f"the watch did not tell of version {newest} of {name}")
+
+    def events(self, name: str) -> list[Body]:
+        """The events on the ProjectSetup, in the order of time; one that was told n times is there n times.
+
+        What is told in between is not kept: all but the first have the time of the last.
+        """
+        listed: Any = self._objects.list_namespaced_custom_object(
+            "events.k8s.io", "v1", self.namespace, "events", _request_timeout=_SECONDS
+        )
+        own = [event for event in listed["items"] if event["regarding"].get("name") == name]
+        return sorted((told for event in own for told in _tellings(event)), key=lambda told: str(told["eventTime"]))
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl prints."""
+        command = [self._kubectl, f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _call(self, method: Callable[..., Any], **arguments: object) -> Body:
+        try:
+            answer: Body = method(GROUP, VERSION, self.namespace, PLURAL, _request_timeout=_SECONDS, **arguments)
+        except ApiException as exc:
+            raise Refused(str(exc.body)) from exc
+        return answer
+
+
+def _tellings(event: Body) -> list[Body]:
+    series = event.get("series")
+    return [event, *([{**event, "eventTime": series["lastObservedTime"]}] * (series["count"] - 1) if series else ())]

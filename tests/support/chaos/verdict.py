@@ -1,0 +1,86 @@
+"""What must hold when all is over, whatever happened meanwhile; and the figures that are printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.support.chaos.arena import Arena, Setup
+from tests.support.chaos.attempts_told import Told, read_attempts
+from tests.support.chaos.history import Body
+from tests.support.operator_stage import Row, reason
+
+ENDS: Final = {"failing": {"StepFailed"}}
+"""The ends that a mood may come to; the other moods succeed."""
+RECORDED: Final = {"Succeeded": "ready", "Failed": "failed", "Cancelled": "failed"}
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was counted."""
+
+    setups: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
+    started: int = 0
+    """Attempts that were told as started."""
+    run: int = 0
+    """Attempts of which a process ran."""
+    burned: int = 0
+    given_back: int = 0
+    looks: int = 0
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{count} {end}" for end, count in self.ends.items())
+        return (
+            f"{self.setups} setups ended ({ends}); {self.started} attempts started, of {self.run} a process ran, "
+            f"{self.burned} interrupted, {self.given_back} given back; none twice, never two of a project at once "
+            f"({self.looks} looks at /proc)"
+        )
+
+
+def judge(arena: Arena) -> Figures:
+    """Check every setup, its record and its attempts, and count."""
+    rows, starts = arena.record.rows(), arena.starts()
+    figures = Figures(setups=len(arena.setups), ends=_ends(arena))
+    overlaps = arena.watcher.overlaps(arena.setups)
+    assert overlaps == [], f"two attempts of a project at once: {overlaps[:3]}"
+    for project, setup in arena.setups.items():
+        told = read_attempts(arena.history.versions[project])
+        ran = starts.get(project, {})
+        _check_attempts(project, told, ran)
+        _check_end(setup, arena.status(setup), rows[project])
+        figures.started += told.started.total()
+        figures.run += sum(ran.values())
+        figures.burned += len(told.burned)
+        figures.given_back += told.given_back.total()
+    figures.looks = arena.watcher.looks - arena.looks_before
+    return figures
+
+
+def _ends(arena: Arena) -> dict[str, int]:
+    setups = arena.setups.values()
+    found = Counter("deleted" if setup.deleted else arena.status(setup)["phase"] for setup in setups)
+    return dict(sorted(found.items()))
+
+
+def _check_attempts(project: str, told: Told, ran: dict[int, int]) -> None:
+    assert told.problems == [], f"{project}: {told.problems}"
+    for number, times in ran.items():
+        assert times <= told.started[number], f"{project}: attempt {number} ran {times} times, told {told.started}"
+
+
+def _check_end(setup: Setup, status: Body, row: Row) -> None:
+    if setup.deleted:
+        assert row["owner_uid"] is None, f"the claim of deleted {setup} is held: {row}"
+        assert row["status"] in {"created", "ready", "failed"}, f"deleted {setup}: {row}"
+        return
+    allowed = ENDS.get(setup.mood, {"SetupSucceeded"}) | ({"Cancelled"} if setup.cancelled else set())
+    if status["attempt"] == status["maxAttempts"]:  # so often was it hit
+        allowed.add("AttemptsExhausted")
+    assert reason(status) in allowed, f"{setup} ended otherwise: {status}"
+    assert row["status"] == RECORDED[status["phase"]], f"{setup}: {row} does not agree with {status}"
+    assert row["attempt"] == status["attempt"], f"{setup}: {row} does not agree with {status}"
+    error = row["setup_error"]
+    assert (error or {}).get("reason") == (None if error is None else reason(status))
+    assert (error is None) is (row["status"] == "ready"), f"{setup}: {row}"

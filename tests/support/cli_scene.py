@@ -1,0 +1,110 @@
+"""A project that the command line sets up, and the operator, played by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from projectsetup.projects import Owner, Project, ProjectRecord, ProjectStatus
+from tests.support.api_server import ApiServer
+from tests.support.command_line import CommandLine, Done
+
+
+class Records:
+    """The record as others than the command line read and change it."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    def get(self, project_id: str) -> Project:
+        """The project, which is there."""
+        found = self._do(lambda record: record.get(UUID(project_id)))
+        assert isinstance(found, Project)
+        return found
+
+    def claim(self, project_id: str, uid: str, namespace: str) -> Project:
+        """Claim the project for the first attempt of a ProjectSetup."""
+        owner = Owner(uid, namespace, project_id)
+        claimed = self._do(
+            lambda record: record.claim(UUID(project_id), owner, attempt=1, status=ProjectStatus.INITIALIZING)
+        )
+        assert isinstance(claimed, Project)
+        return claimed
+
+    def end(self, project: Project, state: str) -> None:
+        """Record the end of the attempt that claimed the project."""
+        error = {"reason": "StepFailed", "step": "test", "message": "2 failed"} if state == "failed" else None
+        status = ProjectStatus(state)
+        assert self._do(
+            lambda record: record.finish(project.id, project.fence, status=status, setup_error=error, result={})
+        )
+
+    def delete(self, project_id: str) -> None:
+        """Delete the project."""
+        self._do(lambda record: record.delete(UUID(project_id)))
+
+    def _do(self, work: Callable[[ProjectRecord], Awaitable[Any]]) -> Any:
+        async def call() -> Any:
+            async with ProjectRecord.connect(self._url) as record:
+                return await work(record)
+
+        return asyncio.run(call())
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One project, and all that there is to change it with."""
+
+    cli: CommandLine
+    api: ApiServer
+    records: Records
+    project: str
+
+    @classmethod
+    @contextmanager
+    def played(cls, cli: CommandLine, api: ApiServer, database_url: str) -> Iterator[Scene]:
+        """With a new project, whose ProjectSetup is gone afterwards."""
+        create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/app")
+        scene = cls(cli, api, Records(database_url), cli.ok(*create).out.strip())
+        yield scene
+        api.kubectl("delete", "projectsetup", scene.project, "--ignore-not-found")
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the ProjectSetup."""
+        return self.api.namespace
+
+    @property
+    def title(self) -> str:
+        """How the command line names the ProjectSetup."""
+        return f"ProjectSetup {self.namespace}/{self.project}"
+
+    def __call__(self, command: str, *arguments: object) -> Done:
+        """Call a command about the project, which has to succeed."""
+        return self.cli.ok(command, self.project, "-n", self.namespace, *arguments)
+
+    def refused(self, code: int, command: str, *arguments: object) -> str:
+        """Call a command about the project, which has to be refused: the error line."""
+        return self.cli.refused(code, command, self.project, "-n", self.namespace, *arguments)
+
+    def annotations(self) -> dict[str, str]:
+        """The annotations of the ProjectSetup."""
+        found: dict[str, str] = self.api.get(self.project)["metadata"].get("annotations", {})
+        return found
+
+    def told(self, status: dict[str, Any]) -> None:
+        """The operator writes this status."""
+        self.api.patch_status(self.project, status)
+
+    def claimed(self) -> Project:
+        """The operator claims the project for the ProjectSetup."""
+        return self.records.claim(self.project, self.api.get(self.project)["metadata"]["uid"], self.namespace)
+
+    def ended(self, status: dict[str, Any], state: str) -> None:
+        """The operator has claimed the project, and both record and status tell the end."""
+        self.records.end(self.claimed(), state)
+        self.told(status)

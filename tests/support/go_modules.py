@@ -1,0 +1,92 @@
+"""What tests use of Go modules, made once and kept: the program `kstatus`, and the CRDs of Argo CD and Flux."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from devcluster import DevclusterError
+from devcluster.build import Module, build_program, cache_folder
+from devcluster.cache import only_one_build, user_cache
+from devcluster.golang import find_go
+
+HERE: Final = Path(__file__).parents[1]
+KSTATUS: Final = Module(HERE / "kstatus", {"kstatus": "."}, ("-mod=readonly", "-trimpath", "-ldflags=-s -w"))
+_LIMIT: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file that a release of a module holds; `checksum` is that of the whole module, as in a go.sum."""
+
+    module: str
+    checksum: str
+    path: str
+
+    @property
+    def kept(self) -> Path:
+        """Where it is kept."""
+        name = f"{self.module}-{self.path}".replace("/", "_")
+        return user_cache("projectsetup-crds") / name
+
+
+FLUX_KUSTOMIZATION: Final = Published(
+    "github.com/fluxcd/kustomize-controller@v1.7.3",
+    "h1:SzNnGn/4ObAPEHHleM5U7y/AKxKXph3Vj6ZhteeXw8M=",
+    "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",
+)
+FLUX_GIT_REPOSITORY: Final = Published(
+    "github.com/fluxcd/source-controller@v1.7.3",
+    "h1:gFfeBiNUgF0kFFGap/rrMeJqz+0Tod0ARENJO8w/UA8=",
+    "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
+)
+ARGOCD_APPLICATION: Final = Published(
+    "github.com/argoproj/argo-cd/v3@v3.4.13",
+    "h1:kmnF4nE5SQ83OhtdX6DMmLSpH0eRIa1gNYdCLNHqB+A=",
+    "manifests/crds/application-crd.yaml",
+)
+
+
+def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
+    """Status and message by kstatus of each object. DevclusterError: the program could not be built."""
+    program = build_program("kstatus", KSTATUS)
+    done = subprocess.run([program], input=json.dumps(objects), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    verdicts: list[dict[str, str]] = json.loads(done.stdout)
+    return verdicts
+
+
+def fetch(file: Published) -> Path:
+    """The file; its module is downloaded once, and nothing else of it is kept. DevclusterError: it cannot be had."""
+    if not file.kept.is_file():
+        with only_one_build(file.kept.parent, teller="tests"):
+            if not file.kept.is_file():
+                _download(file)
+    return file.kept
+
+
+def _download(file: Published) -> None:
+    modules = file.kept.parent / "modules"
+    command = [str(find_go(cache_folder(), KSTATUS.folder / "go.mod")), "mod", "download", "-json", file.module]
+    environment = {**os.environ, "GOMODCACHE": str(modules), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local"}
+    environment.setdefault("HOME", str(Path.home()))
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment, cwd=file.kept.parent
+        )
+        told = json.loads(done.stdout or "{}")
+        if told.get("Sum") != file.checksum:
+            why = told.get("Error") or f"its checksum is {told.get('Sum')}" if told else done.stderr
+            raise DevclusterError(f"{file.module} cannot be had: {' '.join(why.split())[:300]}")
+        shutil.copy(Path(told["Dir"]) / file.path, file.kept.with_suffix(".new"))
+        file.kept.with_suffix(".new").replace(file.kept)
+    except subprocess.TimeoutExpired as exc:
+        raise DevclusterError(f"{file.module} was not there after {_LIMIT:.0f} s") from exc
+    finally:
+        shutil.rmtree(modules, ignore_errors=True)

@@ -1,0 +1,127 @@
+"""Jobs and pods on a real API server without nodes: what controllers and kubelets would tell of them, tests do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
+from projectsetup.kube.job_bodies import OF_JOB
+
+_SECONDS: Final = 30.0
+
+Body = dict[str, Any]
+
+
+async def until(what: str, is_true: Callable[[], bool]) -> None:
+    """Return once `is_true`; fail with `what` was waited for when it does not come true in time."""
+    deadline = time.monotonic() + _SECONDS
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited {_SECONDS:.0f} s until {what}"
+        await asyncio.sleep(0.02)
+
+
+class JobScene:
+    """The Jobs and pods in a new namespace of the API server that `kubeconfig` names."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        api: Any = config.new_client_from_config(str(kubeconfig))
+        self._batch, self._core = _apis(api)
+        self._uids: dict[str, str] = {}
+        self.namespace = f"jobs-{uuid.uuid4().hex[:8]}"
+        self._core.create_namespace({"metadata": {"name": self.namespace}})
+        self._core.create_namespaced_service_account(self.namespace, {"metadata": {"name": "default"}})
+
+    def make_job(self, name: str, *, labels: Mapping[str, str] = OURS, project: uuid.UUID | None = None) -> str:
+        """A Job that runs nothing; its uid."""
+        labels = {**labels, **({PROJECT: str(project)} if project else {})}
+        body = {
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"template": {"metadata": {"labels": labels}, "spec": _pod_spec()}},
+        }
+        self._uids[name] = str(self._batch.create_namespaced_job(self.namespace, body).metadata.uid)
+        return self._uids[name]
+
+    def make_pod(
+        self,
+        job_name: str,
+        *,
+        job_uid: str | None = None,
+        labels: Mapping[str, str] = OURS,
+        project: uuid.UUID | None = None,
+    ) -> str:
+        """A pod that this Job controls, of the one made last under the name unless told otherwise; its name."""
+        job_uid = job_uid or self._uids[job_name]
+        labels = {OF_JOB: job_uid, **labels, **({PROJECT: str(project)} if project else {})}
+        name = f"{job_name}-{uuid.uuid4().hex[:5]}"
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid, "controller": True}
+        metadata = {"name": name, "labels": labels, "ownerReferences": [owner]}
+        self._core.create_namespaced_pod(self.namespace, {"metadata": metadata, "spec": _pod_spec()})
+        return name
+
+    def tell_pod(self, name: str, phase: str, **status: Any) -> None:
+        """What the kubelet says of a pod."""
+        self._core.patch_namespaced_pod_status(name, self.namespace, {"status": {"phase": phase, **status}})
+
+    def delete_pod(self, name: str) -> None:
+        """The pod is gone at once."""
+        self._core.delete_namespaced_pod(name, self.namespace, grace_period_seconds=0)
+
+    def finish_deletion(self, name: str) -> None:
+        """What the garbage collector does once the pods of a Job are gone that is being deleted."""
+        self._batch.patch_namespaced_job(name, self.namespace, {"metadata": {"finalizers": None}})
+
+    def delete_job(self, name: str) -> None:
+        """The Job is gone at once."""
+        self._batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
+
+    def job(self, name: str) -> Any | None:
+        """The Job as it is stored."""
+        try:
+            return self._batch.read_namespaced_job(name, self.namespace)
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def allow_jobs(self, number: int) -> None:
+        """A quota of Jobs in the namespace."""
+        spec = {"hard": {"count/jobs.batch": str(number)}}
+        self._core.create_namespaced_resource_quota(self.namespace, {"metadata": {"name": "few"}, "spec": spec})
+        status = {"status": {**spec, "used": {"count/jobs.batch": "0"}}}
+        self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
+
+    def begin_to_end(self) -> None:
+        """The namespace is being deleted, and nobody sees to it."""
+        self._core.delete_namespace(self.namespace)
+
+    def warn(self, about: str, uid: str, message: str, *, at: str) -> None:
+        """A warning about an object, as controllers leave it."""
+        self._core.create_namespaced_event(
+            self.namespace,
+            {
+                "metadata": {"generateName": "warning-"},
+                "involvedObject": {"kind": "Job", "name": about, "namespace": self.namespace, "uid": uid},
+                "type": "Warning",
+                "reason": "FailedCreate",
+                "message": message,
+                "lastTimestamp": at,
+            },
+        )
+
+
+def _apis(api: Any) -> tuple[Any, Any]:
+    """Untyped, since plain dictionaries are handed to them."""
+    return client.BatchV1Api(api), client.CoreV1Api(api)
+
+
+def _pod_spec() -> Body:
+    return {"restartPolicy": "Never", "containers": [{"name": "one", "image": "none.invalid/x:1", "command": ["true"]}]}

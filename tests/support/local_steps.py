@@ -1,0 +1,157 @@
+"""What tests of the local engine share: commands for it, a program that uses it, and a look at real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from projectsetup.engines.base import AttemptRef
+from projectsetup.setup.runner import StepCommand
+from tests.support.processes import children, living
+
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+ESCAPING = """
+trap '' TERM
+sleep 1000 &
+setsid sleep 1001 &
+(setsid sh -c 'trap "" TERM HUP INT; sleep 1002 & sleep 1003' &)
+python - <<'END'
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.chdir("/")
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        for fd in range(3):
+            os.close(fd)
+        time.sleep(1004)
+    os._exit(0)
+END
+touch "$READY"
+"""
+"""Leaves processes behind that ignore SIGTERM, in sessions of their own, and one daemon."""
+
+FAMILY = 8
+"""The processes of a step that goes on with `sleep` after that."""
+
+FORKING = """
+python - <<'END'
+import os, time
+end = time.monotonic() + 60
+open(os.environ["READY"], "w").close()
+while time.monotonic() < end:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(0.05)
+        os._exit(0)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+END
+"""
+"""Goes on making processes in sessions of their own, as fast as it can."""
+
+
+def reference(project_id: UUID | None = None) -> AttemptRef:
+    """An attempt that no other test has."""
+    return AttemptRef("uid", project_id or uuid4(), 1, 1)
+
+
+class Step:
+    """One step of a test, and all its processes, which can be told from all others."""
+
+    def __init__(self, folder: Path, script: str, *, seconds: float = 60.0) -> None:
+        self.mark = uuid4().hex
+        self.ready = folder / f"ready-{self.mark}"
+        environment = {"PATH": PATH, "MARK": self.mark, "READY": str(self.ready)}
+        self.command = StepCommand("test", script, environment, seconds)
+
+    @property
+    def alive(self) -> set[int]:
+        """The ids of its processes that run."""
+        return living(self.mark)
+
+    async def is_ready(self) -> None:
+        """Returns when the step says so, by making the file `$READY`."""
+        await until(self.ready.exists, "the step to be ready")
+
+    async def is_complete(self) -> None:
+        """Returns when the whole family of an escaping step is there, and nobody else."""
+        await self.is_ready()
+        await until(lambda: len(self.alive) == FAMILY, "the family to be complete")
+
+
+async def until(condition: Callable[[], object], what: str, *, limit: float = 20.0) -> None:
+    """Returns when `condition` holds; fails when it does not hold after `limit`, and says what was waited for.
+
+    It is looked at once more when the time is over: on a busy machine a look at all processes takes its time.
+    """
+    end = time.monotonic() + limit
+    while True:
+        last = time.monotonic() > end
+        if condition():
+            return
+        if last:
+            raise AssertionError(f"waited {limit:.0f} s for {what}")
+        await asyncio.sleep(0.02)
+
+
+class Operator:
+    """A process that runs steps in a local engine, as the operator does."""
+
+    def __init__(self, root: Path, process: subprocess.Popen[str]) -> None:
+        self.root = root
+        self.process = process
+        assert process.stdout is not None
+        self.supervisor = int(process.stdout.readline())
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    @property
+    def wardens(self) -> set[int]:
+        """The ids of the processes that watch its steps."""
+        return children(self.supervisor)
+
+    @property
+    def directories(self) -> list[Path]:
+        """What is left below the workspace root."""
+        return sorted(self.root.iterdir())
+
+
+@contextmanager
+def operator(root: Path, *steps: Step) -> Iterator[Operator]:
+    """An operator that runs these steps at once; it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.local_operator", str(root)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        json.dump([(step.command.script, dict(step.command.environment)) for step in steps], process.stdin)
+        process.stdin.close()
+        process.stdin = None
+        yield Operator(root, process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

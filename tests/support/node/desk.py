@@ -1,0 +1,83 @@
+"""Where the steps in pods tell what they do, and ask whether they may go on."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Self
+
+from tests.support.operator_process import wait_for
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A step of an attempt has begun, ended, or was asked to stop."""
+
+    project: str
+    attempt: int
+    pod: str
+    what: str
+
+
+class Desk:
+    """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, which is answered `go` once the project may go on."""
+
+    def __init__(self, address: str) -> None:
+        """`address` is one of this machine that pods reach."""
+        self.words: list[Word] = []
+        self._gates: dict[str, threading.Event] = defaultdict(threading.Event)
+        self._closing = False
+        self._server = _Server((address, 0), _handler(self))
+        self.place = f"{address} {self._server.server_address[1]}"
+        """Its address and port, as `nc` takes them."""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, name="desk", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing = True
+        self.open(*self._gates)
+        self._server.shutdown()
+        self._server.server_close()
+
+    def open(self, *projects: str) -> None:
+        """Steps of these projects that wait, or will, go on."""
+        for project in projects:
+            self._gates[project].set()
+
+    def told(self, project: str, what: str) -> list[Word]:
+        """How often, and by whom, that was told."""
+        return [word for word in list(self.words) if (word.project, word.what) == (project, what)]
+
+    def hears(self, project: str, what: str, *, times: int = 1, limit: float = 60.0) -> None:
+        """Return once that was told so often."""
+        wait_for(lambda: len(self.told(project, what)) >= times, f"{project} to tell {what} {times} times", limit=limit)
+
+    def answer(self, line: str) -> str:
+        """What is said to this line."""
+        match line.split():
+            case ["tell", project, attempt, pod, what]:
+                self.words.append(Word(project, int(attempt), pod, what))
+            case ["wait", project]:
+                self._gates[project].wait()
+                return "" if self._closing else "go"
+        return ""
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def _handler(desk: Desk) -> type[StreamRequestHandler]:
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.wfile.write(desk.answer(self.rfile.readline().decode()).encode())
+            except OSError:
+                return  # who has asked is gone
+
+    return Handler

@@ -1,0 +1,182 @@
+"""An arena whose attempts are Jobs on a real node, and all that is seen of them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+from uuid import uuid4
+
+import psycopg
+import yaml
+from kubernetes import client, config
+
+from devcluster import Cluster
+from devcluster.images import BUSYBOX
+from projectsetup.projects.migrate import migrate
+from tests.conftest import on_database
+from tests.support.chaos.arena import QUICKLY, Arena, Setup
+from tests.support.chaos.attempts_told import read_attempts
+from tests.support.chaos.history import Body
+from tests.support.chaos.watcher import Sight
+from tests.support.node.desk import Desk
+from tests.support.node.ledger import Entry, Ledger
+from tests.support.node.pod_watcher import PodWatcher
+from tests.support.operator_process import wait_for
+
+TELL: Final = """\
+tell() { echo "tell $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_DESK || true; }
+"""
+WAIT: Final = 'until test "$(echo "wait $PROJECT_ID" | nc $PARAM_DESK)" = go; do sleep 0.2; done'
+BEGIN: Final = f"""\
+{TELL}
+tell begin
+if [ "$PARAM_MOOD" = family ]; then
+  (trap '' TERM; exec setsid sleep 600) &
+  setsid sh -c 'trap "" TERM; setsid sleep 600 & cd /; sleep 600' &
+fi
+sleep "$PARAM_SECONDS"
+"""
+WORK: Final = f"""\
+{TELL}
+case "$PARAM_MOOD" in
+  fortress) trap '' TERM ;;
+  stubborn) trap 'tell stopping' TERM ;;
+esac
+tell work
+case "$PARAM_MOOD" in
+  transient) test "$ATTEMPT" -ge 2 || exit 75 ;;
+  failing) exit 9 ;;
+  stubborn) for i in 1 2 3 4; do sleep "$PARAM_SECONDS" || true; done ;;
+  gated|fortress) {WAIT} ;;
+esac
+sleep "$PARAM_SECONDS"
+tell worked
+"""
+FINISH: Final = f"""\
+{TELL}
+echo "CODE_COMMIT=$(printf '%s' "$PROJECT_ID" | sha1sum | cut -d' ' -f1)" >> "$STEP_OUTPUTS"
+tell end
+"""
+LITTLE: Final[Body] = {
+    "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"},
+    "limits": {"memory": "128Mi", "ephemeral-storage": "256Mi"},
+}
+"""Resources of pods of which many fit on the node."""
+FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
+HEAD: Final[Body] = {
+    "description": "Tells a desk outside of the pod what it does, and behaves as it is told; the last stage is alone",
+    "image": BUSYBOX,
+    "resources": LITTLE,
+    "parameters": {"desk": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
+}
+RECIPES: Final[dict[str, list[Body]]] = {
+    "tumult": [
+        {"name": "begin", "status": "initializing", "run": BEGIN},
+        {"name": "work", "status": "testing", "run": WORK},
+        FINISH_STEP,
+    ],
+    "single": [FINISH_STEP],
+}
+"""Their steps."""
+
+
+class JobArena(Arena):
+    """Enter it to begin to watch; leaving it ends its operators, and what is left of its namespace goes."""
+
+    def __init__(
+        self, folder: Path, cluster: Cluster, database_url: str, watcher: PodWatcher, desk: Desk, **settings: str
+    ) -> None:
+        recipes = folder / "recipes"
+        recipes.mkdir()
+        for name, steps in RECIPES.items():
+            (recipes / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **HEAD, "steps": steps}))
+        super().__init__(
+            folder, cluster, database_url, watcher, engine="job", **{"recipes_dir": str(recipes), **settings}
+        )
+        self.desk = desk
+        self.ledger = Ledger(cluster.kubeconfig, self.stage.api.namespace)
+        api: Any = config.new_client_from_config(str(cluster.kubeconfig))
+        self._pods: Any = client.CoreV1Api(api)
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.ledger)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__(*_)
+        self.stage.api.kubectl("delete", "namespace", self.stage.api.namespace, "--wait=false")
+
+    def submit(
+        self,
+        mood: str,
+        *,
+        seconds: float = 0.1,
+        annotations: dict[str, str] | None = None,
+        recipe: str = "tumult",
+    ) -> Setup:
+        """A new project, and the ProjectSetup for it, by one of RECIPES."""
+        project = self.stage.project()
+        parameters = {"desk": self.desk.place, "mood": mood, "seconds": f"{seconds:.2f}"}
+        self.stage.apply(project, recipe, annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
+        self.setups[project] = Setup(project, mood)
+        return self.setups[project]
+
+    def starts(self) -> dict[str, dict[int, int]]:
+        """How many Jobs of each attempt number of each project ran."""
+        return self.ledger.starts()
+
+    def gave_back(self, project: str, number: int) -> bool:
+        """Whether an attempt was ever given back."""
+        return read_attempts(self.history.versions[project]).given_back[number] > 0
+
+    def works(self, *setups: Setup, times: int = 1) -> None:
+        """Return when the second step of these has begun so often."""
+        for setup in setups:
+            self.desk.hears(setup.project, "work", times=times)
+
+    def reached(self, setup: Setup, *phases: str, limit: float = 60.0) -> Body:
+        """The status once it has one of these phases."""
+        return self.stage.reached(setup.project, *phases, limit=limit)
+
+    def told_at(self, setup: Setup, phase: str) -> int:
+        """The revision at which `.status` told this phase for the first time."""
+        self.history.caught_up()
+        return next(
+            version.revision for version in self.history.versions[setup.project] if version.status.get("phase") == phase
+        )
+
+    def pod(self, setup: Setup) -> Entry:
+        """Its one pod that is alive."""
+        (name,) = self.ledger.living_pods(setup.project)
+        return self.ledger.pods[name][-1]
+
+    def living_of(self, setup: Setup) -> list[Sight]:
+        """The processes of its pods that are alive."""
+        return self.watcher.living({setup.project})
+
+    def evict(self, pod: str) -> None:
+        """As a drain does, through the eviction API."""
+        metadata = {"name": pod, "namespace": self.stage.api.namespace}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        self._pods.create_namespaced_pod_eviction(pod, self.stage.api.namespace, body, _request_timeout=20)
+
+    def await_over(self, setup: Setup) -> None:
+        """Return when its newest Job tells its end: what happens then is no concern of the operator."""
+        wait_for(
+            lambda: self.ledger.jobs_of(setup.project)[-1].has("Complete", "Failed"), "the Job to be over", limit=60
+        )
+
+
+@contextmanager
+def job_arena(cluster: Cluster, folder: Path, watcher: PodWatcher, **settings: str) -> Iterator[JobArena]:
+    """An arena with a database of its own; `settings` are those of its operators."""
+    name = f"arena_{uuid4().hex[:12]}"
+    with psycopg.connect(cluster.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = on_database(cluster.database_url, name)
+    migrate(url)
+    with Desk(cluster.gateway) as desk, JobArena(folder, cluster, url, watcher, desk, **settings) as arena:
+        yield arena

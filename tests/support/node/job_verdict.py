@@ -1,0 +1,48 @@
+"""What must hold of Jobs and pods when all is over, besides what holds for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.support.chaos.verdict import Figures, judge
+from tests.support.node.job_arena import JobArena
+
+
+@dataclass(frozen=True, slots=True)
+class JobFigures:
+    """What was counted; `of_setups` is what is counted for every engine."""
+
+    of_setups: Figures
+    jobs: int
+    pods: int
+    taken_away: int
+    """Pods that were evicted or lost in another way that is no fault of theirs."""
+    tombstones: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.of_setups}; {self.jobs} Jobs and {self.tombstones} tombstones, {self.pods} pods, of which "
+            f"{self.taken_away} were taken away and replaced; never two of a project alive at once, as the watch tells"
+        )
+
+
+def judge_jobs(arena: JobArena) -> JobFigures:
+    """Check all that the API server has told of the Jobs and pods of the arena, and all else, and count."""
+    ledger = arena.ledger
+    ledger.caught_up()
+    overlaps = ledger.overlaps(arena.setups)
+    assert overlaps == [], f"two pods of a project were alive at once: {overlaps[:3]}"
+    unexplained = ledger.unexplained_pods(arena.setups)
+    assert unexplained == [], f"pods of Jobs that had one already: {unexplained[:3]}"
+    for project, numbers in ledger.starts().items():
+        started_again = {number: jobs for number, jobs in numbers.items() if jobs > 1}
+        given_back = {number for number in started_again if arena.gave_back(project, number)}
+        assert started_again.keys() == given_back, f"{project}: attempts that ran as several Jobs: {started_again}"
+    pods = [pod for project in arena.setups for pod in ledger.pods_of(project)]
+    return JobFigures(
+        of_setups=judge(arena),
+        jobs=sum(len(ledger.jobs_of(project)) for project in arena.setups),
+        pods=len(pods),
+        taken_away=sum(ledger.was_taken_away(pod.name) for pod in pods),
+        tombstones=sum(len(ledger.tombstones_of(project)) for project in arena.setups),
+    )

@@ -1,0 +1,176 @@
+"""One ProjectSetup as a test makes it, changes it and looks at it, with its project and its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.api_server import ApiServer, Body
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import ENDED, PREFIX, Row, Stage, reason
+
+
+class Steps:
+    """A folder in which steps of the recipe `gated` tell that they have started, and wait to be let go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def started(self) -> list[str]:
+        """The projects whose attempts have started, in this order, one entry each."""
+        return [line.split()[0] for line in self._lines()]
+
+    @property
+    def attempts(self) -> list[int]:
+        """The numbers of the attempts that have started."""
+        return [int(line.split()[1]) for line in self._lines()]
+
+    def let_go(self, setup: Setup | None = None) -> None:
+        """Let the step of one project, or all steps, come to their end."""
+        (self.folder / (f"go-{setup.name}" if setup else "go")).touch()
+
+    def await_start(self, *setups: Setup, limit: float = 30.0) -> None:
+        """Return when the steps of all these have started."""
+        names = {setup.name for setup in setups}
+        wait_for(lambda: names <= set(self.started), f"the start of {len(names)} gated steps", limit=limit)
+
+    def _lines(self) -> list[str]:
+        told = self.folder / "started"
+        return told.read_text().splitlines() if told.exists() else []
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A ProjectSetup in the namespace of `api`; annotations are named without their prefix, `_` for `-`."""
+
+    stage: Stage
+    api: ApiServer
+    name: str
+    created: str
+    """The resourceVersion with which it was created."""
+
+    @classmethod
+    def make(
+        cls,
+        stage: Stage,
+        recipe: str = "instant",
+        *,
+        project: str | None = None,
+        api: ApiServer | None = None,
+        annotations: dict[str, str] | None = None,
+        spec: dict[str, Any] | None = None,
+        **parameters: str,
+    ) -> Self:
+        """Create one, of a new project where none is given."""
+        place = api or stage.api
+        wanted = {"recipe": recipe, "parameters": parameters, **(spec or {})}
+        body = place.create(project or stage.project(), spec=wanted, annotations=_named(annotations or {}))
+        return cls(stage, place, body["metadata"]["name"], body["metadata"]["resourceVersion"])
+
+    @classmethod
+    def gated(cls, stage: Stage, steps: Steps, **options: Any) -> Self:
+        """Create one whose only step waits to be let go."""
+        return cls.make(stage, "gated", place=str(steps.folder), **options)
+
+    @property
+    def body(self) -> Body:
+        """The whole object."""
+        return self.api.get(self.name)
+
+    @property
+    def status(self) -> Body:
+        """Its status, empty when there is none yet."""
+        told: Body = self.body.get("status", {})
+        return told
+
+    @property
+    def record(self) -> Row:
+        """The row of its project."""
+        return self.stage.record(self.name)
+
+    def annotate(self, **values: str) -> None:
+        """Set annotations."""
+        self.api.patch(self.name, {"metadata": {"annotations": _named(values)}})
+
+    def change(self, **spec: object) -> None:
+        """Change fields of the spec."""
+        self.api.patch(self.name, {"spec": spec})
+
+    def until(self, what: str, is_true: Callable[[Body], object], *, limit: float = 30.0) -> Body:
+        """The status once `is_true` of it."""
+        seen: list[Body] = [{}]
+
+        def holds() -> object:
+            seen[0] = self.status
+            return is_true(seen[0])
+
+        try:
+            wait_for(holds, f"ProjectSetup {self.name} to be {what}", limit=limit)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {seen[0]}\n{self.stage.operator.log_tail()}") from None
+        return seen[0]
+
+    def reached(self, *phases: str, limit: float = 30.0) -> Body:
+        """The status once it has one of these phases."""
+        return self.until(" or ".join(phases), lambda status: status.get("phase") in phases, limit=limit)
+
+    def ended(self, *, limit: float = 30.0) -> tuple[str, Body]:
+        """Reason and status once it is over."""
+        status = self.reached(*ENDED, limit=limit)
+        return reason(status), status
+
+    def until_over_again(self, retry: str, *, limit: float = 30.0) -> tuple[str, Body]:
+        """Reason and status once the series that the retry of this value began is over."""
+
+        def is_over(status: Body) -> bool:
+            return status["phase"] in ENDED and status.get("lastHandledRetry") == retry
+
+        status = self.until(f"over again after retry {retry}", is_over, limit=limit)
+        return reason(status), status
+
+    def waits_for(self, why: str, *, limit: float = 30.0) -> Body:
+        """The status once the reason of `Succeeded` is `why`."""
+        return self.until(f"told {why}", lambda status: reason(status) == why, limit=limit)
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.api.delete(self.name)
+
+    def backs_off_after(self, attempt: int) -> Body:
+        """The status once it backs off after the attempt of this number."""
+        place = ("BackingOff", attempt)
+        told = f"backing off after attempt {attempt}"
+        return self.until(told, lambda status: (status.get("phase"), status.get("attempt")) == place)
+
+    @property
+    def events(self) -> list[str]:
+        """Reasons of the events on it, in the order of time."""
+        return [event["reason"] for event in self.api.events(self.name)]
+
+    def notes(self, about: str) -> list[str]:
+        """The texts of the events of one reason."""
+        return [event["note"] for event in self.api.events(self.name) if event["reason"] == about]
+
+    def has_events(self, *reasons: str) -> None:
+        """Return when these events, and no others, were left on it in this order."""
+        try:
+            wait_for(lambda: self.events == list(reasons), f"events {reasons} on {self.name}", limit=10.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {self.events}") from None
+
+    def changes(self) -> list[Body]:
+        """Every version of it that was stored after its creation."""
+        return self.api.changes(self.name, since=self.created)
+
+
+def condition(status: Body, kind: str) -> Body:
+    """One condition of a status."""
+    return next(found for found in status["conditions"] if found["type"] == kind)
+
+
+def _named(annotations: Mapping[str, str]) -> dict[str, str]:
+    return {PREFIX + name.replace("_", "-"): value for name, value in annotations.items()}

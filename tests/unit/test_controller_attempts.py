@@ -1,0 +1,307 @@
+"""The attempts of one operator: each ends with an outcome, whenever it is stopped and whatever its engine does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from projectsetup.api.models import RunRef
+from projectsetup.api.reasons import Reason
+from projectsetup.controller.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts
+from projectsetup.controller.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, StopCause
+from projectsetup.controller.queue import Key
+from projectsetup.engines.base import LeftRunning, LookUp
+from projectsetup.kube.leader import SoleOperator
+from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.database import Database
+from projectsetup.projects.errors import DatabaseUnavailable
+from projectsetup.projects.model import Project, ProjectStatus
+from projectsetup.projects.record import ProjectRecord
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from tests.support.virtual_time import in_virtual_time
+
+FIRST, SECOND = Progress("compiling", "one", 0, 2), Progress("testing", "two", 1, 2)
+NEVER = 86_400.0
+FENCE = 7
+
+
+class FakeEngine:
+    """Runs each attempt for `seconds`, of which each step takes a half; `error` is how it ends then."""
+
+    name = "fake"
+    outlives_operator = False
+    needs_credentials = True
+
+    def __init__(self, seconds: float = NEVER, error: Exception | None = None) -> None:
+        self.seconds = seconds
+        self.error = error
+        self.begun: list[int] = []
+
+    def digest(self, _recipe: Recipe, _timeout: float) -> None:
+        raise AssertionError("nobody asks for that")
+
+    async def sweep(self, look_up: LookUp) -> None:
+        look_up("team", "name")
+
+    async def run(
+        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
+        self.begun.append(order.number)
+        on_progress(FIRST)
+        await asyncio.sleep(self.seconds / 2)
+        on_progress(SECOND)
+        await asyncio.sleep(self.seconds / 2)
+        if self.error is not None:
+            raise self.error
+        return SetupSucceeded()
+
+    async def kill_all(self) -> None:
+        self.seconds = 0
+
+
+class LastingEngine(FakeEngine):
+    """What it runs outlives the operator; it takes a second to begin it, and raises LeftRunning once told to leave."""
+
+    outlives_operator = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[int] = []
+
+    async def run(
+        self, order: AttemptOrder | Adoption, _on_progress: Callable[[Progress], None], leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
+        try:
+            await asyncio.sleep(1)
+            self.begun.append(order.number)
+            await leave.wait()
+        except asyncio.CancelledError:
+            if not leave.is_set():
+                self.gone.append(order.number)
+                raise
+        raise LeftRunning
+
+
+class FakeRecord(ProjectRecord):
+    """Keeps what was marked; `away` is raised instead, `held` is the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Database(DatabaseAddress.parse("postgresql://nobody@nowhere/nothing")))
+        self.marked: list[tuple[UUID, int, str]] = []
+        self.away: DatabaseUnavailable | None = None
+        self.held = True
+
+    async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
+        if self.away is not None:
+            raise self.away
+        self.marked.append((project_id, fence, status))
+        return self.held
+
+
+class World:
+    """One operator's attempts, and the keys whose progress and whose end was told."""
+
+    def __init__(self, engine: FakeEngine | None = None) -> None:
+        self.engine = engine or FakeEngine()
+        self.record = FakeRecord()
+        self.moved: list[Key] = []
+        self.ended: list[Key] = []
+        self.attempts = Attempts(
+            self.engine, self.record, SoleOperator(), on_progress=self.moved.append, on_end=self.ended.append
+        )
+
+    def start(self, number: int = 1) -> UUID:
+        order = _order(number)
+        self.attempts.start(order, FIRST)
+        return order.project.id
+
+    async def outcome(self, project_id: UUID) -> RunOutcome:
+        while (view := self.attempts.view(project_id)) is not None and view.outcome is None:
+            await self.attempts.changed()
+        assert view is not None
+        assert view.outcome is not None
+        return view.outcome
+
+
+def _order(number: int) -> AttemptOrder:
+    project = Project(
+        id=uuid4(),
+        name="p",
+        description="",
+        code_repo="c",
+        docs_repo=None,
+        status=ProjectStatus.COMPILING,
+        setup_error=None,
+        owner=None,
+        attempt=number,
+        fence=FENCE,
+        attempt_result=None,
+        inserted_at=datetime.now(UTC),
+        updated_at=datetime.now(UTC),
+    )
+    recipe = Recipe.model_validate(
+        {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
+    )
+    return AttemptOrder(
+        key=("default", str(project.id)),
+        uid="uid",
+        project=project,
+        recipe=recipe,
+        parameters={},
+        number=number,
+        fence=FENCE,
+        run=RunRef(engine="fake", name="run", id="id"),
+        timeout=60,
+        credentials=None,
+    )
+
+
+@in_virtual_time
+async def test_an_attempt_that_ends_by_itself() -> None:
+    world = World(FakeEngine(seconds=10))
+    project = world.start()
+    assert world.attempts.running == [project]
+    assert await world.outcome(project) == SetupSucceeded()
+    assert world.attempts.running == []
+    assert world.record.marked == [(project, FENCE, "testing")]
+    assert world.moved == world.ended == [("default", str(project))]
+    world.attempts.forget(project, "uid")
+    assert world.attempts.keys() == []
+
+
+@in_virtual_time
+async def test_an_attempt_that_breaks() -> None:
+    broken = InfrastructureError(FailureReason.STEP_KILLED, "out of memory", step="two", exit_code=137)
+    world = World(FakeEngine(seconds=1, error=broken))
+    assert await world.outcome(world.start()) == AttemptBroken(Reason.STEP_KILLED, "out of memory", "two", 137)
+
+
+@in_virtual_time
+async def test_a_bug_of_the_engine_is_an_engine_error() -> None:
+    world = World(FakeEngine(seconds=1, error=ZeroDivisionError()))
+    outcome = await world.outcome(world.start())
+    assert isinstance(outcome, AttemptBroken)
+    assert outcome.reason == Reason.ENGINE_ERROR
+
+
+@in_virtual_time
+async def test_a_stopped_attempt_tells_the_first_cause() -> None:
+    world = World()
+    project = world.start()
+    await asyncio.sleep(1)
+    world.attempts.stop(project, StopCause.CANCEL)
+    world.attempts.stop(project, StopCause.SHUTDOWN)
+    assert await world.outcome(project) == AttemptStopped(StopCause.CANCEL)
+
+
+@in_virtual_time
+async def test_an_attempt_may_be_stopped_before_it_has_begun() -> None:
+    world = World()
+    project = world.start()
+    world.attempts.stop(project, StopCause.DELETED)
+    assert await world.outcome(project) == AttemptStopped(StopCause.DELETED)
+    assert world.engine.begun == []
+
+
+@in_virtual_time
+async def test_what_is_started_after_all_were_stopped_does_not_begin() -> None:
+    world = World()
+    before = world.start(1)
+    await asyncio.sleep(1)
+    world.attempts.stop_all(StopCause.SHUTDOWN)
+    after = world.start(2)
+    for project in (before, after):
+        assert await world.outcome(project) == AttemptStopped(StopCause.SHUTDOWN)
+    assert world.engine.begun == [1]
+
+
+@in_virtual_time
+async def test_all_are_killed_and_each_has_its_outcome() -> None:
+    world = World()
+    projects = [world.start(number) for number in range(3)]
+    await world.attempts.kill_all(StopCause.LEASE_LOST)
+    for project in projects:
+        view = world.attempts.view(project)
+        assert view is not None
+        assert view.outcome == AttemptStopped(StopCause.LEASE_LOST)
+
+
+@in_virtual_time
+async def test_who_waits_for_all_waits_for_what_is_being_prepared() -> None:
+    world = World()
+    with world.attempts.preparing(("default", "a")):
+        assert world.attempts.keys() == [("default", "a")]
+        waiting = asyncio.create_task(world.attempts.changed())
+        await asyncio.sleep(0)
+    await waiting
+    assert world.attempts.keys() == []
+
+
+@in_virtual_time
+async def test_a_moved_fence_stops_the_attempt() -> None:
+    world = World(FakeEngine(seconds=10))
+    world.record.held = False
+    assert await world.outcome(world.start()) == AttemptStopped(StopCause.FENCED)
+
+
+@in_virtual_time
+async def test_an_attempt_goes_on_while_the_database_is_away_and_is_marked_afterwards() -> None:
+    world = World(FakeEngine(seconds=100))
+    world.record.away = DatabaseUnavailable("away")
+    project = world.start()
+    await asyncio.sleep(60)
+    world.record.away = None
+    await asyncio.sleep(2 * MARK_RETRY)
+    assert world.record.marked == [(project, FENCE, "testing")]
+    assert await world.outcome(project) == SetupSucceeded()
+
+
+async def _left(world: World, project: UUID) -> None:
+    while (view := world.attempts.view(project)) is not None and not view.left_running:
+        await world.attempts.changed()
+    assert view is not None
+    assert view.outcome is None
+
+
+@in_virtual_time
+async def test_what_outlives_the_operator_is_begun_and_left_running_at_a_clean_end() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    world.attempts.stop_all(StopCause.SHUTDOWN)
+    later = world.start(2)
+    for left in (project, later):
+        await _left(world, left)
+    assert (engine.begun, engine.gone) == ([1, 2], [])
+    assert (world.attempts.running, world.attempts.keys()) == ([], [])
+
+
+@in_virtual_time
+async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the_lease_is_lost() -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    later = world.start(2)
+    await world.attempts.kill_all(StopCause.LEASE_LOST)
+    for left in (project, later):
+        await _left(world, left)
+    assert (engine.begun, engine.gone) == ([1], [])
+
+
+@pytest.mark.parametrize(("cause", "gone"), [(StopCause.CANCEL, [1]), (StopCause.FENCED, [])])
+@in_virtual_time
+async def test_what_outlives_the_operator_is_ended_for_the_sake_of_its_setup_alone(
+    cause: StopCause, gone: list[int]
+) -> None:
+    world = World(engine := LastingEngine())
+    project = world.start(1)
+    await asyncio.sleep(2)
+    world.attempts.stop(project, cause)
+    assert await world.outcome(project) == AttemptStopped(cause)
+    assert engine.gone == gone

@@ -1,0 +1,110 @@
+"""The gate asks as often as it says, opens when a write would pass, and never spins on what its probe does not see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+from structlog.testing import capture_logs
+
+from projectsetup.controller.database_gate import DatabaseGate
+from projectsetup.projects.errors import DatabaseUnavailable
+from tests.support.virtual_time import in_virtual_time, now
+
+
+class Database:
+    """Reads, and writes, as long as they are there; notes when it was asked."""
+
+    def __init__(self, *, reads: bool = True, writes: bool = True) -> None:
+        self.reads, self.writes = reads, writes
+        self.asked: list[float] = []
+
+    async def ping(self) -> None:
+        self._ask(self.reads)
+
+    async def try_write(self) -> None:
+        self._ask(self.writes)
+
+    def _ask(self, works: bool) -> None:
+        self.asked.append(now())
+        if not works:
+            raise DatabaseUnavailable("is read-only now")
+
+
+@asynccontextmanager
+async def watched(database: Database) -> AsyncIterator[DatabaseGate]:
+    gate = DatabaseGate(database.ping, database.try_write)
+    watch = asyncio.create_task(gate.watch())
+    await asyncio.sleep(0)
+    yield gate
+    watch.cancel()
+
+
+@in_virtual_time
+async def test_it_opens_when_a_write_would_pass_and_not_before() -> None:
+    database = Database(writes=False)
+    backs: list[float] = []
+    async with watched(database) as gate:
+        gate.when_back(lambda: backs.append(now()))
+        await asyncio.sleep(100)
+        with capture_logs() as lines:
+            gate.shut("is read-only now")
+            failed = now()
+            await asyncio.sleep(60)
+            assert gate.shut_because is not None
+            asked = [at for at in database.asked if at >= failed]
+            assert 55 <= len(asked) <= 61
+            assert min(later - earlier for earlier, later in pairwise(asked)) >= 1
+            database.writes = True
+            await asyncio.sleep(1)
+        assert gate.shut_because is None
+        assert len(backs) == 1
+        assert [line["event"] for line in lines] == ["database unavailable; waiting for it", "database available again"]
+
+
+@in_virtual_time
+async def test_a_short_failure_costs_no_time() -> None:
+    database = Database()
+    async with watched(database) as gate:
+        await asyncio.sleep(5)
+        gate.shut("lost the connection")
+        await asyncio.sleep(0.001)
+        assert gate.shut_because is None
+
+
+@in_virtual_time
+async def test_what_the_probe_does_not_see_is_no_busy_loop() -> None:
+    database = Database()
+    backs: list[float] = []
+
+    def write_again() -> None:
+        backs.append(now())
+        gate.shut("a write that always fails")
+
+    async with watched(database) as gate:
+        gate.when_back(write_again)
+        await asyncio.sleep(5)
+        with capture_logs() as lines:
+            gate.shut("a write that always fails")
+            await asyncio.sleep(600)
+        assert len(backs) <= 30
+        assert len(lines) <= 62
+        assert len(database.asked) <= 32
+        waited = [later - earlier for earlier, later in pairwise(backs)]
+        assert waited[:4] == [2, 4, 8, 16]
+        assert set(waited[4:]) == {30}
+
+
+@in_virtual_time
+async def test_after_a_steady_time_a_failure_is_the_first_again() -> None:
+    database = Database()
+    async with watched(database) as gate:
+        for _ in range(4):
+            gate.shut("away")
+            await asyncio.sleep(40)
+        await asyncio.sleep(60)
+        gate.shut("away")
+        await asyncio.sleep(1)
+        assert gate.shut_because is None

@@ -1,0 +1,121 @@
+"""What an engine's attempts and steps are told to have taken."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from projectsetup.api.models import RunRef
+from projectsetup.controller.attempts import Adoption, AttemptOrder
+from projectsetup.controller.facts import Progress
+from projectsetup.controller.measured import MeasuredEngine
+from projectsetup.engines.base import LeftRunning, LookUp
+from projectsetup.observe.metrics import Metrics
+from projectsetup.recipes.model import Recipe
+from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+
+STEPS: Final = ("fetch", "build", "push")
+RECIPE: Final = Recipe.model_validate(
+    {
+        "name": "three",
+        "description": "three steps",
+        "image": "example",
+        "steps": [{"name": name, "status": "compiling", "run": "true"} for name in STEPS],
+    }
+)
+
+
+@dataclass
+class Script:
+    """An engine that tells these steps, each some seconds after the one before, and ends as it is told to."""
+
+    told: list[tuple[int, float]]
+    end: SetupSucceeded | SetupFailed | Exception
+    now: float = 0.0
+    progress: list[int] = field(default_factory=list)
+    name: str = "script"
+    outlives_operator: bool = False
+    needs_credentials: bool = False
+
+    async def run(
+        self, _order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
+    ) -> SetupSucceeded | SetupFailed:
+        for completed, after in self.told:
+            self.now += after
+            on_progress(Progress("compiling", STEPS[completed], completed, len(STEPS)))
+        self.now += 1.0
+        if isinstance(self.end, Exception):
+            raise self.end
+        return self.end
+
+    def digest(self, _recipe: Recipe, timeout: float) -> str:
+        return f"of {timeout}"
+
+    async def kill_all(self) -> None:
+        raise AssertionError("nobody asks for that")
+
+    async def sweep(self, _look_up: LookUp) -> None:
+        raise AssertionError("nobody asks for that")
+
+
+async def measured(script: Script, order: Any) -> dict[str, float]:
+    """The seconds that were told, by step and by outcome of the attempt."""
+    metrics = Metrics()
+    engine = MeasuredEngine(script, metrics, lambda: script.now)
+    expected: AbstractContextManager[object] = (
+        pytest.raises(type(script.end)) if isinstance(script.end, Exception) else nullcontext()
+    )
+    with expected:
+        assert await engine.run(order, lambda p: script.progress.append(p.completed), asyncio.Event()) is script.end
+    assert script.progress == [completed for completed, _ in script.told]
+    sums = re.findall(r'_sum{(?:outcome="(\w+)",)?recipe="three"(?:,step="(\w+)")?} (\S+)', metrics.render().decode())
+    return {outcome or step: float(seconds) for outcome, step, seconds in sums}
+
+
+@dataclass
+class Order:
+    """What of an order is looked at."""
+
+    recipe: Recipe = RECIPE
+
+
+ALL: Final = [(0, 0.0), (1, 2.0), (2, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("told", "end", "expected"),
+    [
+        (ALL, SetupSucceeded(), {"fetch": 2, "build": 3, "push": 1, "Succeeded": 6}),
+        (ALL[:2], SetupFailed("build", 1, ""), {"fetch": 2, "build": 1, "Failed": 3}),
+        (
+            ALL[:2],
+            InfrastructureError(FailureReason.STEP_KILLED, "", step="build"),
+            {"fetch": 2, "build": 1, "Failed": 3},
+        ),
+        (ALL[:1], InfrastructureError(FailureReason.ENGINE_ERROR, ""), {"Failed": 1}),
+        ([(0, 0.0), (2, 5.0)], SetupSucceeded(), {"push": 1, "Succeeded": 6}),
+        ([], SetupSucceeded(), {"Succeeded": 1}),
+        (ALL[:2], SetupStopped(), {"fetch": 2}),
+        (ALL[:2], LeftRunning(), {"fetch": 2}),
+    ],
+    ids=["succeeds", "fails", "breaks", "broke before", "quick step unseen", "no step seen", "stopped", "left"],
+)
+async def test_what_ended_by_itself_is_timed(told: Any, end: Any, expected: dict[str, float]) -> None:
+    assert await measured(Script(told, end), Order()) == expected
+
+
+async def test_what_another_operator_began_is_not_timed() -> None:
+    adoption = Adoption(("ns", "name"), "uid", UUID(int=1), 1, 1, RunRef(engine="script", name="run", id="id"))
+    assert await measured(Script(ALL, SetupSucceeded()), adoption) == {}
+
+
+def test_the_digest_is_that_of_the_engine() -> None:
+    assert MeasuredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"

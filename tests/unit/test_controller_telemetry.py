@@ -1,0 +1,143 @@
+"""What the metrics are told: of two versions of `.status`, of notices, and of who waits how long."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from projectsetup.api.models import ProjectSetupStatus, parse_resource
+from projectsetup.api.reasons import EventReason
+from projectsetup.controller.decisions import Notice
+from projectsetup.controller.telemetry import attempt_end, count, setup_end, waits_since
+from projectsetup.observe.metrics import Metrics
+from tests.support.exposition import Exposition
+
+T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
+RUNS: Final = {"engine": "local", "name": "run", "id": "1"}
+PHASES: Final = {"SetupSucceeded": "Succeeded", "Cancelled": "Cancelled", "Suspended": "Suspended", "Queued": "Queued"}
+WAITING: Final = ("Queued", "Running", "RetryScheduled", "Suspended")
+
+
+def at(seconds: float) -> str:
+    return (T0 + timedelta(seconds=seconds)).isoformat()
+
+
+def told(reason: str, *, runs: bool = False, ended: tuple[tuple[str, str], ...] = (), **more: Any) -> dict[str, Any]:
+    """A `.status` with this reason and these ended attempts."""
+    truth = {"SetupSucceeded": "True"}.get(reason, "Unknown" if reason in WAITING else "False")
+    times = {"startedAt": at(0), "finishedAt": at(50)}
+    phase = PHASES.get(reason, "Running" if runs else "BackingOff" if truth == "Unknown" else "Failed")
+    return {
+        "phase": phase,
+        "conditions": [
+            {"type": "Succeeded", "status": truth, "reason": reason, "message": "", "lastTransitionTime": at(0)}
+        ],
+        "attempts": [
+            {"number": number, "outcome": outcome, "reason": why, "message": "", **times}
+            for number, (outcome, why) in enumerate(ended, start=1)
+        ],
+        **({"runRef": RUNS} if runs else {}),
+        **more,
+    }
+
+
+def status(*arguments: Any, **named: Any) -> ProjectSetupStatus:
+    return ProjectSetupStatus.model_validate(told(*arguments, **named))
+
+
+NOTHING: Final = ProjectSetupStatus()
+QUEUED: Final = status("Queued")
+RUNNING: Final = status("Running", runs=True)
+SECOND: Final = status("Running", runs=True, ended=(("Failed", "StepKilled"),))
+OVER: Final = status("SetupSucceeded", ended=(("Succeeded", "SetupSucceeded"),))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "setup", "attempt"),
+    [
+        (NOTHING, QUEUED, None, None),
+        (QUEUED, RUNNING, None, None),
+        (RUNNING, RUNNING, None, None),
+        (RUNNING, OVER, ("Succeeded", "SetupSucceeded"), ("Succeeded", "SetupSucceeded")),
+        (RUNNING, status("RetryScheduled", ended=(("Failed", "StepKilled"),)), None, ("Failed", "StepKilled")),
+        (RUNNING, status("Queued"), None, ("Returned", "Queued")),
+        (RUNNING, status("Suspended"), None, ("Returned", "Suspended")),
+        (
+            SECOND,
+            status("AttemptsExhausted", ended=(("Failed", "StepKilled"), ("Failed", "StepTransient"))),
+            ("Failed", "AttemptsExhausted"),
+            ("Failed", "StepTransient"),
+        ),
+        (
+            RUNNING,
+            status("Cancelled", ended=(("Cancelled", "Cancelled"),)),
+            ("Cancelled", "Cancelled"),
+            ("Cancelled", "Cancelled"),
+        ),
+        (RUNNING, status("ProjectClaimed"), ("Failed", "ProjectClaimed"), ("Failed", "ProjectClaimed")),
+        (QUEUED, status("Cancelled"), ("Cancelled", "Cancelled"), None),
+        (NOTHING, status("InvalidSpec"), ("Failed", "InvalidSpec"), None),
+        (OVER, OVER, None, None),
+        (status("Cancelled"), QUEUED, None, None),
+    ],
+)
+def test_what_ended_between_two_versions(
+    before: ProjectSetupStatus,
+    after: ProjectSetupStatus,
+    setup: tuple[str, str] | None,
+    attempt: tuple[str, str] | None,
+) -> None:
+    assert (setup_end(before, after), attempt_end(before, after)) == (setup, attempt)
+
+
+@pytest.mark.parametrize(
+    ("reason", "series"),
+    [
+        (EventReason.RETRY_SCHEDULED, "retries_total"),
+        (EventReason.RETRY_REQUESTED, 'retry_requests_total{result="accepted"}'),
+        (EventReason.RETRY_COALESCED, 'retry_requests_total{result="coalesced"}'),
+        (EventReason.RETRY_IGNORED, 'retry_requests_total{result="ignored"}'),
+        (EventReason.CANCELLED, 'cancel_requests_total{result="accepted"}'),
+        (EventReason.CANCEL_IGNORED, 'cancel_requests_total{result="ignored"}'),
+    ],
+)
+def test_what_notices_tell(reason: EventReason, series: str) -> None:
+    metrics = Metrics()
+    count(metrics, QUEUED, QUEUED, (Notice(EventReason.STARTED, ""), Notice(reason, "")))
+    counted = {line for line in metrics.render().decode().splitlines() if line.endswith(" 1.0")}
+    assert counted == {f"projectsetup_{series} 1.0"}
+
+
+def test_an_end_is_counted_once() -> None:
+    metrics = Metrics()
+    count(metrics, RUNNING, OVER, ())
+    count(metrics, OVER, OVER, ())
+    found = Exposition(metrics.render().decode())
+    assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") == 1
+    assert found.value("projectsetup_attempts_ended_total") == 1
+
+
+def reconciling(since: float) -> dict[str, Any]:
+    return {"type": "Reconciling", "status": "True", "reason": "Queued", "message": "", "lastTransitionTime": at(since)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "since"),
+    [
+        ({}, 0),
+        (told("Queued", queuedAt=at(5)), 5),
+        (told("Queued", queuedAt=at(5), conditions=[reconciling(20)]), 20),
+        (told("Queued", queuedAt=at(5), ended=(("Failed", "StepKilled"),)), 50),
+        (told("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(65), ended=(("Failed", "StepKilled"),)), 65),
+        (told("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(165)), 100),
+        (told("Suspended", queuedAt=at(5)), 100),
+    ],
+    ids=["new", "queued", "resumed", "after an attempt", "after its delay", "delay ended early", "suspended"],
+)
+def test_since_when_it_waits(stored: dict[str, Any], since: float) -> None:
+    name = "0a0a0a0a-0000-4000-8000-000000000000"
+    metadata = {"namespace": "ns", "name": name, "uid": "u", "resourceVersion": "1", "generation": 1}
+    body = {"metadata": {**metadata, "creationTimestamp": at(0)}, "spec": {}, "status": stored}
+    assert waits_since(parse_resource(body), T0 + timedelta(seconds=100)) == T0 + timedelta(seconds=since)

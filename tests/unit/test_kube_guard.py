@@ -1,0 +1,82 @@
+"""Nothing is written after the right to write was lost, not even by a request that waited for a connection since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
+
+from projectsetup.kube.guard import guarded
+
+
+class Lost(Exception):
+    """The right to write is lost."""
+
+
+class Server:
+    """Answers a request once it is let go."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.arrived = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.seen.append(f"{request.method} {request.path}")
+        self.arrived.set()
+        await self.let_go.wait()
+        return web.Response()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{name}", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"http://{host}:{port}"
+    yield server
+    await runner.cleanup()
+
+
+async def test_a_write_that_waited_for_a_connection_is_checked_when_it_leaves(server: Server) -> None:
+    leads = True
+
+    def check() -> None:
+        if not leads:
+            raise Lost
+
+    async with ClientSession(request_class=guarded(check), connector=TCPConnector(limit=1)) as session:
+        first = asyncio.create_task(session.post(f"{server.url}/first"))
+        await asyncio.wait_for(server.arrived.wait(), 10)
+        second = asyncio.create_task(session.post(f"{server.url}/second"))
+        reading = asyncio.create_task(session.get(f"{server.url}/reading"))
+        leads = False
+        server.let_go.set()
+        (await asyncio.wait_for(first, 10)).release()
+        with pytest.raises(Lost):
+            await asyncio.wait_for(second, 10)
+        assert (await asyncio.wait_for(reading, 10)).status == 200
+    assert server.seen == ["POST /first", "GET /reading"]
+
+
+async def test_a_write_is_checked_once_more_when_its_body_leaves(server: Server) -> None:
+    answers = iter([None, Lost()])
+
+    def check() -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    server.let_go.set()
+    async with ClientSession(request_class=guarded(check)) as session:
+        with pytest.raises(ClientConnectionError):
+            await asyncio.wait_for(session.post(f"{server.url}/written", data=b"body"), 10)
+        await asyncio.wait_for(session.get(f"{server.url}/reading"), 10)
+    assert server.seen == ["GET /reading"]

@@ -1,0 +1,43 @@
+"""What the queue's ConfigMap asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from projectsetup.kube.queue_config import MOST_CONCURRENCY, QueueControl, parse_queue_control
+
+
+@pytest.mark.parametrize(
+    ("data", "control"),
+    [
+        (None, QueueControl()),
+        ({}, QueueControl()),
+        ({"paused": "true"}, QueueControl(paused=True)),
+        ({"paused": " True\n"}, QueueControl(paused=True)),
+        ({"paused": "false", "concurrency": "8"}, QueueControl(concurrency=8)),
+        ({"concurrency": "0"}, QueueControl(concurrency=0)),
+        ({"concurrency": f" {MOST_CONCURRENCY} "}, QueueControl(concurrency=MOST_CONCURRENCY)),
+        ({"concurrency": ""}, QueueControl()),
+        ({"somebody": "else's"}, QueueControl()),
+    ],
+)
+def test_what_is_understood(data: dict[str, str] | None, control: QueueControl) -> None:
+    assert parse_queue_control(data) == (control, None)
+
+
+@pytest.mark.parametrize("concurrency", ["-1", "1.5", "many", "²", "٣", str(MOST_CONCURRENCY + 1), "9" * 5000])
+def test_a_bad_concurrency_is_ignored_and_told_in_one_short_line(concurrency: str) -> None:
+    control, problem = parse_queue_control({"paused": "true", "concurrency": concurrency})
+    assert control == QueueControl(paused=True)
+    assert problem is not None
+    assert problem.startswith("concurrency is '")
+    assert problem.endswith("': a number from 0 to 1000 is allowed")
+    assert len(problem) < 120
+
+
+def test_a_bad_pause_is_ignored_and_both_problems_are_told() -> None:
+    control, problem = parse_queue_control({"paused": "yes\nplease", "concurrency": "x"})
+    assert control == QueueControl()
+    assert problem == (
+        "paused is 'yes\\nplease': true or false is allowed; concurrency is 'x': a number from 0 to 1000 is allowed"
+    )

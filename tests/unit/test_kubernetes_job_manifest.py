@@ -1,0 +1,266 @@
+"""The Job of an attempt as the API server gets it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
+from projectsetup.engines.kubernetes_job.expansion import literal
+from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manifest, tombstone
+from projectsetup.engines.kubernetes_job.plan import PLAN, Plan
+from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT
+from projectsetup.engines.kubernetes_job.stages import stages_of
+from projectsetup.setup.credentials import GitCredentials, HttpsLogin
+from projectsetup.setup.errors import InfrastructureError
+from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+
+Body = dict[str, Any]
+
+BUILD = {"name": "build", "run": "make $(nproc) $$ $HOME"}
+PUSH = {"name": "push", "run": "git push", "credentials": True, "status": "committing"}
+
+
+def kubelet(text: str, variables: dict[str, str]) -> str:
+    """What the kubelet makes of a word, after third_party/forked/golang/expansion of Kubernetes."""
+    told, at = "", 0
+    while at < len(text):
+        follows = text[at + 1 : at + 2]
+        end = text.find(")", at + 2)
+        if text[at] != "$" or not follows:
+            told, at = told + text[at], at + 1
+        elif follows == "$":
+            told, at = told + "$", at + 2
+        elif follows == "(" and end >= 0:
+            name = text[at + 2 : end]
+            told, at = told + variables.get(name, f"$({name})"), end + 1
+        else:
+            told, at = told + text[at : at + 2], at + 2
+    return told
+
+
+@given(st.text(st.sampled_from("$()A{} é\n")))
+def test_the_kubelet_takes_words_as_they_are(text: str) -> None:
+    assert kubelet(literal(text), {"A": "replaced", "": "replaced", "$": "replaced"}) == text
+
+
+def pod_of(job: Body) -> Body:
+    pod: Body = job["spec"]["template"]["spec"]
+    return pod
+
+
+def variables(container: Body) -> dict[str, str]:
+    return {item["name"]: kubelet(item["value"], {}) for item in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "stages"),
+    [
+        ([BUILD], [["build"]]),
+        ([BUILD, {"name": "test"}, PUSH], [["build", "test"], ["push"]]),
+        ([PUSH, BUILD, {**PUSH, "name": "again"}], [["push"], ["build"], ["again"]]),
+        ([BUILD, {"name": "other", "image": "other:1"}, {"name": "test"}], [["build"], ["other"], ["test"]]),
+        ([BUILD, {"name": "same", "image": "toolchain:1"}], [["build", "same"]]),
+        ([BUILD, {"name": "alone", "isolate": True}, {"name": "test"}], [["build"], ["alone"], ["test"]]),
+        ([{"name": "alone", "isolate": True}, {"name": "too", "isolate": True}], [["alone"], ["too"]]),
+    ],
+)
+def test_which_steps_share_a_container(steps: list[Body], stages: list[list[str]]) -> None:
+    found = stages_of(make_recipe(*steps))
+    assert [[step.name for step in stage.steps] for stage in found] == stages
+    assert [stage.name for stage in found] == [names[0] for names in stages]
+
+
+def test_the_job() -> None:
+    job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60))
+    assert job["metadata"]["name"] == f"setup-{PROJECT_ID}-2-7"
+    assert job["metadata"]["namespace"] == "team"
+    labels = {
+        "app.kubernetes.io/managed-by": "projectsetup-operator",
+        "app.kubernetes.io/component": "attempt",
+        "setup.codemyspec.com/project": str(PROJECT_ID),
+        "setup.codemyspec.com/attempt": "2",
+        "setup.codemyspec.com/fence": "7",
+    }
+    assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"] == labels
+    (owner,) = job["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("ProjectSetup", "uid-1", True)
+    spec = {key: value for key, value in job["spec"].items() if key != "template"}
+    assert spec == {
+        "completions": 1,
+        "parallelism": 1,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+        },
+        "activeDeadlineSeconds": 91,
+        "ttlSecondsAfterFinished": 60,
+    }
+    json.dumps(job)
+
+
+def test_a_queue_decides_when_the_job_starts() -> None:
+    job = job_manifest(make_attempt(make_recipe(BUILD)), PodSettings(queue="builds"))
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "builds"
+    assert "kueue.x-k8s.io/queue-name" not in job["spec"]["template"]["metadata"]["labels"]
+
+
+def test_the_plan_is_read_back_from_the_job() -> None:
+    recipe = make_recipe(
+        {**BUILD, "timeout": "90s", "env": {"SECRET_OF_RECIPE": "x"}, "retry": {"exitCodes": [9], "output": ["a|b"]}},
+        PUSH,
+    )
+    job = job_manifest(make_attempt(recipe), PodSettings())
+    plan = Plan.read(job, Plan.of(recipe, 90.5).digest)
+    assert plan == Plan.of(recipe, 90.5) == Plan.read(job, "uid-of-the-version-before-7")
+    assert [(step.name, step.timeout) for step in plan.steps] == [(step.name, step.timeout) for step in recipe.steps]
+    assert plan.steps[0].retry == recipe.steps[0].retry
+    assert plan.timeout == 90.5
+    assert "make" not in job["metadata"]["annotations"][PLAN]
+    assert "SECRET" not in job["metadata"]["annotations"][PLAN]
+    update = plan.update_at("push")
+    assert update is not None
+    assert (update.project_status, update.completed, update.total) == ("committing", 1, 2)
+    assert plan.update_at("nothing") is None
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {PLAN: "{"}, {PLAN: '{"timeout":1,"stages":[]}'}])
+def test_a_job_without_a_plan_is_told(annotations: Body | None) -> None:
+    with pytest.raises(InfrastructureError, match="the Job x does not tell what it runs"):
+        Plan.read({"metadata": {"name": "x", "annotations": annotations}}, "uid-7")
+
+
+def test_a_plan_that_somebody_has_changed_is_not_read() -> None:
+    recipe = make_recipe(BUILD, PUSH)
+    job = job_manifest(make_attempt(recipe), PodSettings())
+    job["metadata"]["annotations"][PLAN] = job["metadata"]["annotations"][PLAN].replace("90.5", "90.6")
+    assert Plan.read(job, "uid-7").timeout == 90.6
+    with pytest.raises(InfrastructureError, match="somebody has changed the annotation"):
+        Plan.read(job, Plan.of(recipe, 90.5).digest)
+
+
+@pytest.mark.parametrize(
+    "job", [job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()), tombstone(make_adopted())]
+)
+def test_the_restricted_pod_security_standard_admits_it(job: Body) -> None:
+    pod = pod_of(job)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
+    assert all({"emptyDir", "secret"} & volume.keys() for volume in pod.get("volumes", ()))
+    for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert "ports" not in container
+
+
+def test_only_stages_that_declare_credentials_see_the_secret() -> None:
+    credentials = GitCredentials(HttpsLogin("bob", "hunter22"))
+    attempt = make_attempt(make_recipe(BUILD, PUSH), credentials_secret="git-login", credentials=credentials)
+    job = job_manifest(attempt, PodSettings())
+    pod = pod_of(job)
+    assert "hunter22" not in json.dumps(job)
+    assert "hunter22" not in repr(attempt)
+    assert {"name": "git", "secret": {"secretName": "git-login", "defaultMode": 0o440}} in pod["volumes"]
+    (build,), (push,) = pod["initContainers"], pod["containers"]
+    assert [mount["name"] for mount in build["volumeMounts"]] == ["work"]
+    assert [mount["name"] for mount in push["volumeMounts"]] == ["work", "private", "fresh", "git"]
+    assert "GIT_CONFIG_COUNT" not in variables(build)
+    assert variables(push)["GIT_CONFIG_KEY_3"] == "credential.https://code.example.helper"
+    assert "/dev/null" in variables(push)["GIT_SSH_COMMAND"]
+
+
+def test_without_a_secret_there_is_nothing_to_see() -> None:
+    pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()))
+    assert [volume["name"] for volume in pod["volumes"]] == ["work", "private", "fresh"]
+    assert "GIT_CONFIG_COUNT" not in variables(pod["containers"][0])
+
+
+@pytest.mark.parametrize("secret", [None, "git-login"])
+def test_a_stage_with_credentials_has_places_that_no_other_stage_can_write_to(secret: str | None) -> None:
+    again = {**BUILD, "name": "again"}
+    attempt = make_attempt(make_recipe(BUILD, PUSH, again), credentials_secret=secret)
+    pod = pod_of(job_manifest(attempt, PodSettings()))
+    push = next(container for container in pod["initContainers"] if container["name"] == "push")
+    others = [container for container in (*pod["initContainers"], *pod["containers"]) if container is not push]
+    reached = [mount["mountPath"] for container in others for mount in container["volumeMounts"]]
+    own = [mount["mountPath"] for mount in push["volumeMounts"] if mount["mountPath"] not in reached]
+    places = {**variables(push), "scratch": kubelet(push["args"][4], {})}
+    for place in ("HOME", "TMPDIR", "scratch"):
+        assert any(places[place].startswith(f"{mount}/") for mount in own), place
+    assert places["GIT_CONFIG_GLOBAL"] == "/dev/null"
+    assert places["GIT_CONFIG_NOSYSTEM"] == "1"
+
+
+def test_logins_for_package_indexes_are_for_the_steps_without_credentials() -> None:
+    pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(index_secret="package-index")))
+    (build,), (push,) = pod["initContainers"], pod["containers"]
+    assert build["envFrom"] == [{"secretRef": {"name": "package-index", "optional": True}}]
+    assert "envFrom" not in push
+
+
+def test_what_a_container_is_given() -> None:
+    recipe = make_recipe(
+        {**BUILD, "timeout": "1500ms", "env": {"A": "1", "B": "$(x)"}, "retry": {"output": ["(?i)ab"]}},
+        {"name": "slow", "run": "sleep 1", "timeout": "10h"},
+        resources={"limits": {"memory": "1Gi"}},
+        workspaceSize="7Gi",
+    )
+    settings = PodSettings(
+        environment={"LANG": "de_DE.UTF-8", "HTTPS_PROXY": "http://proxy:3128", "ATTEMPT": "no"},
+        node_selector={"disk": "fast"},
+        tolerations=({"key": "builds", "operator": "Exists"},),
+        priority_class="low",
+        image_pull_secrets=("registry",),
+    )
+    pod = pod_of(job_manifest(make_attempt(recipe), settings))
+    (container,) = pod["containers"]
+    assert "initContainers" not in pod
+    assert pod["volumes"] == [{"name": "work", "emptyDir": {"sizeLimit": "7Gi"}}]
+    assert (pod["nodeSelector"], pod["priorityClassName"]) == ({"disk": "fast"}, "low")
+    assert pod["tolerations"] == [{"key": "builds", "operator": "Exists"}]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert container["resources"] == {"requests": {}, "limits": {"memory": "1Gi"}}
+    assert [kubelet(word, {}) for word in container["command"]] == ["sh", "-c", STAGE_SCRIPT, "stage"]
+    words = [kubelet(word, {}) for word in container["args"]]
+    assert words[:9] == ["4096", "2", "1", "10", "/setup/stage", "", "", "", ""]
+    assert words[9:] == [
+        *("build", "2", "([Aa][Bb])", "make $(nproc) $$ $HOME", "2", "A=1", "B=$(x)"),
+        *("slow", "92", "", "sleep 1", "0"),
+    ]
+    told = variables(container)
+    assert told["PROJECT_NAME"] == "Näme $(id) $$(HOME)"
+    assert told["PROJECT_DESCRIPTION"] == "two\nlines"
+    assert (told["WORKSPACE"], told["HOME"], told["TMPDIR"]) == (
+        "/setup/workspace",
+        "/setup/workspace/.home",
+        "/setup/workspace/.tmp",
+    )
+    assert (told["LANG"], told["ATTEMPT"], told["PARAM_LICENSE"]) == ("de_DE.UTF-8", "2", "MIT")
+    assert (told["HTTPS_PROXY"], told["STEP_OUTPUTS"]) == ("http://proxy:3128", "/dev/termination-log")
+    assert told["GIT_ALLOW_PROTOCOL"] == "https:ssh"
+    assert "PATH" not in told
+
+
+def test_many_stages_share_what_the_kubelet_keeps_of_their_messages() -> None:
+    recipe = make_recipe(*({"name": f"s{number}", "isolate": True} for number in range(50)))
+    pod = pod_of(job_manifest(make_attempt(recipe), PodSettings()))
+    containers = [*pod["initContainers"], *pod["containers"]]
+    assert len(containers) == 50
+    assert all(int(container["args"][0]) * (50 + 2) <= 12_288 for container in containers)
+    assert [container["args"][2] for container in containers] == [str(number) for number in range(1, 51)]
+
+
+def test_a_tombstone_takes_the_name_and_never_runs() -> None:
+    job = tombstone(make_adopted())
+    assert is_tombstone(job)
+    assert not is_tombstone(job_manifest(make_attempt(make_recipe(BUILD)), PodSettings()))
+    assert job["metadata"]["name"] == job_manifest(make_attempt(make_recipe(BUILD)), PodSettings())["metadata"]["name"]
+    assert (job["spec"]["suspend"], job["spec"]["parallelism"]) == (True, 0)

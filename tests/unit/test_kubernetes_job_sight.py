@@ -1,0 +1,308 @@
+"""What a Job and its pods mean, as a table of what the API server tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from projectsetup.engines.kubernetes_job.manifest import TOMBSTONE
+from projectsetup.engines.kubernetes_job.plan import Plan
+from projectsetup.engines.kubernetes_job.sight import (
+    Broken,
+    Gone,
+    Over,
+    Sight,
+    Starting,
+    Tombstone,
+    Unreported,
+    Working,
+    sight,
+)
+from projectsetup.setup.errors import FailureReason
+from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.scrub import Scrubber
+
+Body = dict[str, Any]
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+LIMIT = 300.0
+COMMIT = "c0de" * 10
+PLAN = Plan.model_validate(
+    {
+        "timeout": 1800,
+        "stages": [
+            {
+                "steps": [
+                    {"name": "make", "status": "initializing", "timeout": "10m"},
+                    {
+                        "name": "test",
+                        "status": "testing",
+                        "timeout": "10m",
+                        "retry": {"exitCodes": [42], "output": ["(?i)reset"]},
+                    },
+                ]
+            },
+            {"steps": [{"name": "push", "status": "committing", "timeout": "5m"}]},
+        ],
+    }
+)
+
+
+def at(seconds: float) -> str:
+    return (NOW + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def job(*conditions: Body, suspend: bool = False, **annotations: str) -> Body:
+    return {
+        "metadata": {"name": "setup-x-1-1", "creationTimestamp": at(-20), "annotations": annotations},
+        "spec": {"suspend": suspend},
+        "status": {"conditions": list(conditions), "startTime": at(-20)},
+    }
+
+
+def failed(reason: str, message: str = "no") -> Body:
+    return {"type": "Failed", "status": "True", "reason": reason, "message": message}
+
+
+def pod(phase: str, *containers: Body, created: float = -10, conditions: tuple[Body, ...] = (), **status: Any) -> Body:
+    """Containers are those of the stages, in order; all but the last of the plan are init containers."""
+    return {
+        "metadata": {"name": f"pod{created:+.0f}", "namespace": "team", "creationTimestamp": at(created)},
+        "status": {
+            "phase": phase,
+            "conditions": list(conditions),
+            "initContainerStatuses": list(containers[:1]),
+            "containerStatuses": list(containers[1:]),
+            **status,
+        },
+    }
+
+
+def running(name: str) -> Body:
+    return {"name": name, "state": {"running": {"startedAt": at(-5)}}}
+
+
+def waits(name: str, reason: str = "PodInitializing", message: str | None = None) -> Body:
+    return {"name": name, "image": "some:1", "state": {"waiting": {"reason": reason, "message": message}}}
+
+
+def ended(name: str, code: int = 0, message: str = "", reason: str = "Completed") -> Body:
+    end = {"exitCode": code, "message": message, "reason": reason, "finishedAt": at(-1)}
+    return {"name": name, "state": {"terminated": end}}
+
+
+DONE = ended("make", message="step=test\nexit=0\n\n")
+PUSHED = ended("push", message=f"step=push\nexit=0\nCODE_COMMIT={COMMIT}\n")
+TAKEN = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicted"}
+
+
+def see(told: Body | None, *pods: Body, events: tuple[str, ...] = (), at_step: str | None = None) -> Sight:
+    return sight(
+        told, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, events=events,
+        at_step=at_step,
+    )  # fmt: skip
+
+
+def broken(seen: Sight) -> tuple[FailureReason, str, str | None, int | None]:
+    assert isinstance(seen, Broken), seen
+    return seen.error.reason, seen.error.message, seen.error.step, seen.error.exit_code
+
+
+def test_no_job_and_a_tombstone() -> None:
+    assert see(None) == Gone()
+    assert see(job(suspend=True, **{TOMBSTONE: "true"})) == Tombstone()
+
+
+def test_a_pod_that_succeeded_is_success_before_its_job_knows() -> None:
+    assert see(job(), pod("Succeeded", DONE, PUSHED)) == Over(SetupSucceeded(COMMIT, None))
+
+
+@pytest.mark.parametrize("message", ["", "nothing that was agreed upon", "step=push\nexit=3\n\n"])
+def test_success_without_a_report_of_every_stage_is_none(message: str) -> None:
+    seen = see(job(), pod("Succeeded", DONE, ended("push", message=message)))
+    assert not (isinstance(seen, Over) and isinstance(seen.outcome, SetupSucceeded))
+    assert isinstance(see(job(), pod("Succeeded", DONE)), Broken)
+
+
+def test_a_step_that_says_no() -> None:
+    seen = see(job(), pod("Failed", ended("make", 3, "step=test\nexit=3\n\nbecause of hunter22\n")))
+    assert isinstance(seen, Over)
+    assert seen.outcome == SetupFailed("test", 3, "step test failed with exit code 3: because of ***")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "reason", "said"),
+    [
+        (75, "step=make\nexit=75\n\n", FailureReason.STEP_TRANSIENT, "exit code 75"),
+        (42, "step=test\nexit=42\n\n", FailureReason.STEP_TRANSIENT, "exit code 42"),
+        (9, "step=test\nexit=9\nmatch=connection RESET\n\nthe end\n", FailureReason.STEP_TRANSIENT, "connection RESET"),
+        (9, "step=test\nexit=9\n\nReset by peer\n", FailureReason.STEP_TRANSIENT, "Reset by peer"),
+        (124, "step=test\nexit=143\ntimeout=1\n\n", FailureReason.STEP_TIMED_OUT, "timeout of 10m"),
+        (137, "step=make\nexit=137\n\n", FailureReason.STEP_KILLED, "SIGKILL"),
+        (125, "[projectsetup] the image has no awk\n", FailureReason.ENGINE_ERROR, "the image has no awk"),
+        (137, "", FailureReason.STEP_KILLED, "killed with its container"),
+    ],
+)
+def test_ends_that_may_pass(code: int, message: str, reason: FailureReason, said: str) -> None:
+    told, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
+    assert told is reason
+    assert said in text
+
+
+def test_out_of_memory_says_so() -> None:
+    for message in ("step=test\nexit=137\n\nKilled\n", "[projectsetup] step test (2/3)\n", ""):
+        reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", 137, message, "OOMKilled"))))
+        assert reason is FailureReason.STEP_KILLED
+        assert "ran out of memory" in text
+
+
+def test_the_line_that_the_recipe_names_counts_in_the_steps_that_name_it_alone() -> None:
+    seen = see(job(), pod("Failed", ended("make", 9, "step=make\nexit=9\n\nreset\n")))
+    assert isinstance(seen, Over)
+
+
+@pytest.mark.parametrize("kind", ["Failed", "FailureTarget"])
+def test_the_deadline_of_the_attempt(kind: str) -> None:
+    late = {**failed("DeadlineExceeded"), "type": kind}
+    assert broken(see(job(late), at_step="test"))[:3] == (
+        FailureReason.STEP_TIMED_OUT,
+        "the attempt did not end within its timeout of 30m; it was at step test",
+        "test",
+    )
+    stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
+    assert broken(see(job(late), stopped))[0] is FailureReason.STEP_TIMED_OUT
+    said_no = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
+    assert isinstance(see(job(late), said_no), Over)
+    assert broken(see(job(late), events=("no node is free",)))[:2] == (
+        FailureReason.ENGINE_ERROR,
+        "the pod did not start in time: no node is free",
+    )
+
+
+@pytest.mark.parametrize("code", [3, 75, 143])
+def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int) -> None:
+    told = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
+    assert see(job(), told) == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
+    assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
+        FailureReason.STEP_TIMED_OUT,
+        "the attempt did not end within its timeout of 30m; it was at step test",
+    )
+    assert broken(see(job(failed("BackoffLimitExceeded")), told)) == (
+        FailureReason.INTERRUPTED,
+        "step test was interrupted: its pod was deleted: asked to end",
+        "test",
+        code,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (3, "step=test\nexit=75\n\n"),
+        (124, "step=test\nexit=143\n\n"),
+        (0, "step=make\nexit=0\n\n"),
+        (0, "step=test\nexit=3\n\n"),
+        (2, ""),
+        (127, "sh: not found"),
+    ],
+)
+def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: str) -> None:
+    reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
+    assert reason is FailureReason.ENGINE_ERROR
+    assert f"container make ended with exit code {code} and without a report of its steps" in text
+
+
+def test_a_job_that_failed_for_another_reason_tells_it() -> None:
+    reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
+    assert reason is FailureReason.ENGINE_ERROR
+    assert "the Job failed: PodFailurePolicy: the policy said so" in text
+
+
+@pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete"])
+def test_a_job_that_succeeded_has_done_all_steps_although_its_pod_is_gone(kind: str) -> None:
+    assert see(job({"type": kind, "status": "True"})) == Unreported()
+    assert isinstance(see(job({"type": kind, "status": "True"}), pod("Pending", running("make"))), Broken)
+
+
+def test_a_job_that_fails_and_whose_pod_is_gone_has_no_outcome() -> None:
+    reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
+    assert reason is FailureReason.ENGINE_ERROR
+    assert text == "the pod of the Job was deleted before its report was read"
+
+
+def test_where_it_is() -> None:
+    first = see(job(), pod("Pending", running("make"), waits("push")))
+    assert first == Working("pod-10", "make", PLAN.steps[0], 0, running=True)
+    second = see(job(), pod("Running", DONE, running("push")))
+    assert second == Working("pod-10", "push", PLAN.steps[2], 2, running=True)
+    between = see(job(), pod("Pending", DONE, waits("push")))
+    assert between == Working("pod-10", "push", PLAN.steps[2], 2, running=False)
+
+
+def test_a_container_that_failed_is_where_it_is_until_its_pod_has_ended() -> None:
+    seen = see(job(), pod("Pending", ended("make", 3, "step=test\nexit=3\n\n"), waits("push")))
+    assert seen == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Failed"])
+def test_a_pod_that_the_cluster_takes_away_is_no_end(phase: str) -> None:
+    taken = pod(phase, ended("make", 143, "step=make\nexit=143\n\n", "Error"), conditions=(TAKEN,))
+    seen = see(job(), taken)
+    assert isinstance(seen, Starting)
+    assert "evicted" in (seen.why or "")
+    successor = pod("Pending", running("make"), created=-2)
+    assert see(job(), taken, successor) == Working("pod-2", "make", PLAN.steps[0], 0, running=True)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Usage of EmptyDir volume "work" exceeds the limit "4Mi". ',
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+        'Container make exceeded its local ephemeral storage limit "1Gi". ',
+    ],
+)
+@pytest.mark.parametrize("conditions", [(), (TAKEN,)])
+def test_a_pod_that_used_too_much_is_an_end(message: str, conditions: tuple[Body, ...]) -> None:
+    gone = ended("make", 137, "The container could not be located", "ContainerStatusUnknown")
+    seen = see(job(), pod("Failed", gone, conditions=conditions, reason="Evicted", message=message), at_step="make")
+    reason, text, step, _ = broken(seen)
+    assert (reason, step) == (FailureReason.STEP_KILLED, "make")
+    assert message.strip() in text
+
+
+UNSCHEDULED = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+STUCK = {
+    "unscheduled": (pod("Pending", conditions=(UNSCHEDULED,)), "Unschedulable: 0/1 nodes"),
+    "image": (pod("Pending", waits("make", "ImagePullBackOff", "no such image"), waits("push")), "no such image"),
+    "later image": (pod("Pending", DONE, waits("push", "ErrImagePull", "no such image")), "no such image"),
+    "mount": (pod("Pending", waits("make"), waits("push")), 'secret "git" not found'),
+}
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: str) -> None:
+    told, why = STUCK[name]
+    events = ('MountVolume.SetUp failed: secret "git" not found',) if name == "mount" else ()
+    seen = see(job(), told, events=events)
+    assert isinstance(seen, Starting)
+    assert why in (seen.why or "")
+    assert seen.limit is not None
+    later = sight(job(), [told], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, events=events)
+    reason, text, _, _ = broken(later)
+    assert reason is FailureReason.ENGINE_ERROR
+    assert text.startswith("the pod did not start within 5m: ")
+    assert why in text
+
+
+def test_a_job_without_a_pod_tells_why_by_its_events() -> None:
+    seen = see(job(), events=("pods are forbidden: exceeded quota",))
+    assert seen == Starting("pods are forbidden: exceeded quota", NOW + timedelta(seconds=LIMIT - 20))
+
+
+def test_a_job_that_waits_in_a_queue_may_wait() -> None:
+    seen = see(job(suspend=True))
+    assert isinstance(seen, Starting)
+    assert seen.limit is None
