@@ -33,9 +33,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from projectsetup.version import version
 
-        write(version("projectsetup"))
+        write(version())
         raise typer.Exit
 
 
