@@ -14,7 +14,8 @@ from benchmarks.figures import Comparison, Contender, Findings, Goal, at_most
 from benchmarks.usage import cpu_seconds
 from benchmarks.wire import COLLECTION, NAMESPACE, Body
 from projectsetup.api.constants import PRIORITY
-from projectsetup.controller.queue import Key, Rank, StartLine
+from projectsetup.api.models import Rank
+from projectsetup.controller.queue import Key, StartLine
 
 SHORT: Final = 10
 PICKS: Final = 2000

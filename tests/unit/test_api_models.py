@@ -12,9 +12,11 @@ from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import (
     AttemptRecord,
     Commits,
+    ConditionStatus,
     Failure,
     ProjectSetupSpec,
     ProjectSetupStatus,
+    Rank,
     RunRef,
     parse_resource,
     status_to_dict,
@@ -24,6 +26,7 @@ from projectsetup.api.reasons import AttemptOutcome, Phase, Reason
 
 ID = "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SUCCEEDED = {"type": "Succeeded", "reason": "Any", "message": "", "lastTransitionTime": "2026-11-24T12:00:00Z"}
 
 
 def body(**changes: object) -> dict[str, Any]:
@@ -219,6 +222,33 @@ def test_a_bad_annotation_is_a_problem_beside_others() -> None:
     )
     assert (resource.spec, resource.tuning) == (None, None)
     assert resource.annotations == {"setup.codemyspec.com/priority": "high"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "is_over", "succeeded"),
+    [(None, False, False), ("Unknown", False, False), ("True", True, True), ("False", True, False)],
+)
+def test_succeeded_tells_whether_a_setup_is_over_and_succeeded(
+    truth: ConditionStatus | None, is_over: bool, succeeded: bool
+) -> None:
+    conditions = [] if truth is None else [SUCCEEDED | {"status": truth}]
+    resource = parse_resource(
+        body(status={"conditions": [SUCCEEDED | {"type": "Ready", "status": "True"}, *conditions]})
+    )
+    assert (resource.is_over, resource.succeeded) == (is_over, succeeded)
+    assert (resource.condition is None) == (truth is None)
+
+
+def test_a_resource_ranks_by_priority_then_queued_at_then_place() -> None:
+    def rank(priority: str, queued_at: str | None, name: str = ID) -> Rank:
+        metadata = {"name": name, "annotations": {"setup.codemyspec.com/priority": priority}}
+        return parse_resource(body(metadata=body()["metadata"] | metadata, status={"queuedAt": queued_at})).rank
+
+    unseen = rank("1", None)
+    assert unseen == (1, NOON, f"team/{ID}")
+    later = rank("1", "2026-11-24T12:00:01Z")
+    first = rank("0", "2026-11-24T13:00:00Z")
+    assert sorted([later, rank("1", None, "b"), unseen, first]) == [first, unseen, rank("1", None, "b"), later]
 
 
 LABEL = st.from_regex("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)

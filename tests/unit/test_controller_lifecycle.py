@@ -37,7 +37,7 @@ from projectsetup.controller.facts import (
     RunView,
     StopCause,
 )
-from projectsetup.controller.lifecycle import decide, decide_gone, is_terminal, needs_record
+from projectsetup.controller.lifecycle import decide, decide_gone, needs_record
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
@@ -339,7 +339,7 @@ def test_a_project_of_another_namespace_ends_the_setup_in_its_status_alone(
     assert isinstance(decision, d.WriteStatus)
     if "runRef" not in status:
         assert succeeded_reason(decision.status) == ("False", reason)
-    assert is_terminal(world.told(decision.status).resource())
+    assert world.told(decision.status).resource().is_over
     assert (decision.status.project_status, decision.status.step, decision.status.run_ref) == (None, None, None)
 
 
@@ -1069,7 +1069,7 @@ def test_every_decision_tells_the_generation_and_settles(
         assert told.observed_generation == 1
         assert told.phase is not None
         assert {c.type for c in told.conditions} == {"Succeeded", "Ready", "Reconciling", "Stalled"}
-        assert (told.run_ref is None) or not is_terminal(world.told(told).resource())
+        assert (told.run_ref is None) or not world.told(told).resource().is_over
         world.told(told)
         if told.run_ref is None:
             world.run = None

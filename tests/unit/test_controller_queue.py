@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.controller.queue import Key, Rank, StartLine, WorkQueue
+from projectsetup.api.models import Rank
+from projectsetup.controller.queue import Key, StartLine, WorkQueue
 
 A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

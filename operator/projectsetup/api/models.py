@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projectsetup.api.resource import ProjectSetupResource, essence, parse_project_id, parse_resource
+from projectsetup.api.resource import ProjectSetupResource, Rank, essence, parse_project_id, parse_resource
 from projectsetup.api.spec import CredentialsSecretRef, ProjectSetupSpec
 from projectsetup.api.status import (
     AttemptRecord,
@@ -26,6 +26,7 @@ __all__ = [
     "ProjectSetupResource",
     "ProjectSetupSpec",
     "ProjectSetupStatus",
+    "Rank",
     "RunRef",
     "essence",
     "parse_project_id",

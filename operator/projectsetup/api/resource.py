@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from projectsetup.api.annotations import InvalidAnnotation, Tuning, own_annotations, parse_annotations
+from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.fields import Timestamp, cut_message
 from projectsetup.api.spec import ProjectSetupSpec
-from projectsetup.api.status import ProjectSetupStatus
+from projectsetup.api.status import Condition, ProjectSetupStatus
 
 PROJECT_ID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 """A project id: a UUID in lower case."""
@@ -42,6 +43,15 @@ _METADATA: Final = (
 
 _TIMESTAMP: Final[TypeAdapter[datetime]] = TypeAdapter(Timestamp)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Rank(NamedTuple):
+    """A place in the start order: the least starts first."""
+
+    priority: int
+    queued_at: datetime
+    place: str
+    """`namespace/name`"""
 
 
 class ProjectSetupResource(BaseModel):
@@ -85,6 +95,26 @@ class ProjectSetupResource(BaseModel):
     def queued_at(self) -> datetime:
         """Since when its series waits; before an operator has seen it, since it was made."""
         return self.status.queued_at or self.created_at
+
+    @property
+    def rank(self) -> Rank:
+        """Its place in the start order."""
+        return Rank(self.priority, self.queued_at, "/".join(self.key))
+
+    @property
+    def condition(self) -> Condition | None:
+        """The `Succeeded` condition; None until an operator has seen the resource."""
+        return succeeded_condition(self.status.conditions)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the setup has succeeded, failed or been cancelled."""
+        return self.condition is not None and self.condition.status != "Unknown"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the setup has succeeded."""
+        return self.condition is not None and self.condition.status == "True"
 
     @property
     def cancel_is_new(self) -> bool:

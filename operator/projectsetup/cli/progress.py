@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.durations import lasting
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
@@ -24,7 +23,7 @@ class Ended:
 
 def ended(resource: ProjectSetupResource) -> Ended | None:
     """How the setup ended. None when it is not over, or when a retry was asked for that is not handled yet."""
-    condition = succeeded_condition(resource.status.conditions)
+    condition = resource.condition
     if condition is None or condition.status == "Unknown":
         return None
     if condition.status == "True":
@@ -37,7 +36,7 @@ def ended(resource: ProjectSetupResource) -> Ended | None:
 def summary(resource: ProjectSetupResource, now: datetime) -> str:
     """Where the setup is, in one line."""
     status = resource.status
-    condition = succeeded_condition(resource.status.conditions)
+    condition = resource.condition
     if condition is None or status.phase is None:
         return "waits for an operator to see it"
     if condition.status == "False" and resource.retry_is_new:

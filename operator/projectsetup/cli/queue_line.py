@@ -10,7 +10,6 @@ from operator import attrgetter
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.progress import ended
-from projectsetup.controller.queue import Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,7 @@ def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
     unseen = [resource for resource in ongoing if resource.status.phase is None]
     return Line(
         running=sorted(found[Phase.RUNNING], key=lambda r: (r.status.started_at or r.created_at, r.key)),
-        waiting=sorted(found[Phase.QUEUED] + unseen, key=rank),
+        waiting=sorted(found[Phase.QUEUED] + unseen, key=attrgetter("rank")),
         backing_off=sorted(found[Phase.BACKING_OFF], key=lambda r: (r.status.next_attempt_at or r.created_at, r.key)),
         suspended=len(found[Phase.SUSPENDED]),
     )
-
-
-def rank(resource: ProjectSetupResource) -> Rank:
-    """Its place in the order in which setups start."""
-    return Rank(resource.priority, resource.queued_at, "/".join(resource.key))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
@@ -41,10 +40,9 @@ async def ask_to_cancel(setups: Setups, namespace: str, name: str) -> str:
 
 def effect_of_retry(resource: ProjectSetupResource) -> str:
     """What the operator makes of a retry that is asked for now."""
-    condition = succeeded_condition(resource.status.conditions)
-    if condition is not None and condition.status == "True":
+    if resource.succeeded:
         return "it has succeeded, so the retry is ignored"
-    if condition is not None and condition.status == "False":
+    if resource.is_over:
         return "a new series of attempts begins"
     if resource.status.phase is Phase.BACKING_OFF:
         return "the next attempt is due now"
@@ -53,8 +51,7 @@ def effect_of_retry(resource: ProjectSetupResource) -> str:
 
 def effect_of_cancel(resource: ProjectSetupResource) -> str:
     """What the operator makes of a cancel that is asked for now."""
-    condition = succeeded_condition(resource.status.conditions)
-    if condition is not None and condition.status != "Unknown":
+    if resource.is_over:
         return "it is over already, so the cancel is ignored"
     if resource.status.phase is Phase.RUNNING:
         return "the running attempt is stopped"

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.progress import ended, summary
+from projectsetup.cli.progress import summary
 from projectsetup.cli.times import timestamp
 from projectsetup.projects.claims import refusal
 from projectsetup.projects.model import Project
@@ -59,15 +58,12 @@ def plan_setup(
         _check_claimable(project_id, namespace, project, None)
         return Plan(mark=True, annotations=wish.annotations, says="is created; the project is queued")
     _check_changeable(resource, wish)
-    condition = succeeded_condition(resource.status.conditions)
-    is_over = condition is not None and condition.status != "Unknown"
-    if not is_over and project is not None and project.owner is not None and project.owner.uid == resource.uid:
+    if not resource.is_over and project is not None and project.owner is not None and project.owner.uid == resource.uid:
         return Plan(mark=False, annotations=wish.annotations, says=f"is on its way already: {summary(resource, now)}")
     _check_claimable(project_id, namespace, project, resource.uid)
-    if not is_over:
+    if not resource.is_over:
         return Plan(mark=True, annotations=wish.annotations, says="is there already; the project is queued")
-    end = ended(resource)
-    if end is not None and end.succeeded:
+    if resource.succeeded:
         raise CommandError(
             f"ProjectSetup {_place(resource)} has succeeded already; to set up anew {_deletion(resource)}"
         )

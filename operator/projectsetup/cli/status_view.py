@@ -9,13 +9,11 @@ from typing import Final
 
 from rich.text import Text
 
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import GROUP, SINGULAR
 from projectsetup.api.durations import format_duration, lasting
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.progress import attempt, progress_bar, summary
-from projectsetup.cli.queue_line import rank
 from projectsetup.cli.tables import fields, table
 from projectsetup.cli.times import moment
 from projectsetup.kube.raw import Body
@@ -34,7 +32,7 @@ _LINES_BESIDES: Final = 3
 
 def row(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> tuple[str, ...]:
     """The cells of `COLUMNS`; with `bar`, the progress of what runs as a bar."""
-    status, condition = resource.status, succeeded_condition(resource.status.conditions)
+    status, condition = resource.status, resource.condition
     return (
         resource.name,
         str(status.phase or ""),
@@ -80,7 +78,7 @@ def _urgency(resource: ProjectSetupResource) -> tuple[object, ...]:
     """Phases in the order of `_LIVE`; what waits in the order in which it starts, what is over the latest first."""
     phase = resource.status.phase or Phase.QUEUED
     finished = resource.status.finished_at
-    return _LIVE.index(phase), -finished.timestamp() if finished else 0, rank(resource)
+    return _LIVE.index(phase), -finished.timestamp() if finished else 0, resource.rank
 
 
 def _census(resources: Sequence[ProjectSetupResource]) -> str:
@@ -110,7 +108,7 @@ def detail(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) 
 
 
 def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None) -> dict[str, object]:
-    status, condition = resource.status, succeeded_condition(resource.status.conditions)
+    status, condition = resource.status, resource.condition
     commits, run = status.commits, status.run_ref
     return {
         "Project": resource.name,
@@ -160,7 +158,7 @@ def _failure(resource: ProjectSetupResource) -> str:
         return ""
     step = f" in step {failure.step}" if failure.step else ""
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
-    condition = succeeded_condition(resource.status.conditions)
+    condition = resource.condition
     is_told = condition is not None and failure.message in condition.message
     return f"{failure.reason}{step}{code}" + ("" if is_told else f": {failure.message}")
 

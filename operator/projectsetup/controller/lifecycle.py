@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TypeGuard
 
 from projectsetup.api.annotations import Tuning
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
@@ -45,24 +44,18 @@ from projectsetup.projects.model import Project, ProjectStatus
 from projectsetup.setup.outcome import SetupSucceeded
 
 
-def is_terminal(resource: ProjectSetupResource) -> bool:
-    """Whether the setup is over: succeeded, failed or cancelled."""
-    condition = succeeded_condition(resource.status.conditions)
-    return condition is not None and condition.status != "Unknown"
-
-
 def needs_record(resource: ProjectSetupResource, run: RunView | None) -> bool:
     """Whether a decision about this resource can depend on the project's record."""
     if run is not None:
         return run.outcome is not None
-    return not is_terminal(resource)
+    return not resource.is_over
 
 
 def decide(facts: Facts) -> Decision:
     """The one next thing to do, whatever brought us here: an event, a finished process, a restart or a clock."""
     if facts.run is not None:
         return _over(facts, facts.run.outcome) if facts.run.outcome is not None else _while_running(facts, facts.run)
-    if is_terminal(facts.resource):
+    if facts.resource.is_over:
         return _after_the_end(facts)
     if facts.resource.status.run_ref is not None:
         if _is_prepared(facts):
@@ -135,13 +128,11 @@ def _complete(facts: Facts, recorded: AttemptEnd) -> WriteStatus:
 
 
 def _after_the_end(facts: Facts) -> Decision:
-    status = facts.resource.status
-    condition = succeeded_condition(status.conditions)
-    notices = after_the_end(facts.resource, succeeded=condition is not None and condition.status == "True")
+    notices = after_the_end(facts.resource)
     if facts.resource.retry_is_new and not notices:
         notice = Notice(EventReason.RETRY_REQUESTED, "a new series of attempts begins: a retry was asked for")
         return WriteStatus(statuses.new_series(facts), (notice,), until=facts.now)
-    if notices or status.observed_generation != facts.resource.generation:
+    if notices or facts.resource.status.observed_generation != facts.resource.generation:
         return WriteStatus(statuses.unchanged(facts), notices)
     return Rest()
 

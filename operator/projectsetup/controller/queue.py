@@ -8,7 +8,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+
+from projectsetup.api.models import Rank
 
 Key = tuple[str, str]
 """Namespace and name of a ProjectSetup."""
@@ -82,15 +83,6 @@ class WorkQueue:
         del self._due[key]
         self._working.add(key)
         return key
-
-
-class Rank(NamedTuple):
-    """Start order: the least comes first."""
-
-    priority: int
-    queued_at: datetime
-    place: str
-    """`namespace/name`"""
 
 
 _Place = tuple[int, datetime, str, Key]

@@ -35,9 +35,9 @@ from projectsetup.controller.decisions import (
 )
 from projectsetup.controller.facts import Facts, Progress, RecipePlan, RecordRead, StopCause
 from projectsetup.controller.facts_reader import FactsReader, Inputs
-from projectsetup.controller.lifecycle import decide, is_terminal
+from projectsetup.controller.lifecycle import decide
 from projectsetup.controller.ports import Body, Cluster
-from projectsetup.controller.queue import Key, Rank, StartLine, WorkQueue
+from projectsetup.controller.queue import Key, StartLine, WorkQueue
 from projectsetup.controller.store import Departed, ResourceStore, pack
 from projectsetup.controller.telemetry import count, waits_since
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
@@ -180,7 +180,7 @@ class Reconciler:
 
     async def _stand_in_line(self, facts: Facts, decision: StandInLine) -> bool:
         resource = facts.resource
-        rank = Rank(resource.priority, decision.status.queued_at or facts.now, "/".join(resource.key))
+        rank = resource.rank._replace(queued_at=decision.status.queued_at or facts.now)
         self.line.join(resource.key, rank, since=waits_since(resource, facts.now))
         for key in self.line.give_slots():
             if key == resource.key:
@@ -319,7 +319,7 @@ class Reconciler:
             body = await self.cluster.get_resource(owner.namespace, owner.name)
         except ApiForbidden:
             return True
-        if body is not None and body["metadata"]["uid"] == owner.uid and not is_terminal(parse_resource(body)):
+        if body is not None and body["metadata"]["uid"] == owner.uid and not parse_resource(body).is_over:
             return True
         project_id = facts.resource.project_id
         if self.attempts.view(project_id, owner.uid) is not None:

@@ -32,11 +32,11 @@ def unheard(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[Notice, ..
             return ()  # both requests are still to be acted on
 
 
-def after_the_end(resource: ProjectSetupResource, *, succeeded: bool) -> tuple[Notice, ...]:
+def after_the_end(resource: ProjectSetupResource) -> tuple[Notice, ...]:
     """What is told of requests that a setup which is over ignores; nothing of a retry that it grants."""
     if resource.cancel_is_new:
         cancel = Notice(EventReason.CANCEL_IGNORED, "cancel ignored: the setup is already over")
         return (cancel, RETRY_LOST_TO_CANCEL) if resource.retry_is_new else (cancel,)
-    if succeeded and resource.retry_is_new:
+    if resource.succeeded and resource.retry_is_new:
         return (Notice(EventReason.RETRY_IGNORED, "retry ignored: the setup has succeeded"),)
     return ()

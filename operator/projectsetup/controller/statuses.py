@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from projectsetup.api.conditions import conditions_for, phase_of, succeeded_condition
+from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import (
     AttemptRecord,
@@ -168,8 +168,8 @@ def new_series(facts: Facts) -> ProjectSetupStatus:
 def backing_off(facts: Facts) -> ProjectSetupStatus:
     """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
     status = facts.resource.status
-    succeeded = succeeded_condition(status.conditions)
-    if succeeded is not None and succeeded.reason in {Reason.RETRY_SCHEDULED, Reason.QUEUED}:
+    condition = facts.resource.condition
+    if condition is not None and condition.reason in {Reason.RETRY_SCHEDULED, Reason.QUEUED}:
         return unchanged(facts)
     why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
     limit = status.max_attempts or status.attempt
@@ -183,10 +183,10 @@ def unchanged(facts: Facts) -> ProjectSetupStatus:
 
 
 def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
-    succeeded = succeeded_condition(facts.resource.status.conditions)
-    if succeeded is None:
+    condition = facts.resource.condition
+    if condition is None:
         return _told(facts, "Unknown", Reason.QUEUED, "waiting", **changes)
-    return _told(facts, succeeded.status, Reason(succeeded.reason), succeeded.message, **changes)
+    return _told(facts, condition.status, Reason(condition.reason), condition.message, **changes)
 
 
 def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:

@@ -61,18 +61,13 @@ def board_of(rows: Iterable[Row], *, shown: int = SHOWN) -> Board:
 
     return Board(
         counts=Counter({phase: len(found) for phase, found in by_phase.items()}),
-        queued=first(_rank, Phase.QUEUED),
+        queued=first(lambda row: row.rank, Phase.QUEUED),
         running=first(lambda row: row.started_at or _NEVER, Phase.RUNNING),
         backing_off=first(lambda row: row.next_attempt_at or _NEVER, Phase.BACKING_OFF),
-        suspended=first(_rank, Phase.SUSPENDED),
+        suspended=first(lambda row: row.rank, Phase.SUSPENDED),
         over=last_ended(Phase.FAILED, Phase.CANCELLED),
         succeeded=last_ended(Phase.SUCCEEDED),
     )
-
-
-def _rank(row: Row) -> tuple[int, datetime, str]:
-    """The operator's start order."""
-    return row.priority, row.queued_at, f"{row.namespace}/{row.name}"
 
 
 def _ended(row: Row) -> datetime:

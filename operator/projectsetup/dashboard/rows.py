@@ -8,8 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from projectsetup.api.conditions import succeeded_condition
-from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.models import ProjectSetupResource, Rank
 from projectsetup.api.reasons import OVER, AttemptOutcome, Phase, Reason
 
 _UNTOLD: Final = frozenset({Reason.QUEUED, Reason.RUNNING})
@@ -52,8 +51,8 @@ class Row:
     seen: bool
     """Whether an operator has looked at it yet."""
     recipe: str
-    priority: int
-    """0, as for the operator, when an annotation is invalid."""
+    rank: Rank
+    """The priority is 0, as for the operator, when an annotation is invalid."""
     attempt: str
     project_status: str
     step: str
@@ -61,7 +60,6 @@ class Row:
     reason: str
     message: str
     exit_code: int | None
-    queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     next_attempt_at: datetime | None
@@ -90,19 +88,18 @@ class Row:
 def row_of(resource: ProjectSetupResource) -> Row:
     """The row of a ProjectSetup."""
     status, tuning = resource.status, resource.tuning
-    succeeded = succeeded_condition(status.conditions)
-    failure, commits = status.failure, status.commits
+    condition, failure, commits = resource.condition, status.failure, status.commits
     phase = status.phase or Phase.QUEUED
-    reason, message = (succeeded.reason, succeeded.message) if succeeded else ("", resource.problem or "")
+    reason, message = (condition.reason, condition.message) if condition else ("", resource.problem or "")
     if phase is Phase.BACKING_OFF and failure is not None:
         reason, message = failure.reason, failure.message
     return Row(
         namespace=resource.namespace,
         name=resource.name,
         phase=phase,
-        seen=succeeded is not None,
+        seen=condition is not None,
         recipe=resource.spec.recipe if resource.spec else "",
-        priority=resource.priority,
+        rank=resource.rank,
         attempt=f"{status.attempt}/{status.max_attempts or (tuning.max_attempts if tuning else '?')}",
         project_status=status.project_status or "",
         step=status.step or (failure.step if failure else None) or "",
@@ -110,7 +107,6 @@ def row_of(resource: ProjectSetupResource) -> Row:
         reason=reason,
         message="" if reason in _UNTOLD else message,
         exit_code=failure.exit_code if failure else None,
-        queued_at=resource.queued_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
         next_attempt_at=status.next_attempt_at,
