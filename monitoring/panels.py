@@ -1,6 +1,6 @@
-"""What the dashboard shows: rows of panels, and the queries behind them.
+"""The panels of the dashboard and their queries.
 
-`$recipe` are the recipes that were chosen, `$__rate_interval` and `$__range` are Grafana's own.
+`$recipe` holds the selected recipes; Grafana defines `$__rate_interval` and `$__range`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHARE: Final = "percentunit"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL expression, and how its lines are named."""
+    """A PromQL expression and the legend of its series."""
 
     expression: str
     legend: str = ""
@@ -26,7 +26,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number as it is now; `steps` are the values from which on it has another colour."""
+    """A single current value; `steps` are the thresholds of its colours."""
 
     title: str
     description: str
@@ -34,12 +34,12 @@ class Figure:
     unit: str = NUMBER
     steps: Sequence[tuple[float, str]] = ()
     words: Sequence[tuple[str, str]] = ()
-    """What is shown in the place of values."""
+    """Texts shown instead of values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Lines over time; `stacked` where their sum means something."""
+    """A time series; `stacked` where the sum is meaningful."""
 
     title: str
     description: str
@@ -47,19 +47,19 @@ class Graph:
     unit: str
     stacked: bool = False
     colors: Mapping[str, str] = field(default_factory=dict)
-    """The colour of lines whose names begin so, each in a shade of its own."""
+    """Colours by the first word of a series name; each series gets its own shade."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels that belong together."""
+    """A titled row of panels."""
 
     title: str
     panels: Sequence[Figure | Graph]
 
 
 def per_minute(metric: str, *labels: str) -> str:
-    """How much a counter grows in a minute, by these labels."""
+    """The increase of a counter per minute, by these labels."""
     return f"60 * sum{_by(labels)} (rate({metric}[$__rate_interval]))"
 
 
@@ -69,7 +69,7 @@ def quantile(share: float, metric: str, *labels: str) -> str:
 
 
 def mean(metric: str, *labels: str) -> str:
-    """The mean of what a histogram observed, by these labels."""
+    """The mean of a histogram, by these labels."""
     total, count = (f"sum{_by(labels)} (rate({_part(metric, part)}[$__rate_interval]))" for part in ("sum", "count"))
     return f"{total} / {count}"
 
@@ -98,22 +98,22 @@ ROWS: Final = (
         (
             Figure(
                 "Leaders",
-                "Operators that lead. It has to be 1.",
+                "Operators that hold the leader lease; must be 1.",
                 Query("sum(projectsetup_leading) or vector(0)"),
                 steps=((0, "red"), (1, "green"), (2, "red")),
             ),
-            Figure("Running", "Attempts that run.", Query("sum(projectsetup_running)")),
-            Figure("Waiting", "Setups that wait for a slot.", Query("sum(projectsetup_queue_depth)")),
+            Figure("Running", "Running attempts.", Query("sum(projectsetup_running)")),
+            Figure("Waiting", "Setups waiting for a slot.", Query("sum(projectsetup_queue_depth)")),
             Figure(
-                "Waits longest",
-                "How long the one that waits longest has been waiting for a slot.",
+                "Longest wait",
+                "Age of the oldest setup in the queue.",
                 Query("max(projectsetup_queue_oldest_seconds)"),
                 unit=SECONDS,
                 steps=((0, "green"), (900, "orange"), (3600, "red")),
             ),
             Figure(
                 "Succeeded",
-                "Of the setups that ended in the time shown.",
+                "Share of the setups that finished in the selected time range.",
                 Query(
                     'sum(increase(projectsetup_setups_ended_total{outcome="Succeeded"}[$__range]))'
                     " / sum(increase(projectsetup_setups_ended_total[$__range]))"
@@ -123,7 +123,7 @@ ROWS: Final = (
             ),
             Figure(
                 "Queue",
-                "Whether new attempts may start.",
+                "Whether new attempts can start.",
                 Query("max(projectsetup_queue_paused)"),
                 steps=((0, "green"), (1, "orange")),
                 words=(("0", "open"), ("1", "paused")),
@@ -134,16 +134,16 @@ ROWS: Final = (
         "Setups",
         (
             Graph(
-                "Setups that are over",
-                "By outcome and reason, as their status tells it.",
+                "Finished setups",
+                "By outcome and reason, as recorded in .status.",
                 (Query(per_minute("projectsetup_setups_ended_total", "outcome", "reason"), "{{outcome}}: {{reason}}"),),
                 PER_MINUTE,
                 stacked=True,
                 colors=_OUTCOMES,
             ),
             Graph(
-                "Attempts that ended",
-                "By outcome and reason. Returned ones do not count as attempts.",
+                "Finished attempts",
+                "By outcome and reason. Returned attempts do not count against the limit.",
                 (
                     Query(
                         per_minute("projectsetup_attempts_ended_total", "outcome", "reason"), "{{outcome}}: {{reason}}"
@@ -154,13 +154,13 @@ ROWS: Final = (
                 colors=_OUTCOMES,
             ),
             Graph(
-                "Starts, retries, requests",
-                "Attempts started, attempts that follow a failed one, and what people asked for.",
+                "Starts, retries and requests",
+                "Attempts started, automatic retries, and retries and cancellations requested by users.",
                 (
                     Query(per_minute("projectsetup_attempts_started_total"), "started"),
                     Query(per_minute("projectsetup_retries_total"), "retries"),
-                    Query(per_minute("projectsetup_retry_requests_total", "result"), "retry asked for: {{result}}"),
-                    Query(per_minute("projectsetup_cancel_requests_total", "result"), "cancel asked for: {{result}}"),
+                    Query(per_minute("projectsetup_retry_requests_total", "result"), "retry requested: {{result}}"),
+                    Query(per_minute("projectsetup_cancel_requests_total", "result"), "cancel requested: {{result}}"),
                 ),
                 PER_MINUTE,
             ),
@@ -171,23 +171,23 @@ ROWS: Final = (
         (
             Graph(
                 "Waiting by priority",
-                "Setups that wait for a slot, priority 0 first, and those that wait for a Secret or recipe.",
+                "Setups waiting for a slot (priority 0 is highest), and setups waiting for a Secret or recipe.",
                 (
                     Query("sum by (priority) (projectsetup_queue_depth)", "priority {{priority}}"),
-                    Query("sum(projectsetup_awaiting_dependency)", "for a Secret or recipe"),
+                    Query("sum(projectsetup_awaiting_dependency)", "waiting for a Secret or recipe"),
                 ),
                 NUMBER,
                 stacked=True,
             ),
             Graph(
                 "Time in the queue",
-                "From when an attempt could start until it did.",
+                "From the moment an attempt is ready to start until it starts.",
                 tuple(Query(quantile(share, _WAITS), f"p{share * 100:.0f}") for share in (0.5, 0.9, 0.99)),
                 SECONDS,
             ),
             Graph(
                 "Slots",
-                "A slot is taken until the end of its attempt is told.",
+                "An attempt holds its slot until its result is recorded in .status.",
                 (
                     Query("max(projectsetup_slots)", "slots"),
                     Query("sum(projectsetup_slots_taken)", "taken"),
@@ -201,21 +201,21 @@ ROWS: Final = (
         "Recipes",
         (
             Graph(
-                "Where the time goes",
-                "Mean time of each step; together about that of an attempt.",
+                "Mean step duration",
+                "The stacked sum is close to the duration of an attempt.",
                 (Query(mean(_STEPS, "recipe", "step"), "{{recipe}}: {{step}}"),),
                 SECONDS,
                 stacked=True,
             ),
             Graph(
-                "Slow steps",
-                "95 % of the steps took no longer.",
+                "Step duration, p95",
+                "95 % of the steps finished within this time.",
                 (Query(quantile(0.95, _STEPS, "recipe", "step"), "{{recipe}}: {{step}}"),),
                 SECONDS,
             ),
             Graph(
-                "Attempts that succeed",
-                "Half of them, and 95 % of them, took no longer.",
+                "Duration of successful attempts",
+                "Median and 95th percentile.",
                 (
                     Query(quantile(0.5, _ATTEMPTS, "recipe"), "{{recipe}}: p50"),
                     Query(quantile(0.95, _ATTEMPTS, "recipe"), "{{recipe}}: p95"),
@@ -228,14 +228,14 @@ ROWS: Final = (
         "Operator",
         (
             Graph(
-                "Age of the watches",
-                "Since when a watch was last known to be up to date. It stays below about 70 s.",
+                "Watch age",
+                "Time since each watch was last confirmed up to date. Normally below 70 s.",
                 (Query("max by (resource) (projectsetup_watch_age_seconds)", "{{resource}}"),),
                 SECONDS,
             ),
             Graph(
-                "Writes to the API server",
-                "All requests that change something.",
+                "API server writes",
+                "All mutating requests.",
                 (
                     Query(
                         "sum by (resource, verb) (rate(projectsetup_api_writes_total[$__rate_interval]))",
@@ -246,14 +246,19 @@ ROWS: Final = (
                 stacked=True,
             ),
             Graph(
-                "Who leads",
-                "1 for the operator that leads.",
-                (Query("projectsetup_leading", "{{instance}}"),),
+                "Leader",
+                "1 for the operator that holds the leader lease; the legend shows its version.",
+                (
+                    Query(
+                        "projectsetup_leading * on (instance) group_left (version) projectsetup_build_info",
+                        "{{instance}} ({{version}})",
+                    ),
+                ),
                 NUMBER,
             ),
             Graph(
-                "Writes that failed",
-                "Conflicts are part of the work: the object has changed meanwhile.",
+                "Failed API server writes",
+                "Conflicts are normal: the object changed between read and write.",
                 (
                     Query(
                         "sum by (resource, result)"
@@ -264,15 +269,15 @@ ROWS: Final = (
                 PER_SECOND,
             ),
             Graph(
-                "Database",
-                "Calls that the database did not answer.",
+                "Database errors",
+                "Failed database calls, by kind.",
                 (Query(per_minute("projectsetup_database_errors_total", "kind"), "{{kind}}"),),
                 PER_MINUTE,
             ),
             Graph(
-                "Looks that have to be repeated",
-                "The API server has failed the operator, or it has a bug.",
-                (Query(per_minute("projectsetup_reconcile_failures_total"), "repeated"),),
+                "Reconcile retries",
+                "Reconciliations that failed because of an API server error or a bug, and are retried.",
+                (Query(per_minute("projectsetup_reconcile_failures_total"), "retries"),),
                 PER_MINUTE,
             ),
         ),

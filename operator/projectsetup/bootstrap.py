@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ from projectsetup.settings import InvalidSettings, Settings
 from projectsetup.setup.environment import environment_elsewhere, secrets_in
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
+from projectsetup.version import version
 
 PROGRESS_DELAY = 0.1
 """Seconds before a new step is looked at: of several that begin meanwhile, the last one counts."""
@@ -79,6 +81,7 @@ async def run_operator(settings: Settings) -> int:
     """
     refuse_inspection()
     gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
+    get_logger("operator").info("starting", version=version(), engine=settings.engine)
     metrics = new_metrics()
     address = DatabaseAddress.parse(settings.database_url.get_secret_value())
     metrics.database_protected(address.protection)
@@ -109,13 +112,15 @@ async def connections(settings: Settings, metrics: Metrics) -> AsyncIterator[tup
 
 def new_metrics() -> Metrics:
     """Metrics that know from the start how setups, attempts and requests may end."""
-    return Metrics(
+    metrics = Metrics(
         setup_ends=SETUP_ENDS,
         attempt_ends=ATTEMPT_ENDS,
         retry_results=RETRY_RESULTS.values(),
         cancel_results=CANCEL_RESULTS.values(),
         database_errors=Trouble,
     )
+    metrics.set_build_info(version(), platform.python_version())
+    return metrics
 
 
 def running_engine(

@@ -29,8 +29,10 @@ from tests.support.tcp_door import Door, through
 NewStage = Callable[..., AbstractContextManager[Stage]]
 
 NEVER_LESS: Final = {"counter": "sum(max_over_time({}[1h])) > 0", "histogram": "sum(max_over_time({}_count[1h])) > 0"}
-CONSTANT: Final = {"projectsetup_database_connection": "max(max_over_time({}[1h])) > 0"}
-"""What the settings say does not move."""
+CONSTANT: Final = dict.fromkeys(
+    ("projectsetup_build_info", "projectsetup_database_connection"), "max(max_over_time({}[1h])) > 0"
+)
+"""Metrics whose value never changes."""
 UP_AND_DOWN: Final = "max(max_over_time({0}[1h]) - min_over_time({0}[1h])) > 0"
 QUERIES: Final = {
     f"{row.title}: {panel.title}: {query.legend or panel.title}": query.expression

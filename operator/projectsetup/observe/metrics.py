@@ -60,6 +60,12 @@ class Metrics:
             ["protection"],
             registry=self._registry,
         )
+        self._build = Gauge(
+            f"{PREFIX}build_info",
+            "1, labelled with the running versions.",
+            ["version", "python_version"],
+            registry=self._registry,
+        )
         self._failures = self._counter("reconcile_failures", "Looks at a ProjectSetup that have to be repeated.")
         self._gauges = Gauges(PREFIX)
         self._registry.register(self._gauges)
@@ -125,6 +131,10 @@ class Metrics:
     def database_protected(self, protection: str) -> None:
         """How the connection to the database is protected."""
         self._connection.labels(protection).set(1)
+
+    def set_build_info(self, version: str, python_version: str) -> None:
+        """Expose the versions of the operator and of the Python that runs it."""
+        self._build.labels(version, python_version).set(1)
 
     def reconcile_failed(self) -> None:
         """A look has to be repeated."""
