@@ -38,7 +38,7 @@ def test_says_what_is_wrong_and_where_help_is(rule: dict[str, Any]) -> None:
     page = ROOT / rule["annotations"]["runbook_url"]
     assert page == RUNBOOKS / f"{rule['alert']}.md"
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    assert headings == [rule["alert"], "What it means", "How to look", "What to do"]
+    assert headings == [rule["alert"], "Meaning", "Diagnosis", "Mitigation"]
 
 
 def test_every_page_is_of_an_alert_and_in_the_list() -> None:
