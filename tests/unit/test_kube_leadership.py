@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from projectsetup.engines.local.supervisor.loop import LOOK_AT_CLOCK
-from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
+from projectsetup.engines.local.supervisor.protocol import CLOCK_CHECK_INTERVAL, SILENCE_LIMIT
 from projectsetup.engines.local.supervisor_client import KILL_LIMIT
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiUnavailable, ClusterError
 from projectsetup.kube.leader import LeaseLost, SoleOperator
@@ -269,7 +268,7 @@ async def test_who_was_frozen_may_not_write_and_gives_up() -> None:
 
 
 def test_what_a_frozen_leader_runs_is_gone_before_another_can_lead_even_when_it_could_not_renew_for_long() -> None:
-    assert RENEW_DEADLINE + SILENCE_LIMIT + LOOK_AT_CLOCK + KILL_LIMIT < LEASE_DURATION
+    assert RENEW_DEADLINE + SILENCE_LIMIT + CLOCK_CHECK_INTERVAL + KILL_LIMIT < LEASE_DURATION
 
 
 @pytest.mark.parametrize("thief", [THEM, None])

@@ -130,7 +130,7 @@ class SupervisorLink:
         if word["op"] != "ready":
             raise SupervisorRefused(f"the supervisor cannot work: {word['error']}")
         self.directory = Path(word["directory"])
-        self.leftovers = (word["killed"], word["left"])
+        self.leftovers = (word["killed"], word["abandoned"])
         self.confines = word["landlock"] > 0
         self._beat()
 
@@ -154,7 +154,7 @@ class SupervisorLink:
             return
         self._unanswered += 1
         self._post({"op": "beat"})
-        self._beating = self._loop.call_later(protocol.BEAT_EVERY, self._beat)
+        self._beating = self._loop.call_later(protocol.HEARTBEAT_INTERVAL, self._beat)
 
     def _post(self, message: protocol.Message, fds: tuple[int, ...] = ()) -> None:
         """Send a message now, or as soon as there is room; the file descriptors may be closed after the call."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from projectsetup.engines.local.supervisor.trees import remove_tree
+from projectsetup.engines.local.supervisor.directories import remove_tree
 from projectsetup.setup.outputs import OUTPUTS_BYTES
 
 _MODE: Final = 0o700

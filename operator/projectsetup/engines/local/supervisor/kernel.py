@@ -1,4 +1,4 @@
-"""What Linux offers and the standard library does not."""
+"""Linux system calls and files that the standard library does not cover."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OOM_KILL = b"oom_kill"
 
 _DAC_READ_SEARCH, _SYS_MODULE, _SYS_RAWIO, _SYS_PTRACE, _SYS_ADMIN = 2, 16, 17, 19, 21
 _PERFMON, _BPF, _CHECKPOINT_RESTORE = 38, 39, 40
-_PAST_ALL_BORDERS = (
+_ESCAPING_CAPABILITIES = (
     *(_DAC_READ_SEARCH, _SYS_MODULE, _SYS_RAWIO, _SYS_PTRACE, _SYS_ADMIN),
     *(_PERFMON, _BPF, _CHECKPOINT_RESTORE),
 )
@@ -30,31 +30,31 @@ def become_subreaper() -> None:
 
 
 def signal_on_parent_death(number: int, parent: int) -> bool:
-    """Have the kernel send `number` when the parent ends. False: it has ended already, and nothing will be sent."""
+    """Ask the kernel for signal `number` when the parent ends. False: it has already ended, and no signal will come."""
     _prctl(_PR_SET_PDEATHSIG, number)
     return os.getppid() == parent
 
 
 def give_up_new_privileges() -> None:
-    """No program that is started from here gains rights by a setuid bit: nothing can get out of reach of a signal."""
+    """No program started from here gains rights through a setuid bit, so every one of them can be signalled."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def withhold_capabilities() -> None:
-    """Programs that are started from here, if by root, cannot look into other processes or past a Landlock domain."""
+    """Programs that root starts from here cannot inspect other processes or bypass Landlock."""
     if os.geteuid() == 0:
-        for capability in _PAST_ALL_BORDERS:
-            with contextlib.suppress(OSError):  # root without the right to do so, or an old kernel
+        for capability in _ESCAPING_CAPABILITIES:
+            with contextlib.suppress(OSError):  # root without CAP_SETPCAP, or an old kernel
                 _prctl(_PR_CAPBSET_DROP, capability)
 
 
 def refuse_inspection() -> None:
-    """Other processes of this user, steps among them, can read neither this one's memory nor its environment."""
+    """Other processes of this user, such as steps, can read neither the memory nor the environment of this one."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def prefer_for_oom_kill() -> None:
-    """When memory runs out, this process and its children are to go before the operator."""
+    """When memory runs out, the kernel kills this process and its children before the operator."""
     try:
         with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(b"500")
@@ -63,7 +63,7 @@ def prefer_for_oom_kill() -> None:
 
 
 def oom_kills() -> int:
-    """How often the kernel has killed for want of memory: in this cgroup where that is told, else on the machine."""
+    """Number of OOM kills so far: in this cgroup where the kernel counts them, else on the whole machine."""
     counter = _oom_counter()
     words = _read(counter).split() if counter else []
     return int(words[words.index(_OOM_KILL) + 1]) if _OOM_KILL in words else 0

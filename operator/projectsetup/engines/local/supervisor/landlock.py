@@ -1,4 +1,4 @@
-"""Landlock: a thread gives up its reach, for itself and for all that it starts, without any privilege."""
+"""Landlock: an unprivileged thread restricts itself, and all that it starts, to certain files and processes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from functools import cache
 from typing import Final
 
 FIRST_ABI: Final = 2
-"""Version 1 lets nothing be moved or linked from one directory to another."""
+"""Version 1 forbids all moves and links from one directory to another."""
 _TRUNCATE_ABI: Final = 3
 _SCOPES_ABI: Final = 6
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_ASK_VERSION: Final = 1
+_GET_VERSION: Final = 1
 _PATH_BENEATH: Final = 1
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 14
-_OF_DIRECTORIES: Final = sum(1 << bit for bit in range(3, 14))
-"""List it, and remove, make, move and link what is in it."""
+_DIRECTORY_RIGHTS: Final = sum(1 << bit for bit in range(3, 14))
+"""List a directory, and remove, make, move and link its entries."""
 _ABSTRACT_SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,9 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @cache
 def abi() -> int:
-    """The version of Landlock that can be used here; 0 where there is none."""
+    """The version of Landlock that this kernel supports; 0 when it has none that is usable."""
     try:
-        version = _call(_CREATE_RULESET, 0, 0, _ASK_VERSION)
+        version = _call(_CREATE_RULESET, 0, 0, _GET_VERSION)
     except OSError:
         return 0
     return version if version >= FIRST_ABI else 0
@@ -40,12 +40,12 @@ def abi() -> int:
 def new_domain(hidden: Collection[str], visible: Iterable[str]) -> int:
     """A file descriptor for `enter`. Raises OSError.
 
-    In the domain nothing below the paths in `hidden` can be listed, read, changed or executed, except below those in
-    `visible`, which are directories. A directory above a hidden path cannot be listed and gets no new entries; the
-    other entries that it has now are as free as before. Processes outside the domain can be neither traced nor looked
-    into and, from version 6 on, not signalled. All paths are absolute and have no symbolic links.
+    Inside the domain nothing below the paths in `hidden` can be listed, read, changed or executed, except below those
+    in `visible`, which are directories. A directory above a hidden path cannot be listed or get new entries; access to
+    its other present entries does not change. Processes outside the domain cannot be traced or inspected and, from
+    version 6 on, not signalled. All paths are absolute and without symbolic links.
     """
-    rights = _EXECUTE | _WRITE_FILE | _READ_FILE | _OF_DIRECTORIES
+    rights = _EXECUTE | _WRITE_FILE | _READ_FILE | _DIRECTORY_RIGHTS
     if abi() >= _TRUNCATE_ABI:
         rights |= _TRUNCATE
     scopes = (0, _ABSTRACT_SOCKETS | _SIGNALS) if abi() >= _SCOPES_ABI else ()
@@ -53,7 +53,7 @@ def new_domain(hidden: Collection[str], visible: Iterable[str]) -> int:
     domain = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for entry in _beside(hidden):
-            _allow(domain, entry.path, rights if entry.is_dir() else rights & ~_OF_DIRECTORIES)
+            _allow(domain, entry.path, rights if entry.is_dir() else rights & ~_DIRECTORY_RIGHTS)
         for path in visible:
             _allow(domain, path, rights)
     except BaseException:
@@ -63,18 +63,18 @@ def new_domain(hidden: Collection[str], visible: Iterable[str]) -> int:
 
 
 def enter(domain: int) -> None:
-    """Take this thread into the domain, for good. Raises OSError; new privileges must have been given up before."""
+    """Confine this thread to the domain for good. Raises OSError. Requires `kernel.give_up_new_privileges`."""
     _call(_RESTRICT_SELF, domain, 0)
 
 
 def _beside(hidden: Collection[str]) -> Iterator[os.DirEntry[str]]:
-    """All that is not hidden and not above what is hidden, by its topmost directories."""
+    """The topmost entries that are neither hidden nor above something hidden."""
     above = {parent for path in hidden for parent in _parents(path)}
-    left_out = above.union(hidden)
+    excluded = above.union(hidden)
     for directory in above:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
-                if entry.path not in left_out and not entry.is_symlink():
+                if entry.path not in excluded and not entry.is_symlink():
                     yield entry
 
 
@@ -88,7 +88,7 @@ def _allow(domain: int, path: str, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # it was removed meanwhile
+        return  # removed since it was listed
     try:
         _call(_ADD_RULE, domain, _PATH_BENEATH, struct.pack("=Qi", rights, beneath), 0)
     finally:

@@ -1,19 +1,24 @@
-"""The tree of processes below this one, and how it is ended so that nothing of it escapes."""
+"""The process tree below this process: finding, signalling and killing it, and what dead operators left behind."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Collection, Iterable
 
 _STOP_ROUNDS = 10
+_LEFTOVER_LIMIT = 10.0
+_KILL_INTERVAL = 0.01
+_DIRECTORY_VARIABLES = (b"WORKSPACE", b"STEP_OUTPUTS")
+"""Every process of a step inherits them."""
 
 
 def descendants(spare: Collection[int] = ()) -> list[int]:
-    """All processes below this one, parents before their children; children in `spare` and what is below them not."""
+    """All processes below this one, parents before children, without the children in `spare` and their descendants."""
     children: dict[int, list[int]] = {}
-    for pid in process_ids():
+    for pid in _process_ids():
         parent = _parent(pid)
         if parent is not None:
             children.setdefault(parent, []).append(pid)
@@ -24,31 +29,64 @@ def descendants(spare: Collection[int] = ()) -> list[int]:
 
 
 def kill_round(spare: Collection[int] = ()) -> bool:
-    """Send SIGKILL to all descendants but the spared; True when there was none.
+    """Send SIGKILL to all descendants except the spared; True when there were none. The caller reaps.
 
-    They are stopped first, parents before their children, so that none acts on the end of another: no shell goes on
-    to its next command, and none is faster in starting processes than they are found. Reaping is left to the caller.
+    They are stopped first, parents before children, so that none reacts to the end of another: no shell runs its next
+    command, and no process forks faster than its children are found.
     """
     stopped: set[int] = set()
     for _ in range(_STOP_ROUNDS):
         new = [pid for pid in descendants(spare) if pid not in stopped]
         if not new:
             break
-        send(signal.SIGSTOP, new)
+        send_signal(signal.SIGSTOP, new)
         stopped.update(new)
-    send(signal.SIGKILL, stopped)
+    send_signal(signal.SIGKILL, stopped)
     return not stopped
 
 
-def send(number: int, pids: Iterable[int]) -> None:
-    """Signal these processes; those that are gone are passed over."""
+def kill_leftovers(directories: Collection[str]) -> int:
+    """Kill all processes whose workspace or current directory is in one of these; returns how many there were.
+
+    Raises TimeoutError when some still run after ten seconds.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + _LEFTOVER_LIMIT
+    while directories:
+        found = [pid for pid in _process_ids() if _belongs_to(pid, directories)]
+        if not found:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"cannot kill {len(found)} processes of dead operators, such as process {found[0]}")
+        send_signal(signal.SIGSTOP, found)
+        send_signal(signal.SIGKILL, found)
+        killed.update(found)
+        time.sleep(_KILL_INTERVAL)
+    return len(killed)
+
+
+def send_signal(number: int, pids: Iterable[int]) -> None:
+    """Signal these processes; skips those that have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def process_ids() -> list[int]:
-    """All processes that can be seen from here, in ascending order."""
+def wake_on(*numbers: signal.Signals) -> int:
+    """A non-blocking file descriptor to poll: the numbers of these signals can be read from it once they arrive.
+
+    Each process has its own; a fork cannot use its parent's.
+    """
+    reading, writing = os.pipe()
+    for fd in (reading, writing):
+        os.set_blocking(fd, False)
+    for number in numbers:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
+
+
+def _process_ids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
@@ -59,3 +97,27 @@ def _parent(pid: int) -> int | None:
     except OSError:
         return None
     return int(stat[stat.rindex(b")") + 1 :].split()[1])
+
+
+def _belongs_to(pid: int, directories: Collection[str]) -> bool:
+    if pid == os.getpid():
+        return False
+    paths = (_working_directory(pid), *_environment_directories(pid))
+    return any(f"{path}/".startswith(f"{directory}/") for path in paths for directory in directories)
+
+
+def _working_directory(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
+def _environment_directories(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return []
+    pairs = (variable.partition(b"=") for variable in variables)
+    return [os.fsdecode(value) for name, _, value in pairs if name in _DIRECTORY_VARIABLES]

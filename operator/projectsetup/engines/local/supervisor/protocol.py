@@ -1,48 +1,56 @@
-"""What the operator, the supervisor and its wardens tell each other, one JSON object a packet.
+"""The messages between the operator, the supervisor and its wardens: one JSON object a packet.
 
 From the operator: `beat`; `run` (id, last; fds: command, output, result); `remove` (id, name; fd: result); `stop` (id);
-`kill`. From the supervisor: `ready` (directory, killed, left, landlock) or `refused` (error), once; `beat`; `ended`
-(id); `killed`. To a warden: `run` and `stop` as they are; `remove` (path; fd: result); `clear` (path). From a warden:
-`done`, unless the step was its `last`: then it ends.
+`kill`. From the supervisor: `ready` (directory, killed, abandoned, landlock) or `refused` (error), once; `beat`;
+`ended` (id); `killed`. To a warden: `run` and `stop` unchanged; `remove` (path; fd: result); `clear` (path). From a
+warden: `done`, except after a step marked `last`: then the warden exits.
 
-A command is a JSON object in a file of memory: script, environment, directory, grace, hidden, visible. A result is a
-JSON object in a pipe: status, oom, killed, or error.
+A command is a JSON object in a memfd: script, environment, directory, grace, hidden, visible. A result is a JSON object
+in a pipe: status, oom, killed, or error.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from socket import CMSG_LEN, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 from typing import Any
 
-BEAT_EVERY = 2.0
-"""Seconds between two beats of the operator."""
+HEARTBEAT_INTERVAL = 2.0
+"""Seconds between two heartbeats of the operator."""
 SILENCE_LIMIT = 8.0
-"""Seconds without a word from the operator after which the supervisor ends everything."""
+"""Seconds without a message from the operator after which the supervisor kills everything and exits."""
+CLOCK_CHECK_INTERVAL = 0.5
+"""Seconds between two checks of the silence limit."""
 PACKET_BYTES = 4096
-_MOST_FDS = 3
+_MAX_FDS = 3
 
 Message = dict[str, Any]
 
 
 def send(channel: socket, message: Message, fds: tuple[int, ...] = ()) -> None:
-    """Send one message. Raises OSError: BlockingIOError when it has to wait, others when nobody is there."""
+    """Send one message. Raises OSError: BlockingIOError when it would block, others when the peer is gone."""
     ancillary = [(SOL_SOCKET, SCM_RIGHTS, array("i", fds))] if fds else []
     channel.sendmsg([json.dumps(message).encode()], ancillary)
 
 
 def receive(channel: socket) -> tuple[Message, list[int]] | None:
-    """One message and its file descriptors; None when the other side is gone.
+    """One message and its file descriptors; None when the peer is gone.
 
-    Raises BlockingIOError when there is none, and the channel does not block.
+    Raises BlockingIOError when there is no message and the channel does not block.
     """
     fds = array("i")
     try:
-        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MOST_FDS * fds.itemsize), MSG_CMSG_CLOEXEC)
+        packet, ancillary, _, _ = channel.recvmsg(PACKET_BYTES, CMSG_LEN(_MAX_FDS * fds.itemsize), MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     for level, kind, content in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     return (json.loads(packet), list(fds)) if packet else None
+
+
+def write_result(result: int, message: Message) -> None:
+    """Write the result of an operation to its pipe, as one line; the operator reads only the first."""
+    os.write(result, json.dumps(message).encode() + b"\n")

@@ -1,83 +1,98 @@
-"""The processes of one step, from its shell to the last that came of it."""
+"""One step: `sh -euc` in a session of its own, and every process that comes of it."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from functools import cache
 
-from projectsetup.engines.local.supervisor import kernel
-from projectsetup.engines.local.supervisor.processes import descendants, kill_round, send
-from projectsetup.engines.local.supervisor.results import report
-from projectsetup.engines.local.supervisor.shell import Command, start_shell
+from projectsetup.engines.local.supervisor import kernel, landlock
+from projectsetup.engines.local.supervisor.processes import descendants, kill_round, send_signal
+from projectsetup.engines.local.supervisor.protocol import write_result
 
-_KILL_AGAIN = 0.02
+SHELL = "/bin/sh"
+_KILL_INTERVAL = 0.02
 
 
-class Word(Enum):
-    """What a warden can be told while it runs a step."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a step runs; `grace` is in seconds, between SIGTERM and SIGKILL.
 
-    NEWS = auto()
+    The step can access nothing below the paths in `hidden`, except below those in `visible`; with `hidden` None it can
+    access all files.
+    """
+
+    script: str
+    environment: dict[str, str]
+    directory: str
+    grace: float
+    hidden: tuple[str, ...] | None = None
+    visible: tuple[str, ...] = ()
+
+
+class Wakeup(Enum):
+    """Why a warden that runs a step woke up."""
+
+    CHECK = auto()
     """A process may have ended, or the time is up."""
     STOP = auto()
-    """SIGTERM to all of the step, SIGKILL after its grace."""
+    """Send SIGTERM to the whole step, and SIGKILL after its grace."""
     KILL = auto()
-    """SIGKILL to all of the step."""
+    """Send SIGKILL to the whole step."""
 
 
-class Listen(Protocol):
-    """Wait for a word, so many seconds at most; None: as long as it takes."""
-
-    def __call__(self, seconds: float | None) -> Word:
-        """The word."""
-        ...
+Wait = Callable[[float | None], Wakeup]
+"""Waits for this many seconds at most, without a limit when None."""
 
 
-def run_step(command: Command, output: int, result: int, *, home: int, listen: Listen) -> None:
-    """Run the step to its end, and report that; `output` is closed here. Nothing of it is alive then."""
+def run_step(command: Command, output: int, result: int, *, home: int, wait: Wait) -> None:
+    """Run the step until none of its processes is alive, and write its result. Closes `output`."""
     kills_before = kernel.oom_kills()
     try:
         shell = start_shell(command, output, home)
     except (OSError, ValueError) as error:
-        report(result, {"error": str(error)})
+        write_result(result, {"error": str(error)})
         return
     finally:
         os.close(output)
-    step = _Step(shell, command.grace, listen)
-    step.watch()
+    step = _Step(shell, command.grace, wait)
+    step.run()
     oom = kernel.oom_kills() > kills_before
-    report(result, {"status": step.status, "oom": oom, "killed": step.killed})
+    write_result(result, {"status": step.status, "oom": oom, "killed": step.killed})
 
 
 class _Step:
-    def __init__(self, shell: int, grace: float, listen: Listen) -> None:
+    def __init__(self, shell: int, grace: float, wait: Wait) -> None:
         self.status: int | None = None
         self.killed = False
         self._shell = shell
         self._grace = grace
-        self._listen = listen
+        self._wait = wait
         self._deadline: float | None = None
 
-    def watch(self) -> None:
-        """Returns when no descendant is left."""
+    def run(self) -> None:
+        """Return when there is no descendant left."""
         while self._reap():
-            if self.killed or self._shell_is_over() or self._grace_is_over():
+            if self.killed or self._shell_ended() or self._grace_expired():
                 kill_round()
-                self._wait(_KILL_AGAIN)
+                self._sleep(_KILL_INTERVAL)
             else:
-                self._wait(None if self._deadline is None else max(self._deadline - time.monotonic(), 0))
+                self._sleep(None if self._deadline is None else max(self._deadline - time.monotonic(), 0))
 
-    def _shell_is_over(self) -> bool:
-        """Whatever the shell has left behind goes with it, except that who was sent SIGTERM has its grace."""
+    def _shell_ended(self) -> bool:
+        """What the shell left behind ends with it; after SIGTERM it still has its grace."""
         return self.status is not None and self._deadline is None
 
-    def _grace_is_over(self) -> bool:
+    def _grace_expired(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _reap(self) -> bool:
-        """Whether there are children left, after those that have ended were taken note of."""
+        """Reap children that have ended; False when there are no children left."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -88,12 +103,82 @@ class _Step:
         except ChildProcessError:
             return False
 
-    def _wait(self, seconds: float | None) -> None:
-        word = self._listen(seconds)
-        if word is Word.KILL:
+    def _sleep(self, seconds: float | None) -> None:
+        wakeup = self._wait(seconds)
+        if wakeup is Wakeup.KILL:
             self.killed = True
-        elif word is Word.STOP and self._deadline is None:
+        elif wakeup is Wakeup.STOP and self._deadline is None:
             self._deadline = time.monotonic() + self._grace
-            everyone = descendants()
-            send(signal.SIGTERM, everyone)
-            send(signal.SIGCONT, everyone)
+            processes = descendants()
+            send_signal(signal.SIGTERM, processes)
+            send_signal(signal.SIGCONT, processes)
+
+
+def start_shell(command: Command, output: int, home: int) -> int:
+    """Start the step's shell in its own session and Landlock domain; returns its process id.
+
+    Raises OSError or ValueError when it cannot be started. posix_spawn saves most of the cost of a fork but inherits
+    the working directory, so this process changes to the step's directory and back to `home`.
+    """
+    os.chdir(command.directory)
+    try:
+        if not landlock.abi():
+            return _spawn(command, output)
+        visible = ("/",) if command.hidden is None else command.visible
+        domain = landlock.new_domain(command.hidden or (), visible)
+        try:
+            return _ConfinedStart(command, output, domain).result()
+        finally:
+            os.close(domain)
+    finally:
+        os.fchdir(home)
+
+
+class _ConfinedStart(threading.Thread):
+    """Enters a domain and starts the shell there, since a thread can never leave its domain."""
+
+    def __init__(self, command: Command, output: int, domain: int) -> None:
+        super().__init__()
+        self._command = command
+        self._output = output
+        self._domain = domain
+        self._shell = 0
+        self._error: Exception | None = None
+
+    def result(self) -> int:
+        """The process id of the shell. Raises what starting it raised."""
+        self.start()
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._shell
+
+    def run(self) -> None:
+        try:
+            landlock.enter(self._domain)
+            self._shell = _spawn(self._command, self._output)
+        except (OSError, ValueError) as error:
+            self._error = error
+
+
+def _spawn(command: Command, output: int) -> int:
+    return os.posix_spawn(
+        SHELL,
+        ["sh", "-euc", command.script],
+        command.environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=handled_signals(),
+    )
+
+
+@cache
+def handled_signals() -> tuple[signal.Signals, ...]:
+    """The signals that this interpreter or its parent ignores or handles; a step starts with their defaults."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return tuple(signal.Signals(number) for number in numbers if signal.getsignal(number) is not signal.SIG_DFL)
