@@ -1,8 +1,9 @@
-# Two images: `operator`, and `toolchain`, which holds besides what the steps of python-service call.
-# For a package index of your own: --secret id=pip,src=pip.conf, and --secret id=ca,src=FILE for its certificate
-# (`cert = /run/secrets/ca`). Neither gets into an image.
+# Builds two images: `operator`, and `toolchain`, which adds the programs that the steps of python-service call.
+# VERSION becomes a label: --build-arg VERSION=$(projectsetup --version)
+# For a private package index, pass --secret id=pip,src=pip.conf, and --secret id=ca,src=FILE for its CA certificate
+# (`cert = /run/secrets/ca` in pip.conf). Neither ends up in an image.
 
-# Debian, with a Python of 3.11 or newer.
+# A Debian release with Python 3.11 or newer.
 ARG BASE=debian:trixie-slim
 
 
@@ -34,7 +35,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     && /opt/pip/bin/pip --python /opt/projectsetup/bin/python install --no-cache-dir --no-compile --only-binary :all: \
         --require-hashes --requirement requirements-runtime.lock
 
-# uv is for the steps. Bytecode that is trusted unseen stays good whatever time a copied file is given.
+# Only the steps need uv. Unchecked hash-based bytecode stays valid when COPY changes modification times.
 RUN mkdir /opt/uv \
     && mv /opt/projectsetup/bin/uv /opt/uv/ \
     && /opt/pip/bin/pip --python /opt/projectsetup/bin/python uninstall --yes uv \
@@ -44,7 +45,7 @@ RUN mkdir /opt/uv \
 
 FROM dependencies AS package
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN /opt/pip/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/pip/bin/pip --python /opt/projectsetup/bin/python install --no-cache-dir --no-compile --no-index --no-deps \
@@ -54,8 +55,8 @@ RUN /opt/pip/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolat
 
 FROM python AS toolchain
 
-# tini is process 1: should the supervisor of the steps be killed, somebody has to collect what it leaves. It keeps the
-# whole environment, and the kernel lets nobody look into a process whose program cannot be read.
+# tini runs as process 1 and reaps orphans if the supervisor of the steps is killed. Its environment holds secrets: a
+# program file without read permission makes the kernel deny access to /proc/1/environ.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git openssh-client tini \
     && chmod 0111 /usr/bin/tini /usr/bin/tini-static \
@@ -66,6 +67,10 @@ COPY --from=dependencies /opt/uv /usr/local/bin
 COPY --from=dependencies /opt/projectsetup /opt/projectsetup
 COPY --from=package /package /
 
+ARG VERSION
+LABEL org.opencontainers.image.title="projectsetup-toolchain" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 WORKDIR /
 EXPOSE 8080
@@ -78,6 +83,10 @@ FROM python AS operator
 COPY --from=dependencies /opt/projectsetup /opt/projectsetup
 COPY --from=package /package /
 
+ARG VERSION
+LABEL org.opencontainers.image.title="projectsetup" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 WORKDIR /
 EXPOSE 8080

@@ -98,7 +98,7 @@ def _build(names: Collection[str], folder: Path) -> dict[str, Path]:
 
 def _build_images(buildah: Buildah, names: Collection[str], content: Content, lent: Sequence[str]) -> None:
     def build(name: str, target: str) -> None:
-        arguments = {"BASE": _BASE}
+        arguments = {"BASE": _BASE, "VERSION": content.version()}
         buildah.build(name, content.dockerfile, content.root, target=target, arguments=arguments, lent=lent)
 
     build(_DEPENDENCIES, "dependencies")

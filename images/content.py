@@ -16,6 +16,7 @@ _IGNORE: Final = Path(".dockerignore")
 _DOCKERFILE: Final = Path("Dockerfile")
 _OFFLINE_DOCKERFILE: Final = Path("images/toolchain-offline.Dockerfile")
 _LOCK: Final = Path("requirements-runtime.lock")
+_VERSION: Final = Path("operator/projectsetup/version.py")
 _BASE: Final = Path("images/base.py")
 _HOW: Final = (
     _IGNORE,
@@ -55,6 +56,13 @@ class Content:
         found = re.search(r"^ARG BASE=debian:([a-z]+)-slim$", self.dockerfile.read_text(), re.MULTILINE)
         if not found:
             raise ImagesError("the Dockerfile does not begin with `ARG BASE=debian:RELEASE-slim`")
+        return found[1]
+
+    def version(self) -> str:
+        """The version of the operator. Raises ImagesError."""
+        found = re.search(r'^VERSION = "([^"]+)"$', (self.root / _VERSION).read_text(), re.MULTILINE)
+        if not found:
+            raise ImagesError(f"{_VERSION} does not define VERSION")
         return found[1]
 
     def base_key(self) -> str:

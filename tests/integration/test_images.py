@@ -18,6 +18,7 @@ import pytest
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_of
 from projectsetup.recipes.loader import RecipeBook
+from projectsetup.version import version
 from tests.support.image_box import USER, Image, unpack
 from tests.support.recipe_steps import parameters
 
@@ -81,6 +82,10 @@ def test_a_setting_that_is_wrong_ends_the_operator_with_one_line(image: Image) -
     assert exit_code == 2
     assert output.count("\n") == 1
     assert "postgresql://" in output
+
+
+def test_is_labelled_with_the_version(image: Image) -> None:
+    assert image.description["config"]["Labels"]["org.opencontainers.image.version"] == version()
 
 
 def test_cannot_write_and_has_no_rights(image: Image) -> None:

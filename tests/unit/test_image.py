@@ -86,12 +86,20 @@ def test_runs_the_operator_and_any_other_command(image: str, entrypoint: str) ->
 
 
 def test_the_base_image_names_version_and_distribution_and_can_be_another() -> None:
-    (base,) = arguments("ARG")
+    base = arguments("ARG")[0]
     assert re.fullmatch(r"BASE=debian:[a-z]+-slim", base)
     stages: list[str] = []
     for image, _, name in (rest.split() for rest in arguments("FROM")):
         assert image in {"${BASE}", *stages}
         stages.append(name)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_is_labelled_with_version_and_license(image: str) -> None:
+    assert "VERSION" in arguments("ARG", stage(image))
+    (labels,) = arguments("LABEL", stage(image))
+    assert 'org.opencontainers.image.version="${VERSION}"' in labels
+    assert 'org.opencontainers.image.licenses="Apache-2.0"' in labels
 
 
 def test_what_seldom_changes_comes_first() -> None:
