@@ -12,7 +12,6 @@ from typing import Final
 from uuid import uuid4
 
 from benchmarks.figures import Comparison, Contender, Findings
-from projectsetup.engines.base import AttemptRef
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.runner import StepCommand
 
@@ -54,7 +53,7 @@ async def _measure(rounds: int, steps: int) -> Findings:
 
 
 async def _attempt(engine: LocalEngine) -> None:
-    async with engine.open(AttemptRef("benchmark", uuid4(), 1, 1)) as runner:
+    async with engine.open(uuid4(), 1) as runner:
         command = StepCommand("nothing", SCRIPT, {"PATH": "/usr/bin:/bin"}, timeout=60.0)
         end = await runner.run(command, lambda _: None)
     if end.exit_code != 0:

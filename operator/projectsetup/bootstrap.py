@@ -13,23 +13,23 @@ from math import ceil
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.controller.attempts import Attempts, Engine
+from projectsetup.controller.attempts import Attempts
 from projectsetup.controller.controller import Controller
 from projectsetup.controller.database_gate import DatabaseGate
 from projectsetup.controller.departures import Departures
 from projectsetup.controller.dependencies import MissingDependencies
 from projectsetup.controller.facts_reader import FactsReader
-from projectsetup.controller.job_run import JobRun
-from projectsetup.controller.local_run import LocalRun
 from projectsetup.controller.measured import MeasuredEngine
 from projectsetup.controller.ports import Cluster
 from projectsetup.controller.queue import StartLine, WorkQueue
 from projectsetup.controller.reconciler import Reconciler
 from projectsetup.controller.store import ResourceStore, pack
 from projectsetup.controller.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
+from projectsetup.engines.base import Engine
 from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import SELECTOR
+from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
 from projectsetup.kube.client import ClusterClient
@@ -134,7 +134,7 @@ def running_engine(
 async def _processes(settings: Settings) -> AsyncIterator[Engine]:
     database = DatabaseAddress.parse(settings.database_url.get_secret_value())
     hidden = (*credential_files(), *database.secret_files) if settings.confine_steps else None
-    engine = LocalRun(settings.workspace_root, hidden=hidden, allow_file_repos=settings.allow_file_repos)
+    engine = LocalEngine(settings.workspace_root, hidden=hidden, allow_file_repos=settings.allow_file_repos)
     try:
         await _start(engine, settings)
         yield engine
@@ -142,7 +142,7 @@ async def _processes(settings: Settings) -> AsyncIterator[Engine]:
         await engine.close()
 
 
-async def _start(engine: LocalRun, settings: Settings) -> None:
+async def _start(engine: LocalEngine, settings: Settings) -> None:
     try:
         await engine.start()
     except InfrastructureError as error:
@@ -156,8 +156,7 @@ async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Met
         for kind in Kind:
             metrics.watch(kind.lower(), partial(board.age, kind))
         calls = JobCluster(api, streams, leader)
-        jobs = JobEngine(calls, board, pod_settings(settings, os.environ))
-        engine = JobRun(jobs, allow_file_repos=settings.allow_file_repos)
+        engine = JobEngine(calls, board, pod_settings(settings, os.environ))
         try:
             await engine.start()
             yield engine
@@ -179,6 +178,7 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
         image_pull_secrets=settings.job_image_pull_secrets,
         index_secret=settings.job_index_secret,
         environment=environment_elsewhere(environment),
+        allow_file_repos=settings.allow_file_repos,
     )
 
 

@@ -78,7 +78,7 @@ async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
     again = await calls.create_or_get(scene.namespace, tombstone(make_adopted(namespace=scene.namespace)))
     assert (again["metadata"]["uid"], is_tombstone(again)) == (made["metadata"]["uid"], False)
     stone = await calls.create_or_get(
-        scene.namespace, tombstone(make_adopted(namespace=scene.namespace, job_name="setup-other"))
+        scene.namespace, tombstone(make_adopted(namespace=scene.namespace, run_name="setup-other"))
     )
     assert is_tombstone(stone)
     assert stone["spec"]["suspend"] is True

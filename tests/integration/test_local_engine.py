@@ -14,11 +14,12 @@ from uuid import uuid4
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.attempt import LocalAttempt
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.runner import StepCommand, StepExit
-from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, reference, until
+from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, until
 from tests.support.processes import children
 
 GRACE = 0.5
@@ -36,7 +37,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loca
 
 @pytest.fixture
 async def attempt(engine: LocalEngine) -> AsyncIterator[LocalAttempt]:
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         yield attempt
 
 
@@ -118,7 +119,7 @@ async def test_steps_share_a_workspace_that_is_empty_private_and_their_own(attem
 
 async def test_attempts_have_workspaces_of_their_own(engine: LocalEngine) -> None:
     project = uuid4()
-    async with engine.open(reference(project)) as one, engine.open(reference(project)) as two:
+    async with engine.open(project, 1) as one, engine.open(project, 1) as two:
         await printed(one, "touch mine")
         assert await printed(two, "ls") == ""
 
@@ -162,7 +163,7 @@ async def test_how_a_step_ends(attempt: LocalAttempt, script: str, end: StepExit
 
 async def test_a_warden_runs_step_after_step_and_none_after_one_with_secrets(engine: LocalEngine) -> None:
     async def wardens_after(step: StepCommand) -> set[int]:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             assert await attempt.run(step, ignored) == StepExit(exit_code=0)
         return children(engine.supervisor_pid or 0)
 
@@ -314,7 +315,7 @@ async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Pa
     steps = [Step(tmp_path, f"{ESCAPING}\nsleep 1000") for _ in range(3)]
 
     async def one(step: Step) -> None:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             await attempt.run(step.command, ignored)
 
     running = [asyncio.create_task(one(step)) for step in steps]
@@ -324,7 +325,7 @@ async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Pa
     assert not any(step.alive for step in steps)
     for error in await asyncio.gather(*running, return_exceptions=True):
         assert isinstance(error, InfrastructureError)
-        assert error.reason is FailureReason.INTERRUPTED
+        assert error.reason is Reason.INTERRUPTED
         assert error.message == "step test was interrupted: its processes were killed by the operator"
 
 
@@ -350,7 +351,7 @@ async def test_however_fast_a_step_makes_processes_all_are_gone(attempt: LocalAt
     ],
 )
 async def test_a_workspace_is_removed_whatever_is_in_it(engine: LocalEngine, script: str) -> None:
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         await printed(attempt, script, HERE=str(attempt.workspace))
     assert not attempt.workspace.parent.exists()
 
@@ -359,7 +360,7 @@ async def test_removal_does_not_leave_the_workspace(engine: LocalEngine, tmp_pat
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "file").write_text("kept")
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         await printed(attempt, f"ln -s {kept} link; mkdir d; ln -s {kept} d/link; ln {kept}/file hard; chmod 700 d")
     assert not attempt.workspace.exists()
     assert (kept / "file").read_text() == "kept"
@@ -367,7 +368,7 @@ async def test_removal_does_not_leave_the_workspace(engine: LocalEngine, tmp_pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
 async def test_immutable_files_are_removed_too(engine: LocalEngine) -> None:
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         end = await ended(attempt, "mkdir d; touch d/f d/g; chattr +i d/f; chattr +a d/g; chattr +i d")
         if end.exit_code != 0:
             pytest.skip("this file system has no immutable files")
@@ -379,7 +380,7 @@ async def test_a_workspace_is_removed_when_the_attempt_is_cancelled(engine: Loca
     places: list[Path] = []
 
     async def run() -> None:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             places.append(attempt.workspace)
             await attempt.run(step.command, ignored)
 
@@ -419,7 +420,7 @@ async def test_the_last_words_of_a_step_that_is_stopped_are_heard(attempt: Local
 
 async def test_twenty_steps_at_once(engine: LocalEngine) -> None:
     async def one(number: int) -> str:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             for _ in range(3):
                 output = await printed(attempt, f"echo {number} >> file; sleep 0.1; cat file")
             return output
@@ -439,7 +440,7 @@ async def test_a_script_and_values_as_long_as_linux_allows(attempt: LocalAttempt
 async def test_a_step_that_cannot_be_started_says_why(attempt: LocalAttempt, script: str, value: str, why: str) -> None:
     with pytest.raises(InfrastructureError, match=f"step test could not be started: .*{why}") as caught:
         await attempt.run(command(script, {"VALUE": value}), ignored)
-    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert caught.value.reason is Reason.ENGINE_ERROR
 
 
 async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt) -> None:
@@ -451,14 +452,14 @@ async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt)
 async def test_an_engine_without_a_place_says_so(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"no directory can be made there: No such file") as caught:
         await LocalEngine(tmp_path / "missing").start()
-    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert caught.value.reason is Reason.ENGINE_ERROR
 
 
 async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path) -> None:
     step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
 
     async def run() -> None:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             await attempt.run(step.command, ignored)
 
     running = asyncio.create_task(run())

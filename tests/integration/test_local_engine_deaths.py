@@ -9,14 +9,16 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.runner import StepExit
-from tests.support.local_steps import ESCAPING, FORKING, Operator, Step, operator, reference, until
+from tests.support.local_steps import ESCAPING, FORKING, Operator, Step, operator, until
 from tests.support.processes import children, living
 
 GONE_AFTER_DEATH = 2.0
@@ -60,7 +62,7 @@ def supervisor_of(engine: LocalEngine) -> int:
 
 
 async def run(engine: LocalEngine, step: Step) -> StepExit:
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         return await attempt.run(step.command, lambda _: None)
 
 
@@ -141,7 +143,7 @@ async def test_a_supervisor_that_is_killed_takes_its_steps_with_it(engine: Local
     os.kill(killed, signal.SIGKILL)
     with pytest.raises(InfrastructureError, match="the supervisor of its processes ended") as caught:
         await running
-    assert caught.value.reason is FailureReason.INTERRUPTED
+    assert caught.value.reason is Reason.INTERRUPTED
     assert not step.alive
     assert supervisor_of(engine) != killed
 
@@ -155,7 +157,7 @@ async def test_after_the_loss_of_a_supervisor_steps_run_under_another(engine: Lo
 
 
 async def test_an_attempt_does_not_go_on_under_another_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
-    async with engine.open(reference()) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         first = Step(tmp_path, "true")
         assert await attempt.run(first.command, lambda _: None) == StepExit(exit_code=0)
         os.kill(supervisor_of(engine), signal.SIGKILL)
@@ -188,7 +190,7 @@ async def test_a_warden_that_is_killed_takes_its_step_with_it(engine: LocalEngin
     os.kill(warden, signal.SIGKILL)
     with pytest.raises(InfrastructureError) as caught:
         await running
-    assert caught.value.reason is FailureReason.INTERRUPTED
+    assert caught.value.reason is Reason.INTERRUPTED
     assert not step.alive
     fifo.write_text("go on\n")
     assert await unharmed == StepExit(exit_code=5)

@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
 from tests.support.job_orders import make_recipe
-from tests.support.local_steps import PATH, reference, until
+from tests.support.local_steps import PATH, until
 from tests.support.mounts import mount, mounted, needs_mounts, remount
 
 pytestmark = needs_mounts
@@ -35,7 +36,7 @@ async def outcome(root: Path, script: str) -> SetupOutcome:
     engine = LocalEngine(root, grace=1.0)
     await engine.start()
     try:
-        async with engine.open(reference()) as runner:
+        async with engine.open(uuid4(), 1) as runner:
             return await setup_project(
                 SetupProject(uuid4(), "n", "n", "", "https://git.example/a", None),
                 make_recipe({"name": "install", "run": script}),
@@ -71,7 +72,7 @@ async def broken(root: Path, script: str) -> InfrastructureError:
 async def test_a_full_disk_is_not_the_projects_fault(tmp_path: Path, stack: ExitStack, script: str) -> None:
     root = stack.enter_context(mounted(tmp_path / "root", "size=8m,nr_inodes=200"))
     error = await broken(root, script)
-    assert error.reason is FailureReason.ENGINE_ERROR
+    assert error.reason is Reason.ENGINE_ERROR
     assert "because the disk is full" in error.message
 
 
@@ -91,7 +92,7 @@ async def test_a_noexec_mount_is_not_the_projects_fault(tmp_path: Path, stack: E
     await until(lambda: list(root.glob("*/*/workspace/ready")), "the step to run")
     remount(root, "noexec")
     error = await running
-    assert error.reason is FailureReason.ENGINE_ERROR
+    assert error.reason is Reason.ENGINE_ERROR
     assert "because its workspace is mounted noexec" in error.message
 
 
@@ -103,7 +104,7 @@ async def test_a_read_only_mount_is_not_the_projects_fault(tmp_path: Path, stack
     (ready,) = root.glob("*/*/workspace/ready")
     mount(ready.parent, "ro")
     error = await running
-    assert error.reason is FailureReason.ENGINE_ERROR
+    assert error.reason is Reason.ENGINE_ERROR
     assert "because its workspace is mounted read-only" in error.message
 
 

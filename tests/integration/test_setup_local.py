@@ -15,15 +15,16 @@ from uuid import uuid4
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
-from projectsetup.setup.updates import StatusUpdate
-from tests.support.local_steps import reference, until
+from projectsetup.setup.updates import Progress
+from tests.support.local_steps import until
 
 SECRETS = {
     "DATABASE_URL": "postgresql://u:p@h/d",
@@ -82,10 +83,10 @@ async def set_up(
     *,
     credentials: GitCredentials | None = None,
     lines: list[str] | None = None,
-    updates: list[StatusUpdate] | None = None,
+    updates: list[Progress] | None = None,
     time_limit: float = 60.0,
 ) -> SetupOutcome:
-    async with engine.open(reference(project.id)) as runner:
+    async with engine.open(project.id, 1) as runner:
         return await setup_project(
             project,
             recipe,
@@ -128,7 +129,7 @@ async def test_steps_make_commits_push_them_and_tell_of_them(engine: LocalEngine
     git -c user.name=x -c user.email=x@x commit -q -m first
     """
     push = 'cd code; git push -q "$CODE_REPO" main; echo "CODE_COMMIT=$(git rev-parse HEAD)" >> "$STEP_OUTPUTS"'
-    updates: list[StatusUpdate] = []
+    updates: list[Progress] = []
     outcome = await set_up(engine, project, recipe({"run": commit}, {"run": push}), updates=updates)
     assert outcome == SetupSucceeded(code_commit=pushed_to(project.code_repo))
     assert [(update.step, update.completed) for update in updates] == [("s0", 0), ("s1", 1), ("s1", 2)]
@@ -144,19 +145,19 @@ async def test_a_failure_says_what_was_printed(engine: LocalEngine, project: Set
 @pytest.mark.parametrize(
     ("step", "reason", "message"),
     [
-        ({"run": "exit 75"}, FailureReason.STEP_TRANSIENT, "step s0 failed with exit code 75, which may pass"),
+        ({"run": "exit 75"}, Reason.STEP_TRANSIENT, "step s0 failed with exit code 75, which may pass"),
         (
             {"run": "echo 'fatal: Connection reset'; exit 128", "retry": {"output": ["^fatal: Conn"]}},
-            FailureReason.STEP_TRANSIENT,
+            Reason.STEP_TRANSIENT,
             "which may pass since it printed 'fatal: Connection reset'",
         ),
-        ({"run": "exec sleep 100", "timeout": "300ms"}, FailureReason.STEP_TIMED_OUT, "within its timeout of 300ms"),
-        ({"run": "kill -KILL $$"}, FailureReason.STEP_KILLED, "step s0 was killed by SIGKILL"),
-        ({"run": "sh -c 'kill -KILL $$'; true"}, FailureReason.STEP_KILLED, "step s0 was killed by SIGKILL"),
+        ({"run": "exec sleep 100", "timeout": "300ms"}, Reason.STEP_TIMED_OUT, "within its timeout of 300ms"),
+        ({"run": "kill -KILL $$"}, Reason.STEP_KILLED, "step s0 was killed by SIGKILL"),
+        ({"run": "sh -c 'kill -KILL $$'; true"}, Reason.STEP_KILLED, "step s0 was killed by SIGKILL"),
     ],
 )
 async def test_an_attempt_that_breaks_says_how(
-    engine: LocalEngine, project: SetupProject, step: dict[str, Any], reason: FailureReason, message: str
+    engine: LocalEngine, project: SetupProject, step: dict[str, Any], reason: Reason, message: str
 ) -> None:
     with pytest.raises(InfrastructureError) as caught:
         await set_up(engine, project, recipe(step))
@@ -233,7 +234,7 @@ async def test_a_setup_that_is_stopped_at_its_last_step_may_still_succeed(
     patient = {"run": f"trap 'exit 0' TERM; touch {ready}; while :; do sleep 0.05; done"}
     outcomes: list[object] = []
     for steps in (recipe(patient), recipe(patient, {"run": "true"})):
-        async with engine.open(reference()) as runner:
+        async with engine.open(uuid4(), 1) as runner:
             running = asyncio.create_task(
                 setup_project(
                     project,

@@ -16,8 +16,9 @@ from kubernetes import client, config
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.api.owners import controller_of
-from projectsetup.engines.base import LeftRunning, Told, run_name
-from projectsetup.engines.kubernetes_job.attempt import Adopted, JobAttempt, PodSettings
+from projectsetup.api.reasons import Reason
+from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun, LeftRunning, run_name
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.liveness import pod_has_ended
 from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR, job_manifest
@@ -27,10 +28,10 @@ from projectsetup.kube.job_watch import JobBoard
 from projectsetup.kube.jobs import JobCluster
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.project import SetupProject
-from projectsetup.setup.updates import StatusUpdate
+from projectsetup.setup.updates import Progress
 from tests.support.api_server import ApiServer
 from tests.support.job_orders import make_recipe
 
@@ -45,27 +46,27 @@ Operator = Callable[..., AbstractAsyncContextManager["Site"]]
 class Attempt:
     """One attempt that runs."""
 
-    order: JobAttempt
+    order: AttemptSpec
     leave: asyncio.Event = field(default_factory=asyncio.Event)
     steps: list[str] = field(default_factory=list)
     task: asyncio.Task[SetupOutcome] = field(init=False)
 
     @property
-    def adopted(self) -> Adopted:
+    def adopted(self) -> Adoption:
         """As the next operator knows it."""
         order = self.order
-        return Adopted(
+        return Adoption(
             order.namespace,
             order.name,
             order.uid,
             order.project.id,
             order.number,
             order.fence + 1,
-            order.job_name,
+            order.run_name,
             Plan.of(order.recipe, order.timeout).digest,
         )
 
-    def moved(self, update: StatusUpdate) -> None:
+    def moved(self, update: Progress) -> None:
         """Another step has begun."""
         self.steps.append(update.step)
 
@@ -89,13 +90,13 @@ class Site:
     engine: JobEngine
     kubeconfig: Path
 
-    def run(self, recipe: Recipe, *, number: int = 1, of: JobAttempt | None = None, **changes: Any) -> Attempt:
+    def run(self, recipe: Recipe, *, number: int = 1, of: AttemptSpec | None = None, **changes: Any) -> Attempt:
         """Start an attempt, of a new project or of that of an earlier attempt."""
         name, uid = (of.name, of.uid) if of is not None else self._new_setup()
         project = SetupProject(UUID(name), "sample", "sample", "", "https://code.example/x", None)
         given: dict[str, Any] = {"parameters": {}, "number": number, "fence": number, "timeout": 600.0, **changes}
-        given.setdefault("job_name", run_name(name, given["number"], given["fence"], "token"))
-        order = JobAttempt(namespace=self.api.namespace, name=name, uid=uid, project=project, recipe=recipe, **given)
+        given.setdefault("run_name", run_name(name, given["number"], given["fence"], "token"))
+        order = AttemptSpec(namespace=self.api.namespace, name=name, uid=uid, project=project, recipe=recipe, **given)
         attempt = Attempt(order)
         attempt.task = asyncio.create_task(self.engine.run(order, attempt.moved, attempt.leave))
         return attempt
@@ -103,17 +104,17 @@ class Site:
     def adopt(self, earlier: Attempt) -> Attempt:
         """Go on with what another operator has left."""
         attempt = Attempt(earlier.order)
-        attempt.task = asyncio.create_task(self.engine.adopt(earlier.adopted, attempt.moved, attempt.leave))
+        attempt.task = asyncio.create_task(self.engine.run(earlier.adopted, attempt.moved, attempt.leave))
         return attempt
 
     async def pods(self, attempt: Attempt) -> list[Any]:
         """The pods of its Job."""
         found = (await self.calls.select(attempt.order.namespace, SELECTOR))[1]
-        return [pod for pod in found if (controller_of(pod) or {}).get("name") == attempt.order.job_name]
+        return [pod for pod in found if (controller_of(pod) or {}).get("name") == attempt.order.run_name]
 
     async def job(self, attempt: Attempt) -> Any:
         """Its Job."""
-        return await self.calls.get_job(attempt.order.namespace, attempt.order.job_name)
+        return await self.calls.get_job(attempt.order.namespace, attempt.order.run_name)
 
     async def until_printed(self, attempt: Attempt, text: str, *, container: str, but: str = "") -> str:
         """Return once a container of its pod has printed `text`: the name of the pod, which is not `but`."""
@@ -269,7 +270,7 @@ async def test_what_was_never_started_never_will_be(site: Site) -> None:
     with suppress(SetupStopped, asyncio.CancelledError):
         await attempt.outcome()
     error = await site.adopt(attempt).error()
-    assert error.reason is FailureReason.INTERRUPTED
+    assert error.reason is Reason.INTERRUPTED
     stone = await site.job(attempt)
     again = await site.calls.create_or_get(attempt.order.namespace, job_manifest(attempt.order, PodSettings()))
     assert again["metadata"]["uid"] == stone["metadata"]["uid"]
@@ -279,9 +280,9 @@ async def test_what_was_never_started_never_will_be(site: Site) -> None:
 async def test_a_job_that_somebody_deletes_interrupts_the_attempt(site: Site) -> None:
     attempt = site.run(steps("echo ready; sleep 600"))
     await site.until_printed(attempt, "ready", container="step-0")
-    site.kubectl("delete", "job", attempt.order.job_name, "--wait=false")
+    site.kubectl("delete", "job", attempt.order.run_name, "--wait=false")
     error = await attempt.error()
-    assert error.reason is FailureReason.INTERRUPTED
+    assert error.reason is Reason.INTERRUPTED
     assert all(map(pod_has_ended, await site.pods(attempt)))
 
 
@@ -289,7 +290,7 @@ async def test_an_image_that_cannot_be_had_is_told_and_not_waited_for_for_ever(o
     async with operator(start_limit=5.0) as site:
         attempt = site.run(make_recipe({"name": "one"}, image="none.invalid/nothing:1"))
         error = await attempt.error()
-        assert error.reason is FailureReason.ENGINE_ERROR
+        assert error.reason is Reason.ENGINE_ERROR
         assert "none.invalid/nothing:1" in str(error)
         assert await site.job(attempt) is None
         assert await site.pods(attempt) == []
@@ -298,7 +299,7 @@ async def test_an_image_that_cannot_be_had_is_told_and_not_waited_for_for_ever(o
 async def test_the_whole_attempt_has_a_time_limit(site: Site) -> None:
     attempt = site.run(steps("sleep 600"), timeout=5.0)
     error = await attempt.error()
-    assert error.reason is FailureReason.STEP_TIMED_OUT
+    assert error.reason is Reason.STEP_TIMED_OUT
     assert "5s" in str(error)
     assert all(map(pod_has_ended, await site.pods(attempt)))
 
@@ -314,7 +315,7 @@ async def test_the_next_attempt_begins_when_nothing_of_the_last_is_alive(site: S
     assert await site.job(first) is None
     [job] = (await site.calls.select(site.api.namespace, f"{SELECTOR},{PROJECT}={first.order.name}"))[0]
     [pod] = await site.pods(second)
-    assert job["metadata"]["name"] == second.order.job_name
+    assert job["metadata"]["name"] == second.order.run_name
     assert pod["metadata"]["creationTimestamp"] >= job["metadata"]["creationTimestamp"]
 
 
@@ -340,10 +341,10 @@ async def test_a_sweep_ends_what_nobody_follows(site: Site) -> None:
         attempt.leave.set()
         with pytest.raises(LeftRunning):
             await attempt.outcome()
-    told = {of.order.name: Told(of.order.uid, of.order.job_name, over=False) for of in (kept, swept)}
-    told[swept.order.name] = Told(swept.order.uid, None, over=True)
-    await site.engine.sweep(lambda _namespace, name: told.get(name))
+    told = {of.order.name: CurrentRun(of.order.uid, of.order.run_name, is_over=False) for of in (kept, swept)}
+    told[swept.order.name] = CurrentRun(swept.order.uid, None, is_over=True)
+    await site.engine.collect_garbage(lambda _namespace, name: told.get(name))
     await site.until_gone(swept)
     assert await site.pods(swept) == []
     assert [pod["status"]["phase"] for pod in await site.pods(kept)] == ["Running"]
-    await site.engine.sweep(lambda _namespace, _name: Told(kept.order.uid, None, over=True))
+    await site.engine.collect_garbage(lambda _namespace, _name: CurrentRun(kept.order.uid, None, is_over=True))

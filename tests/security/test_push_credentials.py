@@ -25,7 +25,6 @@ import yaml
 
 from devcluster import Cluster
 from images import TOOLCHAIN, build, images_obstacle
-from projectsetup.engines.base import AttemptRef
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe
@@ -130,7 +129,7 @@ def repositories(title: str, host: GitHost, attacker: AttackersHost) -> list[str
 
 async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: AttackersHost, told: list[str]) -> End:
     project = SetupProject(uuid4(), "Orders", "orders", "", *urls)
-    async with engine.open(AttemptRef("uid", project.id, 1, 1)) as runner:
+    async with engine.open(project.id, 1) as runner:
         outcome = await setup_project(
             project,
             Recipe.model_validate(RECIPE),

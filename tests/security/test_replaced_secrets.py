@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +16,7 @@ from projectsetup.engines.local.attempt import LocalAttempt
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor import landlock
 from projectsetup.setup.runner import StepCommand
-from tests.support.local_steps import PATH, reference
+from tests.support.local_steps import PATH
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
 
@@ -48,7 +49,7 @@ async def test_a_key_that_was_replaced_cannot_be_read_either(tmp_path: Path) -> 
     engine = LocalEngine(root, hidden=[mount / "tls.key"], grace=0.5)
     await engine.start()
     try:
-        async with engine.open(reference()) as attempt:
+        async with engine.open(uuid4(), 1) as attempt:
             assert await printed(attempt, attack) == "nothing\n"
             publish(mount, "2")
             assert await printed(attempt, attack) == "nothing\n"

@@ -40,7 +40,7 @@ FROM_A_SECRET: Final = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "dat
 
 def job(**attempt: Any) -> Body:
     """A Job as the operator makes it, with credentials."""
-    order = make_attempt(RECIPE, namespace=TEAM, job_name=NAME, credentials_secret="git", **attempt)
+    order = make_attempt(RECIPE, namespace=TEAM, run_name=NAME, credentials_secret="git", **attempt)
     return job_manifest(order, SETTINGS)
 
 
@@ -196,8 +196,8 @@ def test_no_job_can_be_made(thief: Kubectl, how: str) -> None:
     "body",
     [
         job(),
-        job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=TEAM, job_name=NAME), PodSettings()),
-        tombstone(make_adopted(namespace=TEAM, job_name=NAME)),
+        job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=TEAM, run_name=NAME), PodSettings()),
+        tombstone(make_adopted(namespace=TEAM, run_name=NAME)),
     ],
     ids=["with credentials", "without", "a tombstone"],
 )

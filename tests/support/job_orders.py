@@ -7,7 +7,7 @@ from uuid import UUID
 
 import yaml
 
-from projectsetup.engines.kubernetes_job.attempt import Adopted, JobAttempt
+from projectsetup.engines.base import Adoption, AttemptSpec
 from projectsetup.recipes.loader import load_recipe
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.project import SetupProject
@@ -21,7 +21,7 @@ def make_recipe(*steps: dict[str, Any], **top: Any) -> Recipe:
     return load_recipe(yaml.safe_dump({"name": "sample", "image": "toolchain:1", **top, "steps": written}), "sample")
 
 
-def make_attempt(recipe: Recipe, **changes: Any) -> JobAttempt:
+def make_attempt(recipe: Recipe, **changes: Any) -> AttemptSpec:
     """Attempt 2 of a project that needs escaping."""
     project = SetupProject(
         PROJECT_ID, "Näme $(id) $$(HOME)", "name", "two\nlines", "https://bob@code.example/x", "git@docs.example:y"
@@ -35,13 +35,13 @@ def make_attempt(recipe: Recipe, **changes: Any) -> JobAttempt:
         "parameters": {"license": "MIT"},
         "number": 2,
         "fence": 7,
-        "job_name": f"setup-{PROJECT_ID}-2-7",
+        "run_name": f"setup-{PROJECT_ID}-2-7",
         "timeout": 90.5,
     }
-    return JobAttempt(**{**given, **changes})
+    return AttemptSpec(**{**given, **changes})
 
 
-def make_adopted(**changes: Any) -> Adopted:
+def make_adopted(**changes: Any) -> Adoption:
     """The same attempt, found by another operator."""
     given: dict[str, Any] = {
         "namespace": "team",
@@ -50,7 +50,7 @@ def make_adopted(**changes: Any) -> Adopted:
         "project_id": PROJECT_ID,
         "number": 2,
         "fence": 8,
-        "job_name": f"setup-{PROJECT_ID}-2-7",
+        "run_name": f"setup-{PROJECT_ID}-2-7",
         "digest": "",
     }
-    return Adopted(**{**given, **changes})
+    return Adoption(**{**given, **changes})

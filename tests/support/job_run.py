@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from projectsetup.engines.base import Told
+from projectsetup.engines.base import CurrentRun
 from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.setup.outcome import SetupOutcome
-from projectsetup.setup.updates import StatusUpdate
+from projectsetup.setup.updates import Progress
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
 from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
 
-FETCH: Final = StatusUpdate("compiling", "fetch", 0, 3)
-BUILD: Final = StatusUpdate("compiling", "build", 1, 3)
-PUSH: Final = StatusUpdate("committing", "push", 2, 3)
+FETCH: Final = Progress("compiling", "fetch", 0, 3)
+BUILD: Final = Progress("compiling", "build", 1, 3)
+PUSH: Final = Progress("committing", "push", 2, 3)
 
 RECIPE: Final = make_recipe(
     {"name": "fetch"}, {"name": "build"}, {"name": "push", "status": "committing", "isolate": True}
@@ -24,11 +24,11 @@ RECIPE: Final = make_recipe(
 """Two stages: `fetch` with two steps, and `push`."""
 
 ATTEMPT: Final = make_attempt(RECIPE, timeout=86_400.0)
-ADOPTED: Final = make_adopted(job_name=ATTEMPT.job_name)
+ADOPTED: Final = make_adopted(run_name=ATTEMPT.run_name)
 SETTINGS: Final = PodSettings(start_limit=300.0)
 MANIFEST: Final = job_manifest(ATTEMPT, SETTINGS)
-KEY: Final = (ATTEMPT.namespace, ATTEMPT.job_name)
-JOB: Final = ATTEMPT.job_name
+KEY: Final = (ATTEMPT.namespace, ATTEMPT.run_name)
+JOB: Final = ATTEMPT.run_name
 
 
 class Run:
@@ -40,7 +40,7 @@ class Run:
         self.jobs = jobs or FakeJobs()
         self.engine = JobEngine(self.jobs, self.jobs, SETTINGS, clock=now)
         self.leave = asyncio.Event()
-        self.told: list[StatusUpdate] = []
+        self.told: list[Progress] = []
 
     async def begin(self) -> Run:
         """An attempt starts; returns when it has done what it can."""
@@ -50,8 +50,8 @@ class Run:
 
     async def adopt(self, **changes: Any) -> Run:
         """An attempt is adopted; returns when that has done what it can."""
-        adopted = make_adopted(**{"job_name": JOB, **changes})
-        self.task = asyncio.create_task(self.engine.adopt(adopted, self.told.append, self.leave))
+        adopted = make_adopted(**{"run_name": JOB, **changes})
+        self.task = asyncio.create_task(self.engine.run(adopted, self.told.append, self.leave))
         await settle()
         return self
 
@@ -62,7 +62,7 @@ class Run:
 
     async def sweep(self, run: str | None = None, *, uid: str = ATTEMPT.uid, over: bool = True) -> None:
         """The engine sweeps, and every ProjectSetup has this uid and tells of this run."""
-        await self.engine.sweep(lambda _namespace, _name: Told(uid, run, over))
+        await self.engine.collect_garbage(lambda _namespace, _name: CurrentRun(uid, run, over))
 
     def pod(self, *, name: str = "pod") -> FakePod:
         """The Job gets a pod."""
@@ -87,7 +87,7 @@ async def settle(seconds: float = 0.0) -> None:
 
 def earlier(jobs: FakeJobs, *, number: int = 1) -> Key:
     """An earlier attempt of the same project has left its Job, which is not over."""
-    attempt = make_attempt(RECIPE, number=number, fence=3, job_name=f"setup-{PROJECT_ID}-{number}-3")
+    attempt = make_attempt(RECIPE, number=number, fence=3, run_name=f"setup-{PROJECT_ID}-{number}-3")
     jobs.make(job_manifest(attempt, SETTINGS))
     assert attempt.project.id == PROJECT_ID
-    return attempt.namespace, attempt.job_name
+    return attempt.namespace, attempt.run_name

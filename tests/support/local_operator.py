@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from projectsetup.engines.base import AttemptRef
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.runner import StepCommand
@@ -31,7 +30,7 @@ async def main(root: Path, steps: Sequence[tuple[str, dict[str, str]]]) -> None:
 async def attempt(engine: LocalEngine, script: str, environment: dict[str, str]) -> None:
     """One step."""
     try:
-        async with engine.open(AttemptRef("uid", uuid4(), 1, 1)) as runner:
+        async with engine.open(uuid4(), 1) as runner:
             await runner.run(StepCommand("test", script, environment, 100.0), lambda _: None)
     except InfrastructureError as error:
         print(error.reason, flush=True)

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from projectsetup.engines.base import AttemptRef
 from projectsetup.setup.runner import StepCommand
 from tests.support.processes import children, living
 
@@ -64,11 +63,6 @@ while time.monotonic() < end:
 END
 """
 """Goes on making processes in sessions of their own, as fast as it can."""
-
-
-def reference(project_id: UUID | None = None) -> AttemptRef:
-    """An attempt that no other test has."""
-    return AttemptRef("uid", project_id or uuid4(), 1, 1)
 
 
 class Step:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from projectsetup.engines.base import AttemptSpec
 from projectsetup.engines.kubernetes_job import pod
-from projectsetup.engines.kubernetes_job.attempt import JobAttempt, PodSettings
+from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.report import StageReport, read_report
 from tests.support.processes import children
 
@@ -153,7 +154,7 @@ class Running:
         return Ended(code, self._log, self._message.read_bytes())
 
 
-def containers(attempt: JobAttempt, settings: PodSettings | None = None) -> list[Mapping[str, object]]:
+def containers(attempt: AttemptSpec, settings: PodSettings | None = None) -> list[Mapping[str, object]]:
     """The containers of its pod, in their order."""
     spec = pod.attempt_pod(attempt, settings or PodSettings())
     return [*spec.get("initContainers", ()), *spec["containers"]]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
-from projectsetup.api.models import RunRef
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.attempts import MARK_RETRY, Adoption, AttemptOrder, Attempts
-from projectsetup.controller.facts import AttemptBroken, AttemptStopped, Progress, RunOutcome, StopCause
+from projectsetup.controller.attempts import MARK_RETRY, Attempts
+from projectsetup.controller.facts import AttemptStopped, RunOutcome, StopCause
 from projectsetup.controller.queue import Key
-from projectsetup.engines.base import LeftRunning, LookUp
+from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database import Database
 from projectsetup.projects.errors import DatabaseUnavailable
-from projectsetup.projects.model import Project, ProjectStatus
+from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import FailureReason, InfrastructureError
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
+from projectsetup.setup.project import SetupProject
+from projectsetup.setup.updates import Progress, ProgressCallback
 from tests.support.virtual_time import in_virtual_time
 
 FIRST, SECOND = Progress("compiling", "one", 0, 2), Progress("testing", "two", 1, 2)
@@ -46,12 +45,12 @@ class FakeEngine:
     def digest(self, _recipe: Recipe, _timeout: float) -> None:
         raise AssertionError("nobody asks for that")
 
-    async def sweep(self, look_up: LookUp) -> None:
-        look_up("team", "name")
+    async def collect_garbage(self, find_run: FindRun) -> None:
+        find_run("team", "name")
 
     async def run(
-        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
-    ) -> SetupSucceeded | SetupFailed:
+        self, order: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+    ) -> SetupOutcome:
         self.begun.append(order.number)
         on_progress(FIRST)
         await asyncio.sleep(self.seconds / 2)
@@ -75,8 +74,8 @@ class LastingEngine(FakeEngine):
         self.gone: list[int] = []
 
     async def run(
-        self, order: AttemptOrder | Adoption, _on_progress: Callable[[Progress], None], leave: asyncio.Event
-    ) -> SetupSucceeded | SetupFailed:
+        self, order: AttemptSpec | Adoption, _on_progress: ProgressCallback, leave: asyncio.Event
+    ) -> SetupOutcome:
         try:
             await asyncio.sleep(1)
             self.begun.append(order.number)
@@ -129,34 +128,21 @@ class World:
         return view.outcome
 
 
-def _order(number: int) -> AttemptOrder:
-    project = Project(
-        id=uuid4(),
-        name="p",
-        description="",
-        code_repo="c",
-        docs_repo=None,
-        status=ProjectStatus.COMPILING,
-        setup_error=None,
-        owner=None,
-        attempt=number,
-        fence=FENCE,
-        attempt_result=None,
-        inserted_at=datetime.now(UTC),
-        updated_at=datetime.now(UTC),
-    )
+def _order(number: int) -> AttemptSpec:
+    project = SetupProject(id=uuid4(), name="p", slug="p", description="", code_repo="c", docs_repo=None)
     recipe = Recipe.model_validate(
         {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
     )
-    return AttemptOrder(
-        key=("default", str(project.id)),
+    return AttemptSpec(
+        namespace="default",
+        name=str(project.id),
         uid="uid",
         project=project,
         recipe=recipe,
         parameters={},
         number=number,
         fence=FENCE,
-        run=RunRef(engine="fake", name="run", id="id"),
+        run_name="run",
         timeout=60,
         credentials=None,
     )
@@ -177,16 +163,16 @@ async def test_an_attempt_that_ends_by_itself() -> None:
 
 @in_virtual_time
 async def test_an_attempt_that_breaks() -> None:
-    broken = InfrastructureError(FailureReason.STEP_KILLED, "out of memory", step="two", exit_code=137)
+    broken = InfrastructureError(Reason.STEP_KILLED, "out of memory", step="two", exit_code=137)
     world = World(FakeEngine(seconds=1, error=broken))
-    assert await world.outcome(world.start()) == AttemptBroken(Reason.STEP_KILLED, "out of memory", "two", 137)
+    assert await world.outcome(world.start()) is broken
 
 
 @in_virtual_time
 async def test_a_bug_of_the_engine_is_an_engine_error() -> None:
     world = World(FakeEngine(seconds=1, error=ZeroDivisionError()))
     outcome = await world.outcome(world.start())
-    assert isinstance(outcome, AttemptBroken)
+    assert isinstance(outcome, InfrastructureError)
     assert outcome.reason == Reason.ENGINE_ERROR
 
 

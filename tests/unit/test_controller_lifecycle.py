@@ -25,11 +25,8 @@ from projectsetup.controller import decisions as d
 from projectsetup.controller.attempt_end import AttemptEnd, EndKind
 from projectsetup.controller.claimability import ClaimRefusal, claim_refusal, hiding
 from projectsetup.controller.facts import (
-    AttemptBroken,
-    AttemptDeferred,
     AttemptStopped,
     Facts,
-    Progress,
     RecipePlan,
     RecordRead,
     RecordUnavailable,
@@ -39,7 +36,9 @@ from projectsetup.controller.facts import (
 )
 from projectsetup.controller.lifecycle import decide, decide_gone, needs_record
 from projectsetup.projects.model import Owner, Project, ProjectStatus
+from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.updates import Progress
 
 ID = "6f1e2d3c-0000-4000-8000-000000000001"
 UID = "uid-1"
@@ -578,7 +577,7 @@ def test_a_retry_while_running_is_coalesced() -> None:
 
 def terminal_retry() -> World:
     world = running()
-    world.told(ended(world, AttemptBroken(Reason.STEP_TRANSIENT, "reset", "push", 75)).status)
+    world.told(ended(world, InfrastructureError(Reason.STEP_TRANSIENT, "reset", step="push", exit_code=75)).status)
     world.run, world.slot = None, False
     world.project = project("setup_queued", US, attempt=1, fence=6)
     return world
@@ -618,7 +617,7 @@ def test_a_step_that_says_no_is_terminal_at_the_first_attempt() -> None:
     [Reason.STEP_TRANSIENT, Reason.STEP_TIMED_OUT, Reason.STEP_KILLED, Reason.INTERRUPTED, Reason.ENGINE_ERROR],
 )
 def test_an_infrastructure_failure_is_retried_after_its_delay(reason: Reason) -> None:
-    decision = ended(running(), AttemptBroken(reason, "gone", "push"))
+    decision = ended(running(), InfrastructureError(reason, "gone", step="push"))
     status = decision.status
     assert decision.end.project_status is ProjectStatus.SETUP_QUEUED
     assert succeeded_reason(status) == ("Unknown", Reason.RETRY_SCHEDULED)
@@ -683,7 +682,7 @@ def test_a_retry_while_backing_off_is_not_lost_to_an_obstacle(obstacle: str) -> 
 
 
 def test_the_last_attempt_exhausts_the_limit() -> None:
-    decision = ended(running(3), AttemptBroken(Reason.STEP_KILLED, "killed by SIGKILL", "test"))
+    decision = ended(running(3), InfrastructureError(Reason.STEP_KILLED, "killed by SIGKILL", step="test"))
     assert succeeded_reason(decision.status) == ("False", Reason.ATTEMPTS_EXHAUSTED)
     assert decision.status.failure is not None
     assert decision.status.failure.reason == Reason.STEP_KILLED
@@ -692,7 +691,7 @@ def test_the_last_attempt_exhausts_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [AttemptStopped(StopCause.CANCEL), AttemptBroken(Reason.STEP_KILLED, "killed", "compile")]
+    "outcome", [AttemptStopped(StopCause.CANCEL), InfrastructureError(Reason.STEP_KILLED, "killed", step="compile")]
 )
 def test_a_cancelled_attempt_is_never_retried(outcome: RunOutcome) -> None:
     decision = ended(running().annotate(cancel_requested_at="1"), outcome)
@@ -757,7 +756,7 @@ def test_an_attempt_found_running_is_interrupted() -> None:
 outcomes = st.one_of(
     st.builds(SetupSucceeded, st.sampled_from([None, "a" * 40]), st.sampled_from([None, "b" * 40])),
     st.builds(SetupFailed, st.just("compile"), st.integers(1, 74), st.text(max_size=20)),
-    st.builds(AttemptBroken, st.sampled_from([Reason.STEP_KILLED, Reason.ENGINE_ERROR]), st.text(max_size=20)),
+    st.builds(InfrastructureError, st.sampled_from([Reason.STEP_KILLED, Reason.ENGINE_ERROR]), st.text(max_size=20)),
     st.builds(AttemptStopped, st.sampled_from([StopCause.SHUTDOWN, StopCause.LEASE_LOST])),
 )
 
@@ -814,7 +813,7 @@ def test_the_name_of_what_runs_an_attempt_is_told_before_it_exists() -> None:
 
 
 def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later() -> None:
-    decision = ended(running(), AttemptDeferred("exceeded quota: few"))
+    decision = ended(running(), NotStarted("exceeded quota: few"))
     assert (decision.end.kind, decision.end.attempts_left_used) == (EndKind.RETURNED, 0)
     status = decision.status
     assert (status.phase, status.attempt, status.attempts, status.run_ref) == (Phase.QUEUED, 0, (), None)
@@ -907,7 +906,7 @@ def test_a_start_whose_answer_was_lost_is_no_lost_attempt(prepared: int | None, 
 
 
 def test_a_moved_fence_ends_this_operator() -> None:
-    world = after(running(), AttemptBroken(Reason.ENGINE_ERROR, "x"))
+    world = after(running(), InfrastructureError(Reason.ENGINE_ERROR, "x"))
     world.project = project("compiling", US, attempt=2, fence=9)
     assert isinstance(world.decide(), d.StepDown)
 

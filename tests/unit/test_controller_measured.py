@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,15 +11,14 @@ from uuid import UUID
 
 import pytest
 
-from projectsetup.api.models import RunRef
-from projectsetup.controller.attempts import Adoption, AttemptOrder
-from projectsetup.controller.facts import Progress
+from projectsetup.api.reasons import Reason
 from projectsetup.controller.measured import MeasuredEngine
-from projectsetup.engines.base import LeftRunning, LookUp
+from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
+from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
+from projectsetup.setup.updates import Progress, ProgressCallback
 
 STEPS: Final = ("fetch", "build", "push")
 RECIPE: Final = Recipe.model_validate(
@@ -46,8 +44,8 @@ class Script:
     needs_credentials: bool = False
 
     async def run(
-        self, _order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], _leave: asyncio.Event
-    ) -> SetupSucceeded | SetupFailed:
+        self, _order: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+    ) -> SetupOutcome:
         for completed, after in self.told:
             self.now += after
             on_progress(Progress("compiling", STEPS[completed], completed, len(STEPS)))
@@ -62,7 +60,7 @@ class Script:
     async def kill_all(self) -> None:
         raise AssertionError("nobody asks for that")
 
-    async def sweep(self, _look_up: LookUp) -> None:
+    async def collect_garbage(self, _look_up: FindRun) -> None:
         raise AssertionError("nobody asks for that")
 
 
@@ -97,10 +95,10 @@ ALL: Final = [(0, 0.0), (1, 2.0), (2, 3.0)]
         (ALL[:2], SetupFailed("build", 1, ""), {"fetch": 2, "build": 1, "Failed": 3}),
         (
             ALL[:2],
-            InfrastructureError(FailureReason.STEP_KILLED, "", step="build"),
+            InfrastructureError(Reason.STEP_KILLED, "", step="build"),
             {"fetch": 2, "build": 1, "Failed": 3},
         ),
-        (ALL[:1], InfrastructureError(FailureReason.ENGINE_ERROR, ""), {"Failed": 1}),
+        (ALL[:1], InfrastructureError(Reason.ENGINE_ERROR, ""), {"Failed": 1}),
         ([(0, 0.0), (2, 5.0)], SetupSucceeded(), {"push": 1, "Succeeded": 6}),
         ([], SetupSucceeded(), {"Succeeded": 1}),
         (ALL[:2], SetupStopped(), {"fetch": 2}),
@@ -113,7 +111,7 @@ async def test_what_ended_by_itself_is_timed(told: Any, end: Any, expected: dict
 
 
 async def test_what_another_operator_began_is_not_timed() -> None:
-    adoption = Adoption(("ns", "name"), "uid", UUID(int=1), 1, 1, RunRef(engine="script", name="run", id="id"))
+    adoption = Adoption("ns", "name", "uid", UUID(int=1), 1, 1, "run", "digest")
     assert await measured(Script(ALL, SetupSucceeded()), adoption) == {}
 
 

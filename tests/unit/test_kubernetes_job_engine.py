@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.liveness import SETTLED
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.plan import PLAN
 from projectsetup.engines.kubernetes_job.removing import LOOK_AGAIN
 from projectsetup.kube.job_store import Kind
-from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted
+from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from tests.support.fake_jobs import FakeJobs
 from tests.support.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
@@ -71,7 +72,7 @@ async def test_a_step_that_may_succeed_another_time_breaks_the_attempt_and_its_j
     pod = run.pod()
     pod.run("push")
     pod.fail(75)
-    assert await reason(run) is FailureReason.STEP_TRANSIENT
+    assert await reason(run) is Reason.STEP_TRANSIENT
     assert run.count("delete") == 0
 
 
@@ -113,7 +114,7 @@ async def test_what_is_left_of_earlier_attempts_is_not_waited_for_without_limit(
     run = await Run(jobs).begin()
     with pytest.raises(InfrastructureError, match=f"earlier attempts did not end within 5m: {left[1]}") as caught:
         await run.task
-    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert caught.value.reason is Reason.ENGINE_ERROR
     assert now() < 1310
     assert run.job is None
 
@@ -186,7 +187,7 @@ async def test_a_job_of_that_name_that_belongs_to_somebody_else_breaks_the_attem
     for run in (await Run(jobs).begin(), await Run(jobs).adopt()):
         with pytest.raises(InfrastructureError, match="does not belong to this ProjectSetup") as caught:
             await run.task
-        assert caught.value.reason is FailureReason.ENGINE_ERROR
+        assert caught.value.reason is Reason.ENGINE_ERROR
         assert run.count("delete") == 0
 
 
@@ -208,7 +209,7 @@ async def test_a_job_of_the_same_name_that_is_made_later_is_not_ours() -> None:
     run.jobs.clear(KEY)
     run.jobs.make(MANIFEST)
     run.jobs.start_pod(KEY).succeed(CODE_COMMIT="0" * 40)
-    assert await reason(run) is FailureReason.INTERRUPTED
+    assert await reason(run) is Reason.INTERRUPTED
     assert run.count("delete") == 0
 
 
@@ -218,7 +219,7 @@ async def test_what_does_not_end_in_its_time_is_ended_whatever_its_job_says() ->
     run.pod().run("push")
     assert run.job is not None
     run.job["spec"]["activeDeadlineSeconds"] = 10**9
-    assert await reason(run) is FailureReason.STEP_TIMED_OUT
+    assert await reason(run) is Reason.STEP_TIMED_OUT
     assert ATTEMPT.timeout < now() - 1000 < ATTEMPT.timeout + 60
     assert run.job is None
 
@@ -239,7 +240,7 @@ async def test_a_job_that_only_says_that_it_has_ended_is_deleted_with_its_pod() 
     run = await Run().begin()
     run.pod().run("push")
     run.jobs.end_job(KEY, "Failed")
-    assert await reason(run) is FailureReason.ENGINE_ERROR
+    assert await reason(run) is Reason.ENGINE_ERROR
     assert run.job is None
 
 
@@ -289,7 +290,7 @@ async def test_a_job_that_is_refused_breaks_the_attempt_with_what_the_api_server
     run = await Run(jobs).begin()
     with pytest.raises(InfrastructureError, match="cannot create Job team/x: 403 not allowed") as caught:
         await run.task
-    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert caught.value.reason is Reason.ENGINE_ERROR
     assert not isinstance(caught.value, NotStarted)
 
 
@@ -442,7 +443,7 @@ async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_gone_
     assert not run.task.done()
     with pytest.raises(InfrastructureError, match="no such image") as caught:
         await run.task
-    assert caught.value.reason is FailureReason.ENGINE_ERROR
+    assert caught.value.reason is Reason.ENGINE_ERROR
     assert run.jobs.jobs == {}
     assert run.jobs.pods == {}
     assert now() < 1310
@@ -472,7 +473,7 @@ async def test_a_job_that_somebody_deletes_interrupts_the_attempt_once_its_pod_i
     await settle(60)
     assert not run.task.done()
     run.jobs.clear(KEY)
-    assert await reason(run) is FailureReason.INTERRUPTED
+    assert await reason(run) is Reason.INTERRUPTED
 
 
 @in_virtual_time
@@ -605,7 +606,7 @@ async def test_a_failure_that_may_pass_is_told_although_somebody_has_added_a_con
     pod.add_sidecar()
     pod.run("push")
     pod.fail(75)
-    assert await reason(run) is FailureReason.STEP_TRANSIENT
+    assert await reason(run) is Reason.STEP_TRANSIENT
     assert run.jobs.pods == {}
 
 
@@ -652,7 +653,7 @@ async def test_a_quota_that_has_left_room_meanwhile_is_of_no_account() -> None:
     assert await run.task == SetupSucceeded()
 
 
-async def reason(run: Run) -> FailureReason:
+async def reason(run: Run) -> Reason:
     """Why the attempt breaks."""
     with pytest.raises(InfrastructureError) as caught:
         await run.task

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 
 from projectsetup.api.constants import API_VERSION, KIND
-from projectsetup.engines.base import LeftRunning, Told
+from projectsetup.api.reasons import Reason
+from projectsetup.engines.base import CurrentRun, LeftRunning
 from projectsetup.engines.kubernetes_job.course import START_LIMIT
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.kube.job_store import Kind
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupSucceeded
 from tests.support.fake_jobs import Body, FakeJobs
 from tests.support.job_orders import PROJECT_ID
@@ -30,7 +31,7 @@ async def interrupted(run: Run) -> None:
     """It ends as one that was never started, and never will be."""
     with pytest.raises(InfrastructureError, match="ended before it had started") as caught:
         await run.task
-    assert caught.value.reason is FailureReason.INTERRUPTED
+    assert caught.value.reason is Reason.INTERRUPTED
     run.jobs.deliver()
     assert run.job is not None
     assert is_tombstone(run.job)
@@ -213,7 +214,7 @@ async def test_a_tombstone_that_is_refused_breaks_the_attempt() -> None:
 @in_virtual_time
 async def test_tombstones_are_no_obstacle_to_the_next_attempt() -> None:
     jobs = FakeJobs()
-    earlier_one = await Run(jobs).adopt(job_name="setup-earlier")
+    earlier_one = await Run(jobs).adopt(run_name="setup-earlier")
     with pytest.raises(InfrastructureError):
         await earlier_one.task
     run = await Run(jobs).begin()
@@ -270,11 +271,11 @@ async def test_what_is_started_while_a_sweep_looks_is_wanted() -> None:
 
     unwanted = earlier(jobs)
 
-    def look_up(_namespace: str, _name: str) -> Told:
+    def find_run(_namespace: str, _name: str) -> CurrentRun:
         jobs.make(MANIFEST)
-        return Told(ATTEMPT.uid, JOB, over=False)
+        return CurrentRun(ATTEMPT.uid, JOB, is_over=False)
 
-    await run.engine.sweep(look_up)
+    await run.engine.collect_garbage(find_run)
     assert [call for call in jobs.calls if call.startswith("delete")] == [f"delete {unwanted[1]}"]
 
 

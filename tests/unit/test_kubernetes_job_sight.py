@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.manifest import TOMBSTONE
 from projectsetup.engines.kubernetes_job.plan import Plan
 from projectsetup.engines.kubernetes_job.sight import (
@@ -20,7 +21,6 @@ from projectsetup.engines.kubernetes_job.sight import (
     Working,
     sight,
 )
-from projectsetup.setup.errors import FailureReason
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.scrub import Scrubber
 
@@ -105,7 +105,7 @@ def see(told: Body | None, *pods: Body, events: tuple[str, ...] = (), at_step: s
     )  # fmt: skip
 
 
-def broken(seen: Sight) -> tuple[FailureReason, str, str | None, int | None]:
+def broken(seen: Sight) -> tuple[Reason, str, str | None, int | None]:
     assert isinstance(seen, Broken), seen
     return seen.error.reason, seen.error.message, seen.error.step, seen.error.exit_code
 
@@ -135,17 +135,17 @@ def test_a_step_that_says_no() -> None:
 @pytest.mark.parametrize(
     ("code", "message", "reason", "said"),
     [
-        (75, "step=make\nexit=75\n\n", FailureReason.STEP_TRANSIENT, "exit code 75"),
-        (42, "step=test\nexit=42\n\n", FailureReason.STEP_TRANSIENT, "exit code 42"),
-        (9, "step=test\nexit=9\nmatch=connection RESET\n\nthe end\n", FailureReason.STEP_TRANSIENT, "connection RESET"),
-        (9, "step=test\nexit=9\n\nReset by peer\n", FailureReason.STEP_TRANSIENT, "Reset by peer"),
-        (124, "step=test\nexit=143\ntimeout=1\n\n", FailureReason.STEP_TIMED_OUT, "timeout of 10m"),
-        (137, "step=make\nexit=137\n\n", FailureReason.STEP_KILLED, "SIGKILL"),
-        (125, "[projectsetup] the image has no awk\n", FailureReason.ENGINE_ERROR, "the image has no awk"),
-        (137, "", FailureReason.STEP_KILLED, "killed with its container"),
+        (75, "step=make\nexit=75\n\n", Reason.STEP_TRANSIENT, "exit code 75"),
+        (42, "step=test\nexit=42\n\n", Reason.STEP_TRANSIENT, "exit code 42"),
+        (9, "step=test\nexit=9\nmatch=connection RESET\n\nthe end\n", Reason.STEP_TRANSIENT, "connection RESET"),
+        (9, "step=test\nexit=9\n\nReset by peer\n", Reason.STEP_TRANSIENT, "Reset by peer"),
+        (124, "step=test\nexit=143\ntimeout=1\n\n", Reason.STEP_TIMED_OUT, "timeout of 10m"),
+        (137, "step=make\nexit=137\n\n", Reason.STEP_KILLED, "SIGKILL"),
+        (125, "[projectsetup] the image has no awk\n", Reason.ENGINE_ERROR, "the image has no awk"),
+        (137, "", Reason.STEP_KILLED, "killed with its container"),
     ],
 )
-def test_ends_that_may_pass(code: int, message: str, reason: FailureReason, said: str) -> None:
+def test_ends_that_may_pass(code: int, message: str, reason: Reason, said: str) -> None:
     told, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
     assert told is reason
     assert said in text
@@ -154,7 +154,7 @@ def test_ends_that_may_pass(code: int, message: str, reason: FailureReason, said
 def test_out_of_memory_says_so() -> None:
     for message in ("step=test\nexit=137\n\nKilled\n", "[projectsetup] step test (2/3)\n", ""):
         reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", 137, message, "OOMKilled"))))
-        assert reason is FailureReason.STEP_KILLED
+        assert reason is Reason.STEP_KILLED
         assert "ran out of memory" in text
 
 
@@ -167,16 +167,16 @@ def test_the_line_that_the_recipe_names_counts_in_the_steps_that_name_it_alone()
 def test_the_deadline_of_the_attempt(kind: str) -> None:
     late = {**failed("DeadlineExceeded"), "type": kind}
     assert broken(see(job(late), at_step="test"))[:3] == (
-        FailureReason.STEP_TIMED_OUT,
+        Reason.STEP_TIMED_OUT,
         "the attempt did not end within its timeout of 30m; it was at step test",
         "test",
     )
     stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
-    assert broken(see(job(late), stopped))[0] is FailureReason.STEP_TIMED_OUT
+    assert broken(see(job(late), stopped))[0] is Reason.STEP_TIMED_OUT
     said_no = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
     assert isinstance(see(job(late), said_no), Over)
     assert broken(see(job(late), events=("no node is free",)))[:2] == (
-        FailureReason.ENGINE_ERROR,
+        Reason.ENGINE_ERROR,
         "the pod did not start in time: no node is free",
     )
 
@@ -186,11 +186,11 @@ def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int
     told = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
     assert see(job(), told) == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
     assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
-        FailureReason.STEP_TIMED_OUT,
+        Reason.STEP_TIMED_OUT,
         "the attempt did not end within its timeout of 30m; it was at step test",
     )
     assert broken(see(job(failed("BackoffLimitExceeded")), told)) == (
-        FailureReason.INTERRUPTED,
+        Reason.INTERRUPTED,
         "step test was interrupted: its pod was deleted: asked to end",
         "test",
         code,
@@ -210,13 +210,13 @@ def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int
 )
 def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
-    assert reason is FailureReason.ENGINE_ERROR
+    assert reason is Reason.ENGINE_ERROR
     assert f"container make ended with exit code {code} and without a report of its steps" in text
 
 
 def test_a_job_that_failed_for_another_reason_tells_it() -> None:
     reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
-    assert reason is FailureReason.ENGINE_ERROR
+    assert reason is Reason.ENGINE_ERROR
     assert "the Job failed: PodFailurePolicy: the policy said so" in text
 
 
@@ -228,7 +228,7 @@ def test_a_job_that_succeeded_has_done_all_steps_although_its_pod_is_gone(kind: 
 
 def test_a_job_that_fails_and_whose_pod_is_gone_has_no_outcome() -> None:
     reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
-    assert reason is FailureReason.ENGINE_ERROR
+    assert reason is Reason.ENGINE_ERROR
     assert text == "the pod of the Job was deleted before its report was read"
 
 
@@ -269,7 +269,7 @@ def test_a_pod_that_used_too_much_is_an_end(message: str, conditions: tuple[Body
     gone = ended("make", 137, "The container could not be located", "ContainerStatusUnknown")
     seen = see(job(), pod("Failed", gone, conditions=conditions, reason="Evicted", message=message), at_step="make")
     reason, text, step, _ = broken(seen)
-    assert (reason, step) == (FailureReason.STEP_KILLED, "make")
+    assert (reason, step) == (Reason.STEP_KILLED, "make")
     assert message.strip() in text
 
 
@@ -292,7 +292,7 @@ def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: st
     assert seen.limit is not None
     later = sight(job(), [told], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, events=events)
     reason, text, _, _ = broken(later)
-    assert reason is FailureReason.ENGINE_ERROR
+    assert reason is Reason.ENGINE_ERROR
     assert text.startswith("the pod did not start within 5m: ")
     assert why in text
 

@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.recipes.model import Retry, Step, StepStatus
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge
 from projectsetup.setup.obstacles import Volume
 from projectsetup.setup.outcome import SetupFailed
@@ -15,9 +16,9 @@ from projectsetup.setup.outcome import SetupFailed
 OWN = TimeLimit(300)
 WHOLE = TimeLimit(1800, of_attempt=True)
 TRANSIENT, TIMED_OUT, KILLED = (
-    FailureReason.STEP_TRANSIENT,
-    FailureReason.STEP_TIMED_OUT,
-    FailureReason.STEP_KILLED,
+    Reason.STEP_TRANSIENT,
+    Reason.STEP_TIMED_OUT,
+    Reason.STEP_KILLED,
 )
 
 
@@ -86,7 +87,7 @@ def test_any_other_exit_is_a_business_failure(code: int) -> None:
         (StepResult(signal=signal.SIGKILL, oom=True), KILLED, "step compile ran out of memory; it printed nothing"),
     ],
 )
-def test_what_is_worth_another_attempt(result: StepResult, reason: FailureReason, message: str | None) -> None:
+def test_what_is_worth_another_attempt(result: StepResult, reason: Reason, message: str | None) -> None:
     verdict = judge(step(9), result, OWN)
     assert isinstance(verdict, InfrastructureError)
     assert (verdict.reason, verdict.step, verdict.exit_code) == (reason, "compile", result.exit_code)
@@ -154,7 +155,7 @@ def test_an_end_that_is_none_is_a_mistake_of_the_engine() -> None:
 def test_what_stands_in_the_way_of_a_step_is_not_the_projects_fault(result: StepResult, why: str) -> None:
     verdict = judge(step(), result, OWN)
     assert isinstance(verdict, InfrastructureError)
-    assert verdict.reason is FailureReason.ENGINE_ERROR
+    assert verdict.reason is Reason.ENGINE_ERROR
     assert verdict.message.startswith(f"step compile failed with exit code {result.exit_code} because {why}")
 
 

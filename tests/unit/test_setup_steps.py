@@ -9,15 +9,16 @@ from uuid import UUID
 
 import pytest
 
+from projectsetup.api.reasons import Reason
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin, SshKey
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 from projectsetup.setup.outputs import IGNORED
 from projectsetup.setup.project import SetupProject
 from projectsetup.setup.runner import StepCommand, StepExit
 from projectsetup.setup.steps import setup_project
-from projectsetup.setup.updates import StatusUpdate
+from projectsetup.setup.updates import Progress
 
 PROJECT = SetupProject(UUID(int=7), "Name", "name", "", "https://code.example/x", "https://docs.example/x")
 RECIPE = Recipe.model_validate(
@@ -50,7 +51,7 @@ class Told:
     ends: dict[str, StepExit] = field(default_factory=dict)
     prints: dict[str, bytes] = field(default_factory=dict)
     commands: list[StepCommand] = field(default_factory=list)
-    updates: list[StatusUpdate] = field(default_factory=list)
+    updates: list[Progress] = field(default_factory=list)
     lines: list[tuple[str, str]] = field(default_factory=list)
     workspace: Path = Path("/w")
     private: Path = Path("/p")
@@ -95,10 +96,10 @@ async def test_all_steps_run_in_order_and_every_update_is_told() -> None:
     assert await told.set_up() == SetupSucceeded(A, B)
     assert told.ran == ["first", "second", "third"]
     assert told.updates == [
-        StatusUpdate("initializing", "first", 0, 3),
-        StatusUpdate("compiling", "second", 1, 3),
-        StatusUpdate("committing", "third", 2, 3),
-        StatusUpdate("committing", "third", 3, 3),
+        Progress("initializing", "first", 0, 3),
+        Progress("compiling", "second", 1, 3),
+        Progress("committing", "third", 2, 3),
+        Progress("committing", "third", 3, 3),
     ]
 
 
@@ -119,7 +120,7 @@ async def test_it_stops_at_the_first_step_that_fails() -> None:
         "second", 2, "step second failed with exit code 2: hello | no ***, no *** here"
     )
     assert told.ran == ["first", "second"]
-    assert told.updates[-1] == StatusUpdate("compiling", "second", 1, 3)
+    assert told.updates[-1] == Progress("compiling", "second", 1, 3)
     assert told.lines == [("second", "hello"), ("second", "no ***, no *** here")]
 
 
@@ -127,7 +128,7 @@ async def test_an_infrastructure_failure_is_an_exception_without_secrets() -> No
     told = Told({"third": StepExit(128)}, {"third": b"Connection reset by hunter2\n"})
     with pytest.raises(InfrastructureError) as caught:
         await told.set_up()
-    assert caught.value.reason is FailureReason.STEP_TRANSIENT
+    assert caught.value.reason is Reason.STEP_TRANSIENT
     assert (caught.value.step, caught.value.exit_code) == ("third", 128)
     assert "Connection reset by ***" in caught.value.message
     assert "hunter2" not in caught.value.message
@@ -179,7 +180,7 @@ async def test_a_step_is_not_begun_when_the_time_is_over() -> None:
     told = Told()
     with pytest.raises(InfrastructureError, match="it was at step first") as caught:
         await told.set_up(time_limit=1e-6)
-    assert caught.value.reason is FailureReason.STEP_TIMED_OUT
+    assert caught.value.reason is Reason.STEP_TIMED_OUT
     assert told.commands == []
 
 

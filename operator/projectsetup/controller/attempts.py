@@ -6,32 +6,24 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 from uuid import UUID
 
-from projectsetup.api.models import RunRef
 from projectsetup.api.reasons import Reason
 from projectsetup.controller.facts import (
-    AttemptBroken,
-    AttemptDeferred,
     AttemptStopped,
-    Progress,
     RunOutcome,
     RunView,
     StopCause,
 )
 from projectsetup.controller.queue import Key
-from projectsetup.engines.base import LeftRunning, LookUp
+from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun, LeftRunning
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
-from projectsetup.projects.model import Project, ProjectStatus
+from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.recipes.model import Recipe
-from projectsetup.setup.credentials import GitCredentials
-from projectsetup.setup.errors import InfrastructureError, NotStarted, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
-from projectsetup.setup.project import SetupProject
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
+from projectsetup.setup.updates import Progress
 
 MARK_RETRY = 1.0
 """Seconds between two tries to tell the record where an attempt is, while the database is away."""
@@ -42,103 +34,11 @@ OF_THE_OPERATOR = frozenset({StopCause.SHUTDOWN, StopCause.LEASE_LOST, StopCause
 _log = get_logger("attempts")
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptOrder:
-    """All that an engine needs to run one attempt; `timeout` is in seconds.
-
-    `run` is what `.status` tells of it. With an `obstacle` the attempt breaks at once: that line says what of the
-    infrastructure stands in its way.
-    """
-
-    key: Key
-    uid: str
-    project: Project
-    recipe: Recipe
-    parameters: dict[str, str]
-    number: int
-    fence: int
-    run: RunRef
-    timeout: float
-    credentials: GitCredentials | None
-    credentials_secret: str | None = None
-    """The name of the Secret that `credentials` are from, or would be if the operator might read it."""
-    obstacle: str | None = None
-
-    @property
-    def project_id(self) -> UUID:
-        """The project that the attempt is for."""
-        return self.project.id
-
-    def told_project(self) -> SetupProject:
-        """The project as its setup needs to know it."""
-        project = self.project
-        return SetupProject(
-            id=project.id,
-            name=project.name,
-            slug=project.slug,
-            description=project.description,
-            code_repo=project.code_repo,
-            docs_repo=project.docs_repo,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Adoption:
-    """An attempt that another operator has started and left running as `run`; `fence` is that of the adoption."""
-
-    key: Key
-    uid: str
-    project_id: UUID
-    number: int
-    fence: int
-    run: RunRef
-
-
-class Engine(Protocol):
-    """Where an attempt runs.
-
-    `outlives_operator`: what it has started goes on when the operator ends, so that the next one adopts it.
-    `needs_credentials`: the operator itself hands the credentials to the steps, and so must be able to read them.
-    """
-
-    name: str
-    outlives_operator: bool
-    needs_credentials: bool
-
-    def digest(self, recipe: Recipe, timeout: float) -> str | None:
-        """By which `run` recognizes what an attempt was started with, should it be adopted; None where none is."""
-        ...
-
-    async def run(
-        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
-    ) -> SetupSucceeded | SetupFailed:
-        """Run one attempt, or follow one that runs; InfrastructureError when it broke.
-
-        Cancelled, it ends when all of it is gone, with an outcome only when the last step had succeeded all the same.
-        An engine whose attempts outlive the operator raises LeftRunning once `leave` is set, at once when it is
-        cancelled too, and leaves alone what runs.
-        """
-        ...
-
-    async def kill_all(self) -> None:
-        """End every process of every attempt at once; what outlives the operator is left alone."""
-        ...
-
-    async def sweep(self, look_up: LookUp) -> None:
-        """End what goes on and of which no `look_up` tells after it was listed. Raises InfrastructureError."""
-        ...
-
-
-def _broken(error: InfrastructureError) -> AttemptBroken | AttemptDeferred:
-    if isinstance(error, NotStarted):
-        return AttemptDeferred(error.message)
-    return AttemptBroken(error.reason, error.message, error.step, error.exit_code)
-
-
 @dataclass(slots=True)
 class _Run:
-    order: AttemptOrder | Adoption
+    attempt: AttemptSpec | Adoption
     view: RunView
+    obstacle: str | None = None
     task: asyncio.Task[RunOutcome | None] | None = None
     marking: asyncio.Task[None] | None = None
     moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -190,20 +90,23 @@ class Attempts:
             self._preparing.remove(key)
             self._tell_change()
 
-    def start(self, order: AttemptOrder | Adoption, progress: Progress) -> None:
-        """Run an attempt in the background; after `stop_all` it is stopped before it has begun."""
-        if order.project_id in self._runs:
-            raise AssertionError(f"project {order.project_id} has an attempt already")
-        run = _Run(order, RunView(order.uid, order.number, order.fence, progress))
-        self._runs[order.project_id] = run
-        with about_setup(order.key, attempt=order.number):
-            run.task = asyncio.create_task(self._outcome(run), name=f"attempt {order.number} of {order.project_id}")
+    def start(self, attempt: AttemptSpec | Adoption, progress: Progress, *, obstacle: str | None = None) -> None:
+        """Run an attempt in the background; after `stop_all` it is stopped before it begins.
+
+        With an `obstacle`, one line about what is wrong with the infrastructure, the attempt breaks at once.
+        """
+        if attempt.project_id in self._runs:
+            raise AssertionError(f"project {attempt.project_id} has an attempt already")
+        run = _Run(attempt, RunView(attempt.uid, attempt.number, attempt.fence, progress), obstacle)
+        self._runs[attempt.project_id] = run
+        with about_setup(attempt.key, attempt=attempt.number):
+            run.task = asyncio.create_task(self._outcome(run), name=f"attempt {attempt.number} of {attempt.project_id}")
             run.marking = asyncio.create_task(
-                self._mark(run, progress.project_status), name=f"marks of {order.project_id}"
+                self._mark(run, progress.project_status), name=f"marks of {attempt.project_id}"
             )
         run.task.add_done_callback(lambda task: self._ended(run, task))
         if self._stopping_all is not None:
-            self.stop(order.project_id, self._stopping_all)
+            self.stop(attempt.project_id, self._stopping_all)
 
     def stop(self, project_id: UUID, cause: StopCause) -> None:
         """Ask the attempt to stop; its outcome comes when nothing of it is alive.
@@ -248,7 +151,7 @@ class Attempts:
 
     def keys(self) -> list[Key]:
         """The ProjectSetups whose attempt is prepared, runs, or has ended and is not told yet."""
-        return [*self._preparing, *(run.order.key for run in self._runs.values() if not run.view.left_running)]
+        return [*self._preparing, *(run.attempt.key for run in self._runs.values() if not run.view.left_running)]
 
     def busy(self, key: Key) -> bool:
         """Whether `keys` holds this one."""
@@ -256,7 +159,7 @@ class Attempts:
 
     def lingers(self, key: Key) -> bool:
         """Whether what is left of its ended attempt does not go away: that holds no slot, or it might for ever."""
-        return any(run.order.key == key and run.view.progress.lingers for run in self._runs.values())
+        return any(run.attempt.key == key and run.view.progress.lingers for run in self._runs.values())
 
     def stop_all(self, cause: StopCause) -> None:
         """Ask all attempts to stop, those too that are still to be started."""
@@ -264,9 +167,9 @@ class Attempts:
         for project_id in self.running:
             self.stop(project_id, cause)
 
-    async def sweep(self, look_up: LookUp) -> None:
-        """End what the engine runs and nobody wants; `look_up` is called once it is known what runs."""
-        await self._engine.sweep(look_up)
+    async def collect_garbage(self, find_run: FindRun) -> None:
+        """End what the engine runs and nobody wants; `find_run` is called once it is known what runs."""
+        await self._engine.collect_garbage(find_run)
 
     async def kill_all(self, cause: StopCause) -> None:
         """End all attempts at once, without grace."""
@@ -287,17 +190,17 @@ class Attempts:
             outcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
         run.view = replace(run.view, outcome=outcome, left_running=outcome is None)
         self._tell_change()
-        self._on_end(run.order.key)
+        self._on_end(run.attempt.key)
 
     def _left(self, run: _Run) -> RunOutcome | None:
         """None: what runs goes on, and its outcome is for the next operator to tell."""
         return AttemptStopped(StopCause.FENCED) if run.view.stopping is StopCause.FENCED else None
 
     async def _outcome(self, run: _Run) -> RunOutcome | None:
-        if isinstance(run.order, AttemptOrder) and run.order.obstacle is not None:
-            return AttemptBroken(Reason.ENGINE_ERROR, run.order.obstacle)
+        if run.obstacle is not None:
+            return InfrastructureError(Reason.ENGINE_ERROR, run.obstacle)
         try:
-            return await self._engine.run(run.order, lambda progress: self._advance(run, progress), run.leave)
+            return await self._engine.run(run.attempt, lambda progress: self._advance(run, progress), run.leave)
         except (LeftRunning, LeaseLost):
             return self._left(run)
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
@@ -305,24 +208,24 @@ class Attempts:
                 return AttemptStopped(run.view.stopping)
             if not isinstance(error, InfrastructureError):
                 raise
-            return _broken(error)
+            return error.with_traceback(None)
         except Exception:  # noqa: BLE001  # one attempt must not end the operator
             _log.exception("the engine failed in a way it should not")
-            return AttemptBroken(Reason.ENGINE_ERROR, "internal error of the operator, see its log")
+            return InfrastructureError(Reason.ENGINE_ERROR, "internal error of the operator, see its log")
 
     def _advance(self, run: _Run, progress: Progress) -> None:
         if progress == run.view.progress:
             return
         if progress.step != run.view.progress.step:
-            with about_setup(run.order.key, attempt=run.order.number, step=progress.step):
+            with about_setup(run.attempt.key, attempt=run.attempt.number, step=progress.step):
                 _log.info("the next step begins", progress=str(progress))
         run.view = replace(run.view, progress=progress)
         run.moved.set()
-        self._on_progress(run.order.key)
+        self._on_progress(run.attempt.key)
 
     async def _mark(self, run: _Run, recorded: str | None) -> None:
         """Keep the record's status where the attempt is; the attempt goes on while the database is away."""
-        project_id = run.order.project_id
+        project_id = run.attempt.project_id
         while True:
             await run.moved.wait()
             run.moved.clear()
@@ -331,7 +234,7 @@ class Attempts:
                 continue
             try:
                 self._leader.check()
-                held = await self._record.mark(project_id, run.order.fence, ProjectStatus(status))
+                held = await self._record.mark(project_id, run.attempt.fence, ProjectStatus(status))
                 recorded = status
             except (DatabaseUnavailable, LeaseLost):
                 recorded = None

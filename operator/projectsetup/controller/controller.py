@@ -14,7 +14,7 @@ from projectsetup.controller.ports import Body, Cluster
 from projectsetup.controller.queue import Key, StartLine, WorkQueue
 from projectsetup.controller.reconciler import Reconciler
 from projectsetup.controller.store import Change, Departed, Packed, ResourceStore, pack
-from projectsetup.engines.base import Told
+from projectsetup.engines.base import CurrentRun
 from projectsetup.kube.errors import ApiNotFound, ClusterError
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
@@ -179,7 +179,7 @@ class Controller:
             there = await self._list()
             self._after_list()
             if self.leading:
-                await self._sweep()
+                await self._collect_garbage()
             for project in owned:
                 owner = project.owner
                 if owner is None or owner.uid in there or (self.namespaces and owner.namespace not in self.namespaces):
@@ -213,18 +213,18 @@ class Controller:
         self.watch_age.listed(newest)
         return there
 
-    async def _sweep(self) -> None:
+    async def _collect_garbage(self) -> None:
         """End what goes on without anybody to follow it: its ProjectSetup is gone, or tells of another run."""
         try:
-            await self.attempts.sweep(self._told)
+            await self.attempts.collect_garbage(self._current_run)
         except (InfrastructureError, LeaseLost) as error:
             _log.warning("cannot look for what nobody follows", error=str(error))
 
-    def _told(self, namespace: str, name: str) -> Told | None:
+    def _current_run(self, namespace: str, name: str) -> CurrentRun | None:
         """What the ProjectSetup tells of its run."""
         self.leader.check()
         kept = self.store.kept((namespace, name))
-        return None if kept is None else Told(kept.uid, kept.run_name, kept.over)
+        return None if kept is None else CurrentRun(kept.uid, kept.run_name, kept.over)
 
     def _after_list(self) -> None:
         """Begin the watch again when it began before the CRD was there, or has gone silent."""

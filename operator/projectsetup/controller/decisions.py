@@ -8,8 +8,9 @@ from datetime import datetime
 from projectsetup.api.models import ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason
 from projectsetup.controller.attempt_end import AttemptEnd
-from projectsetup.controller.facts import Progress, StopCause
+from projectsetup.controller.facts import StopCause
 from projectsetup.projects.model import Owner
+from projectsetup.setup.updates import Progress
 
 
 @dataclass(frozen=True, slots=True)

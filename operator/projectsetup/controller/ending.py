@@ -9,7 +9,8 @@ from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.controller.attempt_end import AttemptEnd, EndKind
 from projectsetup.controller.backoff import retry_delay
 from projectsetup.controller.decisions import Notice
-from projectsetup.controller.facts import AttemptBroken, AttemptDeferred, AttemptStopped, Facts, RunOutcome, StopCause
+from projectsetup.controller.facts import AttemptStopped, Facts, RunOutcome, StopCause
+from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.message import cut
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 
@@ -19,7 +20,7 @@ DATABASE_POLL = timedelta(seconds=30)
 DEFERRAL = timedelta(seconds=30)
 """Until an attempt that could not start is tried again; meanwhile it holds no slot."""
 
-LOST_CLAIM = AttemptBroken(Reason.INTERRUPTED, "the claim on the project was taken away while the attempt ran")
+LOST_CLAIM = InfrastructureError(Reason.INTERRUPTED, "the claim on the project was taken away while the attempt ran")
 
 
 def end_of_attempt(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> AttemptEnd:
@@ -58,11 +59,11 @@ def _end(facts: Facts, number: int, outcome: RunOutcome, *, cancelled: bool) -> 
             return _failed(facts, number, Reason.STEP_FAILED, outcome.message, failure)
         case AttemptStopped() if not cancelled:
             return _returned(facts, number, outcome.cause)
-        case AttemptStopped() | AttemptBroken() | AttemptDeferred() if cancelled:
+        case AttemptStopped() | InfrastructureError() if cancelled:
             return _cancelled(facts, number)
-        case AttemptDeferred():
+        case NotStarted():
             return _deferred(facts, number, outcome.message)
-        case AttemptBroken():
+        case InfrastructureError():
             return _retry_or_exhausted(facts, number, outcome)
     raise AssertionError(f"unknown outcome {outcome!r}")
 
@@ -147,7 +148,7 @@ def _deferred(facts: Facts, number: int, why: str) -> AttemptEnd:
     )
 
 
-def _retry_or_exhausted(facts: Facts, number: int, outcome: AttemptBroken) -> AttemptEnd:
+def _retry_or_exhausted(facts: Facts, number: int, outcome: InfrastructureError) -> AttemptEnd:
     failure = Failure(
         reason=outcome.reason,
         message=outcome.message,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
 
-from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
+from projectsetup.api.models import ProjectSetupResource
 from projectsetup.controller.claimability import ClaimRefusal
 from projectsetup.projects.model import Project
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.updates import Progress
 
 
 class StopCause(StrEnum):
@@ -26,52 +27,13 @@ class StopCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptBroken:
-    """An infrastructure failure: `reason` is one of the retryable reasons of an attempt."""
-
-    reason: str
-    message: str
-    step: str | None = None
-    exit_code: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptStopped:
     """The attempt ended because it was asked to, and nothing of it is alive."""
 
     cause: StopCause
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptDeferred:
-    """Nothing of the attempt could begin, for a reason that passes: it does not count, and begins later."""
-
-    message: str
-
-
-RunOutcome = SetupSucceeded | SetupFailed | AttemptBroken | AttemptStopped | AttemptDeferred
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a running attempt is; see `StatusUpdate`."""
-
-    project_status: str
-    step: str
-    completed: int
-    total: int
-    waits_for: str | None = None
-    lingers: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.completed}/{self.total}"
-
-    @classmethod
-    def told_by(cls, status: ProjectSetupStatus) -> Self:
-        """Where `.status` says that the attempt is."""
-        completed, _, total = (status.progress or "").partition("/")
-        numbers = (int(completed), int(total)) if completed.isdecimal() and total.isdecimal() else (0, 0)
-        return cls(status.project_status or "", status.step or "", *numbers)
+RunOutcome = SetupSucceeded | SetupFailed | InfrastructureError | AttemptStopped
 
 
 @dataclass(frozen=True, slots=True)

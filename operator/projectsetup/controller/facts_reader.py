@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from projectsetup.api.models import ProjectSetupResource
-from projectsetup.controller.attempts import Attempts, Engine
+from projectsetup.controller.attempts import Attempts
 from projectsetup.controller.claimability import hiding
 from projectsetup.controller.database_gate import DatabaseGate
 from projectsetup.controller.dependencies import Missing, MissingDependencies
@@ -18,6 +18,7 @@ from projectsetup.controller.known_projects import KnownProjects
 from projectsetup.controller.lifecycle import needs_record
 from projectsetup.controller.ports import Cluster
 from projectsetup.controller.queue import StartLine
+from projectsetup.engines.base import Engine
 from projectsetup.git_hosts import GitHosts
 from projectsetup.kube.errors import ApiForbidden
 from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject

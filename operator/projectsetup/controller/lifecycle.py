@@ -31,9 +31,7 @@ from projectsetup.controller.decisions import (
 )
 from projectsetup.controller.facts import (
     PROGRESS_INTERVAL,
-    AttemptBroken,
     Facts,
-    Progress,
     RecordRead,
     RunOutcome,
     RunView,
@@ -41,6 +39,7 @@ from projectsetup.controller.facts import (
 )
 from projectsetup.controller.requests import after_the_end, coalesced, unheard
 from projectsetup.projects.model import Project, ProjectStatus
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.outcome import SetupSucceeded
 
 
@@ -62,7 +61,7 @@ def decide(facts: Facts) -> Decision:
             return BeginAttempt(_started(facts))
         if facts.engine_outlives_operator and facts.resource.status.run_ref.engine == facts.engine:
             return _left_running(facts, facts.resource.status.run_ref)
-        return _over(facts, AttemptBroken(Reason.INTERRUPTED, "the operator died or lost its lease while it ran"))
+        return _over(facts, InfrastructureError(Reason.INTERRUPTED, "the operator died or lost its lease while it ran"))
     return _before_a_start(facts)
 
 
@@ -91,7 +90,7 @@ def _left_running(facts: Facts, run: RunRef) -> Decision:
         return _complete(facts, recorded)
     if not _is_ours(project, facts) or _refusal(facts, project) is not None:
         return _refuse(facts, project, attempt=number)
-    return AdoptAttempt(number, run, replace(Progress.told_by(status), project_status=str(project.status)))
+    return AdoptAttempt(number, run, replace(statuses.reported_progress(status), project_status=str(project.status)))
 
 
 def _over(facts: Facts, outcome: RunOutcome) -> Decision:

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 
 from projectsetup.api.reasons import AttemptOutcome
-from projectsetup.controller.attempts import Adoption, AttemptOrder, Engine
-from projectsetup.controller.facts import Progress
-from projectsetup.engines.base import LookUp
+from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
+from projectsetup.setup.updates import Progress, ProgressCallback
 
 
 class MeasuredEngine:
@@ -35,26 +34,26 @@ class MeasuredEngine:
         return self._engine.digest(recipe, timeout)
 
     async def run(
-        self, order: AttemptOrder | Adoption, on_progress: Callable[[Progress], None], leave: asyncio.Event
-    ) -> SetupSucceeded | SetupFailed:
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
+    ) -> SetupOutcome:
         """See `Engine`."""
-        if isinstance(order, Adoption):
-            return await self._engine.run(order, on_progress, leave)
-        times = _Times(order.recipe, self._metrics, self._clock)
+        if isinstance(attempt, Adoption):
+            return await self._engine.run(attempt, on_progress, leave)
+        times = _Times(attempt.recipe, self._metrics, self._clock)
 
         def moved(progress: Progress) -> None:
             times.moved(progress.completed)
             on_progress(progress)
 
         try:
-            outcome = await self._engine.run(order, moved, leave)
+            outcome = await self._engine.run(attempt, moved, leave)
         except NotStarted:
             raise
         except InfrastructureError as error:
             times.over(AttemptOutcome.FAILED, error.step)
             raise
         if isinstance(outcome, SetupSucceeded):
-            times.over(AttemptOutcome.SUCCEEDED, order.recipe.steps[-1].name)
+            times.over(AttemptOutcome.SUCCEEDED, attempt.recipe.steps[-1].name)
         else:
             times.over(AttemptOutcome.FAILED, outcome.step)
         return outcome
@@ -63,9 +62,9 @@ class MeasuredEngine:
         """See `Engine`."""
         await self._engine.kill_all()
 
-    async def sweep(self, look_up: LookUp) -> None:
+    async def collect_garbage(self, find_run: FindRun) -> None:
         """See `Engine`."""
-        await self._engine.sweep(look_up)
+        await self._engine.collect_garbage(find_run)
 
 
 class _Times:

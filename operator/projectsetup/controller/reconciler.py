@@ -16,7 +16,7 @@ from projectsetup.api.models import (
     stored_status,
 )
 from projectsetup.controller.attempt_end import EndKind
-from projectsetup.controller.attempts import Adoption, AttemptOrder, Attempts
+from projectsetup.controller.attempts import Attempts
 from projectsetup.controller.database_gate import DatabaseGate
 from projectsetup.controller.decisions import (
     AdoptAttempt,
@@ -33,13 +33,14 @@ from projectsetup.controller.decisions import (
     StopRun,
     WriteStatus,
 )
-from projectsetup.controller.facts import Facts, Progress, RecipePlan, RecordRead, StopCause
+from projectsetup.controller.facts import Facts, RecipePlan, RecordRead, StopCause
 from projectsetup.controller.facts_reader import FactsReader, Inputs
 from projectsetup.controller.lifecycle import decide
 from projectsetup.controller.ports import Body, Cluster
 from projectsetup.controller.queue import Key, StartLine, WorkQueue
 from projectsetup.controller.store import Departed, ResourceStore, pack
 from projectsetup.controller.telemetry import count, waits_since
+from projectsetup.engines.base import Adoption, AttemptSpec
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
@@ -47,6 +48,8 @@ from projectsetup.observe.metrics import Metrics
 from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
+from projectsetup.setup.project import SetupProject
+from projectsetup.setup.updates import Progress
 
 PREDECESSOR_POLL = 0.5
 """Seconds until a resource is looked at again whose project's attempt belongs to a deleted one."""
@@ -54,6 +57,15 @@ LOOKS = 8
 """How often one key is looked at again before others get their turn."""
 
 _log = get_logger("reconciler")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An attempt to start once `.status` is known to report it; with an `obstacle` it breaks at once."""
+
+    attempt: AttemptSpec
+    plan: RecipePlan
+    obstacle: str | None
 
 
 @dataclass(slots=True)
@@ -73,7 +85,7 @@ class Reconciler:
     scrub: Callable[[str], str]
     on_departed: Callable[[Departed], None]
     _progress_writes: dict[str, datetime] = field(default_factory=dict)
-    _prepared: dict[str, tuple[AttemptOrder, RecipePlan]] = field(default_factory=dict)
+    _prepared: dict[str, _Prepared] = field(default_factory=dict)
     """What to start once it is known that `.status` tells so, by the uid of the resource."""
 
     async def reconcile(self, key: Key) -> None:
@@ -165,7 +177,7 @@ class Reconciler:
             case AdoptAttempt():
                 return await self._adopt(facts, decision)
             case BeginAttempt():
-                self._begin(*self._prepared[facts.resource.uid])
+                self._begin(self._prepared[facts.resource.uid])
                 await self._notify(facts.resource, facts.resource.status, decision.notices)
                 return True
 
@@ -203,24 +215,23 @@ class Reconciler:
             project = await self._claim(facts, number=decision.number, status=status)
             if project is None:
                 return True
-            plan = facts.recipe
-            order = AttemptOrder(
-                key=resource.key,
+            attempt = AttemptSpec(
+                namespace=resource.namespace,
+                name=resource.name,
                 uid=resource.uid,
-                project=project,
+                project=_setup_project(project),
                 recipe=inputs.recipe,
                 parameters=inputs.parameters,
                 number=decision.number,
                 fence=project.fence,
-                run=run,
+                run_name=run.name,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
                 credentials_secret=secret.name if secret is not None else None,
-                obstacle=inputs.obstacle,
             )
-            self._prepared[resource.uid] = (order, plan)
+            prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, inputs.obstacle)
             await self._write(resource, decision.status, ())
-            self._begin(order, plan)
+            self._begin(prepared)
         await self._notify(resource, decision.status, decision.notices)
         return False
 
@@ -234,12 +245,14 @@ class Reconciler:
             self.leader.check()
             self.attempts.start(
                 Adoption(
-                    key=resource.key,
+                    namespace=resource.namespace,
+                    name=resource.name,
                     uid=resource.uid,
                     project_id=resource.project_id,
                     number=decision.number,
                     fence=project.fence,
-                    run=decision.run,
+                    run_name=decision.run.name,
+                    digest=decision.run.id,
                 ),
                 decision.progress,
             )
@@ -247,11 +260,13 @@ class Reconciler:
                 _log.info("follows what another operator has left running", run=decision.run.name)
         return True
 
-    def _begin(self, order: AttemptOrder, plan: RecipePlan) -> None:
+    def _begin(self, prepared: _Prepared) -> None:
+        attempt, plan = prepared.attempt, prepared.plan
         self.leader.check()
-        self._prepared.pop(order.uid, None)
-        self.attempts.start(order, Progress(plan.first_status, plan.first_step, 0, plan.total))
-        since = self.line.waited_since(order.key)
+        self._prepared.pop(attempt.uid, None)
+        progress = Progress(plan.first_status, plan.first_step, 0, plan.total)
+        self.attempts.start(attempt, progress, obstacle=prepared.obstacle)
+        since = self.line.waited_since(attempt.key)
         self.metrics.attempt_started(None if since is None else (datetime.now(UTC) - since).total_seconds())
 
     async def record_alone(self, key: Key) -> None:
@@ -380,7 +395,11 @@ class Reconciler:
 
     def _prepared_fence(self, resource: ProjectSetupResource) -> int | None:
         prepared = self._prepared.get(resource.uid)
-        return prepared[0].fence if prepared is not None and prepared[0].number == resource.status.attempt else None
+        return (
+            prepared.attempt.fence
+            if prepared is not None and prepared.attempt.number == resource.status.attempt
+            else None
+        )
 
     def _settle(self, resource: ProjectSetupResource, decision: Decision) -> None:
         """Give back the slot, or the place in line, of what neither waits for a slot nor runs, or only lingers."""
@@ -406,6 +425,17 @@ class Reconciler:
         change = self.store.remove(key, uid=uid)
         if change is not None and change.departed is not None:
             self.on_departed(change.departed)
+
+
+def _setup_project(project: Project) -> SetupProject:
+    return SetupProject(
+        id=project.id,
+        name=project.name,
+        slug=project.slug,
+        description=project.description,
+        code_repo=project.code_repo,
+        docs_repo=project.docs_repo,
+    )
 
 
 def _as_read(facts: Facts, project: Project) -> bool:

@@ -22,10 +22,11 @@ from projectsetup.api.models import (
 from projectsetup.api.reasons import Reason
 from projectsetup.controller.attempt_end import AttemptEnd, EndKind
 from projectsetup.controller.ending import retry_message
-from projectsetup.controller.facts import Facts, Progress, RecordRead
+from projectsetup.controller.facts import Facts, RecordRead
 from projectsetup.engines.base import run_name
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.setup.message import cut
+from projectsetup.setup.updates import Progress
 
 ATTEMPTS_KEPT = 10
 """How many ended attempts `.status.attempts` keeps, the last ones."""
@@ -255,6 +256,13 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "step": progress.step,
         "progress": str(progress),
     }
+
+
+def reported_progress(status: ProjectSetupStatus) -> Progress:
+    """Return the progress that `.status` reports of its attempt."""
+    completed, _, total = (status.progress or "").partition("/")
+    numbers = (int(completed), int(total)) if completed.isdecimal() and total.isdecimal() else (0, 0)
+    return Progress(status.project_status or "", status.step or "", *numbers)
 
 
 def _no_step() -> dict[str, Any]:

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.api.reasons import Reason
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume
 
 _NEARLY_NOTHING: Final = 1 << 20
@@ -66,4 +67,4 @@ async def _try(folder: Path) -> None:
 
 
 def _unfit(why: str) -> InfrastructureError:
-    return InfrastructureError(FailureReason.ENGINE_ERROR, why)
+    return InfrastructureError(Reason.ENGINE_ERROR, why)

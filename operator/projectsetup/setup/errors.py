@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-
-class FailureReason(StrEnum):
-    """Why an attempt broke; each is worth another attempt."""
-
-    STEP_TRANSIENT = "StepTransient"
-    STEP_TIMED_OUT = "StepTimedOut"
-    STEP_KILLED = "StepKilled"
-    INTERRUPTED = "Interrupted"
-    ENGINE_ERROR = "EngineError"
+from projectsetup.api.reasons import Reason
 
 
 class InfrastructureError(Exception):
-    """The attempt broke, through no fault of the project. The message is one line without secrets."""
+    """The attempt broke, through no fault of the project.
 
-    def __init__(
-        self, reason: FailureReason, message: str, *, step: str | None = None, exit_code: int | None = None
-    ) -> None:
+    `reason` is one of `api.reasons.RETRYABLE`; the message is one line without secrets.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, step: str | None = None, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -32,7 +23,7 @@ class NotStarted(InfrastructureError):
     """Nothing of the attempt could begin yet, for a reason that passes without the project: it does not count."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(FailureReason.ENGINE_ERROR, message)
+        super().__init__(Reason.ENGINE_ERROR, message)
 
 
 class SetupStopped(Exception):

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from projectsetup.api.durations import format_duration
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.api.reasons import Reason
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.message import message_with_output
 from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume, obstacle
 from projectsetup.setup.outcome import SetupFailed
@@ -97,21 +98,21 @@ def judge(step: JudgedStep, result: StepResult, limit: TimeLimit) -> StepDone | 
     return SetupFailed(step.name, result.exit_code, message_with_output(head, result.tail))
 
 
-def _trouble(step: JudgedStep, result: StepResult, limit: TimeLimit) -> tuple[FailureReason, str] | None:
+def _trouble(step: JudgedStep, result: StepResult, limit: TimeLimit) -> tuple[Reason, str] | None:
     if result.timed_out:
-        return FailureReason.STEP_TIMED_OUT, too_late(step, limit)
+        return Reason.STEP_TIMED_OUT, too_late(step, limit)
     killed_by = _killed_by(step, result)
     if result.oom:
-        return FailureReason.STEP_KILLED, f"step {step.name} ran out of memory"
+        return Reason.STEP_KILLED, f"step {step.name} ran out of memory"
     if killed_by is not None:
-        return FailureReason.STEP_KILLED, f"step {step.name} was killed by {_signal_name(killed_by)}"
+        return Reason.STEP_KILLED, f"step {step.name} was killed by {_signal_name(killed_by)}"
     code = result.exit_code
     in_the_way = obstacle(result.volume, code, result.tail)
     if in_the_way is not None:
-        return FailureReason.ENGINE_ERROR, f"step {step.name} failed with exit code {code} because {in_the_way}"
+        return Reason.ENGINE_ERROR, f"step {step.name} failed with exit code {code} because {in_the_way}"
     why_it_may_pass = _why_it_may_pass(step, result)
     if why_it_may_pass is not None:
-        return FailureReason.STEP_TRANSIENT, f"step {step.name} failed with exit code {code}, which {why_it_may_pass}"
+        return Reason.STEP_TRANSIENT, f"step {step.name} failed with exit code {code}, which {why_it_may_pass}"
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from projectsetup.api.reasons import Reason
 from projectsetup.setup.environment import (
     PRIVATE_HOME,
     PRIVATE_TEMPORARY,
@@ -16,7 +17,7 @@ from projectsetup.setup.environment import (
     told_environment,
     trusted_environment,
 )
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.git import git_access
 from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge, too_late
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
@@ -24,7 +25,7 @@ from projectsetup.setup.output import StepOutput
 from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT, IGNORED, StepOutputs, read_outputs
 from projectsetup.setup.runner import StepCommand
 from projectsetup.setup.scrub import Scrubber
-from projectsetup.setup.updates import StatusUpdate
+from projectsetup.setup.updates import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from projectsetup.setup.credentials import GitCredentials
     from projectsetup.setup.project import SetupProject
     from projectsetup.setup.runner import StepRunner
-    from projectsetup.setup.updates import StatusCallback
+    from projectsetup.setup.updates import ProgressCallback
 
 LineCallback = Callable[[str, str], None]
 """Given the name of a step and a line that it printed, without secrets."""
@@ -42,7 +43,7 @@ LineCallback = Callable[[str, str], None]
 async def setup_project(
     project: SetupProject,
     recipe: Recipe,
-    callback: StatusCallback,
+    callback: ProgressCallback,
     *,
     runner: StepRunner,
     attempt: int,
@@ -77,12 +78,12 @@ async def setup_project(
     facts: dict[str, str] = {}
     total = len(recipe.steps)
     for completed, step in enumerate(recipe.steps):
-        callback(StatusUpdate(step.status, step.name, completed, total))
+        callback(Progress(step.status, step.name, completed, total))
         verdict = await setup.run(step, last=completed == total - 1)
         if isinstance(verdict, SetupFailed):
             return verdict
         facts |= verdict.outputs
-    callback(StatusUpdate(recipe.steps[-1].status, recipe.steps[-1].name, total, total))
+    callback(Progress(recipe.steps[-1].status, recipe.steps[-1].name, total, total))
     return SetupSucceeded(facts.get(CODE_COMMIT), facts.get(DOCS_COMMIT))
 
 
@@ -131,7 +132,7 @@ class _Setup:
         own = step.timeout.total_seconds()
         if left <= 0:
             message = too_late(step, TimeLimit(self.time_limit, of_attempt=True))
-            raise InfrastructureError(FailureReason.STEP_TIMED_OUT, message, step=step.name)
+            raise InfrastructureError(Reason.STEP_TIMED_OUT, message, step=step.name)
         return (own, TimeLimit(own)) if own <= left else (left, TimeLimit(self.time_limit, of_attempt=True))
 
     def _command(self, step: Step, timeout: float) -> StepCommand:

@@ -1,4 +1,4 @@
-"""What a setup tells while it runs."""
+"""The progress that a setup reports while it runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class StatusUpdate:
-    """Where a setup is: `completed` of `total` steps are done, and `step` is the current one, or was the last.
+class Progress:
+    """`completed` of `total` steps are done, and `step` is the current one, or was the last.
 
-    `waits_for`: why it does not get on, in one line for people. `lingers`: it was ended some time ago, and what is left
-    of it does not go away.
+    `waits_for` says in one line why the setup is blocked. `lingers`: it was stopped, but some of it does not go away.
     """
 
     project_status: str
@@ -21,6 +20,9 @@ class StatusUpdate:
     waits_for: str | None = None
     lingers: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.completed}/{self.total}"
 
-StatusCallback = Callable[[StatusUpdate], None]
+
+ProgressCallback = Callable[[Progress], None]
 """Called in the event loop: it must be quick."""

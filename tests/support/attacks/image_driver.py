@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from projectsetup.engines.base import AttemptRef
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.setup.runner import StepCommand
@@ -23,7 +22,7 @@ async def run_as_step(folder: Path, script: str, environment: dict[str, str]) ->
     """Run the script in an attempt of its own."""
     engine = LocalEngine(folder, hidden=())
     await engine.start()
-    async with engine.open(AttemptRef("uid", uuid4(), 1, 1)) as attempt:
+    async with engine.open(uuid4(), 1) as attempt:
         end = await attempt.run(StepCommand("attack", script, environment, 300.0), lambda text: print(text.decode()))
     await engine.close()
     assert end.exit_code == 0, end

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.api.reasons import Reason
+from projectsetup.setup.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.ports import JobCluster
@@ -34,7 +35,7 @@ async def answer(cluster: JobCluster, call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except cluster.refused as error:
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
+            raise InfrastructureError(Reason.ENGINE_ERROR, f"cannot {error}") from error
         except cluster.failed as error:
             _log.log(logging.WARNING if pause < FIRST_PAUSE * 2 else logging.DEBUG, "trying again: %s", error)
         await asyncio.sleep(pause)

@@ -1,61 +1,10 @@
-"""What the Job engine is asked to run, and how its pods are to be."""
+"""What the administrator wants of every Job and its pods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from projectsetup.recipes.model import Recipe
-    from projectsetup.setup.credentials import GitCredentials
-    from projectsetup.setup.project import SetupProject
-
-
-@dataclass(frozen=True, slots=True)
-class JobAttempt:
-    """Attempt `number` of a project under the record's `fence`, for the ProjectSetup `namespace`/`name` with `uid`.
-
-    No other attempt has its `job_name`.
-
-    `parameters` are complete and checked. `timeout`, in seconds, is that of the whole attempt. `credentials_secret`
-    names the Secret that the pod mounts; `credentials` are its values, used only to scrub what the pod tells.
-    """
-
-    namespace: str
-    name: str
-    uid: str
-    project: SetupProject
-    recipe: Recipe
-    parameters: Mapping[str, str]
-    number: int
-    fence: int
-    job_name: str
-    timeout: float
-    credentials_secret: str | None = None
-    credentials: GitCredentials | None = field(default=None, repr=False)
-    allow_file_repos: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """An attempt that another operator started, or was about to start, under the name `job_name`.
-
-    `fence` is that of the claim under which it goes on, not the one in the name. `digest` is that of
-    the plan it was started with.
-    """
-
-    namespace: str
-    name: str
-    uid: str
-    project_id: UUID
-    number: int
-    fence: int
-    job_name: str
-    digest: str
-    credentials: GitCredentials | None = field(default=None, repr=False)
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +14,8 @@ class PodSettings:
     `queue` is a LocalQueue of Kueue, which then decides when a Job may start. `ttl` are the seconds that a Job stays
     after its end, `start_limit` those that a pod may take to start its first step. `index_secret` names a Secret
     whose keys are variables of the steps without credentials, where there is one. `environment` is what every step
-    gets besides what it is told; it holds no secrets and no paths of the operator's own file system.
+    gets besides what it is told; it holds no secrets and no paths of the operator's own file system. With
+    `allow_file_repos` git may use repositories in the file system.
     """
 
     priority_class: str | None = None
@@ -79,3 +29,4 @@ class PodSettings:
     image_pull_secrets: tuple[str, ...] = ()
     index_secret: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    allow_file_repos: bool = False

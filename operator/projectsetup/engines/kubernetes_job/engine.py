@@ -1,4 +1,4 @@
-"""The Job engine: makes the Job of an attempt, follows it to its end, and ends what nobody follows."""
+"""The Job engine: makes the Job of an attempt, follows it to its end, and ends Jobs that nobody follows."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from projectsetup.engines.kubernetes_job.attempt import Adopted, JobAttempt, PodSettings
+from projectsetup.api.reasons import Reason
+from projectsetup.engines.base import Adoption, AttemptSpec, FindRun
 from projectsetup.engines.kubernetes_job.course import Course, conduct
 from projectsetup.engines.kubernetes_job.following import LATE, Clock, Following
 from projectsetup.engines.kubernetes_job.log_following import QUICK
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manifest, tombstone
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.engines.kubernetes_job.progress import Progress
+from projectsetup.engines.kubernetes_job.progress import ProgressReporter
 from projectsetup.engines.kubernetes_job.ref import JobRef
 from projectsetup.engines.kubernetes_job.removing import LINGERS, nothing_known, remove
 from projectsetup.engines.kubernetes_job.starting import clear_away, find, make
 from projectsetup.engines.kubernetes_job.sweeping import sweep
 from projectsetup.setup.environment import secrets_in
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.scrub import Scrubber
 
 if TYPE_CHECKING:
-    from projectsetup.engines.base import LookUp
+    from projectsetup.engines.kubernetes_job.attempt import PodSettings
     from projectsetup.engines.kubernetes_job.ports import Body, JobBoard, JobCluster
+    from projectsetup.recipes.model import Recipe
     from projectsetup.setup.outcome import SetupOutcome
-    from projectsetup.setup.updates import StatusCallback
+    from projectsetup.setup.updates import ProgressCallback
 
 
 class JobEngine:
@@ -36,7 +38,9 @@ class JobEngine:
     While the API server is away everything waits; nothing is taken for an end because there was no answer.
     """
 
-    name: Final = "job"
+    name = "job"
+    outlives_operator = True
+    needs_credentials = False
 
     def __init__(
         self, cluster: JobCluster, board: JobBoard, settings: PodSettings, *, clock: Clock = lambda: datetime.now(UTC)
@@ -55,68 +59,61 @@ class JobEngine:
         """Be told no more; Jobs go on."""
         await self._board.close()
 
-    async def run(self, attempt: JobAttempt, on_progress: StatusCallback, leave: asyncio.Event) -> SetupOutcome:
-        """Make the Job of the attempt once nothing else of its project is alive, and follow it.
+    def digest(self, recipe: Recipe, timeout: float) -> str:
+        """See `Engine`: the plan that this digest is of travels with the Job, where tenants can change it."""
+        return Plan.of(recipe, timeout).digest
 
-        `on_progress` is called when another step than the first has begun. Raises InfrastructureError when the attempt
-        broke. Cancelled, it deletes the Job and raises SetupStopped when that is gone with all its pods, unless the
-        last step had succeeded all the same. Once `leave` is set it raises LeftRunning, and leaves the Job alone: when
-        the Job is made, or at once when it is cancelled too.
+    async def run(
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
+    ) -> SetupOutcome:
+        """Make the Job of the attempt once nothing else of its project is alive, and follow it; see `Engine`.
+
+        The first step of an attempt that begins here is not reported. Cancelled, it deletes the Job and raises
+        SetupStopped when Job and pods have gone. When asked to leave, it makes the Job first. An adoption without a
+        Job is `Interrupted`, and from then on no such Job can be made.
         """
+        if isinstance(attempt, Adoption):
+            return await conduct(partial(self._adopt, attempt, on_progress), leave)
         return await conduct(partial(self._run, attempt, on_progress), leave)
 
-    async def adopt(self, adopted: Adopted, on_progress: StatusCallback, leave: asyncio.Event) -> SetupOutcome:
-        """Follow what another operator has started; see `run`.
+    async def kill_all(self) -> None:
+        """Do nothing: Jobs go on without this operator."""
 
-        When there is no Job, there will be none any more, and the attempt is `Interrupted`.
-        """
-        return await conduct(partial(self._adopt, adopted, on_progress), leave)
+    async def collect_garbage(self, find_run: FindRun) -> None:
+        """Delete every Job that may still run and that its ProjectSetup does not report, and old tombstones."""
+        await sweep(self._cluster, self._board, find_run, self._clock())
 
-    async def sweep(self, look_up: LookUp) -> None:
-        """Delete every Job that may still run and of which its ProjectSetup does not tell, and old tombstones.
-
-        `look_up` is called once it is known which Jobs there are. Raises InfrastructureError when the API server
-        cannot be asked.
-        """
-        await sweep(self._cluster, self._board, look_up, self._clock())
-
-    async def _run(self, attempt: JobAttempt, on_progress: StatusCallback, course: Course) -> SetupOutcome:
-        plan = Plan.of(attempt.recipe, attempt.timeout)
-        adopted = _as_adopted(attempt, plan)
+    async def _run(self, attempt: AttemptSpec, on_progress: ProgressCallback, course: Course) -> SetupOutcome:
         patience = min(self._settings.start_limit, attempt.timeout)
-        waited = await clear_away(self._cluster, self._board, adopted, course, patience=patience)
+        waited = await clear_away(self._cluster, self._board, attempt, course, patience=patience)
         manifest = job_manifest(attempt, self._settings, waited=waited)
-        job = await make(self._cluster, adopted, manifest, tombstone(adopted), course)
-        return await self._follow(job, adopted, on_progress, course, plan=plan, waited=waited)
+        job = await make(self._cluster, attempt, manifest, tombstone(attempt), course)
+        return await self._follow(job, attempt, on_progress, course, waited=waited)
 
-    async def _adopt(self, adopted: Adopted, on_progress: StatusCallback, course: Course) -> SetupOutcome:
-        job = await find(self._cluster, adopted, tombstone(adopted))
-        return await self._follow(job, adopted, on_progress, course)
+    async def _adopt(self, adoption: Adoption, on_progress: ProgressCallback, course: Course) -> SetupOutcome:
+        job = await find(self._cluster, adoption, tombstone(adoption))
+        return await self._follow(job, adoption, on_progress, course)
 
     async def _follow(
         self,
         job: Body | None,
-        adopted: Adopted,
-        on_progress: StatusCallback,
+        attempt: AttemptSpec | Adoption,
+        on_progress: ProgressCallback,
         course: Course,
         *,
-        plan: Plan | None = None,
         waited: float = 0.0,
     ) -> SetupOutcome:
-        """`plan`: that of an attempt that begins here, of which its first step is told already.
-
-        `waited`: seconds of the attempt's time that were spent before its Job was made.
-        """
+        """`waited`: seconds of the attempt's time that were spent before its Job was made."""
         if job is None or is_tombstone(job):
             if course.stopping:
                 raise SetupStopped("stopped before there was a Job")
-            message = f"the operator ended before it had started Job {adopted.job_name}"
-            raise InfrastructureError(FailureReason.INTERRUPTED, message)
+            message = f"the operator ended before it had started Job {attempt.run_name}"
+            raise InfrastructureError(Reason.INTERRUPTED, message)
         course.begun()
-        ref, begins = JobRef.of(job), plan is not None
+        ref, begins = JobRef.of(job), isinstance(attempt, AttemptSpec)
         with self._board.view(ref.namespace, ref.uid, course.wake) as view:
             try:
-                plan = plan or Plan.read(job, adopted.digest)
+                plan = _plan(job, attempt)
             except InfrastructureError:
                 with contextlib.suppress(TimeoutError):  # the next attempt waits for what is left then
                     async with asyncio.timeout(LINGERS):
@@ -124,7 +121,7 @@ class JobEngine:
                             self._cluster, view, ref, course, success=nothing_known, on_lingering=lambda _why: None
                         )
                 raise
-            progress = Progress(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
+            progress = ProgressReporter(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
             following = Following(
                 self._cluster,
                 view,
@@ -132,7 +129,7 @@ class JobEngine:
                 ref=ref,
                 plan=plan,
                 deadline=_made_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
-                scrubber=self._scrubber(adopted),
+                scrubber=self._scrubber(attempt),
                 start_limit=max(self._settings.start_limit - int(waited), 1.0),
                 clock=self._clock,
                 course=course,
@@ -144,24 +141,17 @@ class JobEngine:
             finally:
                 progress.close()
 
-    def _scrubber(self, adopted: Adopted) -> Scrubber:
-        secrets = adopted.credentials.secrets if adopted.credentials is not None else ()
+    def _scrubber(self, attempt: AttemptSpec | Adoption) -> Scrubber:
+        credentials = attempt.credentials if isinstance(attempt, AttemptSpec) else None
+        secrets = credentials.secrets if credentials is not None else ()
         return Scrubber((*secrets, *secrets_in(self._settings.environment)))
+
+
+def _plan(job: Body, attempt: AttemptSpec | Adoption) -> Plan:
+    if isinstance(attempt, AttemptSpec):
+        return Plan.of(attempt.recipe, attempt.timeout)
+    return Plan.read(job, attempt.digest)
 
 
 def _made_at(job: Body) -> datetime:
     return datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-
-
-def _as_adopted(attempt: JobAttempt, plan: Plan) -> Adopted:
-    return Adopted(
-        namespace=attempt.namespace,
-        name=attempt.name,
-        uid=attempt.uid,
-        project_id=attempt.project.id,
-        number=attempt.number,
-        fence=attempt.fence,
-        job_name=attempt.job_name,
-        digest=plan.digest,
-        credentials=attempt.credentials,
-    )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.liveness import job_has_ended, may_run, pod_has_ended, pod_is_done
 from projectsetup.engines.kubernetes_job.log_following import LogFollower
 from projectsetup.engines.kubernetes_job.removing import Success, nothing_known, remove
@@ -24,14 +25,14 @@ from projectsetup.engines.kubernetes_job.sight import (
 )
 from projectsetup.engines.kubernetes_job.verdict import end_by_deadline, end_without_a_start
 from projectsetup.engines.kubernetes_job.waiting import exceeds_quota
-from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, NotStarted, SetupStopped
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
 
 if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.course import Course
     from projectsetup.engines.kubernetes_job.plan import Plan
     from projectsetup.engines.kubernetes_job.ports import Body, JobCluster, JobView
-    from projectsetup.engines.kubernetes_job.progress import Progress
+    from projectsetup.engines.kubernetes_job.progress import ProgressReporter
     from projectsetup.engines.kubernetes_job.ref import JobRef
     from projectsetup.setup.scrub import Scrubber
 
@@ -68,7 +69,7 @@ class Following:
         start_limit: float,
         clock: Clock,
         course: Course,
-        progress: Progress,
+        progress: ProgressReporter,
         log_patience: float,
     ) -> None:
         """`deadline`: when the attempt is ended, whatever its Job says. `log_patience`: seconds that a stage has run
@@ -227,7 +228,7 @@ class Following:
         if isinstance(seen, Broken):
             return seen.error
         message = f"Job {self._ref.name} was deleted by somebody else"
-        return InfrastructureError(FailureReason.INTERRUPTED, message, step=self._at_step)
+        return InfrastructureError(Reason.INTERRUPTED, message, step=self._at_step)
 
     def _patience(self, seen: Sight | None) -> float:
         """Seconds after which it is asked, should nothing be told."""

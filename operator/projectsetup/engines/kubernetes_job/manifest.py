@@ -13,7 +13,8 @@ from projectsetup.engines.kubernetes_job.pod import attempt_pod, hardened_pod
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from projectsetup.engines.kubernetes_job.attempt import Adopted, JobAttempt, PodSettings
+    from projectsetup.engines.base import Adoption, AttemptSpec
+    from projectsetup.engines.kubernetes_job.attempt import PodSettings
 
 Manifest = dict[str, Any]
 
@@ -34,14 +35,14 @@ SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
 _LONGEST: Final = 2**31 - 1
 
 
-def job_manifest(attempt: JobAttempt, settings: PodSettings, *, waited: float = 0.0) -> Manifest:
+def job_manifest(attempt: AttemptSpec, settings: PodSettings, *, waited: float = 0.0) -> Manifest:
     """The Job that runs the attempt: one pod at a time, replaced only when it was taken away from outside.
 
     `waited`: seconds of the attempt's time that are spent already.
     """
     labels = _labels(attempt.project.id, attempt.number, attempt.fence)
     plan = Plan.of(attempt.recipe, attempt.timeout).written()
-    metadata = _metadata(attempt.job_name, labels, attempt) | {"annotations": {PLAN: plan}}
+    metadata = _metadata(attempt.run_name, labels, attempt) | {"annotations": {PLAN: plan}}
     spec = {
         "completions": 1,
         "parallelism": 1,
@@ -63,13 +64,13 @@ def job_manifest(attempt: JobAttempt, settings: PodSettings, *, waited: float = 
     return _job(metadata, spec)
 
 
-def tombstone(adopted: Adopted) -> Manifest:
+def tombstone(attempt: AttemptSpec | Adoption) -> Manifest:
     """A Job that never runs and takes the name of one that has never been seen.
 
     A create that is still under way from an operator that died cannot succeed any more once it is there.
     """
-    labels = _labels(adopted.project_id, adopted.number, adopted.fence)
-    metadata = _metadata(adopted.job_name, labels, adopted) | {"annotations": {TOMBSTONE: "true"}}
+    labels = _labels(attempt.project_id, attempt.number, attempt.fence)
+    metadata = _metadata(attempt.run_name, labels, attempt) | {"annotations": {TOMBSTONE: "true"}}
     container = {"name": "tombstone", "image": "tombstone.invalid/never-runs:0"}
     spec = {
         "completions": 1,
@@ -94,7 +95,7 @@ def _labels(project_id: UUID, number: int, fence: int) -> dict[str, str]:
     return {**OURS, PROJECT: str(project_id), ATTEMPT: str(number), FENCE: str(fence)}
 
 
-def _metadata(job_name: str, labels: Mapping[str, str], owner: JobAttempt | Adopted) -> Manifest:
+def _metadata(job_name: str, labels: Mapping[str, str], owner: AttemptSpec | Adoption) -> Manifest:
     reference = {
         "apiVersion": API_VERSION,
         "kind": KIND,

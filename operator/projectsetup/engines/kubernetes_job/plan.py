@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.stages import stages_of
 from projectsetup.recipes.fields import DnsLabel, Duration
 from projectsetup.recipes.model import Recipe, Retry, StepStatus
-from projectsetup.setup.errors import FailureReason, InfrastructureError
-from projectsetup.setup.updates import StatusUpdate
+from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.updates import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,12 +81,12 @@ class Plan(_Part):
         name = job.get("metadata", {}).get("name")
         if digest.startswith(_DIGEST) and digest_of(text) != digest:
             message = f"somebody has changed the annotation {PLAN} of Job {name}, which tells what it runs"
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, message)
+            raise InfrastructureError(Reason.ENGINE_ERROR, message)
         try:
             return cls.model_validate_json(text)
         except ValidationError as exc:
             message = f"the Job {name} does not tell what it runs: its annotation {PLAN} cannot be read"
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, message) from exc
+            raise InfrastructureError(Reason.ENGINE_ERROR, message) from exc
 
     def written(self) -> str:
         """As `read` reads it."""
@@ -110,11 +111,11 @@ class Plan(_Part):
         """The stage that runs in the container of that name; None when the container is none of ours."""
         return next((stage for stage in self.stages if stage.name == container), None)
 
-    def update_at(self, step_name: str) -> StatusUpdate | None:
+    def update_at(self, step_name: str) -> Progress | None:
         """What is told when that step begins; None when there is no such step."""
         return next((update for update in self._updates() if update.step == step_name), None)
 
-    def _updates(self) -> Iterator[StatusUpdate]:
+    def _updates(self) -> Iterator[Progress]:
         steps = self.steps
         for completed, step in enumerate(steps):
-            yield StatusUpdate(step.status, step.name, completed, len(steps))
+            yield Progress(step.status, step.name, completed, len(steps))

@@ -16,7 +16,8 @@ from projectsetup.setup.git import login_helpers, neutral_environment, repositor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from projectsetup.engines.kubernetes_job.attempt import JobAttempt, PodSettings
+    from projectsetup.engines.base import AttemptSpec
+    from projectsetup.engines.kubernetes_job.attempt import PodSettings
     from projectsetup.recipes.model import Step
 
 ROOT: Final = PurePosixPath("/setup")
@@ -44,7 +45,7 @@ _INJECTED: Final = 2
 """Containers that a cluster may add to the pod, and which get their share as well."""
 
 
-def attempt_pod(attempt: JobAttempt, settings: PodSettings) -> dict[str, Any]:
+def attempt_pod(attempt: AttemptSpec, settings: PodSettings) -> dict[str, Any]:
     """The pod's spec: every stage but the last is an init container."""
     stages = stages_of(attempt.recipe)
     *before, last = _containers(attempt, settings, stages)
@@ -94,7 +95,7 @@ def _placement(settings: PodSettings) -> dict[str, Any]:
     return {key: value for key, value in chosen.items() if value}
 
 
-def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage, ...]) -> Iterator[dict[str, Any]]:
+def _containers(attempt: AttemptSpec, settings: PodSettings, stages: tuple[Stage, ...]) -> Iterator[dict[str, Any]]:
     budget = min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (len(stages) + _INJECTED))
     number = 1
     for stage in stages:
@@ -119,7 +120,7 @@ def _containers(attempt: JobAttempt, settings: PodSettings, stages: tuple[Stage,
         number += len(stage.steps)
 
 
-def _places(attempt: JobAttempt, stage: Stage) -> tuple[PurePosixPath | str, ...]:
+def _places(attempt: AttemptSpec, stage: Stage) -> tuple[PurePosixPath | str, ...]:
     """The scratch directory of the stage, and where its Secret and private volumes are."""
     if not stage.credentials:
         return SCRATCH, "", "", "", ""
@@ -138,12 +139,12 @@ def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
         yield from (f"{name}={value}" for name, value in step.env.items())
 
 
-def _environment(attempt: JobAttempt, settings: PodSettings, stage: Stage) -> dict[str, str]:
+def _environment(attempt: AttemptSpec, settings: PodSettings, stage: Stage) -> dict[str, str]:
     return {
         "LANG": "C.UTF-8",
         **settings.environment,
         **told_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
-        **neutral_environment(allow_file=attempt.allow_file_repos),
+        **neutral_environment(allow_file=settings.allow_file_repos),
         **(_trusted_environment(attempt) if stage.credentials else {}),
         "STEP_OUTPUTS": OUTPUTS,
     }
@@ -155,14 +156,14 @@ def _index_login(settings: PodSettings, stage: Stage) -> dict[str, Any]:
     return {"envFrom": [{"secretRef": {"name": settings.index_secret, "optional": True}}]}
 
 
-def _trusted_environment(attempt: JobAttempt) -> dict[str, str]:
+def _trusted_environment(attempt: AttemptSpec) -> dict[str, str]:
     places, repositories = private_places(FRESH), attempt.project.repositories
     if attempt.credentials_secret is None:
         return places
     return {**places, **login_helpers(repositories), **repository_hosts(repositories)}
 
 
-def _mounts(attempt: JobAttempt, stage: Stage) -> list[dict[str, Any]]:
+def _mounts(attempt: AttemptSpec, stage: Stage) -> list[dict[str, Any]]:
     """What earlier stages can write to is mounted at `ROOT` alone; what they cannot, in trusted stages alone."""
     mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": str(ROOT)}]
     if stage.credentials:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from projectsetup.setup.updates import StatusCallback, StatusUpdate
+    from projectsetup.setup.updates import Progress, ProgressCallback
 
 QUIET: Final = 0.5
 """Seconds that a step lasts at least before it is told of, so that a quick recipe leaves nothing to write."""
@@ -15,17 +15,17 @@ LONGEST_SILENCE: Final = 2.0
 """Seconds after which something is told all the same, when one quick step follows another."""
 
 
-class Progress:
-    """Hands on where a run is, a little later, unless it is where it was `told` to be already."""
+class ProgressReporter:
+    """Hands on where a run is, a little later, unless that was `reported` already."""
 
-    def __init__(self, tell: StatusCallback, told: StatusUpdate | None) -> None:
-        self._tell = tell
-        self._told = told
-        self._latest = told
+    def __init__(self, report: ProgressCallback, reported: Progress | None) -> None:
+        self._report = report
+        self._reported = reported
+        self._latest = reported
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
-    def reached(self, update: StatusUpdate) -> None:
+    def reached(self, update: Progress) -> None:
         """The run is at this step now."""
         self._settle_on(update)
 
@@ -39,7 +39,7 @@ class Progress:
         if self._latest is not None:
             self._settle_on(replace(self._latest, waits_for=why, lingers=True))
 
-    def _settle_on(self, update: StatusUpdate) -> None:
+    def _settle_on(self, update: Progress) -> None:
         if update == self._latest:
             return
         self._latest = update
@@ -50,7 +50,7 @@ class Progress:
             self._timer.cancel()
         self._timer = loop.call_at(min(loop.time() + QUIET, self._due), self._settled)
 
-    def ended_at(self, update: StatusUpdate) -> None:
+    def ended_at(self, update: Progress) -> None:
         """The run failed at this step, which is told at once, however short it was."""
         self.close()
         self._latest = update
@@ -63,6 +63,6 @@ class Progress:
 
     def _settled(self) -> None:
         self._timer = None
-        if self._latest is not None and self._latest != self._told:
-            self._told = self._latest
-            self._tell(self._latest)
+        if self._latest is not None and self._latest != self._reported:
+            self._reported = self._latest
+            self._report(self._latest)

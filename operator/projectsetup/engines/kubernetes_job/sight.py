@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.liveness import (
     container_statuses,
     is_replaced,
@@ -18,7 +19,7 @@ from projectsetup.engines.kubernetes_job.liveness import (
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.verdict import end_of_job, end_of_pod
 from projectsetup.engines.kubernetes_job.waiting import Wait, wait_for_a_container, wait_for_a_pod
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
@@ -137,13 +138,13 @@ def _ended(
     """How the attempt ended, as a pod tells it that was not taken away, or else the Job."""
     for pod in pods:
         if (fault := _own_fault(pod)) is not None:
-            return Broken(InfrastructureError(FailureReason.STEP_KILLED, fault, step=at_step))
+            return Broken(InfrastructureError(Reason.STEP_KILLED, fault, step=at_step))
     for pod in pods:
         if (pod_has_ended(pod) or pod_is_done(pod, plan.containers)) and not is_replaced(pod):
             end = end_of_pod(job, pod, plan=plan, scrubber=scrubber, at_step=at_step)
             if not isinstance(end, InfrastructureError):
                 return Over(end)
-            if end.reason is not FailureReason.INTERRUPTED or job_has_ended(job):
+            if end.reason is not Reason.INTERRUPTED or job_has_ended(job):
                 return Broken(end)  # why a pod was deleted is told by its Job, a moment later
     if job_has_succeeded(job) and all(map(is_replaced, pods)):
         return Unreported()

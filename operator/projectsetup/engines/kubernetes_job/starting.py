@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
 from projectsetup.api.owners import controller_of
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import run_prefix
 from projectsetup.engines.kubernetes_job.asking import answer, pauses
 from projectsetup.engines.kubernetes_job.liveness import Deletions, is_leaving, is_spent, job_has_ended, may_run
 from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR, Manifest, is_tombstone
 from projectsetup.engines.kubernetes_job.ref import JobRef, belongs_to, setup_of
 from projectsetup.engines.kubernetes_job.removing import LOOK_AGAIN, TELL_EVERY
-from projectsetup.setup.errors import FailureReason, InfrastructureError, NotStarted
+from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from projectsetup.engines.kubernetes_job.attempt import Adopted
+    from projectsetup.engines.base import Adoption, AttemptSpec
     from projectsetup.engines.kubernetes_job.course import Course
     from projectsetup.engines.kubernetes_job.ports import Body, JobBoard, JobCluster
 
@@ -46,7 +47,7 @@ class _Left:
 async def clear_away(
     cluster: JobCluster,
     board: JobBoard,
-    attempt: Adopted,
+    attempt: AttemptSpec | Adoption,
     course: Course,
     *,
     patience: float,
@@ -70,7 +71,7 @@ async def clear_away(
         if waited >= patience:
             allowed = format_duration(timedelta(seconds=patience))
             message = cut(f"what is left of earlier attempts did not end within {allowed}: {names}")
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, message)
+            raise InfrastructureError(Reason.ENGINE_ERROR, message)
         if looks % TELL_EVERY == 0:
             _log.warning("waiting for the end of what is left of earlier attempts: %s", names)
         looks += 1
@@ -84,7 +85,9 @@ async def clear_away(
             waited += time() - began
 
 
-def _left(attempt: Adopted, jobs: Sequence[Body], pods: Sequence[Body], deletions: Deletions) -> list[_Left]:
+def _left(
+    attempt: AttemptSpec | Adoption, jobs: Sequence[Body], pods: Sequence[Body], deletions: Deletions
+) -> list[_Left]:
     """What may still run of Jobs that a ProjectSetup of this name controls or did, except the attempt's own."""
     by_job: dict[str, list[Body]] = defaultdict(list)
     refs: dict[str, JobRef] = {}
@@ -97,7 +100,7 @@ def _left(attempt: Adopted, jobs: Sequence[Body], pods: Sequence[Body], deletion
     orphaned = set(refs.values()) - known.keys()
     left = [_Left(ref, job) for ref, job in known.items() if _may_go_on(job, by_job[ref.uid], deletions)]
     left += [_Left(ref, None) for ref in orphaned if any(map(may_run, by_job[ref.uid]))]
-    return [one for one in left if one.ref.name != attempt.job_name]
+    return [one for one in left if one.ref.name != attempt.run_name]
 
 
 def _may_go_on(job: Body, pods: Sequence[Body], deletions: Deletions) -> bool:
@@ -107,7 +110,7 @@ def _may_go_on(job: Body, pods: Sequence[Body], deletions: Deletions) -> bool:
 
 
 async def make(
-    cluster: JobCluster, attempt: Adopted, manifest: Manifest, stone: Manifest, course: Course
+    cluster: JobCluster, attempt: AttemptSpec | Adoption, manifest: Manifest, stone: Manifest, course: Course
 ) -> Body | None:
     """The attempt's Job: the one of `manifest`, or what was there before.
 
@@ -127,7 +130,7 @@ async def make(
                 return arrived
             if isinstance(error, cluster.no_room):
                 raise NotStarted(f"cannot {error}") from error
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, f"cannot {error}") from error
+            raise InfrastructureError(Reason.ENGINE_ERROR, f"cannot {error}") from error
         except cluster.failed as error:
             unanswered = True
             _log.warning("trying again: %s", error)
@@ -135,27 +138,27 @@ async def make(
     return await find(cluster, attempt, stone) if unanswered else None
 
 
-async def _arrived(cluster: JobCluster, attempt: Adopted) -> Body | None:
+async def _arrived(cluster: JobCluster, attempt: AttemptSpec | Adoption) -> Body | None:
     """The Job of an unanswered create, when no such create can be under way any more."""
     await asyncio.sleep(LATEST)
-    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.job_name))
+    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.run_name))
     return None if found is None else _own(found, attempt)
 
 
-async def find(cluster: JobCluster, attempt: Adopted, stone: Manifest) -> Body:
+async def find(cluster: JobCluster, attempt: AttemptSpec | Adoption, stone: Manifest) -> Body:
     """The attempt's Job, or `stone` of the same name, which is laid there when there is none: then there will be none.
 
     InfrastructureError when somebody else has a Job of that name.
     """
-    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.job_name))
+    found = await answer(cluster, partial(cluster.get_job, attempt.namespace, attempt.run_name))
     if found is None:
         found = await answer(cluster, partial(cluster.create_or_get, attempt.namespace, stone))
     return _own(found, attempt)
 
 
-def _own(job: Body, attempt: Adopted) -> Body:
+def _own(job: Body, attempt: AttemptSpec | Adoption) -> Body:
     """The Job, if the attempt's ProjectSetup controls it: of any other we know nothing, whatever its name is."""
     if belongs_to(job, attempt.uid):
         return job
-    message = f"there is a Job {attempt.job_name} already, which does not belong to this ProjectSetup"
-    raise InfrastructureError(FailureReason.ENGINE_ERROR, message)
+    message = f"there is a Job {attempt.run_name} already, which does not belong to this ProjectSetup"
+    raise InfrastructureError(Reason.ENGINE_ERROR, message)

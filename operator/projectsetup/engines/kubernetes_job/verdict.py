@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.liveness import container_statuses, terminated, true_conditions
 from projectsetup.engines.kubernetes_job.report import last_step_begun, read_report, step_begun
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.judge import SHELL_ADDS, StepResult, TimeLimit, judge, signal_told_by, too_late
 from projectsetup.setup.message import cut, message_with_output
 from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
@@ -26,9 +27,7 @@ STOPPED_FOR_ITS_TIMEOUT: Final = 124
 NOTHING_COULD_RUN: Final = 125
 """The script of a stage ends with these when a step took too long, and when it cannot run any step."""
 
-_ENDED_FROM_OUTSIDE: Final = frozenset(
-    {FailureReason.STEP_KILLED, FailureReason.INTERRUPTED, FailureReason.ENGINE_ERROR}
-)
+_ENDED_FROM_OUTSIDE: Final = frozenset({Reason.STEP_KILLED, Reason.INTERRUPTED, Reason.ENGINE_ERROR})
 
 
 def exceeded_deadline(job: Body) -> bool:
@@ -63,12 +62,12 @@ def end_of_job(job: Body, plan: Plan, at_step: str | None, why_not_started: str 
     """What the end of a Job means of which no pod tells how it ended."""
     if exceeded_deadline(job) and at_step is None:
         why = why_not_started or "no reason is told"
-        return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
+        return InfrastructureError(Reason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
     if exceeded_deadline(job):
         return end_by_deadline(plan, at_step)
     told = [f"{c.get('reason')}: {c.get('message')}" for c in true_conditions(job) if c.get("type") == "Failed"]
     why = f"the Job failed: {told[0]}" if told else "the pod of the Job was deleted before its report was read"
-    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(why), step=at_step)
+    return InfrastructureError(Reason.ENGINE_ERROR, cut(why), step=at_step)
 
 
 def _report(end: Body) -> StageReport | None:
@@ -89,11 +88,11 @@ def _stage_failed(
     step = next((step for step in steps if step.name == report.step), None)
     if step is None:
         message = f"container {steps[0].name} reports of a step {report.step} that it does not have"
-        return InfrastructureError(FailureReason.ENGINE_ERROR, message)
+        return InfrastructureError(Reason.ENGINE_ERROR, message)
     if report.stopped and not report.timed_out:
         head = f"step {step.name} was interrupted: its pod was deleted"
         message = message_with_output(head, _tail(report.tail, scrubber))
-        return InfrastructureError(FailureReason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
+        return InfrastructureError(Reason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
     output = StepOutput(scrubber, retry=step.retry.output, cut=True)
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
     output.feed(report.tail.encode())
@@ -130,16 +129,16 @@ def _without_a_report(
     tail = _tail("".join(f"{line}\n" for line in told.splitlines() if step_begun(line.encode()) is None), scrubber)
     if oom:
         return InfrastructureError(
-            FailureReason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", tail), step=step
+            Reason.STEP_KILLED, message_with_output(f"step {step} ran out of memory", tail), step=step
         )
     if code == NOTHING_COULD_RUN or end.get("reason") in {"ContainerCannotRun", "StartError"}:
         why = message_with_output(f"container {steps[0].name} could not run its steps", tail)
-        return InfrastructureError(FailureReason.ENGINE_ERROR, why, step=step)
+        return InfrastructureError(Reason.ENGINE_ERROR, why, step=step)
     if isinstance(code, int) and code <= SHELL_ADDS:
         head = f"container {steps[0].name} ended with exit code {code} and without a report of its steps"
-        return InfrastructureError(FailureReason.ENGINE_ERROR, message_with_output(head, tail), step=step)
+        return InfrastructureError(Reason.ENGINE_ERROR, message_with_output(head, tail), step=step)
     how = f"step {step} was killed with its container (exit code {code}, {end.get('reason') or 'no reason told'})"
-    return InfrastructureError(FailureReason.STEP_KILLED, message_with_output(how, tail), step=step)
+    return InfrastructureError(Reason.STEP_KILLED, message_with_output(how, tail), step=step)
 
 
 def _too_late(
@@ -157,18 +156,18 @@ def end_without_a_start(plan: Plan, why: str | None) -> InfrastructureError:
     """No step has begun in the time of the whole attempt."""
     allowed = format_duration(timedelta(seconds=plan.timeout))
     message = cut(f"no step began within {allowed}: {why or 'no reason is told'}")
-    return InfrastructureError(FailureReason.ENGINE_ERROR, message)
+    return InfrastructureError(Reason.ENGINE_ERROR, message)
 
 
 def end_by_deadline(plan: Plan, at_step: str | None) -> InfrastructureError:
     """The time of the whole attempt is over."""
     step = next((step for step in plan.steps if step.name == at_step), plan.steps[0])
     message = too_late(step, TimeLimit(plan.timeout, of_attempt=True))
-    return InfrastructureError(FailureReason.STEP_TIMED_OUT, message, step=step.name)
+    return InfrastructureError(Reason.STEP_TIMED_OUT, message, step=step.name)
 
 
 def _ended_as_a_whole(pod: Body, at_step: str | None) -> InfrastructureError:
     status = pod.get("status") or {}
     why = status.get("message") or status.get("reason") or "no reason is told"
     name = pod["metadata"]["name"]
-    return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"pod {name} ended early: {why}"), step=at_step)
+    return InfrastructureError(Reason.ENGINE_ERROR, cut(f"pod {name} ended early: {why}"), step=at_step)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.durations import format_duration
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.liveness import pod_has_ended, terminated, true_conditions
-from projectsetup.setup.errors import FailureReason, InfrastructureError
+from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.message import cut
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Wait:
             return None
         allowed = format_duration(timedelta(seconds=start_limit))
         why = self.why or "no reason is told"
-        return InfrastructureError(FailureReason.ENGINE_ERROR, cut(f"the pod did not start within {allowed}: {why}"))
+        return InfrastructureError(Reason.ENGINE_ERROR, cut(f"the pod did not start within {allowed}: {why}"))
 
 
 def exceeds_quota(why: str | None) -> bool:

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.job import Job, JobEnd
 from projectsetup.engines.local.pipes import Pipe
 from projectsetup.engines.local.workspace import AttemptDirectory, read_bounded
 from projectsetup.engines.patience import uninterrupted
 from projectsetup.engines.volume import volume_of
-from projectsetup.setup.errors import FailureReason, InfrastructureError, SetupStopped
+from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.obstacles import NOTHING_SPECIAL
 from projectsetup.setup.runner import StepCommand, StepExit
 
@@ -124,7 +125,7 @@ class LocalAttempt:
             await uninterrupted(asyncio.to_thread(self._directory.clear_private))
         except OSError as exc:
             message = f"the private files of step {command.step} cannot be removed: {exc.strerror}"
-            raise InfrastructureError(FailureReason.ENGINE_ERROR, message, step=command.step) from exc
+            raise InfrastructureError(Reason.ENGINE_ERROR, message, step=command.step) from exc
 
     def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Job:
         request = {
@@ -159,13 +160,11 @@ def _report(command: StepCommand, end: JobEnd) -> Message:
         raise _not_started(command, end.result["error"])
     if end.result is None or end.result["killed"]:
         why = "the supervisor of its processes ended" if end.lost else "its processes were killed by the operator"
-        raise InfrastructureError(
-            FailureReason.INTERRUPTED, f"step {command.step} was interrupted: {why}", step=command.step
-        )
+        raise InfrastructureError(Reason.INTERRUPTED, f"step {command.step} was interrupted: {why}", step=command.step)
     return end.result
 
 
 def _not_started(command: StepCommand, why: str) -> InfrastructureError:
     return InfrastructureError(
-        FailureReason.ENGINE_ERROR, f"step {command.step} could not be started: {why}", step=command.step
+        Reason.ENGINE_ERROR, f"step {command.step} could not be started: {why}", step=command.step
     )
