@@ -76,7 +76,7 @@ TABLE: Final = {
         9,
         "Temporary Failure in names",
     ),
-    "a line that grep cannot find": Row(
+    "a line of a translated pattern": Row(
         "AttemptsExhausted", {"second": "echo not now; exit 9"}, "StepTransient", "second", 9, "not now"
     ),
     "a line of a step that succeeds": Row("SetupSucceeded", {"second": "echo Connection reset"}),

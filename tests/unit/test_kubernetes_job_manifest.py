@@ -232,7 +232,7 @@ def test_what_a_container_is_given() -> None:
     words = [kubelet(word, {}) for word in container["args"]]
     assert words[:9] == ["4096", "2", "1", "10", "/setup/stage", "", "", "", ""]
     assert words[9:] == [
-        *("build", "2", "([Aa][Bb])", "make $(nproc) $$ $HOME", "2", "A=1", "B=$(x)"),
+        *("build", "2", "([aA][bB])", "make $(nproc) $$ $HOME", "2", "A=1", "B=$(x)"),
         *("slow", "92", "", "sleep 1", "0"),
     ]
     told = variables(container)

@@ -96,6 +96,10 @@ def test_recipes_are_frozen() -> None:
         (recipe_text("retry: {exitCodes: [256]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
         (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a regular expression"),
+        (
+            recipe_text("retry: {output: [fine, '(a)\\1']}"),
+            r"steps[0].retry: '(a)\1': back-references are not supported (at '\1'); write the text itself",
+        ),
         (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
         (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
         (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),

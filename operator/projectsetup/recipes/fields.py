@@ -60,8 +60,16 @@ def _check_script(text: str) -> str:
 
 
 def _check_regex(text: str) -> str:
+    return _compile(text, text)
+
+
+def _check_output_pattern(text: str) -> str:
+    return _compile(text, text.encode())
+
+
+def _compile(text: str, pattern: str | bytes) -> str:
     try:
-        re.compile(text)
+        re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as exc:
         raise ValueError(f"must be a regular expression of Python: {exc}") from exc
     return text
@@ -83,5 +91,7 @@ Line = Annotated[str, Field(max_length=500), AfterValidator(_check_one_line)]
 Text = Annotated[str, Field(max_length=4_096), AfterValidator(_check_text)]
 Script = Annotated[str, Field(max_length=100_000), AfterValidator(_check_script)]
 Regex = Annotated[str, Field(max_length=1_000), AfterValidator(_check_regex)]
+OutputPattern = Annotated[str, Field(max_length=1_000), AfterValidator(_check_output_pattern)]
+"""A regular expression for a line of bytes."""
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(format_duration, return_type=str)]

@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from projectsetup.recipes.errors import InvalidParameters
@@ -18,12 +18,14 @@ from projectsetup.recipes.fields import (
     ExitCode,
     Image,
     Line,
+    OutputPattern,
     ParameterName,
     Regex,
     Script,
     Text,
     VariableName,
 )
+from projectsetup.recipes.patterns import posix_pattern
 from projectsetup.recipes.quantities import Quantity, amount
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Retry(_Part):
     """What makes a failed step worth another attempt, besides exit code 75."""
 
     exit_codes: tuple[ExitCode, ...] = Field((), strict=False)
-    output: tuple[Regex, ...] = Field((), strict=False)
+    output: tuple[OutputPattern, ...] = Field((), strict=False)
     """Searched for in each line that the step printed."""
 
 
@@ -90,6 +92,14 @@ class Step(_Part):
     isolate: bool = False
     env: dict[VariableName, Text] = Field(default_factory=dict)
     retry: Retry = Retry()
+
+    @field_validator("retry")
+    @classmethod
+    def _both_engines_find_the_same(cls, retry: Retry) -> Retry:
+        """Checked here and not in `Retry`, which must still read the plans of Jobs that an older version started."""
+        for pattern in retry.output:
+            posix_pattern(pattern)
+        return retry
 
 
 class Amounts(_Part):

@@ -41,12 +41,12 @@ class StepOutput:
         on_line: Callable[[str], None] | None = None,
         cut: bool = False,
     ) -> None:
-        """`retry`: regular expressions to search for in every line. `on_line` is given lines without secrets.
+        """`retry`: patterns to search for in the bytes of every line. `on_line` is given lines without secrets.
 
         `cut`: any line may have been cut at its ends before it comes here.
         """
         self._scrubber = scrubber
-        self._retry = [re.compile(pattern) for pattern in retry]
+        self._retry = [re.compile(pattern.encode()) for pattern in retry]
         self._on_line = on_line
         self._cut = cut
         self._held: list[str] = []
@@ -114,8 +114,7 @@ class StepOutput:
 
     def _first_match(self, lines: Iterable[bytes]) -> str | None:
         for line in lines:
-            text = line[:LINE_BYTES].decode("utf-8", "replace")
-            if any(pattern.search(text) for pattern in self._retry):
+            if any(pattern.search(line, 0, LINE_BYTES) for pattern in self._retry):
                 return self._readable([line])[0]
         return None
 

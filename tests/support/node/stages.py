@@ -33,7 +33,7 @@ steps:
   credentials: true
   timeout: 2s
   env: {{OWN: of the second}}
-  retry: {{exitCodes: [42], output: ["Connection reset", "(?i)temporary failure", "(?<=not )now"]}}
+  retry: {{exitCodes: [42], output: ["Connection reset", "(?i)temporary failure", "(?:not|never) no\\\\w\\\\b"]}}
 - {{name: third, status: committing, run: eval "$PARAM_THIRD"}}
 """
 TOGETHER: Final = f"""\

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from projectsetup.engines.kubernetes_job.expansion import literal
-from projectsetup.engines.kubernetes_job.patterns import prefilter
 from projectsetup.engines.kubernetes_job.stages import Stage, stages_of
+from projectsetup.recipes.patterns import posix_pattern
 from projectsetup.setup.environment import private_places, told_environment
 from projectsetup.setup.git import login_helpers, neutral_environment, repository_hosts, ssh_command
 
@@ -133,7 +133,7 @@ def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
     for step in steps:
         yield step.name
         yield str(min(ceil(step.timeout.total_seconds()), longest + 1))
-        yield prefilter(step.retry.output)
+        yield "|".join(f"({posix_pattern(pattern)})" for pattern in step.retry.output)
         yield step.run
         yield str(len(step.env))
         yield from (f"{name}={value}" for name, value in step.env.items())
