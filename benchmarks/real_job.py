@@ -18,7 +18,7 @@ from benchmarks.figures import Comparison, Contender, Findings, at_most
 from benchmarks.throughput import OURS
 from benchmarks.wire import COLLECTION
 from projectsetup.recipes.loader import RecipeBook
-from projectsetup.setup.environment import inherited_environment, told_environment
+from projectsetup.setup.environment import inherited_environment, project_environment
 from projectsetup.setup.git import git_access
 from projectsetup.setup.project import SetupProject
 
@@ -85,7 +85,7 @@ def _as_a_script(folder: Path) -> float:
     access = git_access(project.repositories, None, folder, allow_file=True)
     environment = {
         **inherited_environment(os.environ),
-        **told_environment(project, recipe.check_parameters({}), attempt=1, workspace=workspace),
+        **project_environment(project, recipe.check_parameters({}), attempt=1, workspace=workspace),
         **access.environment,
         "STEP_OUTPUTS": str(folder / "outputs"),
     }

@@ -18,8 +18,8 @@ from images import TOOLCHAIN_OFFLINE, build
 from projectsetup.engines.kubernetes_job.expansion import literal
 from projectsetup.engines.kubernetes_job.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod
 from projectsetup.recipes.loader import RecipeBook
-from projectsetup.setup.environment import told_environment
-from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, login_helpers, neutral_environment
+from projectsetup.setup.environment import project_environment
+from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, base_environment, credential_helpers
 from projectsetup.setup.project import SetupProject
 from tests.support.git_host import GitHost, git_host
 from tests.support.node.installed_recipes import UNVERIFIED, offline_recipe
@@ -88,9 +88,9 @@ def _bare_pod(git: GitHost, name: str) -> Body:
     recipe = RecipeBook(None).get(RECIPE)
     environment = {
         "LANG": "C.UTF-8",
-        **told_environment(project, recipe.check_parameters({}), attempt=1, workspace=WORKSPACE),
-        **neutral_environment(allow_file=False),
-        **login_helpers(project.repositories),
+        **project_environment(project, recipe.check_parameters({}), attempt=1, workspace=WORKSPACE),
+        **base_environment(allow_file=False),
+        **credential_helpers(project.repositories),
         **UNVERIFIED,
         "STEP_OUTPUTS": OUTPUTS,
     }

@@ -54,7 +54,7 @@ from projectsetup.projects.errors import Trouble
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
-from projectsetup.setup.environment import environment_elsewhere, secrets_in
+from projectsetup.setup.environment import portable_environment, secrets_in
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.version import version
@@ -177,7 +177,7 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
         start_limit=settings.job_start_limit.total_seconds(),
         image_pull_secrets=settings.job_image_pull_secrets,
         index_secret=settings.job_index_secret,
-        environment=environment_elsewhere(environment),
+        environment=portable_environment(environment),
         allow_file_repos=settings.allow_file_repos,
     )
 

@@ -17,8 +17,8 @@ from typing import Final
 import pytest
 
 from projectsetup.setup.environment import (
-    environment_elsewhere,
     inherited_environment,
+    portable_environment,
     secrets_in,
     trusted_environment,
 )
@@ -92,7 +92,7 @@ def test_a_step_installs_from_it(operator: dict[str, str], tmp_path: Path) -> No
 def test_a_step_with_credentials_and_a_pod_do_not_get_the_login(operator: dict[str, str], tmp_path: Path) -> None:
     operator |= {"PIP_INDEX_URL": f"https://{USERNAME}:{PASSWORD}@packages.example/simple"}
     trusted = trusted_environment(inherited_environment(operator), PurePosixPath("/workspace"))
-    for environment in (trusted, environment_elsewhere(operator)):
+    for environment in (trusted, portable_environment(operator)):
         assert PASSWORD not in str(environment)
         assert environment["UV_DEFAULT_INDEX"] == operator["UV_DEFAULT_INDEX"]
         done = install(tmp_path, environment | {"PATH": os.environ["PATH"]})

@@ -428,7 +428,7 @@ def test_an_ssh_key_with_line_ends_of_windows(box: Box) -> None:
 def test_an_ssh_key_with_a_passphrase_is_refused(box: Box, key: str) -> None:
     ended = box(step("push", "echo ran", credentials=True), secret={"ssh-privatekey": key, "known_hosts": "x"}).run()
     assert printed(ended) == [
-        "ssh-privatekey in the credentials Secret is protected by a passphrase, which nobody can type"
+        "ssh-privatekey in the credentials Secret has a passphrase, which the operator cannot type"
     ]
     assert ended.report.exit_code == 1
 

@@ -1,4 +1,4 @@
-"""Credentials as a Secret holds them."""
+"""Credentials in a Secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def secret(**values: str) -> dict[str, str]:
         ),
     ],
 )
-def test_what_a_secret_may_hold(data: dict[str, str], credentials: GitCredentials) -> None:
+def test_valid_secrets(data: dict[str, str], credentials: GitCredentials) -> None:
     assert GitCredentials.from_secret(data) == credentials
 
 
@@ -57,13 +57,13 @@ def test_a_password_may_be_any_text() -> None:
         (secret(known_hosts=HOSTS), "holds known_hosts and no ssh-privatekey"),
         (secret(username="bob", password="hunter2\nhost=evil"), "password in .* must be one line of printable text"),
         (secret(username="bob", password="hunter2\0"), "password in .* must not hold a NUL character"),
-        (secret(token="hunter2", host=" \n"), "host in .* is empty: name the hosts, or leave the key out"),
+        (secret(token="hunter2", host=" \n"), "host in .* is empty; name the hosts, or remove the key"),
         (secret(token="hunter2", host="https://x"), "host in .*: 'https://x' is not a host"),
         ({"token": "%%%hunter2"}, "token in .* is not base64 of UTF-8 text"),
         ({"token": base64.b64encode(b"\xff\xfehunter2").decode()}, "token in .* is not base64 of UTF-8 text"),
     ],
 )
-def test_what_it_may_not_hold_is_told_in_one_line_without_values(data: dict[str, str], message: str) -> None:
+def test_invalid_secrets_are_described_in_one_line_without_values(data: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidCredentials, match=message) as caught:
         GitCredentials.from_secret(data)
     text = str(caught.value)
@@ -89,7 +89,7 @@ def new_key(folder: Path, kind: str, passphrase: str) -> str:
 
 @needs_ssh
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_key_with_line_ends_of_windows_works(tmp_path: Path, kind: str) -> None:
+def test_a_key_with_windows_line_ends_works(tmp_path: Path, kind: str) -> None:
     key = new_key(tmp_path, kind, "")
     written = secret(ssh__privatekey=key.replace("\n", "\r\n"), known_hosts=f"{HOSTS}\r\n")
     assert GitCredentials.from_secret(written) == GitCredentials(ssh=SshKey(key, f"{HOSTS}\n"))
@@ -100,23 +100,21 @@ def test_a_key_with_line_ends_of_windows_works(tmp_path: Path, kind: str) -> Non
 def test_a_key_with_a_passphrase_is_refused(tmp_path: Path, kind: str) -> None:
     key = new_key(tmp_path, kind, "open sesame")
     for written in (key, key.replace("\n", "\r\n")):
-        with pytest.raises(
-            InvalidCredentials, match=r"ssh-privatekey in .* is protected by a passphrase, which nobody"
-        ):
+        with pytest.raises(InvalidCredentials, match=r"ssh-privatekey in .* has a passphrase, which the operator"):
             GitCredentials.from_secret(secret(ssh__privatekey=written, known_hosts=HOSTS))
 
 
-def test_what_is_no_key_and_a_key_on_a_token_are_refused() -> None:
+def test_non_keys_and_hardware_token_keys_are_refused() -> None:
     with pytest.raises(InvalidCredentials, match="is not a private key"):
         GitCredentials.from_secret(secret(ssh__privatekey="ssh-ed25519 AAAAC3Nz me", known_hosts=HOSTS))
     for padding in range(3):
         body = base64.encodebytes(b"x" * (60 + padding) + b"sk-ssh-ed25519@openssh.com" + b"y" * 60).decode()
         key = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{body}-----END OPENSSH PRIVATE KEY-----\n"
-        with pytest.raises(InvalidCredentials, match="belongs to a hardware token"):
+        with pytest.raises(InvalidCredentials, match="needs a hardware token"):
             GitCredentials.from_secret(secret(ssh__privatekey=key, known_hosts=HOSTS))
 
 
-def test_credentials_are_for_the_hosts_that_the_secret_names() -> None:
+def test_credentials_are_limited_to_the_hosts_in_the_secret() -> None:
     anywhere = GitCredentials.from_secret(secret(token="t0ken"))
     anywhere.check_hosts(("https://one.example/a", "git@two.example:b"))
     some = GitCredentials.from_secret(secret(token="t0ken", host="One.example, two.example:22\n"))
@@ -128,7 +126,7 @@ def test_credentials_are_for_the_hosts_that_the_secret_names() -> None:
             some.check_hosts(("https://one.example/a", url))
 
 
-def test_nothing_shows_a_secret_by_accident() -> None:
+def test_repr_shows_no_secret() -> None:
     credentials = GitCredentials(HttpsLogin("bob", "hunter2"), SshKey(KEY, HOSTS))
     assert "hunter2" not in repr(credentials)
     assert "b3Bl" not in repr(credentials)

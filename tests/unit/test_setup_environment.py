@@ -1,4 +1,4 @@
-"""The environment of a step: what it is told, and nothing of the operator's but what it needs."""
+"""The environment of a step: the project's variables, and only what it needs from the operator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from projectsetup.setup.environment import environment_elsewhere, inherited_environment, secrets_in, told_environment
+from projectsetup.setup.environment import inherited_environment, portable_environment, project_environment, secrets_in
 from projectsetup.setup.project import SetupProject
 
 PROJECT = SetupProject(
@@ -38,7 +38,7 @@ PROJECT = SetupProject(
         "USER",
     ],
 )
-def test_what_does_not_reach_a_step(name: str) -> None:
+def test_steps_do_not_inherit(name: str) -> None:
     assert name not in inherited_environment({name: "x", "HOME": "/root"})
 
 
@@ -61,18 +61,20 @@ def test_what_does_not_reach_a_step(name: str) -> None:
         "CARGO_HOME",
     ],
 )
-def test_what_does(name: str) -> None:
+def test_steps_inherit(name: str) -> None:
     assert inherited_environment({name: "x"})[name] == "x"
 
 
-def test_the_operators_python_comes_first() -> None:
+def test_the_operators_python_is_first_on_path() -> None:
     assert inherited_environment({"PATH": "/a:/b"})["PATH"] == f"{Path(sys.executable).parent}:/a:/b"
     assert inherited_environment({})["PATH"].endswith(":/usr/bin:/sbin:/bin")
 
 
-def test_what_a_step_is_told() -> None:
-    told = told_environment(PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w"))
-    assert told == {
+def test_the_project_is_in_the_environment() -> None:
+    environment = project_environment(
+        PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w")
+    )
+    assert environment == {
         "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444",
         "PROJECT_NAME": "Näme $(id)",
         "PROJECT_SLUG": "name",
@@ -88,7 +90,7 @@ def test_what_a_step_is_told() -> None:
     }
 
 
-def test_passwords_in_addresses_are_secrets() -> None:
+def test_passwords_and_tokens_in_urls_are_secrets() -> None:
     environment = {
         "HTTPS_PROXY": "http://me:p%40ss@proxy:3128",
         "PIP_EXTRA_INDEX_URL": "https://__token__:first@one/simple https://user:second@two/simple",
@@ -98,7 +100,7 @@ def test_passwords_in_addresses_are_secrets() -> None:
     assert set(secrets_in(environment)) == {"p%40ss", "p@ss", "first", "second", "tok3ntok3ntok3ntok3n"}
 
 
-def test_what_a_step_elsewhere_gets_holds_no_paths_and_no_logins() -> None:
+def test_the_portable_environment_has_no_paths_and_no_logins() -> None:
     operator = {
         "LANG": "de_DE.UTF-8",
         "LC_TIME": "C",
@@ -112,7 +114,7 @@ def test_what_a_step_elsewhere_gets_holds_no_paths_and_no_logins() -> None:
         "HOME": "/home/operator",
         "DATABASE_URL": "postgresql://u:p@h/d",
     }
-    assert environment_elsewhere(operator) == {
+    assert portable_environment(operator) == {
         "LANG": "de_DE.UTF-8",
         "LC_TIME": "C",
         "HTTPS_PROXY": "http://proxy.example:3128",

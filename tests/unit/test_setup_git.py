@@ -1,4 +1,4 @@
-"""How git is let in, asked of git itself."""
+"""Access to repositories, checked with git and ssh themselves."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def filled(folder: Path, url: str, credentials: GitCredentials | None) -> str:
 
 @pytest.mark.parametrize("url", [*REPOSITORIES, "https://code.example/other.git"])
 def test_git_gets_the_login_for_the_hosts_of_the_project(tmp_path: Path, url: str) -> None:
-    told = filled(tmp_path, url, LOGIN)
-    assert "username=bob\n" in told
-    assert "password=p%s'\"$(id)\\ =ä\n" in told
+    login = filled(tmp_path, url, LOGIN)
+    assert "username=bob\n" in login
+    assert "password=p%s'\"$(id)\\ =ä\n" in login
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/x", "https://docs.example/x", "https://code.example.evil.org/x"])
@@ -56,7 +56,7 @@ def test_without_credentials_there_is_no_login(tmp_path: Path) -> None:
     assert "password" not in filled(tmp_path, REPOSITORIES[0], None)
 
 
-def test_no_secret_stands_in_the_configuration_or_a_command() -> None:
+def test_no_secret_is_in_the_configuration_or_a_command() -> None:
     environment = access(GitCredentials(LOGIN.https, KEY.ssh)).environment
     holding = [name for name, value in environment.items() if "$(id)" in value or "KEY\n" in value]
     assert holding == ["PROJECT_GIT_PASSWORD"]
@@ -80,7 +80,7 @@ def test_git_uses_only_the_allowed_protocols(tmp_path: Path, allow_file: bool, u
 
 @pytest.fixture
 def fake_ssh(tmp_path: Path) -> Path:
-    """A program that takes the place of ssh and tells its arguments."""
+    """A program in place of ssh that prints its arguments."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexit 1\n')
@@ -88,25 +88,25 @@ def fake_ssh(tmp_path: Path) -> Path:
     return program
 
 
-def test_ssh_uses_the_key_and_the_known_hosts_alone(tmp_path: Path, fake_ssh: Path) -> None:
+def test_ssh_uses_only_the_key_and_the_known_hosts(tmp_path: Path, fake_ssh: Path) -> None:
     private = tmp_path / "with space 100%"
     environment = dict(access(KEY, private=private).environment)
     environment["PATH"] = f"{fake_ssh.parent}:{os.environ['PATH']}"
     arguments = git(tmp_path, environment, "ls-remote", "ssh://git@code.example/x").stderr.splitlines()
-    place = str(private).replace("%", "%%")
+    escaped = str(private).replace("%", "%%")
     assert arguments[:2] == ["-F", "/dev/null"]
     for option in (
         "BatchMode=yes",
         "IdentitiesOnly=yes",
         "IdentityAgent=none",
         "StrictHostKeyChecking=yes",
-        f'IdentityFile="{place}/key"',
-        f'UserKnownHostsFile="{place}/known_hosts"',
+        f'IdentityFile="{escaped}/key"',
+        f'UserKnownHostsFile="{escaped}/known_hosts"',
     ):
         assert option in arguments
 
 
-def test_ssh_reads_these_options_as_they_are_meant(tmp_path: Path) -> None:
+def test_ssh_parses_these_options_correctly(tmp_path: Path) -> None:
     private = tmp_path / "with space 100%"
     command = shlex.split(access(KEY, private=private).environment["GIT_SSH_COMMAND"])
     read = subprocess.run([*command, "-G", "code.example"], capture_output=True, text=True, check=True).stdout
@@ -116,7 +116,7 @@ def test_ssh_reads_these_options_as_they_are_meant(tmp_path: Path) -> None:
     assert "identityagent none" in read
 
 
-def test_without_a_key_nothing_of_the_operators_user_is_used() -> None:
+def test_without_a_key_ssh_uses_no_key_of_the_operators_user() -> None:
     given = access(LOGIN)
     assert 'IdentityFile="/dev/null"' in given.environment["GIT_SSH_COMMAND"]
     assert given.files == {}
@@ -128,7 +128,7 @@ def test_the_files_of_a_key() -> None:
 
 
 @pytest.mark.parametrize("credentials", [LOGIN, KEY])
-def test_hooks_helpers_and_monitors_of_a_repository_do_not_count(tmp_path: Path, credentials: GitCredentials) -> None:
+def test_git_ignores_hooks_helpers_and_monitors_of_a_repository(tmp_path: Path, credentials: GitCredentials) -> None:
     git(tmp_path, {}, "init", "--quiet")
     for key in ("core.hooksPath", "core.fsmonitor"):
         git(tmp_path, {}, "config", key, "theirs")

@@ -1,4 +1,4 @@
-"""The package caches of steps: each namespace has its own, since who writes to a cache decides what others install."""
+"""The package caches of steps: one per namespace, since writing to a cache changes what its other users install."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _FOLDERS: Final = {
     "UV_CACHE_DIR": "uv",
     "npm_config_cache": "npm",
 }
-"""The variable of each tool, and its folder in a namespace's cache."""
+"""The variable of each tool, and its folder inside a namespace's cache."""
 _ONLY_WHERE_SET: Final = ("CARGO_HOME",)
 
 
 @dataclass(frozen=True, slots=True)
 class PackageCaches:
-    """The caches that the steps of one namespace use, by the variable that names each to its tool.
+    """The caches of one namespace, each under the variable that its tool reads.
 
-    `roots` are the directories that hold these and those of other namespaces.
+    `roots` are the directories that hold these and the caches of other namespaces.
     """
 
     roots: frozenset[Path]
     own: Mapping[str, Path]
 
     def make(self) -> None:
-        """Make the directories that are not there yet. Raises OSError."""
+        """Make the missing directories. Raises OSError."""
         for path in self.own.values():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells the tools."""
+        """The variables for the tools."""
         return {variable: str(path) for variable, path in self.own.items()}
 
 
@@ -46,15 +46,15 @@ NO_CACHES: Final = PackageCaches(frozenset(), {})
 
 
 def package_caches(operator: Mapping[str, str], namespace: str) -> PackageCaches:
-    """The caches for steps of this namespace, by the operator's environment.
+    """The caches for steps of this namespace, derived from the operator's environment.
 
-    A variable that names a cache there is the directory in which each namespace gets its own. The other tools get
-    theirs below `projectsetup` in the cache folder of the operator's user, or none where that cannot be written.
+    A cache variable set there names the directory that holds one cache per namespace. The caches of the other tools
+    are below `projectsetup` in the cache folder of the operator's user; there are none when that is not writable.
     """
     variables = (*_FOLDERS, *_ONLY_WHERE_SET)
     roots = {variable: Path(operator[variable]).resolve() for variable in variables if operator.get(variable)}
     own = {variable: root / namespace for variable, root in roots.items()}
-    common = _cache_of(operator)
+    common = _user_cache(operator)
     if common is not None:
         root = (common / "projectsetup").resolve()
         unset = _FOLDERS.keys() - roots.keys()
@@ -63,7 +63,7 @@ def package_caches(operator: Mapping[str, str], namespace: str) -> PackageCaches
     return PackageCaches(frozenset(roots.values()), own)
 
 
-def _cache_of(operator: Mapping[str, str]) -> Path | None:
+def _user_cache(operator: Mapping[str, str]) -> Path | None:
     home = operator.get("HOME")
     configured = operator.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else None)
     if not configured or not configured.startswith("/"):

@@ -1,4 +1,4 @@
-"""What a step may log in with, from the Secret of a ProjectSetup."""
+"""Git credentials from the Secret of a ProjectSetup."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from projectsetup.text import harmful_character
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, no secret
-"""The user name that goes with a token: hosts take any, and GitHub wants this one for its app tokens."""
+TOKEN_USERNAME: Final = "x-access-token"  # noqa: S105  # a name, not a secret
+"""The user name sent with a token: hosts accept any, but GitHub requires this one for app tokens."""
 
 _SHORT_PASSWORD: Final = 8
 _OPENSSH: Final = "b3BlbnNzaC1rZXktdjEAAAAA"
 _OPENSSH_WITHOUT_CIPHER: Final = f"{_OPENSSH}BG5vbmUA"
-"""Base64 of how a key begins in OpenSSH's own format; one without a passphrase names the cipher `none`."""
+"""How a key in OpenSSH's format begins in base64; without a passphrase its cipher is `none`."""
 _PEM_ENCRYPTED: Final = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")
-_ON_A_TOKEN: Final = tuple(
+_HARDWARE_KEY_TYPES: Final = tuple(
     base64.b64encode(bytes(at) + name)[4 if at else 0 : -4].decode()
     for name in (b"sk-ssh-ed25519@", b"sk-ecdsa-sha2-nistp256@")
     for at in range(3)
 )
-"""Their key types in base64, wherever they stand."""
+"""Key types of hardware tokens in base64, at each of its three alignments."""
 _ALLOWED: Final = "username and password, token, or ssh-privatekey and known_hosts"
 
 
 class InvalidCredentials(ValueError):
-    """The Secret cannot be used. The message is one line and repeats no value."""
+    """The Secret is unusable. The message is one line and contains no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class HttpsLogin:
 
 @dataclass(frozen=True, slots=True)
 class SshKey:
-    """For repositories at `ssh://` and `user@host:path`; only hosts in `known_hosts` are talked to."""
+    """For repositories at `ssh://` and `user@host:path`; ssh connects only to hosts in `known_hosts`."""
 
     private_key: str = field(repr=False)
     known_hosts: str = field(repr=False)
@@ -52,7 +52,7 @@ class SshKey:
 
 @dataclass(frozen=True, slots=True)
 class GitCredentials:
-    """At least one of `https` and `ssh` is there. They are for `hosts` alone; with None for any."""
+    """At least one of `https` and `ssh` is set. They are only for `hosts`, for all hosts when None."""
 
     https: HttpsLogin | None = None
     ssh: SshKey | None = None
@@ -60,21 +60,21 @@ class GitCredentials:
 
     @classmethod
     def from_secret(cls, data: Mapping[str, str]) -> Self:
-        """From the `data` of a Secret, whose values are base64. Raises InvalidCredentials."""
+        """Parse the `data` of a Secret, whose values are base64. Raises InvalidCredentials."""
         credentials = cls(_https(data), _ssh(data), _hosts(data))
         if credentials.https is None and credentials.ssh is None:
             raise InvalidCredentials(f"the credentials Secret must hold {_ALLOWED}")
         return credentials
 
     def check_hosts(self, repositories: Iterable[str]) -> None:
-        """Raises InvalidCredentials when a repository is on a host that these credentials are not for."""
+        """Raises InvalidCredentials when a repository is on a host that the Secret does not name."""
         for host in filter(None, map(host_of, repositories)):
             if self.hosts is not None and host not in self.hosts:
                 raise InvalidCredentials(f"the credentials Secret does not name {host} in its key `host`")
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that nobody may read. A short password is recognized in base64 by what goes before it."""
+        """The values to scrub. A short password is listed with its user name as well, to recognize base64 of both."""
         https = (self.https.password,) if self.https else ()
         if self.https and len(self.https.password) < _SHORT_PASSWORD:
             https = (*https, f"{self.https.username}:{self.https.password}")
@@ -99,21 +99,21 @@ def _ssh(data: Mapping[str, str]) -> SshKey | None:
         raise InvalidCredentials("the credentials Secret holds ssh-privatekey and no known_hosts")
     if known_hosts and not private_key:
         raise InvalidCredentials("the credentials Secret holds known_hosts and no ssh-privatekey")
-    if private_key and (fault := _fault_of_key(private_key)):
-        raise InvalidCredentials(f"ssh-privatekey in the credentials Secret {fault}")
+    if private_key and (problem := _key_problem(private_key)):
+        raise InvalidCredentials(f"ssh-privatekey in the credentials Secret {problem}")
     return SshKey(f"{private_key}\n", f"{known_hosts}\n") if private_key else None
 
 
-def _fault_of_key(key: str) -> str | None:
-    """Why nothing can log in with this key alone."""
+def _key_problem(key: str) -> str | None:
+    """Why this key cannot be used without a person."""
     if "PRIVATE KEY-----" not in key:
         return "is not a private key (expected -----BEGIN … PRIVATE KEY-----)"
     body = "".join(line for line in key.splitlines() if not line.startswith("-----"))
     encrypted = body.startswith(_OPENSSH) and not body.startswith(_OPENSSH_WITHOUT_CIPHER)
     if encrypted or any(mark in key for mark in _PEM_ENCRYPTED):
-        return "is protected by a passphrase, which nobody can type: make a key without one for this purpose"
-    if any(kind in body for kind in _ON_A_TOKEN):
-        return "belongs to a hardware token, which somebody has to touch: make a key of another type for this purpose"
+        return "has a passphrase, which the operator cannot type; create a key without one"
+    if any(kind in body for kind in _HARDWARE_KEY_TYPES):
+        return "needs a hardware token, which a person must touch; create a key of another type"
     return None
 
 
@@ -125,7 +125,7 @@ def _hosts(data: Mapping[str, str]) -> GitHosts | None:
     except InvalidHosts as exc:
         raise InvalidCredentials(f"host in the credentials Secret: {exc}") from exc
     if not hosts.listed:
-        raise InvalidCredentials("host in the credentials Secret is empty: name the hosts, or leave the key out")
+        raise InvalidCredentials("host in the credentials Secret is empty; name the hosts, or remove the key")
     return hosts
 
 
@@ -137,7 +137,7 @@ def _line(data: Mapping[str, str], key: str) -> str:
 
 
 def _lines(data: Mapping[str, str], key: str) -> str:
-    """Lines that end as ssh wants them, also where the Secret was made on Windows."""
+    """Lines with Unix line ends, which ssh requires, even if the Secret was written on Windows."""
     return "\n".join(_text(data, key).splitlines()).strip()
 
 

@@ -1,4 +1,4 @@
-"""The environment of a step: what it is told, and the little of the operator's own that it needs to work."""
+"""The environment of a step: the project's variables, and the few that it needs from the operator."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ _INDEXES: Final = (
     "UV_INSECURE_HOST",
     "npm_config_registry",
 )
-"""Where packages come from: what means the same on every machine."""
+"""Package indexes: settings that are valid on every machine."""
 _INDEX_LOGIN: Final = re.compile(
-    r"(?:UV_INDEX|POETRY_HTTP_BASIC)_[A-Z0-9_]+_(?P<what>USERNAME|PASSWORD)|CARGO_REGISTRIES_[A-Z0-9_]+_TOKEN"
+    r"(?:UV_INDEX|POETRY_HTTP_BASIC)_[A-Z0-9_]+_(?P<kind>USERNAME|PASSWORD)|CARGO_REGISTRIES_[A-Z0-9_]+_TOKEN"
 )
-"""Variables that hold a login for a package index of one's own."""
+"""Variables that hold a login for a private package index."""
 _CACHES: Final = (
     "CARGO_HOME",
     "GOCACHE",
@@ -78,41 +78,41 @@ _CACHES: Final = (
     "UV_OFFLINE",
     "npm_config_cache",
 )
-"""How packages are kept and found on this machine."""
-_ELSEWHERE: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_INDEXES})
-_HANDED_ON: Final = _ELSEWHERE.union(_CERTIFICATES, _CACHES)
-_SHORTEST_TOKEN: Final = 16
+"""Package caches and local sources: settings of this machine."""
+_PORTABLE: Final = frozenset({*_LOCALE, *_PROXIES, *map(str.upper, _PROXIES), *_INDEXES})
+_INHERITED: Final = _PORTABLE.union(_CERTIFICATES, _CACHES)
+_MIN_TOKEN: Final = 16
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USERINFO = re.compile(r"://(?P<user>[^/@:\s]*)(?::(?P<password>[^/\s]*))?@")
 
 
 def inherited_environment(operator: Mapping[str, str]) -> dict[str, str]:
-    """What a step gets of the operator's environment: PATH, locale, proxies, certificates, package indexes and caches.
+    """What a step inherits from the operator: PATH, locale, proxies, certificates, package indexes and caches.
 
     The operator's own Python comes first on PATH.
     """
     chosen = {
         name: value
         for name, value in operator.items()
-        if name in _HANDED_ON or name.startswith(_LOCALE_PREFIX) or _INDEX_LOGIN.fullmatch(name)
+        if name in _INHERITED or name.startswith(_LOCALE_PREFIX) or _INDEX_LOGIN.fullmatch(name)
     }
     path = operator.get("PATH") or _DEFAULT_PATH
     return {"LANG": "C.UTF-8", **chosen, "PATH": f"{Path(sys.executable).parent}:{path}"}
 
 
-def environment_elsewhere(operator: Mapping[str, str]) -> dict[str, str]:
-    """What a step on another machine gets of the operator's environment, where others may read it.
+def portable_environment(operator: Mapping[str, str]) -> dict[str, str]:
+    """What a step on another machine, where others may read it, inherits from the operator.
 
-    Locale, proxies and package indexes; nothing that is a path, and no value that holds a login.
+    Locale, proxies and package indexes; no paths, and no values that contain a login.
     """
-    chosen = {name: text for name, text in operator.items() if name in _ELSEWHERE or name.startswith(_LOCALE_PREFIX)}
+    chosen = {name: text for name, text in operator.items() if name in _PORTABLE or name.startswith(_LOCALE_PREFIX)}
     return {name: text for name, text in chosen.items() if not any(secrets_in({name: text}))}
 
 
-def told_environment(
+def project_environment(
     project: SetupProject, parameters: Mapping[str, str], *, attempt: int, workspace: PurePath
 ) -> dict[str, str]:
-    """What every step is told about the project, its parameters and its place."""
+    """The variables of every step: project, parameters, attempt and workspace."""
     return {
         "PROJECT_ID": str(project.id),
         "PROJECT_NAME": project.name,
@@ -129,19 +129,19 @@ def told_environment(
 
 
 def trusted_environment(environment: Mapping[str, str], workspace: PurePath) -> dict[str, str]:
-    """The same for a step with credentials: without a PATH that steps can write to, package caches and index logins."""
+    """The environment without what an earlier step can write to or read: PATH entries, package caches, index logins."""
     kept = {name: text for name, text in environment.items() if name not in _CACHES and not _is_index_login(name, text)}
     return {**kept, "PATH": trusted_path(environment["PATH"], workspace)}
 
 
 def trusted_path(path: str, workspace: PurePath) -> str:
-    """The entries of a PATH that are absolute and not in the workspace."""
+    """The entries of a PATH that are absolute and outside the workspace."""
     entries = (entry for entry in path.split(":") if entry.startswith("/"))
     return ":".join(entry for entry in entries if not Path(os.path.normpath(entry)).is_relative_to(workspace))
 
 
-def private_places(directory: PurePath) -> dict[str, str]:
-    """Where a step with credentials keeps its files, and that git reads no configuration of a user."""
+def private_paths(directory: PurePath) -> dict[str, str]:
+    """Variables that keep a step with credentials in its private directory, and git away from user configuration."""
     return {
         "HOME": str(directory / PRIVATE_HOME),
         "TMPDIR": str(directory / PRIVATE_TEMPORARY),
@@ -154,12 +154,12 @@ def _is_index_login(name: str, value: str) -> bool:
 
 
 def secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
-    """Passwords and tokens for package indexes, and those of URLs, also in the place of a user name."""
+    """Passwords and tokens of package indexes and in URLs, including tokens in place of a user name."""
     for name, value in environment.items():
         login = _INDEX_LOGIN.fullmatch(name)
-        if login is not None and login["what"] != "USERNAME":
+        if login is not None and login["kind"] != "USERNAME":
             yield value
         for match in _USERINFO.finditer(value):
             secret = match["user"] if match["password"] is None else match["password"]
-            if match["password"] is not None or len(secret) >= _SHORTEST_TOKEN:
+            if match["password"] is not None or len(secret) >= _MIN_TOKEN:
                 yield from (secret, unquote(secret))

@@ -1,4 +1,4 @@
-"""How git is let into the project's repositories, and into nothing else."""
+"""Gives git access to the project's repositories and to nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HELPER: Final = (
     f'printf "username=%s\\npassword=%s\\n" "${USERNAME_VARIABLE}" "${PASSWORD_VARIABLE}"; }}; f'
 )
 _GUARDS: Final = (("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false"), ("credential.helper", ""))
-"""For recipes that run git with credentials in a repository of the workspace; its settings can still do more."""
+"""Protect recipes that run git with credentials in a repository of the workspace, though not from all its settings."""
 
 _SSH: Final = ("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
 _SSH_CHECKS: Final = ("-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null")
@@ -36,7 +36,7 @@ _SSH_CHECKS: Final = ("-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHosts
 
 @dataclass(frozen=True, slots=True)
 class GitAccess:
-    """What a step is given so that git works: variables, and files for the private directory."""
+    """What git needs in a step: variables, and files for the private directory."""
 
     environment: Mapping[str, str] = field(repr=False)
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -45,15 +45,15 @@ class GitAccess:
 def git_access(
     repositories: Collection[str], credentials: GitCredentials | None, private: PurePath, *, allow_file: bool
 ) -> GitAccess:
-    """Access with these credentials, which are offered to the hosts of `repositories` alone; with None to nothing.
+    """Access with these credentials, which git offers only to the hosts of `repositories`; none when None.
 
-    Nothing that the operator's user has set up for git or ssh counts: no configuration, no key, no agent.
+    Git and ssh ignore what the operator's user has configured: settings, keys and agent.
     """
     https, ssh = (credentials.https, credentials.ssh) if credentials else (None, None)
-    environment = neutral_environment(allow_file=allow_file)
+    environment = base_environment(allow_file=allow_file)
     files: dict[str, str] = {}
     if credentials:
-        environment |= login_helpers(repositories)
+        environment |= credential_helpers(repositories)
     if https and any(map(_https_origin, repositories)):
         environment |= {USERNAME_VARIABLE: https.username, PASSWORD_VARIABLE: https.password}
     if ssh:
@@ -62,8 +62,8 @@ def git_access(
     return GitAccess(environment, files)
 
 
-def neutral_environment(*, allow_file: bool) -> dict[str, str]:
-    """For steps without credentials: what git may do, and nothing to log in with."""
+def base_environment(*, allow_file: bool) -> dict[str, str]:
+    """For steps without credentials: the allowed protocols, and no login."""
     return {
         "GIT_ALLOW_PROTOCOL": "https:ssh:file" if allow_file else "https:ssh",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -72,10 +72,10 @@ def neutral_environment(*, allow_file: bool) -> dict[str, str]:
     }
 
 
-def login_helpers(repositories: Iterable[str]) -> dict[str, str]:
-    """A credential helper for each host, and no other.
+def credential_helpers(repositories: Iterable[str]) -> dict[str, str]:
+    """A credential helper for each host of these repositories, and no other helper.
 
-    It gives git the values of two variables, which never become arguments, and nothing where they are not set.
+    It passes git the values of two variables, never as arguments, and nothing when they are not set.
     """
     origins = sorted({origin for url in repositories if (origin := _https_origin(url))})
     settings = (*_GUARDS, *((f"credential.{origin}.helper", _HELPER) for origin in origins))
@@ -86,12 +86,12 @@ def login_helpers(repositories: Iterable[str]) -> dict[str, str]:
 
 
 def repository_hosts(repositories: Iterable[str]) -> dict[str, str]:
-    """The hosts of the repositories with their ports, for a stage that compares them with those of its Secret."""
+    """The hosts and ports of the repositories, for a stage that compares them with the hosts in its Secret."""
     return {HOSTS_VARIABLE: " ".join(sorted({str(host) for url in repositories if (host := host_of(url))}))}
 
 
 def ssh_command(private: PurePath | None) -> str:
-    """ssh with the key and the known hosts in the directory `private`; with None without any."""
+    """The ssh command, with the key and the known hosts in the directory `private`, with neither when None."""
     key, known_hosts = (private / KEY_FILE, private / KNOWN_HOSTS_FILE) if private else ("/dev/null", "/dev/null")
     options = ("-o", f"IdentityFile={_ssh_path(key)}", "-o", f"UserKnownHostsFile={_ssh_path(known_hosts)}")
     return shlex.join((*_SSH, *_SSH_CHECKS, *options))
@@ -103,5 +103,5 @@ def _https_origin(url: str) -> str | None:
 
 
 def _ssh_path(path: PurePath | str) -> str:
-    """A path as ssh reads it in an option, where spaces and percent signs mean something."""
+    """A path quoted for an ssh option, in which spaces and percent signs are special."""
     return '"' + str(path).replace("%", "%%") + '"'

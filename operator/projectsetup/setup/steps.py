@@ -12,9 +12,9 @@ from projectsetup.setup.environment import (
     PRIVATE_HOME,
     PRIVATE_TEMPORARY,
     inherited_environment,
-    private_places,
+    private_paths,
+    project_environment,
     secrets_in,
-    told_environment,
     trusted_environment,
 )
 from projectsetup.setup.errors import InfrastructureError, SetupStopped
@@ -66,7 +66,7 @@ async def setup_project(
     setup = _Setup(
         runner=runner,
         inherited=inherited,
-        told=told_environment(project, parameters, attempt=attempt, workspace=runner.workspace),
+        told=project_environment(project, parameters, attempt=attempt, workspace=runner.workspace),
         repositories=project.repositories,
         credentials=credentials,
         allow_file_repos=allow_file_repos,
@@ -141,7 +141,7 @@ class _Setup:
         access = git_access(self.repositories, credentials, private, allow_file=self.allow_file_repos)
         inherited, places = self.inherited, {}
         if step.credentials:
-            inherited, places = trusted_environment(inherited, self.runner.workspace), private_places(private)
+            inherited, places = trusted_environment(inherited, self.runner.workspace), private_paths(private)
         return StepCommand(
             step=step.name,
             script=step.run,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from projectsetup.engines.kubernetes_job.expansion import literal
 from projectsetup.engines.kubernetes_job.stages import Stage, stages_of
 from projectsetup.recipes.patterns import posix_pattern
-from projectsetup.setup.environment import private_places, told_environment
-from projectsetup.setup.git import login_helpers, neutral_environment, repository_hosts, ssh_command
+from projectsetup.setup.environment import private_paths, project_environment
+from projectsetup.setup.git import base_environment, credential_helpers, repository_hosts, ssh_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,8 +143,8 @@ def _environment(attempt: AttemptSpec, settings: PodSettings, stage: Stage) -> d
     return {
         "LANG": "C.UTF-8",
         **settings.environment,
-        **told_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
-        **neutral_environment(allow_file=settings.allow_file_repos),
+        **project_environment(attempt.project, attempt.parameters, attempt=attempt.number, workspace=WORKSPACE),
+        **base_environment(allow_file=settings.allow_file_repos),
         **(_trusted_environment(attempt) if stage.credentials else {}),
         "STEP_OUTPUTS": OUTPUTS,
     }
@@ -157,10 +157,10 @@ def _index_login(settings: PodSettings, stage: Stage) -> dict[str, Any]:
 
 
 def _trusted_environment(attempt: AttemptSpec) -> dict[str, str]:
-    places, repositories = private_places(FRESH), attempt.project.repositories
+    places, repositories = private_paths(FRESH), attempt.project.repositories
     if attempt.credentials_secret is None:
         return places
-    return {**places, **login_helpers(repositories), **repository_hosts(repositories)}
+    return {**places, **credential_helpers(repositories), **repository_hosts(repositories)}
 
 
 def _mounts(attempt: AttemptSpec, stage: Stage) -> list[dict[str, Any]]:

@@ -197,7 +197,7 @@ stage_check_key() {
     [ -s "$stage_secrets/ssh-privatekey" ] || return 0
     if grep -q -e 'BEGIN ENCRYPTED PRIVATE KEY' -e 'Proc-Type: 4,ENCRYPTED' "$stage_secrets/ssh-privatekey" ||
         grep '^b3BlbnNzaC1rZXktdjEAAAAA' "$stage_secrets/ssh-privatekey" | grep -q -v '^b3BlbnNzaC1rZXktdjEAAAAABG5vbmUA'; then
-        echo 'ssh-privatekey in the credentials Secret is protected by a passphrase, which nobody can type'
+        echo 'ssh-privatekey in the credentials Secret has a passphrase, which the operator cannot type'
         return 1
     fi
 }
