@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install build images lock lint test chaos demo bench
+.PHONY: help install build images lock lint test chaos demo bench release
 
 help:
 	@echo "make demo     see a project set up, on a control plane of this machine's own"
@@ -14,6 +14,7 @@ help:
 	@echo "make install  .venv with everything"
 	@echo "make images   the images of operator and toolchain, built on this machine"
 	@echo "make bench    the benchmarks beside their peers, into docs/performance.md; BENCH=--quick to see that they work"
+	@echo "make release  packages, images, manifests and checksums of the checked-out commit, in dist/"
 	@echo "make chaos    the long form of the fault tests"
 
 install: $(STAMP)
@@ -61,3 +62,6 @@ demo: build
 
 bench: build
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+release: install
+	@$(BIN)/python -m release
