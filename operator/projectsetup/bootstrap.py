@@ -54,9 +54,8 @@ from projectsetup.projects.errors import Trouble
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
-from projectsetup.setup.environment import portable_environment, secrets_in
+from projectsetup.setup.environment import portable_environment
 from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.scrub import Scrubber
 from projectsetup.version import version
 
 PROGRESS_DELAY = 0.1
@@ -73,8 +72,8 @@ class Ports:
     leader: Leader
 
 
-async def run_operator(settings: Settings) -> int:
-    """Build and run the operator with everything real; the exit code.
+async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
+    """Build and run the operator with everything real; the exit code. `scrub` takes secrets out of a text.
 
     InvalidDatabaseUrl, KubeconfigError, InvalidSettings (the workspace root cannot be used) and OSError (the HTTP port
     is taken) end it before anything was begun.
@@ -93,10 +92,10 @@ async def run_operator(settings: Settings) -> int:
     try:
         async with (
             connections(settings, metrics) as (api, elected),
-            running_engine(settings, api, elected, metrics) as engine,
+            running_engine(settings, address, api, elected, metrics) as engine,
         ):
             ports = Ports(ClusterClient(api), record, engine, elected)
-            return await compose(settings, api, ports, metrics).run()
+            return await compose(settings, api, ports, metrics, scrub).run()
     finally:
         await record.close()
 
@@ -124,15 +123,14 @@ def new_metrics() -> Metrics:
 
 
 def running_engine(
-    settings: Settings, api: ApiClient, leader: Leader, metrics: Metrics
+    settings: Settings, database: DatabaseAddress, api: ApiClient, leader: Leader, metrics: Metrics
 ) -> AbstractAsyncContextManager[Engine]:
     """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
-    return _jobs(settings, api, leader, metrics) if settings.engine == "job" else _processes(settings)
+    return _jobs(settings, api, leader, metrics) if settings.engine == "job" else _processes(settings, database)
 
 
 @asynccontextmanager
-async def _processes(settings: Settings) -> AsyncIterator[Engine]:
-    database = DatabaseAddress.parse(settings.database_url.get_secret_value())
+async def _processes(settings: Settings, database: DatabaseAddress) -> AsyncIterator[Engine]:
     hidden = (*credential_files(), *database.secret_files) if settings.confine_steps else None
     engine = LocalEngine(settings.workspace_root, hidden=hidden, allow_file_repos=settings.allow_file_repos)
     try:
@@ -195,12 +193,16 @@ def leader(settings: Settings, api: ApiClient) -> Leader:
     return Leadership(lease, own_identity(), is_dead=is_dead)
 
 
-def compose(settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics) -> Operator:
+def compose(
+    settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics, scrub: Callable[[str], str]
+) -> Operator:
     """The operator on these ports."""
     watch_age = WatchAge()
     line = StartLine(settings.concurrency, paused=True)  # until the queue's ConfigMap was asked
     watch = Watch(settings.namespaces, pack)
-    controller = _controller(settings, ports, line, metrics=metrics, watch_age=watch_age, restart_watch=watch.restart)
+    controller = _controller(
+        settings, ports, line, metrics=metrics, watch_age=watch_age, scrub=scrub, restart_watch=watch.restart
+    )
     watch.tell(controller.seen)
 
     def control_queue(control: QueueControl) -> None:
@@ -237,6 +239,7 @@ def _controller(
     *,
     metrics: Metrics,
     watch_age: WatchAge,
+    scrub: Callable[[str], str],
     restart_watch: Callable[[], None],
 ) -> Controller:
     store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping, ports.record.try_write)
@@ -275,7 +278,7 @@ def _controller(
         queue=queue,
         leader=ports.leader,
         metrics=metrics,
-        scrub=Scrubber(secrets_in({"DATABASE_URL": settings.database_url.get_secret_value()})).scrub,
+        scrub=scrub,
         on_departed=departures.add,
     )
     controller = Controller(

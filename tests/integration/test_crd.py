@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.crd import build_crd
 from projectsetup.api.models import (
     AttemptRecord,
@@ -22,6 +21,7 @@ from projectsetup.api.models import (
 )
 from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
+from projectsetup.api.status import conditions_for, phase_of
 from tests.support.api_server import CRD_FILE, UNSEEN, ApiServer, Refused, wait_until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

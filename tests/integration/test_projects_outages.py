@@ -14,7 +14,8 @@ from psycopg import sql as text
 
 from devcluster.ports import free_port
 from devcluster.postgres import Postgres
-from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus, connection
+from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, ProjectStatus
+from projectsetup.projects import database as database_module
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
 
@@ -176,7 +177,7 @@ async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> Non
 async def test_a_connection_serves_for_a_while(
     database_url: str, monkeypatch: pytest.MonkeyPatch, serves_for: float, replaced: bool
 ) -> None:
-    monkeypatch.setattr(connection, "SERVES_FOR", serves_for)
+    monkeypatch.setattr(database_module, "SERVES_FOR", serves_for)
     async with opened(database_url) as record:
         asked = [await record._database.rows(BACKEND) for _ in range(2)]
     assert (asked[0] != asked[1]) is replaced
@@ -307,7 +308,7 @@ async def test_a_connection_that_turns_out_to_be_read_only_is_not_used_again(dat
         before = {tuple(rows[0]) for rows in await asyncio.gather(*(record._database.rows(BACKEND) for _ in range(4)))}
         sql.execute(text.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
         await asyncio.gather(*(record._database._idle.pop().close() for _ in list(record._database._idle)[1:]))
-        record._database._idle.append(await connection.connect(record._database._address))
+        record._database._idle.append(await database_module.connect(record._database._address))
         with pytest.raises(DatabaseUnavailable, match="is read-only now"):
             await record.create(name="App", code_repo="https://git.example/a")
         sql.execute(text.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(database))

@@ -15,7 +15,7 @@ from kubernetes import client, config
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
-from projectsetup.api.owners import controller_of
+from projectsetup.api.constants import controller_of
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun, LeftRunning, run_name
 from projectsetup.engines.kubernetes_job.attempt import PodSettings

@@ -18,7 +18,7 @@ import pytest
 
 from projectsetup.git_hosts import GitHost, GitHosts, host_of
 from projectsetup.projects.errors import InvalidProject
-from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.projects.validation import check_repository_url
 
 GOOD: Final = "good.example"
 EVIL: Final = "169.254.169.254"

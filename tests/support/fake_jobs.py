@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
-from projectsetup.api.owners import controller_uid
+from projectsetup.api.constants import controller_uid
 from projectsetup.engines.kubernetes_job.plan import Plan
 from projectsetup.kube.job_bodies import OF_JOB, slim
 from projectsetup.kube.job_store import JobStore, JobView, Kind

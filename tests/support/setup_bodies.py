@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.models import (
     ConditionStatus,
     ProjectSetupResource,
@@ -16,6 +15,7 @@ from projectsetup.api.models import (
     status_to_dict,
 )
 from projectsetup.api.reasons import SUCCESSES, WAITING, Reason
+from projectsetup.api.status import conditions_for, phase_of
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NAME: Final = "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001"

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.models import Condition, ConditionStatus, RunRef
 from projectsetup.api.reasons import RETRYABLE, SUCCESSES, TERMINAL_FAILURES, WAITING, Phase, Reason
+from projectsetup.api.status import conditions_for, phase_of
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 RUN = RunRef(engine="local", name="run", id="1")

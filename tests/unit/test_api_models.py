@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import (
     AttemptRecord,
     Commits,
@@ -23,6 +22,7 @@ from projectsetup.api.models import (
     stored_status,
 )
 from projectsetup.api.reasons import AttemptOutcome, Phase, Reason
+from projectsetup.api.status import conditions_for
 
 ID = "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

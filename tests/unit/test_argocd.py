@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from projectsetup.api.annotations import parse_annotations
-from projectsetup.api.conditions import conditions_for
 from projectsetup.api.models import ProjectSetupStatus, status_to_dict
 from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING, Reason
+from projectsetup.api.status import conditions_for
 from tests.support.argocd import ARGOCD, Health, action, available, health
 from tests.support.manifests import read
 

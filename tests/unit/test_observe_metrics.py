@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from projectsetup.bootstrap import new_metrics
-from projectsetup.observe.gauges import Moment
-from projectsetup.observe.last_heard import LastHeard
-from projectsetup.observe.metrics import Metrics
+from projectsetup.observe.metrics import Metrics, Moment
+from projectsetup.observe.watch_age import LastHeard
 from tests.support.exposition import Exposition, documented
 
 QUIET = Moment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from projectsetup.observe.watch_age import PATIENCE, WatchAge
+from projectsetup.observe.watch_age import DELIVERY_LIMIT, WatchAge
 
 
 @dataclass
@@ -17,7 +17,7 @@ class World:
     def __post_init__(self) -> None:
         self.watch = WatchAge(lambda: self.now)
 
-    def listed(self, newest: int, *, after: float = PATIENCE) -> bool:
+    def listed(self, newest: int, *, after: float = DELIVERY_LIMIT) -> bool:
         """Whether the watch counts as silent after another list."""
         self.now += after
         self.watch.listed(newest)
@@ -47,17 +47,17 @@ def test_two_lists_in_a_row_give_the_watch_its_time() -> None:
     world = World()
     assert not world.listed(10)
     for _ in range(9):
-        assert not world.listed(11, after=PATIENCE / 10)
-    assert world.listed(12, after=PATIENCE / 10)
+        assert not world.listed(11, after=DELIVERY_LIMIT / 10)
+    assert world.listed(12, after=DELIVERY_LIMIT / 10)
 
 
 def test_a_watch_that_is_still_delivering_a_long_list_is_given_its_time() -> None:
     world = World()
     world.listed(100)
     for version in range(1, 20):
-        world.now += PATIENCE
+        world.now += DELIVERY_LIMIT
         world.watch.delivered(version)
-        assert not world.listed(100, after=PATIENCE / 2)
+        assert not world.listed(100, after=DELIVERY_LIMIT / 2)
     assert world.listed(100)
 
 

@@ -6,7 +6,7 @@ from psycopg import errors as driver
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from projectsetup.projects.address import DatabaseAddress
-from projectsetup.projects.database_errors import translated
+from projectsetup.projects.database import translated
 from projectsetup.projects.errors import DatabaseUnavailable, UniqueViolation
 
 ADDRESS = DatabaseAddress.parse("postgresql://app:secret@127.0.0.1:5432/app")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectsetup.projects.errors import InvalidProject
-from projectsetup.projects.naming import check_description, check_name, slug_of
+from projectsetup.projects.model import slug_of
+from projectsetup.projects.validation import check_description, check_name
 
 ID = UUID("0a1b2c3d-0000-4000-8000-000000000000")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from projectsetup.git_hosts import ANY_HOST, GitHosts
 from projectsetup.projects.errors import InvalidProject
-from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.projects.validation import check_repository_url
 
 REMOTE = [
     "https://github.com/acme/app.git",

@@ -10,7 +10,7 @@ from time import process_time
 
 import pytest
 
-from projectsetup.recipes.builtin.python_service.committing import Author
+from projectsetup.recipes.builtin.python_service.steps import Author
 from projectsetup.recipes.commands.push import BRANCH, DEFAULT_BRANCH
 from projectsetup.recipes.errors import InvalidParameters
 from projectsetup.recipes.loader import RecipeBook, load_recipe

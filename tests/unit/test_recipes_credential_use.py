@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.recipes.credential_use import careless_steps
+from projectsetup.recipes.lint import careless_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import Recipe
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from projectsetup.recipes.builtin.python_service.escaping import markdown, python_string, summary, toml_string
+from projectsetup.recipes.builtin.python_service.rendering import markdown, python_string, summary, toml_string
 from projectsetup.text import harmful_character
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.recipes.commands.conversation import Answer, Conversation, HttpTrace, SshLog
+from projectsetup.recipes.commands.diagnosis import Answer, Conversation, HttpTrace, SshLog, trouble_with
 from projectsetup.recipes.commands.errors import CommandError
-from projectsetup.recipes.commands.trouble import trouble_with
 
 URL = "https://git.example/team/app.git"
 SSH_URL = "ssh://git@git.example/team/app.git"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.recipes.commands.pipeline import Command, Failed, run_pipeline
+from projectsetup.recipes.commands.processes import Command, Failed, run_pipeline
 
 
 def run(folder: Path, script: str) -> bytes:

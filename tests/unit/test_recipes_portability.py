@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from projectsetup.recipes.lint import unportable_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
-from projectsetup.recipes.portability import unportable_steps
 from tests.support.job_orders import make_recipe
 
 UNPORTABLE = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projectsetup.recipes.builtin.python_service.installing import uv_environment
 from projectsetup.recipes.builtin.python_service.project import Project, project_from
 from projectsetup.recipes.builtin.python_service.rendering import TEMPLATE, distribution_name, render
+from projectsetup.recipes.builtin.python_service.steps import uv_environment
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.loader import RecipeBook
 

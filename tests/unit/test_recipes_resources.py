@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 from projectsetup.recipes.errors import InvalidRecipe
+from projectsetup.recipes.fields import amount
 from projectsetup.recipes.loader import load_recipe
 from projectsetup.recipes.model import DEFAULT_RESOURCES, Amounts, Recipe
-from projectsetup.recipes.quantities import amount
 
 
 def recipe(top: str = "") -> Recipe:

@@ -1,8 +1,11 @@
-"""Names of the resource and of its annotations."""
+"""Names of the resource and its annotations, and who controls an object."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GROUP: Final = "codemyspec.com"
 VERSION: Final = "v1alpha1"
@@ -20,3 +23,15 @@ BACKOFF: Final = ANNOTATION_PREFIX + "backoff"
 BACKOFF_MAX: Final = ANNOTATION_PREFIX + "backoff-max"
 RETRY_REQUESTED_AT: Final = ANNOTATION_PREFIX + "retry-requested-at"
 CANCEL_REQUESTED_AT: Final = ANNOTATION_PREFIX + "cancel-requested-at"
+
+
+def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The ownerReference of what controls the object, which can only be in the same namespace."""
+    references = body["metadata"].get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def controller_uid(body: Mapping[str, Any]) -> str | None:
+    """The uid of what controls the object."""
+    controller = controller_of(body)
+    return None if controller is None else controller.get("uid")

@@ -11,11 +11,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from projectsetup.api.annotations import InvalidAnnotation, Tuning, own_annotations, parse_annotations
-from projectsetup.api.conditions import succeeded_condition
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.fields import Timestamp, cut_message
 from projectsetup.api.spec import ProjectSetupSpec
-from projectsetup.api.status import Condition, ProjectSetupStatus
+from projectsetup.api.status import Condition, ProjectSetupStatus, succeeded_condition
 
 PROJECT_ID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 """A project id: a UUID in lower case."""

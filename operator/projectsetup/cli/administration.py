@@ -17,12 +17,12 @@ def operator() -> None:
     from projectsetup.setup.scrub import Scrubber
 
     settings = load_settings()
-    secrets = secrets_in({"DATABASE_URL": settings.database_url.get_secret_value()})
-    configure_logging(settings.log_format, scrub=Scrubber(secrets).scrub)
+    scrub = Scrubber(secrets_in({"DATABASE_URL": settings.database_url.get_secret_value()})).scrub
+    configure_logging(settings.log_format, scrub=scrub)
 
     from projectsetup.bootstrap import run_operator
 
-    raise typer.Exit(asyncio.run(run_operator(settings)))
+    raise typer.Exit(asyncio.run(run_operator(settings, scrub)))
 
 
 def migrate() -> None:

@@ -43,9 +43,8 @@ def show(
 @recipes.command()
 def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
     """Check a recipe file; exit code 2 and one line when it cannot be used. Warnings leave the exit code 0."""
-    from projectsetup.recipes.credential_use import careless_steps
+    from projectsetup.recipes.lint import careless_steps, unportable_steps
     from projectsetup.recipes.loader import read_recipe
-    from projectsetup.recipes.portability import unportable_steps
 
     recipe = read_recipe(file)
     for warning in careless_steps(recipe):

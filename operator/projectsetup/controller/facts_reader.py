@@ -24,7 +24,7 @@ from projectsetup.kube.errors import ApiForbidden
 from projectsetup.projects.errors import DatabaseUnavailable, InvalidProject
 from projectsetup.projects.model import Project
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.projects.repository_url import check_repository_url
+from projectsetup.projects.validation import check_repository_url
 from projectsetup.recipes.errors import RecipeError, RecipesUnavailable, UnknownRecipe
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe

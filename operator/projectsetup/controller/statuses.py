@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from projectsetup.api.conditions import conditions_for, phase_of
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import (
     AttemptRecord,
@@ -20,6 +19,7 @@ from projectsetup.api.models import (
     RunRef,
 )
 from projectsetup.api.reasons import Reason
+from projectsetup.api.status import conditions_for, phase_of
 from projectsetup.controller.attempt_end import AttemptEnd, EndKind
 from projectsetup.controller.ending import retry_message
 from projectsetup.controller.facts import Facts, RecordRead

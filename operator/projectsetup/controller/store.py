@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from projectsetup.api.conditions import SUCCEEDED
 from projectsetup.api.models import ProjectSetupResource, essence, parse_project_id, parse_resource
+from projectsetup.api.status import SUCCEEDED
 from projectsetup.controller.queue import Key
 
 LARGEST_KEPT: Final = 16_384

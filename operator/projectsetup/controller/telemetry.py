@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sized
 from datetime import UTC, datetime
 from typing import Final
 
-from projectsetup.api.conditions import RECONCILING, succeeded_condition
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
 from projectsetup.api.reasons import (
     OVER,
@@ -18,12 +17,12 @@ from projectsetup.api.reasons import (
     Phase,
     Reason,
 )
+from projectsetup.api.status import RECONCILING, succeeded_condition
 from projectsetup.controller.attempt_end import EndKind
 from projectsetup.controller.attempts import Attempts
 from projectsetup.controller.decisions import Notice
 from projectsetup.controller.queue import StartLine
-from projectsetup.observe.gauges import Moment
-from projectsetup.observe.metrics import Metrics
+from projectsetup.observe.metrics import Metrics, Moment
 
 PRIORITIES: Final = range(10)
 

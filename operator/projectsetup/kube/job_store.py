@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from projectsetup.api.owners import controller_uid
+from projectsetup.api.constants import controller_uid
 from projectsetup.kube.job_bodies import Body, small, version_of
 
 JobKey = tuple[str, str]

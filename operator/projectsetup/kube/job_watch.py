@@ -16,8 +16,8 @@ from projectsetup.kube.job_bodies import Body, version_of
 from projectsetup.kube.job_store import JobStore, JobView, Kind
 from projectsetup.kube.jobs import jobs_path, pods_path
 from projectsetup.kube.raw import Lines, Query, RawApi
-from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
+from projectsetup.observe.watch_age import LastHeard
 
 CHECK_AFTER = 15.0
 """Seconds of silence after which a list shows whether there was nothing to tell."""

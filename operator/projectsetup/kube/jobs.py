@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.api.owners import controller_uid
+from projectsetup.api.constants import controller_uid
 from projectsetup.kube.client import FIELD_MANAGER
 from projectsetup.kube.errors import (
     ApiConflict,

@@ -13,8 +13,8 @@ from kubernetes.aio.client import ApiClient
 from projectsetup.kube.errors import ApiForbidden, ApiUnavailable, ClusterError
 from projectsetup.kube.queue_config import CONFIG_MAP, QueueControl, parse_queue_control, read_queue_config
 from projectsetup.kube.raw import TIMEOUT, Lines, Query, RawApi
-from projectsetup.observe.last_heard import LastHeard
 from projectsetup.observe.logs import get_logger
+from projectsetup.observe.watch_age import LastHeard
 
 WATCH_SECONDS = 60
 RETRY_SECONDS = 2.0

@@ -1,13 +1,31 @@
-"""Whether the watch still tells of changes: what a full list knew, the watch must have delivered a little later."""
+"""How old a watch is, and whether it has missed changes that a list shows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from projectsetup.observe.last_heard import LastHeard
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-PATIENCE = 10.0
+
+class LastHeard:
+    """Counts from when it was made, or last heard of; `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at = clock()
+
+    def now(self) -> None:
+        """It tells of a change, or a list shows that there was nothing to tell."""
+        self._at = self._clock()
+
+    def seconds(self) -> float:
+        """The time since then."""
+        return self._clock() - self._at
+
+
+DELIVERY_LIMIT = 10.0
 """Seconds after which the watch must have delivered what a list has shown, unless it is still delivering."""
 
 
@@ -47,4 +65,4 @@ class WatchAge:
         else:
             self._expected = missed
         waited = min(self._clock() - self._expected_since, self.heard.seconds())
-        self.silent = self._delivered < missed and waited >= PATIENCE
+        self.silent = self._delivered < missed and waited >= DELIVERY_LIMIT

@@ -1,24 +1,106 @@
-"""One PostgreSQL database, asked one statement at a time."""
+"""One PostgreSQL database: connections, one statement at a time, and errors in the terms of the record."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import select
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from psycopg import AsyncClientCursor
+from psycopg.errors import UniqueViolation as DriverUniqueViolation
+from psycopg.rows import namedtuple_row
+from psycopg.types.json import set_json_dumps
+from psycopg.waiting import wait_async
+from sqlalchemy.exc import DBAPIError
 
-from projectsetup.projects.connection import connect, has_ended
-from projectsetup.projects.database_errors import translated
-from projectsetup.projects.errors import DatabaseUnavailable, Trouble
+from projectsetup.projects.errors import DatabaseUnavailable, RecordError, Trouble, UniqueViolation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 
     from projectsetup.projects.address import DatabaseAddress
-    from projectsetup.projects.connection import PromptConnection
     from projectsetup.projects.statements import Statement
+
+T = TypeVar("T")
+
+_INTERVAL = 0.1
+_LIMITED = "SET LOCAL statement_timeout = '10s'; "
+_ON = b"on"
+SERVES_FOR = 300.0
+"""Seconds after which a connection is replaced, so that all follow where the name of the server leads."""
+
+
+class PromptConnection(psycopg.AsyncConnection[Any]):
+    """A connection that is dropped when a call on it is cancelled.
+
+    psycopg would first ask the server to cancel, and wait for its answer: a frozen server would hold the caller.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.made_at = monotonic()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it has served long enough."""
+        return monotonic() - self.made_at > SERVES_FOR
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the server has said that it takes no writes; a pooler before it may say nothing."""
+        told = self.pgconn.parameter_status
+        return _ON in {told(b"in_hot_standby"), told(b"default_transaction_read_only")}
+
+    async def ask(self, sql: str, values: Mapping[str, object]) -> Sequence[Any]:
+        """Carries out one statement, a transaction of its own, that the server ends after 10 s; gives its rows.
+
+        Both the limit and the statement are one message, with the values in it: nothing stays in the session, which may
+        be a pooler's and somebody else's next, and no answer is awaited in between.
+        """
+        cursor = await self.execute(_LIMITED + sql, values)
+        cursor.nextset()
+        return await cursor.fetchall() if cursor.description else ()
+
+    async def wait(
+        self,
+        gen: Generator[Any, Any, T],
+        interval: float = _INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of psycopg
+    ) -> T:
+        """Runs one exchange with the server."""
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+async def connect(address: DatabaseAddress) -> PromptConnection:
+    """A new connection, whose rows have named columns.
+
+    It leaves nothing in the session, and prepares no statements there: they would break behind a pooler, and when a
+    migration changes the table under a running operator.
+    """
+    connection = await PromptConnection.connect(
+        address.conninfo, autocommit=True, cursor_factory=AsyncClientCursor, row_factory=namedtuple_row
+    )
+    set_json_dumps(to_json, connection)
+    return connection
+
+
+def has_ended(connection: PromptConnection) -> bool:
+    """Whether the server has ended this idle connection: it then has said something that nobody asked for."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
 
 CALL_LIMIT = 15.0
 _CONNECTIONS = 8
@@ -102,3 +184,99 @@ class Database:
         """Closes all connections."""
         while self._idle:
             await self._idle.pop().close()
+
+
+_BY_STATE = {
+    "28": (Trouble.RIGHTS, "refuses the login of user {user}"),
+    "3D": (Trouble.SCHEMA, "has no database {database}"),
+    "42P01": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
+    "42703": (
+        Trouble.SCHEMA,
+        "has tables that this version cannot use: run projectsetup migrate, which updates them or says whose they are",
+    ),
+    "3F": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
+    "42501": (Trouble.RIGHTS, "does not give user {user} the rights it needs ({detail})"),
+    "53300": (Trouble.BUSY, "has no free connection"),
+    "53": (Trouble.BUSY, "is out of resources ({detail})"),
+    "57P03": (Trouble.UNREACHABLE, "is starting up or shutting down"),
+    "57014": (Trouble.TIMEOUT, "took too long over a statement"),
+    "57": (Trouble.UNREACHABLE, "ended the connection ({detail})"),
+    "55P03": (Trouble.BUSY, "could not take a lock in time"),
+    "40": (Trouble.BUSY, "asks to try again ({detail})"),
+    "25006": (Trouble.SERVER, "is read-only now"),
+    "25P": (Trouble.UNREACHABLE, "ended the connection ({detail})"),
+    "58": (Trouble.SERVER, "has a system error ({detail})"),
+    "08": (Trouble.UNREACHABLE, "lost the connection ({detail})"),
+}
+_BY_TEXT = {
+    r"timeout expired": (Trouble.TIMEOUT, "does not answer"),
+    r"Connection refused": (Trouble.UNREACHABLE, "refuses connections: is it running?"),
+    r"session is read-only|server is in hot standby mode": (Trouble.SERVER, "is read-only now"),
+    r"failed to resolve host": (Trouble.UNREACHABLE, "is not to be found: no such host name"),
+    r"too many clients|too many connections|remaining connection slots": (Trouble.BUSY, "has no free connection"),
+    r"the database system is (starting up|in recovery|not yet accepting)": (Trouble.UNREACHABLE, "is starting up"),
+    r"the database system is shutting down": (Trouble.UNREACHABLE, "is shutting down"),
+    r'database "[^"]*" does not exist': (Trouble.SCHEMA, "has no database {database}"),
+    r"permission denied for database|is not currently accepting": (
+        Trouble.RIGHTS,
+        "does not open {database} ({detail})",
+    ),
+    r'role "[^"]*" does not exist|role "[^"]*" is not permitted': (Trouble.RIGHTS, "refuses the login of user {user}"),
+    r"authentication failed|no password supplied|no pg_hba.conf entry": (
+        Trouble.RIGHTS,
+        "refuses the login of user {user}",
+    ),
+}
+_DETAIL_LENGTH = 200
+
+
+def translated(exc: Exception, address: DatabaseAddress) -> RecordError | None:
+    """What the error means for the callers of the record; None: it is a bug and must not be hidden."""
+    if isinstance(exc, TimeoutError):
+        return DatabaseUnavailable(f"{address} does not answer", Trouble.TIMEOUT)
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    if isinstance(cause, DriverUniqueViolation):
+        return UniqueViolation(cause.diag.constraint_name or "")
+    if isinstance(cause, (psycopg.Error, OSError)):
+        known = _known(cause)
+        if known is not None:
+            trouble, sentence = known
+            words = {"user": address.user, "database": address.database, "detail": _detail(cause)}
+            return DatabaseUnavailable(f"{address} {sentence.format(**words)}", trouble)
+    return None
+
+
+def _known(cause: Exception) -> tuple[Trouble, str] | None:
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        return _BY_STATE.get(state) or _BY_STATE.get(state[:3]) or _BY_STATE.get(state[:2])
+    if not isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, OSError)):
+        return None
+    text = str(cause)
+    known = (entry for pattern, entry in _BY_TEXT.items() if re.search(pattern, text))
+    return next(known, (Trouble.UNREACHABLE, "cannot be reached ({detail})"))
+
+
+def _detail(cause: Exception) -> str:
+    if isinstance(cause, psycopg.Error) and cause.diag.message_primary:
+        return cause.diag.message_primary[:_DETAIL_LENGTH]
+    first = str(cause).partition("\n")[0]
+    return first.rpartition("failed: ")[2].rpartition("FATAL:  ")[2].strip()[:_DETAIL_LENGTH] or type(cause).__name__
+
+
+def to_json(value: object) -> str:
+    """The text of any JSON value, output of foreign programs within it included, as jsonb takes it."""
+    return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
+
+
+def _storable(value: object) -> object:
+    """The value with the two things jsonb refuses in text, NUL and lone surrogates, replaced."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        case dict():
+            return {_storable(key): _storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+        case _:
+            return value

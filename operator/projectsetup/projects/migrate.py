@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from projectsetup.projects.address import DatabaseAddress
-from projectsetup.projects.database_errors import translated
+from projectsetup.projects.database import translated
 from projectsetup.projects.errors import MigrationFailed
 
 if TYPE_CHECKING:

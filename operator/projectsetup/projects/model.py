@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-
-from projectsetup.projects.naming import slug_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
+
+
+SLUG_LENGTH = 40
 
 
 class ProjectStatus(StrEnum):
@@ -111,3 +114,17 @@ class Project:
             "inserted_at": self.inserted_at.isoformat(),
             "updated_at": self.updated_at.isoformat(),
         }
+
+
+def slug_of(name: str, project_id: UUID) -> str:
+    """1 to 40 characters of `a-z0-9-`, first a letter, last no dash; accents are folded away.
+
+    A name that leaves nothing becomes `project-` and the first 8 characters of the id.
+    """
+    folded = unicodedata.normalize("NFKD", name).casefold().encode("ascii", "ignore").decode()
+    slug = "-".join(re.findall(r"[a-z0-9]+", folded))
+    if not slug:
+        return f"project-{str(project_id)[:8]}"
+    if slug[0].isdigit():
+        slug = f"project-{slug}"
+    return slug[:SLUG_LENGTH].rstrip("-")

@@ -20,9 +20,8 @@ from projectsetup.projects.errors import (
     ProjectMoved,
     UniqueViolation,
 )
-from projectsetup.projects.naming import check_description, check_name, check_namespace
-from projectsetup.projects.repository_url import check_repository_url
 from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK, project_from
+from projectsetup.projects.validation import check_description, check_name, check_namespace, check_repository_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

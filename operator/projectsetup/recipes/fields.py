@@ -1,15 +1,15 @@
-"""The kinds of values that recipes are made of, each with a message that says what is allowed."""
+"""Types of recipe fields; each rejects a bad value with a message that says what is allowed."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from projectsetup.api.durations import format_duration, parse_duration
-from projectsetup.recipes.environment_names import refusal_of_variable
 from projectsetup.text import harmful_character
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -95,3 +95,67 @@ OutputPattern = Annotated[str, Field(max_length=1_000), AfterValidator(_check_ou
 """A regular expression for a line of bytes."""
 ExitCode = Annotated[int, Field(ge=1, le=255)]
 Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(format_duration, return_type=str)]
+
+
+PARAMETER_PREFIX = "PARAM_"
+
+_VALID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWNED = frozenset(
+    {
+        "ATTEMPT",
+        "CODE_REPO",
+        "DOCS_REPO",
+        "GIT_ALLOW_PROTOCOL",
+        "GIT_ASKPASS",
+        "GIT_PROTOCOL_FROM_USER",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_SSH_VARIANT",
+        "GIT_TERMINAL_PROMPT",
+        "HOME",
+        "SSH_ASKPASS",
+        "STEP_OUTPUTS",
+        "TMPDIR",
+        "WORKSPACE",
+    }
+)
+_OWNED_PREFIXES = ("PROJECT_", PARAMETER_PREFIX, "GIT_CONFIG")
+
+
+def parameter_variable(name: str) -> str:
+    """The variable in which a step finds a parameter: `license` is `PARAM_LICENSE`."""
+    return PARAMETER_PREFIX + name.upper()
+
+
+def refusal_of_variable(name: str) -> str | None:
+    """Why a recipe may not set this variable; None when it may."""
+    if not _VALID.fullmatch(name):
+        return "must be the name of an environment variable: letters, digits and '_', not beginning with a digit"
+    if name in _OWNED or name.startswith(_OWNED_PREFIXES):
+        return "is set by the operator and cannot be changed by a recipe"
+    return None
+
+
+_QUANTITY = re.compile(r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,9})?)(?P<suffix>m|k|[MGTPE]|[KMGTPE]i)?")
+_POWERS = {suffix: Decimal(1000) ** power for power, suffix in enumerate(("", "k", "M", "G", "T", "P", "E"))}
+_BINARY = {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)}
+_FACTORS = {**_POWERS, **_BINARY, "m": Decimal("0.001")}
+
+
+def amount(quantity: str) -> Decimal:
+    """What a quantity is worth: cores or bytes. Raises ValueError, one line."""
+    match = _QUANTITY.fullmatch(quantity)
+    if not match or not Decimal(match["number"]):
+        raise ValueError("must be a quantity greater than 0 such as 500m, 1.5 or 2Gi")
+    return Decimal(match["number"]) * _FACTORS[match["suffix"] or ""]
+
+
+def _read(value: object) -> str:
+    """YAML reads `cpu: 1` as a number, which is what Kubernetes takes there as well."""
+    text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    amount(text)
+    return text
+
+
+Quantity = Annotated[str, BeforeValidator(_read), Field(max_length=32)]
+"""As it was written."""

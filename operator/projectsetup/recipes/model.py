@@ -20,13 +20,14 @@ from projectsetup.recipes.fields import (
     Line,
     OutputPattern,
     ParameterName,
+    Quantity,
     Regex,
     Script,
     Text,
     VariableName,
+    amount,
 )
 from projectsetup.recipes.patterns import posix_pattern
-from projectsetup.recipes.quantities import Quantity, amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

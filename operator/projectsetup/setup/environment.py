@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from projectsetup.recipes.environment_names import parameter_variable
+from projectsetup.recipes.fields import parameter_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

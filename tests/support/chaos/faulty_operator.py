@@ -19,6 +19,7 @@ from projectsetup.controller import controller
 from projectsetup.kube.client import ClusterClient
 from projectsetup.observe import watch_age
 from projectsetup.observe.logs import configure_logging
+from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.settings import load_settings
 
@@ -84,22 +85,23 @@ async def run() -> int:
     """`bootstrap.run_operator` with faulty ports."""
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format, scrub=str)
-    record = ProjectRecord.connect(settings.database_url.get_secret_value(), on_trouble=metrics.database_failed)
+    database = DatabaseAddress.parse(settings.database_url.get_secret_value())
+    record = ProjectRecord.connect(database, on_trouble=metrics.database_failed)
     faulty_record: Any = Faulty(record, fault)
     try:
         async with (
             connections(settings, metrics) as (api, elected),
-            running_engine(settings, api, elected, metrics) as engine,
+            running_engine(settings, database, api, elected, metrics) as engine,
         ):
             cluster: Any = Faulty(ClusterClient(api), fault)
             faulty_engine: Any = Faulty(engine, fault)
             ports = Ports(cluster, faulty_record, faulty_engine, elected)
-            return await compose(settings, api, ports, metrics).run()
+            return await compose(settings, api, ports, metrics, scrub=str).run()
     finally:
         await record.close()
 
 
 if __name__ == "__main__":
     if seconds := os.environ.get("COMPARE_SECONDS"):
-        controller.COMPARE_PERIOD = watch_age.PATIENCE = float(seconds)
+        controller.COMPARE_PERIOD = watch_age.DELIVERY_LIMIT = float(seconds)
     sys.exit(asyncio.run(run()))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from projectsetup.api.constants import GROUP, KIND
-from projectsetup.api.owners import controller_of, controller_uid
+from projectsetup.api.constants import GROUP, KIND, controller_of, controller_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

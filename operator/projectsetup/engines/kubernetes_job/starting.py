@@ -11,8 +11,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.constants import controller_of
 from projectsetup.api.durations import format_duration
-from projectsetup.api.owners import controller_of
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import run_prefix
 from projectsetup.engines.kubernetes_job.asking import answer, pauses

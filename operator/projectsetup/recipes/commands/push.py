@@ -14,10 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.commands.errors import TEMPORARY, CommandError
-from projectsetup.recipes.commands.fresh import FreshRepository
+from projectsetup.recipes.commands.errors import TEMPORARY, CommandError, required_variable
 from projectsetup.recipes.commands.remote import Remote, RemoteState
-from projectsetup.recipes.commands.untrusted import UntrustedRepository
+from projectsetup.recipes.commands.repositories import FreshRepository, UntrustedRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,8 +36,11 @@ def push_all(environment: Mapping[str, str], branch: str = DEFAULT_BRANCH) -> No
 
     Raises CommandError when a repository holds other history or refuses, TemporaryError when one is out of reach.
     """
-    workspace, outputs = Path(_variable(environment, "WORKSPACE")), Path(_variable(environment, "STEP_OUTPUTS"))
-    urls = {"CODE": _variable(environment, "CODE_REPO"), "DOCS": environment.get("DOCS_REPO", "")}
+    workspace, outputs = (
+        Path(required_variable(environment, "WORKSPACE")),
+        Path(required_variable(environment, "STEP_OUTPUTS")),
+    )
+    urls = {"CODE": required_variable(environment, "CODE_REPO"), "DOCS": environment.get("DOCS_REPO", "")}
     with tempfile.TemporaryDirectory(prefix="push-") as place:
         remotes = dict(_remotes({key: url for key, url in urls.items() if url}, workspace, Path(place), branch))
         states = {key: remote.look() for key, remote in remotes.items()}
@@ -59,13 +61,6 @@ def _remotes(urls: Mapping[str, str], workspace: Path, place: Path, branch: str)
         folder, title = _FOLDERS[key]
         fresh = FreshRepository(place / folder, UntrustedRepository(workspace, folder), branch)
         yield key, Remote(title, fresh, url)
-
-
-def _variable(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name)
-    if not value:
-        raise CommandError(f"the variable {name} is not set: run this as a step of a recipe")
-    return value
 
 
 def _branch(text: str) -> str:

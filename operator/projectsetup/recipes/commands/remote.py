@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.commands.conversation import Conversation, HttpTrace, SshLog
+from projectsetup.recipes.commands.diagnosis import Conversation, HttpTrace, SshLog, trouble_with
 from projectsetup.recipes.commands.errors import CommandError
-from projectsetup.recipes.commands.git import PLAIN
-from projectsetup.recipes.commands.pipeline import ERROR_BYTES, Command, Consumer, Failed, run_pipeline
-from projectsetup.recipes.commands.trouble import trouble_with
+from projectsetup.recipes.commands.processes import ERROR_BYTES, PLAIN, Command, Consumer, Failed, run_pipeline
 
 if TYPE_CHECKING:
-    from projectsetup.recipes.commands.fresh import FreshRepository
+    from projectsetup.recipes.commands.repositories import FreshRepository
 
 LISTED_BYTES = 32 * 1024 * 1024
 """The most that a remote may tell of its branches and tags: half a million of them."""

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.builtin.python_service.committing import Author, commit_all
-from projectsetup.recipes.builtin.python_service.installing import install
 from projectsetup.recipes.builtin.python_service.project import Project, project_from
+from projectsetup.recipes.builtin.python_service.steps import Author, commit_all, install
 from projectsetup.recipes.commands.errors import TEMPORARY, CommandError
 from projectsetup.recipes.commands.push import push_all
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.builtin.python_service.committing import DEFAULT_AUTHOR
-from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.builtin.python_service.steps import DEFAULT_AUTHOR
+from projectsetup.recipes.commands.errors import required_variable
 from projectsetup.recipes.commands.push import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
@@ -29,23 +29,15 @@ class Project:
 
 
 def project_from(environment: Mapping[str, str]) -> Project:
-    """Raises CommandError when a variable is missing. Copies of the recipe may lack the newer parameters."""
+    """Raises CommandError when a variable is missing or empty. Copies of the recipe may lack the newer parameters."""
     return Project(
-        name=variable(environment, "PROJECT_NAME"),
-        slug=variable(environment, "PROJECT_SLUG"),
+        name=required_variable(environment, "PROJECT_NAME"),
+        slug=required_variable(environment, "PROJECT_SLUG"),
         description=environment.get("PROJECT_DESCRIPTION", ""),
-        license=variable(environment, "PARAM_LICENSE"),
-        code_repo=variable(environment, "CODE_REPO"),
+        license=required_variable(environment, "PARAM_LICENSE"),
+        code_repo=required_variable(environment, "CODE_REPO"),
         docs_repo=environment.get("DOCS_REPO") or None,
         branch=environment.get("PARAM_BRANCH", DEFAULT_BRANCH),
         author_name=environment.get("PARAM_AUTHOR_NAME", DEFAULT_AUTHOR.name),
         author_email=environment.get("PARAM_AUTHOR_EMAIL", DEFAULT_AUTHOR.email),
     )
-
-
-def variable(environment: Mapping[str, str], name: str) -> str:
-    """A variable that every step is given. Raises CommandError when it is not set."""
-    try:
-        return environment[name]
-    except KeyError as exc:
-        raise CommandError(f"the variable {name} is not set: run this as a step of a recipe") from exc

@@ -1,4 +1,4 @@
-"""Child processes whose output is read within bounds, however much they print."""
+"""Child processes, git among them, whose output is read within bounds however much they print."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from projectsetup.recipes.commands.errors import TemporaryError
+from projectsetup.recipes.commands.errors import CommandError, TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -190,3 +190,35 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stderr is not None:
         process.stderr.close()
+
+
+PLAIN = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+"""Variables of every run of git."""
+
+_OUTPUT_BYTES = 65_536
+
+
+def git_output(folder: Path, *arguments: str, environment: Mapping[str, str]) -> str:
+    """What git prints, run in `folder`: 64 KiB at most. Raises Failed, TemporaryError, or CommandError for more."""
+    printed = bytearray()
+
+    def consume(piece: bytes) -> None:
+        if len(printed) + len(piece) > _OUTPUT_BYTES:
+            raise CommandError(f"git {arguments[0]} printed more than {_OUTPUT_BYTES} bytes")
+        printed.extend(piece)
+
+    run_pipeline(Command(["git", *arguments], environment), folder=folder, consume=consume)
+    return printed.decode("utf-8", "replace").strip()
+
+
+def local_git(repository: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
+    """The output of a git command that only touches the workspace. Raises CommandError when it fails."""
+    try:
+        return git_output(repository, *arguments, environment={**os.environ, **PLAIN, **(variables or {})})
+    except Failed as exc:
+        raise CommandError(f"git {arguments[0]} failed: {' '.join(str(exc).split())}") from exc
