@@ -15,8 +15,7 @@ from benchmarks.figures import Comparison, Contender, Findings, at_most
 from benchmarks.node import Bench, Body, Names, node
 from benchmarks.wire import NAMESPACE
 from images import TOOLCHAIN_OFFLINE, build
-from projectsetup.engines.kubernetes_job.expansion import literal
-from projectsetup.engines.kubernetes_job.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod
+from projectsetup.engines.kubernetes_job.pod import OUTPUTS, ROOT, WORKSPACE, hardened_pod, literal
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.environment import project_environment
 from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, base_environment, credential_helpers

@@ -26,9 +26,9 @@ from projectsetup.controller.reconciler import Reconciler
 from projectsetup.controller.store import ResourceStore, pack
 from projectsetup.controller.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
 from projectsetup.engines.base import Engine
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import SELECTOR
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch

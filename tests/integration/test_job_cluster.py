@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from devcluster.ports import free_port
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.kube.connection import connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
 from projectsetup.kube.job_bodies import OF_JOB

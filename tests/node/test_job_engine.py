@@ -18,11 +18,11 @@ from devcluster.images import BUSYBOX
 from projectsetup.api.constants import controller_of
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun, LeftRunning, run_name
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
-from projectsetup.engines.kubernetes_job.liveness import pod_has_ended
 from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR, job_manifest
+from projectsetup.engines.kubernetes_job.objects import pod_has_ended
 from projectsetup.engines.kubernetes_job.plan import Plan
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.kube.connection import connect
 from projectsetup.kube.job_watch import JobBoard
 from projectsetup.kube.jobs import JobCluster

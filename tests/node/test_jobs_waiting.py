@@ -121,7 +121,7 @@ def told(stage: Stage, project: str, words: str, phase: str) -> Body:
 
 
 @pytest.mark.parametrize(
-    ("resource", "words"), [("pods", "no pod can be made"), ("count/jobs.batch", "cannot create Job")]
+    ("resource", "words"), [("pods", "cannot create a pod"), ("count/jobs.batch", "cannot create Job")]
 )
 def test_an_exceeded_quota_uses_up_no_attempt_and_holds_no_slot(
     stage: Stage, kubectl: Kubectl, resource: str, words: str

@@ -17,10 +17,10 @@ from typing import Final
 
 import pytest
 
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
+from projectsetup.engines.kubernetes_job.outcome import pod_outcome
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.engines.kubernetes_job.verdict import end_of_pod
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.outcome import SetupFailed
@@ -132,7 +132,7 @@ def test_a_stage_of_the_job_engine_whose_report_is_cut_within_the_secret(tmp_pat
     ended = Container(tmp_path, spec, (shell,), secret=secret).run()
     terminated = {"exitCode": ended.code, "message": ended.message.decode("utf-8", "replace"), "reason": "Error"}
     status = {"containerStatuses": [{"name": "push", "state": {"terminated": terminated}}]}
-    outcome = end_of_pod(
+    outcome = pod_outcome(
         job_manifest(attempt, PodSettings()),
         {"metadata": {"name": "pod"}, "status": status},
         plan=Plan.of(recipe, attempt.timeout),

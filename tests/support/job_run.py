@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, Final
 
 from projectsetup.engines.base import CurrentRun
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.outcome import SetupOutcome
 from projectsetup.setup.updates import Progress
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from projectsetup.engines.base import AttemptSpec
 from projectsetup.engines.kubernetes_job import pod
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
-from projectsetup.engines.kubernetes_job.report import StageReport, read_report
+from projectsetup.engines.kubernetes_job.outcome import StageReport, read_report
+from projectsetup.engines.kubernetes_job.pod import PodSettings
 from tests.support.processes import children
 
 _AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")

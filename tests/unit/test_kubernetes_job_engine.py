@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from projectsetup.api.reasons import Reason
-from projectsetup.engines.kubernetes_job.liveness import SETTLED
+from projectsetup.engines.kubernetes_job.lifecycle import CHECK_AFTER, STUCK_AFTER
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.plan import PLAN
-from projectsetup.engines.kubernetes_job.removing import LOOK_AGAIN
 from projectsetup.kube.job_store import Kind
 from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
@@ -173,7 +172,7 @@ async def test_an_earlier_job_that_is_kept_by_a_foreign_finalizer_counts_as_gone
     await settle(60)
     assert run.job is None
     pod.fail(143)
-    await settle(SETTLED + LOOK_AGAIN)
+    await settle(STUCK_AFTER + CHECK_AFTER)
     assert run.job is not None
     assert left in jobs.jobs
 
@@ -430,7 +429,7 @@ async def test_a_pod_that_was_taken_away_is_no_end() -> None:
     second.run("fetch")
     await settle(5)
     assert [update.step for update in run.told if update.waits_for is None] == ["push", "fetch"]
-    assert any("the pod was taken away" in (update.waits_for or "") for update in run.told)
+    assert any("the cluster took the pod away" in (update.waits_for or "") for update in run.told)
     second.succeed(CODE_COMMIT="c" * 40)
     assert await run.task == SetupSucceeded("c" * 40)
 
@@ -562,7 +561,7 @@ async def test_a_job_of_which_the_plan_cannot_be_read_is_ended() -> None:
     jobs.start_pod(KEY).run("fetch")
     job["metadata"]["annotations"][PLAN] = "{}"
     run = await Run(jobs).adopt()
-    with pytest.raises(InfrastructureError, match="does not tell what it runs"):
+    with pytest.raises(InfrastructureError, match="is unreadable"):
         await run.task
     assert jobs.jobs == {}
     assert not any(map(is_tombstone, jobs.jobs.values()))

@@ -9,8 +9,8 @@ import pytest
 from projectsetup.api.constants import API_VERSION, KIND
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import CurrentRun, LeftRunning
-from projectsetup.engines.kubernetes_job.course import START_LIMIT
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
+from projectsetup.engines.kubernetes_job.run_control import JOB_CREATION_LIMIT
 from projectsetup.kube.job_store import Kind
 from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.outcome import SetupSucceeded
@@ -29,7 +29,7 @@ async def left(run: Run) -> None:
 
 async def interrupted(run: Run) -> None:
     """It ends as one that was never started, and never will be."""
-    with pytest.raises(InfrastructureError, match="ended before it had started") as caught:
+    with pytest.raises(InfrastructureError, match="ended before it created Job") as caught:
         await run.task
     assert caught.value.reason is Reason.INTERRUPTED
     run.jobs.deliver()
@@ -56,7 +56,7 @@ async def test_a_job_that_is_being_made_is_made_first() -> None:
     run.jobs.held = asyncio.Event()
     await run.begin()
     run.leave.set()
-    await settle(START_LIMIT / 2)
+    await settle(JOB_CREATION_LIMIT / 2)
     assert not run.task.done()
     run.jobs.held.set()
     await settle()
@@ -72,7 +72,7 @@ async def test_a_job_that_cannot_be_made_in_time_is_left_to_the_next_operator() 
     began = now()
     run.leave.set()
     await left(run)
-    assert now() - began == pytest.approx(START_LIMIT)
+    assert now() - began == pytest.approx(JOB_CREATION_LIMIT)
     run.jobs.away = False
     await settle(60)
     assert run.job is None

@@ -117,7 +117,7 @@ async def test_a_pod_that_does_not_go_away_is_waited_for_and_told_to_linger() ->
     assert not any(update.lingers for update in run.told)
     await settle(20)
     assert run.told[-1].lingers
-    assert run.told[-1].waits_for == f"was ended, and still waits for the end of {pod.name}"
+    assert run.told[-1].waits_for == f"stopped, but still waiting for {pod.name} to end"
     await settle(3600)
     assert not run.task.done()
     run.jobs.clear(KEY)

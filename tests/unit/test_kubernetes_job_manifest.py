@@ -9,12 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.engines.kubernetes_job.attempt import PodSettings
-from projectsetup.engines.kubernetes_job.expansion import literal
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manifest, tombstone
-from projectsetup.engines.kubernetes_job.plan import PLAN, Plan
-from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT
-from projectsetup.engines.kubernetes_job.stages import stages_of
+from projectsetup.engines.kubernetes_job.plan import PLAN, Plan, stages_of
+from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT, PodSettings, literal
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.errors import InfrastructureError
 from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
@@ -124,15 +121,15 @@ def test_the_plan_is_read_back_from_the_job() -> None:
     assert plan.timeout == 90.5
     assert "make" not in job["metadata"]["annotations"][PLAN]
     assert "SECRET" not in job["metadata"]["annotations"][PLAN]
-    update = plan.update_at("push")
+    update = plan.progress_at("push")
     assert update is not None
     assert (update.project_status, update.completed, update.total) == ("committing", 1, 2)
-    assert plan.update_at("nothing") is None
+    assert plan.progress_at("nothing") is None
 
 
 @pytest.mark.parametrize("annotations", [None, {}, {PLAN: "{"}, {PLAN: '{"timeout":1,"stages":[]}'}])
 def test_a_job_without_a_plan_is_told(annotations: Body | None) -> None:
-    with pytest.raises(InfrastructureError, match="the Job x does not tell what it runs"):
+    with pytest.raises(InfrastructureError, match="of Job x is unreadable"):
         Plan.read({"metadata": {"name": "x", "annotations": annotations}}, "uid-7")
 
 
@@ -141,7 +138,7 @@ def test_a_plan_that_somebody_has_changed_is_not_read() -> None:
     job = job_manifest(make_attempt(recipe), PodSettings())
     job["metadata"]["annotations"][PLAN] = job["metadata"]["annotations"][PLAN].replace("90.5", "90.6")
     assert Plan.read(job, "uid-7").timeout == 90.6
-    with pytest.raises(InfrastructureError, match="somebody has changed the annotation"):
+    with pytest.raises(InfrastructureError, match="was changed, so its steps are unknown"):
         Plan.read(job, Plan.of(recipe, 90.5).digest)
 
 

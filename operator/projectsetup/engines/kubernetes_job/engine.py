@@ -1,4 +1,4 @@
-"""The Job engine: makes the Job of an attempt, follows it to its end, and ends Jobs that nobody follows."""
+"""The Job engine: runs attempts as Kubernetes Jobs."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from typing import TYPE_CHECKING
 
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun
-from projectsetup.engines.kubernetes_job.course import Course, conduct
-from projectsetup.engines.kubernetes_job.following import LATE, Clock, Following
-from projectsetup.engines.kubernetes_job.log_following import QUICK
-from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manifest, tombstone
+from projectsetup.engines.kubernetes_job.lifecycle import (
+    LINGERS_AFTER,
+    collect_garbage,
+    create_job,
+    delete_job,
+    find_job_or_prevent_it,
+    no_success,
+    wait_for_predecessors,
+)
+from projectsetup.engines.kubernetes_job.logs import QUICK
+from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manifest
+from projectsetup.engines.kubernetes_job.monitor import LATE, Clock, JobMonitor, Monitored, ProgressReporter
+from projectsetup.engines.kubernetes_job.objects import JobRef
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.engines.kubernetes_job.progress import ProgressReporter
-from projectsetup.engines.kubernetes_job.ref import JobRef
-from projectsetup.engines.kubernetes_job.removing import LINGERS, nothing_known, remove
-from projectsetup.engines.kubernetes_job.starting import clear_away, find, make
-from projectsetup.engines.kubernetes_job.sweeping import sweep
+from projectsetup.engines.kubernetes_job.run_control import RunControl, controlled
 from projectsetup.setup.environment import secrets_in
 from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.scrub import Scrubber
 
 if TYPE_CHECKING:
-    from projectsetup.engines.kubernetes_job.attempt import PodSettings
-    from projectsetup.engines.kubernetes_job.ports import Body, JobBoard, JobCluster
+    from projectsetup.engines.kubernetes_job.client import Body, JobCache, JobClient, JobView
+    from projectsetup.engines.kubernetes_job.pod import PodSettings
     from projectsetup.recipes.model import Recipe
     from projectsetup.setup.outcome import SetupOutcome
     from projectsetup.setup.updates import ProgressCallback
 
 
 class JobEngine:
-    """Runs attempts as Jobs, which go on whatever happens to the operator.
+    """Runs attempts as Jobs, which continue whatever happens to the operator.
 
-    While the API server is away everything waits; nothing is taken for an end because there was no answer.
+    While the API server does not answer, everything waits; a missing answer never ends an attempt.
     """
 
     name = "job"
@@ -43,103 +48,103 @@ class JobEngine:
     needs_credentials = False
 
     def __init__(
-        self, cluster: JobCluster, board: JobBoard, settings: PodSettings, *, clock: Clock = lambda: datetime.now(UTC)
+        self, client: JobClient, cache: JobCache, settings: PodSettings, *, clock: Clock = lambda: datetime.now(UTC)
     ) -> None:
-        """`clock` is compared with times that the API server tells."""
-        self._cluster = cluster
-        self._board = board
+        """`clock` is compared with times that the API server sets."""
+        self._client = client
+        self._cache = cache
         self._settings = settings
         self._clock = clock
 
     async def start(self) -> None:
-        """Begin to be told of Jobs; this does not wait for the API server."""
-        await self._board.start()
+        """Start watching Jobs, without waiting for the API server."""
+        await self._cache.start()
 
     async def close(self) -> None:
-        """Be told no more; Jobs go on."""
-        await self._board.close()
+        """Stop watching; Jobs continue."""
+        await self._cache.close()
 
     def digest(self, recipe: Recipe, timeout: float) -> str:
-        """See `Engine`: the plan that this digest is of travels with the Job, where tenants can change it."""
+        """See `Engine`. The Job holds the plan itself, where tenants can change it."""
         return Plan.of(recipe, timeout).digest
 
     async def run(
         self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
     ) -> SetupOutcome:
-        """Make the Job of the attempt once nothing else of its project is alive, and follow it; see `Engine`.
+        """Create the Job of the attempt once nothing else of its project runs, and monitor it; see `Engine`.
 
-        The first step of an attempt that begins here is not reported. Cancelled, it deletes the Job and raises
-        SetupStopped when Job and pods have gone. When asked to leave, it makes the Job first. An adoption without a
-        Job is `Interrupted`, and from then on no such Job can be made.
+        The first step of a new attempt is not reported. When cancelled, `run` deletes the Job and raises SetupStopped
+        once Job and pods are gone. When asked to leave, it creates the Job first. An adoption without a Job is
+        `Interrupted`, and from then on no such Job can be created.
         """
         if isinstance(attempt, Adoption):
-            return await conduct(partial(self._adopt, attempt, on_progress), leave)
-        return await conduct(partial(self._run, attempt, on_progress), leave)
+            return await controlled(partial(self._adopt, attempt, on_progress), leave)
+        return await controlled(partial(self._begin, attempt, on_progress), leave)
 
     async def kill_all(self) -> None:
-        """Do nothing: Jobs go on without this operator."""
+        """Do nothing: Jobs continue without this operator."""
 
     async def collect_garbage(self, find_run: FindRun) -> None:
         """Delete every Job that may still run and that its ProjectSetup does not report, and old tombstones."""
-        await sweep(self._cluster, self._board, find_run, self._clock())
+        await collect_garbage(self._client, self._cache, find_run, self._clock())
 
-    async def _run(self, attempt: AttemptSpec, on_progress: ProgressCallback, course: Course) -> SetupOutcome:
-        patience = min(self._settings.start_limit, attempt.timeout)
-        waited = await clear_away(self._cluster, self._board, attempt, course, patience=patience)
+    async def _begin(self, attempt: AttemptSpec, on_progress: ProgressCallback, control: RunControl) -> SetupOutcome:
+        limit = min(self._settings.start_limit, attempt.timeout)
+        waited = await wait_for_predecessors(self._client, self._cache, attempt, control, limit=limit)
         manifest = job_manifest(attempt, self._settings, waited=waited)
-        job = await make(self._cluster, attempt, manifest, tombstone(attempt), course)
-        return await self._follow(job, attempt, on_progress, course, waited=waited)
+        job = await create_job(self._client, attempt, manifest, control)
+        return await self._monitor(job, attempt, on_progress, control, waited=waited)
 
-    async def _adopt(self, adoption: Adoption, on_progress: ProgressCallback, course: Course) -> SetupOutcome:
-        job = await find(self._cluster, adoption, tombstone(adoption))
-        return await self._follow(job, adoption, on_progress, course)
+    async def _adopt(self, adoption: Adoption, on_progress: ProgressCallback, control: RunControl) -> SetupOutcome:
+        job = await find_job_or_prevent_it(self._client, adoption)
+        return await self._monitor(job, adoption, on_progress, control)
 
-    async def _follow(
+    async def _monitor(
         self,
         job: Body | None,
         attempt: AttemptSpec | Adoption,
         on_progress: ProgressCallback,
-        course: Course,
+        control: RunControl,
         *,
         waited: float = 0.0,
     ) -> SetupOutcome:
-        """`waited`: seconds of the attempt's time that were spent before its Job was made."""
+        """`waited`: seconds of the attempt's time that passed before its Job was created."""
         if job is None or is_tombstone(job):
-            if course.stopping:
-                raise SetupStopped("stopped before there was a Job")
-            message = f"the operator ended before it had started Job {attempt.run_name}"
+            if control.stopping:
+                raise SetupStopped("stopped before its Job was created")
+            message = f"the operator ended before it created Job {attempt.run_name}"
             raise InfrastructureError(Reason.INTERRUPTED, message)
-        course.begun()
-        ref, begins = JobRef.of(job), isinstance(attempt, AttemptSpec)
-        with self._board.view(ref.namespace, ref.uid, course.wake) as view:
+        control.job_exists()
+        ref, is_new = JobRef.of(job), isinstance(attempt, AttemptSpec)
+        with self._cache.view(ref.namespace, ref.uid, control.wake) as view:
             try:
                 plan = _plan(job, attempt)
             except InfrastructureError:
-                with contextlib.suppress(TimeoutError):  # the next attempt waits for what is left then
-                    async with asyncio.timeout(LINGERS):
-                        await remove(
-                            self._cluster, view, ref, course, success=nothing_known, on_lingering=lambda _why: None
-                        )
+                await self._delete_unknown(view, ref, control)
                 raise
-            progress = ProgressReporter(on_progress, plan.update_at(plan.steps[0].name) if begins else None)
-            following = Following(
-                self._cluster,
-                view,
-                job,
+            monitored = Monitored(
                 ref=ref,
+                created=job,
                 plan=plan,
-                deadline=_made_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
-                scrubber=self._scrubber(attempt),
+                deadline=_created_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
                 start_limit=max(self._settings.start_limit - int(waited), 1.0),
-                clock=self._clock,
-                course=course,
-                progress=progress,
-                log_patience=QUICK if begins else 0.0,
+                scrubber=self._scrubber(attempt),
+                log_delay=QUICK if is_new else 0.0,
             )
+            reporter = ProgressReporter(on_progress, plan.progress_at(plan.steps[0].name) if is_new else None)
+            monitor = JobMonitor(self._client, view, monitored, clock=self._clock, control=control, reporter=reporter)
             try:
-                return await following.outcome()
+                return await monitor.outcome()
             finally:
-                progress.close()
+                reporter.close()
+
+    async def _delete_unknown(self, view: JobView, ref: JobRef, control: RunControl) -> None:
+        """Delete a Job without a plan. What lingers is left to the next attempt, which waits for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGERS_AFTER):
+                await delete_job(
+                    self._client, view, ref, control, find_success=no_success, on_lingering=lambda _why: None
+                )
 
     def _scrubber(self, attempt: AttemptSpec | Adoption) -> Scrubber:
         credentials = attempt.credentials if isinstance(attempt, AttemptSpec) else None
@@ -153,5 +158,5 @@ def _plan(job: Body, attempt: AttemptSpec | Adoption) -> Plan:
     return Plan.read(job, attempt.digest)
 
 
-def _made_at(job: Body) -> datetime:
+def _created_at(job: Body) -> datetime:
     return datetime.fromisoformat(job["metadata"]["creationTimestamp"])

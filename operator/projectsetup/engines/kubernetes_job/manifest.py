@@ -1,4 +1,4 @@
-"""The Job of an attempt, as it is handed to the API server."""
+"""The manifests of Jobs: that of an attempt, and the tombstone that takes the name of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from projectsetup.engines.base import Adoption, AttemptSpec
-    from projectsetup.engines.kubernetes_job.attempt import PodSettings
+    from projectsetup.engines.kubernetes_job.pod import PodSettings
 
 Manifest = dict[str, Any]
 
@@ -30,15 +30,15 @@ OURS: Final = {MANAGED_BY: "projectsetup-operator", COMPONENT: "attempt"}
 """The labels of every Job and pod of this engine."""
 
 SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
-"""Selects them."""
+"""The label selector for them."""
 
-_LONGEST: Final = 2**31 - 1
+_MAX_SECONDS: Final = 2**31 - 1
 
 
 def job_manifest(attempt: AttemptSpec, settings: PodSettings, *, waited: float = 0.0) -> Manifest:
-    """The Job that runs the attempt: one pod at a time, replaced only when it was taken away from outside.
+    """Return the Job that runs the attempt: one pod at a time, which is replaced only if the cluster disrupts it.
 
-    `waited`: seconds of the attempt's time that are spent already.
+    `waited`: seconds of the attempt's time that have passed already.
     """
     labels = _labels(attempt.project.id, attempt.number, attempt.fence)
     plan = Plan.of(attempt.recipe, attempt.timeout).written()
@@ -51,7 +51,7 @@ def job_manifest(attempt: AttemptSpec, settings: PodSettings, *, waited: float =
         "podFailurePolicy": {
             "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
         },
-        "activeDeadlineSeconds": min(max(ceil(attempt.timeout - waited), 1), _LONGEST),
+        "activeDeadlineSeconds": min(max(ceil(attempt.timeout - waited), 1), _MAX_SECONDS),
         "ttlSecondsAfterFinished": settings.ttl,
         "template": {
             "metadata": {"labels": {**settings.labels, **labels}, "annotations": dict(settings.annotations)},
@@ -65,9 +65,9 @@ def job_manifest(attempt: AttemptSpec, settings: PodSettings, *, waited: float =
 
 
 def tombstone(attempt: AttemptSpec | Adoption) -> Manifest:
-    """A Job that never runs and takes the name of one that has never been seen.
+    """Return a Job that never runs and takes the name of a Job that was never seen.
 
-    A create that is still under way from an operator that died cannot succeed any more once it is there.
+    Once it exists, a create request that a dead operator had sent can no longer succeed.
     """
     labels = _labels(attempt.project_id, attempt.number, attempt.fence)
     metadata = _metadata(attempt.run_name, labels, attempt) | {"annotations": {TOMBSTONE: "true"}}

@@ -1,16 +1,16 @@
-"""What a Job tells of the recipe it was started with, so that whoever adopts it judges it by that."""
+"""The plan of a Job: the stages of its recipe, kept in an annotation for the operator that adopts the Job."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.api.reasons import Reason
-from projectsetup.engines.kubernetes_job.stages import stages_of
 from projectsetup.recipes.fields import DnsLabel, Duration
 from projectsetup.recipes.model import Recipe, Retry, StepStatus
 from projectsetup.setup.errors import InfrastructureError
@@ -19,17 +19,45 @@ from projectsetup.setup.updates import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from projectsetup.recipes.model import Step
 
-PLAN = ANNOTATION_PREFIX + "plan"
+PLAN: Final = ANNOTATION_PREFIX + "plan"
 """The annotation of a Job that holds its plan."""
-
 
 _DIGEST: Final = "sha256:"
 
 
-def digest_of(written: str) -> str:
-    """The digest of a plan as it is written."""
-    return _DIGEST + hashlib.sha256(written.encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps that run in one container, in order; the container has the name of the first."""
+
+    image: str
+    credentials: bool
+    steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the container: unique in the recipe, and a DNS label."""
+        return self.steps[0].name
+
+
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """Group consecutive steps with the same image and the same `credentials`; an isolated step stands alone."""
+    groups: list[list[Step]] = []
+    for step in recipe.steps:
+        if groups and _share_container(recipe, groups[-1][-1], step):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return tuple(Stage(recipe.image_of(steps[0]), steps[0].credentials, tuple(steps)) for steps in groups)
+
+
+def _share_container(recipe: Recipe, previous: Step, step: Step) -> bool:
+    return (
+        not (previous.isolate or step.isolate)
+        and previous.credentials == step.credentials
+        and recipe.image_of(previous) == recipe.image_of(step)
+    )
 
 
 class _Part(BaseModel):
@@ -37,7 +65,7 @@ class _Part(BaseModel):
 
 
 class PlannedStep(_Part):
-    """A step without what it runs."""
+    """A step without its script."""
 
     name: DnsLabel
     status: StepStatus
@@ -46,7 +74,7 @@ class PlannedStep(_Part):
 
 
 class PlannedStage(_Part):
-    """The steps of one container, which has the name of the first of them."""
+    """The steps of one container, which has the name of the first."""
 
     steps: Annotated[tuple[PlannedStep, ...], Field(min_length=1)]
 
@@ -57,14 +85,14 @@ class PlannedStage(_Part):
 
 
 class Plan(_Part):
-    """The stages of a Job in their order, and the timeout of the whole attempt in seconds."""
+    """The stages of a Job in order, and the timeout of the whole attempt in seconds."""
 
     timeout: float
     stages: Annotated[tuple[PlannedStage, ...], Field(min_length=1)]
 
     @classmethod
     def of(cls, recipe: Recipe, timeout: float) -> Self:
-        """The plan of an attempt that may take `timeout` seconds."""
+        """Plan an attempt that may take `timeout` seconds."""
         stages = [
             {"steps": [step.model_dump(include={"name", "status", "timeout", "retry"}) for step in stage.steps]}
             for stage in stages_of(recipe)
@@ -73,24 +101,30 @@ class Plan(_Part):
 
     @classmethod
     def read(cls, job: Mapping[str, Any], digest: str) -> Self:
-        """The plan that a Job carries, which must have this digest. Raises InfrastructureError when it has not.
+        """Read the plan of a Job, which must have this digest. Raises InfrastructureError if it has not.
 
-        A digest of another kind, as versions before 0.2 wrote it, tells nothing of the plan.
+        A digest of another kind, as versions before 0.2 wrote it, does not identify a plan.
         """
-        text = (job.get("metadata", {}).get("annotations") or {}).get(PLAN, "")
-        name = job.get("metadata", {}).get("name")
-        if digest.startswith(_DIGEST) and digest_of(text) != digest:
-            message = f"somebody has changed the annotation {PLAN} of Job {name}, which tells what it runs"
+        metadata = job.get("metadata", {})
+        text = (metadata.get("annotations") or {}).get(PLAN, "")
+        name = metadata.get("name")
+        if digest.startswith(_DIGEST) and _digest(text) != digest:
+            message = f"the annotation {PLAN} of Job {name} was changed, so its steps are unknown"
             raise InfrastructureError(Reason.ENGINE_ERROR, message)
         try:
             return cls.model_validate_json(text)
         except ValidationError as exc:
-            message = f"the Job {name} does not tell what it runs: its annotation {PLAN} cannot be read"
+            message = f"the annotation {PLAN} of Job {name} is unreadable, so its steps are unknown"
             raise InfrastructureError(Reason.ENGINE_ERROR, message) from exc
 
     def written(self) -> str:
-        """As `read` reads it."""
+        """Return the text that `read` reads. The digest depends on every byte of it."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """Identifies the plan where others may have changed it."""
+        return _digest(self.written())
 
     @property
     def containers(self) -> tuple[str, ...]:
@@ -98,24 +132,23 @@ class Plan(_Part):
         return tuple(stage.name for stage in self.stages)
 
     @property
-    def digest(self) -> str:
-        """By which it is recognized where others may have changed it."""
-        return digest_of(self.written())
-
-    @property
     def steps(self) -> tuple[PlannedStep, ...]:
         """All steps, in order."""
         return tuple(step for stage in self.stages for step in stage.steps)
 
     def stage(self, container: str) -> PlannedStage | None:
-        """The stage that runs in the container of that name; None when the container is none of ours."""
+        """Return the stage that runs in this container; None if it is not one of ours."""
         return next((stage for stage in self.stages if stage.name == container), None)
 
-    def update_at(self, step_name: str) -> Progress | None:
-        """What is told when that step begins; None when there is no such step."""
-        return next((update for update in self._updates() if update.step == step_name), None)
+    def progress_at(self, step_name: str) -> Progress | None:
+        """Return the progress when that step begins; None if there is no such step."""
+        return next((progress for progress in self._progress() if progress.step == step_name), None)
 
-    def _updates(self) -> Iterator[Progress]:
+    def _progress(self) -> Iterator[Progress]:
         steps = self.steps
         for completed, step in enumerate(steps):
             yield Progress(step.status, step.name, completed, len(steps))
+
+
+def _digest(written: str) -> str:
+    return _DIGEST + hashlib.sha256(written.encode()).hexdigest()

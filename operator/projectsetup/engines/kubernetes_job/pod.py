@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from math import ceil
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from projectsetup.engines.kubernetes_job.expansion import literal
-from projectsetup.engines.kubernetes_job.stages import Stage, stages_of
+from projectsetup.engines.kubernetes_job.plan import Stage, stages_of
 from projectsetup.recipes.patterns import posix_pattern
 from projectsetup.setup.environment import private_paths, project_environment
 from projectsetup.setup.git import base_environment, credential_helpers, repository_hosts, ssh_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from projectsetup.engines.base import AttemptSpec
-    from projectsetup.engines.kubernetes_job.attempt import PodSettings
     from projectsetup.recipes.model import Step
 
 ROOT: Final = PurePosixPath("/setup")
@@ -28,25 +28,54 @@ PRIVATE: Final = PurePosixPath("/var/run/secrets/setup.codemyspec.com/private")
 FRESH: Final = PurePosixPath("/fresh")
 OUTPUTS: Final = "/dev/termination-log"
 USER: Final = 65532
-"""Of no account in particular; images for unprivileged use know it as `nonroot`."""
+"""An arbitrary uid, which images for unprivileged use call `nonroot`."""
 
 GRACE: Final = 10
 """Seconds between SIGTERM and SIGKILL."""
 
 _SCRIPT: Final = files("projectsetup.engines.kubernetes_job").joinpath("stage.sh").read_text("utf-8")
 STAGE_SCRIPT: Final = "\n".join(line for line in map(str.strip, _SCRIPT.splitlines()) if line and line[0] != "#")
-"""Runs the steps of a stage: `stage.sh`, without its comments, since every write of a Job or its pod carries it."""
+"""Runs the steps of a stage: `stage.sh` without its comments, since every write of a Job or its pod contains it."""
 
 _MESSAGE_BYTES: Final = 4096
 _POD_MESSAGE_BYTES: Final = 12_288
-"""What the kubelet keeps of one termination message, and of all of a pod together, shared equally."""
+"""What the kubelet keeps of one termination message, and of all messages of a pod together, in equal shares."""
 
 _INJECTED: Final = 2
-"""Containers that a cluster may add to the pod, and which get their share as well."""
+"""Containers that a cluster may add to the pod, and which get a share as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSettings:
+    """The administrator's settings for every Job and its pods.
+
+    `queue`: a LocalQueue of Kueue, which then decides when a Job may start. `ttl`: seconds that a Job stays after its
+    end. `start_limit`: seconds that a pod may take to start its first step. `index_secret`: an optional Secret whose
+    keys become variables of the steps without credentials. `environment`: variables of every step; it holds no secrets
+    and no paths of the operator's file system. `allow_file_repos`: git may use repositories in the file system.
+    """
+
+    priority_class: str | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    queue: str | None = None
+    ttl: int = 3600
+    start_limit: float = 300.0
+    image_pull_secrets: tuple[str, ...] = ()
+    index_secret: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    allow_file_repos: bool = False
+
+
+def literal(text: str) -> str:
+    """Escape `text` for `command`, `args` and `env`, where the kubelet replaces `$(NAME)` and `$$`."""
+    return text.replace("$", "$$")
 
 
 def attempt_pod(attempt: AttemptSpec, settings: PodSettings) -> dict[str, Any]:
-    """The pod's spec: every stage but the last is an init container."""
+    """Return the pod spec. Every stage but the last is an init container."""
     stages = stages_of(attempt.recipe)
     *before, last = _containers(attempt, settings, stages)
     volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {"sizeLimit": attempt.recipe.workspace_size}}]
@@ -67,7 +96,7 @@ def attempt_pod(attempt: AttemptSpec, settings: PodSettings) -> dict[str, Any]:
 
 
 def hardened_pod(container: Mapping[str, Any], *before: Mapping[str, Any]) -> dict[str, Any]:
-    """A pod that the restricted Pod Security Standard admits, without access to the API server."""
+    """Return a pod spec that the restricted Pod Security Standard admits, without access to the API server."""
     harder = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     return {
         "restartPolicy": "Never",
@@ -99,17 +128,17 @@ def _containers(attempt: AttemptSpec, settings: PodSettings, stages: tuple[Stage
     budget = min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (len(stages) + _INJECTED))
     number = 1
     for stage in stages:
-        words = (
+        arguments = (
             *(budget, len(attempt.recipe.steps), number, GRACE),
             *_places(attempt, stage),
-            *_words(stage.steps, ceil(attempt.timeout)),
+            *_step_arguments(stage.steps, ceil(attempt.timeout)),
         )
         environment = _environment(attempt, settings, stage)
         yield {
             "name": stage.name,
             "image": stage.image,
             "command": ["sh", "-c", literal(STAGE_SCRIPT), "stage"],
-            "args": [literal(str(word)) for word in words],
+            "args": [literal(str(argument)) for argument in arguments],
             "env": [{"name": name, "value": literal(value)} for name, value in environment.items()],
             **_index_login(settings, stage),
             "resources": attempt.recipe.resources.model_dump(exclude_none=True),
@@ -121,15 +150,15 @@ def _containers(attempt: AttemptSpec, settings: PodSettings, stages: tuple[Stage
 
 
 def _places(attempt: AttemptSpec, stage: Stage) -> tuple[PurePosixPath | str, ...]:
-    """The scratch directory of the stage, and where its Secret and private volumes are."""
+    """The scratch directory of the stage, its Secret and private volumes, and its ssh command."""
     if not stage.credentials:
         return SCRATCH, "", "", "", ""
     secrets = SECRETS if attempt.credentials_secret is not None else ""
     return PRIVATE / "stage", secrets, PRIVATE, FRESH, ssh_command(PRIVATE)
 
 
-def _words(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
-    """What the script wants of each step. The Job ends before a timeout that is longer than its own."""
+def _step_arguments(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
+    """The script's arguments for each step. A timeout beyond that of the attempt never expires."""
     for step in steps:
         yield step.name
         yield str(min(ceil(step.timeout.total_seconds()), longest + 1))
@@ -164,7 +193,7 @@ def _trusted_environment(attempt: AttemptSpec) -> dict[str, str]:
 
 
 def _mounts(attempt: AttemptSpec, stage: Stage) -> list[dict[str, Any]]:
-    """What earlier stages can write to is mounted at `ROOT` alone; what they cannot, in trusted stages alone."""
+    """All stages can write below `ROOT`; the other volumes are mounted in stages with credentials only."""
     mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": str(ROOT)}]
     if stage.credentials:
         mounts += [{"name": "private", "mountPath": str(PRIVATE)}, {"name": "fresh", "mountPath": str(FRESH)}]

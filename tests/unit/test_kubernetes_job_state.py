@@ -10,16 +10,16 @@ import pytest
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.manifest import TOMBSTONE
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.engines.kubernetes_job.sight import (
+from projectsetup.engines.kubernetes_job.state import (
     Broken,
+    Ended,
     Gone,
-    Over,
-    Sight,
+    JobState,
+    Running,
     Starting,
     Tombstone,
     Unreported,
-    Working,
-    sight,
+    job_state,
 )
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.scrub import Scrubber
@@ -98,14 +98,14 @@ PUSHED = ended("push", message=f"step=push\nexit=0\nCODE_COMMIT={COMMIT}\n")
 TAKEN = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicted"}
 
 
-def see(told: Body | None, *pods: Body, events: tuple[str, ...] = (), at_step: str | None = None) -> Sight:
-    return sight(
-        told, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, events=events,
+def see(told: Body | None, *pods: Body, warnings: tuple[str, ...] = (), at_step: str | None = None) -> JobState:
+    return job_state(
+        told, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, warnings=warnings,
         at_step=at_step,
     )  # fmt: skip
 
 
-def broken(seen: Sight) -> tuple[Reason, str, str | None, int | None]:
+def broken(seen: JobState) -> tuple[Reason, str, str | None, int | None]:
     assert isinstance(seen, Broken), seen
     return seen.error.reason, seen.error.message, seen.error.step, seen.error.exit_code
 
@@ -116,19 +116,19 @@ def test_no_job_and_a_tombstone() -> None:
 
 
 def test_a_pod_that_succeeded_is_success_before_its_job_knows() -> None:
-    assert see(job(), pod("Succeeded", DONE, PUSHED)) == Over(SetupSucceeded(COMMIT, None))
+    assert see(job(), pod("Succeeded", DONE, PUSHED)) == Ended(SetupSucceeded(COMMIT, None))
 
 
 @pytest.mark.parametrize("message", ["", "nothing that was agreed upon", "step=push\nexit=3\n\n"])
 def test_success_without_a_report_of_every_stage_is_none(message: str) -> None:
     seen = see(job(), pod("Succeeded", DONE, ended("push", message=message)))
-    assert not (isinstance(seen, Over) and isinstance(seen.outcome, SetupSucceeded))
+    assert not (isinstance(seen, Ended) and isinstance(seen.outcome, SetupSucceeded))
     assert isinstance(see(job(), pod("Succeeded", DONE)), Broken)
 
 
 def test_a_step_that_says_no() -> None:
     seen = see(job(), pod("Failed", ended("make", 3, "step=test\nexit=3\n\nbecause of hunter22\n")))
-    assert isinstance(seen, Over)
+    assert isinstance(seen, Ended)
     assert seen.outcome == SetupFailed("test", 3, "step test failed with exit code 3: because of ***")
 
 
@@ -160,7 +160,7 @@ def test_out_of_memory_says_so() -> None:
 
 def test_the_line_that_the_recipe_names_counts_in_the_steps_that_name_it_alone() -> None:
     seen = see(job(), pod("Failed", ended("make", 9, "step=make\nexit=9\n\nreset\n")))
-    assert isinstance(seen, Over)
+    assert isinstance(seen, Ended)
 
 
 @pytest.mark.parametrize("kind", ["Failed", "FailureTarget"])
@@ -174,8 +174,8 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
     stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
     assert broken(see(job(late), stopped))[0] is Reason.STEP_TIMED_OUT
     said_no = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
-    assert isinstance(see(job(late), said_no), Over)
-    assert broken(see(job(late), events=("no node is free",)))[:2] == (
+    assert isinstance(see(job(late), said_no), Ended)
+    assert broken(see(job(late), warnings=("no node is free",)))[:2] == (
         Reason.ENGINE_ERROR,
         "the pod did not start in time: no node is free",
     )
@@ -184,7 +184,7 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
 @pytest.mark.parametrize("code", [3, 75, 143])
 def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int) -> None:
     told = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
-    assert see(job(), told) == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
+    assert see(job(), told) == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
     assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
         Reason.STEP_TIMED_OUT,
         "the attempt did not end within its timeout of 30m; it was at step test",
@@ -211,7 +211,7 @@ def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int
 def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
     assert reason is Reason.ENGINE_ERROR
-    assert f"container make ended with exit code {code} and without a report of its steps" in text
+    assert f"container make exited with code {code} without reporting on its steps" in text
 
 
 def test_a_job_that_failed_for_another_reason_tells_it() -> None:
@@ -229,21 +229,21 @@ def test_a_job_that_succeeded_has_done_all_steps_although_its_pod_is_gone(kind: 
 def test_a_job_that_fails_and_whose_pod_is_gone_has_no_outcome() -> None:
     reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
     assert reason is Reason.ENGINE_ERROR
-    assert text == "the pod of the Job was deleted before its report was read"
+    assert text == "the Job's pod was deleted before its report was read"
 
 
 def test_where_it_is() -> None:
     first = see(job(), pod("Pending", running("make"), waits("push")))
-    assert first == Working("pod-10", "make", PLAN.steps[0], 0, running=True)
+    assert first == Running("pod-10", "make", PLAN.steps[0], 0, running=True)
     second = see(job(), pod("Running", DONE, running("push")))
-    assert second == Working("pod-10", "push", PLAN.steps[2], 2, running=True)
+    assert second == Running("pod-10", "push", PLAN.steps[2], 2, running=True)
     between = see(job(), pod("Pending", DONE, waits("push")))
-    assert between == Working("pod-10", "push", PLAN.steps[2], 2, running=False)
+    assert between == Running("pod-10", "push", PLAN.steps[2], 2, running=False)
 
 
 def test_a_container_that_failed_is_where_it_is_until_its_pod_has_ended() -> None:
     seen = see(job(), pod("Pending", ended("make", 3, "step=test\nexit=3\n\n"), waits("push")))
-    assert seen == Working("pod-10", "make", PLAN.steps[0], 0, running=False)
+    assert seen == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Failed"])
@@ -253,7 +253,7 @@ def test_a_pod_that_the_cluster_takes_away_is_no_end(phase: str) -> None:
     assert isinstance(seen, Starting)
     assert "evicted" in (seen.why or "")
     successor = pod("Pending", running("make"), created=-2)
-    assert see(job(), taken, successor) == Working("pod-2", "make", PLAN.steps[0], 0, running=True)
+    assert see(job(), taken, successor) == Running("pod-2", "make", PLAN.steps[0], 0, running=True)
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,14 @@ STUCK = {
 @pytest.mark.parametrize("name", STUCK)
 def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: str) -> None:
     told, why = STUCK[name]
-    events = ('MountVolume.SetUp failed: secret "git" not found',) if name == "mount" else ()
-    seen = see(job(), told, events=events)
+    warnings = ('MountVolume.SetUp failed: secret "git" not found',) if name == "mount" else ()
+    seen = see(job(), told, warnings=warnings)
     assert isinstance(seen, Starting)
     assert why in (seen.why or "")
     assert seen.limit is not None
-    later = sight(job(), [told], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, events=events)
+    later = job_state(
+        job(), [told], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, warnings=warnings
+    )
     reason, text, _, _ = broken(later)
     assert reason is Reason.ENGINE_ERROR
     assert text.startswith("the pod did not start within 5m: ")
@@ -298,7 +300,7 @@ def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: st
 
 
 def test_a_job_without_a_pod_tells_why_by_its_events() -> None:
-    seen = see(job(), events=("pods are forbidden: exceeded quota",))
+    seen = see(job(), warnings=("pods are forbidden: exceeded quota",))
     assert seen == Starting("pods are forbidden: exceeded quota", NOW + timedelta(seconds=LIMIT - 20))
 
 

@@ -1,4 +1,4 @@
-"""Which step of a stage is the current one: its container's log tells."""
+"""Follows the log of a stage, which tells which of its steps is the current one."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from projectsetup.engines.kubernetes_job.asking import pauses
-from projectsetup.engines.kubernetes_job.report import step_begun
+from projectsetup.engines.kubernetes_job.client import retry_delays
+from projectsetup.engines.kubernetes_job.outcome import announced_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from projectsetup.engines.kubernetes_job.client import JobClient
     from projectsetup.engines.kubernetes_job.plan import PlannedStage
-    from projectsetup.engines.kubernetes_job.ports import JobCluster
 
-LONGEST_LINE: Final = 256
-"""Bytes; a longer line is no line of ours."""
+MAX_LINE: Final = 256
+"""Bytes; a longer line does not announce a step."""
 QUICK: Final = 2.0
-"""Seconds; the log of a stage that is over by then has nothing to tell that its report does not.
+"""Seconds; the log of a stage that has ended by then tells nothing that its report does not.
 
-The kubelet looks at containers once a second: an end is told up to that much later, and more on a busy node.
+The kubelet looks at containers once a second, so an end is seen up to that much later, and more on a busy node.
 """
 PACE: Final = 0.05
 """Seconds between two pieces, so that a step that prints without end does not keep the operator busy."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds until a log that cannot be read is asked for again."""
+MAX_DELAY: Final = 60.0
+"""Seconds until an unreadable log is requested again."""
 OVERLAP: Final = 5.0
-"""Seconds of the log that are read again when the connection was cut."""
+"""Seconds of the log that are read again after the connection was cut."""
 
 _log = logging.getLogger("projectsetup.engine")
 
 
 class LogFollower:
-    """Follows the log of one container at a time; `on_step` is called with the name of a step that has begun.
+    """Follows the log of one container at a time; `on_step` is called with the name of each step that begins.
 
-    `patience`: seconds until a log is asked for.
+    `delay`: seconds until a log is requested.
     """
 
-    def __init__(self, cluster: JobCluster, namespace: str, on_step: Callable[[str], None], *, patience: float) -> None:
-        self._cluster = cluster
+    def __init__(self, client: JobClient, namespace: str, on_step: Callable[[str], None], *, delay: float) -> None:
+        self._client = client
         self._namespace = namespace
         self._on_step = on_step
-        self._patience = patience
+        self._delay = delay
         self._following: tuple[str, str] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, pod: str, stage: PlannedStage) -> None:
-        """From now on follow this stage, if there is something to be learned of it."""
+        """Follow this stage from now on, unless its log has nothing to tell."""
         if (pod, stage.name) == self._following:
             return
         await self.close()
@@ -57,53 +57,53 @@ class LogFollower:
             self._task = asyncio.create_task(self._follow(pod, stage), name=f"log of {pod}")
 
     async def close(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         task, self._task, self._following = self._task, None, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
 
     async def _follow(self, pod: str, stage: PlannedStage) -> None:
-        await asyncio.sleep(self._patience)
+        await asyncio.sleep(self._delay)
         to_come = [step.name for step in stage.steps][1:]
         clock = asyncio.get_running_loop().time
         read_at: float | None = None
-        for pause in pauses(LONGEST_PAUSE):
+        for delay in retry_delays(MAX_DELAY):
             since = None if read_at is None else clock() - read_at + OVERLAP
-            pieces = self._cluster.follow_log(self._namespace, pod, stage.name, since=since)
+            pieces = self._client.follow_log(self._namespace, pod, stage.name, since=since)
             lines = _Lines()
             try:
                 async with contextlib.aclosing(pieces):
                     async for piece in pieces:
                         read_at = clock()
-                        for name in filter(None, map(step_begun, lines.feed(piece))):
+                        for name in filter(None, map(announced_step, lines.feed(piece))):
                             if name in to_come:
                                 del to_come[: to_come.index(name) + 1]
                                 self._on_step(name)
                         if not to_come:
                             return
                         await asyncio.sleep(PACE)
-            except self._cluster.failed as error:
-                _log.info("no progress is told meanwhile, trying again: %s", error)
-            await asyncio.sleep(pause)
+            except self._client.failed as error:
+                _log.info("progress is unknown until the log can be read; retrying: %s", error)
+            await asyncio.sleep(delay)
 
 
 class _Lines:
-    """Takes a stream apart into lines, without those that are too long."""
+    """Splits a stream into lines, leaving out those that are too long."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._too_long = False
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The lines that this piece completes."""
+        """Yield the lines that this piece completes."""
         *complete, rest = piece.split(b"\n")
         for end in complete:
             line, too_long = self._rest + end, self._too_long
             self._rest, self._too_long = b"", False
-            if not too_long and len(line) <= LONGEST_LINE:
+            if not too_long and len(line) <= MAX_LINE:
                 yield line
-        if len(self._rest) + len(rest) > LONGEST_LINE:
+        if len(self._rest) + len(rest) > MAX_LINE:
             self._rest, self._too_long = b"", True
         else:
             self._rest += rest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.engines.kubernetes_job.report import StageReport, last_step_begun, read_report, step_begun
+from projectsetup.engines.kubernetes_job.outcome import StageReport, announced_step, last_announced_step, read_report
 from projectsetup.setup.obstacles import Volume
 
 COMMIT = "a" * 40
@@ -24,13 +24,13 @@ PRINTED = f"CODE_COMMIT={COMMIT}\nmatch=x\n"
     ],
 )
 def test_the_line_that_announces_a_step(line: bytes, step: str | None) -> None:
-    assert step_begun(line) == step
+    assert announced_step(line) == step
 
 
 def test_the_last_step_of_the_end_of_a_log() -> None:
     log = "ep one (1/3)\n[projectsetup] step two (2/3)\nx\n[projectsetup] step three (3/3)\noutput\n"
-    assert last_step_begun(log) == "three"
-    assert last_step_begun("output\n") is None
+    assert last_announced_step(log) == "three"
+    assert last_announced_step("output\n") is None
 
 
 @pytest.mark.parametrize(
