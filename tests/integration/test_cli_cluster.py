@@ -54,8 +54,8 @@ def test_a_queue_that_nobody_has_touched(cli: CommandLine, api_server: ApiServer
     told = {name: shown[name] for name in ("namespace", "operator", "paused", "concurrency")}
     assert told == {"namespace": api_server.namespace, "operator": None, "paused": False, "concurrency": None}
     out = cli.ok("queue", "show").out
-    assert out.startswith(f"Namespace    {api_server.namespace}\nOperator     none leads\nPaused       no\n")
-    assert "Concurrency  as the operator is set\n" in out
+    assert out.startswith(f"Namespace    {api_server.namespace}\nOperator     none is running\nPaused       no\n")
+    assert "Concurrency  default of the operator\n" in out
 
 
 def test_the_queue_tells_who_is_next(cli: CommandLine, api_server: ApiServer) -> None:
@@ -86,12 +86,12 @@ def test_who_may_list_one_namespace_alone_sees_its_queue(
 
 
 def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, api_server: ApiServer) -> None:
-    assert cli.ok("queue", "pause").out == "the queue is paused: nothing new is started, what runs goes on\n"
+    assert cli.ok("queue", "pause").out == "queue paused: no new attempts start, running attempts continue\n"
     assert data(api_server) == {"paused": "true"}
     assert cli.ok("queue", "scale", 7).out == "at most 7 attempts run at once\n"
     assert data(api_server) == {"paused": "true", "concurrency": "7"}
     assert yaml.safe_load(cli.ok("queue", "show", "-o", "yaml").out)["concurrency"] == 7
-    assert cli.ok("queue", "resume").out == "the queue is resumed\n"
+    assert cli.ok("queue", "resume").out == "queue resumed\n"
     assert data(api_server) == {"paused": "false", "concurrency": "7"}
     assert cli.ok("queue", "scale", 0).out == "at most 0 attempts run at once\n"
     assert cli.ok("queue", "show").out.splitlines()[2:4] == ["Paused       no", "Concurrency  0"]
@@ -105,7 +105,7 @@ def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer
     assert shown["problem"] == (
         "paused is 'yes': true or false is allowed; concurrency is 'many': a number from 0 to 1000 is allowed"
     )
-    assert "Not understood  paused is 'yes'" in cli.ok("queue", "show").out
+    assert "Invalid      paused is 'yes'" in cli.ok("queue", "show").out
     cli.ok("queue", "pause")
     cli.ok("queue", "scale", 3)
     assert data(api_server) == {"paused": "true", "concurrency": "3"}
@@ -126,7 +126,7 @@ def test_a_cluster_that_does_not_know_the_resource(
     for module in ("projectsetup.cli.cluster", "projectsetup.kube.paths"):
         monkeypatch.setattr(f"{module}.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
-    assert line.startswith("the cluster does not know ProjectSetups: install them with kubectl apply -f crds/")
+    assert line.startswith("the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`")
 
 
 @pytest.mark.parametrize("arguments", [*COMMANDS, ["queue", "show"], ["queue", "pause"]], ids=" ".join)

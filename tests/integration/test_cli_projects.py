@@ -178,11 +178,11 @@ def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str)
 
 def test_a_project_is_made_for_a_namespace_and_moved_to_another(cli: CommandLine, database_url: str) -> None:
     create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/app")
-    assert "'Team A' is no name of a namespace" in cli.refused(2, *create, "-n", "Team A")
+    assert "'Team A' is not a valid namespace name" in cli.refused(2, *create, "-n", "Team A")
     project = cli.ok(*create, "-n", "team-a").out.strip()
     assert cli.ok("projects", "list").out.splitlines()[1].split()[:4] == [project, "App", "team-a", "created"]
     assert "Namespace        team-a\n" in cli.ok("projects", "get", project).out
-    assert cli.ok("projects", "update", project, "-n", "team-b").out == f"project {project} is updated\n"
+    assert cli.ok("projects", "update", project, "-n", "team-b").out == f"project {project} updated\n"
     with pytest.raises(ProjectElsewhere):
         being_set_up(database_url, project)
 
@@ -209,7 +209,7 @@ def test_what_is_not_given_stays_at_an_update(cli: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "nothing to change: give at least one of "),
+        ([], "nothing to change; give at least one option"),
         (["--name", " "], "the name must not be empty"),
         (["--name", "Taken"], "another project has this name already: Taken"),
         (["--code-repo", ""], "code_repo: a repository URL must not be empty"),
@@ -217,7 +217,7 @@ def test_what_is_not_given_stays_at_an_update(cli: CommandLine) -> None:
         (["--code-repo", "https://git.example/taken"], "another project has this code_repo already"),
         (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be two repositories"),
         (["--description", "x" * 10_001], "the description has 10001 characters"),
-        (["--namespace", "Team B"], "'Team B' is no name of a namespace"),
+        (["--namespace", "Team B"], "'Team B' is not a valid namespace name"),
     ],
 )
 def test_an_update_is_checked_like_a_new_project(
@@ -231,7 +231,7 @@ def test_an_update_is_checked_like_a_new_project(
 
 def test_a_failed_project_is_reset(cli: CommandLine, project: str, database_url: str) -> None:
     failed(database_url, project, {"reason": "StepFailed", "step": "test", "message": "2 failed"})
-    assert cli.ok("projects", "reset", project).out == f"project {project} is reset\n"
+    assert cli.ok("projects", "reset", project).out == f"project {project} reset\n"
     shown = cli.ok("projects", "get", project, "-o", "json").json
     assert (shown["status"], shown["setup_error"], shown["attempt"], shown["fence"]) == ("created", None, 0, 1)
 
@@ -248,7 +248,7 @@ def test_what_is_being_set_up_or_missing_is_not_changed(
 
 
 def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
-    assert cli.ok("projects", "delete", project).out == f"project {project} is deleted\n"
+    assert cli.ok("projects", "delete", project).out == f"project {project} deleted\n"
     assert cli.refused(2, "projects", "delete", project) == f"there is no project {project}"
     assert cli.refused(2, "projects", "get", project) == f"there is no project {project}"
     assert cli.ok("projects", "list").out == "ID  NAME  NAMESPACE  STATUS  OWNER  UPDATED\n"

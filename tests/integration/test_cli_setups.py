@@ -29,7 +29,7 @@ SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
 
 def test_setup_marks_the_project_and_makes_its_resource(scene: Scene) -> None:
     out = scene.cli.ok("setup", scene.project.upper(), "-n", scene.namespace).out
-    assert out == f"{scene.title} is created; the project is queued\n"
+    assert out == f"{scene.title} created; project queued\n"
     assert scene.records.get(scene.project).status == "setup_queued"
     made = scene.api.get(scene.project)
     assert made["spec"] == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
@@ -61,7 +61,7 @@ def test_setup_again_while_it_runs_says_so_and_leaves_the_claim_alone(scene: Sce
     scene("setup")
     claimed = scene.claimed()
     scene.told(RUNNING)
-    assert scene("setup", "--priority", 0).out == f"{scene.title} is on its way already: Running, attempt 1/3\n"
+    assert scene("setup", "--priority", 0).out == f"{scene.title} is already in progress: Running, attempt 1/3\n"
     assert scene.records.get(scene.project) == claimed
     assert scene.annotations() == {PRIORITY: "0"}
 
@@ -70,7 +70,7 @@ def test_setup_again_while_it_runs_says_so_and_leaves_the_claim_alone(scene: Sce
 def test_setup_after_a_failure_asks_for_a_retry(scene: Scene, told: dict[str, Any]) -> None:
     scene("setup", "--priority", 3)
     scene.ended(told, "failed")
-    assert scene("setup").out == f"{scene.title} begins a new series of attempts\n"
+    assert scene("setup").out == f"{scene.title} starts a new series of attempts\n"
     marked = scene.records.get(scene.project)
     assert (marked.status, marked.owner) == ("setup_queued", None)
     first = scene.annotations()
@@ -120,17 +120,17 @@ def test_setup_anew_of_what_succeeded_needs_the_old_one_gone(scene: Scene) -> No
     scene.records.delete(scene.project)
     scene.cli.ok("projects", "create", "--name", "New", "--code-repo", "https://git.example/n", "--id", scene.project)
     way_out = f"delete it first: kubectl delete projectsetup {scene.project} -n {scene.namespace}"
-    assert scene.refused(2, "setup") == f"{scene.title} has succeeded already; to set up anew {way_out}"
+    assert scene.refused(2, "setup") == f"{scene.title} has already succeeded; to set the project up again, {way_out}"
     assert scene.records.get(scene.project).status == "created"
     scene.api.delete(scene.project)
-    assert scene("setup").out.endswith("is created; the project is queued\n")
+    assert scene("setup").out.endswith("created; project queued\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--recipe", "other"], "has recipe python-service, which cannot be changed; to use another"),
-        (["--param", "license=ISC"], "has other parameters, which cannot be changed; to use these"),
+        (["--recipe", "other"], "uses recipe python-service, which cannot be changed; to use another recipe,"),
+        (["--param", "license=ISC"], "has other parameters, which cannot be changed; to use these,"),
     ],
 )
 def test_what_is_immutable_is_refused_with_the_way_out(scene: Scene, arguments: list[str], problem: str) -> None:
@@ -171,9 +171,9 @@ def test_without_a_database_nothing_is_applied(scene: Scene, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("told", "effect"),
     [
-        ({}, "it is not over yet, so the retry changes nothing"),
-        (FAILED, "a new series of attempts begins"),
-        (SUCCEEDED, "it has succeeded, so the retry is ignored"),
+        ({}, "retry has no effect: the setup has not ended yet"),
+        (FAILED, "retry requested: a new series of attempts starts"),
+        (SUCCEEDED, "retry ignored: the setup has already succeeded"),
     ],
 )
 def test_retry_asks_anew_each_time_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
@@ -190,9 +190,9 @@ def test_retry_asks_anew_each_time_and_says_what_comes_of_it(scene: Scene, told:
 @pytest.mark.parametrize(
     ("told", "effect"),
     [
-        (QUEUED, "it is cancelled before it starts"),
-        (RUNNING, "the running attempt is stopped"),
-        (FAILED, "it is over already, so the cancel is ignored"),
+        (QUEUED, "cancel requested: no attempt will start"),
+        (RUNNING, "cancel requested: the running attempt is being stopped"),
+        (FAILED, "cancel ignored: the setup has already ended"),
     ],
 )
 def test_cancel_asks_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
@@ -217,6 +217,6 @@ def test_the_namespace_is_that_of_the_context(
     mine = tmp_path / "config"
     mine.write_text(yaml.safe_dump(config))
     monkeypatch.setenv("KUBECONFIG", str(mine))
-    assert scene.cli.ok("setup", scene.project).out == f"{scene.title} is created; the project is queued\n"
+    assert scene.cli.ok("setup", scene.project).out == f"{scene.title} created; project queued\n"
     assert scene.project in scene.cli.ok("status").out
     assert scene.cli.ok("cancel", scene.project).out.startswith(f"{scene.title}: ")

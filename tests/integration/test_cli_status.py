@@ -38,7 +38,7 @@ def test_one_namespace_or_all(scene: Scene) -> None:
 def test_where_nothing_is_it_says_so(scene: Scene) -> None:
     done = scene.cli("status", "-n", EMPTY_NAMESPACE)
     assert (done.code, done.out) == (0, "")
-    assert done.err == f"there are no ProjectSetups in namespace {EMPTY_NAMESPACE}\n"
+    assert done.err == f"no ProjectSetups found in namespace {EMPTY_NAMESPACE}\n"
     assert scene.cli.ok("status", "-n", EMPTY_NAMESPACE, "-o", "json").json["items"] == []
 
 
@@ -54,7 +54,7 @@ def test_json_and_yaml_are_the_raw_objects(scene: Scene) -> None:
 
 
 def test_one_in_detail(scene: Scene) -> None:
-    assert "Message     waits for an operator to see it\n" in scene("status").out
+    assert "Message     waiting for the operator\n" in scene("status").out
     scene.told(FAILED)
     out = scene("status").out
     assert "Phase       Failed\n" in out

@@ -34,7 +34,7 @@ def called(scene: Scene, folder: Path, command: str, *arguments: str) -> Running
 
 def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("waits for an operator to see it")
+        running.await_text("waiting for the operator")
         scene.told(QUEUED)
         running.await_text("Queued: first in line")
         scene.told(RUNNING)
@@ -43,8 +43,8 @@ def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -
         done = running.done()
     assert (done.code, done.out) == (0, f"project {scene.project} is ready: set up\n")
     assert done.err.splitlines() == [
-        f"{scene.title} is created; the project is queued",
-        "waits for an operator to see it",
+        f"{scene.title} created; project queued",
+        "waiting for the operator",
         "Queued: first in line",
         PROGRESS,
     ]
@@ -52,20 +52,18 @@ def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -
 
 def test_waiting_for_what_fails_ends_with_1(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("waits for an operator")
+        running.await_text("waiting for the operator")
         scene.told(FAILED)
         done = running.done()
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1] == (
-        f"error: the setup of project {scene.project} is over: StepFailed: 2 [red] failed"
-    )
+    assert done.err.splitlines()[-1] == (f"error: setup of project {scene.project} failed: StepFailed: 2 [red] failed")
 
 
 def test_the_end_of_the_series_before_is_not_the_end(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     scene.ended(FAILED, "failed")
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("Failed, waits for an operator to see that a retry was asked for")
+        running.await_text("Failed, retry requested, waiting for the operator")
         asked = scene.annotations()[RETRY_REQUESTED_AT]
         scene.told({**QUEUED, "lastHandledRetry": asked})
         running.await_text("Queued: first in line")
@@ -78,34 +76,34 @@ def test_a_second_call_waits_for_the_same_setup(scene: Scene, tmp_path: Path) ->
     scene.claimed()
     scene.told(RUNNING)
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("is on its way already")
+        running.await_text("is already in progress")
         scene.told(SUCCEEDED)
         assert running.done().code == 0
 
 
 def test_waiting_ends_when_the_resource_is_deleted(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("waits for an operator")
+        running.await_text("waiting for the operator")
         scene.api.delete(scene.project)
         done = running.done()
     assert done.code == 1
-    assert done.err.splitlines()[-1] == f"error: {scene.title} was deleted before it was over"
+    assert done.err.splitlines()[-1] == f"error: {scene.title} was deleted before the setup ended"
 
 
 def test_waiting_has_the_limit_that_it_is_given(scene: Scene) -> None:
     done = scene.cli("setup", scene.project, "-n", scene.namespace, "--wait", "--timeout", "100ms")
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1] == "error: the setup is not over after 100ms; it goes on"
+    assert done.err.splitlines()[-1] == "error: timed out after 100ms; the setup is still running"
 
 
 def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("waits for an operator")
+        running.await_text("waiting for the operator")
         running.interrupt()
         done = running.done()
     assert (done.code, done.out) == (130, "")
     assert done.err.splitlines()[-1] == (
-        "not waiting any more; the setup goes on, and projectsetup cancel would end it"
+        "stopped waiting; the setup is still running; run `projectsetup cancel` to stop it"
     )
 
 
@@ -140,21 +138,21 @@ def test_waiting_outlasts_an_api_server_that_is_away(scene: Scene, door: Door, t
 def test_watching_one_ends_with_it_and_its_detail(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     with called(scene, tmp_path, "status", "--watch") as running:
-        running.await_text("waits for an operator")
+        running.await_text("waiting for the operator")
         scene.told(RUNNING)
         running.await_text(PROGRESS)
         scene.told(FAILED)
         done = running.done()
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[:3] == ["waits for an operator to see it", PROGRESS, f"Project    {scene.project}"]
+    assert lines[:3] == ["waiting for the operator", PROGRESS, f"Project    {scene.project}"]
     assert "Phase      Failed" in lines
 
 
 def test_watching_one_that_is_deleted_ends_with_1(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     with called(scene, tmp_path, "status", "--watch") as running:
-        running.await_text("waits for an operator")
+        running.await_text("waiting for the operator")
         scene.api.delete(scene.project)
         done = running.done()
     assert (done.code, one_error(done.err)) == (1, f"{scene.title} was deleted")

@@ -204,11 +204,11 @@ def test_cancel_and_retry_do_what_the_commands_do(stage: Stage, steps: Steps, ku
         assert f"{place}/" in section(board, "running")
         answer = dashboard.press("cancel", place, setup.name)
         assert (answer.status, answer.headers["location"]) == (303, "/")
-        assert "the running attempt is stopped" in dashboard.get().text
+        assert "cancel requested: the running attempt is being stopped" in dashboard.get().text
         setup.reached("Cancelled")
         dashboard.wait_for("that it was cancelled", lambda text: setup.name in section(text, "over"))
         assert dashboard.press("retry", place, setup.name).status == 303
-        assert "a new series of attempts begins" in dashboard.get().text
+        assert "a new series of attempts starts" in dashboard.get().text
         steps.let_go()
         setup.reached("Succeeded")
         dashboard.wait_for("the success", lambda text: setup.name in section(text, "succeeded"))

@@ -80,12 +80,12 @@ def test_a_setup_is_cancelled_and_tried_again(
     cli.ok("setup", project, "--recipe", "gated", "--param", f"place={steps.folder}", "--backoff", "1h", *here)
     setup = known(stage, project)
     steps.await_start(setup)
-    assert "the running attempt is stopped" in cli.ok("cancel", project, *here).out
+    assert "cancel requested: the running attempt is being stopped" in cli.ok("cancel", project, *here).out
     assert setup.ended()[0] == "Cancelled"
     steps.let_go()
-    assert "a new series of attempts begins" in cli.ok("retry", project, *here).out
+    assert "a new series of attempts starts" in cli.ok("retry", project, *here).out
     setup.until("over again", lambda status: reason(status) == "SetupSucceeded")
-    assert "the retry is ignored" in cli.ok("retry", project, *here).out
+    assert "retry ignored" in cli.ok("retry", project, *here).out
     setup.has_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
 
 

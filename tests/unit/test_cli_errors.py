@@ -9,7 +9,7 @@ import typer
 
 from projectsetup.cli.cluster import NoSuchSetup
 from projectsetup.cli.errors import CommandError, ExitCode, NotInstalled, explain
-from projectsetup.cli.lines import LONGEST_LINE, one_line, printable
+from projectsetup.cli.output import LONGEST_LINE, one_line, printable
 from projectsetup.kube.errors import (
     ApiConflict,
     ApiForbidden,
@@ -83,7 +83,7 @@ def test_a_bug_is_told_by_class_and_place_and_keeps_what_it_was_about_to_itself(
         one_line(_Unreadable())
     code, line = explain(caught.value)
     assert code == ExitCode.FAILED
-    assert line.startswith("internal error, please report it: TypeError at projectsetup/cli/lines.py:")
+    assert line.startswith("internal error, please report it: TypeError at projectsetup/cli/output.py:")
     assert "geheim" not in line
 
 

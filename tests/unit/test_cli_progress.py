@@ -10,7 +10,7 @@ import pytest
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
 from projectsetup.cli.progress import Ended, attempt, ended, live_summary, progress_bar, summary
-from projectsetup.cli.requesting import effect_of_cancel, effect_of_retry
+from projectsetup.cli.setups import effect_of_cancel, effect_of_retry
 from tests.support.setup_bodies import NOON, RUN, resource, status
 
 NOTHING: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def test_the_old_end_is_none_while_a_retry_is_pending() -> None:
     assert ended(resource(failed, annotations={RETRY_REQUESTED_AT: "now"})) is None
     pending = resource(FAILED, annotations={RETRY_REQUESTED_AT: "now"})
     assert ended(pending) is None
-    assert summary(pending, NOON) == "Failed, waits for an operator to see that a retry was asked for"
+    assert summary(pending, NOON) == "Failed, retry requested, waiting for the operator"
 
 
 def test_the_end_after_a_handled_retry_counts() -> None:
@@ -82,7 +82,7 @@ def test_the_end_after_a_handled_retry_counts() -> None:
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        (NOTHING, "waits for an operator to see it"),
+        (NOTHING, "waiting for the operator"),
         (status(Reason.QUEUED, "third in line"), "Queued: third in line"),
         (RUNNING, "Running, compiling, compile, 3/7, attempt 1/3"),
         (BACKING_OFF, "BackingOff, attempt 1/3, next in 15s: StepTransient: push: reset"),
@@ -102,17 +102,21 @@ def test_attempts_are_counted_against_their_limit() -> None:
     assert attempt(resource(annotations={"setup.codemyspec.com/max-attempts": "x"})) == "0/?"
 
 
+NO_EFFECT, NEW_SERIES = "retry has no effect: the setup has not ended yet", "a new series of attempts starts"
+NO_ATTEMPT, TOO_LATE = "cancel requested: no attempt will start", "cancel ignored: the setup has already ended"
+
+
 @pytest.mark.parametrize(
     ("told", "retry", "cancel"),
     [
-        (NOTHING, "it is not over yet, so the retry changes nothing", "it is cancelled before it starts"),
-        (RUNNING, "it is not over yet, so the retry changes nothing", "the running attempt is stopped"),
-        (BACKING_OFF, "the next attempt is due now", "it is cancelled before it starts"),
-        (SUCCEEDED, "it has succeeded, so the retry is ignored", "it is over already, so the cancel is ignored"),
-        (FAILED, "a new series of attempts begins", "it is over already, so the cancel is ignored"),
-        (CANCELLED, "a new series of attempts begins", "it is over already, so the cancel is ignored"),
+        (NOTHING, NO_EFFECT, NO_ATTEMPT),
+        (RUNNING, NO_EFFECT, "cancel requested: the running attempt is being stopped"),
+        (BACKING_OFF, "retry requested: the next attempt starts now", NO_ATTEMPT),
+        (SUCCEEDED, "retry ignored: the setup has already succeeded", TOO_LATE),
+        (FAILED, f"retry requested: {NEW_SERIES}", TOO_LATE),
+        (CANCELLED, f"retry requested: {NEW_SERIES}", TOO_LATE),
     ],
 )
-def test_what_comes_of_a_retry_or_a_cancel(told: dict[str, Any], retry: str, cancel: str) -> None:
+def test_the_effect_of_a_retry_and_of_a_cancel(told: dict[str, Any], retry: str, cancel: str) -> None:
     assert effect_of_retry(resource(told)) == retry
     assert effect_of_cancel(resource(told)) == cancel

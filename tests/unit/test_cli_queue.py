@@ -10,8 +10,7 @@ import pytest
 from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
-from projectsetup.cli.queue_line import Line, line_up
-from projectsetup.cli.queue_view import MOST_ROWS, Leader, QueueState, queue_text, queue_value
+from projectsetup.cli.queue import MAX_ROWS, Leader, Line, QueueState, line_up, queue_text, queue_value
 from projectsetup.kube.queue_config import QueueControl
 from tests.support.setup_bodies import NAME, NOON, RUN, resource, status
 
@@ -71,7 +70,7 @@ def test_people_see_what_it_amounts_to() -> None:
     assert lines[:8] == [
         "Namespace    ops",
         "Operator     operator-0",
-        "Paused       yes: nothing new is started",
+        "Paused       yes, no new attempts start",
         "Concurrency  3",
         "Slots        2 of 3 in use",
         "Waiting      4, the longest for 1h",
@@ -88,10 +87,10 @@ def test_people_see_what_it_amounts_to() -> None:
 def test_an_empty_queue_is_a_few_fields() -> None:
     text = queue_text(state(EMPTY, QueueControl(), within="team-a"), NOON).plain
     assert text.splitlines()[3:] == [
-        "Concurrency  as the operator is set",
+        "Concurrency  default of the operator",
         "Slots        0 in use",
         "Waiting      0",
-        "Counted      namespace team-a alone: you may not list those of all",
+        "Scope        namespace team-a only (you are not allowed to list the others)",
     ]
 
 
@@ -99,10 +98,10 @@ def test_an_empty_queue_is_a_few_fields() -> None:
     ("leader", "told"),
     [
         (LEADER, "operator-0"),
-        (Leader("operator-0", NOON - timedelta(seconds=31)), "operator-0, silent for 31s"),
+        (Leader("operator-0", NOON - timedelta(seconds=31)), "operator-0, lease last renewed 31s ago"),
         (Leader("operator-0", NOON + timedelta(hours=1)), "operator-0"),
-        (Leader(), "none leads"),
-        (None, "not known: you may not read its Lease"),
+        (Leader(), "none is running"),
+        (None, "unknown (you are not allowed to read its Lease)"),
     ],
 )
 def test_an_operator_that_is_silent_or_not_there_is_told(leader: Leader | None, told: str) -> None:
@@ -114,7 +113,7 @@ def test_an_operator_that_is_silent_or_not_there_is_told(leader: Leader | None, 
 def test_a_long_line_is_cut_for_people_alone() -> None:
     long = state(line_up([resource(name=f"{NAME[:-3]}{number}") for number in range(100, 112)]), QueueControl())
     text = queue_text(long, NOON).plain
-    assert text.count(NAME[:-3]) == MOST_ROWS
+    assert text.count(NAME[:-3]) == MAX_ROWS
     assert text.endswith("… and 2 more")
     assert len(queue_value(long)["waiting"]) == 12
 

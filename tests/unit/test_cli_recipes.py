@@ -108,17 +108,17 @@ def test_a_recipe_that_cannot_be_used_is_not_shown(cli: CommandLine, directory: 
 def test_a_good_file_passes_lint(cli: CommandLine, directory: Path) -> None:
     file = directory / "good.yaml"
     file.write_text(GOOD.replace("make", "push-somewhere"))
-    assert cli.ok("recipes", "lint", file).out == f"{file}: recipe mine is fine; its steps: build\n"
+    assert cli.ok("recipes", "lint", file).out == f"{file}: recipe mine is valid; steps: build\n"
     assert cli.ok("recipes", "lint", BUILTIN / "python-service.yaml").out.endswith("commit, push\n")
 
 
 def test_lint_warns_of_a_step_that_hands_its_credentials_to_the_workspace(cli: CommandLine, directory: Path) -> None:
     file = directory / "mine.yaml"
     ended = cli("recipes", "lint", file)
-    assert (ended.code, ended.out) == (0, f"{file}: recipe mine is fine; its steps: build\n")
+    assert (ended.code, ended.out) == (0, f"{file}: recipe mine is valid; steps: build\n")
     assert ended.err == (
         f"{file}: warning: step build has credentials and runs make in the workspace, "
-        "which an earlier step could have written: see docs/recipes.md, Steps with credentials\n"
+        "which an earlier step could have written; see docs/recipes.md, Steps with credentials\n"
     )
 
 
@@ -156,4 +156,4 @@ def test_the_crd_is_printed_as_it_is_generated(cli: CommandLine) -> None:
 
 
 def test_the_version_is_that_of_the_package(cli: CommandLine) -> None:
-    assert cli.ok("--version").out == version("projectsetup") + "\n"
+    assert cli.ok("--version").out == f"projectsetup {version('projectsetup')}\n"

@@ -12,8 +12,7 @@ from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.setup_plan import Plan, Wish, plan_setup
-from projectsetup.cli.times import timestamp
+from projectsetup.cli.setups import Plan, SetupRequest, plan_setup, timestamp
 from projectsetup.projects import (
     NoSuchProject,
     Owner,
@@ -42,7 +41,7 @@ def project(state: str = "created", owner: Owner | None = None, namespace: str |
 
 
 def plan(there: ProjectSetupResource | None, record: Project | None, **wish: Any) -> Plan:
-    return plan_setup(UUID(NAME), Wish(**wish), there, record, NOON, namespace="team-a")
+    return plan_setup(UUID(NAME), SetupRequest(**wish), there, record, NOON, namespace="team-a")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +57,12 @@ def test_without_a_resource_the_project_is_marked_and_one_is_made(record: Projec
 def test_a_setup_on_its_way_is_left_alone(there: ProjectSetupResource, state: str) -> None:
     made = plan(there, project(state, ME), annotations=PRIORITY_3)
     assert (made.mark, made.annotations) == (False, PRIORITY_3)
-    assert made.says.startswith("is on its way already: ")
+    assert made.outcome.startswith("is already in progress: ")
 
 
 @pytest.mark.parametrize("record", [project(), project("setup_queued"), project("failed"), project("failed", OTHER)])
 def test_a_resource_that_has_not_claimed_its_project_yet_gets_it_marked(record: Project) -> None:
-    assert plan(QUEUED, record) == Plan(mark=True, annotations={}, says="is there already; the project is queued")
+    assert plan(QUEUED, record) == Plan(mark=True, annotations={}, outcome="already exists; project queued")
 
 
 @pytest.mark.parametrize("there", [FAILED, CANCELLED])
@@ -106,19 +105,19 @@ def test_a_project_that_does_not_exist_is_refused(there: ProjectSetupResource | 
 
 
 def test_a_resource_that_succeeded_for_an_earlier_project_of_that_id_has_to_go_first() -> None:
-    with pytest.raises(CommandError, match=f"has succeeded already; .* kubectl delete projectsetup {NAME} -n team-a"):
+    with pytest.raises(CommandError, match=f"has already succeeded; .* kubectl delete projectsetup {NAME} -n team-a"):
         plan(SUCCEEDED, project())
 
 
 def test_a_resource_that_is_being_deleted_is_waited_for() -> None:
-    with pytest.raises(CommandError, match="is being deleted: try again when it is gone"):
+    with pytest.raises(CommandError, match="is being deleted; try again when it is gone"):
         plan(resource(deletionTimestamp="2026-11-24T11:59:00Z"), project())
 
 
 @pytest.mark.parametrize(
     ("wish", "problem"),
     [
-        ({"recipe": "other"}, "has recipe python-service, which cannot be changed; .*kubectl delete projectsetup"),
+        ({"recipe": "other"}, "uses recipe python-service, which cannot be changed; .*kubectl delete projectsetup"),
         ({"parameters": {"license": "ISC"}}, "has other parameters, which cannot be changed; .*kubectl delete"),
         ({"parameters": {}}, "has other parameters"),
     ],
@@ -143,8 +142,8 @@ def test_a_resource_whose_spec_cannot_be_read_is_retried_all_the_same() -> None:
 
 
 def test_a_wish_names_only_what_was_said() -> None:
-    assert Wish().spec == {}
-    assert Wish(recipe="r", parameters={"a": "b"}).spec == {"recipe": "r", "parameters": {"a": "b"}}
+    assert SetupRequest().spec == {}
+    assert SetupRequest(recipe="r", parameters={"a": "b"}).spec == {"recipe": "r", "parameters": {"a": "b"}}
 
 
 def test_timestamps_are_utc_with_microseconds() -> None:

@@ -9,9 +9,8 @@ import pytest
 from rich.console import Console
 
 from projectsetup.api.durations import lasting
-from projectsetup.cli.output import Format, is_screen, write_data, write_text
-from projectsetup.cli.tables import fields, table
-from projectsetup.cli.times import moment
+from projectsetup.cli.output import Format, is_terminal, write_data, write_text
+from projectsetup.cli.tables import fields, moment, table
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -110,8 +109,8 @@ def test_a_screen_is_a_terminal_that_can_be_drawn_anew(
     monkeypatch: pytest.MonkeyPatch, term: str, *, screen: bool
 ) -> None:
     monkeypatch.setenv("TERM", term)
-    assert is_screen(Terminal()) is screen
-    assert not is_screen(io.StringIO())
+    assert is_terminal(Terminal()) is screen
+    assert not is_terminal(io.StringIO())
 
 
 def test_values_keep_their_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,131 +1,89 @@
-"""Usage errors: one line, exit code 2, before anything is reached."""
+"""Usage errors are one line with exit code 2, before anything is reached; help names every command."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from projectsetup.cli.app import PANELS, run
-from projectsetup.cli.help_pages import EXAMPLES
+from projectsetup.cli.app import app, run
 from tests.support.command_line import CommandLine, write_kubeconfig
 from tests.support.setup_bodies import NAME
 
-NO_ID = "is no project id: a UUID; projectsetup projects list shows those there are"
-PREFIX = "annotation setup.codemyspec.com/"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", "/nonexistent")
-    monkeypatch.delenv("DATABASE_URL", raising=False)
+NO_ID = "is not a project id (expected a UUID); run `projectsetup projects list`"
+NO_FILE = "kubeconfig /nonexistent cannot be used: there is no such file"
+NO_URL = "DATABASE_URL is not set (expected postgresql://user:password@host:5432/database?sslmode=verify-full)"
+BAD, ANNOTATION = "Invalid value for", "annotation setup.codemyspec.com/"
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.setenv("KUBECONFIG", "/nonexistent")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     return CommandLine(capsys)
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nix"], "No such command 'nix'; see projectsetup --help"),
-        (["queue", "nix"], "No such command 'nix'; see projectsetup queue --help"),
-        (["status", "--nix"], "No such option: --nix; see projectsetup status --help"),
-        (["setup"], "Missing argument 'ID'; see projectsetup setup --help"),
-        (["retry", NAME, "x"], "Got unexpected extra argument(s) (x); see projectsetup retry --help"),
-        (
-            ["projects", "create", "--name", "x"],
-            "Missing option '--code-repo'; see projectsetup projects create --help",
-        ),
-        (["setup", NAME, "--param"], "Option '--param' requires an argument."),
-        (
-            ["status", "-o", "xml"],
-            "Invalid value for '--output' / '-o': 'xml' is not one of 'table', 'json', 'yaml', 'name'.",
-        ),
-        (["status", "-n", "../x"], "Invalid value for '--namespace' / '-n': '../x' is no name of a namespace"),
-        (["status", "-n", ""], "Invalid value for '--namespace' / '-n': '' is no name of a namespace"),
-        (["status", "-A", NAME], "Invalid value for '--all-namespaces': shows all setups, so it takes no ID"),
-        (
-            ["status", "-A", "-n", "x"],
-            "Invalid value for '--all-namespaces': names no namespace, so it goes without --namespace",
-        ),
-        (["setup", NAME, "--param", "x"], "Invalid value for '--param': 'x' is not of the form name=value"),
-        (["setup", NAME, "--param", "=x"], "Invalid value for '--param': '=x' is not of the form name=value"),
-        (["setup", NAME, "--param", "a=1", "--param", "a=2"], "Invalid value for '--param': a is given twice"),
-        (["setup", NAME, "--timeout", "5m"], "Invalid value for '--timeout': is of use only with --wait"),
-        (
-            ["setup", NAME, "--wait", "--timeout", "soon"],
-            "Invalid value for '--timeout': 'soon' is not a duration greater than 0 such as 90s, 1m30s or 2h",
-        ),
-        (
-            ["setup", NAME, "--priority", "10"],
-            f"Invalid value for '--priority': {PREFIX}priority is '10': allowed is 0 to 9, 0 first",
-        ),
-        (
-            ["setup", NAME, "--priority", "-1"],
-            f"Invalid value for '--priority': {PREFIX}priority is '-1': allowed is 0 to 9, 0 first",
-        ),
-        (
-            ["setup", NAME, "--max-attempts", "0"],
-            f"Invalid value for '--max-attempts': {PREFIX}max-attempts is '0': allowed is 1 to 20",
-        ),
-        (
-            ["setup", NAME, "--max-attempts", "21"],
-            f"Invalid value for '--max-attempts': {PREFIX}max-attempts is '21': allowed is 1 to 20",
-        ),
-        (
-            ["setup", NAME, "--backoff", "0s"],
-            f"Invalid value for '--backoff': {PREFIX}backoff is '0s': allowed is a duration greater than 0 such as",
-        ),
-        (["recipes", "list", "--recipes-dir", "/nix"], "Invalid value for '--recipes-dir' (env var: "),
-        (["queue", "scale", "-1"], "No such option: -1; see projectsetup queue scale --help"),
-        (["queue", "scale", "1001"], "concurrency is '1001': a number from 0 to 1000 is allowed"),
-        (["queue", "scale", "many"], "concurrency is 'many': a number from 0 to 1000 is allowed"),
-        (["setup", NAME, "-n", "x\x1b[2J\ny"], "Invalid value for '--namespace' / '-n': "),
+        ("nix", "No such command 'nix'; see projectsetup --help"),
+        ("queue nix", "No such command 'nix'; see projectsetup queue --help"),
+        ("status --nix", "No such option: --nix; see projectsetup status --help"),
+        ("setup", "Missing argument 'ID'; see projectsetup setup --help"),
+        ("retry ID x", "Got unexpected extra argument(s) (x); see projectsetup retry --help"),
+        ("projects create --name x", "Missing option '--code-repo'; see projectsetup projects create --help"),
+        ("setup ID --param", "Option '--param' requires an argument."),
+        ("status -o xml", f"{BAD} '--output' / '-o': 'xml' is not one of 'table', 'json', 'yaml', 'name'."),
+        ("status -n ../x", f"{BAD} '--namespace' / '-n': '../x' is not a valid namespace name"),
+        ("status -n ''", f"{BAD} '--namespace' / '-n': '' is not a valid namespace name"),
+        ("setup ID -n 'x\x1b[2J\ny'", f"{BAD} '--namespace' / '-n': "),
+        ("status -A ID", f"{BAD} '--all-namespaces': cannot be combined with ID"),
+        ("status -A -n x", f"{BAD} '--all-namespaces': cannot be combined with --namespace"),
+        ("setup ID --param x", f"{BAD} '--param': 'x' is not of the form NAME=VALUE"),
+        ("setup ID --param =x", f"{BAD} '--param': '=x' is not of the form NAME=VALUE"),
+        ("setup ID --param a=1 --param a=2", f"{BAD} '--param': parameter a is given more than once"),
+        ("setup ID --timeout 5m", f"{BAD} '--timeout': requires --wait"),
+        ("setup ID --wait --timeout soon", f"{BAD} '--timeout': 'soon' is not a duration greater than 0 such as 90s,"),
+        ("setup ID --priority 10", f"{BAD} '--priority': {ANNOTATION}priority is '10': "),
+        ("setup ID --priority -1", f"{BAD} '--priority': {ANNOTATION}priority is '-1': "),
+        ("setup ID --max-attempts 0", f"{BAD} '--max-attempts': {ANNOTATION}max-attempts is '0': "),
+        ("setup ID --max-attempts 21", f"{BAD} '--max-attempts': {ANNOTATION}max-attempts is '21': "),
+        ("setup ID --backoff 0s", f"{BAD} '--backoff': {ANNOTATION}backoff is '0s': "),
+        ("recipes list --recipes-dir /nix", f"{BAD} '--recipes-dir' (env var: "),
+        ("queue scale -1", "No such option: -1; see projectsetup queue scale --help"),
+        ("queue scale 1001", "concurrency is '1001': "),
+        ("queue scale many", "concurrency is 'many': "),
+        ("migrate", NO_URL),
+        ("projects list", NO_URL),
+        ("projects get ID", NO_URL),
+        (f"setup {NAME.upper()}", NO_FILE),
+        ("status ID", NO_FILE),
+        ("cancel ID", NO_FILE),
+        ("queue show", NO_FILE),
+        ("operator", "DATABASE_URL is not set, and it is required"),
+        *((f"retry {kind}/ID", NO_FILE) for kind in ("projectsetup.codemyspec.com", "psetup", "project")),
+        ("retry job/ID", f"{BAD} 'ID': 'job/{NAME}' {NO_ID}"),
     ],
 )
-def test_each_is_one_line(cli: CommandLine, arguments: list[str], line: str) -> None:
-    assert cli.refused(2, *arguments).startswith(line)
+def test_a_usage_error_is_one_line(cli: CommandLine, arguments: str, line: str) -> None:
+    words = [NAME if word == "ID" else word.replace("/ID", f"/{NAME}").strip("'") for word in arguments.split(" ")]
+    assert cli.refused(2, *words).startswith(line)
 
 
-@pytest.mark.parametrize(
-    "command", [["setup"], ["status"], ["retry"], ["cancel"], ["projects", "get"], ["projects", "delete"]]
-)
+@pytest.mark.parametrize("command", ["setup", "status", "retry", "cancel", "projects get", "projects delete"])
 @pytest.mark.parametrize("text", ["app", "../x", NAME[:-1], NAME + "0", "{" + NAME + "}", NAME.replace("-", "")])
-def test_an_id_is_a_uuid(cli: CommandLine, command: list[str], text: str) -> None:
-    assert cli.refused(2, *command, text) == f"Invalid value for 'ID': {text!r} {NO_ID}"
+def test_an_id_is_a_uuid(cli: CommandLine, command: str, text: str) -> None:
+    assert cli.refused(2, *command.split(), text) == f"{BAD} 'ID': {text!r} {NO_ID}"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["setup", NAME.upper()], ["status", NAME], ["retry", NAME], ["cancel", NAME], ["queue", "show"]]
-)
-def test_a_kubeconfig_that_is_not_there_is_named(cli: CommandLine, arguments: list[str]) -> None:
-    assert cli.refused(2, *arguments) == "kubeconfig /nonexistent cannot be used: there is no such file"
-
-
-def test_file_and_context_may_be_options(cli: CommandLine, tmp_path: Path) -> None:
+def test_kubeconfig_and_context_are_options(cli: CommandLine, tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
     line = cli.refused(2, "status", "--kubeconfig", file, "--context", "nix")
     assert line == f"kubeconfig {file} has no context nix; it has c"
-    assert "Cannot connect to host 127.0.0.1:1 " in cli.refused(
-        3, "queue", "show", "--kubeconfig", file, "--context", "c"
-    )
-
-
-@pytest.mark.parametrize("kind", ["projectsetup.codemyspec.com", "psetup", "project"])
-def test_an_id_may_be_as_o_name_prints_it(cli: CommandLine, kind: str) -> None:
-    assert cli.refused(2, "retry", f"{kind}/{NAME}") == "kubeconfig /nonexistent cannot be used: there is no such file"
-    assert NO_ID in cli.refused(2, "retry", f"job/{NAME}")
-
-
-@pytest.mark.parametrize("arguments", [["migrate"], ["projects", "list"], ["projects", "get", NAME]])
-def test_a_database_url_that_is_not_set_is_asked_for(cli: CommandLine, arguments: list[str]) -> None:
-    line = cli.refused(2, *arguments)
-    assert (
-        line
-        == "DATABASE_URL is not set: it must look like postgresql://user:password@host:5432/database?sslmode=verify-full"
-    )
+    shown = cli.refused(3, "queue", "show", "--kubeconfig", file, "--context", "c")
+    assert "Cannot connect to host 127.0.0.1:1 " in shown
 
 
 @pytest.mark.parametrize(
@@ -134,13 +92,12 @@ def test_a_database_url_that_is_not_set_is_asked_for(cli: CommandLine, arguments
 def test_a_bad_database_url_is_not_repeated(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     for arguments in (["migrate"], ["projects", "list"]):
-        line = cli.refused(2, *arguments)
-        assert "geheim" not in line
-        assert "heim" not in line
+        assert "heim" not in cli.refused(2, *arguments)
 
 
-def test_settings_of_the_operator_are_checked_at_its_start(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cli.refused(2, "operator") == "DATABASE_URL is not set, and it is required"
+def test_a_bad_setting_of_the_operator_is_named_without_secrets(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:geheim@h/d")
     monkeypatch.setenv("PROJECTSETUP_CONCURRENCY", "many")
     line = cli.refused(2, "operator")
@@ -149,38 +106,44 @@ def test_settings_of_the_operator_are_checked_at_its_start(cli: CommandLine, mon
 
 
 @pytest.mark.parametrize("arguments", [[], ["projects"], ["recipes"], ["queue"]])
-def test_no_command_shows_the_help(cli: CommandLine, arguments: list[str]) -> None:
+def test_a_missing_command_shows_the_help(cli: CommandLine, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert (done.code, done.err) == (2, "")
     assert "Usage: projectsetup" in done.out
 
 
-def test_the_help_names_every_command_and_the_exit_codes(cli: CommandLine) -> None:
+def test_the_help_names_every_command_in_panels_and_the_exit_codes(cli: CommandLine) -> None:
     out = cli.ok("--help").out
-    for name in ("setup", "status", "retry", "cancel", "projects", "recipes", "queue", "operator", "migrate", "crd"):
-        assert f"│ {name} " in out
+    panels = (
+        ("Setups", "setup", "status", "retry", "cancel", "dashboard"),
+        ("Projects and recipes", "projects", "recipes"),
+        ("Operator", "queue", "operator", "migrate", "crd"),
+    )
+    shown = [f"─ {name} ─" if names[0] == name else f"│ {name} " for names in panels for name in names]
+    places = [out.index(text) for text in shown]
+    assert places == sorted(places)
     assert "0 done, 1 the setup failed (--wait), 2 usage or bad input" in " ".join(out.split())
 
 
-def test_the_commands_stand_in_the_order_of_their_panels(cli: CommandLine) -> None:
-    out = cli.ok("--help").out
-    assert sorted(PANELS, key=lambda panel: out.index(f"─ {panel} ─")) == list(PANELS)
+def test_every_example_is_of_its_own_command(cli: CommandLine) -> None:
+    def check(command: Any, path: list[str]) -> None:
+        examples = (command.epilog or "").splitlines()
+        assert examples[:1] in ([], ["Examples:"])
+        for example in examples[1:]:
+            assert example.split()[: len(path)] == path
+        for name, inner in getattr(command, "commands", {}).items():
+            check(inner, [*path, name])
+
+    check(get_command(app), ["projectsetup"])
+    assert " projectsetup status --watch" in cli.ok("status", "--help").out
 
 
-def test_examples_begin_as_it_was_called(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["status", "--help"], called_as="projectsetup") == 0
-    assert " projectsetup status --watch" in capsys.readouterr().out
-    assert run(["status", "--help"], called_as="kubectl-projectsetup") == 0
+def test_the_kubectl_plugin_calls_itself_so(capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = "/usr/local/bin/kubectl-projectsetup"
+
+    assert run(["status", "--help"], called_as=plugin) == 0
     assert " kubectl projectsetup status --watch" in capsys.readouterr().out
-
-
-def test_every_example_is_of_a_command_that_there_is(cli: CommandLine) -> None:
-    for words in EXAMPLES:
-        assert "Examples:" in cli.ok(*words.split(), "--help").out
-
-
-def test_as_a_kubectl_plugin_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["nix"], called_as="/usr/local/bin/kubectl-projectsetup") == 2
+    assert run(["nix"], called_as=plugin) == 2
     assert capsys.readouterr().err == "error: No such command 'nix'; see kubectl projectsetup --help\n"
-    assert run(["--install-completion"], called_as="kubectl-projectsetup") == 2
+    assert run(["--install-completion"], called_as=plugin) == 2
     assert capsys.readouterr().err.startswith("error: No such option: --install-completion")

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Carry out what this process was called with, and end it with the exit code (see `errors.ExitCode`)."""
+    """Run the command this process was called with, and exit with its exit code (see `errors.ExitCode`)."""
     try:
         if "DATABASE_URL" in os.environ:
             from projectsetup.engines.local.supervisor.kernel import refuse_inspection

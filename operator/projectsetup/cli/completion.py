@@ -1,97 +1,165 @@
-"""What the shell offers when Tab is pressed. Who cannot be asked in time has nothing to offer, and says nothing."""
+"""Shell completion: what Tab offers, in shells and in `kubectl projectsetup`. On any failure it offers nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import shlex
+import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import typer
 
 from projectsetup.api.durations import parse_duration
 from projectsetup.api.reasons import Phase
+from projectsetup.cli.output import printable
+
+if TYPE_CHECKING:
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.raw import Query
+
+T = TypeVar("T")
 
 TIMEOUT: Final = "PROJECTSETUP_COMPLETION_TIMEOUT"
-"""The variable with the time that who pressed Tab waits for cluster or database; 2s unless set."""
-MOST: Final = 500
-"""Choices that are asked for: with more there is nothing to see."""
+"""Environment variable that limits how long Tab waits for cluster or database; 2s unless set."""
+MAX_CHOICES: Final = 500
+"""More would not fit on a screen."""
+NO_FILES: Final = ":4"
+"""cobra's ShellCompDirectiveNoFileComp: the shell offers no file names beside the choices."""
+FILES: Final = ":0"
 
 Choices = list[tuple[str, str]]
-"""Values, each with a word on what it is."""
+"""Values, each with a short description."""
 Offer = Callable[[typer.Context], Choices]
 
 NOT_TO_RETRY: Final = (Phase.SUCCEEDED, Phase.QUEUED, Phase.RUNNING)
 
 
-def setups_but(*phases: Phase) -> Offer:
-    """Offers the ProjectSetups of the namespace, but not those in these phases."""
+def setups_except(*phases: Phase) -> Offer:
+    """Offers the ProjectSetups of the namespace, except those in these phases."""
 
     def offer(context: typer.Context) -> Choices:
-        from projectsetup.cli.choices import setups
+        from projectsetup.cli.context import current_namespace
+        from projectsetup.kube.paths import setups_path
 
-        return _in_time(setups(*_source(context), context.params.get("namespace"), phases, MOST))
+        path = setups_path(current_namespace(context.params.get("namespace"), _kubeconfig(context)))
+        selector = ",".join(f"status.phase!={phase}" for phase in phases)
+        bodies = _list(context, path, {"fieldSelector": selector})
+        return [(body["metadata"]["name"], _progress(body.get("status", {}))) for body in bodies]
 
     return offer
 
 
 def projects(_: typer.Context) -> Choices:
-    """Offers the projects of the record that DATABASE_URL names."""
-    if not os.environ.get("DATABASE_URL"):
+    """Offers the projects in the database that DATABASE_URL names."""
+    url = os.environ.get("DATABASE_URL")
+    if not url:
         return []
-    from projectsetup.cli.recording import project_choices
+    from projectsetup.projects import ProjectRecord
 
-    return _in_time(project_choices())
+    async def choices() -> Choices:
+        async with ProjectRecord.connect(url) as record:
+            return [(str(each.id), printable(f"{each.name}, {each.status}")) for each in await record.list()]
+
+    return _in_time(choices())
 
 
 def projects_to_set_up(context: typer.Context) -> Choices:
-    """Offers the projects of the record that are not ready."""
-    return [(value, word) for value, word in projects(context) if not word.endswith(", ready")]
+    """Offers the projects that are not ready."""
+    return [(value, description) for value, description in projects(context) if not description.endswith(", ready")]
 
 
 def namespaces(context: typer.Context) -> Choices:
     """Offers the namespaces of the cluster."""
-    from projectsetup.cli.choices import namespaces as all_namespaces
-
-    return _in_time(all_namespaces(*_source(context), MOST))
+    return [(body["metadata"]["name"], "") for body in _list(context, "/api/v1/namespaces", {})]
 
 
 def contexts(context: typer.Context) -> Choices:
     """Offers the contexts of the kubeconfig."""
-    from projectsetup.kube.connection import Kubeconfig
     from projectsetup.kube.connection import contexts as all_contexts
 
-    return [(name, "") for name in all_contexts(Kubeconfig(_source(context)[0]))]
+    return [(name, "") for name in all_contexts(_kubeconfig(context))]
 
 
 def recipes(context: typer.Context) -> Choices:
-    """Offers the recipes, those built in and those of PROJECTSETUP_RECIPES_DIR."""
+    """Offers the built-in recipes and those of PROJECTSETUP_RECIPES_DIR."""
     from projectsetup.recipes.loader import RecipeBook
 
     directory = context.params.get("recipes_dir") or os.environ.get("PROJECTSETUP_RECIPES_DIR")
     return [(name, "") for name in RecipeBook(Path(directory) if directory else None).names()]
 
 
-def silently(offer: Offer) -> Callable[[typer.Context, str], Any]:
-    """`offer` as Typer takes it: whatever goes wrong, there is nothing on offer."""
+def completing(offer: Offer) -> Callable[[typer.Context, str], Any]:
+    """`offer` in the form that Typer takes; it offers nothing when it fails."""
 
-    def autocompletion(ctx: typer.Context, incomplete: str) -> Iterable[tuple[str, str] | str]:  # noqa: ARG001  # Typer chooses those that fit
+    def autocompletion(ctx: typer.Context, incomplete: str) -> Iterable[tuple[str, str] | str]:  # noqa: ARG001  # Typer filters the choices
         try:
-            return [(value, word) if word else value for value, word in offer(ctx)]
+            return [(value, description) if description else value for value, description in offer(ctx)]
         except Exception:  # noqa: BLE001  # a traceback would end up on the line that is being typed
             return []
 
     return autocompletion
 
 
-def _in_time(work: Awaitable[Choices]) -> Choices:
-    async def limited() -> Choices:
+def kubectl_main() -> NoReturn:
+    """`kubectl_complete-projectsetup`, which kubectl runs when Tab is pressed after `kubectl projectsetup`.
+
+    Its arguments are the words typed so far; it completes the last one, which may be empty. It prints one choice per
+    line with its description behind a tab, then a number that tells the shell what else to do, and always exits with 0.
+    """
+    with suppress(KeyboardInterrupt):
+        choices = complete(sys.argv[1:])
+        sys.stdout.write("".join(f"{line}\n" for line in (*choices, NO_FILES if choices else FILES)))
+    sys.exit(0)
+
+
+def complete(words: list[str]) -> list[str]:
+    """The choices for the last word, in the form of the fish shell: one per line, its description behind a tab."""
+    from projectsetup.cli.app import run
+
+    *typed, last = words or [""]
+    line = shlex.join(["projectsetup", *typed]) + " " + (shlex.quote(last) if last else "")
+    os.environ |= {
+        "_PROJECTSETUP_COMPLETE": "complete_fish",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_TYPER_COMPLETE_ARGS": line,
+    }
+    with redirect_stdout(io.StringIO()) as printed, suppress(SystemExit):
+        run([], called_as="projectsetup")
+    return [choice for choice in printed.getvalue().splitlines() if choice]
+
+
+def _list(context: typer.Context, path: str, query: Query) -> list[dict[str, Any]]:
+    from projectsetup.kube.connection import connect
+    from projectsetup.kube.raw import RawApi
+
+    async def bodies() -> list[dict[str, Any]]:
+        async with await connect(_kubeconfig(context)) as api:
+            everything: Query = {"resourceVersion": "0", "limit": MAX_CHOICES, **query}
+            listed = await RawApi(api).call("list choices", "GET", path, query=everything)
+        found: list[dict[str, Any]] = listed["items"]
+        return found
+
+    return _in_time(bodies())
+
+
+def _in_time(work: Awaitable[T]) -> T:
+    async def limited() -> T:
         async with asyncio.timeout(parse_duration(os.environ.get(TIMEOUT, "2s")).total_seconds()):
             return await work
 
     return asyncio.run(limited())
 
 
-def _source(context: typer.Context) -> tuple[str | None, str | None]:
-    return context.params.get("kubeconfig"), context.params.get("context")
+def _kubeconfig(context: typer.Context) -> Kubeconfig:
+    from projectsetup.kube.connection import Kubeconfig
+
+    return Kubeconfig(context.params.get("kubeconfig"), context.params.get("context"))
+
+
+def _progress(status: dict[str, Any]) -> str:
+    return printable(" ".join(filter(None, (status.get("phase"), status.get("step"), status.get("progress")))))

@@ -1,55 +1,97 @@
-"""The command `dashboard`."""
+"""What `dashboard` does: serve the web page until it is interrupted."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import asyncio
+import os
+import signal
+import threading
+import webbrowser
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+from uuid import UUID
 
-import typer
+from projectsetup.cli.cluster import NoSuchSetup, Setups
+from projectsetup.cli.errors import CommandError
+from projectsetup.cli.following import Follower, Found
+from projectsetup.cli.output import say, write
+from projectsetup.cli.setups import request_cancel, request_retry
+from projectsetup.dashboard import Action, Actions, DashboardServer, Sight
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.errors import ApiNotFound
+from projectsetup.kube.raw import RawApi
 
-from projectsetup.cli import completion, options
-from projectsetup.cli.options import Context, KubeconfigFile, Namespace
-
-ALL: Final = "all"
+_NO_PROJECT: Final = str(UUID(int=0))
 
 
-def dashboard(
+async def serve(
+    kubeconfig: Kubeconfig,
+    namespace: str | None,
+    operator_namespace: str,
     *,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Port of 127.0.0.1 to listen at; 0: one that is free.")
-    ] = 0,
-    namespace: Namespace = None,
-    all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Those of all namespaces, as `--namespace all`.")
-    ] = False,
-    allow_actions: Annotated[
-        bool, typer.Option("--allow-actions", help="With buttons to retry and to cancel; else it only shows.")
-    ] = False,
-    browse: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
-    operator_namespace: Annotated[
-        str | None,
-        typer.Option(
-            parser=options.namespace,
-            metavar="NS",
-            envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
-            help="Namespace that the operator runs in; without it, `default`.",
-            autocompletion=completion.silently(completion.namespaces),
-        ),
-    ] = None,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
+    port: int,
+    allow_actions: bool,
+    browse: bool,
 ) -> None:
-    """Show the setups on a web page of this machine, until interrupted.
+    """Serve the dashboard until SIGINT or SIGTERM."""
+    async with await connect(kubeconfig) as api:
+        setups = Setups(api)
+        await setups.find(namespace or "default", _NO_PROJECT)  # fails if the cluster or its CRD is missing
 
-    Who can log in to this machine can open the page, and then sees and may do there what you may.
-    """
-    if all_namespaces and namespace not in {None, ALL}:
-        raise typer.BadParameter("names no namespace, so it goes without --namespace", param_hint="'--all-namespaces'")
+        async def follow(on_change: Callable[[Found], bool], on_outage: Callable[[str], None]) -> None:
+            await Follower(setups, namespace, None, on_outage=on_outage).run(on_change)
 
-    from projectsetup.cli import running
-    from projectsetup.cli.browsing import serve
-    from projectsetup.kube.connection import Kubeconfig
+        sight = Sight(follow, RawApi(api), operator_namespace)
+        server = _listen(sight, namespace, _actions(setups) if allow_actions else None, port)
+        write(f"{server.url} shows the ProjectSetups in {namespace or 'all namespaces'}; press Ctrl-C to stop")
+        if browse:
+            threading.Thread(target=_open, args=(server.url,), daemon=True).start()
+        await _first_of(sight.follow_setups(), sight.follow_queue(), server.run(), _stop_signal())
 
-    source = Kubeconfig(kubeconfig, context)
-    place = None if all_namespaces or namespace == ALL else running.current_namespace(namespace, source)
-    queue_place = running.operator_namespace(operator_namespace, source)
-    running.run(serve(source, place, queue_place, port=port, allow_actions=allow_actions, browse=browse))
+
+def _listen(sight: Sight, namespace: str | None, actions: Actions | None, port: int) -> DashboardServer:
+    try:
+        return DashboardServer(sight, namespace, actions, port=port)
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise CommandError(f"cannot listen on port {port}: {reason}; use --port 0 for any free port") from exc
+
+
+def _actions(setups: Setups) -> Actions:
+    """The same as the commands `retry` and `cancel`."""
+
+    def action(request: Callable[[Setups, str, str], Awaitable[str]]) -> Action:
+        async def act(namespace: str, name: str) -> str:
+            try:
+                return await request(setups, namespace, name)
+            except NoSuchSetup as exc:
+                raise ApiNotFound(str(exc)) from exc
+
+        return act
+
+    return Actions(retry=action(request_retry), cancel=action(request_cancel))
+
+
+def _open(url: str) -> None:
+    if not webbrowser.open(url):
+        say("cannot open a browser")
+
+
+async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all of them until the first one ends, and raise what it raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _stop_signal() -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()

@@ -1,4 +1,4 @@
-"""From an exception to an exit code and one line: the one place where that is decided."""
+"""From an exception to an exit code and one line: the only place that decides it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from projectsetup.cli.lines import one_line
+from projectsetup.cli.output import OutputClosed, one_line
 from projectsetup.kube.errors import ApiNotFound, ApiRejected, ClusterError, KubeconfigError
 from projectsetup.recipes.errors import RecipeError
 
@@ -21,17 +21,17 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """With `--wait`: the setup failed, was cancelled or deleted, or is not over in time. Also a bug of ours."""
+    """With `--wait`: the setup failed, was cancelled, was deleted or timed out. Also an internal error."""
     BAD_INPUT = 2
-    """What was asked for cannot be done: usage, input, or the state of what it is about."""
+    """Usage, input, or the state of the project or ProjectSetup does not allow the command."""
     UNREACHABLE = 3
-    """Cluster or database cannot be reached, does not let us in, or lacks what `migrate` and `crd` install."""
+    """Cluster or database cannot be reached, refuses access, or lacks what `crd` and `migrate` install."""
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked; the text is one line."""
+    """A command cannot do what was asked; the text is one line."""
 
     def __init__(self, text: str, code: ExitCode = ExitCode.BAD_INPUT) -> None:
         super().__init__(text)
@@ -42,14 +42,13 @@ class NotInstalled(ClusterError):
     """The cluster does not know ProjectSetups."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the cluster does not know ProjectSetups: install them with kubectl apply -f crds/, "
-            "or projectsetup crd | kubectl apply -f -"
-        )
+        super().__init__("the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`")
 
 
 def explain(error: Exception) -> tuple[ExitCode, str]:
-    """The exit code, and the one line for standard error; an empty line means that all was said."""
+    """The exit code and the line for standard error; the line is empty if there is nothing to add."""
+    if isinstance(error, OutputClosed):
+        return ExitCode.BROKEN_PIPE, ""
     if isinstance(error, typer.TyperException):
         return ExitCode.BAD_INPUT, one_line(_usage(error))
     code = _code_of(error)
@@ -62,17 +61,11 @@ def _code_of(error: Exception) -> ExitCode | None:
     match error:
         case CommandError():
             return error.code
-        case ApiNotFound() | ApiRejected() | KubeconfigError() | RecipeError():
+        case ApiNotFound() | ApiRejected() | KubeconfigError() | RecipeError() | OSError():
             return ExitCode.BAD_INPUT
         case ClusterError():
             return ExitCode.UNREACHABLE
-        case OSError():
-            return ExitCode.BAD_INPUT
-    return _code_of_heavy(error)
-
-
-def _code_of_heavy(error: Exception) -> ExitCode | None:
-    """The errors of modules that take long to import; who raised them has imported them already."""
+    # These modules take long to import; a command that raises their errors has imported them already.
     from projectsetup.projects.errors import DatabaseUnavailable, RecordError
     from projectsetup.settings import InvalidSettings
 
@@ -92,6 +85,6 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Where it came up: file and line, but nothing of what was worked on, which may hold a secret."""
+    """File and line where the error was raised; never the data, which may hold a secret."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_PACKAGE)]
     return f"projectsetup{frames[-1].filename.removeprefix(_PACKAGE)}:{frames[-1].lineno}" if frames else "startup"

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and how their values are checked."""
+"""Arguments and options that several commands share, how their values are checked, and examples for the help."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ _KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}",
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
+def examples(*commands: str) -> str:
+    """The end of a help page: these commands, without the name of the program."""
+    return "\n".join(("Examples:", *(f"  projectsetup {command}" for command in commands)))
+
+
 def project_id(text: str | UUID) -> UUID:
-    """The project id that `text` is, alone or as `-o name` prints it."""
+    """Parse a project id, alone or as `-o name` prints it."""
     kind, slash, name = str(text).rpartition("/")
     if slash and kind in _KINDS:
         text = name
     if isinstance(text, str) and not _UUID.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is no project id: a UUID; projectsetup projects list shows those there are")
+        raise typer.BadParameter(f"{text!r} is not a project id (expected a UUID); run `projectsetup projects list`")
     return UUID(str(text))
 
 
 def namespace(text: str) -> str:
-    """The name of a namespace that `text` is."""
+    """Parse the name of a namespace."""
     if not _DNS_LABEL.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is no name of a namespace")
+        raise typer.BadParameter(f"{text!r} is not a valid namespace name")
     return text
 
 
 def annotation_value(name: str) -> Callable[[str], str]:
-    """Takes what the annotation `name` may have as its value."""
+    """A parser of values of the annotation `name`."""
 
     def parse(text: str) -> str:
         try:
@@ -54,7 +59,7 @@ def annotation_value(name: str) -> Callable[[str], str]:
 
 
 def git_hosts(text: str | GitHosts) -> GitHosts:
-    """The hosts that `text` lists."""
+    """Parse a list of hosts."""
     try:
         return text if isinstance(text, GitHosts) else GitHosts.configured(text)
     except InvalidHosts as exc:
@@ -62,7 +67,7 @@ def git_hosts(text: str | GitHosts) -> GitHosts:
 
 
 def duration(text: str) -> timedelta:
-    """The duration that `text` is."""
+    """Parse a duration."""
     try:
         return parse_duration(text)
     except ValueError as exc:
@@ -70,30 +75,30 @@ def duration(text: str) -> timedelta:
 
 
 def parameters(given: list[str] | None) -> dict[str, str]:
-    """The parameters that `k=v` options amount to."""
+    """Parse `--param NAME=VALUE` options."""
     found: dict[str, str] = {}
     for item in given or ():
         name, equals, value = item.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"{item!r} is not of the form name=value", param_hint="'--param'")
+            raise typer.BadParameter(f"{item!r} is not of the form NAME=VALUE", param_hint="'--param'")
         if name in found:
-            raise typer.BadParameter(f"{name} is given twice", param_hint="'--param'")
+            raise typer.BadParameter(f"parameter {name} is given more than once", param_hint="'--param'")
         found[name] = value
     return found
 
 
-def project_argument(offer: completion.Offer, *, help: str = "Id of the project, a UUID.") -> Any:  # noqa: A002  # as Typer calls it
-    """The argument ID; the shell completes it to what `offer` offers."""
-    return typer.Argument(parser=project_id, metavar="ID", help=help, autocompletion=completion.silently(offer))
+def project_argument(offer: completion.Offer, *, help: str = "Project id (a UUID).") -> Any:  # noqa: A002  # as Typer calls it
+    """The argument ID, completed with what `offer` offers."""
+    return typer.Argument(parser=project_id, metavar="ID", help=help, autocompletion=completion.completing(offer))
 
 
 ProjectId = Annotated[UUID, project_argument(completion.projects)]
 
 Output = Annotated[
-    Format, typer.Option("--output", "-o", help="A table for people, json or yaml for scripts, or the names alone.")
+    Format, typer.Option("--output", "-o", help="A table for people, json or yaml for scripts, or names only.")
 ]
 
-_CLUSTER: Final = "Which cluster"
+_CLUSTER: Final = "Cluster"
 
 Namespace = Annotated[
     str | None,
@@ -102,8 +107,8 @@ Namespace = Annotated[
         "-n",
         parser=namespace,
         metavar="NS",
-        help="Namespace of the ProjectSetup; without it, the one of the context.",
-        autocompletion=completion.silently(completion.namespaces),
+        help="Namespace of the ProjectSetup; the one of the context if omitted.",
+        autocompletion=completion.completing(completion.namespaces),
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -112,8 +117,8 @@ Context = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Context of the kubeconfig; without it, the current one.",
-        autocompletion=completion.silently(completion.contexts),
+        help="Context of the kubeconfig; the current one if omitted.",
+        autocompletion=completion.completing(completion.contexts),
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -123,7 +128,7 @@ KubeconfigFile = Annotated[
     typer.Option(
         "--kubeconfig",
         metavar="FILE",
-        help="The kubeconfig; without it, $KUBECONFIG or ~/.kube/config.",
+        help="Path of the kubeconfig; $KUBECONFIG or ~/.kube/config if omitted.",
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -136,8 +141,8 @@ OperatorNamespace = Annotated[
         parser=namespace,
         metavar="NS",
         envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
-        help="Namespace that the operator runs in; without it, `default`.",
-        autocompletion=completion.silently(completion.namespaces),
+        help="Namespace the operator runs in; `default` if omitted.",
+        autocompletion=completion.completing(completion.namespaces),
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -149,6 +154,6 @@ RecipesDir = Annotated[
         file_okay=False,
         metavar="DIR",
         envvar="PROJECTSETUP_RECIPES_DIR",
-        help="Directory with recipes of your own, besides those built in.",
+        help="Directory with your own recipes, beside the built-in ones.",
     ),
 ]

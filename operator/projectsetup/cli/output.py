@@ -1,4 +1,4 @@
-"""Writing to standard output: text, JSON or YAML."""
+"""What commands print: lines of text, JSON and YAML. Nothing printed can be anything but text to a terminal."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import typer
-
-from projectsetup.cli.errors import ExitCode
+from projectsetup.api.constants import GROUP, SINGULAR
+from projectsetup.text import without_harm
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+LONGEST_LINE: Final = 1000
+
+
+class OutputClosed(Exception):
+    """Nobody reads standard output any more (`| head`)."""
+
 
 class Format(StrEnum):
-    """How a reading command shows what it read."""
+    """How a reading command prints what it read."""
 
     TABLE = "table"
     JSON = "json"
@@ -26,29 +31,45 @@ class Format(StrEnum):
     NAME = "name"
 
 
-def is_screen(stream: TextIO) -> bool:
-    """Whether what is written to `stream` is seen by a person, and can be drawn anew."""
+def printable(value: object) -> str:
+    """`value` on one line, without control characters: no escape sequence of another program reaches the terminal."""
+    return without_harm(" ".join(str(value).split()))
+
+
+def one_line(value: object) -> str:
+    """`value` as a message: printable, and of limited length."""
+    line = printable(value)
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+
+
+def full_name(name: str) -> str:
+    """A ProjectSetup as `-o name` prints it: `projectsetup.codemyspec.com/ID`."""
+    return f"{SINGULAR}.{GROUP}/{name}"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that can redraw what it shows."""
     return stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
 
 
 def write(text: str) -> None:
-    """Print one or more whole lines. Ends the command silently when nobody reads any more (`| head`)."""
+    """Print one or more whole lines; OutputClosed if nobody reads them."""
     try:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.BROKEN_PIPE) from None
+        raise OutputClosed from None
 
 
 def say(text: str) -> None:
-    """One line for the person at standard error, beside the output."""
+    """Print one line for the user on standard error, beside the output."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def write_text(text: Text) -> None:
-    """Print `text`, in colours on a terminal, never wrapped or cut."""
+    """Print `text`, in colour on a terminal, never wrapped or cut."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -58,7 +79,7 @@ def write_text(text: Text) -> None:
 
 
 def write_data(value: Any, output: Format, *, names: Iterable[str]) -> None:
-    """Print a JSON value as one JSON or YAML document, or the names of what is in it, a line each."""
+    """Print a JSON value as one JSON or YAML document, or print `names`, one per line."""
     if output is Format.NAME:
         if lines := "\n".join(names):
             write(lines)

@@ -1,32 +1,44 @@
-"""What the state of a ProjectSetup means to who waits for it."""
+"""Where a setup is, in one line, and waiting for its end."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, Self
 
-from projectsetup.api.durations import lasting
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from projectsetup.api.durations import format_duration, lasting
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Phase
+from projectsetup.cli.cluster import Setups
+from projectsetup.cli.errors import CommandError, ExitCode
+from projectsetup.cli.following import Follower, Found, Key
+from projectsetup.cli.output import is_terminal, printable, say
 
 BAR_WIDTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A setup that is over."""
+    """How a setup ended."""
 
     succeeded: bool
     message: str
 
 
 def ended(resource: ProjectSetupResource) -> Ended | None:
-    """How the setup ended. None when it is not over, or when a retry was asked for that is not handled yet."""
+    """How the setup ended; None if it has not, or if a retry was requested that the operator has not handled yet."""
     condition = resource.condition
-    if condition is None or condition.status == "Unknown":
+    if condition is None or not resource.is_over:
         return None
-    if condition.status == "True":
+    if resource.succeeded:
         return Ended(succeeded=True, message=condition.message)
     if resource.retry_is_new:
         return None
@@ -38,9 +50,9 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
     status = resource.status
     condition = resource.condition
     if condition is None or status.phase is None:
-        return "waits for an operator to see it"
+        return "waiting for the operator"
     if condition.status == "False" and resource.retry_is_new:
-        return f"{status.phase}, waits for an operator to see that a retry was asked for"
+        return f"{status.phase}, retry requested, waiting for the operator"
     words = [str(status.phase)]
     if status.phase is Phase.RUNNING:
         words += [status.project_status or "", status.step or "", status.progress or ""]
@@ -53,7 +65,7 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
 
 
 def progress_bar(resource: ProjectSetupResource) -> str:
-    """The progress of what runs as a bar, such as `━━━━━━━━──── 4/6`; empty for what does not run."""
+    """The progress of a running setup as a bar, such as `━━━━━━━━──── 4/6`; empty for other phases."""
     done, _, total = (resource.status.progress or "").partition("/")
     if resource.status.phase is not Phase.RUNNING or not (done.isdecimal() and total.isdecimal() and int(total)):
         return ""
@@ -62,7 +74,7 @@ def progress_bar(resource: ProjectSetupResource) -> str:
 
 
 def live_summary(resource: ProjectSetupResource, now: datetime) -> str:
-    """Where the setup is at this moment, in one line: for what runs with a bar, and how long it has been running."""
+    """`summary`, but a running setup has a bar and the time it has been running."""
     started, bar = resource.status.started_at, progress_bar(resource)
     if not bar or started is None:
         return summary(resource, now)
@@ -74,3 +86,70 @@ def attempt(resource: ProjectSetupResource) -> str:
     status = resource.status
     limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
     return f"{status.attempt}/{limit or '?'}"
+
+
+class ProgressLine:
+    """The latest progress on standard error: one live line on a terminal, elsewhere a line for each change."""
+
+    def __init__(self) -> None:
+        self._draw_line: Callable[[], str] = str
+        self._last = ""
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
+        if is_terminal(sys.stderr):
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, resource: ProjectSetupResource) -> None:
+        """Show where the setup is now."""
+        self._show(summary(resource, datetime.now(UTC)), lambda: live_summary(resource, datetime.now(UTC)))
+
+    def show_outage(self, reason: str) -> None:
+        """Show why there is no progress to show."""
+        text = f"waiting for the API server ({reason})"
+        self._show(text, lambda: text)
+
+    def _show(self, line: str, draw_line: Callable[[], str]) -> None:
+        self._draw_line = draw_line
+        if line != self._last and not self._live:
+            say(printable(line))
+        self._last = line
+
+    def _draw(self) -> Spinner:
+        """Called by rich's thread, several times a second."""
+        self._spinner.update(text=Text(printable(self._draw_line()), no_wrap=True, overflow="ellipsis"))
+        return self._spinner
+
+
+async def wait_for_end(setups: Setups, key: Key, uid: str, progress: ProgressLine, limit: timedelta | None) -> Ended:
+    """Wait until the ProjectSetup with this uid has ended; CommandError if it is deleted or the limit is reached."""
+    end: Ended | None = None
+
+    def on_change(found: Found) -> bool:
+        nonlocal end
+        observed = found.get(key)
+        if observed is None or observed.resource.uid != uid:
+            return True
+        end = ended(observed.resource)
+        if end is None:
+            progress.show(observed.resource)
+        return end is not None
+
+    try:
+        async with asyncio.timeout(limit.total_seconds() if limit else None):
+            await Follower(setups, *key, on_outage=progress.show_outage).run(on_change)
+    except TimeoutError as exc:
+        waited = f" after {format_duration(limit)}" if limit else ""
+        raise CommandError(f"timed out{waited}; the setup is still running", ExitCode.FAILED) from exc
+    if end is None:
+        raise CommandError("ProjectSetup {}/{} was deleted before the setup ended".format(*key), ExitCode.FAILED)
+    return end

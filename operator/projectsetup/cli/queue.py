@@ -1,67 +1,261 @@
-"""The commands `queue …`."""
+"""What the `queue` commands do: read and write the ConfigMap that controls the queue, and show who waits and runs."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
-import typer
+from kubernetes.aio.client import ApiClient
+from rich.text import Text
 
-from projectsetup.cli.options import Context, KubeconfigFile, OperatorNamespace, Output
-from projectsetup.cli.output import Format, write
-
-queue = typer.Typer(
-    no_args_is_help=True, help="Who runs and who is next; pause, resume and scale what the operator starts."
+from projectsetup.api.durations import lasting
+from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.cluster import APPLY, Setups
+from projectsetup.cli.context import current_namespace, operator_namespace
+from projectsetup.cli.errors import CommandError
+from projectsetup.cli.output import Format, full_name, write_data, write_text
+from projectsetup.cli.progress import ended
+from projectsetup.cli.tables import fields, table
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.errors import ApiForbidden, ApiNotFound
+from projectsetup.kube.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
+from projectsetup.kube.queue_config import (
+    CONFIG_MAP,
+    QueueControl,
+    parse_queue_control,
+    queue_config_path,
+    read_queue_config,
 )
+from projectsetup.kube.raw import RawApi
+from projectsetup.kube.vacancy import LEASE_DURATION
+
+MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
+"""A leader that is alive renews its Lease more often."""
+MAX_ROWS: Final = 10
+"""Of a table; scripts get all."""
 
 
-@queue.command()
-def show(
-    operator_namespace: OperatorNamespace = None,
-    output: Output = Format.TABLE,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
-) -> None:
-    """Show who runs, who waits and who is next; whether the queue is paused; how many may run at once."""
-    from projectsetup.cli.queue_control import show_queue
-    from projectsetup.cli.running import run
-    from projectsetup.kube.connection import Kubeconfig
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who holds the Lease of the operators and when it was last renewed; both None if nobody does."""
 
-    run(show_queue(Kubeconfig(kubeconfig, context), operator_namespace, output))
+    name: str | None = None
+    renewed_at: datetime | None = None
 
-
-@queue.command()
-def pause(
-    operator_namespace: OperatorNamespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
-) -> None:
-    """Start nothing new. What runs goes on."""
-    _change((kubeconfig, context), operator_namespace, "paused", "true")
-    write("the queue is paused: nothing new is started, what runs goes on")
+    def describe(self, now: datetime) -> str:
+        """In words. A killed operator holds its Lease until another takes it, so this says how long it is silent."""
+        if self.name is None:
+            return "none is running"
+        silence = now - self.renewed_at if self.renewed_at else timedelta()
+        return f"{self.name}, lease last renewed {lasting(silence)} ago" if silence > MAX_SILENCE else self.name
 
 
-@queue.command()
-def resume(
-    operator_namespace: OperatorNamespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
-) -> None:
-    """Start what is queued again."""
-    _change((kubeconfig, context), operator_namespace, "paused", "false")
-    write("the queue is resumed")
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The setups that have not ended, by what they are doing."""
+
+    running: Sequence[ProjectSetupResource]
+    """Those that hold a slot, longest first."""
+    waiting: Sequence[ProjectSetupResource]
+    """Those that wait for a slot, in the order in which they start."""
+    backing_off: Sequence[ProjectSetupResource]
+    """Those that wait for their next attempt, the next one first."""
+    suspended: int
+
+    def by_priority(self) -> list[tuple[int, list[ProjectSetupResource]]]:
+        """Those that wait, by priority."""
+        return [(priority, list(found)) for priority, found in groupby(self.waiting, key=attrgetter("priority"))]
 
 
-@queue.command()
-def scale(
-    number: Annotated[str, typer.Argument(metavar="N", help="Attempts that may run at once; 0 starts nothing new.")],
-    operator_namespace: OperatorNamespace = None,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
-) -> None:
-    """Set how many attempts may run at once."""
-    _change((kubeconfig, context), operator_namespace, "concurrency", number)
-    write(f"at most {number} attempts run at once")
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The queue at one moment."""
+
+    namespace: str
+    """Where the operator runs."""
+    control: QueueControl
+    problem: str | None
+    """What is invalid in the ConfigMap."""
+    leader: Leader | None
+    """None if the user may not read the Lease."""
+    line: Line
+    within: str | None
+    """The only namespace whose ProjectSetups the user may list; None if all."""
 
 
-def _change(source: tuple[str | None, str | None], operator_namespace: str | None, key: str, value: str) -> None:
-    from projectsetup.cli.queue_control import change_queue
-    from projectsetup.cli.running import run
-    from projectsetup.kube.connection import Kubeconfig
+async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
+    """Print the queue; with `-o name`, the setups that wait, the next one first."""
+    namespace = operator_namespace(given, kubeconfig)
+    async with await connect(kubeconfig) as api:
+        data, leader, (resources, within) = await asyncio.gather(
+            read_queue_config(RawApi(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
+        )
+    control, problem = parse_queue_control(data)
+    state = QueueState(namespace, control, problem, leader, line_up(resources), within)
+    if output is not Format.TABLE:
+        write_data(queue_value(state), output, names=[full_name(resource.name) for resource in state.line.waiting])
+    else:
+        write_text(queue_text(state, datetime.now(UTC)))
 
-    run(change_queue(Kubeconfig(*source), operator_namespace, key, value))
+
+async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, value: str) -> None:
+    """Set one key of the ConfigMap and leave the other; create it if it does not exist.
+
+    Each key has its own field manager: with a shared one, applying one key would remove the other.
+    """
+    _, problem = parse_queue_control({key: value})
+    if problem:
+        raise CommandError(problem)
+    namespace = operator_namespace(given, kubeconfig)
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": {key: value}}
+    async with await connect(kubeconfig) as api:
+        await RawApi(api).call(
+            f"write ConfigMap {namespace}/{CONFIG_MAP}",
+            "PATCH",
+            queue_config_path(namespace),
+            query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
+            body=body,
+            content_type=APPLY,
+        )
+
+
+async def _leader(api: ApiClient, namespace: str) -> Leader | None:
+    path = f"/apis/{LEASE_GROUP}/{LEASE_VERSION}/namespaces/{namespace}/leases/{LEASE_NAME}"
+    try:
+        lease = await RawApi(api).call(f"read Lease {namespace}/{LEASE_NAME}", "GET", path)
+    except ApiNotFound:
+        return Leader()
+    except ApiForbidden:
+        return None
+    holder, renewed = lease["spec"].get("holderIdentity"), lease["spec"].get("renewTime")
+    return Leader(holder, datetime.fromisoformat(renewed) if renewed else None) if holder else Leader()
+
+
+async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:
+    """All ProjectSetups; if the user may not list those, the ones of the current namespace, and its name."""
+    setups, within = Setups(api), None
+    try:
+        bodies, _ = await setups.list(None)
+    except ApiForbidden:
+        within = current_namespace(None, kubeconfig)
+        bodies, _ = await setups.list(within)
+    return list(map(parse_resource, bodies)), within
+
+
+def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
+    """Sort the setups as the operator does: by (priority, `queuedAt`, namespace/name)."""
+    active = [resource for resource in resources if ended(resource) is None and not resource.deleting]
+    found = {phase: [r for r in active if r.status.phase is phase] for phase in Phase}
+    pending = [resource for resource in active if resource.status.phase is None]
+    return Line(
+        running=sorted(found[Phase.RUNNING], key=lambda r: (r.status.started_at or r.created_at, r.key)),
+        waiting=sorted(found[Phase.QUEUED] + pending, key=attrgetter("rank")),
+        backing_off=sorted(found[Phase.BACKING_OFF], key=lambda r: (r.status.next_attempt_at or r.created_at, r.key)),
+        suspended=len(found[Phase.SUSPENDED]),
+    )
+
+
+def queue_text(state: QueueState, now: datetime) -> Text:
+    """The queue for people."""
+    line, leader, control = state.line, state.leader, state.control
+    text = fields(
+        {
+            "Namespace": state.namespace,
+            "Operator": leader.describe(now) if leader else "unknown (you are not allowed to read its Lease)",
+            "Paused": "yes, no new attempts start" if control.paused else "no",
+            "Concurrency": "default of the operator" if control.concurrency is None else control.concurrency,
+            "Slots": _slots(state),
+            "Waiting": _waiting(line, now),
+            "Backing off": _backing_off(line, now),
+            "Suspended": line.suspended or "",
+            "Scope": f"namespace {state.within} only (you are not allowed to list the others)" if state.within else "",
+            "Invalid": state.problem,
+        }
+    )
+    for part in (_priorities(line, now), _next(line, now), _running(line, now)):
+        if part is not None:
+            text.append("\n\n").append_text(part)
+    return text
+
+
+def queue_value(state: QueueState) -> dict[str, Any]:
+    """The queue for scripts."""
+    line = state.line
+    value = {
+        "namespace": state.namespace,
+        "paused": state.control.paused,
+        "concurrency": state.control.concurrency,
+        "running": [{**_entry(r), "step": r.status.step, "progress": r.status.progress} for r in line.running],
+        "waiting": [{**_entry(r), "queuedAt": _stamp(r.queued_at)} for r in line.waiting],
+        "waitingByPriority": {str(priority): len(found) for priority, found in line.by_priority()},
+        "backingOff": [{**_entry(r), "nextAttemptAt": _stamp(r.status.next_attempt_at)} for r in line.backing_off],
+        "suspended": line.suspended,
+    }
+    if state.leader:
+        value |= {"operator": state.leader.name, "operatorRenewedAt": _stamp(state.leader.renewed_at)}
+    optional = {"problem": state.problem, "within": state.within}
+    return value | {name: text for name, text in optional.items() if text}
+
+
+def _slots(state: QueueState) -> str:
+    used, limit = len(state.line.running), state.control.concurrency
+    return f"{used} in use" if limit is None else f"{used} of {limit} in use"
+
+
+def _waiting(line: Line, now: datetime) -> str:
+    return f"{len(line.waiting)}, the longest for {_age(_oldest(line.waiting), now)}" if line.waiting else "0"
+
+
+def _backing_off(line: Line, now: datetime) -> str:
+    due = line.backing_off[0].status.next_attempt_at if line.backing_off else None
+    next_in = f", the next in {lasting(due - now)}" if due else ""
+    return f"{len(line.backing_off)}{next_in}" if line.backing_off else ""
+
+
+def _oldest(resources: Iterable[ProjectSetupResource]) -> datetime | None:
+    return min((resource.queued_at for resource in resources), default=None)
+
+
+def _priorities(line: Line, now: datetime) -> Text | None:
+    rows = [(priority, len(found), _age(_oldest(found), now)) for priority, found in line.by_priority()]
+    return table(("PRIORITY", "WAITING", "LONGEST"), rows) if rows else None
+
+
+def _next(line: Line, now: datetime) -> Text | None:
+    rows = [
+        (place, r.name, r.namespace, r.priority, _age(r.queued_at, now))
+        for place, r in enumerate(line.waiting[:MAX_ROWS], start=1)
+    ]
+    return _with_count(table(("NEXT", "ID", "NAMESPACE", "PRIORITY", "WAITS"), rows), line.waiting) if rows else None
+
+
+def _running(line: Line, now: datetime) -> Text | None:
+    rows = [
+        (r.name, r.namespace, r.status.step or "", r.status.progress or "", _age(r.status.started_at, now))
+        for r in line.running[:MAX_ROWS]
+    ]
+    columns = ("RUNNING", "NAMESPACE", "STEP", "PROGRESS", "FOR")
+    return _with_count(table(columns, rows), line.running) if rows else None
+
+
+def _with_count(shown: Text, resources: Sequence[ProjectSetupResource]) -> Text:
+    more = len(resources) - MAX_ROWS
+    return shown.append(f"\n… and {more} more", style="dim") if more > 0 else shown
+
+
+def _entry(resource: ProjectSetupResource) -> dict[str, Any]:
+    return {"namespace": resource.namespace, "name": resource.name, "priority": resource.priority}
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    return "" if since is None else lasting(now - since)
+
+
+def _stamp(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

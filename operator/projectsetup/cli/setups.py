@@ -1,107 +1,266 @@
-"""The commands `setup`, `retry` and `cancel`."""
+"""What `setup`, `retry` and `cancel` do."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-import typer
+from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.cluster import NoSuchSetup, Setups
+from projectsetup.cli.context import cluster, current_namespace, database_url
+from projectsetup.cli.errors import CommandError, ExitCode, explain
+from projectsetup.cli.output import printable, say, write
+from projectsetup.cli.progress import ProgressLine, summary, wait_for_end
+from projectsetup.kube.connection import Kubeconfig
+from projectsetup.kube.errors import ClusterError
+from projectsetup.kube.raw import Body
 
-from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
-from projectsetup.api.reasons import OVER
-from projectsetup.cli import completion
-from projectsetup.cli.options import (
-    Context,
-    KubeconfigFile,
-    Namespace,
-    annotation_value,
-    duration,
-    parameters,
-    project_argument,
-)
+if TYPE_CHECKING:  # `retry` and `cancel` do without the record, which takes long to import
+    from projectsetup.projects import Project, ProjectRecord
 
 
-def setup(
-    project_id: Annotated[UUID, project_argument(completion.projects_to_set_up)],
+@dataclass(frozen=True, slots=True)
+class SetupRequest:
+    """The options of `setup`; None where an option was not given."""
+
+    recipe: str | None = None
+    parameters: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """The fields of `.spec` that were given."""
+        given = {"recipe": self.recipe, "parameters": self.parameters}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `setup` does."""
+
+    mark: bool
+    """Whether to mark the project `setup_queued`."""
+    annotations: Mapping[str, str]
+    """Annotations to set."""
+    outcome: str
+    """The result in words, with the ProjectSetup as the subject."""
+
+
+def plan_setup(
+    project_id: UUID,
+    request: SetupRequest,
+    resource: ProjectSetupResource | None,
+    project: Project | None,
+    now: datetime,
     *,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R",
-            help="Recipe to use. Cannot be changed later.",
-            autocompletion=completion.silently(completion.recipes),
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Parameter of the recipe; may be repeated.")
-    ] = None,
-    priority: Annotated[
-        str | None,
-        typer.Option(parser=annotation_value(PRIORITY), metavar="N", help="0 to 9, 0 first; 1 when never given."),
-    ] = None,
-    max_attempts: Annotated[
-        str | None,
-        typer.Option(parser=annotation_value(MAX_ATTEMPTS), metavar="N", help="1 to 20; 3 when never given."),
-    ] = None,
-    backoff: Annotated[
-        str | None,
-        typer.Option(
-            parser=annotation_value(BACKOFF), metavar="D", help="Delay after the first attempt, such as 90s or 2m."
-        ),
-    ] = None,
-    namespace: Namespace = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it is over; exit code 1 when it failed.")] = False,
-    timeout: Annotated[
-        timedelta | None, typer.Option(parser=duration, metavar="D", help="With --wait: the longest time to wait.")
-    ] = None,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
-) -> None:
-    """Set a project up: mark it in the record and apply its ProjectSetup.
+    namespace: str,
+) -> Plan:
+    """Decide how to have the project set up by its ProjectSetup in `namespace`, which exists or will be created.
 
-    Where an earlier setup failed or was cancelled, it begins a new series of attempts.
-
-    Called again while the setup is on its way, it changes only what is given.
+    Raises ClaimRefused if the project's namespace, status or owner does not allow it, CommandError if the
+    ProjectSetup does not.
     """
-    if timeout is not None and not wait:
-        raise typer.BadParameter("is of use only with --wait", param_hint="'--timeout'")
-    given = {PRIORITY: priority, MAX_ATTEMPTS: max_attempts, BACKOFF: backoff}
-    annotations = {name: value for name, value in given.items() if value is not None}
-    found = parameters(param)
+    if resource is None:
+        _check_claimable(project_id, namespace, project, None)
+        return Plan(mark=True, annotations=request.annotations, outcome="created; project queued")
+    _check_unchanged(resource, request)
+    is_owner = project is not None and project.owner is not None and project.owner.uid == resource.uid
+    if is_owner and not resource.is_over:
+        outcome = f"is already in progress: {summary(resource, now)}"
+        return Plan(mark=False, annotations=request.annotations, outcome=outcome)
+    _check_claimable(project_id, namespace, project, resource.uid)
+    if not resource.is_over:
+        return Plan(mark=True, annotations=request.annotations, outcome="already exists; project queued")
+    if resource.succeeded:
+        raise CommandError(
+            f"{_title(resource)} has already succeeded; to set the project up again, {_deletion(resource)}"
+        )
+    retry = {RETRY_REQUESTED_AT: timestamp(now)}
+    return Plan(mark=True, annotations={**request.annotations, **retry}, outcome="starts a new series of attempts")
 
-    from projectsetup.cli.running import run
-    from projectsetup.cli.setting_up import set_up
-    from projectsetup.cli.setup_plan import Wish
-    from projectsetup.kube.connection import Kubeconfig
 
-    wish = Wish(recipe, found or None, annotations)
-    run(set_up(Kubeconfig(kubeconfig, context), project_id, namespace, wish, wait=wait, limit=timeout))
+def timestamp(now: datetime) -> str:
+    """A value for an annotation that requests something: a new one every time."""
+    return now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def retry(
-    project_id: Annotated[UUID, project_argument(completion.setups_but(*completion.NOT_TO_RETRY))],
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
+def _check_claimable(project_id: UUID, namespace: str, project: Project | None, uid: str | None) -> None:
+    from projectsetup.projects.claims import refusal
+
+    refused = refusal(project_id, project, uid, namespace=namespace)
+    if refused is not None:
+        raise refused
+
+
+def _check_unchanged(resource: ProjectSetupResource, request: SetupRequest) -> None:
+    """Refuse to change what cannot be changed."""
+    if resource.deleting:
+        raise CommandError(f"{_title(resource)} is being deleted; try again when it is gone")
+    if resource.spec is None:
+        return
+    if request.recipe is not None and request.recipe != resource.spec.recipe:
+        raise CommandError(
+            f"{_title(resource)} uses recipe {resource.spec.recipe}, which cannot be changed; "
+            f"to use another recipe, {_deletion(resource)}"
+        )
+    if request.parameters is not None and request.parameters != resource.spec.parameters:
+        raise CommandError(
+            f"{_title(resource)} has other parameters, which cannot be changed; to use these, {_deletion(resource)}"
+        )
+
+
+def _title(resource: ProjectSetupResource) -> str:
+    return f"ProjectSetup {resource.namespace}/{resource.name}"
+
+
+def _deletion(resource: ProjectSetupResource) -> str:
+    return f"delete it first: kubectl delete projectsetup {resource.name} -n {resource.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetupCall:
+    """One call of `setup`."""
+
+    project_id: UUID
+    namespace: str
+    request: SetupRequest
+
+    @property
+    def name(self) -> str:
+        """The name of the ProjectSetup."""
+        return str(self.project_id)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name of the ProjectSetup."""
+        return self.namespace, self.name
+
+    async def start(self, setups: Setups, record: ProjectRecord) -> tuple[Body, str]:
+        """Mark the project and apply its ProjectSetup; returns that and the outcome in words.
+
+        A dry run finds out what the API server would refuse before the project is marked. If it refuses after all, the
+        project stays marked, which does not keep anyone from setting it up.
+        """
+        body = await setups.find(self.namespace, self.name)
+        resource = parse_resource(body) if body is not None else None
+        project = await record.get(self.project_id)
+        plan = plan_setup(self.project_id, self.request, resource, project, datetime.now(UTC), namespace=self.namespace)
+        await self._write(setups, plan, body, dry_run=True)
+        if plan.mark:
+            await self._mark(record, resource)
+        try:
+            return await self._write(setups, plan, body, dry_run=False), plan.outcome
+        except (ClusterError, CommandError) as error:
+            if not plan.mark:
+                raise
+            text = f"{error}; the project is already marked setup_queued, so run setup again"
+            raise CommandError(text, explain(error)[0]) from error
+
+    async def _write(self, setups: Setups, plan: Plan, existing: Body | None, *, dry_run: bool) -> Body:
+        """Merge into an existing ProjectSetup: applied again, it would lose what an earlier call has set."""
+        if existing is not None:
+            if not plan.annotations:
+                return existing
+            try:
+                return await setups.annotate(self.namespace, self.name, plan.annotations, dry_run=dry_run)
+            except NoSuchSetup:
+                existing = None  # deleted since it was read
+        return await setups.apply(
+            self.namespace, self.name, annotations=plan.annotations, spec=self.request.spec, dry_run=dry_run
+        )
+
+    async def _mark(self, record: ProjectRecord, resource: ProjectSetupResource | None) -> None:
+        from projectsetup.projects import ProjectOwned
+
+        try:
+            await record.queue(self.project_id, self.namespace)
+        except ProjectOwned as refused:
+            if resource is None or refused.owner.uid != resource.uid:
+                raise
+
+
+async def setup(
+    kubeconfig: Kubeconfig,
+    project_id: UUID,
+    namespace: str | None,
+    request: SetupRequest,
+    *,
+    wait: bool,
+    limit: timedelta | None,
 ) -> None:
-    """Ask for another series of attempts after a setup failed or was cancelled."""
-    from projectsetup.cli.requesting import request_retry
-    from projectsetup.cli.running import run
-    from projectsetup.kube.connection import Kubeconfig
+    """Set a project up; with `wait`, CommandError unless it succeeds within the limit."""
+    from projectsetup.projects import ProjectRecord
 
-    run(request_retry(Kubeconfig(kubeconfig, context), project_id, namespace))
+    call = SetupCall(project_id, current_namespace(namespace, kubeconfig), request)
+    async with cluster(kubeconfig) as setups:
+        async with ProjectRecord.connect(database_url()) as record:
+            body, outcome = await call.start(setups, record)
+        line = f"ProjectSetup {call.namespace}/{call.name} {printable(outcome)}"
+        if not wait:
+            write(line)
+            return
+        say(line)
+        try:
+            with ProgressLine() as progress:
+                end = await wait_for_end(setups, call.key, body["metadata"]["uid"], progress, limit)
+        except asyncio.CancelledError:  # Ctrl-C
+            say("stopped waiting; the setup is still running; run `projectsetup cancel` to stop it")
+            raise
+    if not end.succeeded:
+        raise CommandError(f"setup of project {call.name} failed: {end.message}", ExitCode.FAILED)
+    write(f"project {call.name} is ready: {printable(end.message)}")
 
 
-def cancel(
-    project_id: Annotated[UUID, project_argument(completion.setups_but(*OVER))],
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
-) -> None:
-    """Stop a setup that is queued or running."""
-    from projectsetup.cli.requesting import request_cancel
-    from projectsetup.cli.running import run
-    from projectsetup.kube.connection import Kubeconfig
+async def retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
+    """Request a retry and print its effect."""
+    async with cluster(kubeconfig) as setups:
+        write(await request_retry(setups, current_namespace(namespace, kubeconfig), str(project_id)))
 
-    run(request_cancel(Kubeconfig(kubeconfig, context), project_id, namespace))
+
+async def cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
+    """Request a cancel and print its effect."""
+    async with cluster(kubeconfig) as setups:
+        write(await request_cancel(setups, current_namespace(namespace, kubeconfig), str(project_id)))
+
+
+async def request_retry(setups: Setups, namespace: str, name: str) -> str:
+    """Request a retry of a ProjectSetup; returns its effect in one line."""
+    return await _request(setups, namespace, name, RETRY_REQUESTED_AT, effect_of_retry)
+
+
+async def request_cancel(setups: Setups, namespace: str, name: str) -> str:
+    """Request to cancel a ProjectSetup; returns its effect in one line."""
+    return await _request(setups, namespace, name, CANCEL_REQUESTED_AT, effect_of_cancel)
+
+
+def effect_of_retry(resource: ProjectSetupResource) -> str:
+    """What the operator does with a retry requested now."""
+    if resource.succeeded:
+        return "retry ignored: the setup has already succeeded"
+    if resource.is_over:
+        return "retry requested: a new series of attempts starts"
+    if resource.status.phase is Phase.BACKING_OFF:
+        return "retry requested: the next attempt starts now"
+    return "retry has no effect: the setup has not ended yet"
+
+
+def effect_of_cancel(resource: ProjectSetupResource) -> str:
+    """What the operator does with a cancel requested now."""
+    if resource.is_over:
+        return "cancel ignored: the setup has already ended"
+    if resource.status.phase is Phase.RUNNING:
+        return "cancel requested: the running attempt is being stopped"
+    return "cancel requested: no attempt will start"
+
+
+async def _request(
+    setups: Setups, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
+) -> str:
+    body = await setups.annotate(namespace, name, {annotation: timestamp(datetime.now(UTC))})
+    return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"

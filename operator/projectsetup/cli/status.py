@@ -1,48 +1,205 @@
-"""The command `status`."""
+"""What `status` shows: ProjectSetups in a table, or one in detail."""
 
 from __future__ import annotations
 
-from typing import Annotated
-from uuid import UUID
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
-import typer
+from rich.text import Text
 
-from projectsetup.cli import completion, options
-from projectsetup.cli.options import Context, KubeconfigFile, Namespace, Output
-from projectsetup.cli.output import Format
+from projectsetup.api.durations import format_duration, lasting
+from projectsetup.api.models import AttemptRecord, ProjectSetupResource, parse_resource
+from projectsetup.api.reasons import Phase
+from projectsetup.cli.context import cluster
+from projectsetup.cli.output import Format, full_name, say, write_data, write_text
+from projectsetup.cli.progress import attempt, progress_bar, summary
+from projectsetup.cli.tables import fields, moment, table
+from projectsetup.kube.connection import Kubeconfig
+from projectsetup.kube.raw import Body
+
+COLUMNS: Final = (
+    "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
+)  # fmt: skip
+SPARE: Final = ("PRIORITY", "STATUS", "REASON", "ATTEMPT", "MESSAGE", "AGE", "STEP")
+"""Columns that a narrow terminal loses, in this order."""
+_LIVE_ORDER: Final = (
+    Phase.RUNNING, Phase.BACKING_OFF, Phase.QUEUED, Phase.SUSPENDED, Phase.FAILED, Phase.CANCELLED, Phase.SUCCEEDED,
+)  # fmt: skip
+_OTHER_LINES: Final = 3
+"""Lines of a screen beside the rows: the header, the counts and the cursor."""
 
 
-def status(
-    project_id: Annotated[
-        UUID | None,
-        options.project_argument(completion.setups_but(), help="Id of one project; without it, all are shown."),
-    ] = None,
-    *,
-    namespace: Namespace = None,
-    all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Those of all namespaces, not of one.")
-    ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on showing changes; for one project, until its setup is over.")
-    ] = False,
-    output: Output = Format.TABLE,
-    context: Context = None,
-    kubeconfig: KubeconfigFile = None,
-) -> None:
-    """Show how setups get on: all in a table, or one in detail."""
-    if all_namespaces and project_id is not None:
-        raise typer.BadParameter("shows all setups, so it takes no ID", param_hint="'--all-namespaces'")
-    if all_namespaces and namespace is not None:
-        raise typer.BadParameter("names no namespace, so it goes without --namespace", param_hint="'--all-namespaces'")
-
-    from projectsetup.cli.running import current_namespace, run
-    from projectsetup.cli.showing import show_all, show_one
-    from projectsetup.cli.watching import watch_all, watch_one
-    from projectsetup.kube.connection import Kubeconfig
-
-    source = Kubeconfig(kubeconfig, context)
-    place = None if all_namespaces else current_namespace(namespace, source)
-    if project_id is None or place is None:
-        run((watch_all if watch else show_all)(source, place, output))
+async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
+    """Print the ProjectSetups of one namespace, or of all."""
+    async with cluster(kubeconfig) as setups:
+        bodies, _ = await setups.list(namespace)
+    if output is not Format.TABLE:
+        value = {"apiVersion": "v1", "kind": "List", "items": [without_managed_fields(body) for body in bodies]}
+        write_data(value, output, names=[full_name(body["metadata"]["name"]) for body in bodies])
+    elif bodies:
+        write_text(overview(map(parse_resource, bodies), datetime.now(UTC), with_namespace=namespace is None))
     else:
-        run((watch_one if watch else show_one)(source, place, str(project_id), output))
+        say(f"no ProjectSetups found{f' in namespace {namespace}' if namespace else ''}")
+
+
+async def show_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
+    """Print one ProjectSetup; NoSuchSetup."""
+    async with cluster(kubeconfig) as setups:
+        body = await setups.get(namespace, name)
+    if output is not Format.TABLE:
+        write_data(without_managed_fields(body), output, names=[full_name(name)])
+    else:
+        write_text(detail(parse_resource(body), datetime.now(UTC)))
+
+
+def row(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> tuple[str, ...]:
+    """The cells of `COLUMNS`; with `bar`, the progress of a running setup as a bar."""
+    status, condition = resource.status, resource.condition
+    return (
+        resource.name,
+        str(status.phase or ""),
+        status.project_status or "",
+        status.step or "",
+        (progress_bar(resource) if bar else "") or status.progress or "",
+        attempt(resource),
+        str(resource.tuning.priority) if resource.tuning else "?",
+        lasting(now - resource.created_at),
+        condition.reason if condition else "",
+        condition.message if condition else resource.problem or "",
+    )
+
+
+def overview(
+    resources: Iterable[ProjectSetupResource],
+    now: datetime,
+    *,
+    with_namespace: bool,
+    only: Collection[tuple[str, str]] | None = None,
+) -> Text:
+    """A table of ProjectSetups, oldest first; with `only`, just the rows with these keys."""
+    ordered = sorted(resources, key=lambda resource: (resource.created_at, *resource.key))
+    rows = [((r.namespace,) if with_namespace else ()) + row(r, now) for r in ordered]
+    columns = (("NAMESPACE",) if with_namespace else ()) + COLUMNS
+    numbers = None if only is None else [number for number, r in enumerate(ordered) if r.key in only]
+    return table(columns, rows, only=numbers, spare=SPARE)
+
+
+def live_overview(
+    resources: Iterable[ProjectSetupResource], now: datetime, *, with_namespace: bool, height: int
+) -> Text:
+    """As many ProjectSetups as fit in `height` lines, active ones first, and the number in each phase."""
+    ordered = sorted(resources, key=_urgency)
+    limit = max(height - _OTHER_LINES, 1)
+    rows = [((r.namespace,) if with_namespace else ()) + row(r, now, bar=True) for r in ordered[:limit]]
+    text = table((("NAMESPACE",) if with_namespace else ()) + COLUMNS, rows, spare=SPARE)
+    more = f"… and {len(ordered) - limit} more; " if len(ordered) > limit else ""
+    return text.append(f"\n{more}{_phase_counts(ordered)}", style="dim")
+
+
+def _urgency(resource: ProjectSetupResource) -> tuple[object, ...]:
+    """Phases in the order of `_LIVE_ORDER`; within a phase, the last to end or the next to start comes first."""
+    phase = resource.status.phase or Phase.QUEUED
+    finished = resource.status.finished_at
+    return _LIVE_ORDER.index(phase), -finished.timestamp() if finished else 0, resource.rank
+
+
+def _phase_counts(resources: Sequence[ProjectSetupResource]) -> str:
+    counts = Counter(str(resource.status.phase or "pending") for resource in resources)
+    parts = [f"{counts[name]} {name}" for name in (*map(str, _LIVE_ORDER), "pending") if counts[name]]
+    return ", ".join(parts) or "no ProjectSetups"
+
+
+def looks_the_same(one: ProjectSetupResource, other: ProjectSetupResource) -> bool:
+    """Whether their rows differ only in the age."""
+    return row(one, one.created_at) == row(other, other.created_at)
+
+
+def detail(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> Text:
+    """One ProjectSetup with its conditions and attempts; with `bar`, its progress as a bar."""
+    text = fields(_fields(resource, now, (progress_bar(resource) if bar else "") or resource.status.progress))
+    if resource.status.conditions:
+        conditions = [
+            (c.type, c.status, c.reason, lasting(now - c.last_transition_time)) for c in resource.status.conditions
+        ]
+        text.append("\n\n").append_text(table(("CONDITION", "STATUS", "REASON", "SINCE"), conditions))
+    if resource.status.attempts:
+        attempts = [_attempt_row(record, now) for record in resource.status.attempts]
+        columns = ("ATTEMPT", "OUTCOME", "REASON", "STEP", "STARTED", "TOOK", "MESSAGE")
+        text.append("\n\n").append_text(table(columns, attempts))
+    return text
+
+
+def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None) -> dict[str, object]:
+    status, condition = resource.status, resource.condition
+    commits, run = status.commits, status.run_ref
+    return {
+        "Project": resource.name,
+        "Namespace": resource.namespace,
+        "Phase": str(status.phase or ""),
+        "Reason": condition.reason if condition else "",
+        "Message": condition.message if condition else summary(resource, now),
+        "Problem": resource.problem,
+        "Status": status.project_status,
+        "Step": " ".join(filter(None, (status.step, progress))),
+        "Attempt": attempt(resource),
+        **_settings(resource),
+        "Created": moment(resource.created_at, now),
+        "Queued": moment(status.queued_at, now),
+        "Started": moment(status.started_at, now),
+        "Finished": moment(status.finished_at, now),
+        "Next attempt": moment(status.next_attempt_at, now),
+        "Run": f"{run.engine} {run.name}" if run else "",
+        "Failure": _failure(resource),
+        "Code commit": commits.code_repo if commits else "",
+        "Docs commit": commits.docs_repo if commits else "",
+    }
+
+
+def _settings(resource: ProjectSetupResource) -> dict[str, object]:
+    spec, tuning = resource.spec, resource.tuning
+    settings: dict[str, object] = {}
+    if spec is not None:
+        settings |= {
+            "Recipe": spec.recipe,
+            "Parameters": ", ".join(f"{name}={value}" for name, value in sorted(spec.parameters.items())),
+            "Credentials": f"Secret {spec.credentials_secret_ref.name}" if spec.credentials_secret_ref else "",
+            "Suspended": "yes" if spec.suspend else "",
+            "Timeout": f"{format_duration(spec.timeout)} per attempt",
+        }
+    if tuning is not None:
+        settings |= {
+            "Priority": tuning.priority,
+            "Backoff": f"{format_duration(tuning.backoff)} to {format_duration(tuning.backoff_max)}",
+        }
+    return settings
+
+
+def _failure(resource: ProjectSetupResource) -> str:
+    failure = resource.status.failure
+    if failure is None:
+        return ""
+    step = f" in step {failure.step}" if failure.step else ""
+    code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
+    condition = resource.condition
+    is_known = condition is not None and failure.message in condition.message
+    return f"{failure.reason}{step}{code}" + ("" if is_known else f": {failure.message}")
+
+
+def _attempt_row(record: AttemptRecord, now: datetime) -> tuple[object, ...]:
+    return (
+        record.number,
+        str(record.outcome),
+        record.reason,
+        record.step or "",
+        f"{lasting(now - record.started_at)} ago",
+        lasting(record.finished_at - record.started_at),
+        record.message,
+    )
+
+
+def without_managed_fields(body: Body) -> Body:
+    """The object as kubectl prints it."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return body | {"metadata": metadata}

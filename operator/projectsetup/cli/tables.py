@@ -1,4 +1,4 @@
-"""Tables and lists of fields, as text that nothing in the data can turn into something else."""
+"""Tables, lists of fields and times, as text whose data is never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from projectsetup.cli.lines import printable
+from projectsetup.api.durations import lasting
+from projectsetup.cli.output import printable
 
 _GAP: Final = "  "
 _NARROWEST: Final = 20
@@ -35,22 +37,22 @@ def table(
     only: Collection[int] | None = None,
     spare: Sequence[str] = (),
 ) -> Text:
-    """Columns side by side as wide as they need; on a terminal the last one is cut at its edge.
+    """Columns as wide as their cells; on a terminal the last one is cut at the edge.
 
-    With `only`, the rows with these numbers alone and no header, to go on with a table that was printed. A terminal
-    that is too narrow does without the columns `spare`, the first one first, as many as it takes.
+    `only` limits it to the rows with these numbers, without the header, to continue a table printed before. A terminal
+    that is too narrow loses columns of `spare`, in that order, until the rest fits.
     """
     lines = [list(columns), *([printable(value) or "-" for value in row] for row in rows)]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    available = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     kept = list(range(len(columns)))
     for name in spare:
-        if room is None or _least_width(lines, kept) <= room:
+        if available is None or _min_width(lines, kept) <= available:
             break
         kept.remove(columns.index(name))
     lines = [[line[place] for place in kept] for line in lines]
     widths = _widths(lines)
-    if room is not None:
-        widths[-1] = min(widths[-1], max(room - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1), _NARROWEST))
+    if available is not None:
+        widths[-1] = min(widths[-1], max(available - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1), _NARROWEST))
     shown = range(len(lines)) if only is None else [number + 1 for number in sorted(only)]
     text = Text(no_wrap=True, overflow="ellipsis")
     for place, number in enumerate(shown):
@@ -60,7 +62,7 @@ def table(
 
 
 def fields(values: Mapping[str, object]) -> Text:
-    """One field a line, those that are empty or None left out; on a terminal long ones go on below their beginning."""
+    """One field per line, without those that are empty or None; a terminal wraps long values below their beginning."""
     shown = {name: value for name, value in values.items() if value not in (None, "")}
     width = max(map(len, shown), default=0)
     text = Text(overflow="fold")
@@ -71,11 +73,19 @@ def fields(values: Mapping[str, object]) -> Text:
     return text
 
 
+def moment(time: datetime | None, now: datetime) -> str:
+    """`2026-11-24 12:00:00 UTC (5m ago)`, or `(in 12s)`; empty for None."""
+    if time is None:
+        return ""
+    distance = f"in {lasting(time - now)}" if time > now else f"{lasting(now - time)} ago"
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({distance})"
+
+
 def _wrapped(value: str, indent: int) -> str:
     if not sys.stdout.isatty():
         return value
-    room = max(shutil.get_terminal_size().columns - indent, _NARROWEST)
-    return ("\n" + " " * indent).join(textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False))
+    width = max(shutil.get_terminal_size().columns - indent, _NARROWEST)
+    return ("\n" + " " * indent).join(textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False))
 
 
 def _append_line(text: Text, header: Sequence[str], line: Sequence[str], widths: Sequence[int]) -> None:
@@ -94,7 +104,7 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
 
 
-def _least_width(lines: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
-    """What the columns `kept` need when the last one is cut as far as it may be."""
+def _min_width(lines: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
+    """The width of the columns `kept` when the last one is cut as far as allowed."""
     *widths, last = _widths([[line[place] for place in kept] for line in lines])
     return sum(widths) + len(_GAP) * len(widths) + min(last, _NARROWEST)

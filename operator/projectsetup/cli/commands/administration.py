@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
+from projectsetup.cli.options import examples
 from projectsetup.cli.output import say, write
 
+app = typer.Typer()
+_PANEL: Final = "Operator"
 
+
+@app.command(rich_help_panel=_PANEL)
 def operator() -> None:
-    """Run the operator until it is told to stop; its settings are environment variables."""
+    """Run the operator until it is stopped. Environment variables configure it."""
     import asyncio
 
     from projectsetup.observe.logs import configure_logging
@@ -25,9 +32,10 @@ def operator() -> None:
     raise typer.Exit(asyncio.run(run_operator(settings, scrub)))
 
 
+@app.command(rich_help_panel=_PANEL)
 def migrate() -> None:
-    """Bring the tables of the database (DATABASE_URL) up to date. Safe to call again."""
-    from projectsetup.cli.record import database_url
+    """Bring the tables in the database (DATABASE_URL) up to date. Safe to run again."""
+    from projectsetup.cli.context import database_url
     from projectsetup.projects.address import DatabaseAddress
     from projectsetup.projects.migrate import migrate as apply_versions
 
@@ -38,8 +46,9 @@ def migrate() -> None:
     write("\n".join(f"applied {version}" for version in applied) or "the database is up to date")
 
 
+@app.command(rich_help_panel=_PANEL, epilog=examples("crd | kubectl apply -f -"))
 def crd() -> None:
-    """Print the CustomResourceDefinition, to be given to kubectl apply -f -."""
+    """Print the CustomResourceDefinition, for kubectl apply."""
     from projectsetup.api.crd import render_crd
 
     write(render_crd())

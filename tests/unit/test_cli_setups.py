@@ -12,13 +12,12 @@ from projectsetup.api.constants import PRIORITY
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.setting_up import SetUp
-from projectsetup.cli.setup_plan import Wish
+from projectsetup.cli.setups import SetupCall, SetupRequest
 from projectsetup.kube.errors import ApiRejected, ApiUnavailable, ClusterError
 from projectsetup.projects import Owner, Project, ProjectOwned, ProjectRecord, ProjectStatus
 from tests.support.setup_bodies import NAME, NOON, body, status
 
-CALL = SetUp(UUID(NAME), "team-a", Wish(annotations={PRIORITY: "3"}))
+CALL = SetupCall(UUID(NAME), "team-a", SetupRequest(annotations={PRIORITY: "3"}))
 CREATED = Project(
     id=UUID(NAME), name="App", description="", code_repo="https://git.example/a", docs_repo=None,
     status=ProjectStatus.CREATED, setup_error=None, owner=None, attempt=0, fence=0, attempt_result=None,
@@ -60,14 +59,14 @@ class World:
             raise self._failures[what]
 
 
-async def start(world: World, call: SetUp = CALL) -> str:
+async def start(world: World, call: SetupCall = CALL) -> str:
     _, says = await call.start(cast("Setups", world), cast("ProjectRecord", world))
     return says
 
 
 async def test_the_project_is_marked_between_the_trial_and_the_write() -> None:
     world = World()
-    assert await start(world) == "is created; the project is queued"
+    assert await start(world) == "created; project queued"
     assert world.done == ["dry_apply", "mark", "apply"]
 
 
@@ -79,7 +78,7 @@ async def test_what_exists_is_changed_by_its_annotations_alone() -> None:
 
 async def test_where_nothing_is_to_be_changed_nothing_is_written() -> None:
     world = World(body(status(Reason.RUNNING)), replace(CREATED, status=ProjectStatus.TESTING, owner=ME))
-    assert (await start(world, SetUp(UUID(NAME), "team-a", Wish()))).startswith("is on its way already")
+    assert (await start(world, SetupCall(UUID(NAME), "team-a", SetupRequest()))).startswith("is already in progress")
     assert world.done == []
 
 
@@ -96,7 +95,7 @@ async def test_what_fails_at_the_trial_marks_nothing(error: ClusterError) -> Non
 )
 async def test_what_fails_after_the_mark_says_what_is_left(error: ClusterError, code: ExitCode) -> None:
     with pytest.raises(
-        CommandError, match=f"{error}; the project is marked setup_queued, so call setup again"
+        CommandError, match=f"{error}; the project is already marked setup_queued, so run setup again"
     ) as caught:
         await start(World(apply=error))
     assert caught.value.code == code

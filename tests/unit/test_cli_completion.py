@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.cli.kubectl_completion import FILES, NO_FILES, complete, main
+from projectsetup.cli.completion import FILES, NO_FILES, complete, kubectl_main
 
 
 @pytest.fixture(autouse=True)
@@ -37,5 +37,5 @@ def test_the_last_line_tells_whether_files_are_meant(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["kubectl_complete-projectsetup", *words])
     with pytest.raises(SystemExit, match="0"):
-        main()
+        kubectl_main()
     assert capsys.readouterr().out.splitlines()[-1] == last

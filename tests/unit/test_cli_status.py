@@ -11,8 +11,16 @@ from rich.text import Text
 from projectsetup.api.models import AttemptRecord, Commits, Failure, ProjectSetupResource
 from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.cli.following import Observed
-from projectsetup.cli.presenting import ChangeLog
-from projectsetup.cli.status_view import COLUMNS, detail, live_overview, looks_the_same, overview, presentable, row
+from projectsetup.cli.status import (
+    COLUMNS,
+    detail,
+    live_overview,
+    looks_the_same,
+    overview,
+    row,
+    without_managed_fields,
+)
+from projectsetup.cli.watch import ChangeLog
 from tests.support.setup_bodies import NAME, NOON, RUN, body, resource, status
 
 LATER = NOON + timedelta(minutes=5)
@@ -78,7 +86,7 @@ def test_a_running_setup_in_detail() -> None:
         "Parameters   license=MIT",
         "Credentials  Secret git",
         "Suspended    yes",
-        "Timeout      30m an attempt",
+        "Timeout      30m per attempt",
         "Priority     1",
         "Backoff      15s to 10m",
         "Created      2026-11-24 11:00:00 UTC (1h5m ago)",
@@ -138,7 +146,7 @@ def test_a_screen_shows_first_what_is_under_way() -> None:
     assert [line.split()[1] for line in shown[1:-1]] == [
         "runs", "soon", "next", "last", "unseen", "failed", "just-over", "over",
     ]  # fmt: skip
-    assert shown[-1] == "1 Running, 1 BackingOff, 2 Queued, 1 Failed, 2 Succeeded, 1 unseen"
+    assert shown[-1] == "1 Running, 1 BackingOff, 2 Queued, 1 Failed, 2 Succeeded, 1 pending"
     shown = lines(live_overview(setups, LATER, with_namespace=True, height=6))
     assert [line.split()[1] for line in shown[1:-1]] == ["runs", "soon", "next"]
     assert shown[-1].startswith("… and 5 more; 1 Running, ")
@@ -157,7 +165,7 @@ def test_commits_in_detail() -> None:
 
 @pytest.mark.parametrize("metadata", [{}, {"managedFields": [{"manager": "kubectl"}]}])
 def test_raw_objects_go_without_managed_fields(metadata: dict[str, Any]) -> None:
-    assert presentable(body(RUNNING, **metadata)) == body(RUNNING)
+    assert without_managed_fields(body(RUNNING, **metadata)) == body(RUNNING)
 
 
 def test_a_change_is_shown_once() -> None:

@@ -1,0 +1,124 @@
+"""The commands `recipes …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from projectsetup.api.durations import format_duration
+from projectsetup.cli import completion
+from projectsetup.cli.options import Output, RecipesDir, examples
+from projectsetup.cli.output import Format, printable, say, write, write_data, write_text
+
+if TYPE_CHECKING:
+    from projectsetup.recipes.loader import RecipeBook
+    from projectsetup.recipes.model import Amounts, Parameter, Step
+
+app = typer.Typer(
+    name="recipes",
+    no_args_is_help=True,
+    rich_help_panel="Projects and recipes",
+    help="Recipes that a ProjectSetup can name.",
+)
+
+
+@app.command("list")
+def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> None:
+    """List all recipes; for one that cannot be used, the reason."""
+    from projectsetup.cli.tables import table
+    from projectsetup.recipes.loader import RecipeBook
+
+    book = RecipeBook(recipes_dir)
+    found = [_entry(book, name) for name in book.names()]
+    if output is not Format.TABLE:
+        write_data(found, output, names=[f"recipe/{entry['name']}" for entry in found])
+        return
+    rows = [
+        (entry["name"], len(entry["steps"]), ",".join(entry["parameters"]), entry["problem"] or entry["description"])
+        for entry in found
+    ]
+    write_text(table(("NAME", "STEPS", "PARAMETERS", "DESCRIPTION"), rows))
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the recipe.", autocompletion=completion.completing(completion.recipes)
+        ),
+    ],
+    recipes_dir: RecipesDir = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show the parameters and steps of one recipe."""
+    from projectsetup.cli.tables import fields, table
+    from projectsetup.recipes.loader import RecipeBook
+
+    recipe = RecipeBook(recipes_dir).get(name.removeprefix("recipe/"))
+    if output is not Format.TABLE:
+        value = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+        write_data(value, output, names=[f"recipe/{recipe.name}"])
+        return
+    text = fields(
+        {
+            "Name": recipe.name,
+            "Description": recipe.description,
+            "Image": recipe.image,
+            "Workspace": recipe.workspace_size,
+            "Requests": _amounts(recipe.resources.requests),
+            "Limits": _amounts(recipe.resources.limits),
+        }
+    )
+    if recipe.parameters:
+        rows = [_parameter_row(*item) for item in sorted(recipe.parameters.items())]
+        text.append("\n\n").append_text(table(("PARAMETER", "DEFAULT", "PATTERN", "DESCRIPTION"), rows))
+    rows = [_step_row(step) for step in recipe.steps]
+    text.append("\n\n").append_text(table(("STEP", "STATUS", "TIMEOUT", "CREDENTIALS", "RUN"), rows))
+    write_text(text)
+
+
+@app.command(epilog=examples("recipes lint recipes/web-service.yaml"))
+def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
+    """Check a recipe file; exit code 2 if it cannot be used. Warnings do not change the exit code."""
+    from projectsetup.recipes.lint import careless_steps, unportable_steps
+    from projectsetup.recipes.loader import read_recipe
+
+    recipe = read_recipe(file)
+    for warning in careless_steps(recipe):
+        say(printable(f"{file}: warning: {warning}; see docs/recipes.md, Steps with credentials"))
+    for warning in unportable_steps(recipe):
+        say(printable(f"{file}: warning: {warning}"))
+    write(f"{file}: recipe {recipe.name} is valid; steps: {', '.join(step.name for step in recipe.steps)}")
+
+
+def _entry(book: RecipeBook, name: str) -> dict[str, Any]:
+    from projectsetup.recipes.errors import InvalidRecipe
+
+    entry: dict[str, Any] = {"name": name, "description": "", "parameters": [], "steps": [], "problem": None}
+    try:
+        recipe = book.get(name)
+    except InvalidRecipe as exc:
+        return entry | {"problem": str(exc)}
+    return entry | {
+        "description": recipe.description,
+        "parameters": sorted(recipe.parameters),
+        "steps": [step.name for step in recipe.steps],
+    }
+
+
+def _amounts(amounts: Amounts) -> str:
+    return ", ".join(f"{name} {quantity}" for name, quantity in amounts.model_dump(exclude_none=True).items())
+
+
+def _parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
+    default = "(required)" if parameter.default is None else parameter.default
+    return name, default, parameter.pattern or "", parameter.description
+
+
+def _step_row(step: Step) -> tuple[str, ...]:
+    credentials = "yes" if step.credentials else "no"
+    script = "; ".join(step.run.strip().splitlines())
+    return step.name, str(step.status), format_duration(step.timeout), credentials, script

@@ -1,0 +1,155 @@
+"""The commands `setup`, `status`, `retry` and `cancel`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
+from projectsetup.api.reasons import OVER
+from projectsetup.cli import completion
+from projectsetup.cli.options import (
+    Context,
+    KubeconfigFile,
+    Namespace,
+    Output,
+    annotation_value,
+    duration,
+    examples,
+    parameters,
+    project_argument,
+)
+from projectsetup.cli.output import Format
+
+app = typer.Typer()
+_PANEL: Final = "Setups"
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog=examples("setup $id --wait", "setup $id --recipe python-service --param license=MIT --priority 0"),
+)
+def setup(
+    project_id: Annotated[UUID, project_argument(completion.projects_to_set_up)],
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="Recipe to use. It cannot be changed later.",
+            autocompletion=completion.completing(completion.recipes),
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Parameter of the recipe; may be repeated.")
+    ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(parser=annotation_value(PRIORITY), metavar="N", help="0 to 9, 0 first; 1 unless set."),
+    ] = None,
+    max_attempts: Annotated[
+        str | None,
+        typer.Option(parser=annotation_value(MAX_ATTEMPTS), metavar="N", help="1 to 20; 3 unless set."),
+    ] = None,
+    backoff: Annotated[
+        str | None,
+        typer.Option(
+            parser=annotation_value(BACKOFF), metavar="D", help="Delay after the first attempt, such as 90s or 2m."
+        ),
+    ] = None,
+    namespace: Namespace = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the setup has ended; exit code 1 if it failed.")
+    ] = False,
+    timeout: Annotated[
+        timedelta | None, typer.Option(parser=duration, metavar="D", help="Longest time to wait; requires --wait.")
+    ] = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Set up a project: mark it in the record and apply its ProjectSetup.
+
+    If an earlier setup failed or was cancelled, start a new series of attempts.
+
+    If the setup is already in progress, change only the options that are given.
+    """
+    if timeout is not None and not wait:
+        raise typer.BadParameter("requires --wait", param_hint="'--timeout'")
+    given = {PRIORITY: priority, MAX_ATTEMPTS: max_attempts, BACKOFF: backoff}
+    annotations = {name: value for name, value in given.items() if value is not None}
+    recipe_parameters = parameters(param)
+
+    from projectsetup.cli import setups
+    from projectsetup.cli.context import run
+    from projectsetup.kube.connection import Kubeconfig
+
+    request = setups.SetupRequest(recipe, recipe_parameters or None, annotations)
+    run(setups.setup(Kubeconfig(kubeconfig, context), project_id, namespace, request, wait=wait, limit=timeout))
+
+
+@app.command(rich_help_panel=_PANEL, epilog=examples("status --watch", "status $id", "status --all-namespaces -o json"))
+def status(
+    project_id: Annotated[
+        UUID | None,
+        project_argument(completion.setups_except(), help="Id of one project; all if omitted."),
+    ] = None,
+    *,
+    namespace: Namespace = None,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep showing changes; of one project, until its setup has ended.")
+    ] = False,
+    output: Output = Format.TABLE,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Show the status of setups: all in a table, or one in detail."""
+    if all_namespaces and project_id is not None:
+        raise typer.BadParameter("cannot be combined with ID", param_hint="'--all-namespaces'")
+    if all_namespaces and namespace is not None:
+        raise typer.BadParameter("cannot be combined with --namespace", param_hint="'--all-namespaces'")
+
+    from projectsetup.cli.context import current_namespace, run
+    from projectsetup.cli.status import show_all, show_one
+    from projectsetup.cli.watch import watch_all, watch_one
+    from projectsetup.kube.connection import Kubeconfig
+
+    source = Kubeconfig(kubeconfig, context)
+    shown = None if all_namespaces else current_namespace(namespace, source)
+    if project_id is None or shown is None:
+        run((watch_all if watch else show_all)(source, shown, output))
+    else:
+        run((watch_one if watch else show_one)(source, shown, str(project_id), output))
+
+
+@app.command(rich_help_panel=_PANEL, epilog=examples("retry $id", "retry $id -n team-a --context production"))
+def retry(
+    project_id: Annotated[UUID, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))],
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Start a new series of attempts after a setup failed or was cancelled."""
+    from projectsetup.cli import setups
+    from projectsetup.cli.context import run
+    from projectsetup.kube.connection import Kubeconfig
+
+    run(setups.retry(Kubeconfig(kubeconfig, context), project_id, namespace))
+
+
+@app.command(rich_help_panel=_PANEL, epilog=examples("cancel $id"))
+def cancel(
+    project_id: Annotated[UUID, project_argument(completion.setups_except(*OVER))],
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Cancel a setup that is queued or running."""
+    from projectsetup.cli import setups
+    from projectsetup.cli.context import run
+    from projectsetup.kube.connection import Kubeconfig
+
+    run(setups.cancel(Kubeconfig(kubeconfig, context), project_id, namespace))
