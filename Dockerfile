@@ -1,5 +1,5 @@
 # Builds two images: `operator`, and `toolchain`, which adds the programs that the steps of python-service call.
-# VERSION becomes a label: --build-arg VERSION=$(projectsetup --version)
+# VERSION becomes a label: --build-arg VERSION=0.1.0, the version in operator/projectsetup/version.py
 # For a private package index, pass --secret id=pip,src=pip.conf, and --secret id=ca,src=FILE for its CA certificate
 # (`cert = /run/secrets/ca` in pip.conf). Neither ends up in an image.
 
