@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.cli.completion import FILES, NO_FILES, complete, kubectl_main
+from projectsetup.cli import complete_for_kubectl
+from projectsetup.cli.app import run
+from projectsetup.cli.completion import FILES, NO_FILES, complete
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +30,7 @@ def _nothing_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_each_is_a_line_with_its_description(words: list[str], values: list[str]) -> None:
-    assert [line.partition("\t")[0] for line in complete(words)] == values
+    assert [line.partition("\t")[0] for line in complete(words, run)] == values
 
 
 @pytest.mark.parametrize(("words", "last"), [(["qu"], NO_FILES), (["recipes", "lint", "./"], FILES)])
@@ -37,5 +39,5 @@ def test_the_last_line_tells_whether_files_are_meant(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["kubectl_complete-projectsetup", *words])
     with pytest.raises(SystemExit, match="0"):
-        kubectl_main()
+        complete_for_kubectl()
     assert capsys.readouterr().out.splitlines()[-1] == last

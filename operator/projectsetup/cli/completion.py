@@ -6,11 +6,10 @@ import asyncio
 import io
 import os
 import shlex
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import typer
 
@@ -105,22 +104,11 @@ def completing(offer: Offer) -> Callable[[typer.Context, str], Any]:
     return autocompletion
 
 
-def kubectl_main() -> NoReturn:
-    """`kubectl_complete-projectsetup`, which kubectl runs when Tab is pressed after `kubectl projectsetup`.
+def complete(words: list[str], run: Callable[..., int]) -> list[str]:
+    """The choices for the last word, one per line with its description behind a tab, as the fish shell reads them.
 
-    Its arguments are the words typed so far; it completes the last one, which may be empty. It prints one choice per
-    line with its description behind a tab, then a number that tells the shell what else to do, and always exits with 0.
+    `run` runs the command line.
     """
-    with suppress(KeyboardInterrupt):
-        choices = complete(sys.argv[1:])
-        sys.stdout.write("".join(f"{line}\n" for line in (*choices, NO_FILES if choices else FILES)))
-    sys.exit(0)
-
-
-def complete(words: list[str]) -> list[str]:
-    """The choices for the last word, in the form of the fish shell: one per line, its description behind a tab."""
-    from projectsetup.cli.app import run
-
     *typed, last = words or [""]
     line = shlex.join(["projectsetup", *typed]) + " " + (shlex.quote(last) if last else "")
     os.environ |= {
