@@ -445,7 +445,7 @@ def test_it_sweeps_no_processes_that_are_not_its_own(shell: tuple[str, ...]) -> 
     )
     assert (done.returncode, done.stdout) == (
         125,
-        "[projectsetup] a stage has to be the first process of its container\n",
+        "[projectsetup] a stage must be process 1 of its container\n",
     )
 
 

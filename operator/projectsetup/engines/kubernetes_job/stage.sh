@@ -1,22 +1,22 @@
-# Runs the steps of one stage, one after another: the first process of its container, on whose end everything in the
-# container ends. It is given to `sh -c` with these words:
+# Runs the steps of one stage, one after another. It is process 1 of its container: when it ends, everything in the
+# container ends. `sh -c` runs it with these arguments:
 #
 #   BUDGET TOTAL NUMBER GRACE SCRATCH SECRETS PRIVATE FRESH SSH  NAME TIMEOUT PATTERN SCRIPT COUNT KEY=VALUE... [NAME ...]
 #
-# BUDGET   bytes of the termination message that are kept
-# TOTAL    steps of the whole recipe; NUMBER: which of them the first one here is
+# BUDGET   bytes of the termination message that the kubelet keeps
+# TOTAL    number of steps of the recipe; NUMBER: position of the first step of this stage
 # GRACE    seconds between SIGTERM and SIGKILL
-# SCRATCH  a directory of its own: beside the workspace, or in PRIVATE
-# SECRETS  where the Secret with the credentials is mounted, or empty
-# PRIVATE  a volume in memory for an ssh key, and FRESH: one for HOME and TMPDIR. Stages with credentials have both, to
-#          which no other stage can write, so that nothing is found there that a step without credentials has left. Else
-#          both are empty
-# SSH      what git is to use as ssh when there is a key
-# TIMEOUT  of the step, in whole seconds; PATTERN: for grep -E, or empty; COUNT: how many KEY=VALUE follow
+# SCRATCH  directory of this script: beside the workspace, or in PRIVATE
+# SECRETS  mount path of the Secret with the credentials, or empty
+# PRIVATE  volume in memory for an ssh key; FRESH: volume for HOME and TMPDIR. Stages with credentials have both, and no
+#          other stage can write to them, so that they hold nothing that a step without credentials has left. Empty in
+#          other stages
+# SSH      the ssh command for git if there is a key
+# TIMEOUT  of the step, in whole seconds; PATTERN: for grep -E, or empty; COUNT: number of KEY=VALUE that follow
 #
-# The environment holds WORKSPACE, HOME, TMPDIR and STEP_OUTPUTS, the file of the termination message. A step ends with
-# everything that came of it. The message is read by report.py. Exit codes: 0, that of the failed step, 124 when it was
-# stopped for its timeout, 125 when nothing could be run.
+# The environment holds WORKSPACE, HOME, TMPDIR and STEP_OUTPUTS, the file of the termination message. When a step ends,
+# every process that it has started is killed. outcome.py reads the message. Exit codes: 0; that of the failed step; 124
+# if a step exceeded its timeout; 125 if no step could run.
 
 set -u
 
@@ -26,7 +26,7 @@ stage_give_up() {
     exit 125
 }
 
-[ "$$" = 1 ] || stage_give_up 'a stage has to be the first process of its container'
+[ "$$" = 1 ] || stage_give_up 'a stage must be process 1 of its container'
 for stage_tool in awk env fold grep head mkdir mkfifo rm sh sleep tail tee tr wc; do
     command -v "$stage_tool" >/dev/null 2>&1 || stage_give_up "the image has no $stage_tool"
 done
@@ -34,7 +34,7 @@ done
 stage_budget=$1 stage_total=$2 stage_number=$3 stage_grace=$4
 stage_scratch=$5 stage_secrets=$6 stage_private=$7 stage_fresh=$8 stage_ssh=$9
 shift 9
-stage_helpers='' # what lives on when a step ends, so that the last of its output arrives
+stage_helpers='' # processes that outlive the step, so that the last of its output arrives
 stage_running=''
 stage_stopping=''
 stage_timed_out=''
@@ -42,22 +42,22 @@ stage_stopped=''
 stage_facts=''
 stage_kept=8192
 stage_sh=$(command -v sh)
-stage_as_usual='' # a shell ignores these signals for what it runs in the background, which steps must not inherit
+stage_exec_prefix='' # background processes of a shell ignore these signals, which steps must not inherit
 if env --default-signal=INT,QUIT true 2>/dev/null; then
-    stage_as_usual="$(command -v env) --default-signal=INT,QUIT"
+    stage_exec_prefix="$(command -v env) --default-signal=INT,QUIT"
 fi
-if command -v setsid >/dev/null; then # `kill 0` in a step is to find the step alone
-    stage_as_usual="$(command -v setsid) $stage_as_usual"
+if command -v setsid >/dev/null; then # `kill 0` in a step must reach nothing else
+    stage_exec_prefix="$(command -v setsid) $stage_exec_prefix"
 fi
 
-[ -z "${BASH_VERSION-}" ] || exec 2>/dev/null # where bash tells of every process that was killed
+[ -z "${BASH_VERSION-}" ] || exec 2>/dev/null # bash reports every killed process
 
 rm -rf "$stage_scratch"
-mkdir -p "$stage_scratch" || stage_give_up "cannot make $stage_scratch"
+mkdir -p "$stage_scratch" || stage_give_up "cannot create $stage_scratch"
 (cd "$stage_scratch" && mkfifo output copy lines split folded found timeout grace) ||
-    stage_give_up "cannot make fifos in $stage_scratch"
+    stage_give_up "cannot create fifos in $stage_scratch"
 
-# Sends a signal to every process but this one and the helpers. False when there is none.
+# Sends a signal to every process but this one and the helpers. Fails if there is none.
 stage_signal() {
     local path pid none=1
     for path in /proc/[0-9]*; do
@@ -73,7 +73,7 @@ stage_stop() {
     stage_signal CONT
 }
 
-# A signal that comes while no step runs waits for the next one: helpers that have just begun must not meet it.
+# A SIGTERM between two steps is passed to the next step, since helpers that have just started must not receive it.
 stage_pod_ends() {
     stage_stopping=1
     [ -z "$stage_running" ] || stage_stop
@@ -93,9 +93,9 @@ stage_alarm() {
 trap stage_pod_ends TERM
 trap stage_alarm USR1
 
-# Kills what a step has left behind; returns when nothing of it is left. What multiplies faster than it can be killed
-# one by one is killed all at once, with the helpers.
-stage_sweep() {
+# Kills what a step has left running, and returns when all of it has ended. What forks faster than it can be killed one
+# by one is killed all at once, with the helpers.
+stage_kill_leftovers() {
     local rounds=0
     while stage_signal KILL; do
         rounds=$((rounds + 1))
@@ -105,8 +105,8 @@ stage_sweep() {
     done
 }
 
-# Waits for the end of a child, however often a signal comes between. Its exit code is in stage_code, unless one did:
-# bash can lose it then, and never comes back from waiting for it again.
+# Waits for a child to end, however many signals arrive. Its exit code is in stage_code unless one did: bash may lose the
+# code then, and would wait forever for the same child.
 stage_wait() {
     while :; do
         wait "$1" 2>/dev/null
@@ -119,7 +119,7 @@ stage_help() {
     stage_helpers="$stage_helpers $!"
 }
 
-# The output goes to the log as it comes; its end, and the first lines with the pattern, are kept for the message.
+# Passes the output on to the log, and keeps its end and the first lines that match the pattern for the message.
 stage_listen() {
     : >"$stage_scratch/matches"
     tail -c "$stage_kept" <"$stage_scratch/copy" >"$stage_scratch/tail" &
@@ -146,12 +146,12 @@ stage_listen() {
     stage_help
 }
 
-# SIGUSR1 to this process after so many seconds, and again after the grace.
+# Sends SIGUSR1 to this process after so many seconds, and again after the grace period.
 stage_set_timer() {
     stage_timer=''
     sleep "$1" >"$stage_scratch/timeout" &
     stage_time
-    sleep "$stage_grace" >"$stage_scratch/grace" & # its time begins when the other end is opened
+    sleep "$stage_grace" >"$stage_scratch/grace" & # starts when the other end is opened
     stage_time
     {
         read -r stage_nothing <"$stage_scratch/timeout"
@@ -163,7 +163,7 @@ stage_set_timer() {
 }
 
 stage_time() {
-    stage_timer="$! $stage_timer" # who reads comes first, and is not told that who writes has ended
+    stage_timer="$! $stage_timer" # the reader is killed first, so that it does not see the writers end
     stage_help
 }
 
@@ -175,11 +175,11 @@ stage_stop_timer() {
     done
 }
 
-# Credentials are for the hosts alone that the Secret names, if it names any.
+# If the Secret names hosts, its credentials are for these only.
 stage_check_hosts() {
     local listed host
     [ -e "$stage_secrets/host" ] || return 0
-    set -f # [::1]:443 is no pattern for files of the workspace
+    set -f # [::1]:443 must not match files of the workspace
     listed=" $(tr ',\r\n\t' '    ' <"$stage_secrets/host" | tr '[:upper:]' '[:lower:]') "
     for host in $PROJECT_GIT_HOSTS; do
         case "$listed" in
@@ -192,7 +192,7 @@ stage_check_hosts() {
     done
 }
 
-# Nobody is there to type a passphrase. Keys in OpenSSH's own format name their cipher at the beginning of their base64.
+# Nobody can type a passphrase. Keys in OpenSSH's own format name their cipher at the beginning of their base64.
 stage_check_key() {
     [ -s "$stage_secrets/ssh-privatekey" ] || return 0
     if grep -q -e 'BEGIN ENCRYPTED PRIVATE KEY' -e 'Proc-Type: 4,ENCRYPTED' "$stage_secrets/ssh-privatekey" ||
@@ -217,7 +217,7 @@ stage_use_credentials() {
     if [ -s "$stage_secrets/ssh-privatekey" ]; then
         (
             umask 077
-            for stage_file in ssh-privatekey known_hosts; do # with line ends as ssh wants them, after the last one too
+            for stage_file in ssh-privatekey known_hosts; do # ssh needs Unix line ends, also after the last line
                 tr -d '\r' <"$stage_secrets/$stage_file" | awk 1 >"$stage_private/${stage_file#ssh-private}"
             done
         )
@@ -225,15 +225,15 @@ stage_use_credentials() {
     fi
 }
 
-# Before a step with credentials: nothing of an earlier one, nor a working directory elsewhere.
+# Before a step with credentials: removes what an earlier one left, and checks that the workspace is still a directory.
 stage_begin_trusted() {
     [ ! -L "$WORKSPACE" ] || stage_give_up 'the workspace was replaced by a symbolic link'
-    chmod -R u+rwX "$stage_fresh" 2>/dev/null # what was made read-only cannot be removed
+    chmod -R u+rwX "$stage_fresh" 2>/dev/null # read-only directories could not be removed
     rm -rf "$HOME" "$TMPDIR" "$stage_private/key" "$stage_private/known_hosts"
-    (umask 077 && mkdir "$HOME" "$TMPDIR") || stage_give_up 'cannot make a home for a step with credentials'
+    (umask 077 && mkdir "$HOME" "$TMPDIR") || stage_give_up 'cannot create HOME and TMPDIR of a step with credentials'
 }
 
-# A PATH on which an earlier step can put nothing.
+# Removes from PATH what an earlier step could write to.
 stage_trusted_path() {
     local entry path='' IFS=:
     set -f
@@ -247,14 +247,14 @@ stage_trusted_path() {
     PATH=${path#:}
 }
 
-# In a process of its own, which becomes the shell of the step; the words are those of the step and of all after it.
+# Turns the current process into the shell of the step. The arguments are those of this step and all later ones.
 stage_become_step() {
     local script="$4" count="$5"
     shift 5
     cd "$WORKSPACE" || exit 125
     umask 022
     ulimit -c 0
-    echo 1000 2>/dev/null >/proc/self/oom_score_adj # rather than this stage
+    echo 1000 2>/dev/null >/proc/self/oom_score_adj # before this script
     unset KUBERNETES_PORT KUBERNETES_PORT_443_TCP KUBERNETES_PORT_443_TCP_ADDR KUBERNETES_PORT_443_TCP_PORT \
         KUBERNETES_PORT_443_TCP_PROTO KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT KUBERNETES_SERVICE_PORT_HTTPS
     [ -z "$stage_fresh" ] || stage_trusted_path
@@ -264,12 +264,12 @@ stage_become_step() {
         shift
         count=$((count - 1))
     done
-    # shellcheck disable=SC2086 # words of a command, or nothing
-    exec $stage_as_usual "$stage_sh" -euc "$script"
+    # shellcheck disable=SC2086 # a command and its options, or nothing
+    exec $stage_exec_prefix "$stage_sh" -euc "$script"
 }
 
-# Runs the first step of the words; how it ended is in stage_code, stage_timed_out and, for the end of the pod,
-# stage_stopped. The witness of its end is met by no signal.
+# Runs the first step of the arguments. How it ended is in stage_code, stage_timed_out and, if the pod was deleted,
+# stage_stopped. A witness, which receives no signal, records its exit code.
 stage_run() {
     stage_marker="[projectsetup] step $1 ($stage_number/$stage_total)"
     printf '%s\n' "$stage_marker"
@@ -277,7 +277,7 @@ stage_run() {
     if ! { [ -d "$WORKSPACE" ] && [ -d "$HOME" ] && [ -d "$TMPDIR" ]; }; then
         mkdir -p "$WORKSPACE" "$HOME" "$TMPDIR" 2>/dev/null
     fi
-    printf '%s\n' "$stage_marker" >"$STEP_OUTPUTS" # should the container be killed, this is all that it tells
+    printf '%s\n' "$stage_marker" >"$STEP_OUTPUTS" # all that remains if the container is killed
     stage_timed_out=''
     stage_listen "$3"
     stage_listeners=$stage_helpers
@@ -288,7 +288,7 @@ stage_run() {
         stage_code=$?
         echo "$stage_code" >"$stage_scratch/code"
         exit "$stage_code"
-    } </dev/null >"$stage_scratch/output" 2>/dev/null & # where a shell tells that a signal ended the step
+    } </dev/null >"$stage_scratch/output" 2>/dev/null & # a shell reports there that a signal ended the step
     stage_witness=$!
     stage_help
     stage_running=1
@@ -304,7 +304,7 @@ stage_run() {
     fi
     stage_end=$stage_code
     stage_stop_timer
-    stage_sweep
+    stage_kill_leftovers
     for stage_listener in $stage_tee $stage_tail $stage_matcher; do
         stage_wait "$stage_listener"
     done
@@ -318,7 +318,7 @@ stage_run() {
     fi
 }
 
-# What the step told, the last of each, besides what steps before it told. What is not understood is named in the log.
+# Adds the facts of the step to those of earlier steps; the last of each counts. Unknown lines are named in the log.
 stage_collect_facts() {
     [ -s "$STEP_OUTPUTS" ] || return 0
     { stage_facts=$(stage_read_facts); } 3>&1
@@ -349,13 +349,13 @@ stage_read_facts() {
         END { for (key in facts) print key "=" facts[key] }'
 }
 
-# What the failed step printed, in at most so many bytes: match=LINE for each line with the pattern, an empty line, and
-# the last lines; without the values of the credentials.
+# Prints the output of the failed step in at most so many bytes, without the credentials: match=LINE for each line with
+# the pattern, an empty line, and the last lines.
 stage_text() {
     local full=0
     [ "$(wc -c <"$stage_scratch/tail")" -lt "$stage_kept" ] || full=1
     LC_ALL=C tr '\r\000' '\n?' <"$stage_scratch/tail" >"$stage_scratch/last"
-    LC_ALL=C awk -v room="$1" -v full="$full" -v secrets="$stage_secrets" -v scratch="$stage_scratch" '
+    LC_ALL=C awk -v budget="$1" -v full="$full" -v secrets="$stage_secrets" -v scratch="$stage_scratch" '
         function know(file, line) {
             while ((getline line < file) > 0) {
                 gsub(/^[ \t\r]+|[ \t\r]+$/, "", line)
@@ -379,29 +379,29 @@ stage_text() {
                 know(secrets "/token")
                 know(secrets "/ssh-privatekey")
             }
-            left = int(room / 2)
+            left = int(budget / 2)
             while ((getline line < (scratch "/matches")) > 0) {
                 line = substr("match=" clean(line), 1, left - 1)
                 if (length(line) > 6) print line
                 left -= length(line) + 1
-                room -= length(line) + 1
+                budget -= length(line) + 1
                 if (left < 100) break
             }
             print ""
-            room--
+            budget--
             while ((getline line < (scratch "/last")) > 0) {
                 if (full && ++read == 1) first = line
                 else if (line ~ /[^ \t]/) last[++count] = clean(line)
             }
             if (full && count == 0) last[++count] = clean(substr(first, int(length(first) / 2)))
-            for (begin = count + 1; begin > 1 && length(last[begin - 1]) + 1 <= room; begin--)
-                room -= length(last[begin - 1]) + 1
-            if (begin == count + 1 && count > 0) print substr(last[count], length(last[count]) - room + 2)
+            for (begin = count + 1; begin > 1 && length(last[begin - 1]) + 1 <= budget; begin--)
+                budget -= length(last[begin - 1]) + 1
+            if (begin == count + 1 && count > 0) print substr(last[count], length(last[count]) - budget + 2)
             for (; begin <= count; begin++) print last[begin]
         }'
 }
 
-# What is wrong with the file system of the workspace, a line each.
+# Prints what is wrong with the file system of the workspace, one problem a line.
 stage_volume() {
     df -P "$WORKSPACE" | awk 'NR == 2 && $4 < 1024 { print "full=1" }'
     df -P -i "$WORKSPACE" | awk 'NR == 2 && $2 > 0 && $4 < 16 { print "full=1" }'
@@ -409,7 +409,7 @@ stage_volume() {
     awk -v at="${WORKSPACE%/*}" '$5 == at && $6 ~ /(^|,)noexec(,|$)/ { print "noexec=1" }' /proc/self/mountinfo
 }
 
-# The termination message: NAME CODE
+# Writes the termination message. Arguments: NAME CODE
 stage_report() {
     local wrong head="step=$1
 exit=$2"
