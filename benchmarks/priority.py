@@ -15,7 +15,8 @@ from benchmarks.usage import cpu_seconds
 from benchmarks.wire import COLLECTION, NAMESPACE, Body
 from projectsetup.api.constants import PRIORITY
 from projectsetup.api.models import Rank
-from projectsetup.controller.queue import Key, StartLine
+from projectsetup.controller.slots import Slots
+from projectsetup.controller.workqueue import Key
 
 SHORT: Final = 10
 PICKS: Final = 2000
@@ -25,7 +26,7 @@ TEXT: Final = """\
 {depth:,} setups of one step that does nothing wait in a paused queue, with random priorities from 0 to 9. One at a
 time is started; each writes down its id, and the first {starts:,} are compared with the order that (priority,
 `queuedAt`, namespace/name) demands. The cost of a start is the CPU of operator and step with that many in line, and
-with {short} in line that are replaced as they start. The cost of picking alone is that of `StartLine`: give the
+with {short} in line that are replaced as they start. The cost of picking alone is that of `Slots`: give the
 free slot to the first, let that one go, let another join."""
 
 
@@ -94,14 +95,14 @@ def _expected(bodies: list[Body], priorities: dict[str, str]) -> list[str]:
 
 def _picking(depth: int) -> float:
     """Microseconds to give the slot to the next of so many, with the one that takes its place in line."""
-    line, newcomers = StartLine(capacity=1), _newcomers()
+    slots, newcomers = Slots(capacity=1), _newcomers()
     for _ in range(depth):
-        line.join(*next(newcomers))
+        slots.enqueue(*next(newcomers))
     began = time.perf_counter()
     for _ in range(PICKS):
-        (first,) = line.give_slots()
-        line.leave(first)
-        line.join(*next(newcomers))
+        (first,) = slots.grant()
+        slots.release(first)
+        slots.enqueue(*next(newcomers))
     return (time.perf_counter() - began) / PICKS * 1e6
 
 

@@ -16,7 +16,7 @@ from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, T
 from benchmarks.throughput import OURS
 from benchmarks.usage import children, cpu_seconds, memory, peak
 from benchmarks.wire import COLLECTION, MERGE_PATCH, Body
-from projectsetup.controller.controller import COMPARE_PERIOD
+from projectsetup.controller.controller import RESYNC_PERIOD
 
 WATCHER: Final = "kopf that only watches"
 ACTIVE: Final = 100
@@ -67,7 +67,7 @@ class _Measured:
 
 def measure(*, quick: bool) -> Findings:
     """Ours and the watcher, size by size."""
-    sizes, rest = ((300, 1000), 1.0) if quick else ((1_000, 10_000, 50_000), COMPARE_PERIOD)
+    sizes, rest = ((300, 1000), 1.0) if quick else ((1_000, 10_000, 50_000), RESYNC_PERIOD)
     found: dict[str, list[_Measured]] = {OURS: [], WATCHER: []}
     made = 0
     with Arena.open() as arena:
@@ -80,7 +80,7 @@ def measure(*, quick: bool) -> Findings:
             for name, contender in ((OURS, arena.operator()), (WATCHER, _watcher(arena))):
                 with contender as process:
                     found[name].append(_measured(arena, process, rest))
-    return _findings(sizes, found, TEXT.format(sizes=_listed(sizes), rest=f"{COMPARE_PERIOD:.0f}", events=EVENTS))
+    return _findings(sizes, found, TEXT.format(sizes=_listed(sizes), rest=f"{RESYNC_PERIOD:.0f}", events=EVENTS))
 
 
 def _add(arena: Arena, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The one composition root: builds the operator from its settings and runs it."""
+"""The composition root: builds the operator from its settings and runs it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from math import ceil
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.controller.attempts import Attempts
+from projectsetup.controller.cache import ResourceCache, pack
+from projectsetup.controller.cleanup import Cleanup
 from projectsetup.controller.controller import Controller
-from projectsetup.controller.database_gate import DatabaseGate
-from projectsetup.controller.departures import Departures
+from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.dependencies import MissingDependencies
 from projectsetup.controller.facts_reader import FactsReader
-from projectsetup.controller.measured import MeasuredEngine
+from projectsetup.controller.metrics import (
+    ATTEMPT_ENDS,
+    CANCEL_RESULTS,
+    RETRY_RESULTS,
+    SETUP_ENDS,
+    MeteredEngine,
+    moment,
+)
 from projectsetup.controller.ports import Cluster
-from projectsetup.controller.queue import StartLine, WorkQueue
 from projectsetup.controller.reconciler import Reconciler
-from projectsetup.controller.store import ResourceStore, pack
-from projectsetup.controller.telemetry import ATTEMPT_ENDS, CANCEL_RESULTS, RETRY_RESULTS, SETUP_ENDS, moment
+from projectsetup.controller.runs import Runs
+from projectsetup.controller.slots import Slots
+from projectsetup.controller.workqueue import WorkQueue
 from projectsetup.engines.base import Engine
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import SELECTOR
@@ -59,12 +66,12 @@ from projectsetup.setup.errors import InfrastructureError
 from projectsetup.version import version
 
 PROGRESS_DELAY = 0.1
-"""Seconds before a new step is looked at: of several that begin meanwhile, the last one counts."""
+"""Seconds before a new step is reported: of several that begin in that time, only the last one is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The operator's dealings with the outside, each real in production."""
+    """The operator's connections to the outside world."""
 
     cluster: Cluster
     record: ProjectRecord
@@ -73,13 +80,13 @@ class Ports:
 
 
 async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
-    """Build and run the operator with everything real; the exit code. `scrub` takes secrets out of a text.
+    """Build and run the operator; return its exit code. `scrub` removes secrets from a text.
 
-    InvalidDatabaseUrl, KubeconfigError, InvalidSettings (the workspace root cannot be used) and OSError (the HTTP port
-    is taken) end it before anything was begun.
+    Raises InvalidDatabaseUrl, KubeconfigError, InvalidSettings (the workspace root is unusable) or OSError (the HTTP
+    port is taken) before it has started anything.
     """
     refuse_inspection()
-    gc.freeze()  # what was imported stays: a collection that looks at all of it stops the event loop for long
+    gc.freeze()  # exclude the imported modules: collecting them again would block the event loop for long
     get_logger("operator").info("starting", version=version(), engine=settings.engine)
     metrics = new_metrics()
     address = DatabaseAddress.parse(settings.database_url.get_secret_value())
@@ -102,7 +109,7 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
 
 @asynccontextmanager
 async def connections(settings: Settings, metrics: Metrics) -> AsyncIterator[tuple[ApiClient, Leader]]:
-    """The way to the API server, on which only who leads may write, and that leader, who has a way of its own."""
+    """The API client, which may write only while this operator leads, and the leader election with its own client."""
     async with await connect(on_write=metrics.api_written) as elections:
         elected = leader(settings, elections)
         async with await connect(on_write=metrics.api_written, may_write=elected.check) as api:
@@ -110,7 +117,7 @@ async def connections(settings: Settings, metrics: Metrics) -> AsyncIterator[tup
 
 
 def new_metrics() -> Metrics:
-    """Metrics that know from the start how setups, attempts and requests may end."""
+    """Metrics that have a series for every way in which setups, attempts and requests can end."""
     metrics = Metrics(
         setup_ends=SETUP_ENDS,
         attempt_ends=ATTEMPT_ENDS,
@@ -125,7 +132,7 @@ def new_metrics() -> Metrics:
 def running_engine(
     settings: Settings, database: DatabaseAddress, api: ApiClient, leader: Leader, metrics: Metrics
 ) -> AbstractAsyncContextManager[Engine]:
-    """The engine that the settings name, started. InvalidSettings: the workspace root cannot be used."""
+    """The engine that the settings name, started. Raises InvalidSettings if the workspace root is unusable."""
     return _jobs(settings, api, leader, metrics) if settings.engine == "job" else _processes(settings, database)
 
 
@@ -163,7 +170,7 @@ async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Met
 
 
 def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSettings:
-    """How the pods of attempts are to be; `environment` is the operator's own."""
+    """The settings of attempts' pods; `environment` is the operator's own."""
     return PodSettings(
         priority_class=settings.job_priority_class,
         node_selector=settings.job_node_selector,
@@ -181,12 +188,12 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
 
 
 def operator_namespace(settings: Settings) -> str:
-    """Where the Lease and the queue's ConfigMap are."""
+    """The namespace of the Lease and the queue ConfigMap."""
     return settings.operator_namespace or pod_namespace() or "default"
 
 
 def leader(settings: Settings, api: ApiClient) -> Leader:
-    """Leader election by the Lease, or its stand-in where it is switched off."""
+    """Leader election by the Lease, or a stand-in if it is switched off."""
     if not settings.leader_election:
         return SoleOperator()
     lease = LeaseClient(api, operator_namespace(settings), duration=LEASE_DURATION, timeout=CALL_TIMEOUT)
@@ -196,31 +203,31 @@ def leader(settings: Settings, api: ApiClient) -> Leader:
 def compose(
     settings: Settings, api: ApiClient, ports: Ports, metrics: Metrics, scrub: Callable[[str], str]
 ) -> Operator:
-    """The operator on these ports."""
+    """Build the operator on these ports."""
     watch_age = WatchAge()
-    line = StartLine(settings.concurrency, paused=True)  # until the queue's ConfigMap was asked
+    slots = Slots(settings.concurrency, paused=True)  # until the queue ConfigMap has been read
     watch = Watch(settings.namespaces, pack)
     controller = _controller(
-        settings, ports, line, metrics=metrics, watch_age=watch_age, scrub=scrub, restart_watch=watch.restart
+        settings, ports, slots, metrics=metrics, watch_age=watch_age, scrub=scrub, restart_watch=watch.restart
     )
-    watch.tell(controller.seen)
+    watch.deliver_to(controller.seen)
 
     def control_queue(control: QueueControl) -> None:
-        line.paused = control.paused
-        line.capacity = settings.concurrency if control.concurrency is None else control.concurrency
+        slots.paused = control.paused
+        slots.capacity = settings.concurrency if control.concurrency is None else control.concurrency
         controller.queue_is_known.set()
-        controller.give_slots()
+        controller.grant_slots()
 
     queue_watch = QueueConfigWatch(api, operator_namespace(settings), on_change=control_queue)
     metrics.watch("projectsetups", watch_age.heard.seconds)
     metrics.watch("configmaps", queue_watch.heard.seconds)
     dependencies = controller.reconciler.facts.dependencies
-    metrics.show(lambda: moment(line, controller.attempts, dependencies, leading=controller.leading))
+    metrics.show(lambda: moment(slots, controller.runs, dependencies, leading=controller.leading))
     checks = {
-        "database": lambda: controller.gate.shut_because,
+        "database": lambda: controller.database.problem,
         "api server": lambda: controller.api_problem,
         "watch": lambda: watch_age.problem,
-        "queue": lambda: None if controller.queue_is_known.is_set() else "its ConfigMap could not be asked for yet",
+        "queue": lambda: None if controller.queue_is_known.is_set() else "its ConfigMap has not been read yet",
     }
     return Operator(
         controller=controller,
@@ -235,60 +242,61 @@ def compose(
 def _controller(
     settings: Settings,
     ports: Ports,
-    line: StartLine,
+    slots: Slots,
     *,
     metrics: Metrics,
     watch_age: WatchAge,
     scrub: Callable[[str], str],
     restart_watch: Callable[[], None],
 ) -> Controller:
-    store, queue, gate = ResourceStore(), WorkQueue(), DatabaseGate(ports.record.ping, ports.record.try_write)
-    attempts = Attempts(
-        MeasuredEngine(ports.engine, metrics),
+    cache, queue = ResourceCache(), WorkQueue()
+    database = DatabaseHealth(ports.record.ping, ports.record.try_write)
+    runs = Runs(
+        MeteredEngine(ports.engine, metrics),
         ports.record,
         ports.leader,
         on_progress=partial(queue.add, delay=PROGRESS_DELAY),
         on_end=queue.add,
     )
-    departures = Departures(attempts, ports.record, gate, ports.leader, queue)
+    cleanup = Cleanup(runs, ports.record, database, ports.leader, queue)
     recipes = RecipeBook(settings.recipes_dir)
     dependencies = MissingDependencies(ports.cluster, recipes, queue.add)
     facts = FactsReader(
         cluster=ports.cluster,
         record=ports.record,
-        gate=gate,
+        database=database,
         recipes=recipes,
         dependencies=dependencies,
         dependency_limit=settings.dependency_limit,
-        attempts=attempts,
-        line=line,
+        runs=runs,
+        slots=slots,
         engine=ports.engine,
         allow_file_repos=settings.allow_file_repos,
         git_hosts=settings.git_hosts,
         namespace_required=settings.require_namespace,
     )
     reconciler = Reconciler(
-        store=store,
+        cache=cache,
         facts=facts,
         cluster=ports.cluster,
         record=ports.record,
-        gate=gate,
-        attempts=attempts,
-        line=line,
+        database=database,
+        runs=runs,
+        slots=slots,
         queue=queue,
         leader=ports.leader,
         metrics=metrics,
         scrub=scrub,
-        on_departed=departures.add,
+        on_deleted=cleanup.add,
     )
     controller = Controller(
-        store=store,
+        cache=cache,
         cluster=ports.cluster,
         record=ports.record,
-        gate=gate,
-        attempts=attempts,
-        departures=departures,
-        line=line,
+        database=database,
+        runs=runs,
+        cleanup=cleanup,
+        slots=slots,
         queue=queue,
         reconciler=reconciler,
         leader=ports.leader,
@@ -297,5 +305,5 @@ def _controller(
         namespaces=settings.namespaces,
         restart_watch=restart_watch,
     )
-    gate.when_back(controller.database_is_back)
+    database.on_recovery(controller.database_recovered)
     return controller

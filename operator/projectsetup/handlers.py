@@ -1,4 +1,4 @@
-"""The kopf handlers: they parse nothing and decide nothing, they hand every event on."""
+"""The kopf handlers: they neither parse nor decide, they hand every event on."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Packed_contra = TypeVar("Packed_contra", contravariant=True)
 
 
 class Sink(Protocol[Packed_contra]):
-    """Takes an object, as it is or as it was when it was deleted."""
+    """Takes an object, or its last state if it was deleted."""
 
     def __call__(self, seen: Packed_contra, *, deleted: bool) -> None:
-        """Take it in."""
+        """Take the object."""
 
 
 Packed = TypeVar("Packed")
 
 
 PAGE = 20
-"""ProjectSetups that are listed at once: each may be of 1.5 MiB, and takes several times that when it is decoded."""
+"""ProjectSetups in one page of a list: each may have 1.5 MiB, and takes several times that when decoded."""
 RESTART_DELAY = 1.0
 LOGIN_LIFETIME = timedelta(minutes=10)
-"""How long a login is used, so that a rotated token is read again."""
+"""How long a login is used before the credentials, which may have been rotated, are read again."""
 
 _log = get_logger("watch")
 
 
 class NoDiff(kopf.DiffBaseStorage):
-    """Nothing is remembered of an object, and nothing compared: only change handlers would need it."""
+    """Stores and compares nothing: only change handlers would need it."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         """Nothing."""
@@ -54,7 +54,7 @@ class NoDiff(kopf.DiffBaseStorage):
 
 
 def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], None]) -> None:
-    """Hand each event of a ProjectSetup to `seen`: listed, added, modified and deleted ones alike."""
+    """Hand every event of a ProjectSetup to `seen`, whether listed, added, modified or deleted."""
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -65,12 +65,12 @@ def register(registry: kopf.OperatorRegistry, seen: Callable[[kopf.RawEvent], No
         return dataclasses.replace(found, server=server, expiration=datetime.now(UTC) + LOGIN_LIFETIME)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def hand_on(event: kopf.RawEvent, **_: Any) -> None:  # kopf runs what is not async in more threads
+    async def hand_on(event: kopf.RawEvent, **_: Any) -> None:  # kopf would run a synchronous handler in a thread
         seen(event)
 
 
 def watch_settings() -> kopf.OperatorSettings:
-    """kopf as we use it: it watches, lists and resumes, and writes nothing."""
+    """Settings with which kopf lists, watches and resumes, and writes nothing."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
@@ -85,10 +85,10 @@ def watch_settings() -> kopf.OperatorSettings:
 
 
 class Watch(Generic[Packed]):
-    """Runs kopf in a thread with an event loop of its own, and again whenever it ends by itself.
+    """Runs kopf in a thread with its own event loop, and restarts it whenever it ends.
 
-    In a thread of its own it neither takes over our signals nor cancels our tasks when it ends. What `pack` makes of
-    an object is all that waits for the sink: objects may be large, and many.
+    In its own thread, kopf neither takes over our signal handlers nor cancels our tasks when it ends. Only what `pack`
+    makes of an object waits for the sink, since objects may be large and many.
     """
 
     def __init__(self, namespaces: tuple[str, ...], pack: Callable[[Mapping[str, Any]], Packed]) -> None:
@@ -100,27 +100,27 @@ class Watch(Generic[Packed]):
         self._end_run: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def tell(self, sink: Sink[Packed]) -> None:
-        """Hand each event to `sink`, in the event loop in which this watch was made."""
+    def deliver_to(self, sink: Sink[Packed]) -> None:
+        """Hand each event to `sink`, in the event loop in which this watch was created."""
         self._sink = sink
 
     def _seen(self, event: kopf.RawEvent) -> None:
         if (sink := self._sink) is not None:
             packed, deleted = self._pack(event["object"]), event["type"] == "DELETED"
-            with contextlib.suppress(RuntimeError):  # the loop is closed: this operator has ended
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this operator is exiting
                 self._loop.call_soon_threadsafe(lambda: sink(packed, deleted=deleted))
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def restart(self) -> None:
-        """End the running watch; another begins with a full list."""
-        with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended by itself
+        """End the current watch; another one starts with a full list."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed: the watch has already ended
             self._end_run()
 
     def close(self) -> None:
-        """End the watch; it does not come back."""
+        """End the watch for good."""
         self._stopping.set()
         self.restart()
 
@@ -129,13 +129,13 @@ class Watch(Generic[Packed]):
             try:
                 asyncio.run(self._follow())
             except asyncio.CancelledError:
-                _log.debug("the watch was cancelled, it begins again")
-            except Exception as error:  # noqa: BLE001  # whatever ends the watch, it must begin again
-                _log.warning("the watch ended, it begins again", error=" ".join(str(error).split())[:300])
+                _log.debug("watch cancelled; restarting it")
+            except Exception as error:  # noqa: BLE001  # whatever ended the watch, it must restart
+                _log.warning("watch ended; restarting it", error=" ".join(str(error).split())[:300])
             self._stopping.wait(RESTART_DELAY)
 
     async def _follow(self) -> None:
-        """Watch until told to end. The flag is one of this loop: a thread that waits for it would outlive a failure."""
+        """Watch until asked to end. The flag belongs to this loop: a thread waiting for it would outlive a failure."""
         registry, loop, ending = kopf.OperatorRegistry(), asyncio.get_running_loop(), asyncio.Event()
         register(registry, self._seen)
         self._end_run = lambda: loop.call_soon_threadsafe(ending.set)
@@ -146,6 +146,6 @@ class Watch(Generic[Packed]):
             settings=watch_settings(),
             clusterwide=not self._namespaces,
             namespaces=list(self._namespaces),
-            identity=cast("Any", "projectsetup"),  # else kopf asks for a user name, which a pod may lack
+            identity=cast("Any", "projectsetup"),  # else kopf looks up a user name, which a pod may lack
             stop_flag=ending,
         )

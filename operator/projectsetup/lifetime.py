@@ -1,4 +1,4 @@
-"""The life of one operator process: it watches always, acts while it leads, and ends in order."""
+"""The lifetime of one operator process: it always watches, acts while it leads, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from projectsetup.controller.cache import Packed
 from projectsetup.controller.controller import Controller
-from projectsetup.controller.facts import StopCause
-from projectsetup.controller.store import Packed
+from projectsetup.controller.outcome import StopCause
 from projectsetup.handlers import Watch
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.kube.queue_watch import QueueConfigWatch
@@ -19,27 +19,27 @@ from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
 
 STOPPED, LOST = 0, 1
-"""Exit codes of the operator: a clean end, and the end of one that lost the Lease."""
+"""Exit codes of the operator: a clean shutdown, and a lost Lease."""
 
-BEGIN_AGAIN = 1.0
-"""Seconds after which a part begins again that has failed in a way it should not."""
+RESTART_DELAY = 1.0
+"""Seconds before a background task that failed unexpectedly is restarted."""
 
 _log = get_logger("operator")
 
 
-async def _for_ever(part: str, work: Callable[[], Awaitable[None]]) -> None:
-    """A bug in one part must not leave the operator without it until somebody wonders."""
+async def _forever(task: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Restart the task when it fails: a bug must not leave the operator without it unnoticed."""
     while True:
         try:
             await work()
-        except Exception:  # noqa: BLE001  # whatever it is, it is logged, and the part is needed
-            _log.exception("a part failed in a way it should not, it begins again", part=part)
-        await asyncio.sleep(BEGIN_AGAIN)
+        except Exception:  # noqa: BLE001  # whatever the error is, the operator needs the task
+            _log.exception("unexpected error; restarting the task", task=task)
+        await asyncio.sleep(RESTART_DELAY)
 
 
 @dataclass(slots=True)
 class Operator:
-    """One operator process; `grace` is what running attempts get at a clean end, in seconds."""
+    """One operator process. At a clean shutdown, running attempts get `grace` seconds to end."""
 
     controller: Controller
     leader: Leader
@@ -50,16 +50,19 @@ class Operator:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until the Lease is lost; the exit code. OSError: the HTTP port is taken."""
+        """Run until SIGTERM, SIGINT or the loss of the Lease; return the exit code.
+
+        Raises OSError if the HTTP port is taken.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         await self.health.start()
         background = [
             asyncio.create_task(self._watch_after_list()),
-            asyncio.create_task(_for_ever("database gate", self.controller.gate.watch)),
-            asyncio.create_task(_for_ever("comparison with full lists", self.controller.observe)),
-            asyncio.create_task(_for_ever("queue control", self.queue_config.run)),
+            asyncio.create_task(_forever("database health", self.controller.database.watch)),
+            asyncio.create_task(_forever("resync", self.controller.observe)),
+            asyncio.create_task(_forever("queue settings", self.queue_config.run)),
         ]
         try:
             return await self._lead()
@@ -71,7 +74,7 @@ class Operator:
             await self.health.close()
 
     async def _watch_after_list(self) -> None:
-        """The watch lists as well: at the same time, both would take twice as long."""
+        """Start the watch after the first list: both list everything, and together they would take twice as long."""
         await self.controller.listed.wait()
         self.watch.start()
 
@@ -105,18 +108,18 @@ class Operator:
         return STOPPED
 
     async def _drain(self) -> None:
-        _log.info("ending: nothing new is started", grace_seconds=self.grace)
+        _log.info("shutting down; no new attempts start", grace_seconds=self.grace)
         await self.controller.drain(self.grace)
 
     async def _give_up(self, lost: LeaseLost, leading: asyncio.Task[None]) -> None:
-        """Stop the attempts before another operator can lead, and give them back in the record if there is time."""
-        _log.error("this operator no longer leads: its attempts are stopped, it ends", why=str(lost))
+        """Stop the attempts before another operator can lead, and release them in the record if time allows."""
+        _log.error("lost the leader lease; stopping attempts and exiting", why=str(lost))
         self.leader.allow_last_word()
         leading.cancel()
         await asyncio.wait({leading})
-        attempts = self.controller.attempts
-        keys = attempts.keys()
-        await attempts.kill_all(StopCause.LEASE_LOST)
+        runs = self.controller.runs
+        keys = runs.keys()
+        await runs.kill_all(StopCause.LEASE_LOST)
         for key in keys:
             with contextlib.suppress(LeaseLost):
-                await self.controller.reconciler.record_alone(key)
+                await self.controller.reconciler.record_end(key)

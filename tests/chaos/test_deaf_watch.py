@@ -47,7 +47,7 @@ def test_a_silent_watch_is_noticed_and_what_it_misses_is_found(
         arena.await_ends(limit=LIMIT)
         arena.await_no_remains()
         tell(judge(arena))
-        assert "the watch begins again" in operator.log.read_text()
+        assert "restarting the watch" in operator.log.read_text()
 
 
 def test_a_watch_that_is_refused_is_tried_again_and_again(

@@ -123,7 +123,7 @@ def test_argocd_shows_how_far_a_setup_is_and_why_it_failed(told: dict[str, Body]
     messages = {why: argocd.health(body).message for why, body in told.items()}
     assert messages["Running"] == "Running: attempt 1 of 3: step wait (1 of 1)"
     assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3: StepTransient: step second")
-    assert "next at" in messages["RetryScheduled"]
+    assert "next attempt at" in messages["RetryScheduled"]
     assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: it says no"
     assert "broken.yaml" in messages["InvalidSpec"]
     assert messages["DependencyMissing"].startswith("DependencyMissing: there is no recipe 'no-such-recipe'")

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from projectsetup.api.durations import parse_duration
-from projectsetup.controller.controller import TELL_LIMIT
+from projectsetup.controller.controller import REPORT_LIMIT
 from projectsetup.engines.local.engine import GRACE
 from projectsetup.settings import Settings
 from tests.support.manifests import (
@@ -167,6 +167,6 @@ def test_settings_are_those_of_the_operator(folder: Path) -> None:
 def test_the_pod_is_given_the_time_that_a_clean_end_may_take() -> None:
     objects = build(BASE)
     values = {variable["name"]: variable.get("value") for variable in operator_container(objects)["env"]}
-    needed = parse_duration(values["PROJECTSETUP_SHUTDOWN_GRACE"]) + timedelta(seconds=GRACE + TELL_LIMIT)
+    needed = parse_duration(values["PROJECTSETUP_SHUTDOWN_GRACE"]) + timedelta(seconds=GRACE + REPORT_LIMIT)
     given = pick(objects, "Deployment", ACCOUNT)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert needed + timedelta(seconds=10) <= timedelta(seconds=given)

@@ -120,7 +120,7 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_stage:
         stage.operator.start()
         why, status = setup.ended(limit=40.0)
         assert (why, status["attempt"]) == (Reason.INVALID_SPEC, 0)
-        assert message(status) == "Secret never of spec.credentialsSecretRef does not exist; waited 20s for it"
+        assert message(status) == "Secret never of spec.credentialsSecretRef does not exist; gave up waiting after 20s"
         waited = datetime.fromisoformat(status["finishedAt"]) - datetime.fromisoformat(since)
         assert 20 <= waited.total_seconds() < 30
         setup.annotate(retry_requested_at="1")

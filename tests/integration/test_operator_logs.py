@@ -59,14 +59,14 @@ def test_the_life_of_a_setup_reads_from_its_lines(new_stage: Callable[..., Abstr
     assert [(line.get("reason") or line["event"], line["attempt"], line.get("step")) for line in own] == [
         ("Started", 1, "first"),
         ("begun", 1, "first"),
-        ("the next step begins", 1, "second"),
+        ("step started", 1, "second"),
         ("signed in with ***", 1, "second"),
         ("RetryScheduled", 1, "second"),
         ("Started", 2, "first"),
         ("begun", 2, "first"),
-        ("the next step begins", 2, "second"),
+        ("step started", 2, "second"),
         ("signed in with ***", 2, "second"),
-        ("the next step begins", 2, "third"),
+        ("step started", 2, "third"),
         ("Succeeded", 2, None),
     ]
     for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], database_password):

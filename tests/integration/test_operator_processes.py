@@ -172,7 +172,7 @@ def test_an_attempt_that_ends_within_the_grace_is_told(stage: Stage, tmp_path: P
     project = stage.apply(stage.project(), "scripts", parameters={"third": script, "place": str(tmp_path)})
     wait_for((tmp_path / "begun").exists, "the step to begin")
     stage.operator.process.terminate()
-    wait_for(lambda: "nothing new is started" in stage.operator.log_tail(), "the operator to begin its end")
+    wait_for(lambda: "no new attempts start" in stage.operator.log_tail(), "the operator to begin its end")
     (tmp_path / "go").touch()
     assert stage.operator.process.wait(30) == 0
     assert stage.status(project)["phase"] == "Succeeded"
@@ -185,7 +185,7 @@ def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: 
     await_end_of_lease(stage)
     stage.operator.thaw()
     assert stage.operator.process.wait(30) == 1
-    assert stage.operator.log.read_text().count("no longer leads") == 1
+    assert stage.operator.log.read_text().count("lost the leader lease") == 1
     assert stage.record(frozen.project) == record
     assert stage.api.get(frozen.project)["metadata"]["resourceVersion"] == version
     assert not living(str(stage.operator.workspaces))

@@ -30,7 +30,7 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Stage, steps: Steps
     queued = Setup.gated(lasting, steps)
     queued.waits_for("Queued")
     lasting.operator.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: "nothing new is started" in lasting.operator.log.read_text(), "the operator to begin to end")
+    wait_for(lambda: "no new attempts start" in lasting.operator.log.read_text(), "the operator to begin to end")
     steps.let_go(running[0])
     assert running[0].ended()[0] == "SetupSucceeded"
     Setup.make(lasting).waits_for("Queued")
@@ -63,7 +63,7 @@ def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(stage: Sta
     steps.let_go()
     assert stage.operator.process.wait(60) == 1
     assert (setup.record, setup.status) == (record, before)
-    assert "moved on the fence" in stage.operator.log.read_text()
+    assert "another operator has claimed project" in stage.operator.log.read_text()
 
 
 def test_an_attempt_that_does_not_end_within_the_grace_is_given_back(stage: Stage, steps: Steps) -> None:

@@ -190,7 +190,7 @@ def test_an_attempt_that_was_told_and_not_begun_is_interrupted(
         if sent is signal.SIGSTOP:
             first.thaw()
             wait_for(lambda: not first.alive, "the operator that wakes up to end")
-            assert "another operator has moved on the fence" in first.log_tail()
+            assert "another operator has claimed project" in first.log_tail()
             assert arena.stage.status(setup.project) == status
         arena.await_ends(limit=30)
         figures = judge_jobs(arena).of_setups

@@ -10,9 +10,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from projectsetup.controller.dependencies import MOST_SECRETS, Missing, MissingDependencies
+from projectsetup.controller.dependencies import MAX_SECRETS, Missing, MissingDependencies
 from projectsetup.controller.ports import Cluster
-from projectsetup.controller.queue import Key
+from projectsetup.controller.workqueue import Key
 from projectsetup.recipes.loader import RecipeBook
 
 MANY: Final = 5_000
@@ -38,9 +38,9 @@ def test_a_namespace_with_thousands_of_missing_secrets_delays_no_other() -> None
     for number in range(MANY):
         missing.wait(("team-a", f"setup-{number}"), Missing.secret("team-a", f"secret-{number}"))
     missing.wait(VICTIM, Missing.secret("team-b", "credentials"))
-    asyncio.run(missing.look())
+    asyncio.run(missing.check())
     assert woken == [VICTIM]
     assert len(secrets.asked) * ANSWER < 5, "the next look is not in time for a promise of 10 s"
-    for _ in range(MANY // MOST_SECRETS - 1):
-        asyncio.run(missing.look())
+    for _ in range(MANY // MAX_SECRETS - 1):
+        asyncio.run(missing.check())
     assert len(set(secrets.asked)) == MANY + 1, "not all were asked for"

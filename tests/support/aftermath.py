@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from projectsetup.api.models import Failure
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.attempt_end import AttemptEnd, EndKind
+from projectsetup.controller.outcome import AttemptEnd, EndKind
 from tests.support.operator_stage import Stage
 from tests.support.setup_handle import Setup, Steps
 
@@ -88,7 +88,7 @@ class Aftermath:
         """What happens while no operator is there."""
         for phase, end in ENDS.items():
             record_end(self.ended[phase], end)
-        record_end(self.returned, an_end(EndKind.RETURNED, Reason.QUEUED))
+        record_end(self.returned, an_end(EndKind.RELEASED, Reason.QUEUED))
         self._steps["returned"].let_go()
         record_end(self.untold, ENDS["Succeeded"])
         nothing = {"conditions": None, "phase": None, "runRef": None, "attempt": None}

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from projectsetup.api.reasons import AttemptOutcome, Reason
-from projectsetup.controller.attempt_end import EndKind
+from projectsetup.controller.outcome import EndKind
 from tests.support.exposition import documented
 from tests.support.manifests import MANIFESTS, ROOT, read
 

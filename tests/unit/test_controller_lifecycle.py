@@ -22,19 +22,16 @@ from projectsetup.api.models import (
 )
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.controller import decisions as d
-from projectsetup.controller.attempt_end import AttemptEnd, EndKind
-from projectsetup.controller.claimability import ClaimRefusal, claim_refusal, hiding
+from projectsetup.controller.claims import ClaimRefusal, claim_refusal, hiding
 from projectsetup.controller.facts import (
-    AttemptStopped,
     Facts,
     RecipePlan,
     RecordRead,
     RecordUnavailable,
-    RunOutcome,
     RunView,
-    StopCause,
 )
-from projectsetup.controller.lifecycle import decide, decide_gone, needs_record
+from projectsetup.controller.lifecycle import decide, decide_deleted, needs_record
+from projectsetup.controller.outcome import AttemptEnd, AttemptStopped, EndKind, RunOutcome, StopCause
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.setup.errors import InfrastructureError, NotStarted
 from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
@@ -183,7 +180,7 @@ def succeeded_reason(status: ProjectSetupStatus) -> tuple[str, str]:
 
 
 def reasons(decision: Any) -> list[str]:
-    return [str(notice.reason) for notice in decision.notices]
+    return [str(notice.reason) for notice in decision.events]
 
 
 # --- before a start
@@ -203,7 +200,7 @@ def test_a_new_setup_with_a_free_slot_starts_at_once() -> None:
 
 def test_a_new_setup_without_a_slot_stands_in_line_since_its_creation() -> None:
     decision = World(project=project()).decide()
-    assert isinstance(decision, d.StandInLine)
+    assert isinstance(decision, d.WaitForSlot)
     assert (decision.status.phase, decision.status.project_status) == (Phase.QUEUED, "setup_queued")
     assert decision.status.queued_at == NOW - timedelta(minutes=1)
 
@@ -257,16 +254,16 @@ def test_a_ready_project_of_which_nothing_else_is_asked_is_a_success_and_nothing
     assert (status.phase, status.attempt, status.project_status) == (Phase.SUCCEEDED, 0, "ready")
     assert (status.commits.code_repo if status.commits else None) == ("c0de" if result else None)
     assert reasons(decision) == ["Succeeded"]
-    assert world.told(status).decide() == d.Rest()
+    assert world.told(status).decide() == d.Requeue()
 
 
 @pytest.mark.parametrize(
     ("result", "told"),
     [
-        (done_with("other", license="MIT"), "with recipe other, this ProjectSetup asks for recipe service"),
-        (done_with("service", license="GPL"), "with license='GPL', this ProjectSetup asks for license='MIT'"),
-        (done_with("service", license="MIT", x="1"), "with x='1', this ProjectSetup asks for no x"),
-        (done_with("service"), "with no license, this ProjectSetup asks for license='MIT'"),
+        (done_with("other", license="MIT"), "with recipe other, but this ProjectSetup requests recipe service"),
+        (done_with("service", license="GPL"), "with license='GPL', but this ProjectSetup requests license='MIT'"),
+        (done_with("service", license="MIT", x="1"), "with x='1', but this ProjectSetup requests no x"),
+        (done_with("service"), "with no license, but this ProjectSetup requests license='MIT'"),
     ],
 )
 def test_a_ready_project_of_which_something_else_is_asked_is_a_failure_that_says_both(
@@ -275,7 +272,7 @@ def test_a_ready_project_of_which_something_else_is_asked_is_a_failure_that_says
     decision = World(project=replace(project("ready", result=result), namespace="team"), spec=ASKED).decide()
     assert isinstance(decision, d.WriteStatus)
     assert succeeded_reason(decision.status) == ("False", Reason.PROJECT_INVALID_STATE)
-    assert decision.status.conditions[0].message == f"the project is ready: it was set up {told}"
+    assert decision.status.conditions[0].message == f"the project is already set up {told}"
 
 
 def test_a_ready_project_that_belongs_nowhere_tells_no_commits() -> None:
@@ -393,7 +390,7 @@ def test_suspended_starts_nothing_and_says_so_once() -> None:
     decision = world.decide()
     assert isinstance(decision, d.WriteStatus)
     assert decision.status.phase is Phase.SUSPENDED
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 def test_waits_for_the_database_without_burning_an_attempt() -> None:
@@ -402,7 +399,7 @@ def test_waits_for_the_database_without_burning_an_attempt() -> None:
     assert isinstance(decision, d.WriteStatus)
     assert succeeded_reason(decision.status) == ("Unknown", Reason.DATABASE_UNAVAILABLE)
     assert decision.status.attempt == 0
-    assert isinstance(world.told(decision.status).decide(), d.Rest)
+    assert isinstance(world.told(decision.status).decide(), d.Requeue)
     world.record, world.project = None, project()
     assert isinstance(world.decide(), d.StartAttempt)
 
@@ -443,7 +440,7 @@ def test_what_does_not_come_in_time_is_an_invalid_spec() -> None:
     decision = world.decide()
     assert isinstance(decision, d.RecordEnd)
     assert succeeded_reason(decision.status) == ("False", Reason.INVALID_SPEC)
-    assert decision.status.conditions[0].message == f"{MISSING}; waited 10m for it"
+    assert decision.status.conditions[0].message == f"{MISSING}; gave up waiting after 10m"
     assert decision.status.dependency_missing_since is None
     assert decision.status.attempt == 0
     assert reasons(decision) == ["Failed"]
@@ -454,7 +451,7 @@ def test_once_it_is_there_the_setup_goes_on_and_a_later_wait_begins_anew(slot: b
     world = awaiting()
     world.missing, world.slot, world.now = None, slot, NOW + timedelta(minutes=9)
     decision = world.decide()
-    assert isinstance(decision, d.StartAttempt if slot else d.StandInLine)
+    assert isinstance(decision, d.StartAttempt if slot else d.WaitForSlot)
     assert decision.status.dependency_missing_since is None
     world.told(replace(world, missing=None, slot=False).decide().status)  # type: ignore[union-attr]
     world.missing, world.now = MISSING, NOW + timedelta(minutes=20)
@@ -489,7 +486,7 @@ def test_a_retry_while_a_dependency_is_missing_is_coalesced() -> None:
 def test_a_delay_is_waited_for_before_what_is_missing() -> None:
     world = terminal_retry()
     world.missing = MISSING
-    assert isinstance(world.decide(), d.Rest)
+    assert isinstance(world.decide(), d.Requeue)
     world.now = NOW + timedelta(hours=1)
     decision = world.decide()
     assert isinstance(decision, d.AwaitDependency)
@@ -526,11 +523,11 @@ def test_a_name_that_is_no_project_id_is_terminal() -> None:
 def test_progress_is_written_at_most_once_a_second() -> None:
     world = running()
     assert world.run is not None
-    assert world.decide() == d.Rest()
+    assert world.decide() == d.Requeue()
     world.run = replace(world.run, progress=AT_COMPILE)
     world.last_progress_write = NOW
     world.now = NOW + timedelta(milliseconds=400)
-    assert world.decide() == d.Rest(until=NOW + timedelta(seconds=1))
+    assert world.decide() == d.Requeue(until=NOW + timedelta(seconds=1))
     world.now = NOW + timedelta(seconds=1)
     decision = world.decide()
     assert isinstance(decision, d.WriteStatus)
@@ -569,7 +566,7 @@ def test_a_retry_while_running_is_coalesced() -> None:
     assert isinstance(decision, d.WriteStatus)
     assert (decision.status.phase, decision.status.last_handled_retry) == (Phase.RUNNING, "1")
     assert reasons(decision) == ["RetryCoalesced"]
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 # --- the end of an attempt
@@ -631,9 +628,9 @@ def test_an_infrastructure_failure_is_retried_after_its_delay(reason: Reason) ->
 
 def test_backing_off_holds_no_slot_and_ends_when_due() -> None:
     world = terminal_retry()
-    assert world.decide() == d.Rest(until=NOW + timedelta(seconds=15))
+    assert world.decide() == d.Requeue(until=NOW + timedelta(seconds=15))
     world.now = NOW + timedelta(seconds=15)
-    assert isinstance(world.decide(), d.StandInLine)
+    assert isinstance(world.decide(), d.WaitForSlot)
     world.slot = True
     decision = world.decide()
     assert isinstance(decision, d.StartAttempt)
@@ -658,7 +655,7 @@ def test_backing_off_is_told_again_after_an_interruption(interruption: str) -> N
     told = [(status.phase, status.attempt, _conditions(status)) for status in (decision.status, before)]
     assert told[0] == told[1]
     assert decision.until == before.next_attempt_at
-    assert world.told(decision.status).decide() == d.Rest(until=before.next_attempt_at)
+    assert world.told(decision.status).decide() == d.Requeue(until=before.next_attempt_at)
 
 
 def test_a_retry_while_backing_off_ends_the_delay_and_not_the_series() -> None:
@@ -728,7 +725,7 @@ def test_a_stopped_attempt_is_given_back(spec: dict[str, Any], cause: StopCause,
 def test_the_end_waits_for_the_database() -> None:
     world = after(running(), SetupSucceeded(None, None))
     world.record = RecordUnavailable("away")
-    assert isinstance(world.decide(), d.Rest)
+    assert isinstance(world.decide(), d.Requeue)
 
 
 def test_the_end_tells_where_it_was_even_if_that_was_not_told_before() -> None:
@@ -776,8 +773,8 @@ def test_status_completed_from_the_record_is_what_would_have_been_written(
     completed = world.decide()
     assert isinstance(completed, d.WriteStatus)
     assert _without_transitions(completed.status) == _without_transitions(decision.status)
-    assert completed.notices == decision.notices
-    goes_on = decision.end.kind in {EndKind.RETRY, EndKind.RETURNED}
+    assert completed.events == decision.events
+    goes_on = decision.end.kind in {EndKind.RETRY, EndKind.RELEASED}
     assert completed.until == (world.now if goes_on else None)
 
 
@@ -814,7 +811,7 @@ def test_the_name_of_what_runs_an_attempt_is_told_before_it_exists() -> None:
 
 def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later() -> None:
     decision = ended(running(), NotStarted("exceeded quota: few"))
-    assert (decision.end.kind, decision.end.attempts_left_used) == (EndKind.RETURNED, 0)
+    assert (decision.end.kind, decision.end.attempts_used) == (EndKind.RELEASED, 0)
     status = decision.status
     assert (status.phase, status.attempt, status.attempts, status.run_ref) == (Phase.QUEUED, 0, (), None)
     assert status.next_attempt_at == NOW + timedelta(seconds=30)
@@ -822,7 +819,7 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     assert "attempt 1 could not start and does not count" in told
     assert told.endswith("exceeded quota: few")
     world = World(project=project("setup_queued", US, attempt=0), slot=True).told(status)
-    assert world.decide() == d.Rest(until=status.next_attempt_at)
+    assert world.decide() == d.Requeue(until=status.next_attempt_at)
     world.now = NOW + timedelta(seconds=30)
     assert isinstance(world.decide(), d.StartAttempt)
 
@@ -858,7 +855,7 @@ def test_what_is_asked_for_meanwhile_is_heard_after_the_adoption(asked: dict[str
 def test_nothing_is_adopted_while_the_database_is_away() -> None:
     world = left_running()
     world.record = RecordUnavailable("no route")
-    assert isinstance(world.decide(), d.Rest)
+    assert isinstance(world.decide(), d.Requeue)
 
 
 def test_an_end_that_is_in_the_record_is_told_and_not_adopted() -> None:
@@ -892,8 +889,8 @@ def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() ->
     world = running().annotate(cancel_requested_at="1")
     assert world.run is not None
     world.run = replace(world.run, stopping=StopCause.SHUTDOWN, left_running=True)
-    assert world.decide() == d.Rest()
-    assert decide_gone(world.run) == d.Rest()
+    assert world.decide() == d.Requeue()
+    assert decide_deleted(world.run) == d.Requeue()
 
 
 @pytest.mark.parametrize(("prepared", "begins"), [(5, True), (4, False), (None, False)])
@@ -901,7 +898,7 @@ def test_a_start_whose_answer_was_lost_is_no_lost_attempt(prepared: int | None, 
     world = running()
     world.run, world.prepared_fence = None, prepared
     decision = world.decide()
-    assert isinstance(decision, d.BeginAttempt) is begins
+    assert isinstance(decision, d.StartPrepared) is begins
     assert isinstance(decision, d.RecordEnd) is not begins
 
 
@@ -925,7 +922,7 @@ def test_an_attempt_whose_project_was_deleted_ends_as_not_found() -> None:
 
 def test_nothing_is_written_over_a_finished_setup() -> None:
     world = terminal()
-    assert world.decide() == d.Rest()
+    assert world.decide() == d.Requeue()
     assert not needs_record(world.resource(), None)
 
 
@@ -936,7 +933,7 @@ def test_the_observed_generation_follows_a_finished_setup() -> None:
     assert isinstance(decision, d.WriteStatus)
     assert decision.status.observed_generation == 2
     assert {c.observed_generation for c in decision.status.conditions} == {2}
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 def test_a_retry_begins_a_new_series_and_keeps_the_attempts() -> None:
@@ -959,7 +956,7 @@ def test_a_retry_after_success_is_ignored_once() -> None:
     decision = world.decide()
     assert isinstance(decision, d.WriteStatus)
     assert reasons(decision) == ["RetryIgnored"]
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 def test_cancel_and_retry_together_cancel_wins() -> None:
@@ -969,7 +966,7 @@ def test_cancel_and_retry_together_cancel_wins() -> None:
     assert decision.status.phase is Phase.FAILED
     assert (decision.status.last_handled_retry, decision.status.last_handled_cancel) == ("1", "1")
     assert reasons(decision) == ["CancelIgnored", "RetryIgnored"]
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 def test_cancel_and_retry_together_before_a_start_cancel_wins() -> None:
@@ -1002,7 +999,7 @@ def test_bad_annotations_after_the_end_repeat_nothing() -> None:
     world = terminal(SetupSucceeded(None, None)).annotate(retry_requested_at="1", priority="x")
     decision = world.decide()
     assert isinstance(decision, d.WriteStatus)
-    assert world.told(decision.status).decide() == d.Rest()
+    assert world.told(decision.status).decide() == d.Requeue()
 
 
 # --- all of it
@@ -1013,13 +1010,13 @@ def test_bad_annotations_after_the_end_repeat_nothing() -> None:
     [
         (None, d.ReleaseClaim()),
         (RunView(UID, 1, 5, AT_COMPILE), d.StopRun(StopCause.DELETED)),
-        (RunView(UID, 1, 5, AT_COMPILE, stopping=StopCause.DELETED), d.Rest()),
+        (RunView(UID, 1, 5, AT_COMPILE, stopping=StopCause.DELETED), d.Requeue()),
         (RunView(UID, 1, 5, AT_COMPILE, outcome=AttemptStopped(StopCause.DELETED)), d.ReleaseClaim()),
         (RunView(UID, 1, 5, AT_COMPILE, outcome=SetupSucceeded(None, None)), d.ReleaseClaim(ready_fence=5)),
     ],
 )
 def test_what_a_deleted_setup_leaves(run: RunView | None, decision: d.Decision) -> None:
-    assert decide_gone(run) == decision
+    assert decide_deleted(run) == decision
 
 
 @given(
@@ -1072,7 +1069,7 @@ def test_every_decision_tells_the_generation_and_settles(
         world.told(told)
         if told.run_ref is None:
             world.run = None
-    assert isinstance(world.decide(), d.StandInLine | d.StartAttempt | d.RecordEnd | d.Rest | d.WriteStatus)
+    assert isinstance(world.decide(), d.WaitForSlot | d.StartAttempt | d.RecordEnd | d.Requeue | d.WriteStatus)
 
 
 @given(

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.measured import MeasuredEngine
+from projectsetup.controller.metrics import MeteredEngine
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
@@ -67,7 +67,7 @@ class Script:
 async def measured(script: Script, order: Any) -> dict[str, float]:
     """The seconds that were told, by step and by outcome of the attempt."""
     metrics = Metrics()
-    engine = MeasuredEngine(script, metrics, lambda: script.now)
+    engine = MeteredEngine(script, metrics, lambda: script.now)
     expected: AbstractContextManager[object] = (
         pytest.raises(type(script.end)) if isinstance(script.end, Exception) else nullcontext()
     )
@@ -116,4 +116,4 @@ async def test_what_another_operator_began_is_not_timed() -> None:
 
 
 def test_the_digest_is_that_of_the_engine() -> None:
-    assert MeasuredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"
+    assert MeteredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"

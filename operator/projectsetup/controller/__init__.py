@@ -1,1 +1,1 @@
-"""What to do next with a ProjectSetup, and doing it: pure decisions, the queue, the reconciler."""
+"""Decides what each ProjectSetup needs next and does it: pure decisions, the work queue, the reconciler."""

@@ -6,75 +6,65 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from projectsetup.api.models import ProjectSetupStatus, RunRef
-from projectsetup.api.reasons import EventReason
-from projectsetup.controller.attempt_end import AttemptEnd
-from projectsetup.controller.facts import StopCause
+from projectsetup.controller.events import Event
+from projectsetup.controller.outcome import AttemptEnd, StopCause
 from projectsetup.projects.model import Owner
 from projectsetup.setup.updates import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """An event to leave on the resource."""
-
-    reason: EventReason
-    message: str
-    warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to do; look again at `until` when it is given."""
+class Requeue:
+    """Do nothing now; reconcile again at `until`, or on the next event if it is None."""
 
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WriteStatus:
-    """Write `.status` alone, then leave the notices; look again at `until` when it is given."""
+    """Write `.status` only, then post the events; reconcile again at `until` if it is given."""
 
     status: ProjectSetupStatus
-    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitDependency:
-    """A recipe or Secret does not exist: write `.status`, then look again when it is there, or at `until`."""
+    """A recipe or Secret does not exist: write `.status`; reconcile again when it exists, or at `until`."""
 
     status: ProjectSetupStatus
     until: datetime
-    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class StandInLine:
-    """It may start but holds no slot: claim the project, tell that it is queued, wait for a slot."""
+class WaitForSlot:
+    """It may start but holds no slot: claim the project, report that it is queued, wait for a slot."""
 
     status: ProjectSetupStatus
-    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Claim the project for attempt `number`, write `.status`, then start, in this order."""
+    """Claim the project for attempt `number`, write `.status`, then start the attempt, in this order."""
 
     number: int
     project_status: str
     status: ProjectSetupStatus
-    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class BeginAttempt:
-    """`.status` tells of a prepared attempt after all, although the answer to that write was lost: start it."""
+class StartPrepared:
+    """`.status` reports the prepared attempt, although the response to that write was lost: start the attempt."""
 
-    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptAttempt:
-    """`.status` tells of an attempt that goes on without the operator that started it: claim it, and follow it."""
+    """`.status` reports an attempt that outlived the operator that started it: claim it and follow it."""
 
     number: int
     run: RunRef
@@ -95,43 +85,44 @@ class RecordEnd:
     end: AttemptEnd
     fence: int | None
     status: ProjectSetupStatus
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseOwner:
-    """Another ProjectSetup holds the project: free it if that owner is gone or its setup is over, then look again."""
-
-    owner: Owner
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StepDown:
-    """Another operator works on this project: write nothing and end."""
+    """Another operator works on this project: write nothing and exit."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseClaim:
-    """The resource is gone and nothing of it runs: free its project.
+class ReleaseOwner:
+    """Another ProjectSetup holds the project: release the claim if that owner is gone or has ended; then read again."""
 
-    With `ready_fence` the deleted resource's last attempt had succeeded: the project is marked ready under it first.
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseClaim:
+    """The resource was deleted and nothing of it runs: release its project.
+
+    With `ready_fence`, its last attempt had succeeded: mark the project ready under that fence first.
     """
 
     ready_fence: int | None = None
 
 
-Decision = (
-    Rest
+Action = (
+    Requeue
     | WriteStatus
     | AwaitDependency
-    | StandInLine
+    | WaitForSlot
     | StartAttempt
-    | BeginAttempt
+    | StartPrepared
     | AdoptAttempt
     | StopRun
     | RecordEnd
-    | ReleaseOwner
     | StepDown
 )
+Decision = Action | ReleaseOwner
+"""After `ReleaseOwner` the facts must be read again in any case."""

@@ -1,4 +1,4 @@
-"""Secrets and recipes that ProjectSetups name and that do not exist (yet)."""
+"""Secrets and recipes that ProjectSetups name but that do not exist (yet)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from projectsetup.controller.ports import Cluster
-from projectsetup.controller.queue import Key
+from projectsetup.controller.workqueue import Key
 from projectsetup.kube.errors import ApiForbidden, ClusterError
 from projectsetup.observe.logs import get_logger
 from projectsetup.recipes.errors import RecipesUnavailable
 from projectsetup.recipes.loader import RecipeBook
 
-LOOK_PERIOD: Final = 5.0
-"""Seconds between two looks at what is missing; who waits learns of it 10 s after it is there at the latest."""
-MOST_SECRETS: Final = 100
-"""So many Secrets of one namespace are asked for in one look; a namespace with more waits longer, and no other does."""
+CHECK_PERIOD: Final = 5.0
+"""Seconds between two checks of what is missing; a ProjectSetup notices within 10 s that its dependency exists."""
+MAX_SECRETS: Final = 100
+"""Most Secrets of one namespace that one check reads; a namespace with more waits longer, and no other does."""
 
 _log = get_logger("dependencies")
 
@@ -33,18 +33,18 @@ class Missing:
 
     @classmethod
     def recipe(cls, name: str, why: str) -> Self:
-        """`why` there is no such recipe."""
+        """A recipe; `why` says in one line that it does not exist."""
         return cls("", name, why)
 
     @classmethod
     def secret(cls, namespace: str, name: str) -> Self:
-        """The Secret with the credentials."""
+        """The Secret that holds the credentials."""
         return cls(namespace, name, f"Secret {name} of spec.credentialsSecretRef does not exist")
 
 
 @dataclass(slots=True)
 class MissingDependencies:
-    """Looks at each that is missing once a period, however many wait for it, and wakes them when it is there."""
+    """Checks each missing dependency once a period, however many wait for it; calls `wake` for them when it exists."""
 
     cluster: Cluster
     recipes: RecipeBook
@@ -53,13 +53,13 @@ class MissingDependencies:
     _awaited: dict[Key, Missing] = field(default_factory=dict)
 
     def wait(self, key: Key, missing: Missing) -> None:
-        """Have `key` woken when this is there."""
+        """Wake `key` when this exists."""
         self.forget(key)
         self._awaited[key] = missing
         self._waiting.setdefault(missing, set()).add(key)
 
     def forget(self, key: Key) -> None:
-        """`key` waits for nothing any more."""
+        """Stop waiting on behalf of `key`."""
         missing = self._awaited.pop(key, None)
         if missing is not None:
             keys = self._waiting[missing]
@@ -68,20 +68,20 @@ class MissingDependencies:
                 del self._waiting[missing]
 
     def lacks(self, missing: Missing) -> bool:
-        """Whether others wait for it, so that it need not be asked for: it was not there a moment ago."""
+        """Whether others already wait for it, so that it need not be read: it was missing a moment ago."""
         return missing in self._waiting
 
     def __len__(self) -> int:
         return len(self._awaited)
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check forever."""
         while True:
-            await asyncio.sleep(LOOK_PERIOD)
-            await self.look()
+            await asyncio.sleep(CHECK_PERIOD)
+            await self.check()
 
-    async def look(self) -> None:
-        """Wake those for whom what they wait for is there."""
+    async def check(self) -> None:
+        """Wake the keys whose dependency exists now."""
         recipes = self._recipe_names()
         for missing in self._next():
             if await self._has_secret(missing) if missing.namespace else missing.name in recipes:
@@ -89,22 +89,22 @@ class MissingDependencies:
                     del self._awaited[key]
                     self.wake(key)
             elif missing in self._waiting:
-                self._waiting[missing] = self._waiting.pop(missing)  # others come before it next time
+                self._waiting[missing] = self._waiting.pop(missing)  # next time, others come first
 
     def _next(self) -> list[Missing]:
-        """All recipes, and of each namespace the Secrets that were not asked for longest."""
-        asked: Counter[str] = Counter()
+        """All recipes, and from each namespace the Secrets that were not read for longest."""
+        read: Counter[str] = Counter()
         chosen: list[Missing] = []
         for missing in self._waiting:
-            asked[missing.namespace] += 1
-            if not missing.namespace or asked[missing.namespace] <= MOST_SECRETS:
+            read[missing.namespace] += 1
+            if not missing.namespace or read[missing.namespace] <= MAX_SECRETS:
                 chosen.append(missing)
         return chosen
 
     async def _has_secret(self, missing: Missing) -> bool:
         try:
             return await self.cluster.get_secret(missing.namespace, missing.name) is not None
-        except ApiForbidden:  # those who wait find out what that means for them
+        except ApiForbidden:  # the reconciler decides what that means
             return True
         except ClusterError as error:
             _log.warning("cannot check whether a missing Secret exists", error=str(error))

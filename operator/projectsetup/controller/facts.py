@@ -1,44 +1,20 @@
-"""What is true now about one ProjectSetup: all that a decision may look at."""
+"""What is true now about one ProjectSetup: all that a decision may depend on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from projectsetup.api.models import ProjectSetupResource
-from projectsetup.controller.claimability import ClaimRefusal
+from projectsetup.controller.claims import ClaimRefusal
+from projectsetup.controller.outcome import RunOutcome, StopCause
 from projectsetup.projects.model import Project
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.updates import Progress
-
-
-class StopCause(StrEnum):
-    """Why a running attempt was asked to stop."""
-
-    CANCEL = "cancel"
-    SUSPEND = "suspend"
-    DELETED = "deleted"
-    SHUTDOWN = "shutdown"
-    LEASE_LOST = "lease lost"
-    FENCED = "fenced"
-    """The record's fence moved on: this attempt no longer speaks for the project."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStopped:
-    """The attempt ended because it was asked to, and nothing of it is alive."""
-
-    cause: StopCause
-
-
-RunOutcome = SetupSucceeded | SetupFailed | InfrastructureError | AttemptStopped
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What this operator's engine knows of an attempt that it started; `outcome` is None while it runs."""
+    """What this operator knows of an attempt that it started; `outcome` is None while the attempt runs."""
 
     uid: str
     attempt: int
@@ -47,14 +23,14 @@ class RunView:
     stopping: StopCause | None = None
     outcome: RunOutcome | None = None
     left_running: bool = False
-    """It goes on without this operator, which no longer follows it."""
+    """It continues without this operator, which no longer follows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordRead:
-    """The project's record; None when there is no such project for the namespace of the ProjectSetup.
+    """The project's record; None if the namespace of the ProjectSetup has no such project.
 
-    `hidden` says why. It stands in the place of a project of another namespace: what is not here cannot leak.
+    `hidden` says why. It replaces a project of another namespace: what is not here cannot leak.
     """
 
     project: Project | None
@@ -63,55 +39,54 @@ class RecordRead:
 
 @dataclass(frozen=True, slots=True)
 class RecordUnavailable:
-    """The database did not answer; `message` says why, in one line."""
+    """The database did not answer; `message` says why in one line."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class RecipePlan:
-    """The first step and the number of steps of the recipe that the resource names."""
+    """The first step, and how many steps there are, of the recipe that the resource names."""
 
     first_step: str = ""
     first_status: str = ""
     total: int = 0
     digest: str | None = None
-    """By which the engine knows again what it was told to run, where that is kept out of the operator's reach."""
+    """Identifies the plan where others could change it, see `Engine.digest`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is true about one ProjectSetup at `now`.
-
-    `record` is None when it was not read because nothing can depend on it (see `lifecycle.needs_record`).
-    `slot` tells whether one of the operator's slots is held for this resource. `input_problem` is what is wrong with
-    the recipe, its parameters, the repository addresses or the Secret with the credentials, `missing_dependency` which
-    recipe or Secret does not exist. `luck` is from 0 to 1, `token` is a few random
-    letters for the name of a run; empty without a slot.
-    """
+    """All that is true about one ProjectSetup at `now`."""
 
     resource: ProjectSetupResource
     now: datetime
     run: RunView | None = None
     record: RecordRead | RecordUnavailable | None = None
+    """None if it was not read because no decision can depend on it, see `lifecycle.needs_record`."""
     recipe: RecipePlan = RecipePlan()
     input_problem: str | None = None
+    """What is wrong with the recipe, its parameters, the repository addresses or the credentials Secret."""
     missing_dependency: str | None = None
+    """The recipe or Secret that does not exist."""
     dependency_limit: timedelta = timedelta(minutes=10)
-    """How long a missing dependency is waited for."""
+    """How long to wait for a missing dependency."""
     slot: bool = False
+    """Whether the resource holds one of the operator's slots."""
     engine: str = "local"
     engine_outlives_operator: bool = False
-    """Whether what this engine has started goes on when its operator ends."""
+    """Whether attempts continue when the operator ends, see `Engine`."""
     last_progress_write: datetime | None = None
-    luck: float = 0.0
+    jitter: float = 0.0
+    """A random number from 0 to 1."""
     token: str = ""
+    """A few random letters for the name of a run; empty without a slot."""
     prepared_fence: int | None = None
-    """The fence under which this operator has prepared the attempt that `.status` tells as running, without knowing
-    whether that was written; it was not started."""
+    """The fence of an attempt that this operator has prepared but not started, since it does not know whether `.status`
+    was written; None if there is none."""
     owner_is_active: bool = False
-    """Whether the other owner that holds the claim was looked up, is there, and its setup is not over."""
+    """Whether another owner of the claim was looked up, exists, and its setup has not ended."""
 
 
 PROGRESS_INTERVAL = timedelta(seconds=1)
-"""Between the two ends of an attempt `.status` is written at most once in this time."""
+"""While an attempt runs, `.status` is written at most once in this time."""

@@ -1,4 +1,4 @@
-"""Reads what is true now about one ProjectSetup."""
+"""Reads the facts about one ProjectSetup."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from projectsetup.api.models import ProjectSetupResource
-from projectsetup.controller.attempts import Attempts
-from projectsetup.controller.claimability import hiding
-from projectsetup.controller.database_gate import DatabaseGate
+from projectsetup.controller.claims import hiding
+from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.dependencies import Missing, MissingDependencies
 from projectsetup.controller.facts import Facts, RecipePlan, RecordRead, RecordUnavailable
-from projectsetup.controller.known_projects import KnownProjects
 from projectsetup.controller.lifecycle import needs_record
 from projectsetup.controller.ports import Cluster
-from projectsetup.controller.queue import StartLine
+from projectsetup.controller.runs import Runs
+from projectsetup.controller.slots import Slots
+from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Engine
 from projectsetup.git_hosts import GitHosts
 from projectsetup.kube.errors import ApiForbidden
@@ -31,15 +31,15 @@ from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, InvalidCredentials
 
 TOKEN_LENGTH = 7
-"""Letters in the name of a run that nobody can know beforehand: with them, a Job's name is no longer than it may be."""
+"""Random letters in the name of a run; with them, the name of a Job just fits the limit of Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an attempt would be started with.
+    """The inputs of an attempt.
 
-    `problem` says in one line what is wrong with what was asked for, `obstacle` what of the infrastructure would break
-    the attempt at once. `missing` is what was asked for and does not exist.
+    `problem` says in one line what is wrong with the request, `obstacle` which infrastructure problem would break the
+    attempt at once. `missing` is the recipe or Secret that does not exist.
     """
 
     recipe: Recipe | None = None
@@ -51,23 +51,47 @@ class Inputs:
 
 
 @dataclass(slots=True)
+class ClaimedProjects:
+    """The projects as this operator's own claims left them, so that they need not be read again.
+
+    An entry may be outdated, but whoever changed the project since has moved its fence. So entries may only lead to
+    writes under their fence: forget the entry before each such write, and read the project again if the write fails.
+    """
+
+    _projects: dict[Key, tuple[str, Project]] = field(default_factory=dict)
+
+    def claimed(self, key: Key, uid: str, project: Project) -> None:
+        """Remember the project that the ProjectSetup with this key and uid has claimed."""
+        self._projects[key] = (uid, project)
+
+    def get(self, key: Key, uid: str) -> Project | None:
+        """The project as its claim left it; None if it must be read."""
+        owner, project = self._projects.get(key, ("", None))
+        return project if owner == uid else None
+
+    def forget(self, key: Key) -> None:
+        """Drop the project: it is about to change, or no longer of interest."""
+        self._projects.pop(key, None)
+
+
+@dataclass(slots=True)
 class FactsReader:
-    """Reads record, recipe, Secret and engine; `clock` is the wall clock in UTC."""
+    """Reads record, recipe, Secret and the state of this operator."""
 
     cluster: Cluster
     record: ProjectRecord
-    gate: DatabaseGate
+    database: DatabaseHealth
     recipes: RecipeBook
-    attempts: Attempts
-    line: StartLine
+    runs: Runs
+    slots: Slots
     engine: Engine
     allow_file_repos: bool
     git_hosts: GitHosts
     dependencies: MissingDependencies
     dependency_limit: timedelta
     namespace_required: bool = False
-    """Whether a project that belongs to no namespace is hidden from all."""
-    known: KnownProjects = field(default_factory=KnownProjects)
+    """Whether projects without a namespace are hidden from every ProjectSetup."""
+    claimed: ClaimedProjects = field(default_factory=ClaimedProjects)
 
     async def read(
         self,
@@ -77,14 +101,14 @@ class FactsReader:
         prepared_fence: int | None,
         owner_is_active: bool,
     ) -> tuple[Facts, Inputs]:
-        """All facts about `resource`, and the inputs of an attempt of it."""
-        run = self.attempts.view(resource.project_id, resource.uid)
+        """All facts about `resource`, and the inputs for an attempt."""
+        run = self.runs.view(resource.project_id, resource.uid)
         record = await self._record(resource) if needs_record(resource, run) else None
         project = record.project if isinstance(record, RecordRead) else None
         inputs = Inputs()
         if run is None and project is not None and resource.status.run_ref is None:
             inputs = await self._inputs(resource, project)
-        slot = self.line.holds_slot(resource.key)
+        slot = self.slots.holds(resource.key)
         facts = Facts(
             resource=resource,
             now=datetime.now(UTC),
@@ -99,21 +123,21 @@ class FactsReader:
             engine_outlives_operator=self.engine.outlives_operator,
             last_progress_write=last_progress_write,
             prepared_fence=prepared_fence,
-            luck=random.random(),  # noqa: S311  # jitter needs no secrecy
+            jitter=random.random(),  # noqa: S311  # jitter needs no secrecy
             token=_token() if slot else "",
             owner_is_active=owner_is_active,
         )
         return facts, inputs
 
     async def _record(self, resource: ProjectSetupResource) -> RecordRead | RecordUnavailable:
-        if self.gate.shut_because is not None:
-            return RecordUnavailable(self.gate.shut_because)
-        if (known := self.known.get(resource.key, resource.uid)) is not None:
-            return RecordRead(known)
+        if self.database.problem is not None:
+            return RecordUnavailable(self.database.problem)
+        if (claimed := self.claimed.get(resource.key, resource.uid)) is not None:
+            return RecordRead(claimed)
         try:
             project = await self.record.get(resource.project_id)
         except DatabaseUnavailable as error:
-            self.gate.shut(str(error))
+            self.database.mark_down(str(error))
             return RecordUnavailable(str(error))
         hidden = hiding(resource, project, namespace_required=self.namespace_required)
         return RecordRead(project) if hidden is None else RecordRead(None, hidden)
@@ -135,17 +159,17 @@ class FactsReader:
         except _SecretMissing as error:
             return Inputs(recipe, parameters, missing=error.missing)
         except ApiForbidden as error:
-            because = f"the operator may not read the credentials: {error}"
+            because = f"the operator may not read the credentials Secret: {error}"
             return Inputs(recipe, parameters, obstacle=because if self.engine.needs_credentials else None)
         except (RecipeError, InvalidProject, InvalidCredentials) as error:
             return Inputs(problem=str(error))
         return Inputs(recipe, parameters, credentials)
 
     async def _credentials(self, resource: ProjectSetupResource) -> GitCredentials | None:
-        """What the Secret holds. It is read for what may start, and for what waits for it without a slot."""
+        """Read the Secret; only for a resource that holds a slot, or that waits for the Secret to exist."""
         reference = resource.spec.credentials_secret_ref if resource.spec else None
         waits = resource.status.dependency_missing_since is not None
-        if reference is None or not (waits or self.line.holds_slot(resource.key)):
+        if reference is None or not (waits or self.slots.holds(resource.key)):
             return None
         missing = Missing.secret(resource.namespace, reference.name)
         if self.dependencies.lacks(missing):
@@ -159,7 +183,7 @@ class FactsReader:
         if inputs.recipe is None or resource.spec is None:
             return RecipePlan()
         digest = None
-        if self.line.holds_slot(resource.key):
+        if self.slots.holds(resource.key):
             digest = self.engine.digest(inputs.recipe, resource.spec.timeout.total_seconds())
         first = inputs.recipe.steps[0]
         return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps), digest)

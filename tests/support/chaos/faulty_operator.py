@@ -103,5 +103,5 @@ async def run() -> int:
 
 if __name__ == "__main__":
     if seconds := os.environ.get("COMPARE_SECONDS"):
-        controller.COMPARE_PERIOD = watch_age.DELIVERY_LIMIT = float(seconds)
+        controller.RESYNC_PERIOD = watch_age.DELIVERY_LIMIT = float(seconds)
     sys.exit(asyncio.run(run()))

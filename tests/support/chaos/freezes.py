@@ -66,7 +66,7 @@ class Freeze:
             written, recorded = len(proxy.written), arena.changes_by(first)
             first.thaw()
             exit_code = first.process.wait(LIMIT)
-            complaints = first.log.read_text().count("this operator no longer leads")
+            complaints = first.log.read_text().count("lost the leader lease")
             arena.await_no_remains()
             return Outcome(
                 takeover,

@@ -19,6 +19,6 @@ class Keeper:
         if self.operator.alive:
             return
         assert self.operator.process.returncode == 1, self.operator.log_tail()
-        assert "no longer leads" in self.operator.log_tail(), self.operator.log_tail()
+        assert "lost the leader lease" in self.operator.log_tail(), self.operator.log_tail()
         self.restarts += 1
         self.operator.start(ready=False)

@@ -1,4 +1,4 @@
-"""The attempts that run in this operator: started, watched, stopped, and what they came to."""
+"""The attempts that run in this operator: start, progress, stop, outcome."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.facts import (
-    AttemptStopped,
-    RunOutcome,
-    RunView,
-    StopCause,
-)
-from projectsetup.controller.queue import Key
+from projectsetup.controller.facts import RunView
+from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
+from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun, LeftRunning
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
@@ -26,10 +22,10 @@ from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.updates import Progress
 
 MARK_RETRY = 1.0
-"""Seconds between two tries to tell the record where an attempt is, while the database is away."""
+"""Seconds between two tries to record the project's status while the database is unavailable."""
 
-OF_THE_OPERATOR = frozenset({StopCause.SHUTDOWN, StopCause.LEASE_LOST, StopCause.FENCED})
-"""Causes that lie in this operator and not in the setup."""
+OPERATOR_CAUSES = frozenset({StopCause.SHUTDOWN, StopCause.LEASE_LOST, StopCause.FENCED})
+"""Causes that concern this operator and not the setup."""
 
 _log = get_logger("attempts")
 
@@ -41,17 +37,17 @@ class _Run:
     obstacle: str | None = None
     task: asyncio.Task[RunOutcome | None] | None = None
     marking: asyncio.Task[None] | None = None
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    progressed: asyncio.Event = field(default_factory=asyncio.Event)
     leave: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def going_on(self) -> bool:
+    def is_active(self) -> bool:
         """Whether its outcome is still to come in this operator."""
         return self.view.outcome is None and not self.view.left_running
 
 
-class Attempts:
-    """At most one attempt of a project. `on_progress` is told its key when a step begins, `on_end` when all is over."""
+class Runs:
+    """At most one attempt of each project. `on_progress` gets its key when a step begins, `on_end` when it ended."""
 
     def __init__(
         self,
@@ -73,22 +69,22 @@ class Attempts:
         self._change = asyncio.Event()
 
     def view(self, project_id: UUID, uid: str | None = None) -> RunView | None:
-        """The attempt of this project that this operator has started and not yet forgotten.
+        """The attempt of this project that this operator started and has not forgotten.
 
-        With `uid` only when it is one of that ProjectSetup, and not of a predecessor or a rival.
+        With `uid`, only an attempt of that ProjectSetup, and not of a predecessor or rival.
         """
         run = self._runs.get(project_id)
         return run.view if run is not None and uid in {None, run.view.uid} else None
 
     @contextmanager
     def preparing(self, key: Key) -> Iterator[None]:
-        """While an attempt of `key` is written down, to be started then: who waits for all attempts waits for it."""
+        """Hold this while writing down an attempt of `key` that starts next: `keys` includes it already."""
         self._preparing.append(key)
         try:
             yield
         finally:
             self._preparing.remove(key)
-            self._tell_change()
+            self._notify()
 
     def start(self, attempt: AttemptSpec | Adoption, progress: Progress, *, obstacle: str | None = None) -> None:
         """Run an attempt in the background; after `stop_all` it is stopped before it begins.
@@ -96,7 +92,7 @@ class Attempts:
         With an `obstacle`, one line about what is wrong with the infrastructure, the attempt breaks at once.
         """
         if attempt.project_id in self._runs:
-            raise AssertionError(f"project {attempt.project_id} has an attempt already")
+            raise AssertionError(f"project {attempt.project_id} already has an attempt")
         run = _Run(attempt, RunView(attempt.uid, attempt.number, attempt.fence, progress), obstacle)
         self._runs[attempt.project_id] = run
         with about_setup(attempt.key, attempt=attempt.number):
@@ -111,64 +107,64 @@ class Attempts:
     def stop(self, project_id: UUID, cause: StopCause) -> None:
         """Ask the attempt to stop; its outcome comes when nothing of it is alive.
 
-        What outlives the operator is stopped for the sake of the setup alone; where it is the operator that must not
-        go on, it is left running, and has no outcome here.
+        An attempt that outlives the operator is stopped only for a cause that concerns the setup. For any other cause
+        it is left running, and has no outcome here.
         """
         run = self._runs.get(project_id)
         if run is None or run.task is None or run.view.stopping is not None or run.view.outcome is not None:
             return
         run.view = replace(run.view, stopping=cause)
-        if self._engine.outlives_operator and cause in OF_THE_OPERATOR:
+        if self._engine.outlives_operator and cause in OPERATOR_CAUSES:
             run.leave.set()
-            if cause is StopCause.SHUTDOWN:  # what is being started is started first
+            if cause is StopCause.SHUTDOWN:  # an attempt that is just being started is started first
                 return
         run.task.cancel()
 
     def forget(self, project_id: UUID, uid: str) -> None:
-        """The end of this attempt is told: it is no longer of interest."""
+        """Drop the attempt if it has ended: its end is reported."""
         run = self._runs.get(project_id)
         if run is not None and run.view.uid == uid and run.view.outcome is not None:
             del self._runs[project_id]
-            self._tell_change()
+            self._notify()
 
     @property
     def running(self) -> list[UUID]:
         """The projects whose attempt runs."""
-        return [project_id for project_id, run in self._runs.items() if run.going_on]
+        return [project_id for project_id, run in self._runs.items() if run.is_active]
 
     @property
     def outlive_operator(self) -> bool:
-        """Whether attempts go on when this operator ends."""
+        """Whether attempts continue when this operator ends."""
         return self._engine.outlives_operator
 
     async def changed(self) -> None:
-        """Return when an attempt was started, has ended or was forgotten."""
+        """Wait until an attempt was started, has ended or was forgotten."""
         await self._change.wait()
 
-    def _tell_change(self) -> None:
+    def _notify(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
 
     def keys(self) -> list[Key]:
-        """The ProjectSetups whose attempt is prepared, runs, or has ended and is not told yet."""
+        """The ProjectSetups whose attempt is being prepared, runs, or has ended without being reported yet."""
         return [*self._preparing, *(run.attempt.key for run in self._runs.values() if not run.view.left_running)]
 
-    def busy(self, key: Key) -> bool:
-        """Whether `keys` holds this one."""
+    def is_busy(self, key: Key) -> bool:
+        """Whether `keys` has this key."""
         return key in self.keys()
 
     def lingers(self, key: Key) -> bool:
-        """Whether what is left of its ended attempt does not go away: that holds no slot, or it might for ever."""
+        """Whether its attempt was stopped but some of it does not go away; that holds no slot, or might forever."""
         return any(run.attempt.key == key and run.view.progress.lingers for run in self._runs.values())
 
     def stop_all(self, cause: StopCause) -> None:
-        """Ask all attempts to stop, those too that are still to be started."""
+        """Ask all attempts to stop, including those that are still to be started."""
         self._stopping_all = cause
         for project_id in self.running:
             self.stop(project_id, cause)
 
     async def collect_garbage(self, find_run: FindRun) -> None:
-        """End what the engine runs and nobody wants; `find_run` is called once it is known what runs."""
+        """End runs that no ProjectSetup reports, see `Engine`."""
         await self._engine.collect_garbage(find_run)
 
     async def kill_all(self, cause: StopCause) -> None:
@@ -184,16 +180,16 @@ class Attempts:
             run.marking.cancel()
         if not task.cancelled():
             outcome = task.result()
-        elif run.leave.is_set():  # before it had begun, or with the event loop
-            outcome = self._left(run)
+        elif run.leave.is_set():  # cancelled before it began, or with the event loop
+            outcome = self._left_running(run)
         else:
             outcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
         run.view = replace(run.view, outcome=outcome, left_running=outcome is None)
-        self._tell_change()
+        self._notify()
         self._on_end(run.attempt.key)
 
-    def _left(self, run: _Run) -> RunOutcome | None:
-        """None: what runs goes on, and its outcome is for the next operator to tell."""
+    def _left_running(self, run: _Run) -> RunOutcome | None:
+        """None: the attempt continues, and the next operator reports its outcome."""
         return AttemptStopped(StopCause.FENCED) if run.view.stopping is StopCause.FENCED else None
 
     async def _outcome(self, run: _Run) -> RunOutcome | None:
@@ -202,7 +198,7 @@ class Attempts:
         try:
             return await self._engine.run(run.attempt, lambda progress: self._advance(run, progress), run.leave)
         except (LeftRunning, LeaseLost):
-            return self._left(run)
+            return self._left_running(run)
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
             if run.view.stopping is not None:
                 return AttemptStopped(run.view.stopping)
@@ -210,25 +206,25 @@ class Attempts:
                 raise
             return error.with_traceback(None)
         except Exception:  # noqa: BLE001  # one attempt must not end the operator
-            _log.exception("the engine failed in a way it should not")
-            return InfrastructureError(Reason.ENGINE_ERROR, "internal error of the operator, see its log")
+            _log.exception("unexpected error in the engine")
+            return InfrastructureError(Reason.ENGINE_ERROR, "internal error in the operator; see its log")
 
     def _advance(self, run: _Run, progress: Progress) -> None:
         if progress == run.view.progress:
             return
         if progress.step != run.view.progress.step:
             with about_setup(run.attempt.key, attempt=run.attempt.number, step=progress.step):
-                _log.info("the next step begins", progress=str(progress))
+                _log.info("step started", progress=str(progress))
         run.view = replace(run.view, progress=progress)
-        run.moved.set()
+        run.progressed.set()
         self._on_progress(run.attempt.key)
 
     async def _mark(self, run: _Run, recorded: str | None) -> None:
-        """Keep the record's status where the attempt is; the attempt goes on while the database is away."""
+        """Keep the project's status in the record up to date; the attempt goes on while the database is unavailable."""
         project_id = run.attempt.project_id
         while True:
-            await run.moved.wait()
-            run.moved.clear()
+            await run.progressed.wait()
+            run.progressed.clear()
             status = run.view.progress.project_status
             if status == recorded:
                 continue
@@ -238,10 +234,10 @@ class Attempts:
                 recorded = status
             except (DatabaseUnavailable, LeaseLost):
                 recorded = None
-                run.moved.set()
+                run.progressed.set()
                 await asyncio.sleep(MARK_RETRY)
                 continue
             if not held:
-                _log.warning("the fence has moved on, the attempt is stopped")
+                _log.warning("lost the claim on the project; stopping the attempt")
                 self.stop(project_id, StopCause.FENCED)
                 return

@@ -1,4 +1,4 @@
-"""The gate asks as often as it says, opens when a write would pass, and never spins on what its probe does not see."""
+"""The database is probed on schedule, is up once a write would pass, and a relapse causes no busy loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from structlog.testing import capture_logs
 
-from projectsetup.controller.database_gate import DatabaseGate
+from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.projects.errors import DatabaseUnavailable
 from tests.support.virtual_time import in_virtual_time, now
 
@@ -34,11 +34,11 @@ class Database:
 
 
 @asynccontextmanager
-async def watched(database: Database) -> AsyncIterator[DatabaseGate]:
-    gate = DatabaseGate(database.ping, database.try_write)
-    watch = asyncio.create_task(gate.watch())
+async def watched(database: Database) -> AsyncIterator[DatabaseHealth]:
+    health = DatabaseHealth(database.ping, database.try_write)
+    watch = asyncio.create_task(health.watch())
     await asyncio.sleep(0)
-    yield gate
+    yield health
     watch.cancel()
 
 
@@ -46,20 +46,20 @@ async def watched(database: Database) -> AsyncIterator[DatabaseGate]:
 async def test_it_opens_when_a_write_would_pass_and_not_before() -> None:
     database = Database(writes=False)
     backs: list[float] = []
-    async with watched(database) as gate:
-        gate.when_back(lambda: backs.append(now()))
+    async with watched(database) as health:
+        health.on_recovery(lambda: backs.append(now()))
         await asyncio.sleep(100)
         with capture_logs() as lines:
-            gate.shut("is read-only now")
+            health.mark_down("is read-only now")
             failed = now()
             await asyncio.sleep(60)
-            assert gate.shut_because is not None
+            assert health.problem is not None
             asked = [at for at in database.asked if at >= failed]
             assert 55 <= len(asked) <= 61
             assert min(later - earlier for earlier, later in pairwise(asked)) >= 1
             database.writes = True
             await asyncio.sleep(1)
-        assert gate.shut_because is None
+        assert health.problem is None
         assert len(backs) == 1
         assert [line["event"] for line in lines] == ["database unavailable; waiting for it", "database available again"]
 
@@ -67,11 +67,11 @@ async def test_it_opens_when_a_write_would_pass_and_not_before() -> None:
 @in_virtual_time
 async def test_a_short_failure_costs_no_time() -> None:
     database = Database()
-    async with watched(database) as gate:
+    async with watched(database) as health:
         await asyncio.sleep(5)
-        gate.shut("lost the connection")
+        health.mark_down("lost the connection")
         await asyncio.sleep(0.001)
-        assert gate.shut_because is None
+        assert health.problem is None
 
 
 @in_virtual_time
@@ -81,13 +81,13 @@ async def test_what_the_probe_does_not_see_is_no_busy_loop() -> None:
 
     def write_again() -> None:
         backs.append(now())
-        gate.shut("a write that always fails")
+        health.mark_down("a write that always fails")
 
-    async with watched(database) as gate:
-        gate.when_back(write_again)
+    async with watched(database) as health:
+        health.on_recovery(write_again)
         await asyncio.sleep(5)
         with capture_logs() as lines:
-            gate.shut("a write that always fails")
+            health.mark_down("a write that always fails")
             await asyncio.sleep(600)
         assert len(backs) <= 30
         assert len(lines) <= 62
@@ -100,11 +100,11 @@ async def test_what_the_probe_does_not_see_is_no_busy_loop() -> None:
 @in_virtual_time
 async def test_after_a_steady_time_a_failure_is_the_first_again() -> None:
     database = Database()
-    async with watched(database) as gate:
+    async with watched(database) as health:
         for _ in range(4):
-            gate.shut("away")
+            health.mark_down("away")
             await asyncio.sleep(40)
         await asyncio.sleep(60)
-        gate.shut("away")
+        health.mark_down("away")
         await asyncio.sleep(1)
-        assert gate.shut_because is None
+        assert health.problem is None

@@ -9,7 +9,7 @@ from uuid import UUID
 from projectsetup.api.annotations import LONGEST_KEPT, cut_value
 from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import parse_resource
-from projectsetup.controller.store import LARGEST_KEPT, Departed, ResourceStore, pack
+from projectsetup.controller.cache import LARGEST_KEPT, Deleted, ResourceCache, pack
 
 NAME = "3f0a1c52-1111-4222-8333-444455556666"
 KEY = ("team-a", NAME)
@@ -26,7 +26,7 @@ def parameters(size: int) -> dict[str, str]:
 
 def test_what_is_kept_reads_as_what_was_seen() -> None:
     seen = body(annotations={PRIORITY: "3"}, spec={"recipe": "a", "parameters": {"k": "v"}}, status={"attempt": 2})
-    store = ResourceStore()
+    store = ResourceCache()
     store.apply(pack(seen))
     assert store.get(KEY) == parse_resource(seen)
 
@@ -39,7 +39,7 @@ def test_what_nobody_asks_for_is_not_kept() -> None:
 
 
 def test_one_that_is_too_large_is_known_and_not_kept() -> None:
-    store = ResourceStore()
+    store = ResourceCache()
     store.apply(pack(body(spec={"parameters": parameters(LARGEST_KEPT)})))
     assert store.get(KEY) is None
     assert store.uid(KEY) == "one"
@@ -49,16 +49,16 @@ def test_one_that_is_too_large_is_known_and_not_kept() -> None:
 
 
 def test_an_older_version_changes_nothing_and_another_object_takes_its_place() -> None:
-    store = ResourceStore()
+    store = ResourceCache()
     store.apply(pack(body(version=2)))
     assert store.apply(pack(body(version=1, spec={"suspend": True}))) is None
     change = store.apply(pack(body(version=3, uid="two")))
     assert change is not None
-    assert change.departed == Departed("one", KEY)
+    assert change.deleted == Deleted("one", KEY)
 
 
 def test_unfinished_ones_tell_what_runs_of_which_project() -> None:
-    store = ResourceStore()
+    store = ResourceCache()
     store.apply(pack(body(status={"runRef": {"engine": "job", "name": "setup-1", "id": "x"}}, spec={"suspend": True})))
     (kept,) = store.unfinished()
     assert (kept.run_name, kept.project_id, kept.suspended) == ("setup-1", UUID(NAME), False)

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.attempts import MARK_RETRY, Attempts
-from projectsetup.controller.facts import AttemptStopped, RunOutcome, StopCause
-from projectsetup.controller.queue import Key
+from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
+from projectsetup.controller.runs import MARK_RETRY, Runs
+from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.projects.address import DatabaseAddress
@@ -111,18 +111,18 @@ class World:
         self.record = FakeRecord()
         self.moved: list[Key] = []
         self.ended: list[Key] = []
-        self.attempts = Attempts(
+        self.runs = Runs(
             self.engine, self.record, SoleOperator(), on_progress=self.moved.append, on_end=self.ended.append
         )
 
     def start(self, number: int = 1) -> UUID:
         order = _order(number)
-        self.attempts.start(order, FIRST)
+        self.runs.start(order, FIRST)
         return order.project.id
 
     async def outcome(self, project_id: UUID) -> RunOutcome:
-        while (view := self.attempts.view(project_id)) is not None and view.outcome is None:
-            await self.attempts.changed()
+        while (view := self.runs.view(project_id)) is not None and view.outcome is None:
+            await self.runs.changed()
         assert view is not None
         assert view.outcome is not None
         return view.outcome
@@ -152,13 +152,13 @@ def _order(number: int) -> AttemptSpec:
 async def test_an_attempt_that_ends_by_itself() -> None:
     world = World(FakeEngine(seconds=10))
     project = world.start()
-    assert world.attempts.running == [project]
+    assert world.runs.running == [project]
     assert await world.outcome(project) == SetupSucceeded()
-    assert world.attempts.running == []
+    assert world.runs.running == []
     assert world.record.marked == [(project, FENCE, "testing")]
     assert world.moved == world.ended == [("default", str(project))]
-    world.attempts.forget(project, "uid")
-    assert world.attempts.keys() == []
+    world.runs.forget(project, "uid")
+    assert world.runs.keys() == []
 
 
 @in_virtual_time
@@ -181,8 +181,8 @@ async def test_a_stopped_attempt_tells_the_first_cause() -> None:
     world = World()
     project = world.start()
     await asyncio.sleep(1)
-    world.attempts.stop(project, StopCause.CANCEL)
-    world.attempts.stop(project, StopCause.SHUTDOWN)
+    world.runs.stop(project, StopCause.CANCEL)
+    world.runs.stop(project, StopCause.SHUTDOWN)
     assert await world.outcome(project) == AttemptStopped(StopCause.CANCEL)
 
 
@@ -190,7 +190,7 @@ async def test_a_stopped_attempt_tells_the_first_cause() -> None:
 async def test_an_attempt_may_be_stopped_before_it_has_begun() -> None:
     world = World()
     project = world.start()
-    world.attempts.stop(project, StopCause.DELETED)
+    world.runs.stop(project, StopCause.DELETED)
     assert await world.outcome(project) == AttemptStopped(StopCause.DELETED)
     assert world.engine.begun == []
 
@@ -200,7 +200,7 @@ async def test_what_is_started_after_all_were_stopped_does_not_begin() -> None:
     world = World()
     before = world.start(1)
     await asyncio.sleep(1)
-    world.attempts.stop_all(StopCause.SHUTDOWN)
+    world.runs.stop_all(StopCause.SHUTDOWN)
     after = world.start(2)
     for project in (before, after):
         assert await world.outcome(project) == AttemptStopped(StopCause.SHUTDOWN)
@@ -211,9 +211,9 @@ async def test_what_is_started_after_all_were_stopped_does_not_begin() -> None:
 async def test_all_are_killed_and_each_has_its_outcome() -> None:
     world = World()
     projects = [world.start(number) for number in range(3)]
-    await world.attempts.kill_all(StopCause.LEASE_LOST)
+    await world.runs.kill_all(StopCause.LEASE_LOST)
     for project in projects:
-        view = world.attempts.view(project)
+        view = world.runs.view(project)
         assert view is not None
         assert view.outcome == AttemptStopped(StopCause.LEASE_LOST)
 
@@ -221,12 +221,12 @@ async def test_all_are_killed_and_each_has_its_outcome() -> None:
 @in_virtual_time
 async def test_who_waits_for_all_waits_for_what_is_being_prepared() -> None:
     world = World()
-    with world.attempts.preparing(("default", "a")):
-        assert world.attempts.keys() == [("default", "a")]
-        waiting = asyncio.create_task(world.attempts.changed())
+    with world.runs.preparing(("default", "a")):
+        assert world.runs.keys() == [("default", "a")]
+        waiting = asyncio.create_task(world.runs.changed())
         await asyncio.sleep(0)
     await waiting
-    assert world.attempts.keys() == []
+    assert world.runs.keys() == []
 
 
 @in_virtual_time
@@ -249,8 +249,8 @@ async def test_an_attempt_goes_on_while_the_database_is_away_and_is_marked_after
 
 
 async def _left(world: World, project: UUID) -> None:
-    while (view := world.attempts.view(project)) is not None and not view.left_running:
-        await world.attempts.changed()
+    while (view := world.runs.view(project)) is not None and not view.left_running:
+        await world.runs.changed()
     assert view is not None
     assert view.outcome is None
 
@@ -260,12 +260,12 @@ async def test_what_outlives_the_operator_is_begun_and_left_running_at_a_clean_e
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
-    world.attempts.stop_all(StopCause.SHUTDOWN)
+    world.runs.stop_all(StopCause.SHUTDOWN)
     later = world.start(2)
     for left in (project, later):
         await _left(world, left)
     assert (engine.begun, engine.gone) == ([1, 2], [])
-    assert (world.attempts.running, world.attempts.keys()) == ([], [])
+    assert (world.runs.running, world.runs.keys()) == ([], [])
 
 
 @in_virtual_time
@@ -274,7 +274,7 @@ async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the
     project = world.start(1)
     await asyncio.sleep(2)
     later = world.start(2)
-    await world.attempts.kill_all(StopCause.LEASE_LOST)
+    await world.runs.kill_all(StopCause.LEASE_LOST)
     for left in (project, later):
         await _left(world, left)
     assert (engine.begun, engine.gone) == ([1], [])
@@ -288,6 +288,6 @@ async def test_what_outlives_the_operator_is_ended_for_the_sake_of_its_setup_alo
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
-    world.attempts.stop(project, cause)
+    world.runs.stop(project, cause)
     assert await world.outcome(project) == AttemptStopped(cause)
     assert engine.gone == gone

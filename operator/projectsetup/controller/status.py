@@ -1,7 +1,7 @@
-"""The `.status` that follows from a decision: one function for each thing there is to tell.
+"""The `.status` that a decision leads to: one function for each state to report.
 
-Every function takes the status as it stands in the resource, so that what does not change is kept, and the times of
-conditions move only when a condition does.
+Every function starts from the current status, so that the rest stays as it is, and transition times change only when
+a condition does.
 """
 
 from __future__ import annotations
@@ -20,47 +20,44 @@ from projectsetup.api.models import (
 )
 from projectsetup.api.reasons import Reason
 from projectsetup.api.status import conditions_for, phase_of
-from projectsetup.controller.attempt_end import AttemptEnd, EndKind
-from projectsetup.controller.ending import retry_message
 from projectsetup.controller.facts import Facts, RecordRead
+from projectsetup.controller.outcome import SUSPENDED, AttemptEnd, EndKind, retry_message
 from projectsetup.engines.base import run_name
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.setup.message import cut
 from projectsetup.setup.updates import Progress
 
 ATTEMPTS_KEPT = 10
-"""How many ended attempts `.status.attempts` keeps, the last ones."""
+"""How many ended attempts `.status.attempts` keeps."""
 
 
 def queued(facts: Facts, message: str = "waiting for a free slot") -> ProjectSetupStatus:
-    """It may start and waits for a slot; the record tells so too."""
+    """It may start and waits for a slot; the record says so too."""
     changes = {"project_status": str(ProjectStatus.SETUP_QUEUED), "next_attempt_at": None, "run_ref": None}
-    return _told(facts, "Unknown", Reason.QUEUED, message, **changes)
+    return _report(facts, "Unknown", Reason.QUEUED, message, **changes)
 
 
 def suspended(facts: Facts) -> ProjectSetupStatus:
-    """Nothing is started while `spec.suspend` is true."""
-    return _told(
-        facts, "Unknown", Reason.SUSPENDED, "suspended by spec.suspend: nothing is started", run_ref=None, **_no_step()
-    )
+    """`spec.suspend` is true."""
+    return _report(facts, "Unknown", Reason.SUSPENDED, SUSPENDED, run_ref=None, **_no_step())
 
 
 def database_unavailable(facts: Facts, why: str) -> ProjectSetupStatus:
-    """It waits for the database; no attempt is burned."""
-    return _told(facts, "Unknown", Reason.DATABASE_UNAVAILABLE, f"waiting for the database: {why}")
+    """It waits for the database; no attempt is used up."""
+    return _report(facts, "Unknown", Reason.DATABASE_UNAVAILABLE, f"waiting for the database: {why}")
 
 
 def dependency_missing(facts: Facts, missing: str, since: datetime, until: datetime) -> ProjectSetupStatus:
-    """It waits for a recipe or Secret that does not exist; no attempt is burned."""
+    """It waits for a recipe or Secret that does not exist; no attempt is used up."""
     message = f"{missing}; waiting for it until {until:%Y-%m-%dT%H:%M:%SZ}"
     changes = {"dependency_missing_since": since, "next_attempt_at": None, "run_ref": None}
-    return _told(facts, "Unknown", Reason.DEPENDENCY_MISSING, message, **changes, **_no_step())
+    return _report(facts, "Unknown", Reason.DEPENDENCY_MISSING, message, **changes, **_no_step())
 
 
 def starting(facts: Facts, number: int, max_attempts: int) -> ProjectSetupStatus:
     """Attempt `number` is about to start with the recipe's first step."""
     plan = facts.recipe
-    return _told(
+    return _report(
         facts,
         "Unknown",
         Reason.RUNNING,
@@ -82,13 +79,13 @@ def running(facts: Facts, progress: Progress) -> ProjectSetupStatus:
     message = _step_message(status.attempt, limit, progress.step, progress.completed, progress.total)
     if progress.waits_for is not None:
         message = cut(f"{message}: {progress.waits_for}")
-    return _told(facts, "Unknown", Reason.RUNNING, message, **_progress(progress))
+    return _report(facts, "Unknown", Reason.RUNNING, message, **_progress(progress))
 
 
 def ended(facts: Facts, end: AttemptEnd, max_attempts: int) -> ProjectSetupStatus:
-    """What `end` means for `.status`; the same whether told at once or completed from the record after a crash."""
+    """The status after `end`, whether written at once or completed from the record after a crash."""
     changes: dict[str, Any] = {
-        "attempt": end.attempts_left_used,
+        "attempt": end.attempts_used,
         "max_attempts": max_attempts,
         "project_status": str(end.project_status),
         "next_attempt_at": end.next_attempt_at,
@@ -101,23 +98,22 @@ def ended(facts: Facts, end: AttemptEnd, max_attempts: int) -> ProjectSetupStatu
             total = _total(facts)
             changes |= {"finished_at": end.finished_at, "commits": end.commits, "failure": None, "step": None}
             changes |= {"progress": f"{total}/{total}"} if total else {}
-            return _told(facts, "True", end.reason, end.message, **changes)
+            return _report(facts, "True", end.reason, end.message, **changes)
         case EndKind.FAILED | EndKind.CANCELLED:
             changes |= {"finished_at": end.finished_at, "failure": end.failure or facts.resource.status.failure}
-            return _told(facts, "False", end.reason, end.message, **changes)
+            return _report(facts, "False", end.reason, end.message, **changes)
         case EndKind.RETRY:
             changes |= {"failure": end.failure}
-            return _told(facts, "Unknown", end.reason, end.message, **changes)
-        case EndKind.RETURNED:
+            return _report(facts, "Unknown", end.reason, end.message, **changes)
+        case EndKind.RELEASED:
             changes |= {"started_at": None, **_no_step()}
-            return _told(facts, "Unknown", end.reason, end.message, **changes)
+            return _report(facts, "Unknown", end.reason, end.message, **changes)
 
 
 def refused(facts: Facts, end: AttemptEnd) -> ProjectSetupStatus:
-    """A terminal failure that leaves the record alone: the project is not ours to mark."""
-    record = facts.record
-    project = getattr(record, "project", None)
-    return _told(
+    """A terminal failure that leaves the record alone, since it may not claim the project."""
+    project = facts.record.project if isinstance(facts.record, RecordRead) else None
+    return _report(
         facts,
         "False",
         end.reason,
@@ -132,8 +128,8 @@ def refused(facts: Facts, end: AttemptEnd) -> ProjectSetupStatus:
 
 
 def already_set_up(facts: Facts, message: str, commits: Commits | None) -> ProjectSetupStatus:
-    """The project is ready, and nothing of this setup has run."""
-    return _told(
+    """The project is ready although nothing of this setup has run."""
+    return _report(
         facts,
         "True",
         Reason.ALREADY_SET_UP,
@@ -149,12 +145,12 @@ def already_set_up(facts: Facts, message: str, commits: Commits | None) -> Proje
 
 
 def new_series(facts: Facts) -> ProjectSetupStatus:
-    """A manual retry was accepted: attempts are counted from 0 again, those that ended are kept."""
-    return _told(
+    """A manual retry was accepted: attempts count from 0 again; the history stays."""
+    return _report(
         facts,
         "Unknown",
         Reason.QUEUED,
-        "a retry was asked for: waiting for a free slot",
+        "retry requested; waiting for a free slot",
         attempt=0,
         queued_at=facts.now,
         started_at=None,
@@ -167,39 +163,36 @@ def new_series(facts: Facts) -> ProjectSetupStatus:
 
 
 def backing_off(facts: Facts) -> ProjectSetupStatus:
-    """It waits for the next attempt, also after it was suspended or waited for the database meanwhile."""
+    """It waits for the next attempt, even if it was suspended or waited for the database in between."""
     status = facts.resource.status
     condition = facts.resource.condition
     if condition is not None and condition.reason in {Reason.RETRY_SCHEDULED, Reason.QUEUED}:
         return unchanged(facts)
-    why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "failed"
+    why = f"{status.failure.reason}: {status.failure.message}" if status.failure else "reason unknown"
     limit = status.max_attempts or status.attempt
     message = retry_message(status.attempt, limit, why, status.next_attempt_at or facts.now)
-    return _told(facts, "Unknown", Reason.RETRY_SCHEDULED, message)
+    return _report(facts, "Unknown", Reason.RETRY_SCHEDULED, message)
 
 
 def unchanged(facts: Facts) -> ProjectSetupStatus:
-    """The status as it stands, with what every path keeps true: the generation and the handled annotations."""
-    return _kept(facts)
-
-
-def _kept(facts: Facts, **changes: Any) -> ProjectSetupStatus:
+    """The current status, with the generation and the handled annotations up to date as on every path."""
     condition = facts.resource.condition
     if condition is None:
-        return _told(facts, "Unknown", Reason.QUEUED, "waiting", **changes)
-    return _told(facts, condition.status, Reason(condition.reason), condition.message, **changes)
+        return _report(facts, "Unknown", Reason.QUEUED, "waiting")
+    return _report(facts, condition.status, Reason(condition.reason), condition.message)
 
 
-def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
+def _report(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
     resource = facts.resource
     changes.setdefault("queued_at", resource.queued_at)
     changes.setdefault("attempt", resource.status.attempt)
     if resource.tuning is not None:
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
-    if truth != "Unknown" or not resource.cancel_is_new:  # a cancel, and a retry with it, is handled at the end
+    # a cancel, and a retry that came with it, counts as handled only when the setup ends
+    if truth != "Unknown" or not resource.cancel_is_new:
         changes |= _handled(resource)
         if truth == "Unknown" and resource.retry_is_new and resource.status.next_attempt_at is not None:
-            changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay and not the series
+            changes.setdefault("next_attempt_at", facts.now)  # a retry ends the delay but not the series
     if reason is not Reason.DEPENDENCY_MISSING:
         changes["dependency_missing_since"] = None
     status = resource.status.model_copy(update=changes)
@@ -221,13 +214,13 @@ def _told(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **
 
 
 def _handled(resource: ProjectSetupResource) -> dict[str, Any]:
-    asked = {"last_handled_retry": RETRY_REQUESTED_AT, "last_handled_cancel": CANCEL_REQUESTED_AT}
-    return {field: value for field, name in asked.items() if (value := resource.annotations.get(name))}
+    requests = {"last_handled_retry": RETRY_REQUESTED_AT, "last_handled_cancel": CANCEL_REQUESTED_AT}
+    return {field: value for field, name in requests.items() if (value := resource.annotations.get(name))}
 
 
 def _with_attempt(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[AttemptRecord, ...]:
     status = resource.status
-    if end.kind is EndKind.RETURNED or status.run_ref is None:
+    if end.kind is EndKind.RELEASED or status.run_ref is None:
         return status.attempts
     failure = end.failure if end.kind is not EndKind.CANCELLED else None
     record = AttemptRecord(
@@ -243,7 +236,7 @@ def _with_attempt(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[Atte
 
 
 def _run_ref(facts: Facts, number: int) -> RunRef:
-    """What will run the attempt under the fence that its claim brings; a claim moves it on by one."""
+    """The run of the attempt under the fence of its claim, which is the current fence plus one."""
     project = facts.record.project if isinstance(facts.record, RecordRead) else None
     fence = 1 if project is None else project.fence + 1
     name = run_name(facts.resource.project_id, number, fence, facts.token)
@@ -270,8 +263,8 @@ def _no_step() -> dict[str, Any]:
 
 
 def _total(facts: Facts) -> int:
-    told = facts.resource.status.progress
-    return int(told.partition("/")[2]) if told else facts.recipe.total
+    reported = facts.resource.status.progress
+    return int(reported.partition("/")[2]) if reported else facts.recipe.total
 
 
 def _step_message(number: int, limit: int, step: str, completed: int, total: int) -> str:

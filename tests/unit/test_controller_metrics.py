@@ -9,8 +9,8 @@ import pytest
 
 from projectsetup.api.models import ProjectSetupStatus, parse_resource
 from projectsetup.api.reasons import EventReason
-from projectsetup.controller.decisions import Notice
-from projectsetup.controller.telemetry import attempt_end, count, setup_end, waits_since
+from projectsetup.controller.events import Event
+from projectsetup.controller.metrics import attempt_end, count_changes, ready_since, setup_end
 from projectsetup.observe.metrics import Metrics
 from tests.support.exposition import Exposition
 
@@ -105,15 +105,15 @@ def test_what_ended_between_two_versions(
 )
 def test_what_notices_tell(reason: EventReason, series: str) -> None:
     metrics = Metrics()
-    count(metrics, QUEUED, QUEUED, (Notice(EventReason.STARTED, ""), Notice(reason, "")))
+    count_changes(metrics, QUEUED, QUEUED, (Event(EventReason.STARTED, ""), Event(reason, "")))
     counted = {line for line in metrics.render().decode().splitlines() if line.endswith(" 1.0")}
     assert counted == {f"projectsetup_{series} 1.0"}
 
 
 def test_an_end_is_counted_once() -> None:
     metrics = Metrics()
-    count(metrics, RUNNING, OVER, ())
-    count(metrics, OVER, OVER, ())
+    count_changes(metrics, RUNNING, OVER, ())
+    count_changes(metrics, OVER, OVER, ())
     found = Exposition(metrics.render().decode())
     assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") == 1
     assert found.value("projectsetup_attempts_ended_total") == 1
@@ -140,4 +140,4 @@ def test_since_when_it_waits(stored: dict[str, Any], since: float) -> None:
     name = "0a0a0a0a-0000-4000-8000-000000000000"
     metadata = {"namespace": "ns", "name": name, "uid": "u", "resourceVersion": "1", "generation": 1}
     body = {"metadata": {**metadata, "creationTimestamp": at(0)}, "spec": {}, "status": stored}
-    assert waits_since(parse_resource(body), T0 + timedelta(seconds=100)) == T0 + timedelta(seconds=since)
+    assert ready_since(parse_resource(body), T0 + timedelta(seconds=100)) == T0 + timedelta(seconds=since)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectsetup.api.models import Rank
-from projectsetup.controller.queue import Key, StartLine, WorkQueue
+from projectsetup.controller.slots import Slots
+from projectsetup.controller.workqueue import Key, WorkQueue
 
 A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,116 +98,116 @@ def rank(priority: int = 1, seconds: int = 0, place: str = "ns/x") -> Rank:
     ids=["priority", "age", "name"],
 )
 def test_start_order(ranks: dict[Key, Rank], first: Key) -> None:
-    line = StartLine(1)
+    slots = Slots(1)
     for key, its_rank in ranks.items():
-        line.join(key, its_rank)
-    assert line.give_slots() == [first]
-    assert line.give_slots() == []
+        slots.enqueue(key, its_rank)
+    assert slots.grant() == [first]
+    assert slots.grant() == []
 
 
 @given(st.permutations(range(8)), st.integers(1, 8))
 def test_start_order_does_not_depend_on_the_order_of_joining(order: list[int], capacity: int) -> None:
-    line = StartLine(capacity)
+    slots = Slots(capacity)
     for number in order:
-        line.join(("ns", str(number)), rank(number % 3, number))
-    given = line.give_slots()
+        slots.enqueue(("ns", str(number)), rank(number % 3, number))
+    given = slots.grant()
     assert given == [("ns", str(n)) for n in sorted(range(8), key=lambda n: (n % 3, n))][:capacity]
-    assert line.holding == capacity
-    assert line.waiting == 8 - capacity
+    assert slots.held == capacity
+    assert slots.waiting == 8 - capacity
 
 
 def test_a_new_priority_moves_who_still_waits() -> None:
-    line = StartLine(1)
-    line.join(A, rank(1))
-    line.join(B, rank(2))
-    line.join(B, rank(0))
-    assert line.give_slots() == [B]
+    slots = Slots(1)
+    slots.enqueue(A, rank(1))
+    slots.enqueue(B, rank(2))
+    slots.enqueue(B, rank(0))
+    assert slots.grant() == [B]
 
 
 @pytest.mark.parametrize("brake", ["paused", "closed"])
 def test_nothing_starts_while_paused_or_closed(brake: str) -> None:
-    line = StartLine(1)
-    line.join(A, rank())
-    setattr(line, brake, True)
-    assert line.give_slots() == []
-    setattr(line, brake, False)
-    assert line.give_slots() == [A]
+    slots = Slots(1)
+    slots.enqueue(A, rank())
+    setattr(slots, brake, True)
+    assert slots.grant() == []
+    setattr(slots, brake, False)
+    assert slots.grant() == [A]
 
 
 def test_nothing_starts_before_all_were_looked_at() -> None:
-    line = StartLine(1)
-    line.await_first_look([A, B])
-    line.join(A, rank(5))
-    line.looked_at(A)
-    assert line.give_slots() == []
-    line.join(B, rank(0))
-    line.looked_at(B)
-    assert line.give_slots() == [B]
+    slots = Slots(1)
+    slots.expect([A, B])
+    slots.enqueue(A, rank(5))
+    slots.reconciled(A)
+    assert slots.grant() == []
+    slots.enqueue(B, rank(0))
+    slots.reconciled(B)
+    assert slots.grant() == [B]
 
 
 def test_a_slot_given_back_goes_to_the_next() -> None:
-    line = StartLine(1)
-    line.join(A, rank(0))
-    line.join(B, rank(1))
-    assert line.give_slots() == [A]
-    assert line.holds_slot(A)
-    line.leave(A)
-    assert line.give_slots() == [B]
+    slots = Slots(1)
+    slots.enqueue(A, rank(0))
+    slots.enqueue(B, rank(1))
+    assert slots.grant() == [A]
+    assert slots.holds(A)
+    slots.release(A)
+    assert slots.grant() == [B]
 
 
 def test_less_capacity_stops_nothing_that_runs() -> None:
-    line = StartLine(2)
+    slots = Slots(2)
     for key in (A, B, C):
-        line.join(key, rank(place=key[1]))
-    assert line.give_slots() == [A, B]
-    line.capacity = 1
-    line.leave(A)
-    assert line.give_slots() == []
-    line.leave(B)
-    assert line.give_slots() == [C]
+        slots.enqueue(key, rank(place=key[1]))
+    assert slots.grant() == [A, B]
+    slots.capacity = 1
+    slots.release(A)
+    assert slots.grant() == []
+    slots.release(B)
+    assert slots.grant() == [C]
 
 
 def test_what_runs_already_holds_a_slot_even_beyond_the_last() -> None:
-    line = StartLine(1)
-    line.take(("a", "running"))
-    line.take(("b", "running"))
-    line.join(("c", "waiting"), Rank(0, T0, "c/waiting"))
-    assert (line.holding, line.give_slots()) == (2, [])
-    line.leave(("a", "running"))
-    assert line.give_slots() == []
-    line.leave(("b", "running"))
-    assert line.give_slots() == [("c", "waiting")]
+    slots = Slots(1)
+    slots.acquire(("a", "running"))
+    slots.acquire(("b", "running"))
+    slots.enqueue(("c", "waiting"), Rank(0, T0, "c/waiting"))
+    assert (slots.held, slots.grant()) == (2, [])
+    slots.release(("a", "running"))
+    assert slots.grant() == []
+    slots.release(("b", "running"))
+    assert slots.grant() == [("c", "waiting")]
 
 
 def test_what_is_told_of_who_waits() -> None:
-    line = StartLine(1)
-    assert (line.depth(), line.oldest) == ({}, None)
-    line.join(A, rank(1), since=T0)
-    line.join(B, rank(2, 5))
-    line.join(C, rank(2, 9))
-    assert line.depth() == {1: 1, 2: 2}
-    assert line.oldest == T0
-    assert line.give_slots() == [A]
-    assert line.waited_since(A) == T0
-    assert (line.depth(), line.oldest) == ({2: 2}, T0 + timedelta(seconds=5))
+    slots = Slots(1)
+    assert (slots.depth(), slots.oldest) == ({}, None)
+    slots.enqueue(A, rank(1), since=T0)
+    slots.enqueue(B, rank(2, 5))
+    slots.enqueue(C, rank(2, 9))
+    assert slots.depth() == {1: 1, 2: 2}
+    assert slots.oldest == T0
+    assert slots.grant() == [A]
+    assert slots.ready_since(A) == T0
+    assert (slots.depth(), slots.oldest) == ({2: 2}, T0 + timedelta(seconds=5))
 
 
 def test_who_moves_in_line_goes_on_waiting_and_who_leaves_begins_anew() -> None:
-    line = StartLine(0)
-    line.join(A, rank(1), since=T0)
-    line.join(A, rank(0), since=T0 + timedelta(seconds=9))
-    assert line.oldest == T0
-    line.leave(A)
-    line.join(A, rank(1), since=T0 + timedelta(seconds=9))
-    assert line.oldest == T0 + timedelta(seconds=9)
-    line.take(B)
-    assert line.waited_since(B) is None
+    slots = Slots(0)
+    slots.enqueue(A, rank(1), since=T0)
+    slots.enqueue(A, rank(0), since=T0 + timedelta(seconds=9))
+    assert slots.oldest == T0
+    slots.release(A)
+    slots.enqueue(A, rank(1), since=T0 + timedelta(seconds=9))
+    assert slots.oldest == T0 + timedelta(seconds=9)
+    slots.acquire(B)
+    assert slots.ready_since(B) is None
 
 
 def test_those_that_were_not_looked_at_in_time_hold_up_nobody() -> None:
-    line = StartLine(1)
-    line.await_first_look([A, B])
-    line.join(C, rank())
-    assert line.give_slots() == []
-    assert line.stop_awaiting() == 2
-    assert line.give_slots() == [C]
+    slots = Slots(1)
+    slots.expect([A, B])
+    slots.enqueue(C, rank())
+    assert slots.grant() == []
+    assert slots.stop_expecting() == 2
+    assert slots.grant() == [C]
