@@ -20,7 +20,7 @@ from benchmarks.wire import COLLECTION
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.environment import inherited_environment, project_environment
 from projectsetup.setup.git import git_access
-from projectsetup.setup.project import SetupProject
+from projectsetup.setup.types import SetupProject
 
 RECIPE: Final = "python-service"
 SCRIPT: Final = "one shell script"

@@ -19,7 +19,7 @@ from projectsetup.engines.kubernetes_job.pod import OUTPUTS, ROOT, WORKSPACE, ha
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.setup.environment import project_environment
 from projectsetup.setup.git import PASSWORD_VARIABLE, USERNAME_VARIABLE, base_environment, credential_helpers
-from projectsetup.setup.project import SetupProject
+from projectsetup.setup.types import SetupProject
 from tests.support.git_host import GitHost, git_host
 from tests.support.node.installed_recipes import UNVERIFIED, offline_recipe
 

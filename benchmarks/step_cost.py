@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from benchmarks.figures import Comparison, Contender, Findings
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.types import StepCommand
 
 SCRIPT: Final = ":"
 IN_PYTHON: Final = f"import subprocess; subprocess.run(['sh', '-euc', {SCRIPT!r}], check=True)"

@@ -62,7 +62,7 @@ from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
 from projectsetup.setup.environment import portable_environment
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.types import InfrastructureError
 from projectsetup.version import version
 
 PROGRESS_DELAY = 0.1

@@ -17,8 +17,7 @@ import pytest
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.attempt import LocalAttempt
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.runner import StepCommand, StepExit
+from projectsetup.setup.types import InfrastructureError, SetupStopped, StepCommand, StepExit
 from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, until
 from tests.support.processes import children
 

@@ -16,8 +16,7 @@ import pytest
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.runner import StepExit
+from projectsetup.setup.types import InfrastructureError, StepExit
 from tests.support.local_steps import ESCAPING, FORKING, Operator, Step, operator, until
 from tests.support.processes import children, living
 

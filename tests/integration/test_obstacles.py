@@ -12,10 +12,8 @@ import pytest
 
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome
-from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
+from projectsetup.setup.types import InfrastructureError, SetupFailed, SetupOutcome, SetupProject
 from tests.support.job_orders import make_recipe
 from tests.support.local_steps import PATH, until
 from tests.support.mounts import mount, mounted, needs_mounts, remount
@@ -113,7 +111,7 @@ async def test_a_read_only_mount_is_not_the_projects_fault(tmp_path: Path, stack
     [
         ("ulimit -n 3; cat /dev/null", "too many files are open"),
         ("ulimit -n 20; python -c 'x = [open(\"/dev/null\") for _ in range(40)]'", "too many files are open"),
-        ("setpriv --reuid 65532 --clear-groups dash -c 'ulimit -p 1; ls; ls'", "no process can be started"),
+        ("setpriv --reuid 65532 --clear-groups dash -c 'ulimit -p 1; ls; ls'", "it could not start a process"),
     ],
 )
 async def test_a_limit_of_the_machine_is_not_the_projects_fault(tmp_path: Path, script: str, why: str) -> None:

@@ -115,7 +115,7 @@ def test_an_attempt_has_its_timeout(stage: Stage, steps: Steps) -> None:
     setup = Setup.gated(stage, steps, spec={"timeout": "500ms"}, annotations=LATER)
     status = setup.waits_for("RetryScheduled")
     assert status["failure"]["reason"] == "StepTimedOut"
-    assert "its timeout of 500ms" in status["failure"]["message"]
+    assert "timed out after 500ms" in status["failure"]["message"]
 
 
 def test_while_it_backs_off(stage: Stage) -> None:

@@ -103,14 +103,14 @@ def test_a_step_that_takes_too_long_is_stopped_and_retried(stage: Stage) -> None
     _, status = run(stage, "hasty", script=once("echo waiting; sleep 600"))
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "StepTimedOut"
-    assert status["attempts"][0]["message"] == "step hurry did not end within its timeout of 1s: waiting"
+    assert status["attempts"][0]["message"] == "step hurry timed out after 1s: waiting"
 
 
 def test_an_attempt_that_takes_too_long_is_stopped_and_retried(stage: Stage) -> None:
     _, status = run(stage, timeout="700ms", first="sleep 0.1", third=once("sleep 600"))
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "StepTimedOut"
-    told = "the attempt did not end within its timeout of 700ms; it was at step third; it printed nothing"
+    told = "the attempt timed out after 700ms, during step third; it printed nothing"
     assert status["attempts"][0]["message"] == told
 
 

@@ -16,12 +16,7 @@ from typing import Final
 
 import pytest
 
-from projectsetup.setup.environment import (
-    inherited_environment,
-    portable_environment,
-    secrets_in,
-    trusted_environment,
-)
+from projectsetup.setup.environment import inherited_environment, portable_environment, secrets_in, trusted_environment
 
 USERNAME, PASSWORD = "reader", "a-token-for-the-index"
 WHEEL: Final = "inhouse-1.0-py3-none-any.whl"

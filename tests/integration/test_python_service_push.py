@@ -13,7 +13,7 @@ import pytest
 
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.remote import RemoteState
-from projectsetup.setup.message import message_with_output
+from projectsetup.setup.outcome import message_with_output
 from tests.support.push_stage import CODE, DOCS, RECIPE, PushStage, git
 from tests.support.recipe_steps import Attempt, parameters
 

@@ -19,11 +19,16 @@ from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    SetupFailed,
+    SetupOutcome,
+    SetupProject,
+    SetupStopped,
+    SetupSucceeded,
+)
 from tests.support.local_steps import until
 
 SECRETS = {
@@ -145,13 +150,13 @@ async def test_a_failure_says_what_was_printed(engine: LocalEngine, project: Set
 @pytest.mark.parametrize(
     ("step", "reason", "message"),
     [
-        ({"run": "exit 75"}, Reason.STEP_TRANSIENT, "step s0 failed with exit code 75, which may pass"),
+        ({"run": "exit 75"}, Reason.STEP_TRANSIENT, "step s0 failed with exit code 75 (retryable)"),
         (
             {"run": "echo 'fatal: Connection reset'; exit 128", "retry": {"output": ["^fatal: Conn"]}},
             Reason.STEP_TRANSIENT,
-            "which may pass since it printed 'fatal: Connection reset'",
+            "(retryable: it printed 'fatal: Connection reset')",
         ),
-        ({"run": "exec sleep 100", "timeout": "300ms"}, Reason.STEP_TIMED_OUT, "within its timeout of 300ms"),
+        ({"run": "exec sleep 100", "timeout": "300ms"}, Reason.STEP_TIMED_OUT, "timed out after 300ms"),
         ({"run": "kill -KILL $$"}, Reason.STEP_KILLED, "step s0 was killed by SIGKILL"),
         ({"run": "sh -c 'kill -KILL $$'; true"}, Reason.STEP_KILLED, "step s0 was killed by SIGKILL"),
     ],
@@ -167,9 +172,7 @@ async def test_an_attempt_that_breaks_says_how(
 
 async def test_the_time_of_the_attempt_is_shared_by_its_steps(engine: LocalEngine, project: SetupProject) -> None:
     steps = recipe({"run": "true"}, {"run": "exec sleep 100"})
-    with pytest.raises(
-        InfrastructureError, match="the attempt did not end within its timeout of 2s; it was at step s1"
-    ):
+    with pytest.raises(InfrastructureError, match="the attempt timed out after 2s, during step s1"):
         await set_up(engine, project, steps, time_limit=2.0)
 
 

@@ -82,12 +82,12 @@ TABLE: Final = {
     "a line of a step that succeeds": Row("SetupSucceeded", {"second": "echo Connection reset"}),
     "the end of much output": Row("StepFailed", {"second": f"{LINES}; exit 4"}, "StepFailed", "second", 4, "line 2999"),
     "killed": Row("AttemptsExhausted", {"first": "kill -9 $$"}, "StepKilled", "first", None, "SIGKILL"),
-    "too slow": Row("AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "timeout of 2s"),
+    "too slow": Row("AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "timed out after 2s"),
     "too slow and stubborn": Row(
         "AttemptsExhausted", {"second": "trap '' TERM; while :; do sleep 1; done"}, "StepTimedOut", "second", None, "2s"
     ),
     "the attempt is too slow": Row(
-        "AttemptsExhausted", {"first": "sleep 120"}, "StepTimedOut", "first", None, "timeout of 20s", timeout="20s"
+        "AttemptsExhausted", {"first": "sleep 120"}, "StepTimedOut", "first", None, "timed out after 20s", timeout="20s"
     ),
     "what a step leaves behind": Row(
         "SetupSucceeded",

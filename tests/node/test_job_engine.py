@@ -28,10 +28,15 @@ from projectsetup.kube.job_watch import JobBoard
 from projectsetup.kube.jobs import JobCluster
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.project import SetupProject
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    SetupFailed,
+    SetupOutcome,
+    SetupProject,
+    SetupStopped,
+    SetupSucceeded,
+)
 from tests.support.api_server import ApiServer
 from tests.support.job_orders import make_recipe
 

@@ -22,9 +22,8 @@ from projectsetup.engines.kubernetes_job.outcome import pod_outcome
 from projectsetup.engines.kubernetes_job.plan import Plan
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.outcome import SetupFailed
 from projectsetup.setup.scrub import Scrubber
+from projectsetup.setup.types import InfrastructureError, SetupFailed
 from tests.support.job_orders import make_attempt, make_recipe
 from tests.support.operator_stage import Stage, message, reason
 from tests.support.stage_box import Container, containers, has_namespaces

@@ -29,9 +29,8 @@ from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
-from projectsetup.setup.outcome import SetupFailed
-from projectsetup.setup.project import SetupProject
 from projectsetup.setup.steps import setup_project
+from projectsetup.setup.types import SetupFailed, SetupProject
 from tests.support.attacks.attackers_host import AttackersHost, attackers_host
 from tests.support.attacks.push_attacks import AFTER, ATTACKS
 from tests.support.git_host import GitHost, git_host

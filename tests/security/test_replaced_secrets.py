@@ -15,7 +15,7 @@ import pytest
 from projectsetup.engines.local.attempt import LocalAttempt
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor import landlock
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.types import StepCommand
 from tests.support.local_steps import PATH
 
 pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")

@@ -10,7 +10,7 @@ import yaml
 from projectsetup.engines.base import Adoption, AttemptSpec
 from projectsetup.recipes.loader import load_recipe
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.project import SetupProject
+from projectsetup.setup.types import SetupProject
 
 PROJECT_ID = UUID("0f0f0f0f-1111-4222-8333-444444444444")
 

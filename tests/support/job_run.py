@@ -9,8 +9,7 @@ from projectsetup.engines.base import CurrentRun
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.engines.kubernetes_job.pod import PodSettings
-from projectsetup.setup.outcome import SetupOutcome
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import Progress, SetupOutcome
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
 from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from projectsetup.engines.local.engine import LocalEngine
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.types import InfrastructureError, StepCommand
 
 
 async def main(root: Path, steps: Sequence[tuple[str, dict[str, str]]]) -> None:

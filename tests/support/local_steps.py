@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.types import StepCommand
 from tests.support.processes import children, living
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

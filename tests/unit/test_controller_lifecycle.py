@@ -33,9 +33,7 @@ from projectsetup.controller.facts import (
 from projectsetup.controller.lifecycle import decide, decide_deleted, needs_record
 from projectsetup.controller.outcome import AttemptEnd, AttemptStopped, EndKind, RunOutcome, StopCause
 from projectsetup.projects.model import Owner, Project, ProjectStatus
-from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupFailed, SetupSucceeded
 
 ID = "6f1e2d3c-0000-4000-8000-000000000001"
 UID = "uid-1"

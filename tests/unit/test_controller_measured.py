@@ -16,9 +16,15 @@ from projectsetup.controller.metrics import MeteredEngine
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.updates import Progress, ProgressCallback
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    ProgressCallback,
+    SetupFailed,
+    SetupOutcome,
+    SetupStopped,
+    SetupSucceeded,
+)
 
 STEPS: Final = ("fetch", "build", "push")
 RECIPE: Final = Recipe.model_validate(

@@ -19,10 +19,14 @@ from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
-from projectsetup.setup.project import SetupProject
-from projectsetup.setup.updates import Progress, ProgressCallback
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    ProgressCallback,
+    SetupOutcome,
+    SetupProject,
+    SetupSucceeded,
+)
 from tests.support.virtual_time import in_virtual_time
 
 FIRST, SECOND = Progress("compiling", "one", 0, 2), Progress("testing", "two", 1, 2)

@@ -9,8 +9,7 @@ from projectsetup.engines.kubernetes_job.lifecycle import CHECK_AFTER, STUCK_AFT
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.plan import PLAN
 from projectsetup.kube.job_store import Kind
-from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.types import InfrastructureError, NotStarted, SetupFailed, SetupSucceeded
 from tests.support.fake_jobs import FakeJobs
 from tests.support.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, PUSH, Run, earlier, settle
 from tests.support.virtual_time import in_virtual_time, now

@@ -12,8 +12,7 @@ from projectsetup.engines.base import CurrentRun, LeftRunning
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.run_control import JOB_CREATION_LIMIT
 from projectsetup.kube.job_store import Kind
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupSucceeded
+from projectsetup.setup.types import InfrastructureError, SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import Body, FakeJobs
 from tests.support.job_orders import PROJECT_ID
 from tests.support.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, Run, earlier, settle

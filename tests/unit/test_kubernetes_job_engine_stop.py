@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
-from projectsetup.setup.errors import SetupStopped
-from projectsetup.setup.outcome import SetupSucceeded
+from projectsetup.setup.types import SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import FakeJobs
 from tests.support.job_run import JOB, KEY, MANIFEST, Run, earlier, settle
 from tests.support.virtual_time import in_virtual_time

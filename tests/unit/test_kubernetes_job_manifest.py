@@ -13,7 +13,7 @@ from projectsetup.engines.kubernetes_job.manifest import is_tombstone, job_manif
 from projectsetup.engines.kubernetes_job.plan import PLAN, Plan, stages_of
 from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT, PodSettings, literal
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.types import InfrastructureError
 from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
 
 Body = dict[str, Any]

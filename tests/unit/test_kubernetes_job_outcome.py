@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from projectsetup.engines.kubernetes_job.outcome import StageReport, announced_step, last_announced_step, read_report
-from projectsetup.setup.obstacles import Volume
+from projectsetup.setup.types import Volume
 
 COMMIT = "a" * 40
 FULL_AND_NOEXEC = Volume(full=True, no_exec=True)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT
-from projectsetup.setup.obstacles import Volume
-from projectsetup.setup.outputs import IGNORED
+from projectsetup.setup.output import IGNORED_PREFIX
+from projectsetup.setup.types import Volume
 from tests.support.job_orders import make_attempt, make_recipe
 from tests.support.mounts import mounted, needs_mounts
 from tests.support.stage_box import LIMIT, Container, Ended, containers, has_namespaces
@@ -347,8 +347,8 @@ def test_a_line_that_is_not_understood_is_named_in_the_log(box: Box) -> None:
     ended = box(step("first", tells), step("second", f"echo CODE_COMMIT={CODE} >$STEP_OUTPUTS")).run()
     assert [line for line in ended.lines if "[projectsetup] step" not in line] == [
         "ran",
-        f"{IGNORED}CODE_COMMIT=abc1234",
-        f"{IGNORED}other? text",
+        f"{IGNORED_PREFIX}CODE_COMMIT=abc1234",
+        f"{IGNORED_PREFIX}other? text",
     ]
     assert ended.report.outputs == {"CODE_COMMIT": CODE, "DOCS_COMMIT": DOCS}
 

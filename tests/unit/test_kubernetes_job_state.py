@@ -21,8 +21,8 @@ from projectsetup.engines.kubernetes_job.state import (
     Unreported,
     job_state,
 )
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
 from projectsetup.setup.scrub import Scrubber
+from projectsetup.setup.types import SetupFailed, SetupSucceeded
 
 Body = dict[str, Any]
 
@@ -139,7 +139,7 @@ def test_a_step_that_says_no() -> None:
         (42, "step=test\nexit=42\n\n", Reason.STEP_TRANSIENT, "exit code 42"),
         (9, "step=test\nexit=9\nmatch=connection RESET\n\nthe end\n", Reason.STEP_TRANSIENT, "connection RESET"),
         (9, "step=test\nexit=9\n\nReset by peer\n", Reason.STEP_TRANSIENT, "Reset by peer"),
-        (124, "step=test\nexit=143\ntimeout=1\n\n", Reason.STEP_TIMED_OUT, "timeout of 10m"),
+        (124, "step=test\nexit=143\ntimeout=1\n\n", Reason.STEP_TIMED_OUT, "timed out after 10m"),
         (137, "step=make\nexit=137\n\n", Reason.STEP_KILLED, "SIGKILL"),
         (125, "[projectsetup] the image has no awk\n", Reason.ENGINE_ERROR, "the image has no awk"),
         (137, "", Reason.STEP_KILLED, "killed with its container"),
@@ -168,7 +168,7 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
     late = {**failed("DeadlineExceeded"), "type": kind}
     assert broken(see(job(late), at_step="test"))[:3] == (
         Reason.STEP_TIMED_OUT,
-        "the attempt did not end within its timeout of 30m; it was at step test",
+        "the attempt timed out after 30m, during step test",
         "test",
     )
     stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
@@ -187,7 +187,7 @@ def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int
     assert see(job(), told) == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
     assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
         Reason.STEP_TIMED_OUT,
-        "the attempt did not end within its timeout of 30m; it was at step test",
+        "the attempt timed out after 30m, during step test",
     )
     assert broken(see(job(failed("BackoffLimitExceeded")), told)) == (
         Reason.INTERRUPTED,

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from projectsetup.setup.environment import inherited_environment, portable_environment, project_environment, secrets_in
-from projectsetup.setup.project import SetupProject
+from projectsetup.setup.types import SetupProject
 
 PROJECT = SetupProject(
     UUID("0f0f0f0f-1111-4222-8333-444444444444"), "Näme $(id)", "name", "two\nlines", "https://code/x", None

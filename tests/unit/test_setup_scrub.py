@@ -1,4 +1,4 @@
-"""No secret gets through, whatever form it travels in, and ordinary text does."""
+"""Secrets are hidden in every common encoding; ordinary text is unchanged."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ESCAPED: dict[str, Callable[[str], str]] = {
     after=TEXT,
 )
 @example(secret="p's\"w/o<r>d&42;", before="x", after="y")
-def test_no_escape_lets_a_secret_through(form: str, secret: str, before: str, after: str) -> None:
+def test_a_secret_is_hidden_in_every_escape(form: str, secret: str, before: str, after: str) -> None:
     written = ESCAPED[form](secret)
     assert written not in Scrubber([secret]).scrub(f"{before} {written} {after}")
 
@@ -76,7 +76,7 @@ KEY = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *KEY_LINES, "-----END OP
 
 
 @pytest.mark.parametrize("before", range(60))
-def test_what_is_wrapped_is_hidden_in_all_its_lines(before: int) -> None:
+def test_a_wrapped_secret_is_hidden_on_all_its_lines(before: int) -> None:
     secret = f"user:{TOKEN}"
     for encoded in (base64.encodebytes(b"x" * before + secret.encode() + b"y" * 30), f"{secret}  {secret}".encode()):
         for width in (20, 60, 76):
@@ -105,7 +105,7 @@ def test_a_key_is_hidden_however_it_is_wrapped(width: int) -> None:
         assert Scrubber([KEY]).scrub(line).strip("+/") == Scrubber([KEY]).scrub(line.encode().hex(" ")) == MASK
 
 
-def test_a_text_that_was_cut_shows_neither_beginning_nor_end_of_a_secret() -> None:
+def test_a_cut_text_shows_neither_beginning_nor_end_of_a_secret() -> None:
     scrubber = Scrubber([TOKEN])
     for kept in range(4, len(TOKEN)):
         assert scrubber.scrub_cut(f"a {TOKEN[:kept]}") == f"a {MASK}"
@@ -113,7 +113,7 @@ def test_a_text_that_was_cut_shows_neither_beginning_nor_end_of_a_secret() -> No
         assert scrubber.scrub_cut(f"{TOKEN[-kept:]} b {TOKEN[:kept]}").lstrip("_") == f"{MASK} b {MASK}"
 
 
-def test_words_that_a_secret_shares_with_ordinary_text_stay() -> None:
+def test_words_that_a_secret_shares_with_ordinary_text_are_unchanged() -> None:
     scrubber = Scrubber(["production-db-x7Kq", TOKEN, KEY])
     text = "production database 7Kq, ghp_0123; an OPENSSH PRIVATE KEY must begin with -----BEGIN"
     assert scrubber.scrub(text) == text
@@ -130,7 +130,7 @@ def test_no_text_takes_long(text: str) -> None:
 
 
 @given(secret=st.binary(min_size=6, max_size=40).map(lambda raw: raw.hex()), before=st.binary(max_size=5))
-def test_base64_of_a_text_that_holds_a_secret_tells_nothing(secret: str, before: bytes) -> None:
+def test_base64_of_a_text_with_a_secret_is_hidden(secret: str, before: bytes) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         encoded = encode(before + secret.encode() + b" after").decode()
         scrubbed = Scrubber([secret]).scrub(encoded)
@@ -139,30 +139,28 @@ def test_base64_of_a_text_that_holds_a_secret_tells_nothing(secret: str, before:
 
 
 @given(TEXT)
-def test_scrubbing_twice_changes_nothing_more(text: str) -> None:
+def test_scrubbing_is_idempotent(text: str) -> None:
     scrubber = Scrubber(["hunter2!", "s3cr3t/+"])
     once = scrubber.scrub(text)
     assert scrubber.scrub(once) == once
 
 
 @given(secret=SECRET.filter(lambda text: len(text) >= 8), before=TEXT, kept=st.integers(min_value=4, max_value=7))
-def test_a_line_that_is_cut_within_a_secret_does_not_end_with_its_beginning(
-    secret: str, before: str, kept: int
-) -> None:
+def test_a_line_cut_inside_a_secret_does_not_end_with_its_beginning(secret: str, before: str, kept: int) -> None:
     scrubbed = Scrubber([secret]).scrub_cut(before + secret[:kept])
     assert not scrubbed.endswith(secret[:kept])
 
 
-def test_every_line_of_a_secret_with_several_is_hidden() -> None:
+def test_every_line_of_a_multi_line_secret_is_hidden() -> None:
     key = "-----BEGIN KEY-----\nAAAABBBB\nCCCCDDDD\n-----END KEY-----\n"
     assert Scrubber([key]).scrub("x AAAABBBB y\nCCCCDDDD") == f"x {MASK} y\n{MASK}"
 
 
-def test_values_of_less_than_four_characters_are_no_secrets() -> None:
+def test_values_shorter_than_four_characters_are_not_secrets() -> None:
     assert Scrubber(["", "a", "abc", "   x  "]).scrub("abc a x") == "abc a x"
 
 
-def test_a_long_secret_is_hidden_whole_though_a_part_of_it_is_one_too() -> None:
+def test_a_secret_that_contains_another_is_hidden_completely() -> None:
     assert Scrubber(["pass", "password123"]).scrub("password123 pass") == f"{MASK} {MASK}"
 
 
@@ -186,7 +184,7 @@ def test_a_long_secret_is_hidden_whole_though_a_part_of_it_is_one_too() -> None:
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "***"),
     ],
 )
-def test_what_has_the_shape_of_a_secret_is_hidden(text: str, scrubbed: str) -> None:
+def test_text_in_the_shape_of_a_secret_is_hidden(text: str, scrubbed: str) -> None:
     assert Scrubber().scrub(text) == scrubbed
 
 
@@ -203,5 +201,5 @@ def test_what_has_the_shape_of_a_secret_is_hidden(text: str, scrubbed: str) -> N
         "task-skills sk-short npm_x",
     ],
 )
-def test_ordinary_text_stays(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert Scrubber(["hunter2"]).scrub(text) == text

@@ -1,4 +1,4 @@
-"""The setup of a project over a runner that is told how each step ends."""
+"""The setup of a project, with a fake runner."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ import pytest
 from projectsetup.api.reasons import Reason
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin, SshKey
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.outputs import IGNORED
-from projectsetup.setup.project import SetupProject
-from projectsetup.setup.runner import StepCommand, StepExit
+from projectsetup.setup.output import IGNORED_PREFIX
 from projectsetup.setup.steps import setup_project
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    SetupFailed,
+    SetupOutcome,
+    SetupProject,
+    SetupStopped,
+    SetupSucceeded,
+    StepCommand,
+    StepExit,
+)
 
 PROJECT = SetupProject(UUID(int=7), "Name", "name", "", "https://code.example/x", "https://docs.example/x")
 RECIPE = Recipe.model_validate(
@@ -45,8 +51,8 @@ A, B = "a" * 40, "b" * 40
 
 
 @dataclass
-class Told:
-    """Ends steps as it is told; all others succeed."""
+class FakeRunner:
+    """Ends steps as given in `ends`; all others succeed."""
 
     ends: dict[str, StepExit] = field(default_factory=dict)
     prints: dict[str, bytes] = field(default_factory=dict)
@@ -86,16 +92,16 @@ class Told:
         return [command.step for command in self.commands]
 
 
-async def test_all_steps_run_in_order_and_every_update_is_told() -> None:
-    told = Told(
+async def test_all_steps_run_in_order_and_report_progress() -> None:
+    runner = FakeRunner(
         {
             "first": StepExit(0, outputs=f"CODE_COMMIT={B}".encode()),
             "third": StepExit(0, outputs=f"CODE_COMMIT={A}\nDOCS_COMMIT={B}\n".encode()),
         }
     )
-    assert await told.set_up() == SetupSucceeded(A, B)
-    assert told.ran == ["first", "second", "third"]
-    assert told.updates == [
+    assert await runner.set_up() == SetupSucceeded(A, B)
+    assert runner.ran == ["first", "second", "third"]
+    assert runner.updates == [
         Progress("initializing", "first", 0, 3),
         Progress("compiling", "second", 1, 3),
         Progress("committing", "third", 2, 3),
@@ -103,31 +109,31 @@ async def test_all_steps_run_in_order_and_every_update_is_told() -> None:
     ]
 
 
-async def test_a_line_of_outputs_that_is_not_understood_is_named_in_the_log() -> None:
+async def test_an_invalid_line_of_outputs_is_logged() -> None:
     outputs = f"CODE_COMMIT=abc1234\nDOCS_COMMIT={B}\nhunter2\n".encode()
-    told = Told({"first": StepExit(0, outputs=outputs)}, {"first": b"no line end"})
-    assert await told.set_up() == SetupSucceeded(None, B)
-    assert told.lines[:3] == [
+    runner = FakeRunner({"first": StepExit(0, outputs=outputs)}, {"first": b"no line end"})
+    assert await runner.set_up() == SetupSucceeded(None, B)
+    assert runner.lines[:3] == [
         ("first", "no line end"),
-        ("first", f"{IGNORED}CODE_COMMIT=abc1234"),
-        ("first", f"{IGNORED}***"),
+        ("first", f"{IGNORED_PREFIX}CODE_COMMIT=abc1234"),
+        ("first", f"{IGNORED_PREFIX}***"),
     ]
 
 
 async def test_it_stops_at_the_first_step_that_fails() -> None:
-    told = Told({"second": StepExit(2)}, {"second": b"hello\nno hunter2, no pr0xy here\n"})
-    assert await told.set_up() == SetupFailed(
+    runner = FakeRunner({"second": StepExit(2)}, {"second": b"hello\nno hunter2, no pr0xy here\n"})
+    assert await runner.set_up() == SetupFailed(
         "second", 2, "step second failed with exit code 2: hello | no ***, no *** here"
     )
-    assert told.ran == ["first", "second"]
-    assert told.updates[-1] == Progress("compiling", "second", 1, 3)
-    assert told.lines == [("second", "hello"), ("second", "no ***, no *** here")]
+    assert runner.ran == ["first", "second"]
+    assert runner.updates[-1] == Progress("compiling", "second", 1, 3)
+    assert runner.lines == [("second", "hello"), ("second", "no ***, no *** here")]
 
 
 async def test_an_infrastructure_failure_is_an_exception_without_secrets() -> None:
-    told = Told({"third": StepExit(128)}, {"third": b"Connection reset by hunter2\n"})
+    runner = FakeRunner({"third": StepExit(128)}, {"third": b"Connection reset by hunter2\n"})
     with pytest.raises(InfrastructureError) as caught:
-        await told.set_up()
+        await runner.set_up()
     assert caught.value.reason is Reason.STEP_TRANSIENT
     assert (caught.value.step, caught.value.exit_code) == ("third", 128)
     assert "Connection reset by ***" in caught.value.message
@@ -135,14 +141,14 @@ async def test_an_infrastructure_failure_is_an_exception_without_secrets() -> No
 
 
 async def test_output_counts_only_when_the_step_fails() -> None:
-    told = Told(prints={"third": b"Connection reset, trying again\nfine\n"})
-    assert await told.set_up() == SetupSucceeded()
+    runner = FakeRunner(prints={"third": b"Connection reset, trying again\nfine\n"})
+    assert await runner.set_up() == SetupSucceeded()
 
 
-async def test_what_a_step_is_given() -> None:
-    told = Told()
-    await told.set_up()
-    first, second, third = told.commands
+async def test_the_command_of_a_step() -> None:
+    runner = FakeRunner()
+    await runner.set_up()
+    first, second, third = runner.commands
     assert (first.script, first.timeout) == ("one", 5.0)
     assert first.environment["PARAM_COLOUR"] == "blue"
     assert first.environment["ATTEMPT"] == "3"
@@ -154,9 +160,9 @@ async def test_what_a_step_is_given() -> None:
 
 
 async def test_only_a_step_that_asks_for_credentials_sees_them() -> None:
-    told = Told()
-    await told.set_up()
-    first, second, third = told.commands
+    runner = FakeRunner()
+    await runner.set_up()
+    first, second, third = runner.commands
     for command in (first, second):
         assert not any("hunter2" in value for value in command.environment.values())
         assert command.private_files == {}
@@ -166,48 +172,46 @@ async def test_only_a_step_that_asks_for_credentials_sees_them() -> None:
     assert "hunter2" not in repr(third)
 
 
-async def test_the_attempts_timeout_limits_its_steps() -> None:
-    told = Told({"second": StepExit(signal=15, timed_out=True)})
-    with pytest.raises(
-        InfrastructureError, match="the attempt did not end within its timeout of 1m; it was at step sec"
-    ):
-        await told.set_up(time_limit=60)
-    assert told.commands[0].timeout == 5.0
-    assert 0 < told.commands[1].timeout <= 60
+async def test_the_timeout_of_the_attempt_limits_its_steps() -> None:
+    runner = FakeRunner({"second": StepExit(signal=15, timed_out=True)})
+    with pytest.raises(InfrastructureError, match="the attempt timed out after 1m, during step sec"):
+        await runner.set_up(time_limit=60)
+    assert runner.commands[0].timeout == 5.0
+    assert 0 < runner.commands[1].timeout <= 60
 
 
-async def test_a_step_is_not_begun_when_the_time_is_over() -> None:
-    told = Told()
-    with pytest.raises(InfrastructureError, match="it was at step first") as caught:
-        await told.set_up(time_limit=1e-6)
+async def test_no_step_starts_after_the_timeout() -> None:
+    runner = FakeRunner()
+    with pytest.raises(InfrastructureError, match="during step first") as caught:
+        await runner.set_up(time_limit=1e-6)
     assert caught.value.reason is Reason.STEP_TIMED_OUT
-    assert told.commands == []
+    assert runner.commands == []
 
 
-async def test_a_stop_ends_the_setup_even_when_the_step_was_fast_enough() -> None:
-    told = Told({"second": StepExit(0, stopped=True)})
+async def test_a_stop_ends_the_setup_even_if_the_step_succeeds() -> None:
+    runner = FakeRunner({"second": StepExit(0, stopped=True)})
     with pytest.raises(SetupStopped):
-        await told.set_up()
-    assert told.ran == ["first", "second"]
+        await runner.set_up()
+    assert runner.ran == ["first", "second"]
 
 
-async def test_a_step_that_fails_when_it_is_stopped_is_no_business_failure() -> None:
+async def test_a_stopped_step_that_fails_is_not_a_business_failure() -> None:
     with pytest.raises(SetupStopped):
-        await Told({"third": StepExit(1, stopped=True)}).set_up()
+        await FakeRunner({"third": StepExit(1, stopped=True)}).set_up()
 
 
-async def test_the_last_steps_success_wins_over_a_stop() -> None:
-    assert await Told({"third": StepExit(0, stopped=True)}).set_up() == SetupSucceeded()
+async def test_success_of_the_last_step_wins_over_a_stop() -> None:
+    assert await FakeRunner({"third": StepExit(0, stopped=True)}).set_up() == SetupSucceeded()
 
 
 @pytest.mark.parametrize("credentials", [CREDENTIALS, None])
-async def test_a_step_with_credentials_has_a_home_that_no_step_before_it_could_write(
+async def test_a_step_with_credentials_has_a_home_that_no_earlier_step_could_write(
     credentials: GitCredentials | None,
 ) -> None:
-    told = Told()
+    runner = FakeRunner()
     operator = {"PATH": "/w/bin::bin:/usr/bin:/v/../w/x:/wide", "UV_CACHE_DIR": "/cache", "GIT_SSL_CAINFO": "/ca"}
-    await told.set_up(credentials=credentials, operator=operator)
-    first, _, third = told.commands
+    await runner.set_up(credentials=credentials, operator=operator)
+    first, _, third = runner.commands
     assert (first.environment["HOME"], first.environment["TMPDIR"]) == ("/w/.home", "/w/.tmp")
     assert first.environment["UV_CACHE_DIR"] == "/cache"
     assert first.private_folders == ()

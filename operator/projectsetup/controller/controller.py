@@ -23,7 +23,7 @@ from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.types import InfrastructureError
 
 WORKERS = 8
 """How many keys are reconciled at once."""

@@ -9,7 +9,7 @@ from projectsetup.api.models import ProjectSetupStatus, RunRef
 from projectsetup.controller.events import Event
 from projectsetup.controller.outcome import AttemptEnd, StopCause
 from projectsetup.projects.model import Owner
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import Progress
 
 
 @dataclass(frozen=True, slots=True)

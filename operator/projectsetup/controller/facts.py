@@ -9,7 +9,7 @@ from projectsetup.api.models import ProjectSetupResource
 from projectsetup.controller.claims import ClaimRefusal
 from projectsetup.controller.outcome import RunOutcome, StopCause
 from projectsetup.projects.model import Project
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import Progress
 
 
 @dataclass(frozen=True, slots=True)

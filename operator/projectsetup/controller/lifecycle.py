@@ -39,8 +39,7 @@ from projectsetup.controller.outcome import (
     end_without_run,
 )
 from projectsetup.projects.model import Project, ProjectStatus
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.outcome import SetupSucceeded
+from projectsetup.setup.types import InfrastructureError, SetupSucceeded
 
 DATABASE_POLL: Final = timedelta(seconds=30)
 """A ProjectSetup that waits for the database is reconciled again after this time, unless something wakes it earlier."""

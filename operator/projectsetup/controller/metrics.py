@@ -27,9 +27,14 @@ from projectsetup.controller.slots import Slots
 from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun
 from projectsetup.observe.metrics import Metrics, Moment
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.outcome import SetupOutcome, SetupSucceeded
-from projectsetup.setup.updates import Progress, ProgressCallback
+from projectsetup.setup.types import (
+    InfrastructureError,
+    NotStarted,
+    Progress,
+    ProgressCallback,
+    SetupOutcome,
+    SetupSucceeded,
+)
 
 PRIORITIES: Final = range(10)
 

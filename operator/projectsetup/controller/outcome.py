@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from projectsetup.api.models import Commits, Failure, ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.projects.model import ProjectStatus
-from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.message import cut
-from projectsetup.setup.outcome import SetupFailed, SetupSucceeded
+from projectsetup.setup.outcome import cut
+from projectsetup.setup.types import InfrastructureError, NotStarted, SetupFailed, SetupSucceeded
 
 MAX_JITTER: Final = 0.10
 """Largest share of a delay that is added to it, so that failures with one cause do not all retry at once."""

@@ -50,8 +50,7 @@ from projectsetup.observe.metrics import Metrics
 from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.setup.project import SetupProject
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import Progress, SetupProject
 
 PREDECESSOR_POLL = 0.5
 """Seconds between two looks at a resource whose project still has an attempt of a deleted predecessor."""

@@ -18,8 +18,7 @@ from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import InfrastructureError, Progress, SetupStopped
 
 MARK_RETRY = 1.0
 """Seconds between two tries to record the project's status while the database is unavailable."""

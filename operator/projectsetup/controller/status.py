@@ -24,8 +24,8 @@ from projectsetup.controller.facts import Facts, RecordRead
 from projectsetup.controller.outcome import SUSPENDED, AttemptEnd, EndKind, retry_message
 from projectsetup.engines.base import run_name
 from projectsetup.projects.model import ProjectStatus
-from projectsetup.setup.message import cut
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.outcome import cut
+from projectsetup.setup.types import Progress
 
 ATTEMPTS_KEPT = 10
 """How many ended attempts `.status.attempts` keeps."""

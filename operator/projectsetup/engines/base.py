@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from projectsetup.recipes.model import Recipe
     from projectsetup.setup.credentials import GitCredentials
-    from projectsetup.setup.outcome import SetupOutcome
-    from projectsetup.setup.project import SetupProject
-    from projectsetup.setup.updates import ProgressCallback
+    from projectsetup.setup.types import ProgressCallback, SetupOutcome, SetupProject
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from projectsetup.api.reasons import Reason
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume
+from projectsetup.setup.types import HEALTHY, InfrastructureError, Volume
 
 _NEARLY_NOTHING: Final = 1 << 20
 _FEWEST_INODES: Final = 16
@@ -25,7 +24,7 @@ def volume_of(path: Path) -> Volume:
     try:
         state = os.statvfs(path)
     except OSError:
-        return NOTHING_SPECIAL
+        return HEALTHY
     no_blocks = state.f_bavail * state.f_frsize < _NEARLY_NOTHING
     no_inodes = state.f_files > 0 and state.f_favail < _FEWEST_INODES
     return Volume(

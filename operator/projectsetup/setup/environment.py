@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import PurePath
 
-    from projectsetup.setup.project import SetupProject
+    from projectsetup.setup.types import SetupProject
 
 PRIVATE_HOME: Final = "home"
 PRIVATE_TEMPORARY: Final = "tmp"

@@ -1,9 +1,11 @@
-"""What a step prints, as it comes: its last lines, its lines for the log, and whether a line asks for a retry."""
+"""The output of a step: what it prints (log lines, last lines, a line that asks for a retry) and what it reports."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,15 +14,15 @@ if TYPE_CHECKING:
     from projectsetup.setup.scrub import Scrubber
 
 LINE_BYTES: Final = 8192
-"""Longer lines are cut before anything looks at them."""
+"""Longer lines are cut before anything else happens."""
 
 TAIL_LINES: Final = 50
 TAIL_CHARACTERS: Final = 16_384
 LOGGED_LINES: Final = 5_000
-"""So many lines of a step are handed on as they come; of the rest only the last ones, at its end."""
+"""Lines of a step that are logged as they arrive; of the rest only the last ones, at its end."""
 
 HELD_LINES: Final = 64
-"""So many lines at most are held back until it is known whether a secret goes on in the next."""
+"""Maximum number of lines held back while a secret may continue on the next line."""
 
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
@@ -29,9 +31,22 @@ _CONTROL = re.compile(
 _KEY_BEGINS: Final = b"PRIVATE KEY-----"
 _KEY_ENDS: Final = b"-----END"
 
+CODE_COMMIT: Final = "CODE_COMMIT"
+DOCS_COMMIT: Final = "DOCS_COMMIT"
+OUTPUTS_BYTES: Final = 65_536
+"""Bytes of a step's outputs file that are read."""
+IGNORED_LINES: Final = 5
+"""Invalid lines of an outputs file that are logged."""
+IGNORED_PREFIX: Final = (
+    "[projectsetup] ignored in $STEP_OUTPUTS (expected CODE_COMMIT= or DOCS_COMMIT= and a full commit id): "
+)
+"""Begins the log lines that name them, here and in stage.sh."""
+_IGNORED_CHARACTERS: Final = 200
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+
 
 class StepOutput:
-    """Takes the output in pieces and holds a bounded part of it, however much there is."""
+    """Receives output in chunks and keeps a bounded part of it."""
 
     def __init__(
         self,
@@ -41,9 +56,9 @@ class StepOutput:
         on_line: Callable[[str], None] | None = None,
         cut: bool = False,
     ) -> None:
-        """`retry`: patterns to search for in the bytes of every line. `on_line` is given lines without secrets.
+        """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets.
 
-        `cut`: any line may have been cut at its ends before it comes here.
+        `cut`: lines may already have been cut at their ends.
         """
         self._scrubber = scrubber
         self._retry = [re.compile(pattern.encode()) for pattern in retry]
@@ -57,12 +72,12 @@ class StepOutput:
         self._matched: str | None = None
         self._in_key = False
 
-    def feed(self, piece: bytes) -> None:
-        """More output."""
-        *lines, rest = piece.replace(b"\r", b"\n").split(b"\n")
+    def feed(self, chunk: bytes) -> None:
+        """Add output."""
+        *lines, rest = chunk.replace(b"\r", b"\n").split(b"\n")
         if lines:
             lines[0] = self._pending + lines[0]
-            if self._in_key or _KEY_BEGINS in piece or _KEY_BEGINS in lines[0]:
+            if self._in_key or _KEY_BEGINS in chunk or _KEY_BEGINS in lines[0]:
                 lines = list(self._without_keys(lines))
             self._take(lines)
             self._pending = rest[:LINE_BYTES]
@@ -70,12 +85,12 @@ class StepOutput:
             self._pending = (self._pending + rest)[:LINE_BYTES]
 
     def add(self, lines: str) -> None:
-        """Complete lines of ours, after what has come so far."""
+        """Add complete lines of the operator's own."""
         if lines:
             self.feed(b"\n" * bool(self._pending) + lines.encode())
 
     def close(self) -> None:
-        """There is no more output."""
+        """End the output: pass on what was held back."""
         if self._pending:
             self._take(list(self._without_keys([self._pending])))
             self._pending = b""
@@ -85,13 +100,13 @@ class StepOutput:
             self._on_line(line)
         self._held = []
         if self._unlogged:
-            self._on_line(f"{self._unlogged} more lines are not logged; the last of them:")
+            self._on_line(f"{self._unlogged} more lines were not logged; the last of them:")
             for line in self.tail:
                 self._on_line(line)
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last lines that are not blank, without secrets and control characters."""
+        """The last non-blank lines, without secrets and control characters."""
         chosen: list[str] = []
         room = TAIL_CHARACTERS
         for line in reversed(self._readable(self._tail)):
@@ -103,14 +118,14 @@ class StepOutput:
 
     @property
     def matched(self) -> str | None:
-        """The first line in which one of the regular expressions was found, without secrets."""
+        """The first line that matches one of the patterns, without secrets."""
         return self._matched
 
     def _take(self, lines: list[bytes]) -> None:
         if self._retry and self._matched is None:
             self._matched = self._first_match(lines)
         self._log(lines)
-        self._tail.extend(reversed(_last_written(lines)))
+        self._tail.extend(reversed(_last_lines(lines)))
 
     def _first_match(self, lines: Iterable[bytes]) -> str | None:
         for line in lines:
@@ -131,7 +146,7 @@ class StepOutput:
             self._on_line(line)
 
     def _finished(self, lines: Sequence[str]) -> int:
-        """So many of the lines hold no beginning of a secret that may go on in the next one."""
+        """How many of the lines are complete: a secret may continue after the others."""
         number = len(lines)
         unfinished = self._scrubber.unfinished("".join(lines[-HELD_LINES:]))
         while unfinished > 0 and number > 0:
@@ -152,19 +167,19 @@ class StepOutput:
         return self._without_secrets(self._texts(lines))
 
     def _texts(self, lines: Iterable[bytes]) -> list[str]:
-        """What can be printed of each line; at the ends where it was cut, no part of a secret."""
+        """The printable text of each line, without partial secrets where it was cut."""
         texts = ((line, _CONTROL.sub("", line[:LINE_BYTES].decode("utf-8", "replace"))) for line in lines)
         return [
             self._scrubber.scrub_cut(text) if self._cut or len(line) >= LINE_BYTES else text for line, text in texts
         ]
 
     def _without_secrets(self, lines: Sequence[str]) -> list[str]:
-        """The lines without secrets, those included that go on from one line to the next."""
+        """The lines without secrets, including secrets that span lines."""
         return self._scrubber.scrub("\n".join(lines)).split("\n") if lines else []
 
 
-def _last_written(lines: Sequence[bytes]) -> list[bytes]:
-    """The last lines that are not blank, last first."""
+def _last_lines(lines: Sequence[bytes]) -> list[bytes]:
+    """The last non-blank lines, in reverse order."""
     found: list[bytes] = []
     for line in reversed(lines):
         if line.strip():
@@ -172,3 +187,24 @@ def _last_written(lines: Sequence[bytes]) -> list[bytes]:
             if len(found) == TAIL_LINES:
                 break
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutputs:
+    """The valid facts, the last of each kind, and the first invalid lines."""
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+def read_outputs(content: bytes) -> StepOutputs:
+    """Parse a step's outputs file, lines of `KEY=VALUE`."""
+    facts: dict[str, str] = {}
+    ignored: list[str] = []
+    for line in content[:OUTPUTS_BYTES].decode("utf-8", "replace").splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() in {CODE_COMMIT, DOCS_COMMIT} and _COMMIT.fullmatch(value.strip()):
+            facts[key.strip()] = value.strip()
+        elif line.strip() and len(ignored) < IGNORED_LINES:
+            ignored.append(line.strip()[:_IGNORED_CHARACTERS])
+    return StepOutputs(facts, tuple(ignored))

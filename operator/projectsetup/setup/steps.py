@@ -1,4 +1,4 @@
-"""The setup of one project: the steps of its recipe, one after another."""
+"""Runs the steps of a recipe for one project, one after another."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from projectsetup.setup.environment import (
     secrets_in,
     trusted_environment,
 )
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.git import git_access
-from projectsetup.setup.judge import StepDone, StepResult, TimeLimit, judge, too_late
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.output import StepOutput
-from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT, IGNORED, StepOutputs, read_outputs
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.outcome import StepResult, StepSucceeded, TimeLimit, step_outcome, timeout_message
+from projectsetup.setup.output import CODE_COMMIT, DOCS_COMMIT, IGNORED_PREFIX, StepOutput, StepOutputs, read_outputs
 from projectsetup.setup.scrub import Scrubber
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import (
+    InfrastructureError,
+    Progress,
+    SetupFailed,
+    SetupOutcome,
+    SetupStopped,
+    SetupSucceeded,
+    StepCommand,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from projectsetup.recipes.model import Recipe, Step
     from projectsetup.setup.credentials import GitCredentials
-    from projectsetup.setup.project import SetupProject
-    from projectsetup.setup.runner import StepRunner
-    from projectsetup.setup.updates import ProgressCallback
+    from projectsetup.setup.types import ProgressCallback, SetupProject, StepRunner
 
 LineCallback = Callable[[str, str], None]
-"""Given the name of a step and a line that it printed, without secrets."""
+"""Receives the name of a step and a line that it printed, without secrets."""
 
 
 async def setup_project(
@@ -54,19 +56,19 @@ async def setup_project(
     allow_file_repos: bool = False,
     on_line: LineCallback | None = None,
 ) -> SetupOutcome:
-    """Run all steps of the recipe; stop at the first that fails and never retry.
+    """Run the steps of the recipe in order; stop at the first that fails and never retry.
 
-    `callback` is called before each step and after the last one. `time_limit` is that of the whole attempt, in seconds.
-    `operator_environment` is where the few settings come from that steps share with the operator.
+    `callback` is called before each step and after the last. `time_limit` limits the whole attempt, in seconds. Steps
+    inherit a few settings from `operator_environment`.
 
-    Raises InfrastructureError when the attempt broke, and SetupStopped when the runner was asked to stop before the
-    last step had succeeded.
+    Raises InfrastructureError when the attempt breaks, and SetupStopped when the runner is stopped before the last step
+    has succeeded.
     """
     inherited = inherited_environment(operator_environment)
     setup = _Setup(
         runner=runner,
         inherited=inherited,
-        told=project_environment(project, parameters, attempt=attempt, workspace=runner.workspace),
+        project_variables=project_environment(project, parameters, attempt=attempt, workspace=runner.workspace),
         repositories=project.repositories,
         credentials=credentials,
         allow_file_repos=allow_file_repos,
@@ -79,10 +81,10 @@ async def setup_project(
     total = len(recipe.steps)
     for completed, step in enumerate(recipe.steps):
         callback(Progress(step.status, step.name, completed, total))
-        verdict = await setup.run(step, last=completed == total - 1)
-        if isinstance(verdict, SetupFailed):
-            return verdict
-        facts |= verdict.outputs
+        outcome = await setup.run(step, last=completed == total - 1)
+        if isinstance(outcome, SetupFailed):
+            return outcome
+        facts |= outcome.outputs
     callback(Progress(recipe.steps[-1].status, recipe.steps[-1].name, total, total))
     return SetupSucceeded(facts.get(CODE_COMMIT), facts.get(DOCS_COMMIT))
 
@@ -91,7 +93,7 @@ async def setup_project(
 class _Setup:
     runner: StepRunner
     inherited: Mapping[str, str]
-    told: Mapping[str, str]
+    project_variables: Mapping[str, str]
     repositories: tuple[str, ...]
     credentials: GitCredentials | None
     allow_file_repos: bool
@@ -100,17 +102,17 @@ class _Setup:
     deadline: float
     on_line: LineCallback | None
 
-    async def run(self, step: Step, *, last: bool) -> StepDone | SetupFailed:
+    async def run(self, step: Step, *, last: bool) -> StepSucceeded | SetupFailed:
         allowed, limit = self._limits(step)
         output = StepOutput(self.scrubber, retry=step.retry.output, on_line=self._line_callback(step))
         try:
             end = await self.runner.run(self._command(step, allowed), output.feed)
-            told = read_outputs(end.outputs) if end.exit_code == 0 else StepOutputs()
-            output.add("".join(f"{IGNORED}{line}\n" for line in told.ignored))
+            reported = read_outputs(end.outputs) if end.exit_code == 0 else StepOutputs()
+            output.add("".join(f"{IGNORED_PREFIX}{line}\n" for line in reported.ignored))
         finally:
             output.close()
         if end.stopped and not (last and end.exit_code == 0):
-            raise SetupStopped(f"stopped while step {step.name} ran")
+            raise SetupStopped(f"stopped during step {step.name}")
         result = StepResult(
             exit_code=end.exit_code,
             signal=end.signal,
@@ -118,20 +120,20 @@ class _Setup:
             oom=end.oom,
             tail=output.tail,
             matched_retry_line=output.matched,
-            outputs=told.facts,
+            outputs=reported.facts,
             volume=end.volume,
         )
-        verdict = judge(step, result, limit)
-        if isinstance(verdict, InfrastructureError):
-            raise verdict
-        return verdict
+        outcome = step_outcome(step, result, limit)
+        if isinstance(outcome, InfrastructureError):
+            raise outcome
+        return outcome
 
     def _limits(self, step: Step) -> tuple[float, TimeLimit]:
-        """The seconds that the step may take, and which timeout that comes from."""
+        """The seconds that the step may take, and the timeout that they come from."""
         left = self.deadline - asyncio.get_running_loop().time()
         own = step.timeout.total_seconds()
         if left <= 0:
-            message = too_late(step, TimeLimit(self.time_limit, of_attempt=True))
+            message = timeout_message(step, TimeLimit(self.time_limit, of_attempt=True))
             raise InfrastructureError(Reason.STEP_TIMED_OUT, message, step=step.name)
         return (own, TimeLimit(own)) if own <= left else (left, TimeLimit(self.time_limit, of_attempt=True))
 
@@ -139,13 +141,13 @@ class _Setup:
         credentials = self.credentials if step.credentials else None
         private = self.runner.private
         access = git_access(self.repositories, credentials, private, allow_file=self.allow_file_repos)
-        inherited, places = self.inherited, {}
+        inherited, paths = self.inherited, {}
         if step.credentials:
-            inherited, places = trusted_environment(inherited, self.runner.workspace), private_paths(private)
+            inherited, paths = trusted_environment(inherited, self.runner.workspace), private_paths(private)
         return StepCommand(
             step=step.name,
             script=step.run,
-            environment={**inherited, **step.env, **self.told, **places, **access.environment},
+            environment={**inherited, **step.env, **self.project_variables, **paths, **access.environment},
             timeout=timeout,
             private_files=access.files,
             private_folders=(PRIVATE_HOME, PRIVATE_TEMPORARY) if step.credentials else (),

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
-from projectsetup.setup.runner import StepCommand
+from projectsetup.setup.types import StepCommand
 
 
 async def run_as_step(folder: Path, script: str, environment: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Final, Protocol, TypeVar
 
 from projectsetup.api.reasons import Reason
-from projectsetup.setup.errors import InfrastructureError
+from projectsetup.setup.types import InfrastructureError
 
 Body = Mapping[str, Any]
 """An object as the API server returns it."""

@@ -26,15 +26,14 @@ from projectsetup.engines.kubernetes_job.objects import JobRef
 from projectsetup.engines.kubernetes_job.plan import Plan
 from projectsetup.engines.kubernetes_job.run_control import RunControl, controlled
 from projectsetup.setup.environment import secrets_in
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
 from projectsetup.setup.scrub import Scrubber
+from projectsetup.setup.types import InfrastructureError, SetupStopped
 
 if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.client import Body, JobCache, JobClient, JobView
     from projectsetup.engines.kubernetes_job.pod import PodSettings
     from projectsetup.recipes.model import Recipe
-    from projectsetup.setup.outcome import SetupOutcome
-    from projectsetup.setup.updates import ProgressCallback
+    from projectsetup.setup.types import ProgressCallback, SetupOutcome
 
 
 class JobEngine:

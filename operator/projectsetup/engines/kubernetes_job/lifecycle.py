@@ -27,9 +27,8 @@ from projectsetup.engines.kubernetes_job.objects import (
     may_run,
     owner_name,
 )
-from projectsetup.setup.errors import InfrastructureError, NotStarted
-from projectsetup.setup.message import cut
-from projectsetup.setup.outcome import SetupSucceeded
+from projectsetup.setup.outcome import cut
+from projectsetup.setup.types import InfrastructureError, NotStarted, SetupSucceeded
 
 if TYPE_CHECKING:
     from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun, FindRun

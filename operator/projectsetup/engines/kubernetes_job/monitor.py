@@ -27,8 +27,14 @@ from projectsetup.engines.kubernetes_job.state import (
     exceeds_quota,
     job_state,
 )
-from projectsetup.setup.errors import InfrastructureError, NotStarted, SetupStopped
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
+from projectsetup.setup.types import (
+    InfrastructureError,
+    NotStarted,
+    SetupFailed,
+    SetupOutcome,
+    SetupStopped,
+    SetupSucceeded,
+)
 
 if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.client import Body, JobClient, JobView
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.plan import Plan
     from projectsetup.engines.kubernetes_job.run_control import RunControl
     from projectsetup.setup.scrub import Scrubber
-    from projectsetup.setup.updates import Progress, ProgressCallback
+    from projectsetup.setup.types import Progress, ProgressCallback
 
 Clock = Callable[[], datetime]
 

@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Final
 from projectsetup.api.durations import format_duration
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.objects import container_statuses, termination, true_conditions
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.judge import SHELL_ADDS, StepResult, TimeLimit, judge, signal_told_by, too_late
-from projectsetup.setup.message import cut, message_with_output
-from projectsetup.setup.obstacles import NOTHING_SPECIAL, Volume
-from projectsetup.setup.outcome import SetupFailed, SetupOutcome, SetupSucceeded
-from projectsetup.setup.output import StepOutput
-from projectsetup.setup.outputs import CODE_COMMIT, DOCS_COMMIT, read_outputs
+from projectsetup.setup.outcome import (
+    SHELL_SIGNAL_BASE,
+    StepResult,
+    TimeLimit,
+    cut,
+    message_with_output,
+    signal_from_exit_code,
+    step_outcome,
+    timeout_message,
+)
+from projectsetup.setup.output import CODE_COMMIT, DOCS_COMMIT, StepOutput, read_outputs
+from projectsetup.setup.types import HEALTHY, InfrastructureError, SetupFailed, SetupOutcome, SetupSucceeded, Volume
 
 if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.client import Body
@@ -57,7 +62,7 @@ class StageReport:
     outputs: Mapping[str, str]
     matches: tuple[str, ...]
     tail: str
-    volume: Volume = NOTHING_SPECIAL
+    volume: Volume = HEALTHY
 
 
 def announced_step(line: bytes) -> str | None:
@@ -137,7 +142,7 @@ def not_started(plan: Plan, why: str | None) -> InfrastructureError:
 def deadline_exceeded(plan: Plan, at_step: str | None) -> InfrastructureError:
     """Return the failure of an attempt whose time has run out."""
     step = next((step for step in plan.steps if step.name == at_step), plan.steps[0])
-    message = too_late(step, TimeLimit(plan.timeout, of_attempt=True))
+    message = timeout_message(step, TimeLimit(plan.timeout, of_attempt=True))
     return InfrastructureError(Reason.STEP_TIMED_OUT, message, step=step.name)
 
 
@@ -181,7 +186,7 @@ def _stage_failure(
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
     output.feed(report.tail.encode())
     output.close()
-    signal = signal_told_by(report.exit_code, step)
+    signal = signal_from_exit_code(report.exit_code, step)
     result = StepResult(
         exit_code=report.exit_code if signal is None else None,
         signal=signal,
@@ -191,7 +196,7 @@ def _stage_failure(
         matched_retry_line=output.matched,
         volume=report.volume,
     )
-    outcome = judge(step, result, TimeLimit(step.timeout.total_seconds()))
+    outcome = step_outcome(step, result, TimeLimit(step.timeout.total_seconds()))
     if isinstance(outcome, SetupFailed | InfrastructureError):
         return outcome
     raise AssertionError("a failed step counted as done")
@@ -218,7 +223,7 @@ def _failure_without_report(
     if code == NOTHING_COULD_RUN or end.get("reason") in {"ContainerCannotRun", "StartError"}:
         why = message_with_output(f"container {steps[0].name} could not run its steps", tail)
         return InfrastructureError(Reason.ENGINE_ERROR, why, step=step)
-    if isinstance(code, int) and code <= SHELL_ADDS:
+    if isinstance(code, int) and code <= SHELL_SIGNAL_BASE:
         head = f"container {steps[0].name} exited with code {code} without reporting on its steps"
         return InfrastructureError(Reason.ENGINE_ERROR, message_with_output(head, tail), step=step)
     how = f"step {step} was killed with its container (exit code {code}, {end.get('reason') or 'no reason given'})"

@@ -13,8 +13,7 @@ from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.api.reasons import Reason
 from projectsetup.recipes.fields import DnsLabel, Duration
 from projectsetup.recipes.model import Recipe, Retry, StepStatus
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.updates import Progress
+from projectsetup.setup.types import InfrastructureError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from projectsetup.engines.base import LeftRunning
-from projectsetup.setup.outcome import SetupOutcome
+from projectsetup.setup.types import SetupOutcome
 
 JOB_CREATION_LIMIT: Final = 5.0
 """Seconds in which an attempt that is to be left running must have created its Job."""

@@ -21,16 +21,16 @@ from projectsetup.engines.kubernetes_job.objects import (
     was_disrupted,
 )
 from projectsetup.engines.kubernetes_job.outcome import job_failure, pod_outcome
-from projectsetup.setup.errors import InfrastructureError
-from projectsetup.setup.message import cut
+from projectsetup.setup.outcome import cut
+from projectsetup.setup.types import InfrastructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from projectsetup.engines.kubernetes_job.client import Body
     from projectsetup.engines.kubernetes_job.plan import Plan, PlannedStep
-    from projectsetup.setup.outcome import SetupOutcome
     from projectsetup.setup.scrub import Scrubber
+    from projectsetup.setup.types import SetupOutcome
 
 _EXCEEDED_LIMIT: Final = re.compile(r"exceed(?:s|ed) (?:its|the|total) .*limit")
 _NORMAL_WAITS: Final = frozenset({"ContainerCreating", "PodInitializing"})

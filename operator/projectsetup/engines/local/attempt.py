@@ -15,9 +15,7 @@ from projectsetup.engines.local.pipes import Pipe
 from projectsetup.engines.local.workspace import AttemptDirectory, read_bounded
 from projectsetup.engines.patience import uninterrupted
 from projectsetup.engines.volume import volume_of
-from projectsetup.setup.errors import InfrastructureError, SetupStopped
-from projectsetup.setup.obstacles import NOTHING_SPECIAL
-from projectsetup.setup.runner import StepCommand, StepExit
+from projectsetup.setup.types import HEALTHY, InfrastructureError, SetupStopped, StepCommand, StepExit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +99,7 @@ class LocalAttempt:
             stopped=self._stopped,
             oom=report["oom"],
             outputs=read_bounded(outputs),
-            volume=NOTHING_SPECIAL if code == 0 else volume_of(self.workspace),
+            volume=HEALTHY if code == 0 else volume_of(self.workspace),
         )
 
     async def _run_with_output(self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]) -> JobEnd:

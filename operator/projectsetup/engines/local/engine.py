@@ -19,15 +19,14 @@ from projectsetup.engines.local.workspace import AttemptDirectory
 from projectsetup.engines.patience import uninterrupted
 from projectsetup.engines.volume import check_volume
 from projectsetup.setup.caches import NO_CACHES, PackageCaches, package_caches
-from projectsetup.setup.errors import InfrastructureError
 from projectsetup.setup.steps import setup_project
+from projectsetup.setup.types import InfrastructureError
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from projectsetup.recipes.model import Recipe
-    from projectsetup.setup.outcome import SetupOutcome
-    from projectsetup.setup.updates import Progress, ProgressCallback
+    from projectsetup.setup.types import Progress, ProgressCallback, SetupOutcome
 
 GRACE: Final = 10.0
 """Seconds between SIGTERM and SIGKILL when a step is stopped."""

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Final
 
 from projectsetup.engines.local.supervisor.directories import remove_tree
-from projectsetup.setup.outputs import OUTPUTS_BYTES
+from projectsetup.setup.output import OUTPUTS_BYTES
 
 _MODE: Final = 0o700
 
