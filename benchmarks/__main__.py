@@ -14,7 +14,7 @@ import typer
 from benchmarks import job_cost, latency, page, priority, real_job, real_job_on_node, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
-from devcluster.node.machine import node_obstacle
+from devcluster.node.prerequisites import node_obstacle
 from images import TOOLCHAIN_OFFLINE, images_obstacle
 
 PARTS: dict[str, Callable[..., Findings]] = {

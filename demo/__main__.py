@@ -30,7 +30,7 @@ def main() -> int:
         return 130
     finally:
         if keep and done:
-            stage.tell_how_to_use_it()
+            stage.print_instructions()
         else:
             stage.clean_up()
     return 0

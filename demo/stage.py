@@ -75,7 +75,7 @@ class Stage:
         if followed != 0 or self._phase() != "Succeeded":
             raise DemoFailed(f"the setup ended as {self._phase()}; the operator's log is {self._log}")
 
-    def tell_how_to_use_it(self) -> None:
+    def print_instructions(self) -> None:
         """What stays up with KEEP=1, and how to end it."""
         _say("everything stays up (KEEP=1)")
         for name in ("KUBECONFIG", "DATABASE_URL"):

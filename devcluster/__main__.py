@@ -1,4 +1,4 @@
-"""A local cluster in one folder: etcd, kube-apiserver and PostgreSQL, and where asked a real node."""
+"""Run a local cluster in one folder: etcd, kube-apiserver, PostgreSQL, and optionally a real node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devcluster.node.node import NODE_PARTS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
+    """Run one command; exit codes: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -36,8 +36,8 @@ def _run(options: argparse.Namespace) -> None:
     choices = {name: getattr(options, name, False) for name in ("fsync", "node")}
     cluster = Cluster(options.dir, **choices)
     if options.command == "up":
-        state = "ready" if cluster.up() else "was up already"
-        print(f"devcluster: {state}; its environment is in {cluster.directory / 'env'}")
+        state = "ready" if cluster.up() else "already running"
+        print(f"devcluster: {state}; to use it: set -a && . {cluster.directory / 'env'}")
     elif options.command == "down":
         cluster.down()
     elif options.command == "stop":
@@ -50,19 +50,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m devcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     node = Parser(add_help=False)
-    node.add_argument("--node", action="store_true", help="with a real node, on which pods run: takes root, on Linux")
+    node.add_argument("--node", action="store_true", help="include a real node that runs pods (Linux, needs root)")
     folder = Parser(add_help=False)
-    folder.add_argument("--dir", required=True, type=Path, metavar="D", help="the cluster's folder, its alone")
+    folder.add_argument("--dir", required=True, type=Path, metavar="D", help="folder of the cluster, empty or new")
     parts = (*PARTS, *NODE_PARTS)
     part = Parser(add_help=False)
     part.add_argument("part", choices=parts, metavar="PART", help=", ".join(parts))
 
-    commands.add_parser("build", parents=[node], help="build what is missing, once")
-    up = commands.add_parser("up", parents=[folder, node], help="bring all up; returns when all answer")
-    up.add_argument("--fsync", action="store_true", help="keep data safe from a power cut, at the cost of speed")
-    commands.add_parser("down", parents=[folder], help="kill all and remove the contents of the folder")
-    commands.add_parser("stop", parents=[folder, part], help="SIGKILL one part")
-    commands.add_parser("start", parents=[folder, part], help="start one part again, with its data")
+    commands.add_parser("build", parents=[node], help="build the programs that are missing")
+    up = commands.add_parser("up", parents=[folder, node], help="start the cluster and wait until it is ready")
+    up.add_argument("--fsync", action="store_true", help="survive power failures, at the cost of speed")
+    commands.add_parser("down", parents=[folder], help="stop the cluster and delete its data")
+    commands.add_parser("stop", parents=[folder, part], help="kill one part with SIGKILL")
+    commands.add_parser("start", parents=[folder, part], help="restart one part with its data")
     return parser
 
 

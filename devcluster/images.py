@@ -1,4 +1,4 @@
-"""Images made without any daemon, as archives that containerd takes in."""
+"""A small image made without a container engine, as an archive that containerd imports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 BUSYBOX: Final = "devcluster.local/busybox:1"
-"""A shell and small tools for tests; without a command it sleeps."""
+"""A shell and small tools for tests; sleeps unless a command is given."""
 ORDINARY_USER: Final = 65532
 PASSWD: Final = f"""\
 root:x:0:0:root:/root:/bin/sh
@@ -25,7 +25,7 @@ _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_busybox(archive: Path, busybox: Path, *, name: str = BUSYBOX) -> None:
-    """Write an image of this name as a docker-archive; `busybox` is a program that needs no libraries."""
+    """Write an image of this name as a docker-archive; `busybox` must be a static program."""
     done = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True, timeout=30)
     layer = _layer(busybox.read_bytes(), sorted(set(done.stdout.split()) - {"busybox"}))
     configuration = {

@@ -1,19 +1,23 @@
-"""TCP ports of 127.0.0.1: finding free ones, and telling whose they are."""
+"""TCP ports of 127.0.0.1: finding free ones, identifying who listens, and sending HTTP requests."""
 
 from __future__ import annotations
 
+import json
 import random
 import socket
+import ssl
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 CHOICE: Final = range(20_000, 30_000)
-"""Below what Linux gives to outgoing connections, so that a stopped part finds its port free when it comes back."""
+"""Below the ephemeral ports of Linux, so that a restarted part finds its port free."""
 _LISTEN: Final = "0A"
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now; OSError when there is none."""
+    """A port on which nobody listens; OSError if there is none."""
     for port in random.sample(CHOICE, len(CHOICE)):
         with socket.socket() as probe:
             try:
@@ -25,7 +29,7 @@ def free_port() -> int:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether it is this very process that listens on the port, and not another one that was quicker."""
+    """Whether this process, and no other one, listens on the port."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     try:
         return any(_target(descriptor) in sockets for descriptor in Path(f"/proc/{pid}/fd").iterdir())
@@ -43,3 +47,29 @@ def _target(link: Path) -> str:
         return str(link.readlink())
     except OSError:
         return ""
+
+
+def is_ok(url: str, *, token: str | None = None, context: ssl.SSLContext | None = None) -> bool:
+    """Whether `url` answers 200 within five seconds, bypassing proxies."""
+    return _get(url, token, context) is not None
+
+
+def get_json(url: str, *, token: str, context: ssl.SSLContext) -> Any:
+    """The JSON that `url` answers within five seconds; None for any other answer."""
+    try:
+        return json.loads(_get(url, token, context) or b"null")
+    except ValueError:
+        return None
+
+
+def _get(url: str, token: str | None, context: ssl.SSLContext | None) -> bytes | None:
+    request = urllib.request.Request(url)  # noqa: S310  # only addresses of this machine
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=5) as answer:
+            body: bytes = answer.read()
+            return body if answer.status == HTTPStatus.OK else None
+    except OSError:
+        return None

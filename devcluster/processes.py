@@ -1,43 +1,44 @@
-"""Programs in the background that outlive us, found again by process id and start time."""
+"""Background programs that outlive this process and are found again by process id and start time."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from devcluster.errors import DevclusterError, PortTaken
-from devcluster.interrupts import undisturbed
 from devcluster.ports import listens
 
 POLL: Final = 0.03
 LOG_TAIL: Final = 400
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""What this very process started and has to reap."""
+"""The children of this process, to be reaped."""
 
 
 def start_time(pid: int) -> str | None:
-    """Clock ticks after boot at which the process began (proc(5), field 22); None when it is gone or a zombie."""
+    """Start time of the process in clock ticks since boot (proc(5), field 22); None if it has ended or is a zombie."""
     fields = _stat(pid)
     return None if fields is None or fields[0] in {"Z", "X"} else fields[19]
 
 
 def wait_until(condition: Callable[[], bool], *, what: str, limit: float) -> None:
-    """Return when the condition holds; DevclusterError tells `what` was waited for when `limit` seconds are over."""
+    """Wait until the condition holds; DevclusterError, which names `what`, after `limit` seconds."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
-            raise DevclusterError(f"waited {limit:.0f} s for {what}")
+            raise DevclusterError(f"timed out after {limit:.0f} s waiting for {what}")
         time.sleep(POLL)
 
 
-def works_in(folder: Path) -> bool:
-    """Whether a living process of ours has this folder as its working directory."""
+def is_in_use(folder: Path) -> bool:
+    """Whether a process that we can inspect has this folder as its working directory."""
     place = folder.resolve()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -49,7 +50,7 @@ def works_in(folder: Path) -> bool:
 
 
 class Program:
-    """One program of a cluster: its pid file and its log stand in the cluster's folder."""
+    """A program of a cluster, with its pid file and log in the folder of the cluster."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name
@@ -58,9 +59,9 @@ class Program:
         self._log_begin = 0
 
     def spawn(self, arguments: Sequence[str]) -> None:
-        """Start it in a session of its own, so that it outlives us."""
+        """Start it in its own session, so that it outlives this process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log, undisturbed():
+        with self.log.open("ab") as log, defer_signals():
             self._log_begin = log.tell()
             process = subprocess.Popen(
                 arguments,
@@ -75,7 +76,7 @@ class Program:
         _children[process.pid] = process
 
     def run(self, arguments: Sequence[str]) -> int:
-        """Start it and wait for its end; the exit code. Whoever kills the parts of the cluster meanwhile finds it."""
+        """Start it and wait for it; the exit code. Its pid file lets another command kill it."""
         self.spawn(arguments)
         pid = int(self._pid_file.read_text().split()[0])
         code = _children[pid].wait()
@@ -84,7 +85,7 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs. A process that took over the number of a dead one is not it."""
+        """Its process id while it runs; None also if another process has reused the id."""
         try:
             pid, started = self._pid_file.read_text().split()
         except (OSError, ValueError):
@@ -92,9 +93,9 @@ class Program:
         return int(pid) if start_time(int(pid)) == started else None
 
     def await_ready(self, ready: Callable[[], bool], *, limit: float, port: int | None = None) -> None:
-        """Wait, `limit` seconds at most, until it listens on `port`, if it has one, and is `ready`.
+        """Wait up to `limit` seconds until it listens on `port`, if given, and is `ready`.
 
-        Raises PortTaken when another program was quicker, else DevclusterError with the end of its log.
+        Raises PortTaken if another process has the port, else DevclusterError with the end of its log.
         """
         end = time.monotonic() + limit
         while (pid := self.pid) is not None:
@@ -105,15 +106,15 @@ class Program:
             time.sleep(POLL)
         tail = self.log_tail()
         error = PortTaken if "address already in use" in tail.lower() else DevclusterError
-        raise error(f"{self.name} ended while it started: {tail}")
+        raise error(f"{self.name} exited during start: {tail}")
 
     def log_tail(self) -> str:
-        """The end of what it logged since its last start, in one line."""
+        """The end of its log since the last start, as one line."""
         text = self.log.read_bytes()[self._log_begin :].decode(errors="replace") if self.log.exists() else ""
-        return " ".join(text.split())[-LOG_TAIL:] or "it logged nothing"
+        return " ".join(text.split())[-LOG_TAIL:] or "no log output"
 
     def kill(self, *, limit: float = 10.0) -> None:
-        """SIGKILL for it and all that it started, at once; returns when all are gone."""
+        """Kill it and all its descendants with SIGKILL and wait until they have ended."""
         pid = self.pid
         if pid is None:
             return
@@ -123,7 +124,7 @@ class Program:
         end = time.monotonic() + limit
         while any(began is not None and start_time(member) == began for member, began in doomed.items()):
             if time.monotonic() > end:
-                raise DevclusterError(f"{self.name} (process {pid}) did not go within {limit:.0f} s after SIGKILL")
+                raise DevclusterError(f"{self.name} (process {pid}) is still running {limit:.0f} s after SIGKILL")
             time.sleep(POLL)
         if (child := _children.pop(pid, None)) is not None:
             child.wait()
@@ -151,3 +152,26 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+@contextmanager
+def defer_signals() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM to the end of the block, so that they cannot leave an unrecorded process behind.
+
+    Has no effect outside the main thread, the only one in which Python handles signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda caught, _: waiting.append(caught))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for caught in waiting:
+            signal.raise_signal(caught)

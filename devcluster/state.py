@@ -1,4 +1,4 @@
-"""What a cluster keeps in its folder so that later commands find it."""
+"""The state file of a cluster."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from devcluster.apiserver import new_token
+from devcluster.control_plane import new_token
 from devcluster.errors import DevclusterError
-from devcluster.node.state import NodeState
+from devcluster.files import write_private
+from devcluster.node.node import NodeState
 from devcluster.ports import free_port
 from devcluster.postgres import new_password
-from devcluster.private import write_private
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Ports, secrets and choices: they stay the same when a part is started again."""
+    """Ports, secrets and options, which stay the same across restarts."""
 
     etcd_port: int
     etcd_peer_port: int
@@ -30,7 +30,7 @@ class State:
 
     @classmethod
     def new(cls, *, fsync: bool, made_folder: bool, node: bool = False) -> State:
-        """Free ports and fresh secrets; with a node, also a free network that is to be made at once."""
+        """Free ports and new secrets; with `node`, also a free network, which the caller must create at once."""
         return cls(
             etcd_port=free_port(),
             etcd_peer_port=free_port(),
@@ -45,16 +45,16 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> State:
-        """Raises DevclusterError where there is none, or one of another version."""
+        """Read a state file; DevclusterError if there is none, or another version wrote it."""
         try:
             fields = json.loads(path.read_text())
             node = fields.pop("node", None)
             return cls(**fields, node=None if node is None else NodeState(**node))
         except OSError as error:
-            raise DevclusterError(f"there is no devcluster in {path.parent}: bring it up first") from error
+            raise DevclusterError(f"no devcluster in {path.parent}: run `up` first") from error
         except (ValueError, TypeError, AttributeError) as error:
-            raise DevclusterError(f"another version wrote {path}: end its programs and remove the folder") from error
+            raise DevclusterError(f"{path} was written by another version: remove the cluster by hand") from error
 
     def write(self, path: Path) -> None:
-        """Keep it, readable by its owner only."""
+        """Write it, readable only by its owner."""
         write_private(path, json.dumps(asdict(self)))

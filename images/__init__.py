@@ -1,9 +1,9 @@
-"""The images, built on this machine without a Docker engine and without an image registry."""
+"""Builds the container images on this machine, without a Docker engine or a registry."""
 
 from __future__ import annotations
 
 from images.building import IMAGES, OPERATOR, TOOLCHAIN, TOOLCHAIN_OFFLINE, build, find_images, images_obstacle
-from images.errors import ImagesError
+from images.commands import ImagesError
 
 __all__ = [
     "IMAGES",

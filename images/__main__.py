@@ -1,4 +1,4 @@
-"""The images of the operator and of the toolchain, built on this machine."""
+"""Build the images of the operator and the toolchain on this machine."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 
 from devcluster.command_line import FAILED, INTERRUPTED, Parser, interrupt
 from images.building import IMAGES, build
-from images.errors import ImagesError
+from images.commands import ImagesError
 
 _MEGABYTE: Final = 1_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
+    """Run one command; exit codes: 0 done, 2 bad usage, 3 failed, 128 + n after signal n."""
     parser = Parser(prog="python -m images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    names = commands.add_parser("build", help="build what is missing, once, and print where it is")
+    names = commands.add_parser("build", help="build the images that are missing and print their paths")
     names.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(IMAGES)}")
     chosen = parser.parse_args(arguments).names or IMAGES
     if unknown := sorted({*chosen} - {*IMAGES}):
-        parser.error(f"there is no image {unknown[0]}")
+        parser.error(f"unknown image {unknown[0]!r}")
     signal.signal(signal.SIGTERM, interrupt)
     try:
         for name, path in build(chosen).items():

@@ -1,4 +1,4 @@
-"""The base image: a small Debian, with nothing in it that tells of this machine."""
+"""The base image: a minimal Debian without traces of this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from images import debian
-from images.commands import ALONE, run
-from images.machine import OPTIONS, SOURCES
+from images.commands import ISOLATED, run
+from images.sources import OPTIONS, SOURCES, apt_proxy, debian_mirror
 
 _LEFT_OUT: Final = ("doc", "groff", "info", "linda", "lintian", "locale", "man")
 _KEPT: Final = "/usr/share/doc/*/copyright"
@@ -17,9 +16,9 @@ _EMPTY: Final = (SOURCES, OPTIONS, "/etc/hostname", "/etc/resolv.conf", "/etc/ma
 
 
 def make_base(release: str, target: Path, log: Path) -> None:
-    """The files of the base image, in `target`, which is new."""
-    command = [*ALONE, "debootstrap", "--variant=minbase", release, str(target), debian.mirror()]
-    run(command, f"making a Debian ({release})", log, debian.proxy())
+    """Create the files of the base image in `target`, which must not exist."""
+    command = [*ISOLATED, "debootstrap", "--variant=minbase", release, str(target), debian_mirror()]
+    run(command, f"bootstrapping Debian ({release})", log, apt_proxy())
     _leave_out_documentation(target)
     for name in _CLEARED:
         _clear(target / name)
@@ -30,7 +29,7 @@ def make_base(release: str, target: Path, log: Path) -> None:
 
 
 def _leave_out_documentation(target: Path) -> None:
-    """Now, and whenever a package is installed."""
+    """Remove documentation, and keep dpkg from installing it."""
     lines = [*(f"path-exclude /usr/share/{name}/*" for name in _LEFT_OUT), f"path-include {_KEPT}"]
     (target / "etc/dpkg/dpkg.cfg.d/no-documentation").write_text("".join(f"{line}\n" for line in lines))
     kept = set(target.glob(_KEPT.lstrip("/")))

@@ -1,4 +1,4 @@
-"""Builds the images once and keeps them, as archives that containerd imports, below the user's cache folder."""
+"""Builds the images once and caches them as docker-archives in the cache of the user."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from devcluster.cache import only_one_build, user_cache
-from images import debian
+from devcluster.files import build_lock, user_cache
 from images.base import make_base
 from images.buildah import Buildah
-from images.commands import ALONE, ask, run
+from images.commands import ISOLATED, ImagesError, output_of, run
 from images.content import Content
-from images.errors import ImagesError
-from images.machine import lent
 from images.sbom import write_sbom
+from images.sources import build_arguments, debian_mirror
 
 OPERATOR: Final = "projectsetup.local/operator:dev"
 TOOLCHAIN: Final = "projectsetup.local/toolchain:dev"
 TOOLCHAIN_OFFLINE: Final = "projectsetup.local/toolchain-offline:dev"
-"""The toolchain for nodes that reach no package index: it holds the dependencies of the generated services."""
+"""The toolchain with the dependencies of generated services, for nodes without access to a package index."""
 IMAGES: Final = (OPERATOR, TOOLCHAIN, TOOLCHAIN_OFFLINE)
 
 _HERE: Final = Content(Path(__file__).parents[1])
@@ -39,34 +37,34 @@ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
 
 
 def cache_folder() -> Path:
-    """Where images are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    """The folder of the images, below XDG_CACHE_HOME or ~/.cache."""
     return user_cache("projectsetup-images")
 
 
 def find_images() -> dict[str, Path]:
-    """The images of this content that are there already: their names, and archives that `ctr images import` takes."""
+    """The images that exist for the current sources: names and docker-archives."""
     return _found(_HERE)
 
 
 def images_obstacle(names: Collection[str] = IMAGES) -> str | None:
-    """Why these images are not there and cannot be built here; None when they can be had."""
+    """Why these images cannot be built here; None if they can be, or exist."""
     if find_images().keys() >= {*names}:
         return None
     if os.geteuid() != 0:
         return "building images needs root"
     programs = _missing_programs()
     if programs and shutil.which("apt-get") is None:
-        return f"building images needs {' and '.join(programs)}, and there is no apt-get to install them with"
+        return f"building images needs {' and '.join(programs)}, but apt-get is not available to install them"
     try:
-        debian.mirror()
+        debian_mirror()
         _try_overlay()
     except ImagesError as error:
-        return f"building images does not work here: {error}"
+        return f"images cannot be built here: {error}"
     return None
 
 
 def build(names: Collection[str] = IMAGES) -> dict[str, Path]:
-    """These images; what is missing is built, with progress on standard output. Two at once build once.
+    """These images; builds those that are missing, with progress on standard output. Concurrent calls build once.
 
     Raises ImagesError.
     """
@@ -74,32 +72,32 @@ def build(names: Collection[str] = IMAGES) -> dict[str, Path]:
     if not found.keys() >= {*names}:
         if obstacle := images_obstacle(names):
             raise ImagesError(obstacle)
-        with only_one_build(cache_folder(), teller="images"), _folder_for_one_build() as folder:
+        with build_lock(cache_folder(), prefix="images"), _folder_for_one_build() as folder:
             found = _build(names, folder)
-            _forget_old_archives()
+            _remove_old_archives()
     return {name: found[name] for name in names}
 
 
 def _build(names: Collection[str], folder: Path) -> dict[str, Path]:
-    """Build what is missing of a copy of the sources: whoever changes them meanwhile does not disturb."""
+    """Build the missing images from a copy of the sources, so that concurrent edits do no harm."""
     content = _HERE.copy(folder / "content")
     missing = {*names} - _found(content).keys()
     if missing:
         _install_programs()
         buildah = Buildah(_storage(content), folder / "run")
-        buildah.forget_unfinished()
+        buildah.remove_unfinished()
         if not buildah.has(_BASE):
             make_base(content.release(), folder / "base", cache_folder() / "debootstrap.log")
             buildah.make(_BASE, folder / "base")
-        _build_images(buildah, missing, content, lent(folder, content.release()))
-        buildah.forget_untagged()
+        _build_images(buildah, missing, content, build_arguments(folder, content.release()))
+        buildah.remove_untagged()
     return _found(content)
 
 
-def _build_images(buildah: Buildah, names: Collection[str], content: Content, lent: Sequence[str]) -> None:
+def _build_images(buildah: Buildah, names: Collection[str], content: Content, options: Sequence[str]) -> None:
     def build(name: str, target: str) -> None:
         arguments = {"BASE": _BASE, "VERSION": content.version()}
-        buildah.build(name, content.dockerfile, content.root, target=target, arguments=arguments, lent=lent)
+        buildah.build(name, content.dockerfile, content.root, target=target, arguments=arguments, options=options)
 
     build(_DEPENDENCIES, "dependencies")
     if OPERATOR in names:
@@ -108,22 +106,22 @@ def _build_images(buildah: Buildah, names: Collection[str], content: Content, le
         build(TOOLCHAIN, "toolchain")
     if TOOLCHAIN_OFFLINE in names:
         arguments = {"DEPENDENCIES": _DEPENDENCIES, "TOOLCHAIN": TOOLCHAIN}
-        buildah.build(TOOLCHAIN_OFFLINE, content.offline_dockerfile, content.root, arguments=arguments, lent=lent)
+        buildah.build(TOOLCHAIN_OFFLINE, content.offline_dockerfile, content.root, arguments=arguments, options=options)
     for name, archive in _archives(content).items():
         if name in names:
             archive.parent.mkdir(parents=True, exist_ok=True)
             buildah.write(name, archive)
-            write_sbom(name, archive, content.lock.read_text(), sbom_of(archive))
+            write_sbom(name, archive, content.lock.read_text(), sbom_path(archive))
 
 
-def sbom_of(archive: Path) -> Path:
-    """Where the bill of materials of an image is."""
+def sbom_path(archive: Path) -> Path:
+    """The path of the bill of materials of an image."""
     return archive.with_suffix(".spdx.json")
 
 
 def _found(content: Content) -> dict[str, Path]:
     archives = _archives(content)
-    return {name: archive for name, archive in archives.items() if archive.is_file() and sbom_of(archive).is_file()}
+    return {name: archive for name, archive in archives.items() if archive.is_file() and sbom_path(archive).is_file()}
 
 
 def _archives(content: Content) -> dict[str, Path]:
@@ -132,14 +130,14 @@ def _archives(content: Content) -> dict[str, Path]:
 
 
 def _try_overlay() -> None:
-    """Raises ImagesError where layers cannot be laid over each other, as in most containers."""
+    """Raises ImagesError if overlay mounts do not work, as in most containers."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cache_folder(), prefix="overlay-") as folder:
-        ask(*ALONE, "sh", "-euc", _TRY_OVERLAY, "sh", folder)
+        output_of(*ISOLATED, "sh", "-euc", _TRY_OVERLAY, "sh", folder)
 
 
 def _storage(content: Content) -> Path:
-    """What buildah keeps; for another base image nothing of it counts, so it is made anew."""
+    """The storage of buildah; removes that of other base images."""
     storage = cache_folder() / "storage"
     wanted = storage / content.base_key()
     wanted.mkdir(parents=True, exist_ok=True)
@@ -149,8 +147,8 @@ def _storage(content: Content) -> Path:
     return wanted
 
 
-def _forget_old_archives() -> None:
-    """Keep the newest, and those before for whoever still uses them."""
+def _remove_old_archives() -> None:
+    """Keep the newest archives, and older ones that may still be in use."""
     generations = sorted((cache_folder() / "archives").iterdir(), key=lambda folder: folder.stat().st_mtime)
     for folder in generations[:-_GENERATIONS]:
         shutil.rmtree(folder)
@@ -165,15 +163,15 @@ def _install_programs() -> None:
     if not missing:
         return
     log = cache_folder() / "apt-get.log"
-    quietly = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update"], "reading Debian's lists of packages", log, quietly, to_its_end=True)
+    noninteractive = {"DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update"], "updating the package lists", log, noninteractive, wait_if_interrupted=True)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    run(command, f"installing {' and '.join(missing)}", log, quietly, to_its_end=True)
+    run(command, f"installing {' and '.join(missing)}", log, noninteractive, wait_if_interrupted=True)
 
 
 @contextmanager
 def _folder_for_one_build() -> Iterator[Path]:
-    """A private folder; what a build that was killed has left of it is removed first."""
+    """A private folder; the leftovers of a killed build are removed first."""
     folder = cache_folder() / "unfinished"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Running the programs that build images: a long one with its progress told, its output in a log."""
+"""Running the programs that build images: long ones with progress lines and a log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from devcluster.progress import tell_until_done, why_failed
-from images.errors import ImagesError
+from devcluster.command_line import failure_reason, report_until_done
 
-ALONE: Final = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""Before a command: its processes and its mounts end with this process, even when that is killed."""
+ISOLATED: Final = (
+    "setpriv",
+    "--pdeathsig=KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)
+"""A command prefix: the processes and mounts of the command end with this process, even if it is killed."""
+_LOG_TAIL: Final = 400
 
-_LAST_WORDS: Final = 400
+
+class ImagesError(Exception):
+    """The images cannot be built."""
 
 
 def run(
@@ -23,35 +34,35 @@ def run(
     log: Path,
     environment: Mapping[str, str] | None = None,
     *,
-    to_its_end: bool = False,
+    wait_if_interrupted: bool = False,
 ) -> None:
-    """Run a program, telling `what`. Raises ImagesError with the end of `log`, which is kept then.
+    """Run a program with progress lines about `what`. Raises ImagesError with the end of `log`, which is then kept.
 
-    When this is interrupted the program is killed, or waited for if it has to come to its end.
+    On interruption the program is killed, unless `wait_if_interrupted` is set.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
         try:
-            tell_until_done(process, what, teller="images")
+            report_until_done(process, what, prefix="images")
         except BaseException:
-            if not to_its_end:
+            if not wait_if_interrupted:
                 process.kill()
             process.wait()
             raise
     if process.returncode != 0:
-        raise ImagesError(f"{what} failed, its log is {log}: {why_failed(process.returncode, log)}")
+        raise ImagesError(f"{what} failed (log: {log}): {failure_reason(process.returncode, log)}")
     log.unlink()
 
 
-def ask(*command: str, limit: float = 60.0) -> str:
-    """What a short command prints. Raises ImagesError with what it says when it fails."""
+def output_of(*command: str, limit: float = 60.0) -> str:
+    """The output of a short command. Raises ImagesError with its error output if it fails."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ImagesError(f"{name}: {error}") from error
     if done.returncode != 0:
-        raise ImagesError(f"{name}: {' '.join(done.stderr.split())[-_LAST_WORDS:]}")
+        raise ImagesError(f"{name}: {' '.join(done.stderr.split())[-_LOG_TAIL:]}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What the images are made of, and the key that this content has."""
+"""The sources of the images, and keys that identify them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from images.errors import ImagesError
+from images.commands import ImagesError
 
 _IGNORE: Final = Path(".dockerignore")
 _DOCKERFILE: Final = Path("Dockerfile")
@@ -18,7 +18,7 @@ _OFFLINE_DOCKERFILE: Final = Path("images/toolchain-offline.Dockerfile")
 _LOCK: Final = Path("requirements-runtime.lock")
 _VERSION: Final = Path("operator/projectsetup/version.py")
 _BASE: Final = Path("images/base.py")
-_HOW: Final = (
+_INSTRUCTIONS: Final = (
     _IGNORE,
     _DOCKERFILE,
     _OFFLINE_DOCKERFILE,
@@ -27,35 +27,35 @@ _HOW: Final = (
     Path("images/buildah.py"),
     Path("images/sbom.py"),
 )
-_MADE_BY_PYTHON: Final = "__pycache__"
+_BYTECODE_FOLDER: Final = "__pycache__"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The files below `root` that decide what the images are."""
+    """The files below `root` that determine the images."""
 
     root: Path
 
     @property
     def dockerfile(self) -> Path:
-        """Of the operator and the toolchain."""
+        """The Dockerfile of the operator and the toolchain."""
         return self.root / _DOCKERFILE
 
     @property
     def offline_dockerfile(self) -> Path:
-        """Of the toolchain for nodes that reach no package index."""
+        """The Dockerfile of the offline toolchain."""
         return self.root / _OFFLINE_DOCKERFILE
 
     @property
     def lock(self) -> Path:
-        """The Python packages of the images, with their versions."""
+        """The lock file of the Python packages."""
         return self.root / _LOCK
 
     def release(self) -> str:
-        """The Debian release that the Dockerfile begins with unless it is told otherwise. Raises ImagesError."""
+        """The Debian release of the default base image. Raises ImagesError."""
         found = re.search(r"^ARG BASE=debian:([a-z]+)-slim$", self.dockerfile.read_text(), re.MULTILINE)
         if not found:
-            raise ImagesError("the Dockerfile does not begin with `ARG BASE=debian:RELEASE-slim`")
+            raise ImagesError("the Dockerfile does not contain `ARG BASE=debian:RELEASE-slim`")
         return found[1]
 
     def version(self) -> str:
@@ -66,30 +66,30 @@ class Content:
         return found[1]
 
     def base_key(self) -> str:
-        """Another one whenever another base image would be made."""
+        """Changes with everything that affects the base image."""
         return _hash([self.release().encode(), (self.root / _BASE).read_bytes()])
 
     def key(self) -> str:
-        """Another one whenever one of the images would be another one."""
-        return _hash(self._told(path) for path in self._files())
+        """Changes with everything that affects an image."""
+        return _hash(self._fingerprint(path) for path in self._files())
 
     def copy(self, target: Path) -> Content:
-        """These files in a new folder, where nobody changes them."""
+        """A copy of these files in `target`, which is created."""
         for path in self._files():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.root / path, target / path)
         return Content(target)
 
     def _files(self) -> Iterator[Path]:
-        """How the images are made, and what .dockerignore lets in, in an order that depends on names alone."""
-        yield from _HOW
+        """The build instructions, and what .dockerignore admits, ordered by name."""
+        yield from _INSTRUCTIONS
         lines = (self.root / _IGNORE).read_text().splitlines()
         for path in sorted(self.root / line[1:] for line in lines if line.startswith("!")):
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                if file.is_file() and _MADE_BY_PYTHON not in file.parts:
+                if file.is_file() and _BYTECODE_FOLDER not in file.parts:
                     yield file.relative_to(self.root)
 
-    def _told(self, path: Path) -> bytes:
+    def _fingerprint(self, path: Path) -> bytes:
         file = self.root / path
         executable = file.stat().st_mode & 0o111 != 0
         return b"%s %d %s" % (str(path).encode(), executable, hashlib.sha256(file.read_bytes()).digest())

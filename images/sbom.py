@@ -28,7 +28,7 @@ Files = dict[PurePosixPath, bytes]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Package:
-    """One package; `kind` and `namespace` are those of package URLs."""
+    """A package; `kind` and `namespace` are the type and namespace of its package URL."""
 
     kind: str
     name: str
@@ -46,7 +46,7 @@ class Package:
 
 
 def write_sbom(name: str, archive: Path, lock: str, target: Path) -> None:
-    """Write what the docker-archive `archive` of the image `name` holds; `lock` names the version of uv."""
+    """Write the bill of materials of the docker-archive `archive`; `lock` pins the version of uv."""
     config, files = _read(archive)
     packages = sorted(set(_packages(files, lock)))
     unfinished = target.with_name(f".{target.name}.new")
@@ -55,14 +55,14 @@ def write_sbom(name: str, archive: Path, lock: str, target: Path) -> None:
 
 
 def _read(archive: Path) -> tuple[Mapping[str, Any], Files]:
-    """The image's configuration, and of its files those that tell of packages."""
+    """The configuration of the image, and its files that identify packages."""
     files: Files = {}
     with tarfile.open(archive) as tar:
         (manifest,) = json.load(_member(tar, "manifest.json"))
         config: Mapping[str, Any] = json.load(_member(tar, manifest["Config"])) | {"digest": manifest["Config"]}
         for layer in manifest["Layers"]:
             with tarfile.open(fileobj=_member(tar, layer)) as content:
-                _lay(files, content)
+                _apply_layer(files, content)
     return config, files
 
 
@@ -73,21 +73,21 @@ def _member(tar: tarfile.TarFile, name: str) -> Any:
     return file
 
 
-def _lay(files: Files, layer: tarfile.TarFile) -> None:
-    """Put a layer over the files below it."""
+def _apply_layer(files: Files, layer: tarfile.TarFile) -> None:
+    """Apply a layer to the files below it."""
     found: Files = {}
     for member in layer:
         path = PurePosixPath(member.name)
         if path.name.startswith(_REMOVED):
-            gone = path.parent if path.name == _REMOVED_ALL else path.with_name(path.name.removeprefix(_REMOVED))
-            for below in [file for file in files if file.is_relative_to(gone)]:
+            removed = path.parent if path.name == _REMOVED_ALL else path.with_name(path.name.removeprefix(_REMOVED))
+            for below in [file for file in files if file.is_relative_to(removed)]:
                 del files[below]
-        elif member.isfile() and _tells(path):
+        elif member.isfile() and _identifies_packages(path):
             found[path] = b"" if _name_is_enough(path) else layer.extractfile(member).read()  # type: ignore[union-attr]
     files |= found
 
 
-def _tells(path: PurePosixPath) -> bool:
+def _identifies_packages(path: PurePosixPath) -> bool:
     is_metadata = path.name == _METADATA[0] and path.parent.suffix == _METADATA[1]
     return path == _DPKG or is_metadata or _name_is_enough(path)
 

@@ -1,7 +1,7 @@
-"""The dashboard, made from code, and a real Prometheus that proves it: for who works on this, not for the operator."""
+"""Development tools: the Grafana dashboard as code, and a real Prometheus to test it with."""
 
 from __future__ import annotations
 
-from monitoring.errors import MonitoringError
+from monitoring.prometheus import MonitoringError
 
 __all__ = ["MonitoringError"]

@@ -1,22 +1,21 @@
-"""`python -m monitoring dashboard` writes the dashboard's JSON anew, `fetch` gets Prometheus."""
+"""`dashboard` generates the JSON of the Grafana dashboard, `fetch` downloads Prometheus."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from monitoring.errors import MonitoringError
-from monitoring.programs import fetch
+from monitoring.prometheus import MonitoringError, fetch
 
 
 def main() -> int:
-    """0, or 1 with one line on standard error."""
+    """Run one command; exit code 0, or 1 with one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
     parser.add_argument("command", choices=("dashboard", "fetch"))
     command = parser.parse_args().command
     try:
         if command == "dashboard":
-            from monitoring import grafana  # noqa: PLC0415  # the tests prepare without it
+            from monitoring import grafana  # noqa: PLC0415  # `fetch` works without the SDK
 
             grafana.FILE.write_text(grafana.render())
         else:

@@ -1,8 +1,9 @@
-"""One Prometheus of our own, on a free port of this machine, and its answers."""
+"""Prometheus: fetching it from Debian's package, running one on this machine, and querying it."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,54 +11,104 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import yaml
 
-from devcluster.http import is_ok
-from devcluster.ports import free_port
-from monitoring.errors import MonitoringError
-from monitoring.programs import fetch
+from devcluster.debian import TOOLS_TO_UNPACK, unpack
+from devcluster.errors import DevclusterError
+from devcluster.files import build_lock, user_cache
+from devcluster.ports import free_port, is_ok
 
+PROGRAMS: Final = ("prometheus", "promtool")
 _START_LIMIT: Final = 60.0
 _END_LIMIT: Final = 30.0
 _CALL_LIMIT: Final = 30.0
 _POLL: Final = 0.1
 
 
+class MonitoringError(Exception):
+    """Prometheus or a screenshot is not available; the text is one line for the user."""
+
+
+def cache_folder() -> Path:
+    """The folder of the programs, below XDG_CACHE_HOME or ~/.cache."""
+    return user_cache("projectsetup-monitoring")
+
+
+def find_programs() -> dict[str, Path]:
+    """The programs that exist, in the cache or on the PATH."""
+    found: dict[str, Path] = {}
+    for name in PROGRAMS:
+        kept = cache_folder() / name
+        there = str(kept) if kept.is_file() else shutil.which(name)
+        found |= {name: Path(there)} if there else {}
+    return found
+
+
+def obstacle() -> str | None:
+    """Why the programs cannot be provided; None if they can."""
+    if find_programs().keys() >= {*PROGRAMS}:
+        return None
+    missing = [tool for tool in TOOLS_TO_UNPACK if shutil.which(tool) is None]
+    return f"Prometheus is not installed; downloading it needs {' and '.join(missing)}" if missing else None
+
+
+def fetch() -> dict[str, Path]:
+    """The programs; downloads them once, with progress on standard output. Raises MonitoringError."""
+    if (why := obstacle()) is not None:
+        raise MonitoringError(why)
+    if find_programs().keys() < {*PROGRAMS}:
+        with build_lock(cache_folder(), prefix="monitoring"):
+            if find_programs().keys() < {*PROGRAMS}:
+                _unpack()
+    return find_programs()
+
+
+def _unpack() -> None:
+    with TemporaryDirectory(dir=cache_folder()) as folder:
+        try:
+            root = unpack("prometheus", Path(folder), cache_folder() / "download.log", prefix="monitoring")
+        except DevclusterError as error:
+            raise MonitoringError(str(error)) from error
+        for name in PROGRAMS:
+            (root / "usr" / "bin" / name).rename(cache_folder() / name)
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of an answer: its labels, and its values by time in seconds since 1970."""
+    """A time series: labels, and pairs of Unix time and value."""
 
     labels: Mapping[str, str]
     points: Sequence[tuple[float, float]]
 
 
 class Prometheus:
-    """Asks the Prometheus on this port."""
+    """A client of the Prometheus on this port."""
 
     def __init__(self, port: int) -> None:
         self._address = f"127.0.0.1:{port}"
 
     def query(self, expression: str) -> list[Series]:
-        """What the expression is now. Raises MonitoringError when it cannot be evaluated."""
+        """The current value of the expression. Raises MonitoringError if it cannot be evaluated."""
         found = self._ask("query", query=expression)["data"]
         if found["resultType"] == "scalar":
             return [Series({}, [_point(found["result"])])]
         return [Series(line["metric"], [_point(line["value"])]) for line in found["result"]]
 
     def query_range(self, expression: str, *, start: float, end: float, step: float) -> list[Series]:
-        """What the expression was from `start` to `end`, every `step` seconds."""
+        """The values of the expression from `start` to `end`, every `step` seconds."""
         found = self._ask("query_range", query=expression, start=start, end=end, step=step)["data"]
         return [Series(line["metric"], [_point(value) for value in line["values"]]) for line in found["result"]]
 
     def rules(self) -> list[dict[str, Any]]:
-        """All rules, with their state and health."""
+        """All rules with their state and health."""
         return [rule for group in self._ask("rules")["data"]["groups"] for rule in group["rules"]]
 
     def is_ready(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it answers queries."""
         return is_ok(f"http://{self._address}/-/ready")
 
     def _ask(self, what: str, **parameters: object) -> Any:
@@ -78,9 +129,9 @@ class Prometheus:
 def running(
     folder: Path, *, targets: Mapping[str, int], rules: Sequence[Path] = (), interval: str = "1s"
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `/metrics` on these ports of 127.0.0.1, by the name of their instance.
+    """Run a Prometheus that scrapes `/metrics` on these ports of 127.0.0.1; `targets` maps instance names to ports.
 
-    Its data and its log stand in `folder`. Raises MonitoringError when it cannot be had or does not start.
+    Its data and log are in `folder`. Raises MonitoringError if it is not available or does not start.
     """
     program = fetch()["prometheus"]
     port = free_port()

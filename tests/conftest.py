@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from devcluster import Cluster
-from devcluster.node.machine import node_obstacle
+from devcluster.node.prerequisites import node_obstacle
 from projectsetup.projects.migrate import migrate
 from tests.support.operator_stage import Stage
 

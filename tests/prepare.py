@@ -7,11 +7,11 @@ import sys
 from devcluster import DevclusterError
 from devcluster.build import build as build_programs
 from devcluster.build import build_program
-from devcluster.node.machine import node_obstacle
+from devcluster.node.prerequisites import node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
 from monitoring import MonitoringError
-from monitoring.programs import fetch as fetch_prometheus
+from monitoring.prometheus import fetch as fetch_prometheus
 from tests.support.chromium import install_chromium
 from tests.support.debian_program import DebianProgram
 from tests.support.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch

@@ -1,1 +1,1 @@
-"""A real node beside the control plane: what it takes of this machine, its programs and its network."""
+"""A real node for the control plane: its programs, its network, and its use of the host."""

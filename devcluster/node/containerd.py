@@ -1,4 +1,4 @@
-"""containerd: runs the containers, and keeps the images."""
+"""containerd: runs containers and stores images."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Any, Final
 
 from devcluster.errors import DevclusterError
 from devcluster.images import BUSYBOX, write_busybox
-from devcluster.node.cgroups import ControlGroup
-from devcluster.node.machine import cni_folder, tool
-from devcluster.node.mounts import kind_at
+from devcluster.node.host import ControlGroup, kind_at
+from devcluster.node.prerequisites import cni_folder, tool
 from devcluster.processes import Program, wait_until
 
 READY_LIMIT: Final = 60.0
 IMPORT_LIMIT: Final = 600.0
 NAMESPACE: Final = "k8s.io"
 MANAGED: Final = "io.cri-containerd.image=managed"
-"""The label of images that the kubelet's side of containerd has taken note of."""
+"""The label of images that the CRI plugin has registered."""
 PLUGINS_LEFT_OUT: Final = ("io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri")
-"""They would use folders that all containerds of a machine share."""
+"""Plugins that use folders shared by all containerds of a machine."""
 
 
 class Containerd:
-    """One containerd. Its containers live on when it is killed; its sockets stand in `run`, whose path is short.
+    """A containerd; its containers survive its death. Its sockets are in `run`, because their paths must be short.
 
-    Where the cluster's folder is itself on an overlay, as in many containers, files are copied instead of laid over.
+    Uses the native snapshotter if the folder of the cluster is on an overlay itself, as in many containers.
     """
 
     def __init__(
@@ -43,14 +42,14 @@ class Containerd:
         self._snapshotter = "native" if kind_at(directory) == "overlay" else "overlayfs"
 
     def spawn(self) -> None:
-        """Start it; `await_ready` follows."""
+        """Start it without waiting; call `await_ready` afterwards."""
         folder = self._directory / "node"
         configuration = folder / "containerd.toml"
         configuration.write_text(_toml(self._settings(folder / "cni")))
         self.program.spawn(self._group.joined([str(self._binaries["containerd"]), f"--config={configuration}"]))
 
     def await_ready(self) -> None:
-        """Return when it serves and has the image BUSYBOX, which each pod takes to hold its network."""
+        """Wait until it serves, and import the image BUSYBOX, which is the sandbox of each pod."""
         self.program.await_ready(lambda: self._ctr("version").returncode == 0, limit=READY_LIMIT)
         if BUSYBOX in self._images():
             return
@@ -60,14 +59,14 @@ class Containerd:
         archive.unlink()
 
     def load_image(self, archive: Path) -> None:
-        """Take in all images of a docker-archive or OCI archive; returns when pods can use them."""
+        """Import all images of a docker-archive or OCI archive, and wait until pods can use them."""
         if not archive.is_file():
-            raise DevclusterError(f"there is no image archive {archive}")
+            raise DevclusterError(f"image archive {archive} does not exist")
         done = self._ctr(
             "images", "import", "--local", f"--snapshotter={self._snapshotter}", str(archive), limit=IMPORT_LIMIT
         )
         if done.returncode != 0:
-            raise DevclusterError(f"{archive} could not be imported: {_last_line(done.stderr)}")
+            raise DevclusterError(f"importing {archive} failed: {_last_line(done.stderr)}")
         wait_until(
             lambda: all(MANAGED in labels for labels in self._images().values()),
             what=f"the images of {archive} to be ready for pods",
@@ -84,7 +83,7 @@ class Containerd:
         try:
             return subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
         except subprocess.TimeoutExpired as error:
-            raise DevclusterError(f"ctr {' '.join(arguments)} did not end within {limit:.0f} s") from error
+            raise DevclusterError(f"ctr {' '.join(arguments)} timed out after {limit:.0f} s") from error
 
     def _settings(self, cni: Path) -> dict[str, Any]:
         runc = {
@@ -123,11 +122,11 @@ class Containerd:
 
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
-    """TOML of tables, texts, lists of texts, numbers and truth values, whose JSON is TOML too."""
+    """A table as TOML; the values must be such that their JSON is TOML: strings, lists, numbers and booleans."""
     lines = [f"[{'.'.join(map(json.dumps, path))}]"] if path else []
     lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
     tables = [_toml(value, (*path, key)) for key, value in table.items() if isinstance(value, Mapping)]

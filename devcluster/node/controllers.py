@@ -1,4 +1,4 @@
-"""kube-controller-manager and kube-scheduler: what the API server needs so that Jobs become pods on a node."""
+"""kube-controller-manager and kube-scheduler, which turn Jobs into pods on a node."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import yaml
 
-from devcluster.http import is_ok
+from devcluster.ports import is_ok
 from devcluster.processes import Program
 
 READY_LIMIT: Final = 60.0
 
 
 class _Controller:
-    """One program that watches the API server, and says on a port of its own that it is well."""
+    """A program with a health endpoint that watches the API server."""
 
     def __init__(self, binary: Path, directory: Path, name: str, *, port: int) -> None:
         self.program = Program(directory, name)
@@ -28,7 +28,7 @@ class _Controller:
         self._certificate = self._certificates / f"{binary.name}.crt"
 
     def await_ready(self) -> None:
-        """Return when it says that it is well."""
+        """Wait until it is healthy."""
         self.program.await_ready(self._is_ready, port=self._port, limit=READY_LIMIT)
 
     def _spawn(self, options: Sequence[str]) -> None:
@@ -39,14 +39,14 @@ class _Controller:
 
 
 class ControllerManager(_Controller):
-    """With all controllers that are on by default; `certificate` and its key are those of the API server."""
+    """kube-controller-manager with the default controllers; `certificate` and its key are those of the API server."""
 
     def __init__(self, binary: Path, directory: Path, *, port: int, certificate: Path) -> None:
         super().__init__(binary, directory, "controller-manager", port=port)
         self._authority = certificate
 
     def spawn(self) -> None:
-        """Start it; `await_ready` follows."""
+        """Start it without waiting; call `await_ready` afterwards."""
         self._spawn(
             [
                 f"--kubeconfig={self._folder / 'controller-manager.kubeconfig'}",
@@ -60,7 +60,7 @@ class ControllerManager(_Controller):
         )
 
     def _write_root(self) -> Path:
-        """The authority alone, which stands behind the certificate that it signed."""
+        """Write the CA certificate, which follows the serving certificate in the file of the API server."""
         root = self._folder / "root.crt"
         begin = "-----BEGIN CERTIFICATE-----"
         root.write_text(begin + self._authority.read_text().rpartition(begin)[2])
@@ -68,13 +68,13 @@ class ControllerManager(_Controller):
 
 
 class Scheduler(_Controller):
-    """With the settings that are there by default."""
+    """kube-scheduler with its default settings."""
 
     def __init__(self, binary: Path, directory: Path, *, port: int) -> None:
         super().__init__(binary, directory, "scheduler", port=port)
 
     def spawn(self) -> None:
-        """Start it; `await_ready` follows."""
+        """Start it without waiting; call `await_ready` afterwards."""
         connection = {"kubeconfig": str(self._folder / "scheduler.kubeconfig"), "qps": 500, "burst": 1000}
         settings: dict[str, Any] = {
             "apiVersion": "kubescheduler.config.k8s.io/v1",

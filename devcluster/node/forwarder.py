@@ -1,6 +1,6 @@
-"""Passes TCP connections on, run as a program of its own: forwarder.py ADDRESS PORT TARGET_PORT.
+"""A TCP forwarder, run as a script: forwarder.py ADDRESS PORT TARGET_PORT.
 
-It gives the API server, which listens on 127.0.0.1, the address under which pods look for it.
+It makes the API server, which listens on 127.0.0.1, reachable at the address that pods use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TARGET = "127.0.0.1"
 
 
 async def forward(address: str, port: int, target_port: int) -> None:
-    """Listen on `address` and `port`; whoever comes talks to `target_port` of this machine's loopback."""
+    """Forward connections to `address` and `port` to `target_port` of the loopback interface."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -34,7 +34,7 @@ async def forward(address: str, port: int, target_port: int) -> None:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until one side is closed; then the other one learns of it."""
+    """Copy until one side closes, then close the other direction."""
     with contextlib.suppress(OSError):
         while chunk := await reader.read(CHUNK):
             writer.write(chunk)

@@ -1,4 +1,4 @@
-"""The kubelet: makes pods out of what the API server tells."""
+"""The kubelet, which runs the pods of the node."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Any, Final
 import yaml
 
 from devcluster.errors import DevclusterError
-from devcluster.http import is_ok
-from devcluster.node.cgroups import ControlGroup
-from devcluster.node.machine import tool
-from devcluster.node.mounts import bind
+from devcluster.node.host import ControlGroup, bind
 from devcluster.node.network import Network
+from devcluster.node.prerequisites import tool
+from devcluster.ports import is_ok
 from devcluster.processes import Program
 
 NODE: Final = "devcluster"
 """The name of the node in the API."""
 READY_LIMIT: Final = 90.0
-LEGACY_LOGS: Final = Path("/var/log/containers")
-"""Where every kubelet links its logs, whatever it is told."""
+LOG_LINKS: Final = Path("/var/log/containers")
+"""Where every kubelet links its logs, whatever its configuration."""
 CERTIFICATE: Final = """\
 [req]
 prompt = no
@@ -36,7 +35,7 @@ subjectAltName = IP:{address}
 
 
 class Kubelet:
-    """One kubelet. Pods run on when it is killed."""
+    """A kubelet; pods survive its death."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Kubelet:
         self._health_port = health_port
 
     def spawn(self) -> None:
-        """Start it; `await_ready` follows."""
+        """Start it without waiting; call `await_ready` afterwards."""
         folder = self._directory / "node"
         configuration = folder / "kubelet.yaml"
         configuration.write_text(yaml.safe_dump(self._settings(folder)))
@@ -81,12 +80,12 @@ class Kubelet:
         )
 
     def await_ready(self) -> None:
-        """Return when it says that it is well."""
+        """Wait until it is healthy."""
         url = f"http://127.0.0.1:{self._health_port}/healthz"
         self.program.await_ready(lambda: is_ok(url), port=self._health_port, limit=READY_LIMIT)
 
     def _root(self) -> Path:
-        """Its folder below the cluster's, in a place with a short path: the kernel takes 107 bytes for a socket."""
+        """Its data folder, bind-mounted at a short path: socket paths are limited to 107 bytes."""
         folder, short = self._directory / "kubelet", self._run / "kubelet"
         for place in (folder, short):
             place.mkdir(exist_ok=True)
@@ -138,9 +137,9 @@ class Kubelet:
 
 
 def make_certificate(folder: Path, address: str) -> Path:
-    """kubelet.crt and kubelet.key in `folder`: the kubelet shows it at `address` and lets in the API server with it.
+    """Create kubelet.crt and kubelet.key in `folder`, which the kubelet serves with and the API server connects with.
 
-    Nobody else is let in, for the kubelet and the API server trust this very certificate and no other.
+    Both trust only this certificate, so nobody else can connect to the kubelet.
     """
     certificate = folder / "kubelet.crt"
     if certificate.exists():
@@ -157,12 +156,12 @@ def make_certificate(folder: Path, address: str) -> Path:
         timeout=60,
     )
     if done.returncode != 0:
-        raise DevclusterError(f"openssl made no certificate: {' '.join(done.stderr.split())[-400:]}")
+        raise DevclusterError(f"openssl failed to create a certificate: {' '.join(done.stderr.split())[-400:]}")
     return unfinished.rename(certificate)
 
 
-def remove_legacy_logs(directory: Path) -> None:
-    """Remove the links to logs of pods that the kubelet of the cluster in `directory` made."""
-    for link in LEGACY_LOGS.glob("*.log"):
+def remove_log_links(directory: Path) -> None:
+    """Remove the log links that the kubelet of the cluster in `directory` created."""
+    for link in LOG_LINKS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(directory):
             link.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The network of one node: a bridge of its own that holds the pods, and nothing beyond this machine."""
+"""The network of a node: a private bridge for pods, and the Service address of the API server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +16,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from devcluster.errors import DevclusterError
-from devcluster.node.machine import tool
+from devcluster.node import forwarder
+from devcluster.node.prerequisites import tool
+from devcluster.processes import Program
 
 RANGES: Final = tuple(map(ipaddress.IPv4Network, ("10.213.0.0/16", "172.29.0.0/16", "198.18.0.0/16")))
-"""Each holds 128 pairs of networks: the lower half is for pods, the upper half for services."""
+"""Each holds 128 pairs of networks: the lower half for pods, the upper half for Services."""
 LINKS: Final = Path("/sys/class/net")
 CNI_RESULTS: Final = Path("/var/lib/cni/results")
-"""Where the library that containerd uses keeps what plugins answered, whatever it is told."""
+"""Where the CNI library of containerd caches results, whatever its configuration."""
 LIMIT: Final = 30.0
+READY_LIMIT: Final = 30.0
+HTTPS: Final = 443
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A bridge that has the first address of the pods' network (the host, for them) and that of the API's Service."""
+    """A bridge with the first address of the pod network, and the address of the Service `kubernetes`."""
 
     bridge: str
     pods: ipaddress.IPv4Network
@@ -35,7 +40,7 @@ class Network:
 
     @property
     def gateway(self) -> str:
-        """The address under which pods reach the host."""
+        """The address at which pods reach the host."""
         return str(self.pods[1])
 
     @property
@@ -44,7 +49,7 @@ class Network:
         return str(self.services[1])
 
     def create(self) -> None:
-        """Make the bridge, or what is missing of it. Its hardware address stays the same whatever pods come and go."""
+        """Create the bridge, or what is missing of it, with a fixed hardware address."""
         if not (LINKS / self.bridge).exists():
             hardware = "02:" + ":".join(f"{byte:02x}" for byte in self.pods[1].packed + b"\1")
             _ip("link", "add", "name", self.bridge, "address", hardware, "type", "bridge")
@@ -53,7 +58,7 @@ class Network:
         _ip("link", "set", self.bridge, "up")
 
     def remove(self) -> None:
-        """Remove the bridge with all that is attached to it, and what plugins left behind."""
+        """Remove the bridge, the interfaces attached to it, and cached CNI results."""
         ports = LINKS / self.bridge / "brif"
         while (LINKS / self.bridge).exists():
             for link in [*(port.name for port in ports.iterdir()), self.bridge]:
@@ -62,7 +67,7 @@ class Network:
             result.unlink(missing_ok=True)
 
     def configure(self, folder: Path) -> None:
-        """Write the one configuration of the plugins; `folder` keeps the addresses that are given too."""
+        """Write the CNI configuration; the plugins also record assigned addresses in `folder`."""
         configuration = folder / "net.d"
         configuration.mkdir(parents=True, exist_ok=True)
         addresses = {
@@ -85,8 +90,8 @@ class Network:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Only one of all processes of this machine at a time takes, or gives back, what nodes share."""
+def host_lock() -> Iterator[None]:
+    """Machine-wide lock for what nodes share: networks, kernel settings and the run folder."""
     links = os.open(LINKS, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(links, fcntl.LOCK_EX)
@@ -96,18 +101,18 @@ def alone() -> Iterator[None]:
 
 
 def free_network(bridge: str) -> Network:
-    """One that overlaps no address and no route of this machine; DevclusterError where there is none."""
+    """A network that overlaps no address and no route of this machine; DevclusterError if there is none."""
     taken = _taken()
     for choice in RANGES:
         lower, upper = (list(half.subnets(new_prefix=24)) for half in choice.subnets())
         for pods, services in random.sample(list(zip(lower, upper, strict=True)), len(lower)):
             if not any(pods.overlaps(other) or services.overlaps(other) for other in taken):
                 return Network(bridge, pods, services)
-    raise DevclusterError(f"no network of {', '.join(map(str, RANGES))} is free")
+    raise DevclusterError(f"no free network in {', '.join(map(str, RANGES))}")
 
 
 def _taken() -> list[ipaddress.IPv4Network]:
-    """All networks that this machine knows, the default route left out."""
+    """All networks of this machine except the default route."""
     routes = [route["dst"] for route in _ip_json("route", "show", "table", "all")]
     addresses = [
         f"{address['local']}/{address['prefixlen']}"
@@ -128,3 +133,26 @@ def _ip(*arguments: str) -> str:
     if done.returncode != 0:
         raise DevclusterError(f"ip {' '.join(arguments)}: {' '.join(done.stderr.split())[-400:]}")
     return done.stdout
+
+
+class ServiceAddress:
+    """Forwards connections to the Service `kubernetes` to the API server on 127.0.0.1."""
+
+    def __init__(self, directory: Path, *, address: str, apiserver_port: int) -> None:
+        self.program = Program(directory, "service-address")
+        self._command = [
+            sys.executable,
+            "-I",
+            str(Path(forwarder.__file__)),
+            address,
+            str(HTTPS),
+            str(apiserver_port),
+        ]
+
+    def spawn(self) -> None:
+        """Start it without waiting; call `await_ready` afterwards."""
+        self.program.spawn(self._command)
+
+    def await_ready(self) -> None:
+        """Wait until it listens."""
+        self.program.await_ready(lambda: True, port=HTTPS, limit=READY_LIMIT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import MonitoringError, programs
+from monitoring import MonitoringError, prometheus
 from tests.support.api_server import ApiServer
 from tests.support.operator_stage import Stage
 from tests.support.setup_handle import Steps
@@ -33,7 +33,7 @@ def stage(new_stage: Callable[..., AbstractContextManager[Stage]], elsewhere: Ap
 def prometheus_programs() -> dict[str, Path]:
     """Prometheus and promtool; where they cannot be had, who needs them is skipped."""
     try:
-        return programs.fetch()
+        return prometheus.fetch()
     except (MonitoringError, OSError) as error:
         pytest.skip(str(error))
 

@@ -17,7 +17,7 @@ import pytest
 
 from devcluster import Cluster, DevclusterError
 from devcluster.build import find_programs
-from devcluster.processes import Program, works_in
+from devcluster.processes import Program, is_in_use
 from devcluster.state import State
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_a_server_that_died_by_itself_is_started_again(second: Cluster) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + LIMIT
-    while works_in(second.directory / "postgres"):
+    while is_in_use(second.directory / "postgres"):
         assert time.monotonic() < end, f"waited {LIMIT} s for the children of PostgreSQL to follow it"
     second.start("postgres")
     psycopg.connect(second.database_url).close()
@@ -148,7 +148,7 @@ def test_up_again_starts_what_is_down(second: Cluster) -> None:
 
 
 def test_an_unknown_part(second: Cluster) -> None:
-    with pytest.raises(DevclusterError, match="no part 'kubelet': name one of etcd, postgres, apiserver"):
+    with pytest.raises(DevclusterError, match="unknown part 'kubelet': choose one of etcd, postgres, apiserver"):
         second.stop("kubelet")
 
 
@@ -156,11 +156,11 @@ def test_commands_from_up_to_down(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     done = devcluster("up", "--dir", folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == f"devcluster: ready; its environment is in {folder / 'env'}"
+    assert done.stdout.splitlines()[-1] == f"devcluster: ready; to use it: set -a && . {folder / 'env'}"
     environment = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
     assert environment == {"KUBECONFIG": str(folder / "kubeconfig"), "DATABASE_URL": Cluster(folder).database_url}
     psycopg.connect(environment["DATABASE_URL"]).close()
-    assert devcluster("up", "--dir", folder).stdout.startswith("devcluster: was up already;")
+    assert devcluster("up", "--dir", folder).stdout.startswith("devcluster: already running;")
     assert devcluster("stop", "--dir", folder, "etcd").returncode == 0
     assert not any("/etcd" in line.split(" ")[0] for line in processes_below(folder))
     assert devcluster("start", "--dir", folder, "etcd").returncode == 0
@@ -180,7 +180,7 @@ def test_a_folder_that_was_there_stays_and_is_empty(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
-    with pytest.raises(DevclusterError, match="is not empty and holds no devcluster"):
+    with pytest.raises(DevclusterError, match="is not empty and not a devcluster"):
         Cluster(tmp_path).up()
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
@@ -215,7 +215,7 @@ def test_a_part_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path) -> Non
     folder = tmp_path / "cluster"
     done = devcluster("up", "--dir", folder, KUBEBUILDER_ASSETS=str(tmp_path / "assets"))
     assert done.returncode == 3
-    assert done.stderr == "devcluster: etcd ended while it started: disk is full\n"
+    assert done.stderr == "devcluster: etcd exited during start: disk is full\n"
     assert not folder.exists()
     assert processes_below(folder) == []
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
-from images.building import sbom_of
+from images.building import sbom_path
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.version import version
 from tests.support.image_box import USER, Image, unpack
@@ -113,7 +113,7 @@ def test_the_bill_of_materials_names_what_is_inside(
     request: pytest.FixtureRequest, archives: dict[str, Path], image: Image
 ) -> None:
     name = OPERATOR if "operator" in request.node.callspec.id else TOOLCHAIN_OFFLINE
-    told = json.loads(sbom_of(archives[name]).read_text())
+    told = json.loads(sbom_path(archives[name]).read_text())
     locators = {entry["externalRefs"][0]["referenceLocator"] for entry in told["packages"][1:]}
     assert told["packages"][0]["name"] == name
     assert len(told["relationships"]) == len(told["packages"]) == len({entry["SPDXID"] for entry in told["packages"]})

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from monitoring.panels import ROWS, Figure
-from monitoring.picture import filled_in
+from monitoring.picture import substitute_variables
 from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
 from tests.support.manifests import MANIFESTS, read
@@ -252,7 +252,7 @@ def test_what_the_operators_expose_is_what_is_documented(scene: Scene) -> None:
 
 @pytest.mark.parametrize("title", QUERIES)
 def test_each_query_of_the_dashboard_shows_something(scene: Scene, title: str) -> None:
-    query = filled_in(QUERIES[title], "30s")
+    query = substitute_variables(QUERIES[title], "30s")
     found = scene.prometheus.query_range(query, start=scene.began, end=time.time(), step=1.0)
     assert any(math.isfinite(value) for series in found for _, value in series.points)
 

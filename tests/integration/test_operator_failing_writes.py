@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from benchmarks.usage import cpu_seconds
-from devcluster.privileges import NOBODY
+from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
 from tests.support.hot_standby import Pair

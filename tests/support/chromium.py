@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from devcluster import DevclusterError, debian
-from devcluster.cache import only_one_build, user_cache
+from devcluster.files import build_lock, user_cache
 from devcluster.ports import free_port
 from tests.support.operator_process import wait_for
 
@@ -41,8 +41,8 @@ def install_chromium() -> None:
     if os.geteuid() != 0 or _system() != "debian":
         raise DevclusterError(f"installing {' and '.join(missing)} needs root on Debian")
     cache = user_cache("projectsetup-tests")
-    with only_one_build(cache, teller="tests"):
-        debian.install(_missing, cache / "chromium.log", teller="tests")
+    with build_lock(cache, prefix="tests"):
+        debian.install(_missing, cache / "chromium.log", prefix="tests")
 
 
 def _missing() -> list[str]:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from devcluster import Cluster
-from monitoring.picture import page, photograph
+from monitoring.picture import page, take_screenshot
 from monitoring.prometheus import running
 from projectsetup.projects.migrate import migrate
 from tests.support.manifests import ROOT
@@ -100,7 +100,7 @@ def _draw(cluster: Cluster, folder: Path) -> None:
         with _started(stage.operator, second), running(folder, targets=targets, interval="2s") as prometheus:
             start = time.time()
             _work(stage, door)
-            photograph(page(prometheus, start=start, end=time.time(), interval="20s"), TARGET)
+            take_screenshot(page(prometheus, start=start, end=time.time(), interval="20s"), TARGET)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from devcluster import DevclusterError
-from devcluster.cache import only_one_build, user_cache
 from devcluster.debian import TOOLS_TO_UNPACK, unpack
+from devcluster.files import build_lock, user_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class DebianProgram:
         """The program; its package is downloaded once. DevclusterError says why it cannot be had."""
         if (why := self.obstacle()) is not None:
             raise DevclusterError(why)
-        with only_one_build(_cache(), teller="tests"):
+        with build_lock(_cache(), prefix="tests"):
             if not self._kept.exists():
                 with TemporaryDirectory(dir=_cache()) as folder:
                     log = _cache() / f"{self.package}.log"
-                    root = unpack(self.package, Path(folder), log, libraries=self.libraries, teller="tests")
+                    root = unpack(self.package, Path(folder), log, libraries=self.libraries, prefix="tests")
                     root.rename(self._kept)
         return self._kept / self.path
 

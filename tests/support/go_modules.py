@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from devcluster import DevclusterError
-from devcluster.build import Module, build_program, cache_folder
-from devcluster.cache import only_one_build, user_cache
-from devcluster.golang import find_go
+from devcluster.build import Module, build_program, cache_folder, find_go
+from devcluster.files import build_lock, user_cache
 
 HERE: Final = Path(__file__).parents[1]
 KSTATUS: Final = Module(HERE / "kstatus", {"kstatus": "."}, ("-mod=readonly", "-trimpath", "-ldflags=-s -w"))
@@ -65,7 +64,7 @@ def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
 def fetch(file: Published) -> Path:
     """The file; its module is downloaded once, and nothing else of it is kept. DevclusterError: it cannot be had."""
     if not file.kept.is_file():
-        with only_one_build(file.kept.parent, teller="tests"):
+        with build_lock(file.kept.parent, prefix="tests"):
             if not file.kept.is_file():
                 _download(file)
     return file.kept

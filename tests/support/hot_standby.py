@@ -12,8 +12,7 @@ from typing import Final, Self
 import psycopg
 
 from devcluster.ports import free_port
-from devcluster.postgres import Postgres, binaries
-from devcluster.privileges import NOBODY, as_ordinary_user
+from devcluster.postgres import NOBODY, Postgres, as_ordinary_user, binaries
 from tests.support.operator_process import wait_for
 
 _COPY_LIMIT: Final = 120.0

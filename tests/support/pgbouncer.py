@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from devcluster.ports import free_port
-from devcluster.privileges import NOBODY, as_ordinary_user
+from devcluster.postgres import NOBODY, as_ordinary_user
 from tests.support.debian_program import DebianProgram
 from tests.support.operator_process import wait_for
 

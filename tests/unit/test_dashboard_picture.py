@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from monitoring.drawing import Line, graph, told
 from monitoring.panels import NUMBER, PER_MINUTE, SECONDS, SHARE
-from monitoring.picture import filled_in
+from monitoring.picture import Line, format_value, graph, substitute_variables
 
 GAP = {0.0: 1.0, 1.0: 2.0, 2.0: math.nan, 3.0: 2.0, 4.0: 1.0}
 
@@ -28,7 +27,7 @@ GAP = {0.0: 1.0, 1.0: 2.0, 2.0: math.nan, 3.0: 2.0, 4.0: 1.0}
     ],
 )
 def test_values_for_people(value: float, unit: str, text: str) -> None:
-    assert told(value, unit) == text
+    assert format_value(value, unit) == text
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -52,5 +51,5 @@ def test_no_data_is_an_empty_graph() -> None:
 
 
 def test_queries_are_those_that_grafana_would_send() -> None:
-    assert filled_in('rate(x{r=~"$recipe"}[$__rate_interval])', "30s") == 'rate(x{r=~".*"}[30s])'
-    assert filled_in("increase(x[$__range])", "360s") == "increase(x[360s])"
+    assert substitute_variables('rate(x{r=~"$recipe"}[$__rate_interval])', "30s") == 'rate(x{r=~".*"}[30s])'
+    assert substitute_variables("increase(x[$__range])", "360s") == "increase(x[360s])"

@@ -1,4 +1,4 @@
-"""Which programs are used, where they are kept, and which Go builds them."""
+"""Which programs are used, where they are cached, and which Go builds them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import build, golang
-from devcluster.build import CONTROL_PLANE, NODE, cache_folder, find_programs, programs_folder
+from devcluster import build
+from devcluster.build import CONTROL_PLANE, NODE, cache_folder, find_go, find_programs, programs_folder, version
+from devcluster.command_line import report_until_done
 from devcluster.errors import DevclusterError
-from devcluster.golang import find_go, version
-from devcluster.progress import tell_until_done
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = CONTROL_PLANE.programs
 GO_MOD = CONTROL_PLANE.folder / "go.mod"
-TELLS = 'test "$1" = version && echo go version'
+PRINTS_VERSION = 'test "$1" = version && echo go version'
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -36,14 +35,14 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
 
 
-def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_below_the_cache_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == tmp_path / "cache" / "projectsetup-devcluster"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder() == tmp_path / "home" / ".cache" / "projectsetup-devcluster"
 
 
-def test_other_flags_or_sources_are_kept_apart(tmp_path: Path) -> None:
+def test_other_flags_or_sources_have_their_own_cache_folder(tmp_path: Path) -> None:
     for name in ("go.mod", "go.sum"):
         (tmp_path / name).touch()
     modules = [CONTROL_PLANE, *NODE, replace(CONTROL_PLANE, flags=("-race",)), replace(CONTROL_PLANE, folder=tmp_path)]
@@ -58,12 +57,12 @@ def test_nothing_is_found_on_an_empty_machine() -> None:
     assert find_programs() == {}
 
 
-def test_kubectl_of_the_path_does(tmp_path: Path) -> None:
+def test_kubectl_on_the_path_is_used(tmp_path: Path) -> None:
     kubectl = executable(tmp_path / "bin" / "kubectl")
     assert find_programs() == {"kubectl": kubectl}
 
 
-def test_given_assets_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubebuilder_assets_take_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROGRAMS:
         executable(programs_folder() / name)
     given = executable(tmp_path / "assets" / "etcd")
@@ -71,7 +70,7 @@ def test_given_assets_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert find_programs() == {name: programs_folder() / name for name in PROGRAMS} | {"etcd": given}
 
 
-def test_a_build_makes_what_is_missing_and_only_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_programs_are_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     executable(tmp_path / "bin" / "kubectl")
     executable(
         tmp_path / "bin" / "go",
@@ -81,13 +80,13 @@ def test_a_build_makes_what_is_missing_and_only_once(tmp_path: Path, capsys: pyt
     made = build.build()
     assert made["etcd"].read_text() == "go.etcd.io/etcd/server/v3\n"
     assert made["kube-apiserver"].parent == programs_folder()
-    assert "devcluster: building etcd (1 of 2; once, takes minutes): 0 s" in capsys.readouterr().out
+    assert "devcluster: building etcd (1 of 2; takes minutes the first time): 0 s" in capsys.readouterr().out
     assert sorted(path.name for path in programs_folder().iterdir()) == ["etcd", "kube-apiserver"]
     assert build.build() == made
     assert capsys.readouterr().out == ""
 
 
-def test_two_builds_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_builds_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.defpath}")
     executable(tmp_path / "bin" / "kubectl")
     executable(
@@ -100,14 +99,14 @@ def test_two_builds_at_once_build_once(tmp_path: Path, monkeypatch: pytest.Monke
     said = [process.communicate(timeout=60)[0] for process in builds]
     assert [process.returncode for process in builds] == [0, 0]
     assert sorted((tmp_path / "built").read_text().split()) == sorted([PROGRAMS["etcd"], PROGRAMS["kube-apiserver"]])
-    assert sum("waiting for the build" in text for text in said) <= 1
+    assert sum("waiting for another build" in text for text in said) <= 1
 
 
-def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None:
+def test_a_failed_build_reports_the_end_of_its_log_and_installs_nothing(tmp_path: Path) -> None:
     executable(
         tmp_path / "bin" / "go", 'test "$1" = version && echo go version go1.26.0 && exit; echo no space; exit 1'
     )
-    with pytest.raises(DevclusterError, match=r"etcd could not be built, its log is .*: exit code 1: no space$"):
+    with pytest.raises(DevclusterError, match=r"building etcd failed \(log: .*\): exit code 1: no space$"):
         build.build()
     assert find_programs() == {}
 
@@ -115,18 +114,18 @@ def test_a_failed_build_tells_its_end_and_places_nothing(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("kill -KILL $$", "killed by SIGKILL, it printed nothing"),
+        ("kill -KILL $$", "killed by SIGKILL, no output"),
         ("echo half; kill -TERM $$", "killed by SIGTERM: half"),
         ("sh -c 'kill -KILL $$'; exit $?", "killed by SIGKILL: Killed"),
-        ("exit 3", "exit code 3, it printed nothing"),
-        ("exit 255", "exit code 255, it printed nothing"),
+        ("exit 3", "exit code 3, no output"),
+        ("exit 255", "exit code 255, no output"),
     ],
 )
-def test_a_build_that_is_killed_says_so_and_by_what(
+def test_the_error_names_the_signal_or_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    executable(tmp_path / "bin" / "go", f"{TELLS} go1.26.6 && exit\n{script}")
+    executable(tmp_path / "bin" / "go", f"{PRINTS_VERSION} go1.26.6 && exit\n{script}")
     with pytest.raises(DevclusterError) as caught:
         build.build()
     assert str(caught.value).endswith(f": {why}")
@@ -145,12 +144,12 @@ def test_the_version_of_go(tmp_path: Path, says: str, found: tuple[int, ...]) ->
     assert version(str(executable(tmp_path / "bin" / "go", f"echo {says}"))) == found
 
 
-def test_a_new_enough_go_of_the_path_does(tmp_path: Path) -> None:
+def test_a_new_enough_go_on_the_path_is_used(tmp_path: Path) -> None:
     go = executable(tmp_path / "bin" / "go", "echo go version go1.27.1 linux/amd64")
     assert find_go(tmp_path / "cache", GO_MOD) == go
 
 
-def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_go_is_installed_if_the_one_on_the_path_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executable(tmp_path / "bin" / "go", "echo go version go1.25.5 linux/amd64")
     installed: list[Path] = []
 
@@ -158,23 +157,24 @@ def test_an_older_go_is_passed_by_for_one_of_our_own(tmp_path: Path, monkeypatch
         installed.append(folder)
         folder.mkdir(parents=True)
 
-    monkeypatch.setattr(golang, "_install", install)
+    monkeypatch.setattr(build, "_install", install)
     go = find_go(tmp_path / "cache", GO_MOD)
     assert go == find_go(tmp_path / "cache", GO_MOD)
     assert go.is_relative_to(tmp_path / "cache")
     assert len(installed) == 1
 
 
-def test_progress_tells_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_until_done(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]), "trying")
+def test_progress_reports_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    report_until_done(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]), "trying")
     assert "devcluster: trying: failed after" in capsys.readouterr().out
 
 
-def test_a_node_takes_more_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_needs_more_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages: list[Path] = []
     monkeypatch.setattr(build, "install_packages", packages.append)
     executable(
-        tmp_path / "bin" / "go", f'{TELLS} go1.26.6 && exit\nwhile test "$1" != -o; do shift; done; echo "$3" > "$2"'
+        tmp_path / "bin" / "go",
+        f'{PRINTS_VERSION} go1.26.6 && exit\nwhile test "$1" != -o; do shift; done; echo "$3" > "$2"',
     )
     assert sorted(build.build()) == sorted(PROGRAMS)
     assert packages == []
@@ -187,10 +187,8 @@ def test_a_node_takes_more_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
 
 
-def test_each_module_is_built_with_a_go_that_is_new_enough_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(golang, "_install", lambda folder: executable(folder / "go" / "bin" / "go"))
-    go = executable(tmp_path / "bin" / "go", f"{TELLS} go1.26.0")
+def test_each_module_requires_its_own_version_of_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_install", lambda folder: executable(folder / "go" / "bin" / "go"))
+    go = executable(tmp_path / "bin" / "go", f"{PRINTS_VERSION} go1.26.0")
     found = [find_go(tmp_path / "cache", module.folder / "go.mod") == go for module in (CONTROL_PLANE, *NODE)]
     assert found == [True, False, True]

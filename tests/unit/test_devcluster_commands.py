@@ -1,4 +1,4 @@
-"""Bad usage of `python -m devcluster` is one clear line and exit 2; what cannot be done is exit 3."""
+"""`python -m devcluster`: bad usage is one line and exit code 2, a failure is one line and exit code 3."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from devcluster.__main__ import main
-from devcluster.private import write_private
-from devcluster.privileges import _way_in
+from devcluster.files import write_private
+from devcluster.postgres import _way_in
 from devcluster.state import State
 
 
@@ -36,22 +36,22 @@ def test_bad_usage(arguments: list[str], line: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("arguments", [["stop", "etcd"], ["start", "etcd"], ["down"]])
-def test_a_folder_without_a_cluster_is_left_alone(
+def test_a_folder_without_a_cluster_is_not_touched(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").mkdir()
     assert main([*arguments, "--dir", str(tmp_path)]) == 3
-    assert capsys.readouterr().err == f"devcluster: there is no devcluster in {tmp_path}: bring it up first\n"
+    assert capsys.readouterr().err == f"devcluster: no devcluster in {tmp_path}: run `up` first\n"
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
-def test_taking_down_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_down_without_a_cluster_succeeds(tmp_path: Path) -> None:
     assert main(["down", "--dir", str(tmp_path / "nothing")]) == 0
     assert main(["down", "--dir", str(tmp_path)]) == 0
     assert tmp_path.exists()
 
 
-def test_the_state_is_kept_private(tmp_path: Path) -> None:
+def test_the_state_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "cluster.json"
     state = State.new(fsync=True, made_folder=False)
     state.write(path)
@@ -60,10 +60,10 @@ def test_the_state_is_kept_private(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.json"]
 
 
-def test_the_state_of_another_version_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_state_of_another_version_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_private(tmp_path / "cluster.json", '{"etcd_port": 1}')
     assert main(["down", "--dir", str(tmp_path)]) == 3
-    assert capsys.readouterr().err.startswith("devcluster: another version wrote ")
+    assert "cluster.json was written by another version: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_the_state_of_another_version_is_one_clear_line(tmp_path: Path, capsys: 
         ("0000000000000000", []),
     ],
 )
-def test_nobody_keeps_the_way_to_its_files_where_root_has_it(effective: str, options: list[str]) -> None:
+def test_nobody_keeps_the_capability_to_reach_its_files(effective: str, options: list[str]) -> None:
     assert _way_in(f"CapPrm:\t0\nCapEff:\t{effective}\nCapBnd:\t0\n") == options

@@ -1,4 +1,4 @@
-"""A signal that arrives in the middle of starting a process waits until its number is written down."""
+"""Signals are deferred while a process is started, until its id is recorded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import signal
 
 import pytest
 
-from devcluster.interrupts import undisturbed
+from devcluster.processes import defer_signals
 
 
-def test_a_signal_waits_for_the_end_of_the_block() -> None:
+def test_a_signal_is_deferred_to_the_end_of_the_block() -> None:
     reached = []
 
     def block() -> None:
-        with undisturbed():
+        with defer_signals():
             signal.raise_signal(signal.SIGINT)
             reached.append("end")
 
@@ -22,13 +22,13 @@ def test_a_signal_waits_for_the_end_of_the_block() -> None:
     assert reached == ["end"]
 
 
-def test_handlers_are_put_back() -> None:
+def test_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with undisturbed():
+    with defer_signals():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_an_error_of_the_block_is_not_lost() -> None:
-    with pytest.raises(ValueError, match="why"), undisturbed():
+def test_an_error_in_the_block_is_raised() -> None:
+    with pytest.raises(ValueError, match="why"), defer_signals():
         raise ValueError("why")

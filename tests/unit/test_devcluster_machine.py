@@ -1,4 +1,4 @@
-"""What a real node takes of a machine: found, installed, or told in one line why it cannot be."""
+"""Prerequisites of a real node: found, installed, or reported as one line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from devcluster.__main__ import main
 from devcluster.errors import DevclusterError
-from devcluster.node import machine
-from devcluster.node.machine import cni_folder, install_packages, is_static, missing_packages, node_obstacle, tool
+from devcluster.node import prerequisites
+from devcluster.node.prerequisites import cni_folder, install_packages, is_static, missing_packages, node_obstacle, tool
 
 PACKAGES = ["runc", "containernetworking-plugins", "busybox-static", "iproute2", "openssl"]
 APT = """\
@@ -40,9 +40,9 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("bin", "cni"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(machine, "_FOLDERS", ())
-    monkeypatch.setattr(machine, "CNI_FOLDERS", (str(tmp_path / "cni"),))
-    monkeypatch.setattr(machine, "CAPABILITIES", {})
+    monkeypatch.setattr(prerequisites, "_FOLDERS", ())
+    monkeypatch.setattr(prerequisites, "CNI_FOLDERS", (str(tmp_path / "cni"),))
+    monkeypatch.setattr(prerequisites, "CAPABILITIES", {})
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
@@ -66,16 +66,16 @@ def install_apt(folder: Path, script: str = APT) -> None:
         (b"\x7fELF\x01\x01" + elf(1)[6:], False),
     ],
 )
-def test_static_programs_are_told_from_others(tmp_path: Path, content: bytes, expected: bool) -> None:
+def test_static_programs_are_expected_from_others(tmp_path: Path, content: bytes, expected: bool) -> None:
     (tmp_path / "program").write_bytes(content)
     assert is_static(tmp_path / "program") is expected
 
 
 def test_nothing_is_found_on_an_empty_machine() -> None:
     assert missing_packages() == PACKAGES
-    with pytest.raises(DevclusterError, match="runc is not installed: run python -m devcluster build --node"):
+    with pytest.raises(DevclusterError, match="runc is not installed: run `python -m devcluster build --node`"):
         tool("runc")
-    with pytest.raises(DevclusterError, match="the CNI plugins bridge, host-local are in none of"):
+    with pytest.raises(DevclusterError, match="CNI plugins bridge, host-local not found in"):
         cni_folder()
 
 
@@ -95,7 +95,7 @@ def test_packages_are_installed_once_after_their_list(tmp_path: Path, capsys: py
 
 def test_packages_that_cannot_be_installed_are_one_line(tmp_path: Path) -> None:
     install_apt(tmp_path, "echo 'no route' >&2; echo 'to host' >&2; exit 1")
-    with pytest.raises(DevclusterError, match=r"openssl could not be installed: .*no route to host$"):
+    with pytest.raises(DevclusterError, match=r"^installing .*, openssl failed: .*no route to host$"):
         install_packages(tmp_path / "log")
 
 
@@ -107,8 +107,8 @@ def test_a_busybox_that_needs_libraries_is_none(tmp_path: Path) -> None:
 
 
 def test_without_apt_get_the_packages_are_named() -> None:
-    told = f"a real node needs {', '.join(PACKAGES)} (as Debian names the packages)"
-    assert node_obstacle() == f"{told}, and there is no apt-get to install it with"
+    expected = f"a real node needs {', '.join(PACKAGES)} (Debian packages)"
+    assert node_obstacle() == f"{expected}, but apt-get is not available to install them"
 
 
 def test_only_root_brings_up_a_node(
@@ -119,16 +119,16 @@ def test_only_root_brings_up_a_node(
     assert main(["up", "--dir", str(tmp_path / "cluster"), "--node"]) == 3
     assert capsys.readouterr().err == "devcluster: a real node needs root\n"
     assert main(["build", "--node"]) == 3
-    assert capsys.readouterr().err.endswith("(as Debian names the packages): install what is missing\n")
+    assert capsys.readouterr().err.endswith("(Debian packages): install them as root\n")
     assert not (tmp_path / "cluster").exists()
 
 
 def test_only_linux_has_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert node_obstacle() == "a real node runs on Linux only, and this is darwin"
+    assert node_obstacle() == "a real node runs only on Linux, this is darwin"
 
 
 def test_capabilities_that_containers_lack_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "CAPABILITIES", {"SYS_ADMIN": 21, "SYS_CHROOT": 18, "unheard-of": 63})
-    assert machine._lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n") == ["SYS_ADMIN", "unheard-of"]
+    monkeypatch.setattr(prerequisites, "CAPABILITIES", {"SYS_ADMIN": 21, "SYS_CHROOT": 18, "unheard-of": 63})
+    assert prerequisites._lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n") == ["SYS_ADMIN", "unheard-of"]
     assert (node_obstacle() or "").startswith("a real node needs the capabilities ")

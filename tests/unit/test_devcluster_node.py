@@ -1,4 +1,4 @@
-"""The parts of a real node that need none: networks, settings, images, and what passes connections on."""
+"""The parts of a real node that can be tested without one: network, settings, images and the forwarder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from devcluster.errors import DevclusterError
 from devcluster.images import BUSYBOX, write_busybox
 from devcluster.node import forwarder, network
 from devcluster.node.containerd import _toml
-from devcluster.node.kernel import CHANGED, put_settings_back, remember_settings
-from devcluster.node.mounts import Mount, kind_at, parse
+from devcluster.node.host import CHANGED, Mount, kind_at, parse, restore_settings, save_settings
 from devcluster.node.network import RANGES, Network, free_network
-from devcluster.node.state import NodeState
+from devcluster.node.node import NodeState
 from devcluster.ports import free_port
 from devcluster.processes import Program, wait_until
 from devcluster.state import State
@@ -40,12 +39,12 @@ def test_the_state_of_a_node_is_kept(tmp_path: Path) -> None:
     assert State.read(tmp_path / "cluster.json") == state
 
 
-def test_the_state_of_another_version_of_the_node_is_told(tmp_path: Path) -> None:
+def test_the_state_of_another_version_of_the_node_is_refused(tmp_path: Path) -> None:
     State.new(fsync=False, made_folder=True).write(tmp_path / "cluster.json")
     fields = json.loads((tmp_path / "cluster.json").read_text())
     for node in ({"name": "dc1"}, 5):
         (tmp_path / "cluster.json").write_text(json.dumps(fields | {"node": node}))
-        with pytest.raises(DevclusterError, match="another version wrote"):
+        with pytest.raises(DevclusterError, match="was written by another version"):
             State.read(tmp_path / "cluster.json")
 
 
@@ -63,7 +62,7 @@ def test_pods_and_services_have_addresses_of_this_machine() -> None:
         (["10.0.0.0/8", "172.16.0.0/12"], 2),
     ],
 )
-def test_networks_of_others_are_passed_by(taken: list[str], range_used: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_in_use_are_skipped(taken: list[str], range_used: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_taken", lambda: networks(*taken))
     chosen = free_network("dc1")
     assert chosen.pods.subnet_of(RANGES[range_used])
@@ -78,15 +77,15 @@ def test_the_only_free_pair_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_network("dc1") == Network("dc1", *networks("10.213.77.0/24", "10.213.205.0/24"))
 
 
-def test_a_machine_without_free_networks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_free_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_taken", lambda: networks("0.0.0.0/0"))
-    with pytest.raises(DevclusterError, match=r"no network of 10\.213\.0\.0/16, .* is free"):
+    with pytest.raises(DevclusterError, match=r"no free network in 10\.213\.0\.0/16, "):
         free_network("dc1")
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    """A kernel with its settings as they are before a kubelet has seen them."""
+    """Kernel settings that no kubelet has changed."""
     folder = tmp_path / "sys"
     for name in CHANGED:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,26 +97,26 @@ def changed(settings: Path) -> dict[str, str]:
     return {name: (settings / name).read_text().strip() for name in CHANGED}
 
 
-def test_settings_come_back_when_the_last_node_goes(settings: Path, tmp_path: Path) -> None:
-    memory = tmp_path / "memory"
-    remember_settings(memory, settings=settings)
+def test_settings_are_restored_when_the_last_node_is_removed(settings: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    save_settings(saved, settings=settings)
     for name, value in CHANGED.items():
         (settings / name).write_text(f"{value}\n")
-    remember_settings(memory, settings=settings)
-    put_settings_back(memory, settings=settings)
+    save_settings(saved, settings=settings)
+    restore_settings(saved, settings=settings)
     assert changed(settings) == dict.fromkeys(CHANGED, "7")
-    assert not memory.exists()
-    put_settings_back(memory, settings=settings)
+    assert not saved.exists()
+    restore_settings(saved, settings=settings)
 
 
-def test_settings_that_somebody_else_changed_stay(settings: Path, tmp_path: Path) -> None:
-    remember_settings(tmp_path / "memory", settings=settings)
+def test_settings_changed_by_others_stay(settings: Path, tmp_path: Path) -> None:
+    save_settings(tmp_path / "saved", settings=settings)
     (settings / "kernel/panic").write_text("60\n")
-    put_settings_back(tmp_path / "memory", settings=settings)
+    restore_settings(tmp_path / "saved", settings=settings)
     assert changed(settings) == dict.fromkeys(CHANGED, "7") | {"kernel/panic": "60"}
 
 
-def test_mounts_with_odd_names() -> None:
+def test_mount_points_are_unescaped() -> None:
     table = (
         "29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n"
         r"64 29 0:40 / /tmp/with\040space/\134 rw - tmpfs tmpfs rw,size=1k" + "\n"
@@ -160,8 +159,8 @@ def test_busybox_becomes_an_image(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[tuple[int, socket.socket]]:
-    """The port of a forwarder, and the server behind it."""
+def forwarder_port(tmp_path: Path) -> Iterator[tuple[int, socket.socket]]:
+    """The port of a forwarder, and its target."""
     port, program = free_port(), Program(tmp_path, "forwarder")
     with socket.create_server(("127.0.0.1", 0)) as server:
         script = str(Path(forwarder.__file__))
@@ -172,8 +171,8 @@ def door(tmp_path: Path) -> Iterator[tuple[int, socket.socket]]:
     program.kill()
 
 
-def test_both_directions_pass_and_end_each_by_itself(door: tuple[int, socket.socket]) -> None:
-    port, server = door
+def test_each_direction_is_forwarded_and_closed_separately(forwarder_port: tuple[int, socket.socket]) -> None:
+    port, server = forwarder_port
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         behind, _ = server.accept()
         with behind:
@@ -185,13 +184,13 @@ def test_both_directions_pass_and_end_each_by_itself(door: tuple[int, socket.soc
         assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == b"answer"
 
 
-def test_who_finds_nobody_behind_the_door_is_told(door: tuple[int, socket.socket]) -> None:
-    port, server = door
+def test_who_finds_nobody_behind_the_forwarder_port_is_told(forwarder_port: tuple[int, socket.socket]) -> None:
+    port, server = forwarder_port
     server.close()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         assert client.recv(1) == b""
 
 
-def test_waiting_has_an_end() -> None:
-    with pytest.raises(DevclusterError, match="waited 0 s for the end of the world"):
+def test_waiting_times_out() -> None:
+    with pytest.raises(DevclusterError, match="timed out after 0 s waiting for the end of the world"):
         wait_until(lambda: False, what="the end of the world", limit=0)

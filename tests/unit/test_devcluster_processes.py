@@ -1,4 +1,4 @@
-"""Programs are found again by process id and start time, and killed with all that they started."""
+"""Programs are found again by process id and start time, and killed with all their descendants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from devcluster.errors import DevclusterError, PortTaken
 from devcluster.ports import free_port, listens
-from devcluster.processes import Program, start_time, works_in
+from devcluster.processes import Program, is_in_use, start_time
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
 FAMILY = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & wait"
@@ -37,14 +37,14 @@ def test_a_program_is_found_again_from_another_process(program: Program, tmp_pat
     assert Program(tmp_path, "part").pid is None
 
 
-def test_a_program_leads_a_session_of_its_own(program: Program) -> None:
+def test_a_program_has_its_own_session(program: Program) -> None:
     program.spawn(["sleep", "60"])
     assert program.pid is not None
     assert os.getsid(program.pid) == program.pid
     program.kill()
 
 
-def test_a_foreign_process_with_the_same_number_is_left_alone(program: Program, tmp_path: Path) -> None:
+def test_a_process_that_reuses_the_id_is_not_killed(program: Program, tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as foreign:
         (tmp_path / "part.pid").write_text(f"{foreign.pid} 1")
         assert program.pid is None
@@ -59,7 +59,7 @@ def test_a_damaged_pid_file_names_no_process(program: Program, tmp_path: Path, t
     assert program.pid is None
 
 
-def test_killing_takes_the_whole_family(program: Program) -> None:
+def test_kill_ends_all_descendants(program: Program) -> None:
     program.spawn(["sh", "-c", FAMILY])
     leader = program.pid
     assert leader is not None
@@ -71,27 +71,27 @@ def test_killing_takes_the_whole_family(program: Program) -> None:
     assert [member for member in members if start_time(member) is not None] == []
 
 
-def test_a_program_that_ends_at_once_tells_why(program: Program) -> None:
+def test_the_log_explains_a_program_that_exits_during_start(program: Program) -> None:
     program.spawn(["sh", "-c", "echo first; echo '  no   such option' >&2; exit 1"])
-    with pytest.raises(DevclusterError, match=r"part ended while it started: first no such option$"):
+    with pytest.raises(DevclusterError, match=r"part exited during start: first no such option$"):
         program.await_ready(lambda: True, port=1, limit=10)
 
 
-def test_only_the_log_of_the_last_start_explains(program: Program) -> None:
+def test_only_the_log_of_the_last_start_is_reported(program: Program) -> None:
     for word in ("old", "new"):
         program.spawn(["echo", word])
-        with pytest.raises(DevclusterError, match=f"started: {word}$"):
+        with pytest.raises(DevclusterError, match=f"during start: {word}$"):
             program.await_ready(lambda: True, port=1, limit=10)
 
 
-def test_a_program_that_never_gets_ready_is_told_with_the_limit(program: Program) -> None:
+def test_a_program_that_does_not_get_ready_is_an_error(program: Program) -> None:
     program.spawn(["sleep", "60"])
-    with pytest.raises(DevclusterError, match="part was not ready within 0 s: it logged nothing"):
+    with pytest.raises(DevclusterError, match="part was not ready within 0 s: no log output"):
         program.await_ready(lambda: True, port=1, limit=0)
     program.kill()
 
 
-def test_a_taken_port_is_told_apart(program: Program) -> None:
+def test_a_taken_port_is_a_separate_error(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         program.spawn([sys.executable, "-c", LISTEN, str(port)])
@@ -122,7 +122,7 @@ def test_ready_means_listening_and_ready(program: Program) -> None:
     program.kill()
 
 
-def test_a_port_in_use_is_not_offered() -> None:
+def test_a_port_in_use_is_not_chosen() -> None:
     with socket.create_server(("127.0.0.1", free_port())) as server:
         port = server.getsockname()[1]
         assert port not in {free_port() for _ in range(200)}
@@ -130,10 +130,10 @@ def test_a_port_in_use_is_not_offered() -> None:
     assert not listens(os.getpid(), port)
 
 
-def test_a_folder_is_worked_in_while_a_process_lives_there(tmp_path: Path) -> None:
-    assert not works_in(tmp_path)
+def test_a_folder_is_in_use_while_it_is_the_working_directory_of_a_process(tmp_path: Path) -> None:
+    assert not is_in_use(tmp_path)
     with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as process:
-        assert works_in(tmp_path)
-        assert not works_in(tmp_path.parent)
+        assert is_in_use(tmp_path)
+        assert not is_in_use(tmp_path.parent)
         process.kill()
-    assert not works_in(tmp_path)
+    assert not is_in_use(tmp_path)

@@ -1,4 +1,4 @@
-"""What is decided before an image is built: its content, what it is lent, and whether it can be built at all."""
+"""Before an image is built: its sources, its access to packages, and whether it can be built at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from images import IMAGES, OPERATOR, ImagesError, build, debian, find_images, images_obstacle, package_index
+from images import IMAGES, OPERATOR, ImagesError, build, find_images, images_obstacle
 from images.__main__ import main
 from images.building import cache_folder
 from images.commands import run
 from images.content import Content
-from images.machine import lent
+from images.sources import (
+    CERTIFICATES,
+    apt_options,
+    apt_proxy,
+    build_arguments,
+    ca_certificates,
+    debian_mirror,
+    debian_sources,
+    pip_configuration,
+    pip_settings,
+)
 from tests.support.manifests import ROOT
 
 INDEX = "https://user:password@index.example/simple"
@@ -46,7 +56,7 @@ def program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_a_copy_has_the_same_key_and_holds_all_that_is_copied_into_images(content: Content) -> None:
+def test_a_copy_has_the_same_key_and_contains_the_sources(content: Content) -> None:
     assert content.key() == content.copy(content.root.parent / "again").key()
     assert (content.root / "operator/projectsetup/cli/app.py").exists()
     assert not list(content.root.rglob("__pycache__"))
@@ -56,14 +66,14 @@ def test_a_copy_has_the_same_key_and_holds_all_that_is_copied_into_images(conten
     "name",
     ["Dockerfile", ".dockerignore", "requirements-runtime.lock", "images/base.py", "operator/projectsetup/cli/app.py"],
 )
-def test_other_content_has_another_key(content: Content, name: str) -> None:
+def test_changed_sources_have_another_key(content: Content, name: str) -> None:
     before = content.key()
     with (content.root / name).open("a") as file:
         file.write("\n")
     assert content.key() != before
 
 
-def test_the_mode_of_a_file_counts_and_bytecode_does_not(content: Content) -> None:
+def test_the_mode_of_a_file_changes_the_key_bytecode_does_not(content: Content) -> None:
     before = content.key()
     (content.root / "operator/__pycache__").mkdir()
     (content.root / "operator/__pycache__/module.pyc").touch()
@@ -72,7 +82,7 @@ def test_the_mode_of_a_file_counts_and_bytecode_does_not(content: Content) -> No
     assert content.key() != before
 
 
-def test_the_base_image_is_the_same_for_other_sources(content: Content) -> None:
+def test_other_sources_do_not_change_the_base_image(content: Content) -> None:
     before = content.base_key()
     (content.root / "operator/new.py").touch()
     assert content.base_key() == before
@@ -84,29 +94,29 @@ def test_the_base_image_is_the_same_for_other_sources(content: Content) -> None:
 
 def test_a_dockerfile_that_names_no_release(content: Content) -> None:
     content.dockerfile.write_text("FROM scratch\n")
-    with pytest.raises(ImagesError, match="does not begin with"):
+    with pytest.raises(ImagesError, match="does not contain"):
         content.release()
 
 
-def test_pip_is_told_what_counts_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pip_inside_a_build_uses_the_index_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {INDEX}\ntimeout = 5\n[freeze]\ntimeout = 6\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "7")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    written = package_index.configuration(package_index.pip_settings(), certificates=False)
+    written = pip_configuration(pip_settings(), certificates=False)
     assert f"index-url = {INDEX}\n" in written
     assert "timeout = 7\n" in written
     assert str(tmp_path) not in written
 
 
-def test_certificates_are_found_where_the_build_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_certificates_are_mounted_into_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     trusted = tmp_path / "ca.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    assert package_index.certificates({}) is None
+    assert ca_certificates({}) is None
     trusted.touch()
-    assert package_index.certificates({}) == trusted
-    assert package_index.certificates({"cert": str(tmp_path / "missing.pem")}) is None
-    assert package_index.configuration({}, certificates=True) == f"[global]\ncert = {package_index.CERTIFICATES}\n"
+    assert ca_certificates({}) == trusted
+    assert ca_certificates({"cert": str(tmp_path / "missing.pem")}) is None
+    assert pip_configuration({}, certificates=True) == f"[global]\ncert = {CERTIFICATES}\n"
 
 
 @pytest.fixture
@@ -119,38 +129,38 @@ def debian_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("debian_machine")
-def test_another_release_comes_from_the_same_mirrors() -> None:
-    assert debian.sources("trixie") == (
+def test_another_release_uses_the_same_mirrors() -> None:
+    assert debian_sources("trixie") == (
         "deb http://mirror.example/debian/ trixie main\n"
         "deb http://mirror.example/debian/ trixie-updates main\n"
         "deb http://security.example/debian-security/ trixie-security main\n"
     )
-    assert debian.options() == 'Acquire::http::Proxy "http://proxy.example:3128";\n'
+    assert apt_options() == 'Acquire::http::Proxy "http://proxy.example:3128";\n'
 
 
 @pytest.mark.usefixtures("debian_machine")
-def test_the_proxy_of_apt_leads_others_too(tmp_path: Path) -> None:
-    assert debian.proxy() == {}
+def test_other_programs_use_the_proxy_of_apt(tmp_path: Path) -> None:
+    assert apt_proxy() == {}
     program(tmp_path / "bin", "apt-config", "echo \"http_proxy='http://proxy.example:3128'\"")
-    assert debian.proxy() == {"http_proxy": "http://proxy.example:3128"}
+    assert apt_proxy() == {"http_proxy": "http://proxy.example:3128"}
 
 
 @pytest.mark.usefixtures("debian_machine")
-def test_addresses_are_in_files_and_not_in_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_addresses_are_passed_in_files_not_in_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", INDEX)
-    arguments = lent(tmp_path, "trixie")
+    arguments = build_arguments(tmp_path, "trixie")
     assert "example" not in " ".join(arguments)
     assert INDEX in (tmp_path / "pip.conf").read_text()
     assert "mirror.example" in (tmp_path / "sources.list").read_text()
 
 
-def test_other_systems_have_no_mirror_of_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_have_no_debian_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
-    with pytest.raises(ImagesError, match="no mirror of Debian"):
-        debian.mirror()
+    with pytest.raises(ImagesError, match="not configured with a Debian mirror"):
+        debian_mirror()
 
 
-def test_what_is_there_needs_no_right_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_images_need_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert images_obstacle() == "building images needs root"
     folder = cache_folder() / "archives" / Content(ROOT).key()
@@ -167,7 +177,7 @@ def test_without_the_programs_and_without_apt(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", str(tmp_path))
     obstacle = images_obstacle()
-    assert obstacle == ("building images needs buildah and debootstrap, and there is no apt-get to install them with")
+    assert obstacle == ("building images needs buildah and debootstrap, but apt-get is not available to install them")
 
 
 def test_bad_usage_and_obstacles_are_one_line(
@@ -176,18 +186,18 @@ def test_bad_usage_and_obstacles_are_one_line(
     with pytest.raises(SystemExit) as ended:
         main(["build", "nonsense"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "images: there is no image nonsense (see python -m images --help)\n"
+    assert capsys.readouterr().err == "images: unknown image 'nonsense' (see python -m images --help)\n"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["build"]) == 3
     assert capsys.readouterr().err == "images: building images needs root\n"
 
 
-def test_a_program_that_fails_is_told_with_its_last_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_reported_with_the_end_of_its_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
-    with pytest.raises(ImagesError, match=f"making it failed, its log is {log}: exit code 1: first second"):
+    with pytest.raises(ImagesError, match=rf"making it failed \(log: {log}\): exit code 1: first second"):
         run(["sh", "-c", "echo first; echo second >&2; exit 1"], "making it", log)
     assert log.exists()
-    with pytest.raises(ImagesError, match=r"killed by SIGTERM, it printed nothing$"):
+    with pytest.raises(ImagesError, match=r"killed by SIGTERM, no output$"):
         run(["sh", "-c", "kill -TERM $$"], "making it", log)
     run(["true"], "making it", log)
     assert not log.exists()
@@ -195,8 +205,8 @@ def test_a_program_that_fails_is_told_with_its_last_words(tmp_path: Path, capsys
 
 
 @pytest.mark.usefixtures("debian_machine")
-def test_where_layers_cannot_be_laid_over_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_overlay_mounts_are_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for name in ("buildah", "debootstrap", "setpriv"):
         program(tmp_path / "bin", name, "echo mount: not here >&2; exit 1")
-    assert images_obstacle() == "building images does not work here: setpriv: mount: not here"
+    assert images_obstacle() == "images cannot be built here: setpriv: mount: not here"

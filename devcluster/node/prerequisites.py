@@ -1,4 +1,4 @@
-"""What a real node takes of this machine, and Debian's packages with those parts of it that are not built."""
+"""Prerequisites of a real node: root, capabilities, cgroups, and programs of Debian packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devcluster import debian
 from devcluster.errors import DevclusterError
 
 CAPABILITIES: Final = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "SYS_CHROOT": 18, "MKNOD": 27, "KILL": 5}
-"""What even root lacks in an ordinary container, with its bits."""
+"""Capabilities that a node needs and ordinary containers lack, with their bits."""
 CNI_FOLDERS: Final = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 CNI_PLUGINS: Final = ("bridge", "host-local")
 _FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -23,57 +23,57 @@ _INTERPRETER: Final = 3
 
 
 def node_obstacle() -> str | None:
-    """Why no real node can run here, in one line; None when one can, maybe after `build --node` installed packages."""
+    """Why no real node can run here, as one line; None if one can, once `build --node` has installed packages."""
     if sys.platform != "linux":
-        return f"a real node runs on Linux only, and this is {sys.platform}"
+        return f"a real node runs only on Linux, this is {sys.platform}"
     if os.geteuid() != 0:
         return "a real node needs root"
     if lacking := _lacking(Path("/proc/self/status").read_text()):
         return f"a real node needs the capabilities {', '.join(lacking)}"
     if not any("cgroup" in line.partition(" - ")[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()):
-        return "a real node needs cgroups, and none are mounted"
+        return "a real node needs cgroups, but none are mounted"
     if (missing := missing_packages()) and shutil.which("apt-get") is None:
-        return f"a real node needs {_as_debian_names_them(missing)}, and there is no apt-get to install it with"
+        return f"a real node needs {_as_debian_names_them(missing)}, but apt-get is not available to install them"
     return None
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages of which something is missing."""
+    """The Debian packages that are missing, or incomplete."""
     return [package for package, is_there in _PACKAGES.items() if not is_there()]
 
 
 def install_packages(log_folder: Path) -> None:
-    """Install those of Debian's packages that are missing; DevclusterError says what to do where that cannot be."""
+    """Install the missing Debian packages; DevclusterError says what to do if that is impossible."""
     missing = missing_packages()
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise DevclusterError(f"a real node needs {_as_debian_names_them(missing)}: install what is missing")
+        raise DevclusterError(f"a real node needs {_as_debian_names_them(missing)}: install them as root")
     log_folder.mkdir(parents=True, exist_ok=True)
     debian.install(missing_packages, log_folder / "packages.log")
 
 
 def tool(name: str) -> Path:
-    """A program of this machine, be its folder on the PATH or not; DevclusterError where it is missing."""
+    """A program of this machine, on the PATH or in a standard folder; DevclusterError if it is missing."""
     found = _find(name)
     if found is None:
-        raise DevclusterError(f"{name} is not installed: run python -m devcluster build --node")
+        raise DevclusterError(f"{name} is not installed: run `python -m devcluster build --node`")
     return found
 
 
 def cni_folder() -> Path:
-    """Where the plugins are that give pods their network; DevclusterError where they are missing."""
+    """The folder of the CNI plugins; DevclusterError if they are missing."""
     for folder in map(Path, CNI_FOLDERS):
         if all((folder / plugin).is_file() for plugin in CNI_PLUGINS):
             return folder
-    raise DevclusterError(f"the CNI plugins {', '.join(CNI_PLUGINS)} are in none of {', '.join(CNI_FOLDERS)}")
+    raise DevclusterError(f"CNI plugins {', '.join(CNI_PLUGINS)} not found in {', '.join(CNI_FOLDERS)}")
 
 
 def is_static(program: Path) -> bool:
-    """Whether a program runs alone in an image: an ELF file of 64 bits that names no loader."""
+    """Whether a program needs no libraries: a 64-bit ELF file without an interpreter."""
     with program.open("rb") as file:
         header = file.read(64)
-        if len(header) < 64 or not header.startswith(_ELF + b"\x02\x01"):  # noqa: PLR2004  # of 64 bits, low byte first
+        if len(header) < 64 or not header.startswith(_ELF + b"\x02\x01"):  # noqa: PLR2004  # 64-bit, little-endian
             return False
         begin = struct.unpack_from("<Q", header, 32)[0]
         size, count = struct.unpack_from("<HH", header, 54)
@@ -88,7 +88,7 @@ def _lacking(status: str) -> list[str]:
 
 
 def _as_debian_names_them(packages: list[str]) -> str:
-    return f"{', '.join(packages)} (as Debian names the packages)"
+    return f"{', '.join(packages)} (Debian packages)"
 
 
 def _find(name: str) -> Path | None:

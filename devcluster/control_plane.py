@@ -1,7 +1,8 @@
-"""kube-apiserver: alone it is enough for resources, admission policies, RBAC, Leases and events."""
+"""etcd and kube-apiserver: enough for resources, admission policies, RBAC, Leases and events."""
 
 from __future__ import annotations
 
+import base64
 import secrets
 import ssl
 from collections.abc import Sequence
@@ -9,19 +10,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from devcluster.http import get_json, is_ok
-from devcluster.kubeconfig import kubeconfig
+import yaml
+
+from devcluster.ports import get_json, is_ok
 from devcluster.processes import Program
 
-READY_LIMIT: Final = 90.0
+ETCD_LIMIT: Final = 60.0
+API_SERVER_LIMIT: Final = 90.0
 SERVICES: Final = "10.0.0.0/24"
-"""The addresses of Services where there is no node on which they could lead anywhere."""
+"""The Service network of a cluster without a node; its addresses lead nowhere."""
+
+
+class Etcd:
+    """A single etcd; its data survives kills and restarts."""
+
+    def __init__(self, binary: Path, directory: Path, *, port: int, peer_port: int, fsync: bool) -> None:
+        self.program = Program(directory, "etcd")
+        self.url = f"http://127.0.0.1:{port}"
+        self._binary = binary
+        self._data = directory / "etcd"
+        self._port = port
+        self._peer_url = f"http://127.0.0.1:{peer_port}"
+        self._fsync = fsync
+
+    def spawn(self) -> None:
+        """Start it without waiting; call `await_ready` afterwards."""
+        self.program.spawn(
+            [
+                str(self._binary),
+                "--name=devcluster",
+                f"--data-dir={self._data}",
+                f"--listen-client-urls={self.url}",
+                f"--advertise-client-urls={self.url}",
+                f"--listen-peer-urls={self._peer_url}",
+                f"--initial-advertise-peer-urls={self._peer_url}",
+                f"--initial-cluster=devcluster={self._peer_url}",
+                "--log-level=warn",
+                *([] if self._fsync else ["--unsafe-no-fsync"]),
+            ]
+        )
+
+    def await_ready(self) -> None:
+        """Wait until it serves clients."""
+        self.program.await_ready(lambda: is_ok(f"{self.url}/readyz"), port=self._port, limit=ETCD_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSide:
-    """What the API server has to know of a node: who logs in with which token (lines of a token file), the network of
-    the Services, and the certificate of the kubelet, with which it is let in as well."""
+class NodeAccess:
+    """How API server and node trust each other.
+
+    `logins` are lines of a token file, `services` is the Service network, and `certificate` is that of the kubelet,
+    which the API server also presents to it.
+    """
 
     logins: Sequence[str]
     services: str
@@ -29,24 +69,24 @@ class NodeSide:
 
 
 class ApiServer:
-    """One kube-apiserver; `admin` of the group system:masters logs in with `token`."""
+    """A kube-apiserver; `token` authenticates the user admin of the group system:masters."""
 
     def __init__(
-        self, binary: Path, directory: Path, *, port: int, token: str, etcd_url: str, node: NodeSide | None = None
+        self, binary: Path, directory: Path, *, port: int, token: str, etcd_url: str, node: NodeAccess | None = None
     ) -> None:
         self.program = Program(directory, "apiserver")
         self.url = f"https://127.0.0.1:{port}"
         self._binary = binary
         self._folder = directory / "apiserver"
         self.certificate = self._folder / "apiserver.crt"
-        """Its own, with the authority that signed it; the key beside it signs service account tokens too."""
+        """Its serving certificate and CA; the key beside it also signs service account tokens."""
         self.port = port
         self._token = token
         self._etcd_url = etcd_url
         self._node = node
 
     def spawn(self) -> None:
-        """Start it; `await_ready` follows."""
+        """Start it without waiting; call `await_ready` afterwards."""
         self._folder.mkdir(exist_ok=True)
         tokens = self._folder / "tokens.csv"
         tokens.touch(mode=0o600)
@@ -75,19 +115,19 @@ class ApiServer:
         )
 
     def await_ready(self) -> None:
-        """Return when it answers as ready and its first namespaces are there."""
-        self.program.await_ready(self._is_ready, port=self.port, limit=READY_LIMIT)
+        """Wait until it is ready and the default namespace exists."""
+        self.program.await_ready(self._is_ready, port=self.port, limit=API_SERVER_LIMIT)
 
     def kubeconfig(self) -> str:
-        """A kubeconfig for the administrator, as YAML; it trusts the certificate of this server only."""
+        """A kubeconfig for the administrator, as YAML; it trusts only the certificate of this server."""
         return self.kubeconfig_for("admin", self._token)
 
     def kubeconfig_for(self, user: str, token: str) -> str:
-        """The same for somebody else."""
+        """A kubeconfig for another user."""
         return kubeconfig(self.url, self.certificate.read_bytes(), user=user, token=token)
 
     def read(self, path: str) -> Any:
-        """What the administrator gets to read at `path`, None where there is nothing."""
+        """The object at `path`, read as administrator; None if there is none."""
         return get_json(self.url + path, token=self._token, context=self._context())
 
     def _node_options(self) -> list[str]:
@@ -116,3 +156,18 @@ class ApiServer:
 def new_token() -> str:
     """A token for a new API server."""
     return secrets.token_hex(16)
+
+
+def kubeconfig(url: str, certificate: bytes, *, user: str, token: str) -> str:
+    """A kubeconfig as YAML that trusts only this server certificate."""
+    cluster = {"server": url, "certificate-authority-data": base64.b64encode(certificate).decode()}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "devcluster",
+            "clusters": [{"name": "devcluster", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "devcluster", "context": {"cluster": "devcluster", "user": user}}],
+        }
+    )
