@@ -57,7 +57,7 @@ from projectsetup.observe.logs import get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.address import DatabaseAddress
-from projectsetup.projects.errors import Trouble
+from projectsetup.projects.errors import DatabaseErrorKind
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
@@ -94,7 +94,7 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
     if address.warning is not None:
         get_logger("database").warning(address.warning)
     record = ProjectRecord.connect(
-        address, on_trouble=metrics.database_failed, namespace_required=settings.require_namespace
+        address, on_error=metrics.database_failed, namespace_required=settings.require_namespace
     )
     try:
         async with (
@@ -123,7 +123,7 @@ def new_metrics() -> Metrics:
         attempt_ends=ATTEMPT_ENDS,
         retry_results=RETRY_RESULTS.values(),
         cancel_results=CANCEL_RESULTS.values(),
-        database_errors=Trouble,
+        database_errors=DatabaseErrorKind,
     )
     metrics.set_build_info(version(), platform.python_version())
     return metrics
@@ -176,7 +176,7 @@ def pod_settings(settings: Settings, environment: Mapping[str, str]) -> PodSetti
         node_selector=settings.job_node_selector,
         labels=settings.job_labels,
         annotations=settings.job_annotations,
-        tolerations=tuple(toleration.as_in_a_pod() for toleration in settings.job_tolerations),
+        tolerations=tuple(toleration.to_core_api() for toleration in settings.job_tolerations),
         queue=settings.job_queue,
         ttl=ceil(settings.job_ttl.total_seconds()),
         start_limit=settings.job_start_limit.total_seconds(),

@@ -1,4 +1,4 @@
-"""Hosts that git may connect to: how they are listed, and which are refused unless they are listed."""
+"""Hosts that git may connect to: the list of allowed hosts, and those refused by default."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _LOCAL_DOMAINS: Final = ("localdomain", "localhost")
 _METADATA: Final = tuple(map(ip_network, ("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::/32")))
 """Metadata services and host agents of clouds that are not at link-local addresses."""
 _SITE_NETWORKS: Final = tuple(map(ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10")))
-"""Not global, although some versions of Python say so."""
+"""Not global, although some versions of Python say they are."""
 _IPV4_WITHIN_IPV6: Final = tuple(map(ip_network, ("::/96", "64:ff9b::/96")))
 
 Address = IPv4Address | IPv6Address
 
 
 class InvalidHosts(ValueError):
-    """A list of hosts cannot be read. The message is one line."""
+    """A host or a list of hosts is invalid. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitHost:
-    """A host in one spelling, and the port to connect to; None in a list stands for every port."""
+    """A host in canonical spelling, and a port; in a list, None means every port."""
 
     name: str
     port: int | None
@@ -47,7 +47,7 @@ class GitHost:
     def is_internal(self) -> bool:
         """Whether this is a name of the cluster's DNS, a link-local address, or a metadata service of a cloud.
 
-        What another name resolves to is not asked.
+        Names are not resolved.
         """
         addresses = self._addresses
         if addresses:
@@ -56,7 +56,7 @@ class GitHost:
 
     @property
     def is_private(self) -> bool:
-        """Whether this is an address that is not global, or a name that only this machine or its DNS completes.
+        """Whether this is a non-global address, or a name that only local DNS can resolve.
 
         Inside a cluster these are pods, services and the machine's own ports.
         """
@@ -73,26 +73,26 @@ class GitHost:
 
 @dataclass(frozen=True, slots=True)
 class GitHosts:
-    """The hosts that are listed, and whether private ones are refused unless they are listed."""
+    """The allowed hosts, and whether private hosts must be listed to be allowed."""
 
     listed: frozenset[GitHost] = frozenset()
     refuses_private: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Hosts, each with a port or without, separated by spaces, commas or newlines. Raises InvalidHosts."""
+        """Parse hosts with or without a port, separated by spaces, commas or newlines. Raises InvalidHosts."""
         return cls(frozenset(map(_entry, text.replace(",", " ").split())))
 
     @classmethod
     def configured(cls, text: str = "") -> Self:
-        """As `parse`, for this process: in a pod, private hosts may be the cluster's own. Raises InvalidHosts."""
+        """Like `parse`, for this process: in a pod, private hosts may belong to the cluster. Raises InvalidHosts."""
         return replace(cls.parse(text), refuses_private="KUBERNETES_SERVICE_HOST" in os.environ)
 
     def __contains__(self, host: GitHost) -> bool:
         return bool(self.listed & {host, GitHost(host.name, None)})
 
     def objection(self, host: GitHost) -> str | None:
-        """Why a repository may not be on this host, in one line; None when it may."""
+        """Why a repository may not be on this host, in one line; None if it may."""
         if host in self:
             return None
         if self.listed:
@@ -103,7 +103,7 @@ class GitHosts:
 
 
 ANY_HOST: Final = GitHosts()
-"""Nothing is listed: every host but the internal ones."""
+"""Nothing is listed: every host except internal ones is allowed."""
 
 
 def host_of(url: str) -> GitHost | None:
@@ -115,7 +115,7 @@ def host_of(url: str) -> GitHost | None:
             parts = urlsplit(url)
             name, port = parts.hostname or "", parts.port
         except ValueError as exc:
-            raise InvalidHosts("the host of the URL cannot be read") from exc
+            raise InvalidHosts("the host of the URL cannot be parsed") from exc
         if parts.scheme == "ssh":
             _refuse_another_host(unquote(url.removeprefix(f"ssh://{parts.netloc}")))
         return GitHost(_canonical(name), port or _DEFAULT_PORTS[parts.scheme])
@@ -123,14 +123,16 @@ def host_of(url: str) -> GitHost | None:
     name, _, path = rest[1:].partition("]") if rest.startswith("[") else rest.partition(":")
     _refuse_another_host(path)
     if rest.startswith("[") and _address(name) is None:  # git reads [host:port]:path too
-        raise InvalidHosts("the host of the URL cannot be read")
+        raise InvalidHosts("the host of the URL cannot be parsed")
     return GitHost(_canonical(name), _DEFAULT_PORTS["ssh"])
 
 
 def _refuse_another_host(path: str) -> None:
-    """git connects with ssh to a host in brackets after an @, wherever in the URL that is."""
+    """Over ssh, git connects to a host in brackets after an @, wherever in the URL that is."""
     if "@[" in path:
-        raise InvalidHosts("a repository URL must not hold '@[' in its path, where git would read another host")
+        raise InvalidHosts(
+            "a repository URL must not contain '@[' in its path: git would take what follows for the host"
+        )
 
 
 def _entry(text: str) -> GitHost:
@@ -151,7 +153,7 @@ def _canonical(name: str) -> str:
 
 
 def _address(name: str) -> Address | None:
-    """The address that a resolver takes this for, also in the spellings of inet_aton: 127.1, 0x7f.1, 2130706433."""
+    """The address in `name`, also in the spellings of inet_aton: 127.1, 0x7f.1, 2130706433; None if it is a name."""
     try:
         return ip_address(name) if ":" in name else IPv4Address(socket.inet_aton(name))
     except (OSError, ValueError):
@@ -159,7 +161,7 @@ def _address(name: str) -> Address | None:
 
 
 def _embedded(address: Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that an IPv6 address leads to."""
+    """The IPv4 addresses embedded in an IPv6 address."""
     if isinstance(address, IPv4Address):
         return ()
     within = IPv4Address(int(address) & 0xFFFFFFFF) if any(address in net for net in _IPV4_WITHIN_IPV6) else None

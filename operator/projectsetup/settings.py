@@ -1,4 +1,4 @@
-"""The operator's settings, from the environment alone."""
+"""The operator's settings, read from the environment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAMESPACE = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class InvalidSettings(ValueError):
-    """A setting is missing or bad; the text is one line that names it and repeats no secret."""
+    """A setting is missing or invalid; the text is one line that names it and contains no secret."""
 
 
 def _duration(value: object) -> object:
@@ -56,7 +56,7 @@ def _pairs(value: object) -> object:
         return _yaml(value)
     pairs = [part.partition("=") for part in value.replace(",", " ").split()]
     if not all(key and equals for key, equals, _ in pairs):
-        raise ValueError("must be KEY=VALUE, several of them with commas between, or a mapping in YAML or JSON")
+        raise ValueError("must be KEY=VALUE pairs separated by commas, or a mapping in YAML or JSON")
     return {key: text for key, _, text in pairs}
 
 
@@ -69,24 +69,24 @@ def _yaml(value: object) -> object:
         raise ValueError("must be YAML or JSON") from error
 
 
-_MARKING = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+_METADATA_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-"""The name of an object in the cluster."""
+"""Name of a Kubernetes object."""
 
 
-def _not_ours(key: str) -> str:
+def _not_reserved(key: str) -> str:
     if key.startswith((ANNOTATION_PREFIX, "app.kubernetes.io/")):
-        raise ValueError(f"{key} is set by the operator itself")
+        raise ValueError(f"{key} is reserved for the operator")
     return key
 
 
-Markings = dict[Annotated[str, Field(pattern=_MARKING), AfterValidator(_not_ours)], str]
-"""Labels or annotations of pods."""
+PodMetadata = dict[Annotated[str, Field(pattern=_METADATA_KEY), AfterValidator(_not_reserved)], str]
+"""Labels or annotations for pods."""
 
 
 class Toleration(BaseModel):
-    """A toleration of pods, as in the core API."""
+    """A toleration for pods, as in the core API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
@@ -96,13 +96,13 @@ class Toleration(BaseModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     toleration_seconds: int | None = None
 
-    def as_in_a_pod(self) -> dict[str, Any]:
-        """As the core API has it."""
+    def to_core_api(self) -> dict[str, Any]:
+        """The toleration as the core API takes it."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
 class Settings(BaseSettings):
-    """All settings; an empty variable counts as unset."""
+    """All settings. An empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix="PROJECTSETUP_", env_ignore_empty=True, frozen=True)
 
@@ -128,8 +128,8 @@ class Settings(BaseSettings):
     job_image_pull_secrets: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_names)] = ()
     job_index_secret: Name | None = None
     job_node_selector: Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
-    job_labels: Annotated[Markings, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
-    job_annotations: Annotated[Markings, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
+    job_labels: Annotated[PodMetadata, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
+    job_annotations: Annotated[PodMetadata, NoDecode, BeforeValidator(_pairs)] = Field(default_factory=dict)
     job_tolerations: Annotated[tuple[Toleration, ...], NoDecode, BeforeValidator(_yaml)] = ()
     log_format: LogFormat = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
 
@@ -145,12 +145,12 @@ class Settings(BaseSettings):
     def _are_namespaces(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         for name in (value,) if isinstance(value, str) else value or ():
             if not _NAMESPACE.fullmatch(name):
-                raise ValueError(f"{name[:80]!r} is not the name of a namespace")
+                raise ValueError(f"{name[:80]!r} is not a namespace name")
         return value
 
 
 def load_settings() -> Settings:
-    """The settings of this process. InvalidSettings with one line for the first that is bad."""
+    """The settings of this process. Raises InvalidSettings with one line about the first invalid one."""
     try:
         return Settings()
     except ValidationError as error:
@@ -162,7 +162,7 @@ def _one_line(error: ValidationError) -> str:
     name = str(first["loc"][0])
     variable = name if name.isupper() else f"PROJECTSETUP_{name.upper()}"
     if first["type"] == "missing":
-        return f"{variable} is not set, and it is required"
+        return f"{variable} is required and not set"
     text = first["msg"].removeprefix("Value error, ")
     return f"{variable}{_shown(variable)}: {text}"
 

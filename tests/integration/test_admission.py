@@ -81,7 +81,7 @@ def test_an_object_from_before_the_policy_is_not_stuck(unpoliced_name: str, poli
     policed.patch_status(unpoliced_name, {"attempt": 1})
     policed.patch(unpoliced_name, {"metadata": {"labels": {"team": "a"}, "finalizers": ["example.com/hold"]}})
     policed.patch(unpoliced_name, {"metadata": {"finalizers": None}})
-    with pytest.raises(Refused, match="allowed is 1 to 20"):
+    with pytest.raises(Refused, match="must be 1 to 20"):
         policed.patch(unpoliced_name, {"metadata": {"annotations": {PREFIX + "max-attempts": "many"}}})
     for name, value in (("priority", "2"), ("max-attempts", "5")):
         policed.patch(unpoliced_name, {"metadata": {"annotations": {PREFIX + name: value}}})

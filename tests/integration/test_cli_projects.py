@@ -56,7 +56,7 @@ def test_an_id_may_be_given(cli: CommandLine) -> None:
     arguments = ("--name", "App", "--code-repo", "https://git.example/app", "--id", str(wanted).upper())
     assert cli.ok("projects", "create", *arguments).out == f"{wanted}\n"
     line = cli.refused(2, "projects", "create", *arguments)
-    assert line == f"another project has this id already: {wanted}"
+    assert line == f"another project already has this id: {wanted}"
 
 
 def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
@@ -80,11 +80,11 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
         ("--code-repo", "--upload-pack=touch /tmp/x", "code_repo: a repository URL must not begin with '-'"),
         ("--docs-repo", "--upload-pack=x", "docs_repo: a repository URL must not begin with '-'"),
         ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http': use https://,"),
-        ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not hold a password"),
+        ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not contain a password"),
         (
             "--docs-repo",
             "https://ghp_0123@git.example/a",
-            "docs_repo: a repository URL must not hold a token",
+            "docs_repo: a repository URL must not contain a token",
         ),
         (
             "--docs-repo",
@@ -96,11 +96,11 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
             "git@kubernetes.default.svc:a",
             "code_repo: kubernetes.default.",
         ),
-        ("--docs-repo", "/srv/git/a", "docs_repo: a repository URL must not be a local file"),
-        ("--docs-repo", "file:///srv/git/a", "docs_repo: a repository URL must not be a local file"),
-        ("--docs-repo", "https://git.example/a\nb", "docs_repo: a repository URL must not hold control characters"),
+        ("--docs-repo", "/srv/git/a", "docs_repo: a repository URL must not be a local path"),
+        ("--docs-repo", "file:///srv/git/a", "docs_repo: a repository URL must not be a local path"),
+        ("--docs-repo", "https://git.example/a\nb", "docs_repo: a repository URL must not contain control characters"),
         ("--docs-repo", "", "docs_repo: a repository URL must not be empty"),
-        ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be two repositories"),
+        ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be different repositories"),
     ],
 )
 def test_a_repository_that_git_must_not_be_given(cli: CommandLine, option: str, url: str, problem: str) -> None:
@@ -116,7 +116,7 @@ def test_a_repository_that_git_must_not_be_given(cli: CommandLine, option: str, 
     [
         ("", "the name must not be empty"),
         ("x" * 101, "the name has 101 characters; at most 100 are allowed"),
-        ("a\x1b[2Jb", "the name holds a character that cannot be printed: U+001B"),
+        ("a\x1b[2Jb", "the name contains an unprintable character: U+001B"),
     ],
 )
 def test_a_name_that_nobody_could_read(cli: CommandLine, name: str, problem: str) -> None:
@@ -127,14 +127,14 @@ def test_a_name_that_nobody_could_read(cli: CommandLine, name: str, problem: str
 def test_names_and_repositories_are_taken_once(cli: CommandLine, project: str) -> None:
     assert project
     line = cli.refused(2, "projects", "create", "--name", "App", "--code-repo", "https://git.example/other")
-    assert line == "another project has this name already: App"
+    assert line == "another project already has this name: App"
     line = cli.refused(2, "projects", "create", "--name", "Other", "--code-repo", "https://git.example/app")
-    assert line == "another project has this code_repo already: https://git.example/app"
+    assert line == "another project already has this code_repo: https://git.example/app"
 
 
 def test_files_as_repositories_have_to_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     create = ("projects", "create", "--name", "App", "--code-repo", "file:///srv/a.git", "--docs-repo", "/srv/b.git")
-    assert "must not be a local file" in cli.refused(2, *create)
+    assert "must not be a local path" in cli.refused(2, *create)
     monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "true")
     project = cli.ok(*create).out.strip()
     assert cli.ok("projects", "get", project, "-o", "json").json["docs_repo"] == "/srv/b.git"
@@ -211,11 +211,11 @@ def test_what_is_not_given_stays_at_an_update(cli: CommandLine) -> None:
     [
         ([], "nothing to change; give at least one option"),
         (["--name", " "], "the name must not be empty"),
-        (["--name", "Taken"], "another project has this name already: Taken"),
+        (["--name", "Taken"], "another project already has this name: Taken"),
         (["--code-repo", ""], "code_repo: a repository URL must not be empty"),
         (["--code-repo", "ext::sh"], "code_repo: a repository URL must not use 'ext'"),
-        (["--code-repo", "https://git.example/taken"], "another project has this code_repo already"),
-        (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be two repositories"),
+        (["--code-repo", "https://git.example/taken"], "another project already has this code_repo"),
+        (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be different repositories"),
         (["--description", "x" * 10_001], "the description has 10001 characters"),
         (["--namespace", "Team B"], "'Team B' is not a valid namespace name"),
     ],
@@ -277,7 +277,7 @@ def test_a_database_that_does_not_let_us_in(
     scheme, _, rest = database_url.partition("://")
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://projectsetup:geheim@{rest.partition('@')[2]}")
     line = cli.refused(3, *arguments)
-    assert line.endswith("refuses the login of user projectsetup")
+    assert line.endswith("refused the login of user projectsetup")
     assert "geheim" not in line
     monkeypatch.setenv("DATABASE_URL", on_database(database_url, "nix"))
     assert cli.refused(3, *arguments).endswith("/nix has no database nix")

@@ -86,7 +86,7 @@ def test_setup_of_a_project_that_is_ready_is_refused(scene: Scene, told: dict[st
         scene.ended(told, "ready")
     else:
         scene.records.end(scene.records.claim(scene.project, "uid-1", scene.namespace), "ready")
-    line = f"project {scene.project} is ready; a setup starts from created, setup_queued or failed"
+    line = f"project {scene.project} is ready; a setup can start from created, setup_queued or failed"
     assert scene.refused(2, "setup") == line
 
 

@@ -81,7 +81,7 @@ def test_what_is_immutable_stays(
     api_server: ApiServer, before: dict[str, object], after: dict[str, object] | None, field: str
 ) -> None:
     name = api_server.create(spec=before)["metadata"]["name"]
-    with pytest.raises(Refused, match=f"spec.{field} is immutable: delete the ProjectSetup and create it anew"):
+    with pytest.raises(Refused, match=f"spec.{field} is immutable; delete the ProjectSetup and create a new one"):
         api_server.patch(name, {"spec": after})
 
 

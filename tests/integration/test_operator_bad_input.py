@@ -58,8 +58,8 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"DATABASE_URL": ""}, "DATABASE_URL is not set, and it is required"),
-        ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL must look like postgresql://"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL is required and not set"),
+        ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL is invalid (expected postgresql://"),
         ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
         ({"PROJECTSETUP_WORKSPACE_ROOT": "/proc"}, "PROJECTSETUP_WORKSPACE_ROOT=/proc: no directory can be made there"),
     ],
@@ -146,14 +146,14 @@ def test_a_database_that_refuses_the_login_is_waited_for(new_stage: NewStage, ro
         for waiting in (project, local):
             status = stage.reached(waiting, "Queued", limit=60)
             assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
-            assert message(status).endswith(f"refuses the login of user {role}")
+            assert message(status).endswith(f"refused the login of user {role}")
         code, text = stage.operator.get("/readyz")
-        assert (code, f"refuses the login of user {role}" in text) == (503, True)
+        assert (code, f"refused the login of user {role}" in text) == (503, True)
         assert stage.operator.get("/healthz")[0] == 200
         change_password(database_url, role, PASSWORD)
         assert reason(stage.ended(project)) == "SetupSucceeded"
         assert reason(stage.ended(local)) == "InvalidSpec"
-        assert "must not be a local file" in message(stage.status(local))
+        assert "must not be a local path" in message(stage.status(local))
         told = stage.everything_told()
         assert stage.operator.terminate() == 0
     assert "Traceback" not in told["log"]

@@ -96,7 +96,7 @@ def test_parameters_that_the_recipe_wants(stage: Stage) -> None:
         ({"code_repo": "ext::sh -c touch% /tmp/x"}, "must not use 'ext'"),
         ({"code_repo": "--upload-pack=touch /tmp/x"}, "must not begin with '-'"),
         ({"code_repo": "http://git.example/x"}, "must not use 'http'"),
-        ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not hold a password"),
+        ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not contain a password"),
     ],
 )
 def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, urls: dict[str, Any], text: str) -> None:

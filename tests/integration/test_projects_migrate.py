@@ -178,7 +178,7 @@ def test_names_that_are_one_are_named(empty_url: str) -> None:
 async def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as sql:
         sql.execute("CREATE TABLE projects (title text)")
-        with pytest.raises(MigrationFailed, match="has a table projects of somebody else: give"):
+        with pytest.raises(MigrationFailed, match="has a table projects that projectsetup did not create"):
             migrate(empty_url)
         assert sql.execute("SELECT title FROM projects").fetchall() == []
     async with ProjectRecord.connect(empty_url) as record:

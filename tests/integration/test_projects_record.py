@@ -75,11 +75,11 @@ async def test_what_is_not_there_is_none(record: ProjectRecord) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({}, "another project has this name already: App"),
-        ({"name": "Other"}, "another project has this code_repo already: https://git.example/app"),
+        ({}, "another project already has this name: App"),
+        ({"name": "Other"}, "another project already has this code_repo: https://git.example/app"),
         (
             {"name": "Other", "code_repo": "https://git.example/other"},
-            "another project has this docs_repo already: https://git.example/docs",
+            "another project already has this docs_repo: https://git.example/docs",
         ),
     ],
 )
@@ -127,7 +127,7 @@ OTHERS = (
 @pytest.mark.parametrize("field", ["code_repo", "docs_repo"])
 async def test_a_repository_is_one_however_it_is_spelled(record: ProjectRecord, spelling: str, field: str) -> None:
     code = await record.create(name="Code", code_repo=SPELLINGS[0])
-    clash = f"another project has this {field} already: {spelling}"
+    clash = f"another project already has this {field}: {spelling}"
     spelled: dict[str, Any] = {field: spelling}
     with pytest.raises(InvalidProject) as caught:
         await record.create(**{"name": "Other", "code_repo": "https://git.example/x", **spelled})
@@ -145,10 +145,10 @@ async def test_a_repository_is_one_however_it_is_spelled(record: ProjectRecord, 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_code_and_documentation_are_two_repositories(record: ProjectRecord, spelling: str) -> None:
-    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be two repositories$"):
+    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be different repositories$"):
         await record.create(name="App", code_repo=SPELLINGS[1], docs_repo=spelling)
     made = await record.create(name="App", code_repo=SPELLINGS[1])
-    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be two repositories$"):
+    with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be different repositories$"):
         await record.update(made.id, docs_repo=spelling)
     assert (await record.update(made.id, code_repo=spelling)).code_repo == spelling  # only the spelling changes
 
@@ -158,7 +158,7 @@ async def test_repositories_that_look_alike_are_several(record: ProjectRecord) -
         await record.create(name=str(number), code_repo=url)
     for number, url in enumerate(("/srv/a.git", "/srv/b.git")):
         await record.create(name=f"local {number}", code_repo=url, allow_file_repos=True)
-    with pytest.raises(InvalidProject, match="another project has this code_repo already"):
+    with pytest.raises(InvalidProject, match="another project already has this code_repo"):
         await record.create(name="local 3", code_repo="file:///srv//a", allow_file_repos=True)
 
 
@@ -177,7 +177,7 @@ async def test_what_other_software_writes_is_held_to_the_same(record: ProjectRec
         )
     assert caught.value.diag.constraint_name == "projects_docs_repo_key"
     sql.execute("INSERT INTO projects (name, code_repo) VALUES ('B', 'https://x.example/b')")
-    with pytest.raises(InvalidProject, match="another project has this docs_repo already"):
+    with pytest.raises(InvalidProject, match="another project already has this docs_repo"):
         await record.create(name="C", code_repo="https://x.example/c", docs_repo="git@x.example:b")
 
 
@@ -191,7 +191,7 @@ async def test_of_several_that_ask_for_one_repository_at_once_one_gets_it(record
 async def test_a_name_is_one_composed_or_decomposed(record: ProjectRecord, sql: Sql) -> None:
     made = await record.create(name="Cafe\u0301", code_repo="https://git.example/a")
     assert made.name == "Caf\u00e9"
-    with pytest.raises(InvalidProject, match="another project has this name already"):
+    with pytest.raises(InvalidProject, match="another project already has this name"):
         await record.create(name="Caf\u00e9", code_repo="https://git.example/b")
     with pytest.raises(DriverUniqueViolation, match="projects_name_key"):
         sql.execute("INSERT INTO projects (name, code_repo) VALUES (%s, 'https://x.example/b')", ["Cafe\u0301"])
@@ -199,7 +199,7 @@ async def test_a_name_is_one_composed_or_decomposed(record: ProjectRecord, sql: 
 
 async def test_an_id_is_used_once(record: ProjectRecord) -> None:
     made = await record.create(name="One", code_repo="https://git.example/one")
-    with pytest.raises(InvalidProject, match=f"another project has this id already: {made.id}"):
+    with pytest.raises(InvalidProject, match=f"another project already has this id: {made.id}"):
         await record.create(project_id=made.id, name="Two", code_repo="https://git.example/two")
 
 

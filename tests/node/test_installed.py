@@ -148,7 +148,7 @@ def test_a_bad_annotation_is_refused_at_admission(installed: Installed) -> None:
     annotations = {"setup.codemyspec.com/priority": "99"}
     metadata = {"name": "6b0f3c52-9f6e-4a57-8a3e-0d5c2b7e41aa", "annotations": annotations}
     body = {"apiVersion": "codemyspec.com/v1alpha1", "kind": "ProjectSetup", "metadata": metadata}
-    with pytest.raises(Refused, match="allowed is 0 to 9, 0 first"):
+    with pytest.raises(Refused, match="must be 0 to 9"):
         installed.kubectl("create", f"--namespace={TEAM}", "--filename=-", given=body)
 
 

@@ -175,7 +175,7 @@ def test_a_token_as_user_name_of_a_url_gets_into_no_pod_and_is_told_to_nobody(
         url = thief.url.replace("https://", f"https://{TOKEN}@")
         _, status = set_up(stage, url, username=USERNAME, password=PASSWORD)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
-        assert "must not hold a token as its user name: use the credentials Secret" in message(status)
+        assert "must not contain a token as its user name; use the credentials Secret" in message(status)
         told = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
         assert told.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
         assert not [place for place, text in told.items() if TOKEN in text]

@@ -6,7 +6,7 @@ from typing import Final
 
 PREFIX: Final = "setup.codemyspec.com/"
 
-DURATION: Final = "allowed is a duration greater than 0 such as 90s, 1m30s or 2h"
+DURATION: Final = "must be a duration greater than 0 such as 90s, 1m30s or 2h"
 
 ACCEPTED: Final = [
     *(("priority", str(number)) for number in range(10)),
@@ -24,13 +24,10 @@ ACCEPTED: Final = [
 
 REFUSED: Final = [
     *(
-        ("priority", value, "allowed is 0 to 9, 0 first")
+        ("priority", value, "must be 0 to 9 (0 starts first)")
         for value in ("", "10", "-1", "01", " 1", "1 ", "1.0", "high", "٣", "1\n", "x" * 6000)
     ),
-    *(
-        ("max-attempts", value, "allowed is 1 to 20")
-        for value in ("", "0", "21", "100", "-3", "3.0", "03", "many", "5\n")
-    ),
+    *(("max-attempts", value, "must be 1 to 20") for value in ("", "0", "21", "100", "-3", "3.0", "03", "many", "5\n")),
     *(
         (name, value, DURATION)
         for name in ("backoff", "backoff-max")
@@ -53,9 +50,6 @@ REFUSED: Final = [
         )
     ),
     *(("backoff", value, DURATION) for value in ("12345678s", "1s" * 17, "1" * 6000)),
-    *(
-        (name, "x" * 257, "allowed is any value of at most 256 characters")
-        for name in ("retry-requested-at", "cancel-requested-at")
-    ),
+    *((name, "x" * 257, "must have at most 256 characters") for name in ("retry-requested-at", "cancel-requested-at")),
 ]
 """Name without prefix, value, and what the message says is allowed."""

@@ -177,8 +177,8 @@ def test_what_another_version_wrote_does_not_stop_this_one() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"recipe": "Python"}, "spec.recipe: 'Python' is not the name of a recipe"),
-        ({"recipe": "a" * 64}, "is not the name of a recipe: at most 63 lower-case letters, digits and '-'"),
+        ({"recipe": "Python"}, "spec.recipe: 'Python' is not a recipe name"),
+        ({"recipe": "a" * 64}, "is not a recipe name (at most 63 lower-case letters, digits and '-')"),
         ({"recipe": 3}, "spec.recipe: must be a string"),
         ({"timeout": "soon"}, "spec.timeout: 'soon' is not a duration greater than 0 such as 90s, 1m30s or 2h"),
         ({"timeout": "0s"}, "spec.timeout: '0s' is not a duration greater than 0"),
@@ -189,7 +189,7 @@ def test_what_another_version_wrote_does_not_stop_this_one() -> None:
         ({"parameters": {"a": "x" * 4097}}, "spec.parameters.a: must have at most 4096 characters"),
         ({"parameters": dict.fromkeys(map(str, range(65)), "")}, "spec.parameters: must have at most 64 entries"),
         ({"credentialsSecretRef": {}}, "spec.credentialsSecretRef.name: is required"),
-        ({"credentialsSecretRef": {"name": "-x"}}, "spec.credentialsSecretRef.name: '-x' is not the name of a Secret"),
+        ({"credentialsSecretRef": {"name": "-x"}}, "spec.credentialsSecretRef.name: '-x' is not a Secret name"),
         ([], "spec: must be an object"),
     ],
 )
@@ -210,7 +210,7 @@ def test_null_is_the_same_as_absent() -> None:
 @pytest.mark.parametrize("name", ["project-1", ID.upper(), ID[:-1], ID.replace("-", ""), f"{ID}\n"])
 def test_a_name_that_is_no_project_id_is_a_problem(name: str) -> None:
     resource = parse_resource(body(metadata=body()["metadata"] | {"name": name}))
-    assert "is not a project id: a UUID in lower case" in (resource.problem or "")
+    assert "is not a project id (expected a UUID in lower case)" in (resource.problem or "")
 
 
 def test_a_bad_annotation_is_a_problem_beside_others() -> None:
@@ -218,7 +218,7 @@ def test_a_bad_annotation_is_a_problem_beside_others() -> None:
     resource = parse_resource(body(metadata=metadata, spec={"suspend": 1}))
     assert resource.problem == (
         "spec.suspend: must be true or false; "
-        "annotation setup.codemyspec.com/priority is 'high': allowed is 0 to 9, 0 first"
+        "annotation setup.codemyspec.com/priority is 'high': must be 0 to 9 (0 starts first)"
     )
     assert (resource.spec, resource.tuning) == (None, None)
     assert resource.annotations == {"setup.codemyspec.com/priority": "high"}

@@ -116,7 +116,7 @@ def test_migrate_warns_of_a_connection_that_is_not_protected() -> None:
     warning, error = done.err.splitlines()
     assert (done.code, done.out) == (3, "")
     assert warning.startswith("warning: the connection to PostgreSQL at db.invalid:5432/app is not protected")
-    assert error == "error: PostgreSQL at db.invalid:5432/app is not to be found: no such host name"
+    assert error == "error: PostgreSQL at db.invalid:5432/app cannot be found: no such host name"
     assert "geheim" not in done.err
 
 
@@ -124,8 +124,8 @@ def test_migrate_warns_of_a_connection_that_is_not_protected() -> None:
     ("changes", "line"),
     [
         ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: there is no such file"),
-        ({"DATABASE_URL": None}, "DATABASE_URL is not set, and it is required"),
-        ({"DATABASE_URL": "geheim"}, f"the database URL must look like {EXAMPLE}"),
+        ({"DATABASE_URL": None}, "DATABASE_URL is required and not set"),
+        ({"DATABASE_URL": "geheim"}, f"the database URL is invalid (expected {EXAMPLE})"),
         (
             {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d?sslmode=disabled"},
             "sslmode of the database URL must be disable, allow, prefer, require, verify-ca or verify-full",

@@ -94,7 +94,7 @@ def test_a_project_of_another_namespace_is_refused(there: ProjectSetupResource |
 
 @pytest.mark.parametrize("there", [None, QUEUED, FAILED, SUCCEEDED])
 def test_a_project_that_is_ready_is_refused(there: ProjectSetupResource | None) -> None:
-    with pytest.raises(ProjectNotClaimable, match="is ready; a setup starts from created, setup_queued or failed"):
+    with pytest.raises(ProjectNotClaimable, match="is ready; a setup can start from created, setup_queued or failed"):
         plan(there, project("ready", OTHER))
 
 

@@ -62,7 +62,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         ("status ID", NO_FILE),
         ("cancel ID", NO_FILE),
         ("queue show", NO_FILE),
-        ("operator", "DATABASE_URL is not set, and it is required"),
+        ("operator", "DATABASE_URL is required and not set"),
         *((f"retry {kind}/ID", NO_FILE) for kind in ("projectsetup.codemyspec.com", "psetup", "project")),
         ("retry job/ID", f"{BAD} 'ID': 'job/{NAME}' {NO_ID}"),
     ],

@@ -37,7 +37,7 @@ def test_a_watch_that_missed_what_an_earlier_list_showed_is_silent_until_it_deli
     world.watch.delivered(9)
     assert not world.listed(10)
     assert world.listed(10)
-    assert world.watch.problem == "silent: it has not told of changes that a list shows"
+    assert world.watch.problem == "silent: it has missed changes that a list shows"
     assert world.listed(11)
     world.watch.delivered(10)
     assert not world.watch.silent

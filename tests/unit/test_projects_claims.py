@@ -74,7 +74,7 @@ def test_a_project_of_another_namespace_is_closed_whatever_else_is_true(
     assert isinstance(refused, ProjectElsewhere)
     assert str(refused) == (
         f"project {ID} belongs to another namespace; "
-        "an administrator can move it with projectsetup projects update --namespace"
+        "an administrator can move it with `projectsetup projects update --namespace`"
     )
 
 
@@ -95,7 +95,7 @@ def test_refusals_say_why_in_one_line() -> None:
     owned = refusal(ID, project(ProjectStatus.TESTING, OTHER), ME.uid, namespace="team-a")
     assert str(owned) == f"project {ID} is being set up by ProjectSetup team-b/{ID}"
     closed = refusal(ID, project(ProjectStatus.READY), ME.uid, namespace="team-a")
-    assert str(closed) == f"project {ID} is ready; a setup starts from created, setup_queued or failed"
+    assert str(closed) == f"project {ID} is ready; a setup can start from created, setup_queued or failed"
 
 
 def test_a_project_for_people_has_the_columns_as_keys() -> None:

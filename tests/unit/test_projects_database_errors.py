@@ -12,9 +12,7 @@ from projectsetup.projects.errors import DatabaseUnavailable, UniqueViolation
 ADDRESS = DatabaseAddress.parse("postgresql://app:secret@127.0.0.1:5432/app")
 MIGRATE = "lacks the tables this version needs: run projectsetup migrate"
 
-OUTDATED = (
-    "has tables that this version cannot use: run projectsetup migrate, which updates them or says whose they are"
-)
+OUTDATED = "has tables that this version cannot use: run projectsetup migrate, which updates them or says what is wrong"
 
 
 def wrapped(cause: psycopg.Error) -> DBAPIError:
@@ -25,18 +23,18 @@ def wrapped(cause: psycopg.Error) -> DBAPIError:
     ("state", "sentence"),
     [
         ("08006", "lost the connection (why)"),
-        ("28P01", "refuses the login of user app"),
-        ("28000", "refuses the login of user app"),
+        ("28P01", "refused the login of user app"),
+        ("28000", "refused the login of user app"),
         ("3D000", "has no database app"),
-        ("40001", "asks to try again (why)"),
-        ("40P01", "asks to try again (why)"),
+        ("40001", "rolled back the transaction (why)"),
+        ("40P01", "rolled back the transaction (why)"),
         ("42P01", MIGRATE),
         ("42703", OUTDATED),
         ("42501", "does not give user app the rights it needs (why)"),
         ("53300", "has no free connection"),
         ("53100", "is out of resources (why)"),
         ("55P03", "could not take a lock in time"),
-        ("57014", "took too long over a statement"),
+        ("57014", "cancelled a statement that took too long"),
         ("57P01", "ended the connection (why)"),
         ("57P03", "is starting up or shutting down"),
         ("25006", "is read-only now"),
@@ -60,11 +58,14 @@ def test_what_waiting_may_cure_by_its_state(state: str, sentence: str) -> None:
         ("FATAL:  sorry, too many clients already", "has no free connection"),
         ("FATAL:  remaining connection slots are reserved for roles with …", "has no free connection"),
         ("session is read-only", "is read-only now"),
-        ('FATAL:  password authentication failed for user "app"', "refuses the login of user app"),
-        ('FATAL:  no pg_hba.conf entry for host "::1"', "refuses the login of user app"),
-        ('FATAL:  role "app" does not exist', "refuses the login of user app"),
+        ('FATAL:  password authentication failed for user "app"', "refused the login of user app"),
+        ('FATAL:  no pg_hba.conf entry for host "::1"', "refused the login of user app"),
+        ('FATAL:  role "app" does not exist', "refused the login of user app"),
         ('FATAL:  database "app" does not exist', "has no database app"),
-        ('FATAL:  permission denied for database "app"', 'does not open app (permission denied for database "app")'),
+        (
+            'FATAL:  permission denied for database "app"',
+            'refuses access to app (permission denied for database "app")',
+        ),
         ("FATAL:  unheard of\nmore", "cannot be reached (unheard of)"),
         ("Connection reset by peer", "cannot be reached (Connection reset by peer)"),
     ],

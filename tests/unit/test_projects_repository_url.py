@@ -90,7 +90,7 @@ def test_remote_repositories_are_accepted(url: str, allow_file: bool) -> None:
 @pytest.mark.parametrize("url", LOCAL)
 def test_files_only_where_they_are_allowed(url: str) -> None:
     check_repository_url(url, allow_file=True, hosts=ANY_HOST)
-    with pytest.raises(InvalidProject, match="local file"):
+    with pytest.raises(InvalidProject, match="local path"):
         check_repository_url(url, allow_file=False, hosts=ANY_HOST)
 
 

@@ -64,10 +64,10 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("CONCURRENCY", "0", "Input should be greater than or equal to 1"),
         ("CONCURRENCY", "1001", "Input should be less than or equal to 1000"),
         ("GIT_HOSTS", "git.example.com https://x", "'https://x' is not a host (expected git.example.com or"),
-        ("NAMESPACES", "team,No_Name", "'No_Name' is not the name of a namespace"),
-        ("NAMESPACES", "team/other", "'team/other' is not the name of a namespace"),
-        ("OPERATOR_NAMESPACE", "../x", "'../x' is not the name of a namespace"),
-        ("OPERATOR_NAMESPACE", "x" * 64, f"{'x' * 64!r} is not the name of a namespace"),
+        ("NAMESPACES", "team,No_Name", "'No_Name' is not a namespace name"),
+        ("NAMESPACES", "team/other", "'team/other' is not a namespace name"),
+        ("OPERATOR_NAMESPACE", "../x", "'../x' is not a namespace name"),
+        ("OPERATOR_NAMESPACE", "x" * 64, f"{'x' * 64!r} is not a namespace name"),
         ("RECIPES_DIR", "/nowhere", "/nowhere is not a directory"),
         ("WORKSPACE_ROOT", "/dev/null", "/dev/null is not a directory"),
         ("HTTP_PORT", "70000", "Input should be less than or equal to 65535"),
@@ -81,10 +81,10 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("JOB_QUEUE", "-", "String should match pattern"),
         ("JOB_INDEX_SECRET", "No Name", "String should match pattern"),
         ("JOB_IMAGE_PULL_SECRETS", "ok,No", "String should match pattern"),
-        ("JOB_NODE_SELECTOR", "disk:ssd", "must be KEY=VALUE, several of them with commas between"),
+        ("JOB_NODE_SELECTOR", "disk:ssd", "must be KEY=VALUE pairs separated by commas"),
         ("JOB_TOLERATIONS", "[", "must be YAML or JSON"),
-        ("JOB_LABELS", "app.kubernetes.io/name=x", "app.kubernetes.io/name is set by the operator itself"),
-        ("JOB_ANNOTATIONS", "setup.codemyspec.com/plan=x", "setup.codemyspec.com/plan is set by the operator itself"),
+        ("JOB_LABELS", "app.kubernetes.io/name=x", "app.kubernetes.io/name is reserved for the operator"),
+        ("JOB_ANNOTATIONS", "setup.codemyspec.com/plan=x", "setup.codemyspec.com/plan is reserved for the operator"),
         ("JOB_LABELS", "a b", "must be KEY=VALUE"),
         ("JOB_TOLERATIONS", "some", "Input should be a valid tuple"),
         ("JOB_TOLERATIONS", '[{"kee": "a"}]', "Extra inputs are not permitted"),
@@ -130,5 +130,5 @@ def test_what_pods_are_to_be_like_reaches_the_engine(monkeypatch: pytest.MonkeyP
 
 def test_the_database_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
-    with pytest.raises(InvalidSettings, match="DATABASE_URL is not set, and it is required"):
+    with pytest.raises(InvalidSettings, match="DATABASE_URL is required and not set"):
         load_settings()

@@ -26,12 +26,15 @@ CANCEL_REQUESTED_AT: Final = ANNOTATION_PREFIX + "cancel-requested-at"
 
 
 def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The ownerReference of what controls the object, which can only be in the same namespace."""
+    """The ownerReference of the object's controller, which is always in the same namespace.
+
+    Labels do not say who owns an object: anyone who creates it can set them.
+    """
     references = body["metadata"].get("ownerReferences") or ()
     return next((reference for reference in references if reference.get("controller")), None)
 
 
 def controller_uid(body: Mapping[str, Any]) -> str | None:
-    """The uid of what controls the object."""
+    """The uid of the object's controller."""
     controller = controller_of(body)
     return None if controller is None else controller.get("uid")

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _HEADER: Final = """\
-# Generated from the models in operator/projectsetup/api; do not edit. To write it anew:
+# Generated from the models in operator/projectsetup/api; do not edit. To regenerate it:
 #   projectsetup crd > crds/projectsetups.yaml
 """
 
 _NOT_SEEN_YET: Final = {"observedGeneration": -1}
-"""kstatus takes an object without a status for ready, and one with this for one that nobody has looked at yet."""
+"""kstatus treats an object without a status as ready; with this, as one that has not been reconciled yet."""
 
-_WRITTEN_AS_A_WHOLE: Final = {"x-kubernetes-map-type": "atomic"}
-"""One writer needs no account of who wrote which field of `.status`: it takes a fifth of a write, and of the size."""
+_ATOMIC: Final = {"x-kubernetes-map-type": "atomic"}
+"""`.status` has one writer, so it needs no managed fields: they take a fifth of each write, and of the object."""
 
 
 def build_crd() -> dict[str, Any]:
@@ -81,12 +81,12 @@ def render_crd() -> str:
 def _schema() -> dict[str, Any]:
     return {
         "type": "object",
-        "description": "Sets up the software project whose id is the name of this object.",
+        "description": "Sets up one software project. The name of this object is the id of the project.",
         "x-kubernetes-validations": [
             {
                 "rule": f"self.metadata.name.matches('{PROJECT_ID_PATTERN}')",
-                "message": "metadata.name must be the id of a project, a UUID in lower case: "
-                "take it from `projectsetup projects list`",
+                "message": "metadata.name must be a project id, a UUID in lower case; "
+                "run `projectsetup projects list` to find it",
             }
         ],
         "properties": {
@@ -94,8 +94,7 @@ def _schema() -> dict[str, Any]:
             "kind": {"type": "string", "description": f"Kind of this object: `{KIND}`."},
             "metadata": {"type": "object"},
             "spec": structural_schema(ProjectSetupSpec, defaults=True) | {"default": {}},
-            "status": structural_schema(ProjectSetupStatus, defaults=False)
-            | {"default": _NOT_SEEN_YET, **_WRITTEN_AS_A_WHOLE},
+            "status": structural_schema(ProjectSetupStatus, defaults=False) | {"default": _NOT_SEEN_YET, **_ATOMIC},
         },
     }
 
@@ -109,7 +108,7 @@ def _printer_columns() -> list[dict[str, Any]]:
         _column("Step", ".status.step"),
         _column("Progress", ".status.progress"),
         _column("Attempt", ".status.attempt", type="integer"),
-        _column("Priority", f".metadata.annotations.{escaped}", description="0 is served first; empty: 1, the default"),
+        _column("Priority", f".metadata.annotations.{escaped}", description="0 starts first; default: 1"),
         _column("Age", ".metadata.creationTimestamp", type="date"),
         _column("Reason", f"{succeeded}.reason", priority=1),
         _column("Message", f"{succeeded}.message", priority=1),
@@ -133,7 +132,7 @@ class _GenerateSchema(GenerateJsonSchema):
 def structural_schema(model: type[BaseModel], *, defaults: bool) -> dict[str, Any]:
     """The schema of `model` without references, titles and null.
 
-    A field that may be None is one that may be absent. Without `defaults` the API server fills in nothing.
+    A field that may be None may be absent. Without `defaults` the API server fills in no default.
     """
     schema = model.model_json_schema(by_alias=True, schema_generator=_GenerateSchema)
     return _structural(schema, schema.get("$defs", {}), defaults=defaults)
@@ -156,14 +155,14 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], *, defa
 
 
 def _place(key: str) -> tuple[int, str]:
-    """First what a reader asks for, then the limits by name, the children last."""
+    """The keys in `_READING_ORDER` first, then the limits by name, the children last."""
     if key in _READING_ORDER:
         return _READING_ORDER.index(key), key
     return len(_READING_ORDER) + (key in {"properties", "items", "additionalProperties"}), key
 
 
 def _inlined(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """`node` on top of what it refers to; what it says itself, such as its description, wins."""
+    """`node` merged over the definition it refers to; its own keys, such as its description, win."""
     base: dict[str, Any] = {}
     if "$ref" in node:
         base = _inlined(definitions[node["$ref"].rpartition("/")[2]], definitions)

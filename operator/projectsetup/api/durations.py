@@ -1,4 +1,4 @@
-"""Durations as users write them: Go style, such as `90s`, `1m30s`, `1.5h` or `500ms`, and greater than 0."""
+"""Durations as users write them: in Go style (`90s`, `1m30s`, `1.5h`, `500ms`) and greater than 0."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Final
 
 DURATION_PATTERN: Final = r"^([0-9]{1,7}(\.[0-9]+)?(h|m|s|ms))+$"
-"""Grammar of a duration, without the rule that it is greater than 0. Seven digits keep every date within reach."""
+"""Grammar of a duration; it also matches 0. Seven digits keep every resulting date valid."""
 
 NOT_ZERO_PATTERN: Final = "[1-9]"
-"""Found in every duration of that grammar that is greater than 0."""
+"""Matches somewhere in every duration of that grammar that is greater than 0."""
 
 DURATION_MAX_LENGTH: Final = 32
 
@@ -24,11 +24,11 @@ _PART: Final = re.compile(r"([0-9.]+)(h|ms|m|s)")
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _FEW: Final = 10
-"""From this many of a unit on, the next smaller unit tells nothing any more."""
+"""From this many of a unit on, the next smaller unit is left out."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that `text` names, rounded up to whole microseconds; ValueError, one line, when it names none."""
+    """The duration in `text`, rounded up to whole microseconds. Raises ValueError with a one-line message."""
     known = len(text) <= DURATION_MAX_LENGTH and re.fullmatch(DURATION_PATTERN[1:-1], text)
     if not known or not re.search(NOT_ZERO_PATTERN, text):
         shown = text if len(text) <= DURATION_MAX_LENGTH else text[:DURATION_MAX_LENGTH] + "…"
@@ -40,11 +40,11 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """`duration`, which is greater than 0, as `parse_duration` reads it back: `1h30m`, `1.5s`, `500ms`.
 
-    What takes more than seven digits of hours is rounded up to whole hours.
+    A duration of more than seven digits of hours is rounded up to whole hours.
     """
     microseconds = duration // timedelta(microseconds=1)
     if microseconds <= 0:
-        raise ValueError(f"a duration is greater than 0, not {duration}")
+        raise ValueError(f"a duration must be greater than 0, not {duration}")
     if microseconds >= (_MOST_OF_A_UNIT + 1) * _MICROSECONDS["h"]:
         parts, rest = divmod(-(-microseconds // _MICROSECONDS["h"]), _MOST_OF_A_UNIT)
         return f"{_MOST_OF_A_UNIT}h" * parts + (f"{rest}h" if rest else "")
@@ -57,7 +57,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def lasting(duration: timedelta) -> str:
-    """`42s`, `5m3s`, `3h12m`, `12d`: the largest unit, and the next one where it still tells something."""
+    """Short form for people, such as `42s`, `5m3s`, `3h12m` or `12d`: the largest unit, and the next one below 10."""
     seconds = max(0, round(duration.total_seconds()))
     for (unit, size), (smaller, smaller_size) in pairwise(_UNITS):
         if seconds >= size:

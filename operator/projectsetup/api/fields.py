@@ -1,4 +1,4 @@
-"""Types of single fields, each with how it is read, how it is written and its OpenAPI schema."""
+"""Field types: how each is read and written, and its OpenAPI schema."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DNS_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 
 
 def cut_message(text: str) -> str:
-    """`text`, cut to the 1,024 characters that a message of `.status` may have."""
+    """`text`, cut to the 1,024 characters that a message in `.status` may have."""
     return text if len(text) <= MESSAGE_MAX_LENGTH else text[: MESSAGE_MAX_LENGTH - 1] + "…"
 
 
@@ -58,10 +58,10 @@ def _matching(pattern: str, rule: str) -> AfterValidator:
 _TIME_SCHEMA: Final = WithJsonSchema({"type": "string", "format": "date-time"})
 
 Timestamp = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_written, return_type=str), _TIME_SCHEMA]
-"""Read in any offset, UTC in memory, written in whole seconds."""
+"""Read with any offset, kept in UTC, written in whole seconds."""
 
 DueTime = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_written_not_before, return_type=str), _TIME_SCHEMA]
-"""A `Timestamp` at which something falls due: rounded up when written, so that no delay becomes shorter."""
+"""A `Timestamp` at which something is due; rounded up when written, so that no delay gets shorter."""
 
 Duration = Annotated[
     timedelta,
@@ -81,13 +81,13 @@ Duration = Annotated[
 
 RecipeName = Annotated[
     str,
-    _matching(_DNS_LABEL, "the name of a recipe: at most 63 lower-case letters, digits and '-'"),
+    _matching(_DNS_LABEL, "a recipe name (at most 63 lower-case letters, digits and '-')"),
     WithJsonSchema({"type": "string", "pattern": f"^{_DNS_LABEL}$", "maxLength": 63}),
 ]
 
 SecretName = Annotated[
     str,
-    _matching(rf"(?=.{{1,253}}$){_DNS_SUBDOMAIN}", "the name of a Secret"),
+    _matching(rf"(?=.{{1,253}}$){_DNS_SUBDOMAIN}", "a Secret name"),
     WithJsonSchema({"type": "string", "pattern": f"^{_DNS_SUBDOMAIN}$", "maxLength": 253}),
 ]
 
@@ -96,12 +96,12 @@ Message = Annotated[
 ]
 
 Word = Annotated[str, AfterValidator(lambda text: text[:253]), WithJsonSchema({"type": "string", "maxLength": 253})]
-"""A short text of `.status`; cut, so that whatever a recipe says can be written."""
+"""A short text in `.status`; cut, so that any text from a recipe can be written."""
 
 AnnotationValue = Annotated[
     str, AfterValidator(cut_value), WithJsonSchema({"type": "string", "maxLength": LONGEST_KEPT})
 ]
-"""The value of an annotation that was acted on; cut, so that any can be recorded."""
+"""The value of an annotation that was acted on; cut, so that any value can be recorded."""
 
 Count = Annotated[int, Field(json_schema_extra={"format": "int32", "minimum": 0})]
 

@@ -1,4 +1,4 @@
-"""Reasons, phases and outcomes: the words that users and tools read in `.status` and in events."""
+"""Reasons, phases and outcomes that users and tools read in `.status` and in events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Reason(StrEnum):
-    """Reason of the `Succeeded` condition, or of an attempt that failed."""
+    """Reason of the `Succeeded` condition, or of a failed attempt."""
 
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -44,7 +44,7 @@ WAITING: Final = frozenset(
         Reason.DEPENDENCY_MISSING,
     }
 )
-"""`Succeeded` is Unknown: the setup is not over."""
+"""`Succeeded` is Unknown: the setup has not finished."""
 
 SUCCESSES: Final = frozenset({Reason.SETUP_SUCCEEDED, Reason.ALREADY_SET_UP})
 """`Succeeded` is True: the project is ready."""
@@ -60,7 +60,7 @@ TERMINAL_FAILURES: Final = frozenset(
         Reason.CANCELLED,
     }
 )
-"""`Succeeded` is False: the setup is over, and only a person starts it again."""
+"""`Succeeded` is False: the setup has failed or was cancelled, and only a manual retry starts it again."""
 
 RETRYABLE: Final = frozenset(
     {
@@ -71,7 +71,7 @@ RETRYABLE: Final = frozenset(
         Reason.ENGINE_ERROR,
     }
 )
-"""An attempt that failed for one of these is followed by another, as long as attempts are left."""
+"""Reasons of a failed attempt that is retried while attempts are left."""
 
 
 class EventReason(StrEnum):
@@ -90,7 +90,7 @@ class EventReason(StrEnum):
 
 
 class Phase(StrEnum):
-    """One word for people, derived from the conditions. Tools read the conditions."""
+    """Summary for people, derived from the conditions. Tools should read the conditions."""
 
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -102,7 +102,7 @@ class Phase(StrEnum):
 
 
 OVER: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
-"""Phases of a setup that is over."""
+"""Phases of a finished setup."""
 
 
 class AttemptOutcome(StrEnum):

@@ -1,4 +1,4 @@
-"""A ProjectSetup as the API server hands it out, parsed without ever failing."""
+"""A ProjectSetup as the API server returns it. Parsing never fails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Rank(NamedTuple):
 
 
 class ProjectSetupResource(BaseModel):
-    """One ProjectSetup. What its user got wrong is told in `problem`; the status is there all the same."""
+    """One ProjectSetup. `problem` says what its user got wrong; the status is read regardless."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,13 +66,13 @@ class ProjectSetupResource(BaseModel):
     created_at: datetime
     deleting: bool = False
     annotations: Mapping[str, str] = {}
-    """Those that mean something to the operator."""
+    """Those that the operator reads."""
     spec: ProjectSetupSpec | None
-    """None when it is invalid."""
+    """None if it is invalid."""
     tuning: Tuning | None
-    """None when an annotation is invalid."""
+    """None if an annotation is invalid."""
     problem: str | None = None
-    """One line that says what is invalid in name, spec or annotations; None when nothing is."""
+    """One line that says what is invalid in the name, spec or annotations; None if nothing is."""
     status: ProjectSetupStatus = ProjectSetupStatus()
 
     @property
@@ -82,17 +82,17 @@ class ProjectSetupResource(BaseModel):
 
     @property
     def project_id(self) -> UUID:
-        """The project that it sets up."""
+        """The id of the project to set up."""
         return parse_project_id(self.name)
 
     @property
     def priority(self) -> int:
-        """0 is the first; also 0 when an annotation is invalid."""
+        """0 starts first. 0 as well if an annotation is invalid."""
         return self.tuning.priority if self.tuning else 0
 
     @property
     def queued_at(self) -> datetime:
-        """Since when its series waits; before an operator has seen it, since it was made."""
+        """When its series was queued; its creation time until an operator has seen it."""
         return self.status.queued_at or self.created_at
 
     @property
@@ -117,26 +117,26 @@ class ProjectSetupResource(BaseModel):
 
     @property
     def cancel_is_new(self) -> bool:
-        """Whether a cancel was asked for and not acted on yet."""
-        return self._asks_anew(CANCEL_REQUESTED_AT, self.status.last_handled_cancel)
+        """Whether a cancel was requested and not handled yet."""
+        return self._is_new(CANCEL_REQUESTED_AT, self.status.last_handled_cancel)
 
     @property
     def retry_is_new(self) -> bool:
-        """Whether a retry was asked for and not acted on yet."""
-        return self._asks_anew(RETRY_REQUESTED_AT, self.status.last_handled_retry)
+        """Whether a retry was requested and not handled yet."""
+        return self._is_new(RETRY_REQUESTED_AT, self.status.last_handled_retry)
 
-    def _asks_anew(self, annotation: str, handled: str | None) -> bool:
-        asked = self.annotations.get(annotation)
-        return bool(asked) and asked != handled
+    def _is_new(self, annotation: str, handled: str | None) -> bool:
+        requested = self.annotations.get(annotation)
+        return bool(requested) and requested != handled
 
 
 def parse_project_id(name: str) -> UUID:
-    """The project of the ProjectSetup of this name; the nil UUID, which no project has, when it is no UUID."""
+    """The project id that `name` holds; the nil UUID, which no project has, if it is not a UUID."""
     return UUID(name) if re.fullmatch(PROJECT_ID_PATTERN[1:-1], name) else UUID(int=0)
 
 
 def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
-    """The resource in `body`, a decoded JSON or YAML object. Never raises: what is wrong is told in `problem`."""
+    """The resource in `body`, a decoded JSON or YAML object. Never raises: `problem` says what is wrong."""
     metadata = _mapping(body.get("metadata"))
     name = _text(metadata.get("name"))
     annotations = _mapping(metadata.get("annotations"))
@@ -167,7 +167,7 @@ def parse_resource(body: Mapping[str, Any]) -> ProjectSetupResource:
 
 
 def essence(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What `parse_resource` reads of `body`; labels, foreign annotations, managed fields and the like are left out."""
+    """The parts of `body` that `parse_resource` reads, without labels, foreign annotations or managed fields."""
     metadata = _mapping(body.get("metadata"))
     kept: dict[str, Any] = {name: metadata[name] for name in _METADATA if name in metadata}
     kept["annotations"] = own_annotations(_mapping(metadata.get("annotations")))
@@ -181,7 +181,7 @@ def _parse_spec(spec: object) -> ProjectSetupSpec:
 
 
 def _parse_status(status: object) -> ProjectSetupStatus:
-    """The status without the fields that do not make sense: what another version wrote must not stop this one."""
+    """The status without invalid fields: a status from another version must not stop this one."""
     fields = _mapping(status)
     try:
         return ProjectSetupStatus.model_validate(fields)
@@ -198,7 +198,7 @@ def _one_line(exc: ValidationError) -> str:
 
 
 def _not_a_project_id(name: str) -> str:
-    return f"metadata.name {name!r} is not a project id: a UUID in lower case"
+    return f"metadata.name {name!r} is not a project id (expected a UUID in lower case)"
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`.spec` of a ProjectSetup. Docstrings of the fields are their descriptions in the CRD."""
+"""`.spec` of a ProjectSetup. The docstrings of the fields are their descriptions in the CRD."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PARAMETERS_MAX_NUMBER: Final = 64
 PARAMETER_MAX_LENGTH: Final = 4096
 PARAMETERS_MAX_BYTES: Final = 32_768
-"""Of all names and values together, in UTF-8."""
+"""Limit for all names and values together, in UTF-8."""
 
 _SPEC = ConfigDict(
     frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
@@ -47,12 +47,12 @@ _PARAMETERS_SIZE: Final[JsonDict] = {
 
 
 def _immutable(field: str, *rules: JsonDict) -> JsonDict:
-    message = f"{field} is immutable: delete the ProjectSetup and create it anew"
+    message = f"{field} is immutable; delete the ProjectSetup and create a new one"
     return {"x-kubernetes-validations": [{"rule": "self == oldSelf", "message": message}, *rules]}
 
 
 class CredentialsSecretRef(BaseModel):
-    """Names the Secret that holds the credentials of the project's repositories."""
+    """The Secret with the credentials for the project's repositories."""
 
     model_config = _SPEC
 
@@ -61,7 +61,7 @@ class CredentialsSecretRef(BaseModel):
 
 
 class ProjectSetupSpec(BaseModel):
-    """What the user asks for."""
+    """The setup that the user requests."""
 
     model_config = _SPEC
 
@@ -69,14 +69,14 @@ class ProjectSetupSpec(BaseModel):
     """Name of the recipe that sets up the project. Immutable."""
 
     parameters: Annotated[Parameters, Field(json_schema_extra=_immutable("spec.parameters", _PARAMETERS_SIZE))] = {}
-    """Parameters of the recipe, checked against those that it declares. Immutable."""
+    """Values for the parameters that the recipe declares. Immutable."""
 
     credentials_secret_ref: CredentialsSecretRef | None = None
-    """Credentials for the project's repositories: a Secret with `username` and `password` (or `token`), or with
+    """Credentials for the project's repositories, a Secret with `username` and `password` (or `token`), or with
     `ssh-privatekey` and `known_hosts`. Only the steps that declare `credentials: true` see it."""
 
     suspend: bool = False
-    """Whether to start nothing new. A running attempt is stopped and does not count."""
+    """Whether to start no attempts. A running attempt is stopped and does not count."""
 
     timeout: Duration = timedelta(minutes=30)
-    """Longest time that one attempt may take, a duration such as `90s`, `30m` or `1h30m`."""
+    """Time limit of one attempt, a duration such as `90s`, `30m` or `1h30m`."""

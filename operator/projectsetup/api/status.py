@@ -1,6 +1,9 @@
-"""The four conditions of `.status`, and the phase that people read instead.
+"""`.status` of a ProjectSetup: its fields, its four conditions and the phase that summarizes them.
 
-`Succeeded` is the truth; kstatus' `Ready`, `Reconciling` and `Stalled` follow from it:
+The docstrings of the fields are their descriptions in the CRD. Reading is tolerant: unknown fields are ignored, long
+texts are cut.
+
+`Succeeded` is the source of truth; kstatus' `Ready`, `Reconciling` and `Stalled` follow from it:
 
 | Succeeded | Ready | Reconciling | Stalled |
 |---|---|---|---|
@@ -9,7 +12,7 @@
 | Unknown, `Suspended` | False | False | False |
 | Unknown, otherwise | False | True | False |
 
-A suspended setup is not ready, nothing is at work on it, and nothing is wrong with it.
+A suspended setup is not ready, makes no progress and has no problem.
 """
 
 from __future__ import annotations
@@ -39,28 +42,28 @@ class Condition(BaseModel):
     type: Annotated[str, Field(json_schema_extra={"maxLength": 316})]
     """`Succeeded`, or one of kstatus' `Ready`, `Reconciling` and `Stalled`."""
     status: ConditionStatus
-    """Whether it holds."""
+    """Status of the condition: True, False or Unknown."""
     reason: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": 1024})]
-    """Why, in one CamelCase word."""
+    """Reason, one CamelCase word."""
     message: Message
-    """Why, for people."""
+    """Details for people."""
     last_transition_time: Timestamp
     """When `status` last changed."""
     observed_generation: Generation | None = None
-    """The `metadata.generation` that this condition tells about."""
+    """The `metadata.generation` that this condition is about."""
 
 
 class RunRef(BaseModel):
-    """What runs the current attempt."""
+    """The run of the current attempt."""
 
     model_config = _STATUS
 
     engine: Word
-    """The kind of engine: `local` or `job`."""
+    """The engine: `local` or `job`."""
     name: Word
-    """The name of the run; for the engine `job`, of the Job."""
+    """Name of the run; for the engine `job`, of the Job."""
     id: Word
-    """The unique id of the run in its engine."""
+    """Id of the run, unique within its engine."""
 
 
 class Failure(BaseModel):
@@ -69,24 +72,24 @@ class Failure(BaseModel):
     model_config = _STATUS
 
     reason: Word
-    """Why, in one CamelCase word."""
+    """Reason, one CamelCase word."""
     message: Message
     """What went wrong, for people."""
     step: Word | None = None
-    """The step that failed; absent when none had started."""
+    """The step that failed; absent if none had started."""
     exit_code: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
-    """Exit code of the step; absent when it did not exit by itself."""
+    """Exit code of the step; absent if it did not exit by itself."""
     retryable: bool
-    """Whether another attempt may cure it."""
+    """Whether another attempt may succeed."""
 
 
 class AttemptRecord(BaseModel):
-    """An attempt that has ended."""
+    """A finished attempt."""
 
     model_config = _STATUS
 
     number: Count
-    """Its number in its series, from 1."""
+    """Number of the attempt in its series, from 1."""
     started_at: Timestamp
     """When it started."""
     finished_at: Timestamp
@@ -94,9 +97,9 @@ class AttemptRecord(BaseModel):
     outcome: AttemptOutcome
     """How it ended."""
     reason: Word
-    """Why, in one CamelCase word."""
+    """Reason, one CamelCase word."""
     message: Message
-    """Why, for people."""
+    """Details for people."""
     step: Word | None = None
     """The step that failed."""
 
@@ -113,48 +116,48 @@ class Commits(BaseModel):
 
 
 class ProjectSetupStatus(BaseModel):
-    """What the operator tells. All of it is written by the operator alone."""
+    """The state of the setup. Only the operator writes it."""
 
     model_config = _STATUS
 
     observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64", "minimum": -1})] | None = None
-    """The `metadata.generation` that this status tells about; -1 before an operator has looked at the object."""
+    """The `metadata.generation` that this status is about; -1 until an operator has seen the object."""
     phase: Phase | None = None
-    """One word for people, derived from the conditions."""
+    """Summary for people, derived from the conditions."""
     project_status: Word | None = None
     """The project's own status, such as `compiling` or `ready`."""
     step: Word | None = None
-    """Name of the step that runs, or that ran last."""
+    """Name of the current step, or of the last one."""
     progress: Word | None = None
-    """Completed steps and their total number, such as `3/7`."""
+    """Completed steps and the total number of steps, such as `3/7`."""
     attempt: Count = 0
     """Attempts started in this series."""
     max_attempts: Count | None = None
-    """The largest number of attempts in this series."""
+    """Limit of attempts in this series."""
     queued_at: Timestamp | None = None
-    """When this series began to wait for its first attempt."""
+    """When this series was queued."""
     started_at: Timestamp | None = None
     """When the last attempt started."""
     finished_at: Timestamp | None = None
-    """When the setup succeeded, failed for good or was cancelled."""
+    """When the setup succeeded, failed or was cancelled."""
     next_attempt_at: DueTime | None = None
     """When the next attempt is due, while backing off."""
     dependency_missing_since: Timestamp | None = None
-    """Since when a Secret or recipe that the spec names has been waited for; absent while none is."""
+    """Since when the setup has been waiting for a Secret or recipe that the spec names; absent if it is not."""
     run_ref: RunRef | None = None
-    """What runs the current attempt; absent when none runs."""
+    """The run of the current attempt; absent while none runs."""
     failure: Failure | None = None
     """The last failure; absent after success."""
     attempts: Annotated[
         tuple[AttemptRecord, ...], Field(json_schema_extra={"maxItems": 10, "x-kubernetes-list-type": "atomic"})
     ] = ()
-    """The last 10 attempts that have ended, oldest first."""
+    """The last 10 finished attempts, oldest first."""
     commits: Commits | None = None
     """Ids of the pushed commits."""
     last_handled_retry: AnnotationValue | None = None
-    """The last value of the annotation `setup.codemyspec.com/retry-requested-at` that was acted on."""
+    """The last value of the annotation `setup.codemyspec.com/retry-requested-at` that was handled."""
     last_handled_cancel: AnnotationValue | None = None
-    """The last value of the annotation `setup.codemyspec.com/cancel-requested-at` that was acted on."""
+    """The last value of the annotation `setup.codemyspec.com/cancel-requested-at` that was handled."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
@@ -165,16 +168,16 @@ class ProjectSetupStatus(BaseModel):
             }
         ),
     ] = ()
-    """`Succeeded` (Unknown until the setup is over) and kstatus' `Ready`, `Reconciling` and `Stalled`."""
+    """`Succeeded` (Unknown until the setup has finished) and kstatus' `Ready`, `Reconciling` and `Stalled`."""
 
 
 def status_to_dict(status: ProjectSetupStatus) -> dict[str, Any]:
-    """`status` as it is written to the API server: camelCase, nothing that is absent, times in UTC."""
+    """`status` as the API server takes it: camelCase, without absent fields, times in UTC."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def stored_status(status: ProjectSetupStatus) -> dict[str, Any]:
-    """A parsed status as the API server holds it: like `status_to_dict`, without defaults that were never written."""
+    """A parsed status as the API server stores it: `status_to_dict` without defaults that were never written."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
 
 
@@ -200,10 +203,10 @@ def conditions_for(
     previous: Iterable[Condition],
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """All four conditions when `Succeeded` has this status, reason and message.
+    """All four conditions for a `Succeeded` with this status, reason and message.
 
-    A condition keeps its time of transition from `previous` until its status changes. A condition that tells that all
-    is well with its own concern (`Reconciling` or `Stalled` is False) has no message.
+    A condition keeps the transition time it has in `previous` until its status changes. `Reconciling` and `Stalled`
+    have no message while they are False.
     """
     before = {condition.type: condition for condition in previous}
     second = now.astimezone(UTC).replace(microsecond=0)
@@ -231,12 +234,12 @@ def conditions_for(
 
 
 def succeeded_condition(conditions: Iterable[Condition]) -> Condition | None:
-    """The condition that tells whether the setup is over; None as long as no operator has seen the resource."""
+    """The condition `Succeeded`; None until an operator has seen the resource."""
     return next((condition for condition in conditions if condition.type == SUCCEEDED), None)
 
 
 def phase_of(conditions: Iterable[Condition], run_ref: RunRef | None) -> Phase:
-    """The phase that the conditions amount to; `run_ref` tells whether what waits for the database is running."""
+    """The phase for these conditions; with `run_ref`, a setup that waits for the database is running."""
     succeeded = succeeded_condition(conditions)
     if succeeded is None:
         return Phase.QUEUED

@@ -142,7 +142,7 @@ class _Watch:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LAST_CHANCE):
                         return await lines.next()
-                raise ApiUnavailable("the watch is silent: it has not told of changes that a list shows")
+                raise ApiUnavailable("the watch is silent: it has missed changes that a list shows")
 
     async def _missed(self) -> bool:
         found, _ = await self._api.list_all(f"list {self.kind}", self._path, query=self._query, metadata_only=True)

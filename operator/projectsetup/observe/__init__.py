@@ -1,1 +1,1 @@
-"""What can be seen of the operator: logs, metrics, health."""
+"""Observability of the operator: logs, metrics, health."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 Check = Callable[[], str | None]
-"""None when all is well, else what is wrong in one line."""
+"""Returns one line that says what is wrong, or None."""
 
 
 class HealthServer:
-    """`/healthz` says that the process works, `/readyz` that it can do its job or take it over."""
+    """`/healthz`: the process is alive. `/readyz`: it can work, or take over as leader. `/metrics`: Prometheus."""
 
     def __init__(self, port: int, *, checks: Mapping[str, Check], metrics: Callable[[], bytes]) -> None:
         self._port = port
@@ -20,7 +20,7 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; OSError when the port is taken."""
+        """Start listening. Raises OSError if the port is taken."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -38,9 +38,9 @@ class HealthServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        told = {name: check() for name, check in self._checks.items()}
-        text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in told.items())
-        return web.Response(text=text, status=503 if any(told.values()) else 200)
+        problems = {name: check() for name, check in self._checks.items()}
+        text = "".join(f"{name}: {problem or 'ok'}\n" for name, problem in problems.items())
+        return web.Response(text=text, status=503 if any(problems.values()) else 200)
 
     async def _render(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -1,6 +1,6 @@
-"""Logging: structlog, to the console for people and as JSON for machines.
+"""Logging with structlog, for people on a console and as JSON for machines.
 
-Each line about a setup has the keys `namespace` and `project`, and where there is one `attempt` and `step`.
+Every line about a setup has the keys `namespace` and `project`, and `attempt` and `step` where they apply.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ Line = MutableMapping[str, Any]
 
 OF_A_SETUP: Final = frozenset({"namespace", "project", "attempt", "step"})
 NOT_A_TEXT: Final = OF_A_SETUP | {"timestamp", "level", "logger"}
-"""Keys whose values hold nothing that came from elsewhere."""
+"""Keys whose values never hold text from outside the operator, and so no secrets."""
 
 
 def get_logger(name: str) -> Any:
-    """The logger of one part of the operator."""
+    """The logger for one part of the operator."""
     return structlog.stdlib.get_logger(f"projectsetup.{name}")
 
 
 def about_setup(key: tuple[str, str], **more: object) -> AbstractContextManager[None]:
-    """Every line within, and within tasks begun there, is about the ProjectSetup of this namespace and name."""
-    told = {name: value for name, value in more.items() if value}
-    return structlog.contextvars.bound_contextvars(namespace=key[0], project=key[1], **told)
+    """Bind the ProjectSetup with this namespace and name to every line logged within, also by tasks started there."""
+    given = {name: value for name, value in more.items() if value}
+    return structlog.contextvars.bound_contextvars(namespace=key[0], project=key[1], **given)
 
 
 def configure_logging(log_format: LogFormat, *, scrub: Callable[[str], str]) -> None:
-    """Send every log line, our own and those of libraries, to standard error in one format.
+    """Send all log lines, including those of libraries, to standard error in one format.
 
-    `scrub` takes the secrets out of a text.
+    `scrub` removes secrets from a text.
     """
 
     def scrubbed(_logger: object, _method: str, line: Line) -> Line:
@@ -76,4 +76,6 @@ def configure_logging(log_format: LogFormat, *, scrub: Callable[[str], str]) -> 
     root.setLevel(logging.INFO)
     for noisy in ("kopf", "aiohttp.access", "asyncio", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it misses the signals that we handle
+    logging.getLogger("kopf._core.reactor.running").setLevel(
+        logging.ERROR
+    )  # it warns that it cannot handle signals; we do

@@ -1,7 +1,6 @@
 """Prometheus metrics of one operator process.
 
-Labels have few values: words of the contract, names of recipes and of the steps that they declare. No label names a
-project or a namespace.
+Labels have few values: enum values, and the names of recipes and their steps. No label names a project or a namespace.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ PREFIX = "projectsetup_"
 STEP_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 ATTEMPT_SECONDS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0)
 WAIT_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 43200.0)
-"""Upper bounds of the buckets."""
+"""Upper bounds of the histogram buckets."""
 
 Pairs = Iterable[tuple[str, str]]
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # else a second series for each counter
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series to each counter
 
 
 class Metrics:
@@ -44,28 +43,32 @@ class Metrics:
         cancel_results: Iterable[str] = (),
         database_errors: Iterable[str] = (),
     ) -> None:
-        """The values of labels that are there from the start, so that the first of each is seen as an increase."""
+        """Takes the label values to export from the start, so that `increase()` counts the first event of each."""
         self._registry = CollectorRegistry()
-        self._setups_ended = self._counter("setups_ended", "Setups that are over.", "outcome", "reason")
+        self._setups_ended = self._counter("setups_ended", "Setups that finished.", "outcome", "reason")
         self._attempts_started = self._counter("attempts_started", "Attempts started.")
-        self._attempts_ended = self._counter("attempts_ended", "Attempts that ended.", "outcome", "reason")
-        self._retries = self._counter("retries", "Attempts that failed and are followed by another, after a delay.")
-        self._retry_requests = self._counter("retry_requests", "Retries that people asked for.", "result")
-        self._cancel_requests = self._counter("cancel_requests", "Cancels that people asked for.", "result")
+        self._attempts_ended = self._counter("attempts_ended", "Attempts that finished.", "outcome", "reason")
+        self._retries = self._counter("retries", "Failed attempts that are retried after a delay.")
+        self._retry_requests = self._counter("retry_requests", "Manual retries requested.", "result")
+        self._cancel_requests = self._counter("cancel_requests", "Cancels requested.", "result")
         self._waits = self._histogram(
-            "queue_wait_seconds", "From when an attempt could start until it did.", WAIT_SECONDS
+            "queue_wait_seconds", "Time that attempts waited in the queue, from when they could start.", WAIT_SECONDS
         )
         self._attempts = self._histogram(
-            "attempt_duration_seconds", "Attempts that ended by themselves.", ATTEMPT_SECONDS, "recipe", "outcome"
+            "attempt_duration_seconds",
+            "Duration of attempts that ran to their end.",
+            ATTEMPT_SECONDS,
+            "recipe",
+            "outcome",
         )
         self._steps = self._histogram(
-            "step_duration_seconds", "Steps that ended by themselves.", STEP_SECONDS, "recipe", "step"
+            "step_duration_seconds", "Duration of steps that ran to their end.", STEP_SECONDS, "recipe", "step"
         )
         self._api_writes = self._counter("api_writes", "Writes to the API server.", "resource", "verb", "result")
-        self._database_errors = self._counter("database_errors", "Calls that the database did not answer.", "kind")
+        self._database_errors = self._counter("database_errors", "Failed database calls.", "kind")
         self._connection = Gauge(
             f"{PREFIX}database_connection",
-            "1, with how the connection to the database is protected.",
+            "Always 1; the label says how the connection to the database is protected.",
             ["protection"],
             registry=self._registry,
         )
@@ -75,7 +78,7 @@ class Metrics:
             ["version", "python_version"],
             registry=self._registry,
         )
-        self._failures = self._counter("reconcile_failures", "Looks at a ProjectSetup that have to be repeated.")
+        self._failures = self._counter("reconcile_failures", "Reconciles that failed and were requeued.")
         self._gauges = Gauges(PREFIX)
         self._registry.register(self._gauges)
         for counter, ends in ((self._setups_ended, setup_ends), (self._attempts_ended, attempt_ends)):
@@ -96,49 +99,49 @@ class Metrics:
         return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self._registry)
 
     def setup_ended(self, outcome: str, reason: str) -> None:
-        """`.status` tells that a setup is over."""
+        """A setup has finished, as its `.status` says."""
         self._setups_ended.labels(outcome, reason).inc()
 
     def attempt_started(self, waited: float | None) -> None:
-        """An attempt was started, after so many seconds in the queue if that is known."""
+        """An attempt has started after waiting in the queue for `waited` seconds, if that is known."""
         self._attempts_started.inc()
         if waited is not None:
             self._waits.observe(max(waited, 0.0))
 
     def attempt_ended(self, outcome: str, reason: str) -> None:
-        """`.status` tells that an attempt has ended."""
+        """An attempt has ended, as its `.status` says."""
         self._attempts_ended.labels(outcome, reason).inc()
 
     def retry_scheduled(self) -> None:
-        """Another attempt follows one that failed."""
+        """A failed attempt will be retried."""
         self._retries.inc()
 
     def retry_requested(self, result: str) -> None:
-        """Somebody has asked for a retry; `result` is what became of that."""
+        """Somebody has requested a retry, with this result."""
         self._retry_requests.labels(result).inc()
 
     def cancel_requested(self, result: str) -> None:
-        """Somebody has asked for a cancel; `result` is what became of that."""
+        """Somebody has requested a cancel, with this result."""
         self._cancel_requests.labels(result).inc()
 
     def attempt_took(self, recipe: str, outcome: str, seconds: float) -> None:
-        """An attempt ended by itself."""
+        """An attempt ran to its end."""
         self._attempts.labels(recipe, outcome).observe(seconds)
 
     def step_took(self, recipe: str, step: str, seconds: float) -> None:
-        """A step ended by itself; `recipe` declares it."""
+        """A step that `recipe` declares ran to its end."""
         self._steps.labels(recipe, step).observe(seconds)
 
     def api_written(self, resource: str, verb: str, result: str) -> None:
-        """The API server was asked to write."""
+        """A write was sent to the API server."""
         self._api_writes.labels(resource, verb, result).inc()
 
     def database_failed(self, kind: str) -> None:
-        """The database did not do what it was asked."""
+        """A database call has failed."""
         self._database_errors.labels(kind).inc()
 
     def database_protected(self, protection: str) -> None:
-        """How the connection to the database is protected."""
+        """Export how the connection to the database is protected."""
         self._connection.labels(protection).set(1)
 
     def set_build_info(self, version: str, python_version: str) -> None:
@@ -146,15 +149,15 @@ class Metrics:
         self._build.labels(version, python_version).set(1)
 
     def reconcile_failed(self) -> None:
-        """A look has to be repeated."""
+        """A reconcile has failed and was requeued."""
         self._failures.inc()
 
     def show(self, moment: Callable[[], Moment]) -> None:
-        """Look here for what is true at a scrape."""
+        """Read the gauges from `moment` at each scrape."""
         self._gauges.moment = moment
 
     def watch(self, resource: str, age: Callable[[], float]) -> None:
-        """Tell of a watch; `age` gives the seconds since it was last known to be up to date."""
+        """Export the age of a watch: the seconds since it was last known to be up to date."""
         self._gauges.watches[resource] = age
 
     def render(self) -> bytes:
@@ -164,15 +167,15 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is true of the operator just now."""
+    """The state of the operator at one moment."""
 
     leading: bool
     queue: Mapping[int, int]
-    """How many wait for a slot, by priority; each priority is there."""
+    """Setups waiting for a slot, by priority; has every priority."""
     oldest_wait: float
-    """Seconds for which the one that waits longest has been waiting, 0 when none waits."""
+    """Seconds since the longest-waiting setup could start; 0 if none waits."""
     awaiting_dependency: int
-    """How many wait for a Secret or recipe that does not exist."""
+    """Setups waiting for a Secret or recipe that does not exist."""
     running: int
     slots_taken: int
     slots: int
@@ -180,13 +183,13 @@ class Moment:
 
 
 class Gauges(Collector):
-    """Asks `moment`, and every watch that was named, at each scrape."""
+    """Gauges that are computed at each scrape, so that keeping them up to date costs nothing in between."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.moment: Callable[[], Moment] | None = None
         self.watches: dict[str, Callable[[], float]] = {}
-        """Seconds since each was last heard of, by what is watched."""
+        """The age of each watch in seconds, by watched resource."""
 
     def collect(self) -> Iterable[Metric]:
         """The gauges as they are now."""
@@ -198,18 +201,22 @@ class Gauges(Collector):
         yield age
 
     def _of(self, now: Moment) -> Iterator[Metric]:
-        depth = self._gauge("queue_depth", "ProjectSetups that wait for a slot.", "priority")
+        depth = self._gauge("queue_depth", "ProjectSetups waiting for a slot.", "priority")
         for priority, count in now.queue.items():
             depth.add_metric([str(priority)], count)
         yield depth
         for name, value, text in (
-            ("queue_oldest_seconds", now.oldest_wait, "How long the one that waits longest has been waiting."),
+            (
+                "queue_oldest_seconds",
+                now.oldest_wait,
+                "Seconds that the longest-waiting ProjectSetup has been waiting.",
+            ),
             ("queue_paused", now.paused, "1 while the queue is paused."),
-            ("awaiting_dependency", now.awaiting_dependency, "ProjectSetups that wait for a Secret or recipe."),
-            ("running", now.running, "Attempts that run."),
-            ("slots", now.slots, "Attempts that may run at once."),
-            ("slots_taken", now.slots_taken, "Slots taken."),
-            ("leading", now.leading, "1 while this operator leads."),
+            ("awaiting_dependency", now.awaiting_dependency, "ProjectSetups waiting for a Secret or recipe."),
+            ("running", now.running, "Running attempts."),
+            ("slots", now.slots, "Limit of concurrent attempts."),
+            ("slots_taken", now.slots_taken, "Slots in use."),
+            ("leading", now.leading, "1 while this operator is the leader."),
         ):
             gauge = self._gauge(name, text)
             gauge.add_metric([], float(value))

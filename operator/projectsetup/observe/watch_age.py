@@ -10,27 +10,27 @@ if TYPE_CHECKING:
 
 
 class LastHeard:
-    """Counts from when it was made, or last heard of; `clock` gives seconds."""
+    """Time since the last sign that a watch is up to date, or since creation; `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at = clock()
 
     def now(self) -> None:
-        """It tells of a change, or a list shows that there was nothing to tell."""
+        """Record that the watch delivered a change, or that a list shows it has missed none."""
         self._at = self._clock()
 
     def seconds(self) -> float:
-        """The time since then."""
+        """Seconds since then."""
         return self._clock() - self._at
 
 
 DELIVERY_LIMIT = 10.0
-"""Seconds after which the watch must have delivered what a list has shown, unless it is still delivering."""
+"""Seconds within which the watch must deliver what a list has shown, unless it is still delivering."""
 
 
 class WatchAge:
-    """Compares the newest resourceVersion that lists have shown with the newest that the watch has delivered."""
+    """Compares the newest resourceVersion in a list with the newest that the watch has delivered."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,12 +39,12 @@ class WatchAge:
         self._expected_since = float("-inf")
         self.heard = LastHeard(clock)
         self.silent = False
-        """The watch has missed what lists showed for longer than it may take."""
+        """The watch has not delivered a listed version in time."""
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the watch, None when nothing is."""
-        return "silent: it has not told of changes that a list shows" if self.silent else None
+        """What is wrong with the watch; None if nothing is."""
+        return "silent: it has missed changes that a list shows" if self.silent else None
 
     def delivered(self, resource_version: int) -> None:
         """The watch has delivered an object of this version."""
@@ -56,7 +56,7 @@ class WatchAge:
     def listed(self, newest: int) -> None:
         """A full list has shown `newest` as the newest version of all objects.
 
-        It is less than before when the newest object was deleted: that one need not be delivered any more.
+        It is lower than before if the newest object was deleted; that version need not be delivered any more.
         """
         missed = min(self._expected, newest)
         if self._delivered >= missed:

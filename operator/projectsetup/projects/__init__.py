@@ -1,6 +1,6 @@
-"""The project record: one row a project, claimed by one ProjectSetup at a time.
+"""The project record: one row for each project, claimed by one ProjectSetup at a time.
 
-`migrate` is not imported with it: only who brings the tables up to date needs Alembic.
+`migrate` must be imported by itself: only the command that migrates needs Alembic.
 """
 
 from projectsetup.projects.errors import (

@@ -1,4 +1,4 @@
-"""Where the database is: a PostgreSQL URL, read by libpq itself, so that every parameter it knows is kept."""
+"""The address of the database: a PostgreSQL URL, parsed by libpq itself, so that all its parameters work."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ _DEFAULTS_OF_SEVERAL_HOSTS = {"target_session_attrs": "read-write"}
 
 
 class Protection(StrEnum):
-    """What keeps others from reading and changing the traffic with the server, whatever host they control."""
+    """How far the traffic with the server is protected against an attacker on the network."""
 
     LOCAL = "local"
     """The traffic stays on this machine."""
     VERIFIED = "verified"
-    """Encrypted, and the server proves that it is the one that the URL names."""
+    """Encrypted, and the server proves that it is the one in the URL."""
     ENCRYPTED = "encrypted"
-    """Encrypted, but another server may pose as the database."""
+    """Encrypted, but another server can pose as the database."""
     NONE = "none"
-    """An attacker on the way can make it plain text."""
+    """An attacker can force plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,14 @@ class DatabaseAddress:
 
     @classmethod
     def parse(cls, url: str) -> DatabaseAddress:
-        """Reads `postgresql://` or `postgres://`. Raises InvalidDatabaseUrl: one line that does not show the URL."""
+        """Parse a `postgresql://` or `postgres://` URL. Raises InvalidDatabaseUrl, one line without the URL."""
         url = url.strip()
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("postgresql", "postgres") or not url.isprintable():
-            raise InvalidDatabaseUrl(f"the database URL must look like {EXAMPLE}")
+            raise InvalidDatabaseUrl(f"the database URL is invalid (expected {EXAMPLE})")
         if "@" in _USERINFO.sub("", rest, count=1):
             raise InvalidDatabaseUrl(
-                "special characters of user and password must be percent-encoded (@ is %40, / is %2F)"
+                "special characters in user and password must be percent-encoded (@ is %40, / is %2F)"
             )
         try:
             parsed = conninfo_to_dict(url)
@@ -93,20 +93,20 @@ class DatabaseAddress:
         given = {key: str(value) for key, value in parsed.items() if value is not None}
         hosts = (given.get("host") or given.get("hostaddr", "")).split(",")
         if not any(hosts):
-            raise InvalidDatabaseUrl(f"the database URL names no host: it must look like {EXAMPLE}")
+            raise InvalidDatabaseUrl(f"the database URL names no host (expected {EXAMPLE})")
         if not "".join(given.get(key, "") for key in _SHOWN).isprintable():
-            raise InvalidDatabaseUrl("the database URL holds characters that cannot be printed")
+            raise InvalidDatabaseUrl("the database URL contains unprintable characters")
         _check_values(given, hosts)
         return cls(_DEFAULTS | (_DEFAULTS_OF_SEVERAL_HOSTS if len(hosts) > 1 else {}) | given)
 
     @property
     def conninfo(self) -> str:
-        """What libpq connects with; it holds the password."""
+        """The connection string for libpq. Contains the password."""
         return make_conninfo(**self.parameters)
 
     @property
     def secret_files(self) -> list[Path]:
-        """The files that hold a password or a private key for this database, where libpq looks for them."""
+        """The files from which libpq reads a password or a private key for this database."""
         named = (
             self.parameters.get("passfile") or os.environ.get("PGPASSFILE") or "~/.pgpass",
             self.parameters.get("sslkey") or os.environ.get("PGSSLKEY") or "~/.postgresql/postgresql.key",
@@ -115,7 +115,7 @@ class DatabaseAddress:
 
     @property
     def user(self) -> str:
-        """The user who logs in, for messages."""
+        """The login user, for messages."""
         return self.parameters.get("user", "(the user of this process)")
 
     @property
@@ -125,7 +125,7 @@ class DatabaseAddress:
 
     @property
     def protection(self) -> Protection:
-        """How the traffic with the server is protected, as the URL and libpq's environment variables ask for it."""
+        """The protection that the URL and libpq's environment variables require."""
         hosts = (self.parameters.get("hostaddr") or self.parameters["host"]).split(",")
         if all(_is_here(host) for host in hosts):
             return Protection.LOCAL
@@ -137,12 +137,12 @@ class DatabaseAddress:
 
     @property
     def warning(self) -> str | None:
-        """One line for whoever runs this, where the connection to the server is not protected."""
+        """One line for the user if the connection to the server is not fully protected."""
         match self.protection:
             case Protection.NONE:
                 return (
-                    f"the connection to {self} is not protected: the password and all data can be read and changed on "
-                    "the way; add sslmode=verify-full and sslrootcert=FILE to DATABASE_URL"
+                    f"the connection to {self} is not protected: others on the network can read and change the "
+                    "password and all data; add sslmode=verify-full and sslrootcert=FILE to DATABASE_URL"
                 )
             case Protection.ENCRYPTED:
                 return (
@@ -163,13 +163,13 @@ class DatabaseAddress:
 
 
 def _unreadable(url: str, why: str) -> str:
-    """What libpq dislikes; it names a parameter only where that cannot be a part of a secret."""
+    """Why libpq refuses the URL; names a parameter only if that cannot be part of a secret."""
     refused = _REFUSED_PARAMETER.search(why)
     if refused is None or any(f"{name}=" in url for name in _SECRETS):
-        return f"the database URL cannot be read: it must look like {EXAMPLE}"
+        return f"the database URL cannot be parsed (expected {EXAMPLE})"
     if "missing" in why or "extra" in why:
         return f"parameter {refused[1]} of the database URL must be written {refused[1]}=VALUE"
-    return f"the database URL has a parameter that PostgreSQL does not know: {refused[1]}; remove it"
+    return f"the database URL has an unknown parameter: {refused[1]}; remove it"
 
 
 def _check_values(given: Mapping[str, str], hosts: list[str]) -> None:
@@ -184,14 +184,14 @@ def _check_values(given: Mapping[str, str], hosts: list[str]) -> None:
         file = given.get(name, "")
         is_elsewhere = file in {"", "system"} or ":" in file  # the system's roots, or a key in an OpenSSL engine
         if not (is_elsewhere or os.access(file, os.R_OK)):
-            raise InvalidDatabaseUrl(f"{name} of the database URL names a file that does not exist or cannot be read")
+            raise InvalidDatabaseUrl(f"{name} of the database URL names a file that is missing or unreadable")
     if given.get("host") and given.get("hostaddr") and len(hosts) != len(given["hostaddr"].split(",")):
-        raise InvalidDatabaseUrl("the database URL must have as many values of hostaddr as hosts")
+        raise InvalidDatabaseUrl("the database URL must have one hostaddr for each host")
     _ask_libpq(given, hosts)
 
 
 def _ask_libpq(given: Mapping[str, str], hosts: list[str]) -> None:
-    """Lets libpq check the values, as it does before it connects, with hosts at which nothing listens."""
+    """Let libpq check the values as it does before connecting, with hosts at which nothing listens."""
     elsewhere = {name: value for name, value in given.items() if name != "hostaddr"}
     elsewhere["host"] = ",".join([_NO_SERVER] * len(hosts))
     connection = pq.PGconn.connect_start(make_conninfo("", **elsewhere).encode())
@@ -201,7 +201,7 @@ def _ask_libpq(given: Mapping[str, str], hosts: list[str]) -> None:
         return
     if refused := _REFUSED_VALUE.search(said):
         name = refused[1]
-        known = f"must be {_VALUES[name]}" if name in _VALUES else "has a value that PostgreSQL does not know"
+        known = f"must be {_VALUES[name]}" if name in _VALUES else "has an unknown value"
         raise InvalidDatabaseUrl(f"{name} of the database URL {known}")
     reason = " ".join(said.split())
     raise InvalidDatabaseUrl(
@@ -210,7 +210,7 @@ def _ask_libpq(given: Mapping[str, str], hosts: list[str]) -> None:
 
 
 def _is_here(host: str) -> bool:
-    """Whether the host is this machine: a Unix socket (also where none is named) or a loopback address."""
+    """Whether the host is this machine: a Unix socket (the default without a host) or a loopback address."""
     if not host or host.startswith(("/", "@")) or host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Why a claim is refused: the rule of `statements.CLAIM`, said about a row that was read."""
+"""Why a claim is refused: the conditions of `statements.CLAIM`, applied to a row that was read."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _STARTS_FROM = frozenset({ProjectStatus.CREATED, ProjectStatus.SETUP_QUEUED, Pro
 def hidden_from(
     namespace: str, project_id: UUID, project: Project | None, *, namespace_required: bool
 ) -> NoSuchProject | ProjectElsewhere | None:
-    """Why a ProjectSetup of `namespace` may know nothing of the project; None: it may.
+    """Why a ProjectSetup of `namespace` may learn nothing about the project; None if it may.
 
-    With `namespace_required` a project that belongs nowhere yet is hidden from all.
+    With `namespace_required`, a project without a namespace is hidden from all.
     """
     if project is None or (project.namespace is None and namespace_required):
         return NoSuchProject(project_id, or_unassigned=namespace_required)
@@ -43,7 +43,7 @@ def refusal(
     namespace: str,
     namespace_required: bool = False,
 ) -> ClaimRefused | None:
-    """What keeps `owner_uid` (None: somebody who owns nothing yet) in `namespace` from the project; None: nothing."""
+    """Why `owner_uid` in `namespace` may not claim the project; None if it may. `owner_uid` is None for a new owner."""
     hidden = hidden_from(namespace, project_id, project, namespace_required=namespace_required)
     if hidden is not None or project is None:
         return hidden

@@ -18,7 +18,7 @@ from psycopg.types.json import set_json_dumps
 from psycopg.waiting import wait_async
 from sqlalchemy.exc import DBAPIError
 
-from projectsetup.projects.errors import DatabaseUnavailable, RecordError, Trouble, UniqueViolation
+from projectsetup.projects.errors import DatabaseErrorKind, DatabaseUnavailable, RecordError, UniqueViolation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
@@ -32,13 +32,13 @@ _INTERVAL = 0.1
 _LIMITED = "SET LOCAL statement_timeout = '10s'; "
 _ON = b"on"
 SERVES_FOR = 300.0
-"""Seconds after which a connection is replaced, so that all follow where the name of the server leads."""
+"""Seconds after which a connection is replaced, so that all follow a change of the server's DNS name."""
 
 
 class PromptConnection(psycopg.AsyncConnection[Any]):
-    """A connection that is dropped when a call on it is cancelled.
+    """A connection that is dropped as soon as a call on it is cancelled.
 
-    psycopg would first ask the server to cancel, and wait for its answer: a frozen server would hold the caller.
+    psycopg would ask the server to cancel and wait for the answer, so a frozen server would block the caller.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -47,20 +47,20 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 
     @property
     def is_old(self) -> bool:
-        """Whether it has served long enough."""
+        """Whether it is due for replacement."""
         return monotonic() - self.made_at > SERVES_FOR
 
     @property
     def only_reads(self) -> bool:
-        """Whether the server has said that it takes no writes; a pooler before it may say nothing."""
-        told = self.pgconn.parameter_status
-        return _ON in {told(b"in_hot_standby"), told(b"default_transaction_read_only")}
+        """Whether the server has reported that it is read-only. Behind a pooler there may be no such report."""
+        reported = self.pgconn.parameter_status
+        return _ON in {reported(b"in_hot_standby"), reported(b"default_transaction_read_only")}
 
     async def ask(self, sql: str, values: Mapping[str, object]) -> Sequence[Any]:
-        """Carries out one statement, a transaction of its own, that the server ends after 10 s; gives its rows.
+        """Run one statement in its own transaction, with a server-side limit of 10 s; returns its rows.
 
-        Both the limit and the statement are one message, with the values in it: nothing stays in the session, which may
-        be a pooler's and somebody else's next, and no answer is awaited in between.
+        The limit and the statement, with its values, are one message: this saves a round trip and leaves nothing in the
+        session, which a pooler may hand to another client next.
         """
         cursor = await self.execute(_LIMITED + sql, values)
         cursor.nextset()
@@ -72,7 +72,7 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
         interval: float = _INTERVAL,
         timeout: float | None = None,  # noqa: ASYNC109 - the signature of psycopg
     ) -> T:
-        """Runs one exchange with the server."""
+        """Run one exchange with the server."""
         try:
             return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
@@ -81,10 +81,10 @@ class PromptConnection(psycopg.AsyncConnection[Any]):
 
 
 async def connect(address: DatabaseAddress) -> PromptConnection:
-    """A new connection, whose rows have named columns.
+    """Open a connection whose rows have named columns.
 
-    It leaves nothing in the session, and prepares no statements there: they would break behind a pooler, and when a
-    migration changes the table under a running operator.
+    It leaves nothing in the session and prepares no statements: those would break behind a pooler, and when a migration
+    changes the table under a running operator.
     """
     connection = await PromptConnection.connect(
         address.conninfo, autocommit=True, cursor_factory=AsyncClientCursor, row_factory=namedtuple_row
@@ -94,7 +94,7 @@ async def connect(address: DatabaseAddress) -> PromptConnection:
 
 
 def has_ended(connection: PromptConnection) -> bool:
-    """Whether the server has ended this idle connection: it then has said something that nobody asked for."""
+    """Whether the server has closed this idle connection: its socket is then readable."""
     if connection.closed:
         return True
     poll = select.poll()
@@ -107,25 +107,25 @@ _CONNECTIONS = 8
 
 
 class Database:
-    """A few connections. Connects when first asked; lost connections are replaced unseen."""
+    """A small connection pool. Connects on first use and replaces lost connections."""
 
     def __init__(
         self,
         address: DatabaseAddress,
         *,
         call_limit: float = CALL_LIMIT,
-        on_trouble: Callable[[Trouble], None] = lambda _: None,
+        on_error: Callable[[DatabaseErrorKind], None] = lambda _: None,
     ) -> None:
-        """`on_trouble` is told of each call that ends in DatabaseUnavailable."""
+        """`on_error` is called for each call that ends in DatabaseUnavailable."""
         self._address = address
-        self._on_trouble = on_trouble
+        self._on_error = on_error
         self._call_limit = call_limit
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._idle: list[PromptConnection] = []
         self._trusted_since = float("-inf")
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Any]:
-        """Carries out one statement, a transaction of its own, within `call_limit` seconds; rows have named columns.
+        """Run one statement in its own transaction within `call_limit` seconds; rows have named columns.
 
         Raises DatabaseUnavailable (whether a write took place is then unknown) and UniqueViolation.
         """
@@ -137,11 +137,11 @@ class Database:
             if error is None:
                 raise
             if isinstance(error, DatabaseUnavailable):
-                self._on_trouble(error.trouble)
+                self._on_error(error.kind)
             raise error from exc
 
     async def _answer(self, statement: Statement, values: dict[str, object]) -> Sequence[Any]:
-        """A read that finds its connection lost is asked again; of a write nobody knows whether it took place."""
+        """Repeat a read if its connection was lost. A write is not repeated: it may have taken place."""
         async with self._connection() as connection:
             try:
                 return await connection.ask(statement.sql, values)
@@ -153,10 +153,10 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PromptConnection]:
-        """The one that was used last, if it is still good, else a new one.
+        """The connection used last if it is still good, else a new one.
 
-        Where a statement fails for another reason than its values, no connection is used again that is as old as that
-        one: they may all lead to a server that has become a standby.
+        If a statement fails for any reason but its values, no connection opened before is reused: they may all lead to
+        a server that has become a standby.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -181,72 +181,81 @@ class Database:
         return connection.made_at > self._trusted_since
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         while self._idle:
             await self._idle.pop().close()
 
 
 _BY_STATE = {
-    "28": (Trouble.RIGHTS, "refuses the login of user {user}"),
-    "3D": (Trouble.SCHEMA, "has no database {database}"),
-    "42P01": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
+    "28": (DatabaseErrorKind.RIGHTS, "refused the login of user {user}"),
+    "3D": (DatabaseErrorKind.SCHEMA, "has no database {database}"),
+    "42P01": (DatabaseErrorKind.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
     "42703": (
-        Trouble.SCHEMA,
-        "has tables that this version cannot use: run projectsetup migrate, which updates them or says whose they are",
+        DatabaseErrorKind.SCHEMA,
+        "has tables that this version cannot use: run projectsetup migrate, which updates them or says what is wrong",
     ),
-    "3F": (Trouble.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
-    "42501": (Trouble.RIGHTS, "does not give user {user} the rights it needs ({detail})"),
-    "53300": (Trouble.BUSY, "has no free connection"),
-    "53": (Trouble.BUSY, "is out of resources ({detail})"),
-    "57P03": (Trouble.UNREACHABLE, "is starting up or shutting down"),
-    "57014": (Trouble.TIMEOUT, "took too long over a statement"),
-    "57": (Trouble.UNREACHABLE, "ended the connection ({detail})"),
-    "55P03": (Trouble.BUSY, "could not take a lock in time"),
-    "40": (Trouble.BUSY, "asks to try again ({detail})"),
-    "25006": (Trouble.SERVER, "is read-only now"),
-    "25P": (Trouble.UNREACHABLE, "ended the connection ({detail})"),
-    "58": (Trouble.SERVER, "has a system error ({detail})"),
-    "08": (Trouble.UNREACHABLE, "lost the connection ({detail})"),
+    "3F": (DatabaseErrorKind.SCHEMA, "lacks the tables this version needs: run projectsetup migrate"),
+    "42501": (DatabaseErrorKind.RIGHTS, "does not give user {user} the rights it needs ({detail})"),
+    "53300": (DatabaseErrorKind.BUSY, "has no free connection"),
+    "53": (DatabaseErrorKind.BUSY, "is out of resources ({detail})"),
+    "57P03": (DatabaseErrorKind.UNREACHABLE, "is starting up or shutting down"),
+    "57014": (DatabaseErrorKind.TIMEOUT, "cancelled a statement that took too long"),
+    "57": (DatabaseErrorKind.UNREACHABLE, "ended the connection ({detail})"),
+    "55P03": (DatabaseErrorKind.BUSY, "could not take a lock in time"),
+    "40": (DatabaseErrorKind.BUSY, "rolled back the transaction ({detail})"),
+    "25006": (DatabaseErrorKind.SERVER, "is read-only now"),
+    "25P": (DatabaseErrorKind.UNREACHABLE, "ended the connection ({detail})"),
+    "58": (DatabaseErrorKind.SERVER, "has a system error ({detail})"),
+    "08": (DatabaseErrorKind.UNREACHABLE, "lost the connection ({detail})"),
 }
 _BY_TEXT = {
-    r"timeout expired": (Trouble.TIMEOUT, "does not answer"),
-    r"Connection refused": (Trouble.UNREACHABLE, "refuses connections: is it running?"),
-    r"session is read-only|server is in hot standby mode": (Trouble.SERVER, "is read-only now"),
-    r"failed to resolve host": (Trouble.UNREACHABLE, "is not to be found: no such host name"),
-    r"too many clients|too many connections|remaining connection slots": (Trouble.BUSY, "has no free connection"),
-    r"the database system is (starting up|in recovery|not yet accepting)": (Trouble.UNREACHABLE, "is starting up"),
-    r"the database system is shutting down": (Trouble.UNREACHABLE, "is shutting down"),
-    r'database "[^"]*" does not exist': (Trouble.SCHEMA, "has no database {database}"),
-    r"permission denied for database|is not currently accepting": (
-        Trouble.RIGHTS,
-        "does not open {database} ({detail})",
+    r"timeout expired": (DatabaseErrorKind.TIMEOUT, "does not answer"),
+    r"Connection refused": (DatabaseErrorKind.UNREACHABLE, "refuses connections: is it running?"),
+    r"session is read-only|server is in hot standby mode": (DatabaseErrorKind.SERVER, "is read-only now"),
+    r"failed to resolve host": (DatabaseErrorKind.UNREACHABLE, "cannot be found: no such host name"),
+    r"too many clients|too many connections|remaining connection slots": (
+        DatabaseErrorKind.BUSY,
+        "has no free connection",
     ),
-    r'role "[^"]*" does not exist|role "[^"]*" is not permitted': (Trouble.RIGHTS, "refuses the login of user {user}"),
+    r"the database system is (starting up|in recovery|not yet accepting)": (
+        DatabaseErrorKind.UNREACHABLE,
+        "is starting up",
+    ),
+    r"the database system is shutting down": (DatabaseErrorKind.UNREACHABLE, "is shutting down"),
+    r'database "[^"]*" does not exist': (DatabaseErrorKind.SCHEMA, "has no database {database}"),
+    r"permission denied for database|is not currently accepting": (
+        DatabaseErrorKind.RIGHTS,
+        "refuses access to {database} ({detail})",
+    ),
+    r'role "[^"]*" does not exist|role "[^"]*" is not permitted': (
+        DatabaseErrorKind.RIGHTS,
+        "refused the login of user {user}",
+    ),
     r"authentication failed|no password supplied|no pg_hba.conf entry": (
-        Trouble.RIGHTS,
-        "refuses the login of user {user}",
+        DatabaseErrorKind.RIGHTS,
+        "refused the login of user {user}",
     ),
 }
 _DETAIL_LENGTH = 200
 
 
 def translated(exc: Exception, address: DatabaseAddress) -> RecordError | None:
-    """What the error means for the callers of the record; None: it is a bug and must not be hidden."""
+    """The record's error for an error of the driver or SQLAlchemy; None for a bug, which must not be hidden."""
     if isinstance(exc, TimeoutError):
-        return DatabaseUnavailable(f"{address} does not answer", Trouble.TIMEOUT)
+        return DatabaseUnavailable(f"{address} does not answer", DatabaseErrorKind.TIMEOUT)
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     if isinstance(cause, DriverUniqueViolation):
         return UniqueViolation(cause.diag.constraint_name or "")
     if isinstance(cause, (psycopg.Error, OSError)):
         known = _known(cause)
         if known is not None:
-            trouble, sentence = known
+            kind, sentence = known
             words = {"user": address.user, "database": address.database, "detail": _detail(cause)}
-            return DatabaseUnavailable(f"{address} {sentence.format(**words)}", trouble)
+            return DatabaseUnavailable(f"{address} {sentence.format(**words)}", kind)
     return None
 
 
-def _known(cause: Exception) -> tuple[Trouble, str] | None:
+def _known(cause: Exception) -> tuple[DatabaseErrorKind, str] | None:
     state = getattr(cause, "sqlstate", None)
     if state is not None:
         return _BY_STATE.get(state) or _BY_STATE.get(state[:3]) or _BY_STATE.get(state[:2])
@@ -254,7 +263,7 @@ def _known(cause: Exception) -> tuple[Trouble, str] | None:
         return None
     text = str(cause)
     known = (entry for pattern, entry in _BY_TEXT.items() if re.search(pattern, text))
-    return next(known, (Trouble.UNREACHABLE, "cannot be reached ({detail})"))
+    return next(known, (DatabaseErrorKind.UNREACHABLE, "cannot be reached ({detail})"))
 
 
 def _detail(cause: Exception) -> str:
@@ -265,12 +274,12 @@ def _detail(cause: Exception) -> str:
 
 
 def to_json(value: object) -> str:
-    """The text of any JSON value, output of foreign programs within it included, as jsonb takes it."""
+    """The JSON text of a value, as jsonb accepts it; the value may contain any program output."""
     return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
 
 
 def _storable(value: object) -> object:
-    """The value with the two things jsonb refuses in text, NUL and lone surrogates, replaced."""
+    """The value without the characters that jsonb refuses: NUL and lone surrogates are replaced."""
     match value:
         case str():
             return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What can go wrong with the project record. Every message is one line and holds no secret."""
+"""Errors of the project record. Every message is one line without secrets."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class RecordError(Exception):
     """Base of all errors of the project record."""
 
 
-class Trouble(StrEnum):
-    """Kinds of what the database may have."""
+class DatabaseErrorKind(StrEnum):
+    """Kinds of database errors, the values of a metric label."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     BUSY = "busy"
-    """Connections, memory, disk or a lock are not to be had."""
+    """No free connection, memory, disk space or lock."""
     RIGHTS = "rights"
-    """The login is refused, or may not do that."""
+    """The login was refused or lacks rights."""
     SCHEMA = "schema"
-    """The database or its tables are missing."""
+    """The database or its tables are missing or of another version."""
     SERVER = "server"
-    """It is read-only, or has an error of its own."""
+    """The server is read-only or has an internal error."""
 
 
 class DatabaseUnavailable(RecordError):
-    """The database cannot answer now, and waiting (or an administrator) may cure it.
+    """The database cannot answer now; it may later, or once an administrator has fixed it.
 
-    Whether an interrupted write took place is unknown: read the record again before deciding anything.
+    An interrupted write may have taken place: read the record again before deciding anything.
     """
 
-    def __init__(self, message: str, trouble: Trouble = Trouble.BUSY) -> None:
+    def __init__(self, message: str, kind: DatabaseErrorKind = DatabaseErrorKind.BUSY) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.kind = kind
 
 
 class InvalidDatabaseUrl(RecordError, ValueError):
@@ -46,45 +46,45 @@ class InvalidDatabaseUrl(RecordError, ValueError):
 
 
 class MigrationFailed(RecordError):
-    """The schema cannot be brought up to date, and waiting does not help."""
+    """The schema cannot be migrated, and waiting does not help."""
 
 
 class InvalidProject(RecordError, ValueError):
-    """A project with these values may not exist."""
+    """The values are not allowed for a project."""
 
 
 class UniqueViolation(RecordError):
-    """A row with that value exists already; `constraint` is the name of the constraint."""
+    """A row with that value already exists; `constraint` is the name of the violated constraint."""
 
     def __init__(self, constraint: str) -> None:
-        super().__init__(f"the unique constraint {constraint} is violated")
+        super().__init__(f"unique constraint {constraint} violated")
         self.constraint = constraint
 
 
 class ClaimRefused(RecordError):
-    """The project may not be set up by who asks."""
+    """The caller may not set up the project."""
 
 
 class NoSuchProject(ClaimRefused):
-    """There is no project of that id, or, with `or_unassigned`, none that belongs to a namespace.
+    """No project has that id or, with `or_unassigned`, no project that belongs to a namespace.
 
-    The message does not tell the two apart: nobody learns of a project that is not theirs.
+    The message does not say which: it must not reveal a project of another namespace.
     """
 
     def __init__(self, project_id: UUID, *, or_unassigned: bool = False) -> None:
-        missing = f"there is no project {project_id}"
-        advice = "if it exists, an administrator can assign one with projectsetup projects update --namespace"
-        super().__init__(f"{missing} that has a namespace; {advice}" if or_unassigned else missing)
+        advice = "if it exists, an administrator can assign one with `projectsetup projects update --namespace`"
+        scope = f" with a namespace; {advice}" if or_unassigned else ""
+        super().__init__(f"there is no project {project_id}{scope}")
         self.project_id = project_id
 
 
 class ProjectElsewhere(ClaimRefused):
-    """The project belongs to another namespace; the message tells nothing else of it."""
+    """The project belongs to another namespace; the message reveals nothing else about it."""
 
     def __init__(self, project_id: UUID) -> None:
         super().__init__(
             f"project {project_id} belongs to another namespace; "
-            "an administrator can move it with projectsetup projects update --namespace"
+            "an administrator can move it with `projectsetup projects update --namespace`"
         )
         self.project_id = project_id
 
@@ -93,13 +93,13 @@ class ProjectNotClaimable(ClaimRefused):
     """The status of the project does not allow a setup."""
 
     def __init__(self, project_id: UUID, status: ProjectStatus) -> None:
-        super().__init__(f"project {project_id} is {status}; a setup starts from created, setup_queued or failed")
+        super().__init__(f"project {project_id} is {status}; a setup can start from created, setup_queued or failed")
         self.project_id = project_id
         self.status = status
 
 
 class ProjectOwned(ClaimRefused):
-    """Another ProjectSetup, not terminal, owns the setup."""
+    """Another ProjectSetup that has not finished owns the project."""
 
     def __init__(self, project_id: UUID, owner: Owner) -> None:
         super().__init__(f"project {project_id} is being set up by ProjectSetup {owner}")
@@ -108,15 +108,15 @@ class ProjectOwned(ClaimRefused):
 
 
 class ProjectMoved(ClaimRefused):
-    """Somebody has claimed, ended or released its setup since the project was read."""
+    """The setup was claimed, ended or released since the project was read."""
 
     def __init__(self, project_id: UUID) -> None:
-        super().__init__(f"the setup of project {project_id} was changed since it was read")
+        super().__init__(f"the setup of project {project_id} has changed since it was read")
         self.project_id = project_id
 
 
 class ProjectBusy(RecordError):
-    """The project is being set up and cannot be deleted or changed now."""
+    """The project is being set up, so it cannot be changed or deleted."""
 
     def __init__(self, project_id: UUID, status: ProjectStatus) -> None:
         super().__init__(f"project {project_id} is being set up ({status}); cancel its setup first")

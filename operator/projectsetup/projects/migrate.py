@@ -1,4 +1,4 @@
-"""Brings the schema of a database up to date."""
+"""Migrations of the database schema."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _LOCK = 0x70726F6A656374  # "project": one migration of a database at a time
 
 
 def migrate(database: str | DatabaseAddress, *, limit: float = MIGRATION_LIMIT) -> list[str]:
-    """Applies the versions that are missing, all or none, and returns their names, oldest first.
+    """Apply the missing versions, all or none; returns their names, oldest first.
 
-    May run twice at once: the second waits and finds nothing to do. Gives up after `limit` seconds.
+    Safe to run concurrently: the second call waits and finds nothing to do. Gives up after `limit` seconds.
     Raises InvalidDatabaseUrl (the text is not a URL), DatabaseUnavailable, MigrationFailed.
     """
     address = DatabaseAddress.parse(database) if isinstance(database, str) else database
@@ -45,7 +45,7 @@ def migrate(database: str | DatabaseAddress, *, limit: float = MIGRATION_LIMIT) 
     except (SQLAlchemyError, psycopg.Error, OSError) as exc:
         if isinstance(exc, DBAPIError) and isinstance(exc.orig, DuplicateTable):
             raise MigrationFailed(
-                f"{address} has a table projects of somebody else: give projectsetup a database of its own"
+                f"{address} has a table projects that projectsetup did not create; use a separate database"
             ) from exc
         error = translated(exc, address)
         if error is None:
@@ -69,7 +69,7 @@ def _upgrade(driver: psycopg.Connection, to: str = "head") -> list[str]:
 
 @contextmanager
 def _limited(driver: psycopg.Connection, limit: float) -> Iterator[None]:
-    """Cuts the connection after `limit` seconds, also where the server is frozen and no timeout of its own works."""
+    """Cut the connection after `limit` seconds, even if the server is frozen and its own timeouts do not work."""
     timer = Timer(limit, _cut, args=(driver.fileno(),))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""A project as everybody reads it: values only, no I/O."""
+"""A project of the record: values only, no I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLUG_LENGTH = 40
 
 
 class ProjectStatus(StrEnum):
-    """The status column of the record."""
+    """Status of a project."""
 
     CREATED = "created"
     SETUP_QUEUED = "setup_queued"
@@ -42,10 +42,10 @@ IN_PROGRESS = frozenset(
         ProjectStatus.COMMITTING,
     }
 )
-"""A step of a setup runs."""
+"""Statuses while a step runs."""
 
 ENDED = frozenset({ProjectStatus.READY, ProjectStatus.FAILED})
-"""The setup is over; who owned it holds nothing any more."""
+"""Statuses after a setup has finished; its owner no longer holds the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Owner:
 class Project:
     """One row of the record.
 
-    `fence` grows with every claim, end and release: a write that carries an older one changes nothing.
-    `attempt_result` is what the end of the last attempt was recorded with, until the next claim.
-    `namespace` is where the project belongs; None: nowhere yet, the first claim decides.
+    `fence` grows with every claim, end and release; a write with an older fence changes nothing.
+    `attempt_result` is the recorded end of the last attempt, until the next claim.
+    `namespace` is the one that the project belongs to; None until the first claim sets it.
     """
 
     id: UUID
@@ -91,7 +91,7 @@ class Project:
 
     @property
     def being_set_up(self) -> bool:
-        """Whether a setup runs, or waits in the hands of an owner."""
+        """Whether a setup runs, or is queued by an owner."""
         return self.status in IN_PROGRESS or (self.status is ProjectStatus.SETUP_QUEUED and self.owner is not None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,9 +117,9 @@ class Project:
 
 
 def slug_of(name: str, project_id: UUID) -> str:
-    """1 to 40 characters of `a-z0-9-`, first a letter, last no dash; accents are folded away.
+    """The name as 1 to 40 characters of `a-z0-9-`: a letter first, no dash at the end, accents removed.
 
-    A name that leaves nothing becomes `project-` and the first 8 characters of the id.
+    If nothing remains, `project-` and the first 8 characters of the id.
     """
     folded = unicodedata.normalize("NFKD", name).casefold().encode("ascii", "ignore").decode()
     slug = "-".join(re.findall(r"[a-z0-9]+", folded))

@@ -1,4 +1,4 @@
-"""The project record: what the rest of the operator may do with it."""
+"""The project record: every operation on projects."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from projectsetup.git_hosts import GitHosts
-    from projectsetup.projects.errors import Trouble
+    from projectsetup.projects.errors import DatabaseErrorKind
     from projectsetup.projects.model import Owner, Project, ProjectStatus
     from projectsetup.projects.statements import Statement
 
 _TRIES = 3
-_TWO_REPOSITORIES = "code_repo and docs_repo must be two repositories"
+_TWO_REPOSITORIES = "code_repo and docs_repo must be different repositories"
 _FIELDS = {PRIMARY_KEY: "id", NAME_KEY: "name", CODE_REPO_KEY: "code_repo", DOCS_REPO_KEY: "docs_repo"}
 
 
 class ProjectRecord:
-    """All projects. Every method may raise DatabaseUnavailable; a write is one statement and never half done.
+    """All projects. Every method may raise DatabaseUnavailable. Each write is one statement, so it is atomic.
 
-    A write that ended in DatabaseUnavailable may or may not have taken place: `get` tells.
+    A write that raised DatabaseUnavailable may have taken place; call `get` to find out.
     """
 
     def __init__(self, database: Database, *, namespace_required: bool = False) -> None:
-        """With `namespace_required` nobody may claim a project that belongs to no namespace."""
+        """With `namespace_required`, a project without a namespace cannot be claimed."""
         self._database = database
         self._namespace_required = namespace_required
 
@@ -53,19 +53,19 @@ class ProjectRecord:
         database: str | DatabaseAddress,
         *,
         call_limit: float = CALL_LIMIT,
-        on_trouble: Callable[[Trouble], None] = lambda _: None,
+        on_error: Callable[[DatabaseErrorKind], None] = lambda _: None,
         namespace_required: bool = False,
     ) -> Self:
-        """Checks a URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
+        """Check the URL (raises InvalidDatabaseUrl); the first call connects. Each call has `call_limit` seconds.
 
-        `on_trouble` is told of each call that the database does not answer.
+        `on_error` is called for each call that ends in DatabaseUnavailable.
         """
         address = DatabaseAddress.parse(database) if isinstance(database, str) else database
-        opened = Database(address, call_limit=call_limit, on_trouble=on_trouble)
+        opened = Database(address, call_limit=call_limit, on_error=on_error)
         return cls(opened, namespace_required=namespace_required)
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         await self._database.close()
 
     async def __aenter__(self) -> Self:
@@ -75,11 +75,11 @@ class ProjectRecord:
         await self.close()
 
     async def ping(self) -> None:
-        """Returns when the database answers, has the tables this version needs and lets us write to them."""
+        """Return if the database answers, has the tables of this version and grants write access to them."""
         await self._database.rows(statements.PROBE)
 
     async def try_write(self) -> None:
-        """Returns when a write would pass. Changes nothing, but costs the server what a write costs."""
+        """Return if a write would succeed. Changes nothing, but costs the server as much as a write."""
         await self.ping()
         await self._database.rows(statements.TRY_WRITE)
 
@@ -92,7 +92,7 @@ class ProjectRecord:
         return await self._all(statements.ALL)
 
     async def owned(self) -> tuple[Project, ...]:
-        """Every project with an owner whose setup has not ended: the owner may be gone meanwhile."""
+        """Every project with an owner and an unfinished setup; the owner may have been deleted since."""
         return await self._all(statements.OWNED)
 
     async def create(
@@ -107,7 +107,7 @@ class ProjectRecord:
         allow_file_repos: bool = False,
         git_hosts: GitHosts = ANY_HOST,
     ) -> Project:
-        """A new project, status `created`. Raises InvalidProject: one line that names the field."""
+        """Create a project with status `created`. Raises InvalidProject, one line that names the field."""
         _check_repositories(code_repo, docs_repo, allow_file=allow_file_repos, hosts=git_hosts)
         values = {"id": project_id or uuid4(), **_checked(name, description, code_repo, docs_repo, namespace)}
         try:
@@ -127,9 +127,9 @@ class ProjectRecord:
         allow_file_repos: bool = False,
         git_hosts: GitHosts = ANY_HOST,
     ) -> Project:
-        """Changes what is given; an empty `docs_repo` takes it away. The fence moves on.
+        """Change the given fields; an empty `docs_repo` removes it. Increments the fence.
 
-        A project that moves to another namespace forgets its owner. Raises InvalidProject, NoSuchProject, and
+        A project that moves to another namespace loses its owner. Raises InvalidProject, NoSuchProject, and
         ProjectBusy while it is being set up.
         """
         _check_repositories(code_repo, docs_repo or None, allow_file=allow_file_repos, hosts=git_hosts)
@@ -153,23 +153,23 @@ class ProjectRecord:
                 return changed
             if project.being_set_up:
                 raise ProjectBusy(project_id, project.status)
-        raise DatabaseUnavailable(f"project {project_id} changes too fast to be changed")
+        raise DatabaseUnavailable(f"project {project_id} keeps changing; try again")
 
     async def reset(self, project_id: UUID) -> Project:
-        """Makes the project `created` again, without owner, error, attempt and result; the fence moves on.
+        """Set the project back to `created`, without owner, error, attempt and result; increments the fence.
 
         Raises NoSuchProject, and ProjectBusy while it is being set up.
         """
         return await self._change(project_id, statements.RESET, lambda project: _busy(project_id, project))
 
     async def delete(self, project_id: UUID) -> None:
-        """Deletes the project. Raises NoSuchProject, and ProjectBusy while it is being set up."""
+        """Delete the project. Raises NoSuchProject, and ProjectBusy while it is being set up."""
         await self._change(project_id, statements.REMOVE, lambda project: _busy(project_id, project))
 
     async def queue(self, project_id: UUID, namespace: str) -> Project:
-        """Marks the project `setup_queued` for whichever ProjectSetup of `namespace` claims it next.
+        """Mark the project `setup_queued` for the next claim by any ProjectSetup of `namespace`.
 
-        Its last owner is forgotten; the attempt and its result stay until that claim. Raises ClaimRefused.
+        Its last owner is removed; the attempt and its result stay until that claim. Raises ClaimRefused.
         """
         return await self._change(
             project_id,
@@ -181,12 +181,11 @@ class ProjectRecord:
     async def claim(
         self, project_id: UUID, owner: Owner, *, attempt: int, status: ProjectStatus, seen: int | None = None
     ) -> Project:
-        """Makes `owner` the one who sets the project up, and moves the fence on; the fence is in the returned project.
+        """Claim the project for `owner` and increment the fence; returns the project with its new fence.
 
-        The project belongs to the owner's namespace from then on. Clears the error and the result of the attempt
-        before. `seen` is the fence of the project as it was read: who
-        has read it before another operator claimed it changes nothing. Raises ClaimRefused (NoSuchProject,
-        ProjectElsewhere, ProjectNotClaimable, ProjectOwned, ProjectMoved).
+        The project belongs to the owner's namespace from then on. Clears the error and the result of the previous
+        attempt. `seen` is the fence of the project as the caller read it; if it has moved on, nothing changes.
+        Raises ClaimRefused (NoSuchProject, ProjectElsewhere, ProjectNotClaimable, ProjectOwned, ProjectMoved).
         """
 
         def refused(project: Project | None) -> Exception | None:
@@ -215,7 +214,7 @@ class ProjectRecord:
         )
 
     async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
-        """Moves the status of a running attempt on. False: the fence has moved on, nothing was changed."""
+        """Set the status of a running attempt. False: the fence has moved on and nothing changed."""
         return bool(await self._database.rows(statements.MARK, at_id=project_id, at_fence=fence, to_status=status))
 
     async def finish(
@@ -228,10 +227,10 @@ class ProjectRecord:
         result: Mapping[str, Any],
         attempt: int | None = None,
     ) -> bool:
-        """Records the end of an attempt and moves the fence on; the owner stays. `attempt` corrects its number.
+        """Record the end of an attempt and increment the fence; the owner stays. `attempt` corrects its number.
 
-        False: the fence has moved on, nothing was changed. That is also the answer to a second `finish`, and to one
-        repeated after DatabaseUnavailable whose first try did take place.
+        False: the fence has moved on and nothing changed. That is also the result of a repeated `finish` if the first
+        one took place.
         """
         finished = await self._database.rows(
             statements.FINISH,
@@ -245,11 +244,11 @@ class ProjectRecord:
         return bool(finished)
 
     async def release(self, project_id: UUID, owner_uid: str, *, seen: int | None = None) -> Project | None:
-        """Takes the project from an owner that is deleted or gone, and moves the fence on.
+        """Release the project from an owner that was deleted, and increment the fence.
 
-        `ready` and `failed` stay as they are; anything else becomes `created`, without error, attempt and result, so
-        that another ProjectSetup may start it. Returns the released project; None: that owner does not hold it, or the
-        fence is no longer the one that was `seen`.
+        `ready` and `failed` stay; any other status becomes `created`, without error, attempt and result, so that
+        another ProjectSetup can start. Returns the released project; None if that owner does not hold it or the fence
+        is no longer `seen`.
         """
         return await self._one(statements.RELEASE, at_id=project_id, at_owner_uid=owner_uid, at_fence=seen)
 
@@ -260,7 +259,7 @@ class ProjectRecord:
         refused: Callable[[Project | None], Exception | None],
         **values: object,
     ) -> Project:
-        """Carries the statement out, or says why it changed nothing, read after it. Races are tried again."""
+        """Run the statement; if it changed nothing, read the project and raise why. Retries after races."""
         for _ in range(_TRIES):
             changed = await self._one(statement, at_id=project_id, **values)
             if changed is not None:
@@ -268,7 +267,7 @@ class ProjectRecord:
             reason = refused(await self.get(project_id))
             if reason is not None:
                 raise reason
-        raise DatabaseUnavailable(f"project {project_id} changes too fast to be changed")
+        raise DatabaseUnavailable(f"project {project_id} keeps changing; try again")
 
     async def _one(self, statement: Statement, **values: object) -> Project | None:
         projects = await self._all(statement, **values)
@@ -287,7 +286,7 @@ def _busy(project_id: UUID, project: Project | None) -> Exception | None:
 def _checked(
     name: str, description: str, code_repo: str, docs_repo: str | None, namespace: str | None
 ) -> dict[str, str | None]:
-    """The fields of a project as they are stored, its repositories having been checked alone; InvalidProject."""
+    """The fields as they are stored; the repositories were checked before. Raises InvalidProject."""
     if docs_repo == code_repo:
         raise InvalidProject(_TWO_REPOSITORIES)
     return {
@@ -314,5 +313,5 @@ def _clash(constraint: str, values: Mapping[str, Any]) -> str:
         return _TWO_REPOSITORIES
     field = _FIELDS.get(constraint)
     if field is None:
-        return f"the project clashes with another one ({constraint})"
-    return f"another project has this {field} already: {values[field]}"
+        return f"the project conflicts with another one ({constraint})"
+    return f"another project already has this {field}: {values[field]}"

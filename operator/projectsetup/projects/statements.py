@@ -1,7 +1,7 @@
-"""The statements of the record. Each is complete in itself: no call needs more than one to write.
+"""The statements of the record. Every write is a single statement.
 
-SQLAlchemy writes them once, when this module is imported: to do that for each call takes longer than the call.
-Of what a call gives, `at_…` is what the row must have, and `to_…` what it gets.
+SQLAlchemy compiles them once, when this module is imported: compiling takes longer than a call.
+Parameters `at_…` select the row, parameters `to_…` are its new values.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL as psycopg takes it, and the values in it that are always the same."""
+    """SQL for psycopg, and its constant parameters."""
 
     sql: str
     constants: Mapping[str, Any]
     reads: bool
-    """Whether it changes nothing, so that it may be asked twice."""
+    """Whether it changes nothing and so may be repeated."""
 
 
 def _written(expression: Select[Any] | UpdateBase, columns: Collection[str] | None = None) -> Statement:
-    """`columns` are those that an insert fills, each from a value of its name."""
+    """Compile a statement; `columns` are those that an insert fills, each from the parameter of that name."""
     compiled = expression.compile(dialect=_DIALECT, column_keys=columns)
     given = {bind.key for bind in compiled.binds.values() if bind.required}
     constants = {name: value for name, value in compiled.params.items() if name not in given}
@@ -43,7 +43,7 @@ def _written(expression: Select[Any] | UpdateBase, columns: Collection[str] | No
 
 
 def _status_in(statuses: Iterable[ProjectStatus]) -> ColumnElement[bool]:
-    """One value for each: a list as one value is not written before its length is known."""
+    """One literal for each status: a list parameter is only expanded at each call."""
     return PROJECTS.c.status.in_([literal(status, PROJECTS.c.status.type) for status in sorted(statuses)])
 
 
@@ -53,13 +53,15 @@ _SAME_FENCE = _C.fence == bindparam("at_fence")
 _UNMOVED = or_(bindparam("at_fence", type_=_C.fence.type).is_(None), _SAME_FENCE)
 _OWNED = _C.owner_uid == bindparam("at_owner_uid")
 _MOVES = _C.namespace.is_distinct_from(bindparam("to_namespace", type_=_C.namespace.type))
-_MINE = _C.namespace == bindparam("at_namespace", type_=_C.namespace.type)
-_MINE_OR_NOBODYS = or_(_MINE, and_(_C.namespace.is_(None), ~bindparam("at_namespace_required", type_=Boolean())))
+_OWN_NAMESPACE = _C.namespace == bindparam("at_namespace", type_=_C.namespace.type)
+_OWN_OR_UNASSIGNED = or_(
+    _OWN_NAMESPACE, and_(_C.namespace.is_(None), ~bindparam("at_namespace_required", type_=Boolean()))
+)
 _HAS_ENDED = _status_in(ENDED)
 _FIELDS = ("name", "description", "code_repo", "docs_repo", "namespace")
 _UNOWNED = {"owner_uid": None, "owner_namespace": None, "owner_name": None}
-_QUEUED_FOR_ANYBODY = and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_(None))
-_STARTABLE = or_(_status_in((ProjectStatus.CREATED, ProjectStatus.FAILED)), _QUEUED_FOR_ANYBODY)
+_QUEUED_WITHOUT_OWNER = and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_(None))
+_STARTABLE = or_(_status_in((ProjectStatus.CREATED, ProjectStatus.FAILED)), _QUEUED_WITHOUT_OWNER)
 _BEING_SET_UP = or_(_status_in(IN_PROGRESS), and_(_C.status == ProjectStatus.SETUP_QUEUED, _C.owner_uid.is_not(None)))
 _ALL = select(PROJECTS).order_by(_C.inserted_at, _C.id)
 _MOVING_FENCE = update(PROJECTS).where(_ID).values(fence=_C.fence + 1)
@@ -71,14 +73,14 @@ ALL = _written(_ALL)
 """Every project, oldest first."""
 
 OWNED = _written(_ALL.where(_C.owner_uid.is_not(None), ~_HAS_ENDED))
-"""Every project whose setup somebody owns and that has not ended."""
+"""Every project with an owner and an unfinished setup."""
 
 _NO_ROWS = select(PROJECTS).where(false())
 _CREATE_NONE = insert(PROJECTS).from_select(list(_C), _NO_ROWS, include_defaults=False).cte("created")
 _CHANGE_NONE = update(PROJECTS).where(false()).values(fence=_C.fence).returning(PROJECTS).add_cte(_CREATE_NONE)
 PROBE = replace(_written(_CHANGE_NONE), reads=True)
-"""Reads, creates and changes no row, in every column: fails where the schema is not what this version needs, where the
-server is read-only, and where the role lacks rights."""
+"""Selects, inserts and updates no row, but names every column: fails if the schema is of another version, the server is
+read-only or the role lacks rights."""
 
 TRY_WRITE = Statement(
     """
@@ -86,7 +88,7 @@ DO $$
 BEGIN
     UPDATE projects SET attempt_result = (SELECT jsonb_agg(gen_random_uuid()) FROM generate_series(1, 250))
     WHERE id = (SELECT id FROM projects LIMIT 1 FOR UPDATE SKIP LOCKED);
-    RAISE EXCEPTION USING ERRCODE = 'PS000', MESSAGE = 'enough';
+    RAISE EXCEPTION USING ERRCODE = 'PS000', MESSAGE = 'rollback';
 EXCEPTION
     WHEN SQLSTATE 'PS000' THEN NULL;
 END
@@ -94,14 +96,14 @@ $$""",
     {},
     reads=True,
 )
-"""Writes some pages and takes that back, as one statement: fails where the disk is full. A row that somebody is working
-on is left alone, and none stays locked should this process freeze."""
+"""Writes some pages and rolls back, in one statement: fails if the disk is full. Skips locked rows, and leaves no row
+locked if this process freezes."""
 
 CREATE = _written(insert(PROJECTS).returning(PROJECTS), columns=("id", *_FIELDS))
 """A new project."""
 
 CLAIM = _written(
-    _MOVING_FENCE.where(_MINE_OR_NOBODYS, or_(_STARTABLE, and_(_OWNED, _C.status != ProjectStatus.READY)), _UNMOVED)
+    _MOVING_FENCE.where(_OWN_OR_UNASSIGNED, or_(_STARTABLE, and_(_OWNED, _C.status != ProjectStatus.READY)), _UNMOVED)
     .values(
         namespace=bindparam("at_namespace"),
         owner_uid=bindparam("at_owner_uid"),
@@ -114,10 +116,10 @@ CLAIM = _written(
     )
     .returning(PROJECTS)
 )
-"""Takes the project where nobody else has it; it belongs to that namespace then. `refusal` in claims.py agrees."""
+"""Claims the project for an owner and its namespace, unless another owner has it. `claims.refusal` says why not."""
 
 MARK = _written(update(PROJECTS).where(_ID, _SAME_FENCE).values(status=bindparam("to_status")).returning(_C.id))
-"""Moves the status on, where the fence still stands; gives the id."""
+"""Sets the status if the fence still matches; returns the id."""
 
 FINISH = _written(
     _MOVING_FENCE.where(_SAME_FENCE)
@@ -129,7 +131,7 @@ FINISH = _written(
     )
     .returning(_C.id)
 )
-"""Ends the attempt, where the fence still stands, and moves the fence on; may correct its number; gives the id."""
+"""Ends the attempt if the fence still matches, and increments the fence; may correct its number; returns the id."""
 
 RELEASE = _written(
     _MOVING_FENCE.where(_OWNED, _UNMOVED)
@@ -142,14 +144,14 @@ RELEASE = _written(
     )
     .returning(PROJECTS)
 )
-"""Takes the project from that owner; what has not ended starts afresh."""
+"""Removes the owner; an unfinished setup goes back to `created`."""
 
 QUEUE = _written(
-    _MOVING_FENCE.where(or_(_MINE, _C.namespace.is_(None)), _STARTABLE)
+    _MOVING_FENCE.where(or_(_OWN_NAMESPACE, _C.namespace.is_(None)), _STARTABLE)
     .values(**_UNOWNED, status=ProjectStatus.SETUP_QUEUED, setup_error=None)
     .returning(PROJECTS)
 )
-"""Opens the project to the next claim of that namespace, whoever owned its last setup."""
+"""Opens the project to the next claim from that namespace and removes the last owner."""
 
 CHANGE = _written(
     _MOVING_FENCE.where(_SAME_FENCE, ~_BEING_SET_UP)
@@ -157,14 +159,14 @@ CHANGE = _written(
     .values({name: case((_MOVES, null()), else_=_C[name]) for name in _UNOWNED})
     .returning(PROJECTS)
 )
-"""Gives the project other fields, unless it is being set up; another namespace also takes it from its owner."""
+"""Changes the fields, unless the project is being set up; a new namespace also removes the owner."""
 
 RESET = _written(
     _MOVING_FENCE.where(~_BEING_SET_UP)
     .values(**_UNOWNED, status=ProjectStatus.CREATED, attempt=0, setup_error=None, attempt_result=None)
     .returning(PROJECTS)
 )
-"""Makes the project as it was created, unless it is being set up."""
+"""Sets the project back to `created`, unless it is being set up."""
 
 REMOVE = _written(delete(PROJECTS).where(_ID, ~_BEING_SET_UP).returning(PROJECTS))
 """Deletes the project, unless it is being set up."""

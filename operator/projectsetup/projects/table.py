@@ -84,11 +84,11 @@ PROJECT_REPOSITORIES = Table(
         ondelete="CASCADE",
     ),
 )
-"""Which repository is whose, in one spelling each: a trigger of the table `projects` keeps it."""
+"""Which project has which repository, in a canonical spelling; a trigger on `projects` maintains it."""
 
 
 def project_from(row: Any) -> Project:
-    """The project a row of the table holds."""
+    """The project in a row of the table."""
     owner = None
     if row.owner_uid is not None:
         owner = Owner(row.owner_uid, row.owner_namespace, row.owner_name)

@@ -1,4 +1,4 @@
-"""What the fields of a project may hold."""
+"""Validation of the fields of a project."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def check_name(name: str) -> str:
-    """The name in NFC without surrounding space. Whatever people write will do, shell characters too.
-
-    Raises InvalidProject.
-    """
+    """The name in NFC, trimmed. Any printable text is allowed, shell characters too. Raises InvalidProject."""
     trimmed = _trimmed(name)
     _refuse_harmful("name", trimmed)
     if not is_visible(trimmed):
@@ -36,10 +33,7 @@ def check_name(name: str) -> str:
 
 
 def check_description(description: str) -> str:
-    """The description in NFC without surrounding space; tabs and lines are fine, each ends with `\\n` then.
-
-    Raises InvalidProject.
-    """
+    """The description in NFC, trimmed, with `\\n` as line ends; tabs are allowed. Raises InvalidProject."""
     trimmed = _trimmed(_LINE_END.sub("\n", description))
     if len(trimmed) > DESCRIPTION_LENGTH:
         raise InvalidProject(f"the description has {len(trimmed)} characters; at most {DESCRIPTION_LENGTH} are allowed")
@@ -50,7 +44,7 @@ def check_description(description: str) -> str:
 def check_namespace(namespace: str) -> str:
     """The name of a namespace, unchanged. Raises InvalidProject."""
     if not _NAMESPACE.fullmatch(namespace):
-        raise InvalidProject("the namespace must be 1 to 63 characters of a-z, 0-9 and '-', with no '-' at the ends")
+        raise InvalidProject("the namespace must be 1 to 63 characters of a-z, 0-9 and '-', without '-' at either end")
     return namespace
 
 
@@ -61,7 +55,7 @@ def _trimmed(text: str) -> str:
 def _refuse_harmful(field: str, text: str) -> None:
     character = harmful_character(text)
     if character is not None:
-        raise InvalidProject(f"the {field} holds a character that cannot be printed: {character}")
+        raise InvalidProject(f"the {field} contains an unprintable character: {character}")
 
 
 URL_LENGTH = 2048
@@ -75,25 +69,24 @@ _PASSWORD = re.compile(r"(?:[^/@:]*://)?[^/@:]*:[^/@:][^/@]*@")
 _TOKEN = re.compile(
     r"(?=.*[0-9]).{16,}|(?:gh[opusr]|github_pat|npm|pypi)_.*|gl[a-z]{2,4}-.{8,}|x-(?:oauth|token).*", re.S
 )
-"""User names of hosts that show them in their URLs, such as `org@dev.azure.com`, are shorter, or hold no digit."""
+"""User names that hosts put into their URLs, such as `org@dev.azure.com`, are shorter or contain no digit."""
 _HIGHEST_PORT = 65_535
 
 
 def check_repository_url(url: str, *, allow_file: bool, hosts: GitHosts) -> None:
     """Accepts `https://`, `ssh://` and `user@host:path`; with `allow_file` also `file:///` and absolute paths.
 
-    The host must be one of `hosts`; where nothing is listed, any but an internal one.
-
-    Raises InvalidProject. The message does not repeat the URL, which may hold a secret.
+    The host must be allowed by `hosts`. Raises InvalidProject; the message never repeats the URL, which may contain a
+    secret.
     """
     if not url:
         raise InvalidProject("a repository URL must not be empty")
     if len(url) > URL_LENGTH:
-        raise InvalidProject(f"a repository URL has at most {URL_LENGTH} characters")
+        raise InvalidProject(f"a repository URL must have at most {URL_LENGTH} characters")
     if url.startswith("-"):
         raise InvalidProject("a repository URL must not begin with '-'")
     if not unquote(url).isprintable():
-        raise InvalidProject("a repository URL must not hold control characters")
+        raise InvalidProject("a repository URL must not contain control characters")
     local = url.removeprefix("file://")
     if local.startswith("/"):
         _check_local(local, allow_file=allow_file)
@@ -104,7 +97,7 @@ def check_repository_url(url: str, *, allow_file: bool, hosts: GitHosts) -> None
 
 def _check_local(path: str, *, allow_file: bool) -> None:
     if not allow_file:
-        raise InvalidProject("a repository URL must not be a local file: use https://, ssh:// or git@host:path")
+        raise InvalidProject("a repository URL must not be a local path; use https://, ssh:// or git@host:path")
     if not path.strip("/"):
         raise InvalidProject("a repository URL must name a repository")
 
@@ -112,22 +105,22 @@ def _check_local(path: str, *, allow_file: bool) -> None:
 def _check_remote(url: str, *, allow_file: bool) -> None:
     allowed = "https://, ssh:// or git@host:path" + (", file:///path or an absolute path" if allow_file else "")
     if _PASSWORD.match(url):
-        raise InvalidProject("a repository URL must not hold a password: use the credentials Secret")
+        raise InvalidProject("a repository URL must not contain a password; use the credentials Secret")
     scheme = _SCHEME.match(url)
     if scheme is not None and not url.startswith(("https://", "ssh://")):
-        raise InvalidProject(f"a repository URL must not use {scheme['scheme'][:20]!r}: use {allowed}")
+        raise InvalidProject(f"a repository URL must not use {scheme['scheme'][:20]!r}; use {allowed}")
     user, at, _ = url.removeprefix("https://").partition("/")[0].rpartition("@")
     if url.startswith("https://") and at and (not user or _TOKEN.fullmatch(user)):
-        raise InvalidProject("a repository URL must not hold a token as its user name: use the credentials Secret")
+        raise InvalidProject("a repository URL must not contain a token as its user name; use the credentials Secret")
     if " " in url:
-        raise InvalidProject("a repository URL must not hold spaces")
+        raise InvalidProject("a repository URL must not contain spaces")
     if url.startswith("https://") and ("?" in url or "#" in url):
-        raise InvalidProject("a repository URL must not hold a query or a fragment")
+        raise InvalidProject("a repository URL must not contain a query or a fragment")
     network = _NETWORK.fullmatch(url)
     match = network or _SCP.fullmatch(url)
     port = int((network and network["port"]) or 1)
     if match is None or not match["path"].strip("/") or not 0 < port <= _HIGHEST_PORT:
-        raise InvalidProject(f"this is no repository URL: use {allowed}")
+        raise InvalidProject(f"this is not a repository URL; use {allowed}")
 
 
 def _check_host(url: str, hosts: GitHosts) -> None:

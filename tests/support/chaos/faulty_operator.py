@@ -86,7 +86,7 @@ async def run() -> int:
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format, scrub=str)
     database = DatabaseAddress.parse(settings.database_url.get_secret_value())
-    record = ProjectRecord.connect(database, on_trouble=metrics.database_failed)
+    record = ProjectRecord.connect(database, on_error=metrics.database_failed)
     faulty_record: Any = Faulty(record, fault)
     try:
         async with (
