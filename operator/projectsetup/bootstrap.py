@@ -87,7 +87,6 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
     """
     refuse_inspection()
     gc.freeze()  # exclude the imported modules: collecting them again would block the event loop for long
-    get_logger("operator").info("starting", version=version(), engine=settings.engine)
     metrics = new_metrics()
     address = DatabaseAddress.parse(settings.database_url.get_secret_value())
     metrics.database_protected(address.protection)
@@ -101,6 +100,7 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
             connections(settings, metrics) as (api, elected),
             running_engine(settings, address, api, elected, metrics) as engine,
         ):
+            get_logger("operator").info("starting", version=version(), engine=settings.engine)
             ports = Ports(ClusterClient(api), record, engine, elected)
             return await compose(settings, api, ports, metrics, scrub).run()
     finally:

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     def _are_namespaces(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         for name in (value,) if isinstance(value, str) else value or ():
             if not _NAMESPACE.fullmatch(name):
-                raise ValueError(f"{name[:80]!r} is not a namespace name")
+                raise ValueError(f"{name[:80]!r} is not a valid namespace name")
         return value
 
 

@@ -66,7 +66,7 @@ def test_refuses_what_the_operator_refuses(policed: ApiServer, name: str, value:
 
 def test_a_change_to_a_bad_value_is_refused(policed: ApiServer) -> None:
     name = policed.create(annotations={PREFIX + "priority": "2"})["metadata"]["name"]
-    with pytest.raises(Refused, match=re.escape("priority is '11': allowed is 0 to 9")):
+    with pytest.raises(Refused, match=re.escape("priority is '11': must be 0 to 9")):
         policed.patch(name, {"metadata": {"annotations": {PREFIX + "priority": "11"}}})
     assert policed.get(name)["metadata"]["annotations"] == {PREFIX + "priority": "2"}
 
