@@ -1,4 +1,4 @@
-"""The API server as the Job engine sees it, in memory: slow, away, forgetful or deaf, as a test wants it."""
+"""An API server for the Job engine, in memory: slow, down, forgetful or with a stale cache, as a test wants it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ Key = tuple[str, str]
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Away(Exception):
+class Unanswered(Exception):
     """There was no answer."""
 
 
-class Refused(Away):
-    """The answer was no."""
+class Refused(Unanswered):
+    """The API server refused the call."""
 
 
 def now() -> datetime:
-    """The time on the API server, which goes with the clock of the running loop."""
+    """The time of the API server, which follows the clock of the running loop."""
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 class NoRoom(Refused):
-    """The answer was no, for now."""
+    """The API server refused the call for now."""
 
 
 class FakeJobs:
-    """Both ports of the Job engine, and the controllers and the kubelet behind them."""
+    """The client and the cache of the Job engine, and the controllers and the kubelet behind them."""
 
-    failed: type[Exception] = Away
+    failed: type[Exception] = Unanswered
     refused: tuple[type[Exception], ...] = (Refused,)
     no_room: tuple[type[Exception], ...] = (NoRoom,)
 
@@ -52,60 +52,60 @@ class FakeJobs:
         self.logs: dict[tuple[str, str], asyncio.Queue[bytes | None]] = defaultdict(asyncio.Queue)
         self.warnings: dict[str, list[str]] = {}
         self.calls: list[str] = []
-        self.away = False
+        self.down = False
         """No call is carried out or answered."""
-        self.deaf = False
-        """The board is told nothing."""
+        self.stale = False
+        """The cache sees no changes."""
         self.complete = True
         self.held: asyncio.Event | None = None
-        """A create is carried out once this is set."""
+        """Creates wait until this is set."""
         self.lost_answers = 0
-        """So many creates are carried out, but not answered."""
-        self.late = 0
-        """So many creates are not answered, and carried out when `deliver` is called."""
+        """Number of creates that are carried out but not answered."""
+        self.delayed = 0
+        """Number of creates that are not answered, and carried out when `deliver` is called."""
         self.refusal: str | None = None
-        """What a create or a delete is answered."""
-        self.clearing_takes: float | None = 1.0
-        """Seconds from the deletion of a Job until it is gone with its pods; None: for ever."""
+        """The error of every create and delete."""
+        self.deletion_takes: float | None = 1.0
+        """Seconds from the deletion of a Job until it and its pods are gone; None: forever."""
         self._undelivered: list[Body] = []
         self._store = JobStore()
         self._versions = count(1)
-        self._clearing: set[asyncio.TimerHandle] = set()
+        self._deletions: set[asyncio.TimerHandle] = set()
 
-    # the calls
+    # the client
 
     async def create_or_get(self, namespace: str, manifest: Body) -> Body:
         name = manifest["metadata"]["name"]
         self.calls.append(f"create {name}")
         if self.held is not None:
             await self.held.wait()
-        self._answering()
+        self._check_reachable()
         if self.refusal is not None:
             raise (NoRoom if "exceeded quota" in self.refusal else Refused)(self.refusal)
-        if self.late:
-            self.late -= 1
+        if self.delayed:
+            self.delayed -= 1
             self._undelivered.append(manifest)
-            raise Away("create: no answer in time")
+            raise Unanswered("create: no answer in time")
         job = self.jobs.get((namespace, name)) or self._make(manifest)
         if self.lost_answers:
             self.lost_answers -= 1
-            raise Away("create: no answer in time")
+            raise Unanswered("create: no answer in time")
         return slim(copy.deepcopy(job))
 
     async def get_job(self, namespace: str, name: str) -> Body | None:
         self.calls.append(f"get {name}")
-        self._answering()
+        self._check_reachable()
         job = self.jobs.get((namespace, name))
         return None if job is None else slim(copy.deepcopy(job))
 
     async def pods_of(self, namespace: str, job_uid: str) -> list[Body]:
         self.calls.append("pods")
-        self._answering()
+        self._check_reachable()
         return list(map(slim, copy.deepcopy(self._pods(namespace, job_uid))))
 
     async def select(self, namespace: str, selector: str) -> tuple[list[Body], list[Body]]:
         self.calls.append("select")
-        self._answering()
+        self._check_reachable()
         wanted = dict(part.split("=") for part in selector.split(","))
         found = [
             [
@@ -119,7 +119,7 @@ class FakeJobs:
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         self.calls.append(f"delete {name}")
-        self._answering()
+        self._check_reachable()
         if self.refusal is not None:
             raise Refused(self.refusal)
         job = self.jobs.get((namespace, name))
@@ -127,24 +127,24 @@ class FakeJobs:
             return
         job["metadata"]["deletionTimestamp"] = _time(now())
         self._stored(Kind.JOBS, job)
-        if self.clearing_takes is not None:
+        if self.deletion_takes is not None:
             loop = asyncio.get_running_loop()
-            self._clearing.add(loop.call_later(self.clearing_takes, self.clear, (namespace, name)))
+            self._deletions.add(loop.call_later(self.deletion_takes, self.remove, (namespace, name)))
 
     async def warnings_about(self, namespace: str, uids: Sequence[str]) -> list[str]:
         self.calls.append(f"warnings in {namespace}")
-        self._answering()
+        self._check_reachable()
         return [text for uid in uids for text in self.warnings.get(uid, [])]
 
     async def follow_log(
         self, namespace: str, pod: str, container: str, *, since: float | None
     ) -> AsyncGenerator[bytes]:
         self.calls.append(f"log of {container} in {namespace}" + ("" if since is None else " again"))
-        self._answering()
+        self._check_reachable()
         while (piece := await self.logs[pod, container].get()) is not None:
             yield piece
 
-    # the board
+    # the cache
 
     async def start(self) -> None:
         self.calls.append("start")
@@ -161,31 +161,31 @@ class FakeJobs:
     # what happens in the cluster
 
     def make(self, manifest: Body) -> Body:
-        """Somebody makes a Job."""
+        """Create a Job."""
         return self._make(manifest)
 
     def deliver(self) -> None:
-        """The creates that were under way arrive; a name that is taken stays so."""
+        """Carry out the delayed creates, except those whose name is taken."""
         while self._undelivered:
             manifest = self._undelivered.pop()
             if (manifest["metadata"]["namespace"], manifest["metadata"]["name"]) not in self.jobs:
                 self._make(manifest)
 
-    def clear(self, key: Key) -> None:
-        """The Job and its pods are gone."""
-        self.clear_pods(key)
+    def remove(self, key: Key) -> None:
+        """Remove the Job and its pods at once."""
+        self.remove_pods(key)
         job = self.jobs.pop(key, None)
         if job is not None:
             self._gone(Kind.JOBS, job)
 
-    def clear_pods(self, key: Key) -> None:
-        """The pods of the Job are gone."""
+    def remove_pods(self, key: Key) -> None:
+        """Remove the pods of the Job at once."""
         for pod in [pod for pod in self.pods.values() if pod["metadata"]["ownerReferences"][0]["name"] == key[1]]:
             del self.pods[pod["metadata"]["namespace"], pod["metadata"]["name"]]
             self._gone(Kind.PODS, pod)
 
     def start_pod(self, key: Key, *, name: str = "pod") -> FakePod:
-        """The Job controller makes the pod of a Job, and the kubelet its first container."""
+        """Create a pod of the Job whose first container waits."""
         job = self.jobs[key]
         pod: Body = {
             "metadata": {
@@ -202,25 +202,25 @@ class FakeJobs:
         self.pods[key[0], pod["metadata"]["name"]] = pod
         return FakePod(self, job, pod)
 
-    def tell(self, kind: Kind, body: Body) -> None:
-        """An object has changed."""
+    def update(self, kind: Kind, body: Body) -> None:
+        """Store a changed object."""
         self._stored(kind, body)
 
-    def forget(self, kind: Kind, body: Body) -> None:
-        """The board tells that an object has gone, which is not true."""
+    def drop_from_cache(self, kind: Kind, body: Body) -> None:
+        """Make the cache report the deletion of an object that still exists."""
         self._store.remove(kind, body)
 
     def end_job(self, key: Key, condition: str, *, reason: str = "", message: str = "") -> None:
-        """The Job controller sets a condition."""
+        """Set a condition, as the Job controller does."""
         job = self.jobs[key]
         job.setdefault("status", {}).setdefault("conditions", []).append(
             {"type": condition, "status": "True", "reason": reason, "message": message}
         )
         self._stored(Kind.JOBS, job)
 
-    def _answering(self) -> None:
-        if self.away:
-            raise Away("connection refused")
+    def _check_reachable(self) -> None:
+        if self.down:
+            raise Unanswered("connection refused")
 
     def _make(self, manifest: Body) -> Body:
         job = copy.deepcopy(manifest)
@@ -237,16 +237,16 @@ class FakeJobs:
 
     def _stored(self, kind: Kind, body: Body) -> None:
         body["metadata"]["resourceVersion"] = str(next(self._versions))
-        if not self.deaf:
+        if not self.stale:
             self._store.put(kind, copy.deepcopy(body))
 
     def _gone(self, kind: Kind, body: Body) -> None:
-        if not self.deaf:
+        if not self.stale:
             self._store.remove(kind, copy.deepcopy(body))
 
 
 class FakePod:
-    """One pod as the kubelet tells of it."""
+    """One pod, with the status that the kubelet writes."""
 
     def __init__(self, jobs: FakeJobs, job: Body, body: Body) -> None:
         self._jobs = jobs
@@ -256,53 +256,53 @@ class FakePod:
         self._stages = {stage.name: [step.name for step in stage.steps] for stage in plan.stages}
         self._states: dict[str, Body] = {name: {"waiting": {"reason": "PodInitializing"}} for name in self._stages}
         self._added: Body = {}
-        self._tell("Pending")
+        self._update_status("Pending")
 
     def run(self, stage: str) -> None:
-        """All stages before this one are done, and this one runs."""
+        """Run this stage; all stages before it are done."""
         for name in self._stages:
             if name == stage:
                 break
             self._end(name, 0)
         self._states[stage] = {"running": {"startedAt": _time(now())}}
-        self._tell("Running")
+        self._update_status("Running")
 
     def print(self, text: str) -> None:
-        """The running container prints something."""
+        """Print something in the running container."""
         self._jobs.logs[self.name, self._running].put_nowait(text.encode())
 
     def cut_log(self) -> None:
-        """Whoever follows the log is cut off."""
+        """Cut the connections that follow the log."""
         self._jobs.logs[self.name, self._running].put_nowait(None)
 
     def succeed(self, **facts: str) -> None:
-        """All stages are done."""
+        """End all stages with success."""
         for name in self._stages:
             self._end(name, 0, **(facts if name == [*self._stages][-1] else {}))
-        self._tell("Running" if self._added else "Succeeded")
+        self._update_status("Running" if self._added else "Succeeded")
 
     def fail(self, code: int, text: str = "") -> None:
-        """The step that the running stage began with fails."""
+        """Let the first step of the running stage fail."""
         self._end(self._running, code, text=text)
-        self._tell("Running" if self._added else "Failed")
+        self._update_status("Running" if self._added else "Failed")
 
     def add_sidecar(self) -> None:
-        """Somebody has added a container that does not end by itself."""
+        """Add a container that does not end by itself."""
         self._added = {"mesh": {"running": {"startedAt": _time(now())}}}
 
     def be_evicted(self) -> None:
-        """The cluster takes the pod away."""
+        """Evict the pod."""
         self._states[self._running] = {"terminated": {"exitCode": 137, "reason": "Error"}}
         self._body["status"]["conditions"] = [
             {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
         ]
-        self._tell("Failed")
+        self._update_status("Failed")
 
-    def wait_for_image(self) -> None:
-        """The image cannot be had."""
+    def lack_image(self) -> None:
+        """Let the first container wait for an image that does not exist."""
         first = next(iter(self._states))
         self._states[first] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
-        self._tell("Pending")
+        self._update_status("Pending")
 
     @property
     def _running(self) -> str:
@@ -316,7 +316,7 @@ class FakePod:
         reason = "Error" if code else "Completed"
         self._states[stage] = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
 
-    def _tell(self, phase: str) -> None:
+    def _update_status(self, phase: str) -> None:
         *first, last = map(_container, self._states.items())
         self._body["status"] |= {
             "phase": phase,
@@ -324,11 +324,11 @@ class FakePod:
             "initContainerStatuses": first,
             "containerStatuses": [last, *map(_container, self._added.items())],
         }
-        self._jobs.tell(Kind.PODS, self._body)
+        self._jobs.update(Kind.PODS, self._body)
 
 
-def _container(told: tuple[str, Body]) -> Body:
-    name, state = told
+def _container(named: tuple[str, Body]) -> Body:
+    name, state = named
     return {"name": name, "state": state, "restartCount": 0, "ready": False, "image": "x", "imageID": ""}
 
 

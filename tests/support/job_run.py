@@ -1,15 +1,18 @@
-"""One attempt in the Job engine on an API server in memory."""
+"""One attempt of the Job engine on an API server in memory."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from projectsetup.engines.base import CurrentRun
+import pytest
+
+from projectsetup.api.reasons import Reason
+from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.engines.kubernetes_job.pod import PodSettings
-from projectsetup.setup.types import Progress, SetupOutcome
+from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupOutcome
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
 from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
 
@@ -23,7 +26,6 @@ RECIPE: Final = make_recipe(
 """Two stages: `fetch` with two steps, and `push`."""
 
 ATTEMPT: Final = make_attempt(RECIPE, timeout=86_400.0)
-ADOPTED: Final = make_adopted(run_name=ATTEMPT.run_name)
 SETTINGS: Final = PodSettings(start_limit=300.0)
 MANIFEST: Final = job_manifest(ATTEMPT, SETTINGS)
 KEY: Final = (ATTEMPT.namespace, ATTEMPT.run_name)
@@ -31,7 +33,7 @@ JOB: Final = ATTEMPT.run_name
 
 
 class Run:
-    """`jobs` is the cluster, `told` what was told of progress, `task` what runs."""
+    """`jobs` is the API server, `progress` what the attempt reported, `task` the attempt."""
 
     task: asyncio.Task[SetupOutcome]
 
@@ -39,54 +41,89 @@ class Run:
         self.jobs = jobs or FakeJobs()
         self.engine = JobEngine(self.jobs, self.jobs, SETTINGS, clock=now)
         self.leave = asyncio.Event()
-        self.told: list[Progress] = []
+        self.progress: list[Progress] = []
 
-    async def begin(self) -> Run:
-        """An attempt starts; returns when it has done what it can."""
-        self.task = asyncio.create_task(self.engine.run(ATTEMPT, self.told.append, self.leave))
-        await settle()
-        return self
+    async def begin(self) -> Self:
+        """Start an attempt, and return when it waits."""
+        return await self._run(ATTEMPT)
 
-    async def adopt(self, **changes: Any) -> Run:
-        """An attempt is adopted; returns when that has done what it can."""
-        adopted = make_adopted(**{"run_name": JOB, **changes})
-        self.task = asyncio.create_task(self.engine.run(adopted, self.told.append, self.leave))
+    async def adopt(self, **changes: Any) -> Self:
+        """Adopt an attempt, and return when it waits."""
+        return await self._run(make_adopted(**{"run_name": JOB, **changes}))
+
+    async def _run(self, attempt: AttemptSpec | Adoption) -> Self:
+        self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave))
         await settle()
         return self
 
     async def cancel(self) -> None:
-        """The attempt is cancelled; returns when it has done what it can at once."""
+        """Cancel the attempt, and return when it waits."""
         self.task.cancel()
         await settle()
 
-    async def sweep(self, run: str | None = None, *, uid: str = ATTEMPT.uid, over: bool = True) -> None:
-        """The engine sweeps, and every ProjectSetup has this uid and tells of this run."""
-        await self.engine.collect_garbage(lambda _namespace, _name: CurrentRun(uid, run, over))
+    async def fails(self, reason: Reason, match: str | None = None) -> None:
+        """Wait until the attempt has failed for this reason."""
+        with pytest.raises(InfrastructureError, match=match) as caught:
+            await self.task
+        assert caught.value.reason is reason
+        assert not isinstance(caught.value, NotStarted)
 
-    def pod(self, *, name: str = "pod") -> FakePod:
-        """The Job gets a pod."""
-        return self.jobs.start_pod(KEY, name=name)
+    async def collect_garbage(self, run: str | None = None, *, over: bool = True) -> None:
+        """Collect garbage while every ProjectSetup reports this run."""
+        await self.engine.collect_garbage(lambda _namespace, _name: CurrentRun(ATTEMPT.uid, run, over))
+
+    def pod(self, stage: str | None = None, *, name: str = "pod") -> FakePod:
+        """Create a pod of the Job, which runs this stage."""
+        pod = self.jobs.start_pod(KEY, name=name)
+        if stage is not None:
+            pod.run(stage)
+        return pod
 
     @property
     def job(self) -> Body | None:
-        """The Job."""
+        """The Job, if it exists."""
         return self.jobs.jobs.get(KEY)
 
+    @property
+    def existing_job(self) -> Body:
+        """The Job."""
+        return self.jobs.jobs[KEY]
+
     def count(self, call: str) -> int:
-        """How often the engine made calls that begin so."""
+        """Count the calls of the engine that begin so."""
         return sum(made.startswith(call) for made in self.jobs.calls)
 
 
+async def running(stage: str) -> tuple[Run, FakePod]:
+    """An attempt whose pod has run this stage for a while."""
+    run = await Run().begin()
+    pod = run.pod(stage)
+    await settle(5)
+    return run, pod
+
+
 async def settle(seconds: float = 0.0) -> None:
-    """Let time pass, and then everything happen that can without it."""
+    """Let time pass, and then everything happen that needs none."""
     await asyncio.sleep(seconds)
     for _ in range(50):
         await asyncio.sleep(0)
 
 
-def earlier(jobs: FakeJobs, *, number: int = 1) -> Key:
-    """An earlier attempt of the same project has left its Job, which is not over."""
+def earlier(jobs: FakeJobs, *, number: int = 1, stage: str | None = None) -> Key:
+    """The Job of an earlier attempt of the same project, which has not ended; its pod, if any, runs this stage."""
     attempt = make_attempt(RECIPE, number=number, fence=3, run_name=f"setup-{PROJECT_ID}-{number}-3")
     jobs.make(job_manifest(attempt, SETTINGS))
-    assert attempt.project.id == PROJECT_ID
-    return attempt.namespace, attempt.run_name
+    key = attempt.namespace, attempt.run_name
+    if stage is not None:
+        jobs.start_pod(key).run(stage)
+    return key
+
+
+def existing(stage: str | None = None) -> tuple[FakeJobs, FakePod]:
+    """The Job of the attempt as another operator has created it, and its pod."""
+    jobs = FakeJobs()
+    jobs.make(MANIFEST)
+    pod = jobs.start_pod(KEY)
+    if stage is not None:
+        pod.run(stage)
+    return jobs, pod
