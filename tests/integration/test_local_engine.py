@@ -325,7 +325,7 @@ async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Pa
     for error in await asyncio.gather(*running, return_exceptions=True):
         assert isinstance(error, InfrastructureError)
         assert error.reason is Reason.INTERRUPTED
-        assert error.message == "step test was interrupted: its processes were killed by the operator"
+        assert error.message == "step test was interrupted: the operator killed its processes"
 
 
 async def test_however_fast_a_step_makes_processes_all_are_gone(attempt: LocalAttempt, tmp_path: Path) -> None:
@@ -437,19 +437,19 @@ async def test_a_script_and_values_as_long_as_linux_allows(attempt: LocalAttempt
     [(": " + "x" * 200_000, "", "Argument list too long"), ("true", "a\0b", "embedded null byte")],
 )
 async def test_a_step_that_cannot_be_started_says_why(attempt: LocalAttempt, script: str, value: str, why: str) -> None:
-    with pytest.raises(InfrastructureError, match=f"step test could not be started: .*{why}") as caught:
+    with pytest.raises(InfrastructureError, match=f"step test could not start: .*{why}") as caught:
         await attempt.run(command(script, {"VALUE": value}), ignored)
     assert caught.value.reason is Reason.ENGINE_ERROR
 
 
 async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt) -> None:
     await printed(attempt, 'cd /; rm -rf "$HERE"', HERE=str(attempt.workspace))
-    with pytest.raises(InfrastructureError, match=r"could not be started: .*No such file or directory"):
+    with pytest.raises(InfrastructureError, match=r"could not start: .*No such file or directory"):
         await ended(attempt, "true")
 
 
 async def test_an_engine_without_a_place_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"no directory can be made there: No such file") as caught:
+    with pytest.raises(InfrastructureError, match=r"cannot create a directory there: No such file") as caught:
         await LocalEngine(tmp_path / "missing").start()
     assert caught.value.reason is Reason.ENGINE_ERROR
 

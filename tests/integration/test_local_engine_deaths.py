@@ -140,7 +140,7 @@ async def test_a_supervisor_that_is_killed_takes_its_steps_with_it(engine: Local
     await step.is_ready()
     killed = supervisor_of(engine)
     os.kill(killed, signal.SIGKILL)
-    with pytest.raises(InfrastructureError, match="the supervisor of its processes ended") as caught:
+    with pytest.raises(InfrastructureError, match="its supervisor died") as caught:
         await running
     assert caught.value.reason is Reason.INTERRUPTED
     assert not step.alive

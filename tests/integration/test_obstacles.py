@@ -122,9 +122,9 @@ async def test_a_limit_of_the_machine_is_not_the_projects_fault(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ("size=8m,noexec", r"no program can be run there: Permission denied \(is it mounted noexec\?\)"),
-        ("size=8m,ro", "no directory can be made there: Read-only file system"),
-        ("size=16k", "no file can be written there: No space left on device"),
+        ("size=8m,noexec", r"cannot run a program there: Permission denied \(is it mounted noexec\?\)"),
+        ("size=8m,ro", "cannot create a directory there: Read-only file system"),
+        ("size=16k", "cannot write a file there: No space left on device"),
         ("size=512k", "the disk is full"),
     ],
 )

@@ -61,7 +61,10 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
         ({"DATABASE_URL": ""}, "DATABASE_URL is required and not set"),
         ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL is invalid (expected postgresql://"),
         ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
-        ({"PROJECTSETUP_WORKSPACE_ROOT": "/proc"}, "PROJECTSETUP_WORKSPACE_ROOT=/proc: no directory can be made there"),
+        (
+            {"PROJECTSETUP_WORKSPACE_ROOT": "/proc"},
+            "WORKSPACE_ROOT=/proc: cannot create a directory there",
+        ),
     ],
 )
 def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
@@ -79,8 +82,8 @@ def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ("noexec", "no program can be run there: Permission denied (is it mounted noexec?)"),
-        ("ro", "no directory can be made there: Read-only file system"),
+        ("noexec", "cannot run a program there: Permission denied (is it mounted noexec?)"),
+        ("ro", "cannot create a directory there: Read-only file system"),
         ("size=512k", "the disk is full"),
     ],
 )

@@ -125,7 +125,7 @@ def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(stage:
     status = stage.ended(project)
     assert not living(mark)
     assert [attempt["reason"] for attempt in status["attempts"]] == ["Interrupted", "SetupSucceeded"]
-    assert status["attempts"][0]["message"] == "step multiply was interrupted: the supervisor of its processes ended"
+    assert status["attempts"][0]["message"] == "step multiply was interrupted: its supervisor died"
     assert stage.record(project)["status"] == "ready"
 
 

@@ -10,29 +10,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from projectsetup.api.reasons import Reason
-from projectsetup.engines.local.job import Job, JobEnd
-from projectsetup.engines.local.pipes import Pipe
-from projectsetup.engines.local.workspace import AttemptDirectory, read_bounded
-from projectsetup.engines.patience import uninterrupted
-from projectsetup.engines.volume import volume_of
+from projectsetup.engines.local.operations import Operation, OperationEnd, Pipe, shield
+from projectsetup.engines.local.workspace import AttemptDirectory, read_outputs_file, volume_of
 from projectsetup.setup.types import HEALTHY, InfrastructureError, SetupStopped, StepCommand, StepExit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from projectsetup.engines.local.supervisor.protocol import Message
-    from projectsetup.engines.local.supervisor_client import SupervisorLink
+    from projectsetup.engines.local.supervisor_client import SupervisorClient
 
 LossHandler = Callable[[], Awaitable[None]]
-"""Returns when nothing is alive of what a lost supervisor had started. Raises InfrastructureError."""
+"""Returns when nothing that a lost supervisor started is alive. Raises InfrastructureError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """Paths that steps do not reach, and some below these that they do all the same, which have no symbolic links.
+class FileAccess:
+    """Paths that steps cannot access, and paths below these that they can, which have no symbolic links.
 
-    What a link in `hidden` leads to is looked up at the start of each step: mounted Secrets are replaced by moving one.
-    With None as `hidden`, steps reach all files that their user may use.
+    Links in `hidden` are resolved at the start of each step, because Kubernetes replaces a mounted Secret by moving a
+    link. With `hidden` None, steps can access all files that their user can.
     """
 
     hidden: Collection[Path] | None = None
@@ -40,41 +37,41 @@ class Reach:
 
 
 class LocalAttempt:
-    """The runner of one attempt's steps, one at a time; it does not outlive the supervisor that it began with."""
+    """Runs one attempt's steps, one at a time, under one supervisor; losing that supervisor ends the attempt."""
 
     def __init__(
         self,
-        link: SupervisorLink,
+        supervisor: SupervisorClient,
         directory: AttemptDirectory,
         *,
-        reach: Reach,
+        access: FileAccess,
         grace: float,
         on_loss: LossHandler,
     ) -> None:
-        self._link = link
+        self._supervisor = supervisor
         self._directory = directory
-        self._reach = reach
+        self._access = access
         self._grace = grace
         self._on_loss = on_loss
-        self._job: Job | None = None
+        self._operation: Operation | None = None
         self._stopped = False
         self._timed_out = False
 
     @property
     def workspace(self) -> Path:
-        """The directory in which every step starts."""
+        """The working directory of every step."""
         return self._directory.workspace
 
     @property
     def private(self) -> Path:
-        """The directory of a command's private files."""
+        """The directory of a step's private files."""
         return self._directory.private
 
     def stop(self) -> None:
-        """Ask a running step to stop and start no other. Its own outcome still counts when it ends with 0."""
+        """Stop a running step and start no other. Its exit code 0 still counts as success."""
         self._stopped = True
-        if self._job is not None:
-            self._job.stop()
+        if self._operation is not None:
+            self._operation.stop()
 
     async def run(self, command: StepCommand, on_output: Callable[[bytes], None]) -> StepExit:
         """Run one step; see `StepRunner`."""
@@ -90,79 +87,79 @@ class LocalAttempt:
                     await self._clear_private(command)
         except OSError as exc:
             raise _not_started(command, exc.strerror or str(exc)) from exc
-        report = _report(command, end)
-        code = os.waitstatus_to_exitcode(report["status"])
+        result = _result(command, end)
+        code = os.waitstatus_to_exitcode(result["status"])
         return StepExit(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             timed_out=self._timed_out,
             stopped=self._stopped,
-            oom=report["oom"],
-            outputs=read_bounded(outputs),
+            oom=result["oom"],
+            outputs=read_outputs_file(outputs),
             volume=HEALTHY if code == 0 else volume_of(self.workspace),
         )
 
-    async def _run_with_output(self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]) -> JobEnd:
+    async def _run_with_output(
+        self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]
+    ) -> OperationEnd:
         output = Pipe(on_output)
         try:
             return await self._run(command, outputs, output)
         finally:
             output.close()
 
-    async def _run(self, command: StepCommand, outputs: Path, output: Pipe) -> JobEnd:
-        job = self._job = self._start(command, outputs, output)
+    async def _run(self, command: StepCommand, outputs: Path, output: Pipe) -> OperationEnd:
+        operation = self._operation = self._start(command, outputs, output)
         timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out)
         try:
-            return await uninterrupted(self._end_of(job), on_cancel=job.stop)
+            return await shield(self._end_of(operation), on_cancel=operation.stop)
         finally:
             timer.cancel()
-            self._job = None
+            self._operation = None
 
     async def _clear_private(self, command: StepCommand) -> None:
         try:
-            await uninterrupted(asyncio.to_thread(self._directory.clear_private))
+            await shield(asyncio.to_thread(self._directory.clear_private))
         except OSError as exc:
-            message = f"the private files of step {command.step} cannot be removed: {exc.strerror}"
+            message = f"cannot remove the private files of step {command.step}: {exc.strerror}"
             raise InfrastructureError(Reason.ENGINE_ERROR, message, step=command.step) from exc
 
-    def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Job:
+    def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Operation:
         request = {
             "script": command.script,
             "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
             "directory": str(self.workspace),
             "grace": self._grace,
-            "hidden": None if self._reach.hidden is None else [str(path.resolve()) for path in self._reach.hidden],
-            "visible": [str(path) for path in (self._directory.path, *self._reach.visible)],
+            "hidden": None if self._access.hidden is None else [str(path.resolve()) for path in self._access.hidden],
+            "visible": [str(path) for path in (self._directory.path, *self._access.visible)],
         }
         with open(os.memfd_create("step"), "wb", buffering=0) as file:
             file.write(json.dumps(request).encode())
-            job = self._link.run(file.fileno(), output.writing, last=command.confidential)
-        output.handed_over()
-        return job
+            operation = self._supervisor.run(file.fileno(), output.write_fd, last=command.confidential)
+        output.close_write_end()
+        return operation
 
-    async def _end_of(self, job: Job) -> JobEnd:
-        end = await job.end()
+    async def _end_of(self, operation: Operation) -> OperationEnd:
+        end = await operation.end()
         if end.lost:
             await self._on_loss()
         return end
 
     def _time_out(self) -> None:
         self._timed_out = True
-        if self._job is not None:
-            self._job.stop()
+        if self._operation is not None:
+            self._operation.stop()
 
 
-def _report(command: StepCommand, end: JobEnd) -> Message:
-    """What the warden told of the step's own end. Raises InfrastructureError when it was not that."""
+def _result(command: StepCommand, end: OperationEnd) -> Message:
+    """The warden's report of the step's own end. Raises InfrastructureError when the step did not end by itself."""
     if end.result is not None and "error" in end.result:
         raise _not_started(command, end.result["error"])
     if end.result is None or end.result["killed"]:
-        why = "the supervisor of its processes ended" if end.lost else "its processes were killed by the operator"
+        why = "its supervisor died" if end.lost else "the operator killed its processes"
         raise InfrastructureError(Reason.INTERRUPTED, f"step {command.step} was interrupted: {why}", step=command.step)
     return end.result
 
 
 def _not_started(command: StepCommand, why: str) -> InfrastructureError:
-    return InfrastructureError(
-        Reason.ENGINE_ERROR, f"step {command.step} could not be started: {why}", step=command.step
-    )
+    return InfrastructureError(Reason.ENGINE_ERROR, f"step {command.step} could not start: {why}", step=command.step)

@@ -1,4 +1,4 @@
-"""The operator's end of the line to its supervisor."""
+"""The operator's client of its supervisor: starts it, sends it operations, and notices when it is lost."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from projectsetup.engines.local.job import Job
+from projectsetup.engines.local.operations import Operation
 from projectsetup.engines.local.supervisor import protocol
 
 START_LIMIT: Final = 30.0
 END_LIMIT: Final = 10.0
 KILL_LIMIT: Final = 1.0
-MOST_UNANSWERED: Final = 5
-"""After so many beats without an answer the supervisor counts as frozen, and is killed."""
+MAX_UNANSWERED: Final = 5
+"""After this many heartbeats without an answer the supervisor counts as frozen and is killed."""
 
-_SOURCES: Final = str(Path(__file__).resolve().parents[2])
+_SOURCE_ROOT: Final = str(Path(__file__).resolve().parents[2])
 _MODULE: Final = "projectsetup.engines.local.supervisor"
 
 
-class SupervisorRefused(Exception):
+class SupervisorNotStarted(Exception):
     """The supervisor could not be started; the message says why in one line."""
 
 
-class SupervisorLink:
+class SupervisorClient:
     """One supervisor, from its start to its end.
 
-    `lost` is set when it ends, wanted or not. `directory` is its own; `leftovers` are the numbers of processes and
-    directories of dead operators that it found at its start. `confines`: its steps are kept from what is not theirs.
+    `lost` is set when it ends, whether asked to or not. `directory` is its own; `leftovers` counts the processes and
+    directories of dead operators that it found at its start. `confines`: the kernel has Landlock.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
         self._process = process
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self._jobs: dict[int, Job] = {}
+        self._operations: dict[int, Operation] = {}
         self._ids = count(1)
         self._unsent: deque[tuple[protocol.Message, tuple[int, ...]]] = deque()
         self._unanswered = 0
-        self._beating: asyncio.TimerHandle | None = None
-        self._first_word: asyncio.Future[protocol.Message] = self._loop.create_future()
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._greeting: asyncio.Future[protocol.Message] = self._loop.create_future()
         self._killed = asyncio.Event()
         self.lost = asyncio.Event()
         self.directory = Path()
@@ -54,8 +54,8 @@ class SupervisorLink:
         self._loop.add_reader(channel, self._receive)
 
     @classmethod
-    async def start(cls, root: Path) -> SupervisorLink:
-        """Start a supervisor, which ends what dead operators have left below `root`. Raises SupervisorRefused."""
+    async def start(cls, root: Path) -> SupervisorClient:
+        """Start a supervisor, which cleans up below `root` after dead operators. Raises SupervisorNotStarted."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
@@ -64,100 +64,100 @@ class SupervisorLink:
                     *(sys.executable, "-s", "-P", "-X", "utf8", "-m", _MODULE, str(theirs.fileno()), str(root)),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,
-                    env={"PYTHONPATH": _SOURCES},
+                    env={"PYTHONPATH": _SOURCE_ROOT},
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
         except OSError as exc:
             ours.close()
-            raise SupervisorRefused(f"cannot start the supervisor: {exc.strerror}") from exc
-        link = cls(process, ours)
+            raise SupervisorNotStarted(f"cannot start the supervisor: {exc.strerror}") from exc
+        client = cls(process, ours)
         try:
-            await link._greet()
+            await client._wait_until_ready()
         except BaseException:
-            link._kill()
+            client._kill()
             await process.wait()
             raise
-        return link
+        return client
 
     @property
     def pid(self) -> int:
         """The process id of the supervisor."""
         return self._process.pid
 
-    def run(self, command: int, output: int, *, last: bool) -> Job:
-        """Start a step; the two file descriptors are those of its command and of the pipe it prints to.
+    def run(self, command: int, output: int, *, last: bool) -> Operation:
+        """Start a step; the file descriptors are those of its command and of its output pipe.
 
-        With `last`, the process that reads the command runs no other step.
+        With `last`, the warden that reads the command runs no other step.
         """
-        return self._begin({"op": "run", "last": last}, (command, output))
+        return self._start_operation({"op": "run", "last": last}, (command, output))
 
-    def remove(self, name: str) -> Job:
-        """Remove one directory of the supervisor's own."""
-        return self._begin({"op": "remove", "name": name}, ())
+    def remove(self, name: str) -> Operation:
+        """Remove one directory inside the supervisor's own."""
+        return self._start_operation({"op": "remove", "name": name}, ())
 
     async def kill_all(self) -> None:
-        """End all steps at once. When the supervisor does not do so, it is killed, and they with it."""
+        """Kill all steps at once; a supervisor that does not do so in time is killed, and its steps with it."""
         self._killed.clear()
         self._post({"op": "kill"})
         with contextlib.suppress(TimeoutError):
             if not self.lost.is_set():
                 await asyncio.wait_for(self._killed.wait(), KILL_LIMIT)
                 return
-        jobs = list(self._jobs.values())
+        operations = list(self._operations.values())
         self._kill()
-        await asyncio.gather(*(job.end() for job in jobs))
+        await asyncio.gather(*(operation.end() for operation in operations))
 
     async def close(self) -> None:
-        """Let the supervisor end everything and itself."""
+        """Close the channel, on which the supervisor kills everything and exits."""
         self._lose()
-        with contextlib.suppress(TimeoutError):  # it goes on by itself, however long a removal takes
+        with contextlib.suppress(TimeoutError):  # it finishes on its own, however long a removal takes
             await asyncio.wait_for(self._process.wait(), END_LIMIT)
 
-    async def ended(self) -> None:
-        """Returns when a lost supervisor is no more, so that another can clear away what it has left."""
+    async def wait_ended(self) -> None:
+        """Returns when a lost supervisor has ended, so that the next one can clean up after it."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), END_LIMIT)
             return
         self._kill()
         await self._process.wait()
 
-    async def _greet(self) -> None:
+    async def _wait_until_ready(self) -> None:
         try:
-            word = await asyncio.wait_for(self._first_word, START_LIMIT)
+            greeting = await asyncio.wait_for(self._greeting, START_LIMIT)
         except TimeoutError as exc:
-            raise SupervisorRefused(f"the supervisor was not ready within {START_LIMIT:.0f} s") from exc
-        if word["op"] != "ready":
-            raise SupervisorRefused(f"the supervisor cannot work: {word['error']}")
-        self.directory = Path(word["directory"])
-        self.leftovers = (word["killed"], word["abandoned"])
-        self.confines = word["landlock"] > 0
-        self._beat()
+            raise SupervisorNotStarted(f"the supervisor did not start within {START_LIMIT:.0f} s") from exc
+        if greeting["op"] != "ready":
+            raise SupervisorNotStarted(f"the supervisor failed to start: {greeting['error']}")
+        self.directory = Path(greeting["directory"])
+        self.leftovers = (greeting["killed"], greeting["abandoned"])
+        self.confines = greeting["landlock"] > 0
+        self._send_heartbeat()
 
-    def _begin(self, message: protocol.Message, fds: tuple[int, ...]) -> Job:
-        job = Job(next(self._ids), lambda job_id: self._post({"op": "stop", "id": job_id}))
+    def _start_operation(self, message: protocol.Message, fds: tuple[int, ...]) -> Operation:
+        operation = Operation(next(self._ids), lambda operation_id: self._post({"op": "stop", "id": operation_id}))
         try:
-            self._post({**message, "id": job.id}, (*fds, job.result.writing))
+            self._post({**message, "id": operation.id}, (*fds, operation.result.write_fd))
         except OSError:
-            job.result.close()
+            operation.result.close()
             raise
-        job.result.handed_over()
+        operation.result.close_write_end()
         if self.lost.is_set():
-            job.over(lost=True)
+            operation.finish(lost=True)
         else:
-            self._jobs[job.id] = job
-        return job
+            self._operations[operation.id] = operation
+        return operation
 
-    def _beat(self) -> None:
-        if self._unanswered >= MOST_UNANSWERED:
+    def _send_heartbeat(self) -> None:
+        if self._unanswered >= MAX_UNANSWERED:
             self._kill()
             return
         self._unanswered += 1
         self._post({"op": "beat"})
-        self._beating = self._loop.call_later(protocol.HEARTBEAT_INTERVAL, self._beat)
+        self._heartbeat = self._loop.call_later(protocol.HEARTBEAT_INTERVAL, self._send_heartbeat)
 
     def _post(self, message: protocol.Message, fds: tuple[int, ...] = ()) -> None:
-        """Send a message now, or as soon as there is room; the file descriptors may be closed after the call."""
+        """Send a message now, or once it fits into the channel; the caller may close the file descriptors."""
         if self.lost.is_set():
             return
         self._unsent.append((message, tuple(os.dup(fd) for fd in fds)))
@@ -190,16 +190,16 @@ class SupervisorLink:
             case "beat":
                 self._unanswered = 0
             case "ended":
-                job = self._jobs.pop(message["id"], None)
-                if job is not None:
-                    job.over(lost=False)
+                operation = self._operations.pop(message["id"], None)
+                if operation is not None:
+                    operation.finish(lost=False)
             case "killed":
                 self._killed.set()
-            case _ if not self._first_word.done():
-                self._first_word.set_result(message)
+            case _ if not self._greeting.done():
+                self._greeting.set_result(message)
 
     def _kill(self) -> None:
-        """For a supervisor that does not answer; one that is ending by itself is left to do so."""
+        """Send SIGKILL to a supervisor that does not answer."""
         self._lose()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
@@ -208,17 +208,17 @@ class SupervisorLink:
         if self.lost.is_set():
             return
         self.lost.set()
-        if self._beating is not None:
-            self._beating.cancel()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()
-        if not self._first_word.done():
-            self._first_word.set_result({"op": "refused", "error": "it ended at once"})
+        if not self._greeting.done():
+            self._greeting.set_result({"op": "refused", "error": "it exited at once"})
         while self._unsent:
             _close(self._unsent.popleft()[1])
-        while self._jobs:
-            self._jobs.popitem()[1].over(lost=True)
+        while self._operations:
+            self._operations.popitem()[1].finish(lost=True)
 
 
 def _close(fds: tuple[int, ...]) -> None:

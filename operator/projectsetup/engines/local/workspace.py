@@ -1,40 +1,52 @@
-"""The directory of one attempt, and what is made in it for its steps."""
+"""The directory of one attempt, and the file system that it is on."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Collection, Mapping
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.supervisor.directories import remove_tree
 from projectsetup.setup.output import OUTPUTS_BYTES
+from projectsetup.setup.types import HEALTHY, InfrastructureError, Volume
 
 _MODE: Final = 0o700
+_MIN_FREE_BYTES: Final = 1 << 20
+_MIN_FREE_INODES: Final = 16
+_SCRIPT: Final = "#!/bin/sh\nexit 0\n" + "#" * 65_536
+"""Large enough to fail on a full disk."""
 
 
 class AttemptDirectory:
-    """`workspace`, empty but for `.home` and `.tmp`; beside it what steps have no business with. Raises OSError."""
+    """Holds `workspace`, empty except for `.home` and `.tmp`, and beside it what steps must not touch.
+
+    Its methods raise OSError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.workspace = path / "workspace"
         self.private = path / f"private-{token_hex(8)}"
-        """Made for a step, and named so that no step before it can put anything there."""
+        """Exists only while a step with private files runs; earlier steps cannot guess its name."""
         self._numbers = count(1)
 
     def make(self) -> None:
-        """Make it, as one that only this user can enter."""
+        """Make the directories; only this user can enter them."""
         self.path.mkdir(mode=_MODE)
         self.workspace.mkdir(mode=_MODE)
         self._make_homes()
 
     def prepare(self, private_files: Mapping[str, str], private_folders: Collection[str] = ()) -> Path:
-        """Make ready for a step; the file for its outputs, which is new and empty."""
+        """Prepare for the next step; returns the path of its new, empty file for outputs."""
         self._make_homes()
         if private_files or private_folders:
             self.private.mkdir(mode=_MODE)
@@ -47,18 +59,18 @@ class AttemptDirectory:
         return outputs
 
     def clear_private(self) -> None:
-        """Remove the private files and folders, and whatever the step has put there."""
+        """Remove the private files and folders, and what the step put there."""
         with contextlib.suppress(FileNotFoundError):
             remove_tree(str(self.private))
 
     def _make_homes(self) -> None:
         for name in (".home", ".tmp"):
-            with contextlib.suppress(OSError):  # it is there, or a step has put a file there and wants it so
+            with contextlib.suppress(OSError):  # it exists, or a step deliberately put a file there
                 os.mkdir(f"{self.workspace}/{name}", _MODE)
 
 
-def read_bounded(path: Path) -> bytes:
-    """What a step has left in its file for outputs; nothing when it has put something else there."""
+def read_outputs_file(path: Path) -> bytes:
+    """The beginning of a step's file for outputs; empty when the step replaced it by something that is not a file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -67,6 +79,56 @@ def read_bounded(path: Path) -> bytes:
         return os.read(fd, OUTPUTS_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)
+
+
+def volume_of(path: Path) -> Volume:
+    """The state of the file system that this directory is on; healthy when the directory is gone."""
+    try:
+        state = os.statvfs(path)
+    except OSError:
+        return HEALTHY
+    no_blocks = state.f_bavail * state.f_frsize < _MIN_FREE_BYTES
+    no_inodes = state.f_files > 0 and state.f_favail < _MIN_FREE_INODES
+    return Volume(
+        full=no_blocks or no_inodes,
+        read_only=bool(state.f_flag & os.ST_RDONLY),
+        no_exec=bool(state.f_flag & os.ST_NOEXEC),
+    )
+
+
+async def check_workspace_root(root: Path) -> None:
+    """Make a program below `root`, run it and remove it. InfrastructureError: steps cannot run there."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".projectsetup-check-", dir=root))
+    except OSError as error:
+        raise _unusable(f"cannot create a directory there: {error.strerror}") from error
+    try:
+        await _try_program(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+    if volume_of(root).full:
+        raise _unusable("the disk is full")
+
+
+async def _try_program(folder: Path) -> None:
+    program = folder / "program"
+    try:
+        program.write_text(_SCRIPT)
+        program.chmod(0o700)
+    except OSError as error:
+        raise _unusable(f"cannot write a file there: {error.strerror}") from error
+    try:
+        process = await asyncio.create_subprocess_exec(program, stdin=asyncio.subprocess.DEVNULL, env={})
+        exit_code = await process.wait()
+    except OSError as error:
+        raise _unusable(f"cannot run a program there: {error.strerror} (is it mounted noexec?)") from error
+    if exit_code != 0:
+        raise _unusable(f"a test program there exited with code {exit_code}")
+
+
+def _unusable(why: str) -> InfrastructureError:
+    return InfrastructureError(Reason.ENGINE_ERROR, why)
 
 
 def _write_private(path: Path, content: str) -> None:
