@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install build images lock lint test chaos demo bench release
+.PHONY: help install build images lock lint check test chaos demo bench release
 
 help:
 	@echo "make demo     see a project set up, on a control plane of this machine's own"
-	@echo "make test     lint, types, import contracts and every test"
+	@echo "make check    lint, types, import contracts and the unit tests, within a minute"
+	@echo "make test     the same, and every other test"
 	@echo "make install  .venv with everything"
 	@echo "make images   the images of operator and toolchain, built on this machine"
 	@echo "make bench    the benchmarks beside their peers, into docs/performance.md; BENCH=--quick to see that they work"
@@ -49,12 +50,14 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	@$(BIN)/python -m tests.prepare
-	$(BIN)/pytest
+check: install
+	@$(BIN)/python -m tests.run check
+
+test: install
+	@$(BIN)/python -m tests.run test
 
 chaos: build
-	CHAOS=long $(BIN)/pytest -s tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \
+	CHAOS=long $(BIN)/pytest -s -o timeout=3600 tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \
 		tests/node/test_jobs_troubles.py tests/security/test_memory.py
 
 demo: build

@@ -11,21 +11,58 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
 from projectsetup.projects.migrate import migrate
+from tests.support.figures import print_figures, tell
 from tests.support.operator_stage import Stage
+
+__all__ = ["tell"]
 
 TEMPLATE = "template_migrated"
 
+IMAGES_ON_A_NODE = tuple(
+    f"tests/{module}.py"
+    for module in (
+        "node/test_installed",
+        "node/test_images_on_a_node",
+        "security/test_forged_jobs",
+        "security/test_push_credentials",
+    )
+)
+ONE_WORKER = {"a node with the images": IMAGES_ON_A_NODE, "a node": ("tests/node/",), "fault tests": ("tests/chaos/",)}
+"""What shares a control plane that is expensive to bring up: the first that fits counts."""
+
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")  # how fast a machine is decides no test
 
 
 def pytest_configure() -> None:
     """A run in the background of a shell ignores SIGINT, and so would the programs that its tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests measured, after the run."""
+    print_figures(terminalreporter)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Tests of one module, or of several that share a control plane, run in one worker."""
+    return ByControlPlane(config, log)
+
+
+class ByControlPlane(LoadScopeScheduling):
+    """Hands out whole modules, and those of ONE_WORKER together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return next((name for name, paths in ONE_WORKER.items() if module.startswith(paths)), module)
 
 
 @pytest.fixture(scope="session")

@@ -3,75 +3,93 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from devcluster import DevclusterError
 from devcluster.build import build as build_programs
-from devcluster.build import build_program
-from devcluster.node.prerequisites import node_obstacle
+from devcluster.build import build_program, cache_folder
+from devcluster.node.prerequisites import install_packages, node_obstacle
 from images import ImagesError, images_obstacle
 from images import build as build_images
 from monitoring import MonitoringError
 from monitoring.prometheus import fetch as fetch_prometheus
 from tests.support.chromium import install_chromium
-from tests.support.debian_program import DebianProgram
 from tests.support.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
 from tests.support.pgbouncer import PGBOUNCER
 from tests.support.ssh_host import SSHD
 
+Errors = (DevclusterError, ImagesError, MonitoringError, OSError)
+WORTH_TELLING: Final = 2.0
+"""Seconds; what takes less was there already."""
+
 
 def main() -> int:
     """0, or 1 where something can be had and could not be built."""
-    try:
-        if obstacle := node_obstacle():
-            print(f"the tests on a real node will be skipped: {obstacle}")
-        build_programs(node=obstacle is None)
-        if obstacle := images_obstacle():
-            print(f"the tests of the images will be skipped: {obstacle}")
-        else:
-            build_images()
-    except (DevclusterError, ImagesError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+    began = time.monotonic()
+    if obstacle := node_obstacle():
+        print(f"the tests on a real node will be skipped: {obstacle}", flush=True)
+    elif not _needed("the packages of a node", lambda: install_packages(cache_folder())):
         return 1
-    _prepare_gitops()
-    _prepare_monitoring()
-    _prepare_browser()
-    _prepare_program(PGBOUNCER)
-    _prepare_program(SSHD)
-    return 0
+    node = obstacle is None
+    with ThreadPoolExecutor() as pool:  # apt-get and Go each have a thread of their own
+        go = pool.submit(_with_go, node=node)
+        apt = pool.submit(_with_apt)
+        succeeded = [go.result(), apt.result()]
+    print(f"preparation took {time.monotonic() - began:.0f} s", flush=True)
+    return 0 if all(succeeded) else 1
+
+
+def _with_go(*, node: bool) -> bool:
+    built = _needed("the control plane" + (" and the node" if node else ""), lambda: build_programs(node=node))
+    _optional("GitOps", _prepare_gitops)
+    _optional("Prometheus", fetch_prometheus)
+    return built
+
+
+def _with_apt() -> bool:
+    built = True
+    if obstacle := images_obstacle():
+        print(f"the tests of the images will be skipped: {obstacle}", flush=True)
+    else:
+        built = _needed("the images", build_images)
+    _optional("a browser", install_chromium)
+    _optional(PGBOUNCER.package, PGBOUNCER.fetch)
+    _optional(SSHD.package, SSHD.fetch)
+    return built
 
 
 def _prepare_gitops() -> None:
-    """What only some tests of GitOps need, and no machine has to have."""
+    build_program("kstatus", KSTATUS)
+    for file in (ARGOCD_APPLICATION, FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY):
+        fetch(file)
+
+
+def _needed(what: str, prepare: Callable[[], object]) -> bool:
+    """Whether it is there; a machine that can have it must."""
     try:
-        build_program("kstatus", KSTATUS)
-        for file in (ARGOCD_APPLICATION, FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY):
-            fetch(file)
-    except (DevclusterError, OSError) as error:
-        print(f"tests of GitOps will be skipped: {' '.join(str(error).split())}")
+        _timed(what, prepare)
+    except Errors as error:
+        print(f"preparing {what} failed: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
-def _prepare_monitoring() -> None:
-    """Prometheus, which only the tests of metrics, alerts and dashboard need."""
+def _optional(what: str, prepare: Callable[[], object]) -> None:
+    """What only some tests need, and no machine must have."""
     try:
-        fetch_prometheus()
-    except (MonitoringError, OSError) as error:
-        print(f"tests with Prometheus will be skipped: {' '.join(str(error).split())}")
+        _timed(what, prepare)
+    except Errors as error:
+        print(f"tests with {what} will be skipped: {' '.join(str(error).split())}", flush=True)
 
 
-def _prepare_browser() -> None:
-    """Chromium, which only the tests of the dashboard's pages need."""
-    try:
-        install_chromium()
-    except (DevclusterError, OSError) as error:
-        print(f"tests in a browser will be skipped: {' '.join(str(error).split())}")
-
-
-def _prepare_program(program: DebianProgram) -> None:
-    """PgBouncer and sshd, which only the tests of poolers and of pushing need."""
-    try:
-        program.fetch()
-    except (DevclusterError, OSError) as error:
-        print(f"tests with {program.package} will be skipped: {' '.join(str(error).split())}")
+def _timed(what: str, prepare: Callable[[], object]) -> None:
+    began = time.monotonic()
+    prepare()
+    if (took := time.monotonic() - began) > WORTH_TELLING:
+        print(f"prepared {what} in {took:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,6 @@ from tests.support.chaos.arena import Arena, NewArena
 from tests.support.chaos.form import IS_LONG, SEED
 from tests.support.chaos.freezes import FREEZES, FROZEN, Outcome
 from tests.support.chaos.watcher import Watcher
-from tests.support.figures import pytest_terminal_summary, tell
-
-__all__ = ["pytest_terminal_summary", "tell"]
 
 
 @pytest.fixture(scope="session")

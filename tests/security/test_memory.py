@@ -25,11 +25,8 @@ from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from tests.support.api_server import ApiServer, Body, Refused
 from tests.support.bulk import make_all
 from tests.support.chaos.form import IS_LONG
-from tests.support.figures import tell
 from tests.support.operator_process import wait_for
 from tests.support.operator_stage import Stage, reason
-
-__all__ = ["tell"]
 
 NUMBER: Final = 10_000 if IS_LONG else 200
 LARGE: Final = 10 if IS_LONG else 2

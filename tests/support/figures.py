@@ -8,25 +8,29 @@ import pytest
 
 from tests.support.chaos.form import SEED
 
-_told: list[str] = []
+FIGURES = "figures"
+"""The name of the property of a test that holds a line of them; reports carry it from workers to the summary."""
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
+def tell(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[object], None]:
     """Print figures when all tests are over, and at once to who listens."""
 
     def tell(figures: object) -> None:
         line = f"{request.node.name}: {figures}"
         print(line)
-        _told.append(line)
+        record_property(FIGURES, line)
 
     return tell
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures, once, however many folders of tests use them."""
-    if _told:
+def print_figures(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of all tests that ended."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
+    lines = [
+        line for report in reports if report.when == "call" for name, line in report.user_properties if name == FIGURES
+    ]
+    if lines:
         terminalreporter.section(f"fault tests, seed {SEED}")
-        for line in _told:
+        for line in lines:
             terminalreporter.write_line(line)
-        _told.clear()

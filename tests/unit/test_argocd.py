@@ -34,7 +34,7 @@ def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any
     return body
 
 
-@pytest.mark.parametrize("reason", [*WAITING, *TERMINAL_FAILURES, *SUCCESSES])
+@pytest.mark.parametrize("reason", sorted({*WAITING, *TERMINAL_FAILURES, *SUCCESSES}))
 def test_health_says_what_the_conditions_say(reason: Reason) -> None:
     body = setup(reason)
     told = health(body)
