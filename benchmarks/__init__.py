@@ -1,1 +1,1 @@
-"""Measured beside peers in one run, told as ratios."""
+"""Benchmarks: the operator and its peers in one run, compared as ratios."""

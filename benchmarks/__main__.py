@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every benchmark, beside its peers, as ratios."""
+"""`python -m benchmarks`: run benchmarks of the operator and its peers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import job_cost, latency, page, priority, real_job, real_job_on_node, scale, step_cost, throughput
+from benchmarks import job_cost, latency, page, priority, real_job, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
 from devcluster.node.prerequisites import node_obstacle
@@ -23,7 +23,7 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "latency": latency.measure,
     "scale": scale.measure,
     "real-job": real_job.measure,
-    "real-job-on-node": real_job_on_node.measure,
+    "real-job-on-node": real_job.measure_jobs,
     "priority": priority.measure,
     "step": step_cost.measure,
     "jobs": job_cost.measure,
@@ -32,25 +32,23 @@ OBSTACLES: dict[str, Callable[[], str | None]] = {
     "jobs": node_obstacle,
     "real-job-on-node": lambda: node_obstacle() or images_obstacle((TOOLCHAIN_OFFLINE,)),
 }
-"""What stands in the way of those that need a real node; they have no quick form."""
+"""Why a benchmark that needs a real node cannot run; these have no quick form."""
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join(PARTS)}; all unless given")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help=f"any of {', '.join(PARTS)}; default: all")] = None,
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="small counts, to see that it works")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="folder of page, results and plots; docs/, with --quick none")
-    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="small counts, a check that writes no results")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder of page, results and plots; default: docs/")] = None,
 ) -> None:
-    """Run the benchmarks one after the other, and render their page anew."""
+    """Run the benchmarks one after the other and regenerate their page."""
     if unknown := set(names or ()) - set(PARTS):
-        raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}: {', '.join(PARTS)}")
+        raise typer.BadParameter(f"unknown benchmark {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     chosen = names or [name for name in PARTS if not (quick and name in OBSTACLES)]
     for name in [name for name in chosen if name in OBSTACLES]:
         if obstacle := OBSTACLES[name]():
-            print(f"{name} is not measured: {obstacle}", file=sys.stderr)
+            print(f"skipping {name}: {obstacle}", file=sys.stderr)
             chosen.remove(name)
     folder = out or (None if quick else DOCS)
     for name in (name for name in PARTS if name in chosen):
@@ -62,7 +60,7 @@ def main(
 
 
 def run(name: str, *, quick: bool) -> Report:
-    """One benchmark."""
+    """Run one benchmark."""
     facts, began = machine(), time.monotonic()
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     findings = PARTS[name](quick=quick)
@@ -71,6 +69,6 @@ def run(name: str, *, quick: bool) -> Report:
 
 
 if __name__ == "__main__":
-    for ending in (signal.SIGINT, signal.SIGTERM):  # either takes down what was brought up
+    for ending in (signal.SIGINT, signal.SIGTERM):  # both clean up through KeyboardInterrupt
         signal.signal(ending, signal.default_int_handler)
     typer.run(main)

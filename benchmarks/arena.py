@@ -1,42 +1,120 @@
-"""The cluster on which contenders run, one at a time."""
+"""The cluster on which contenders run one at a time, and a cheap HTTP client for its API server."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPSConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any, Final, LiteralString, Self
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
+import yaml
 
-from benchmarks.usage import cpu_seconds
-from benchmarks.wire import COLLECTION, EVENTS, MERGE_PATCH, NAMESPACE, WRITES, Body, Wire, in_parallel, requests_taken
+from benchmarks.machine import cpu_seconds
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
-from projectsetup.api.constants import API_VERSION, KIND, PLURAL
+from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.kube.queue_config import CONFIG_MAP
 from projectsetup.projects.migrate import migrate
 
+Body = dict[str, Any]
+NAMESPACE: Final = "default"
+COLLECTION: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
+EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
+MERGE_PATCH: Final = "application/merge-patch+json"
+WRITES: Final = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
+_REQUESTS: Final = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
+_AT_ONCE: Final = 4
+_LIMIT: Final = 60
 ROOT: Final = Path(__file__).parents[1]
 LIMIT: Final = 1200.0
-"""Seconds that anything may take."""
+"""Timeout in seconds of every wait."""
 STATISTICS_DELAY: Final = 11.0
-"""Seconds after which PostgreSQL counts what an idle connection has done."""
+"""Seconds until PostgreSQL publishes the statistics of an idle connection."""
 _PARTS: Final = ("apiserver", "etcd", "postgres")
 
 
+class Wire:
+    """A minimal client of the API server with one connection per thread."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster = config["clusters"][0]["cluster"]
+        self._trusted = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        self._address = urlsplit(cluster["server"]).netloc
+        self._login = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+        self._mine = threading.local()
+
+    def call(self, method: str, path: str, body: Body | None = None, content_type: str = "application/json") -> bytes:
+        """The response body; RuntimeError unless the status is a success."""
+        if not hasattr(self._mine, "connection"):
+            self._mine.connection = self._connect()
+        connection: HTTPSConnection = self._mine.connection
+        text = None if body is None else json.dumps(body)
+        headers = {**self._login, "Content-Type": content_type}
+        try:
+            connection.request(method, path, text, headers)
+            answer = connection.getresponse()
+        except RemoteDisconnected:  # the connection was idle for too long
+            connection.close()
+            connection.request(method, path, text, headers)
+            answer = connection.getresponse()
+        content = answer.read()
+        if answer.status >= 300:  # noqa: PLR2004
+            raise RuntimeError(f"{method} {path}: {answer.status} {content[:300]!r}")
+        return content
+
+    def get(self, path: str) -> Body:
+        """The object at `path`."""
+        found: Body = json.loads(self.call("GET", path))
+        return found
+
+    def watch(self, since: str) -> Iterator[bytes]:
+        """Watch ProjectSetups from this resourceVersion; one event per line."""
+        connection = self._connect()
+        path = f"{COLLECTION}?watch=1&resourceVersion={since}"
+        connection.request("GET", path, headers=self._login)
+        answer = connection.getresponse()
+        yield from answer
+
+    def _connect(self) -> HTTPSConnection:
+        return HTTPSConnection(self._address, context=ssl.create_default_context(cadata=self._trusted), timeout=_LIMIT)
+
+
+def requests_taken(metrics: str, verbs: Collection[str]) -> Iterator[tuple[str, float]]:
+    """For each request counter of these verbs: the resource and the number of requests."""
+    for found in _REQUESTS.finditer(metrics):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', found["labels"]))
+        if labels["verb"] in verbs:
+            yield labels["resource"], float(found["count"])
+
+
+def in_parallel(work: Callable[[str], object], names: Sequence[str]) -> None:
+    """Call `work` for all names, a few concurrently."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(work, names):
+            pass
+
+
 class Arena:
-    """One devcluster with the CRD and the tables; `folder` is for recipes, logs and what steps write."""
+    """A devcluster with the CRD and the database schema; `folder` holds recipes, logs and the output of steps."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
@@ -45,13 +123,13 @@ class Arena:
         self.recipes.mkdir()
         self.wire = Wire(cluster.kubeconfig)
         self._database = cluster.database_url
-        self._asking = psycopg.connect(self._database, autocommit=True)
-        self._asked = 0
+        self._connection = psycopg.connect(self._database, autocommit=True)
+        self._statements = 0
 
     @classmethod
     @contextmanager
     def open(cls) -> Iterator[Self]:
-        """A new one, which is gone afterwards."""
+        """A new arena, removed at the end."""
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             cluster = Cluster(Path(name) / "cluster")
             cluster.up()
@@ -63,7 +141,7 @@ class Arena:
                 cluster.down()
 
     def recipe(self, name: str, *scripts: str) -> None:
-        """A recipe of these steps."""
+        """Add a recipe of these steps."""
         steps = "".join(
             f"- {{name: s{number}, status: initializing, run: {json.dumps(script)}}}\n"
             for number, script in enumerate(scripts)
@@ -71,7 +149,7 @@ class Arena:
         (self.recipes / f"{name}.yaml").write_text(f"name: {name}\nimage: none\nsteps:\n{steps}")
 
     def projects(self, count: int) -> list[str]:
-        """So many new projects; their ids."""
+        """Create `count` projects; their ids."""
         names = [str(uuid4()) for _ in range(count)]
         with psycopg.connect(self._database) as connection:
             connection.execute(
@@ -88,7 +166,7 @@ class Arena:
         annotations: Callable[[str], Body] = lambda _: {},
         status: Body | None = None,
     ) -> None:
-        """A ProjectSetup for each, with this status where one is given."""
+        """Create a ProjectSetup for each name, with `status` if given."""
 
         def make(name: str) -> None:
             metadata = {"name": name, "annotations": annotations(name)}
@@ -103,45 +181,45 @@ class Arena:
         """Delete all ProjectSetups, their events, and all projects."""
         for collection in (COLLECTION, EVENTS):
             self.wire.call("DELETE", collection)
-        until(lambda: self.all_in("Gone"), "all ProjectSetups to be gone")
-        self.ask("DELETE FROM projects RETURNING 1")
+        until(lambda: self.all_in("Gone"), "all ProjectSetups to be deleted")
+        self.query("DELETE FROM projects RETURNING 1")
 
     def in_phase(self, phase: str) -> int:
-        """How many ProjectSetups are in this phase."""
+        """The number of ProjectSetups in this phase."""
         return len(self.wire.get(f"{COLLECTION}?fieldSelector=status.phase%3D{phase}")["items"])
 
     def all_in(self, phase: str) -> bool:
-        """Whether no ProjectSetup is in another phase; cheap when that is so."""
+        """Whether all ProjectSetups are in this phase; cheap if they are."""
         return not self.wire.get(f"{COLLECTION}?limit=1&fieldSelector=status.phase!%3D{phase}")["items"]
 
     def ready(self) -> int:
-        """How many projects are `ready`."""
-        return int(self.ask("SELECT count(*) FROM projects WHERE status = 'ready'")[0][0])
+        """The number of projects that are `ready`."""
+        return int(self.query("SELECT count(*) FROM projects WHERE status = 'ready'")[0][0])
 
-    def ask(self, statement: LiteralString) -> list[tuple[Any, ...]]:
-        """The answer of the database."""
-        self._asked += 1
-        return self._asking.execute(statement).fetchall()
+    def query(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        """The result of an SQL statement."""
+        self._statements += 1
+        return self._connection.execute(statement).fetchall()
 
     def transactions(self) -> int:
-        """Transactions that were counted so far, without those of `ask`."""
+        """The number of transactions so far, without those of this arena."""
         statement = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
-        return int(self.ask(statement)[0][0]) - self._asked
+        return int(self.query(statement)[0][0]) - self._statements
 
     def writes(self) -> float:
-        """Writes of ProjectSetups that the API server has taken, their status included."""
+        """The number of writes of ProjectSetups and their status that the API server has accepted."""
         return self._requests(WRITES)
 
     def lists(self) -> float:
-        """Pages of lists of ProjectSetups that the API server has handed out."""
+        """The number of list requests for ProjectSetups, by page."""
         return self._requests({"LIST"})
 
     def _requests(self, verbs: Collection[str]) -> float:
         metrics = self.wire.call("GET", "/metrics").decode()
-        return sum(count for asked, count in requests_taken(metrics, verbs) if asked == PLURAL)
+        return sum(count for resource, count in requests_taken(metrics, verbs) if resource == PLURAL)
 
     def queue(self, *, paused: bool, concurrency: int) -> None:
-        """Pause the queue or let it go on."""
+        """Pause or resume the queue."""
         path = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
         body = {
             "metadata": {"name": CONFIG_MAP},
@@ -153,13 +231,13 @@ class Arena:
             self.wire.call("POST", path, {"apiVersion": "v1", "kind": "ConfigMap", **body})
 
     def part_seconds(self) -> dict[str, float]:
-        """CPU seconds of API server, etcd and PostgreSQL."""
+        """CPU seconds of the API server, etcd and PostgreSQL."""
         pids = {name: (self.cluster.directory / f"{name}.pid").read_text().split()[0] for name in _PARTS}
         return {name: cpu_seconds(int(pid)) for name, pid in pids.items()}
 
     @contextmanager
     def operator(self, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
-        """Our operator, ready."""
+        """Run the operator, ready."""
         port = free_port()
         own = {"PROJECTSETUP_RECIPES_DIR": str(self.recipes), "PROJECTSETUP_HTTP_PORT": str(port)}
         command = [sys.executable, "-m", "projectsetup", "operator"]
@@ -170,7 +248,7 @@ class Arena:
 
     @contextmanager
     def process(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Process]:
-        """A contender in a process of its own, which ends with the block."""
+        """Run a contender as a process until the end of the block."""
         known = {"KUBECONFIG": str(self.cluster.kubeconfig), "DATABASE_URL": self._database}
         with (self.folder / f"{name}.log").open("ab") as log:
             began = time.perf_counter()
@@ -185,18 +263,18 @@ class Arena:
 
 
 class Process:
-    """A contender that runs."""
+    """A running contender."""
 
     def __init__(self, popen: subprocess.Popen[bytes], log: Path, began: float) -> None:
         self.began = began
-        """`time.perf_counter()` when it was started."""
+        """`time.perf_counter()` at its start."""
         self.pid = popen.pid
         self.port = 0
         self._popen = popen
         self._log = log
 
     def is_ready(self) -> bool:
-        """Whether it answers as ready."""
+        """Whether `/readyz` answers 200."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)  # noqa: PLR2004
@@ -204,13 +282,13 @@ class Process:
             return False
 
     def check(self) -> None:
-        """RuntimeError when it has ended."""
+        """Raise RuntimeError if it has exited."""
         if self._popen.poll() is not None:
-            raise RuntimeError(f"it ended with {self._popen.returncode}: {self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"the contender exited with {self._popen.returncode}: {self._log.read_text()[-2000:]}")
 
 
 def install(cluster: Cluster) -> None:
-    """Install the CRD; returns when it is served."""
+    """Install the CRD and wait until it is served."""
     kubectl = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
     crd = str(ROOT / "crds" / "projectsetups.yaml")
     subprocess.run([*kubectl, "apply", "--server-side", "-f", crd], check=True, stdout=subprocess.DEVNULL)
@@ -220,11 +298,11 @@ def install(cluster: Cluster) -> None:
 def until(
     condition: Callable[[], bool], what: str, *, alive: Process | None = None, every: float = 0.05, limit: float = LIMIT
 ) -> None:
-    """Return when the condition holds; RuntimeError tells `what` was waited for."""
+    """Wait until the condition holds; RuntimeError, which names `what`, after `limit` seconds."""
     end = time.monotonic() + limit
     while not condition():
         if alive is not None:
             alive.check()
         if time.monotonic() > end:
-            raise RuntimeError(f"waited {limit:.0f} s for {what}")
+            raise RuntimeError(f"timed out after {limit:.0f} s waiting for {what}")
         time.sleep(every)

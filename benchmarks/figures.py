@@ -1,4 +1,4 @@
-"""What a benchmark has measured: kept as JSON, rendered as tables and plots."""
+"""The results of a benchmark: stored as JSON, rendered as tables and plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Value(BaseModel):
 
 
 class Contender(_Value):
-    """What one contender came to, one value a round."""
+    """The results of one contender, one value per round."""
 
     name: str
     rounds: Sequence[float]
@@ -29,7 +29,7 @@ class Contender(_Value):
 
 
 class Comparison(_Value):
-    """Contenders that did the same in turn; the first one is ours."""
+    """Contenders that did the same work in turn; the first one is ours."""
 
     title: str
     unit: str
@@ -37,7 +37,7 @@ class Comparison(_Value):
     contenders: Sequence[Contender]
 
     def advantage(self, peer: Contender) -> float | None:
-        """How many times as good as this peer ours is; below 1 it is worse. None where nothing was measured."""
+        """How many times better than this peer ours is (below 1: worse); None if a value is zero."""
         ours, theirs = self.contenders[0].typical, peer.typical
         if not ours or not theirs:
             return None
@@ -45,7 +45,7 @@ class Comparison(_Value):
 
 
 class Goal(_Value):
-    """What was aimed at, and what came of it."""
+    """A goal and its result."""
 
     what: str
     limit: str
@@ -61,7 +61,7 @@ class Series(_Value):
 
 
 class Curve(_Value):
-    """A plot of lines; with `logarithmic` both axes are."""
+    """A line plot; `logarithmic` applies to both axes."""
 
     title: str
     x: str
@@ -71,7 +71,7 @@ class Curve(_Value):
 
 
 class Table(_Value):
-    """What is to be read and not compared."""
+    """Figures that are not compared."""
 
     title: str
     columns: Sequence[str]
@@ -79,7 +79,7 @@ class Table(_Value):
 
 
 class Findings(_Value):
-    """What a benchmark hands back. `text` says how it was measured."""
+    """The findings of a benchmark; `text` describes the method."""
 
     title: str
     text: str
@@ -90,7 +90,7 @@ class Findings(_Value):
 
 
 class Report(Findings):
-    """One benchmark of one run, which took so many seconds; a `quick` one only shows that it works."""
+    """The findings of one run, which took `took` seconds; a `quick` run only shows that the benchmark works."""
 
     name: str
     quick: bool
@@ -99,21 +99,21 @@ class Report(Findings):
 
 
 def at_least(what: str, limit: float, measured: float, unit: str = "") -> Goal:
-    """A goal that more is better for."""
-    return Goal(what=what, limit=f"≥ {_told(limit, unit)}", measured=_told(measured, unit), met=measured >= limit)
+    """A goal with a lower limit."""
+    return Goal(what=what, limit=f"≥ {_amount(limit, unit)}", measured=_amount(measured, unit), met=measured >= limit)
 
 
 def at_most(what: str, limit: float, measured: float, unit: str = "") -> Goal:
-    """A goal that less is better for."""
-    return Goal(what=what, limit=f"≤ {_told(limit, unit)}", measured=_told(measured, unit), met=measured <= limit)
+    """A goal with an upper limit."""
+    return Goal(what=what, limit=f"≤ {_amount(limit, unit)}", measured=_amount(measured, unit), met=measured <= limit)
 
 
-def _told(value: float, unit: str) -> str:
+def _amount(value: float, unit: str) -> str:
     return f"{number(value)} {unit}".strip()
 
 
 def number(value: float) -> str:
-    """A number with three significant digits, or all that stand before the point."""
+    """A number with three significant digits, or all its integer digits."""
     if value == 0:
         return "0"
     if abs(value) >= 100:  # noqa: PLR2004
@@ -122,6 +122,6 @@ def number(value: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values that `share` (0 to 1) of them do not exceed."""
+    """The smallest value that at least `share` (0 to 1) of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(ceil(share * len(ordered)), 1) - 1]

@@ -1,4 +1,4 @@
-"""What setups cost as Jobs on a real node, beside bare Jobs that do the same: seconds, and writes to the API server."""
+"""The cost of setups as Jobs on a real node, compared with bare Jobs: seconds, and writes to the API server."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ ROUNDS_OF_MANY: Final = 7
 STEPS: Final = 7
 AT_ONCE: Final = 20
 TEXT: Final = """\
-Setups of seven steps that do nothing, as Kubernetes Jobs on a real node, from their creation to their end, beside bare
-Jobs that run the same: all steps in one container, and each in one of its own. The writes are all that the API server
-takes for one of them, also from the kubelet, the scheduler and the controllers; how many these write depends on
-whether the kubelet, which looks once a second, sees the container run."""
+Setups of seven steps that do nothing, as Kubernetes Jobs on a real node, from creation to end, compared with bare
+Jobs that run the same: all steps in one container, and each step in its own container. Writes are all writes that the
+API server accepts for one of them, including those of the kubelet, the scheduler and the controllers; their number
+depends on whether the kubelet, which checks once a second, observes the container running."""
 
 
-def measure(*, quick: bool) -> Findings:  # noqa: ARG001  # it has no small form, and is left out then
-    """Run all in turn, several rounds: one by one, then many at once."""
+def measure(*, quick: bool) -> Findings:  # noqa: ARG001  # has no quick form and is then skipped
+    """Run the contenders in turn, several rounds: one at a time, then many concurrently."""
     recipes = {"one-stage": _recipe("one-stage", isolate=False), "stages": _recipe("stages", isolate=True)}
     with node(recipes, concurrency=AT_ONCE) as bench:
         return _measure_on(bench)
 
 
 def _recipe(name: str, *, isolate: bool) -> str:
-    told = str(isolate).lower()
-    steps = [f"- {{name: s{number}, status: initializing, run: ':', isolate: {told}}}\n" for number in range(STEPS)]
+    isolated = str(isolate).lower()
+    steps = [f"- {{name: s{number}, status: initializing, run: ':', isolate: {isolated}}}\n" for number in range(STEPS)]
     return f"name: {name}\nimage: {BUSYBOX}\nsteps:\n{''.join(steps)}"
 
 
@@ -47,6 +47,7 @@ def _measure_on(bench: Bench) -> Findings:
     for _ in range(ROUNDS_OF_MANY):
         for contender in many:
             bench.measure(contender, AT_ONCE)
+    ratio = _typical(many[1]) / _typical(many[0])
     return Findings(
         title="Jobs",
         text=TEXT,
@@ -55,25 +56,25 @@ def _measure_on(bench: Bench) -> Findings:
             _more_seconds(ours_apart, seven),
             _more_writes("one stage", many),
             _more_writes("seven stages", (ours_apart, seven)),
-            at_least(f"{AT_ONCE} at once, beside bare Jobs", 90, 100 * _typical(many[1]) / _typical(many[0]), "%"),
-            at_least(f"{AT_ONCE} at once, setups a minute", 120, 60 * AT_ONCE / _typical(many[0])),
+            at_least(f"{AT_ONCE} concurrent, relative to bare Jobs", 90, 100 * ratio, "%"),
+            at_least(f"{AT_ONCE} concurrent, setups per minute", 120, 60 * AT_ONCE / _typical(many[0])),
         ],
         comparisons=[
             *_comparisons(f"{STEPS} steps that do nothing, one container", (ours, one)),
             *_comparisons(f"{STEPS} steps that do nothing, {STEPS} containers", (ours_apart, seven)),
-            *_comparisons(f"{AT_ONCE} at once, one container each", many),
+            *_comparisons(f"{AT_ONCE} concurrent, one container each", many),
         ],
     )
 
 
 def _more_seconds(ours: Contender, bare: Contender) -> Goal:
-    return at_most(f"seconds more than a {bare.name}", 0.5, _typical(ours) - _typical(bare), "s")
+    return at_most(f"extra seconds over a {bare.name}", 0.5, _typical(ours) - _typical(bare), "s")
 
 
 def _more_writes(what: str, pair: Sequence[Contender]) -> Goal:
-    """Four of the operator, and the one that makes the ProjectSetup."""
+    """The limit is four writes of the operator, and the one that creates the ProjectSetup."""
     ours, bare = pair
-    return at_most(f"writes more than a bare Job, {what}", 5, median(ours.wrote) - median(bare.wrote))
+    return at_most(f"extra writes over a bare Job, {what}", 5, median(ours.wrote) - median(bare.wrote))
 
 
 def _comparisons(what: str, contenders: Sequence[Contender]) -> list[Comparison]:
@@ -87,7 +88,7 @@ def _typical(contender: Contender) -> float:
 
 
 def _bare(bench: Bench, containers: int) -> Contender:
-    """Bare Jobs of so many containers, all but the last of them init containers, which share as many steps as ours."""
+    """Bare Jobs that spread the steps over so many containers, all but the last of them init containers."""
     script = "\n".join(["sh -euc :"] * (STEPS // containers))
     made = [{"name": f"c{number}", "image": BUSYBOX, "command": ["sh", "-c", script]} for number in range(containers)]
     pod: dict[str, Any] = {"restartPolicy": "Never", "initContainers": made[:-1], "containers": made[-1:]}

@@ -1,7 +1,7 @@
-"""The peer: the same setup as one writes it with kopf, as its documentation shows.
+"""The peer: the same setup written with plain kopf, as its documentation recommends.
 
-`on.create` with retries, kopf's own progress in the resource, the project claimed and ended in the database by the same
-statements, the step as a process. What it lacks is written in docs/performance.md.
+It uses `on.create` with retries, stores progress in the resource, claims and finishes the project with the same SQL,
+and runs steps as processes. docs/performance.md lists what it lacks.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _slots = asyncio.Semaphore(_AT_ONCE)
 
 @kopf.on.startup()
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Events, if any, are those that the handler asks for."""
+    """Post only the events that the handler requests."""
     settings.posting.enabled = os.environ["PEER_EVENTS"] == "true"
     settings.peering.standalone = True
 
 
 @kopf.on.create("codemyspec.com", "v1alpha1", "projectsetups", retries=3, backoff=15)
 async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, patch: kopf.Patch, **_: Any) -> None:
-    """Claim the project, run its steps, record the end, tell it."""
+    """Claim the project, run its steps, record the result and report it."""
     async with _slots:
         claimed = await _one(
             statements.CLAIM,

@@ -1,4 +1,4 @@
-"""kopf with a handler that does nothing: what watching alone costs."""
+"""kopf with a handler that does nothing: the cost of watching alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import kopf
 
 @kopf.on.startup()
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """No peering, as ours."""
+    """Disable peering, like our operator."""
     settings.peering.standalone = True
 
 

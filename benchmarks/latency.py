@@ -1,4 +1,4 @@
-"""Latency on an idle operator: from the creation to the first process, and from the end to its news."""
+"""Latency on an idle operator: from creation to the first process, and from the end of a step to `Succeeded`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.arena import Arena
+from benchmarks.arena import COLLECTION, Arena
 from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, at_most, percentile
 from benchmarks.throughput import KOPF, OURS, peer
-from benchmarks.wire import COLLECTION
 
 TEXT: Final = """\
-One setup at a time on an operator with nothing else to do; {samples} of each operator, in {blocks} blocks in turn.
-The step writes down the time, sleeps for 0.3 s and becomes a process that writes down the time and ends. The start
-is counted from the answer to the creation until that first `date` has run; the end from that second `date` until a
-watch has handed out the resource as `Succeeded`. The job queue that this replaces takes 12 ms from insert to
-perform, 17 ms at the 95th percentile."""
+One setup at a time on an otherwise idle operator; {samples} per operator, in {blocks} alternating blocks. The step
+records the time, sleeps for 0.3 s, and becomes a process that records the time and ends. Start latency is measured
+from the response to the creation until the first `date` has run, end latency from the second `date` until a watch
+delivers the resource as `Succeeded`. The job queue that this operator replaces takes 12 ms from insert to perform, 17
+ms at the 95th percentile."""
 SLEEP: Final = 0.3
 PAUSE: Final = 0.1
 LIMIT: Final = 60.0
@@ -33,11 +32,11 @@ MEDIAN, P95, P99 = 0.5, 0.95, 0.99
 class _Samples:
     starts: list[list[float]] = field(default_factory=list)
     ends: list[list[float]] = field(default_factory=list)
-    """Milliseconds, block by block."""
+    """Milliseconds by block."""
 
 
 def measure(*, quick: bool) -> Findings:
-    """Ours and the peer in turn."""
+    """The operator and the peer in turn."""
     blocks, size = (1, 10) if quick else (4, 50)
     found = {OURS: _Samples(), KOPF: _Samples()}
     with Arena.open() as arena:
@@ -56,7 +55,7 @@ def measure(*, quick: bool) -> Findings:
 
 def _findings(found: dict[str, _Samples], text: str) -> Findings:
     goals, comparisons, curves = [], [], []
-    for what, chosen in (("created to running", "starts"), ("ended to Succeeded seen", "ends")):
+    for what, chosen in (("created to running", "starts"), ("finished to Succeeded observed", "ends")):
         by_block: dict[str, list[list[float]]] = {name: getattr(samples, chosen) for name, samples in found.items()}
         everything = {name: [value for block in blocks for value in block] for name, blocks in by_block.items()}
         ours = everything[OURS]
@@ -80,17 +79,17 @@ def _distribution(values: list[float]) -> list[tuple[float, float]]:
 
 
 def _block(arena: Arena, stamps: Path, size: int, samples: _Samples) -> None:
-    """The first setup is not counted: it finds everything cold."""
+    """The first setup is not counted, since caches are cold."""
     names = arena.projects(size + 1)
     starts, ends = [], []
     with _successes(arena) as seen:
         for name in names:
             arena.create([name], "stamped")
             acknowledged = time.time_ns()
-            told = seen.get(timeout=LIMIT)
+            delivered = seen.get(timeout=LIMIT)
             began, ended = (int((stamps / f"{name}.{what}").read_text()) for what in ("began", "ended"))
             starts.append((began - acknowledged) / 1e6)
-            ends.append((told - ended) / 1e6)
+            ends.append((delivered - ended) / 1e6)
             time.sleep(PAUSE)
     samples.starts.append(starts[1:])
     samples.ends.append(ends[1:])
@@ -99,23 +98,23 @@ def _block(arena: Arena, stamps: Path, size: int, samples: _Samples) -> None:
 
 @contextmanager
 def _successes(arena: Arena) -> Iterator[queue.Queue[int]]:
-    """When a watch told of the success of each setup, in nanoseconds of the wall clock."""
-    told: queue.Queue[int] = queue.Queue()
+    """The wall clock times, in nanoseconds, at which a watch delivered each success."""
+    delivered: queue.Queue[int] = queue.Queue()
     since = arena.wire.get(f"{COLLECTION}?limit=1")["metadata"]["resourceVersion"]
-    over = threading.Event()
+    stopped = threading.Event()
 
     def follow() -> None:
         known: set[str] = set()
         for line in arena.wire.watch(since):
             now = time.time_ns()
-            if over.is_set():
+            if stopped.is_set():
                 return
             body = json.loads(line)["object"]
             name = body["metadata"]["name"]
             if body.get("status", {}).get("phase") == "Succeeded" and name not in known:
                 known.add(name)
-                told.put(now)
+                delivered.put(now)
 
     threading.Thread(target=follow, name="watch", daemon=True).start()
-    yield told
-    over.set()
+    yield delivered
+    stopped.set()

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from kubernetes import client, config, watch
 
+from benchmarks.arena import WRITES, requests_taken
 from benchmarks.throughput import LIMIT, NAMESPACE, install, make_projects
-from benchmarks.wire import WRITES, requests_taken
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.ports import free_port
@@ -26,9 +26,9 @@ from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.projects.migrate import migrate
 
 SETTLED: Final = 3.0
-"""Seconds after which the controllers have written all that a Job's end makes them write."""
+"""Seconds until the controllers have finished their writes after the end of a Job."""
 NOT_COUNTED: Final = {"leases", "nodes", "tokenreviews", "subjectaccessreviews", "serviceaccounts"}
-"""What is written all the time, or is not kept."""
+"""Resources that are written all the time, or not stored."""
 
 
 Names = list[str]
@@ -37,18 +37,18 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`create` makes the objects of these names; `over` tells whether such an object has come to its good end."""
+    """`create` creates objects with these names; `succeeded` returns whether such an object has succeeded."""
 
     name: str
     create: Callable[[Names], None]
     listing: Callable[..., Any]
-    over: Callable[[Any], bool]
+    succeeded: Callable[[Any], bool]
     took: list[float] = field(default_factory=list)
     wrote: list[float] = field(default_factory=list)
 
 
 class Bench:
-    """One node, on which one contender runs at a time."""
+    """A node on which one contender runs at a time."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -57,7 +57,7 @@ class Bench:
         self.kubectl = [str(find_programs()["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
 
     def setups(self, spec: Body, prepare: Callable[[Names], None] | None = None) -> Contender:
-        """ProjectSetups of this spec; `prepare` makes their projects, which is done for projects of no interest."""
+        """ProjectSetups with this spec; `prepare` creates their projects (default: arbitrary ones)."""
 
         def create(names: Names) -> None:
             if prepare is not None:
@@ -71,16 +71,16 @@ class Bench:
         def listing(**options: Any) -> Any:
             return self._objects.list_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, **options)
 
-        def over(body: Any) -> bool:
+        def succeeded(body: Any) -> bool:
             phase = body.get("status", {}).get("phase")
             if phase in {"Failed", "Cancelled"}:
                 raise RuntimeError(f"a setup ended as {body['status']}")
             return bool(phase == "Succeeded")
 
-        return Contender("this operator", create, listing, over)
+        return Contender("this operator", create, listing, succeeded)
 
     def jobs(self, title: str, pod: Callable[[str], Body]) -> Contender:
-        """Bare Jobs; `pod` is the spec of the pod of each."""
+        """Bare Jobs; `pod` returns the pod spec for a name."""
 
         def create(names: Names) -> None:
             for name in names:
@@ -91,42 +91,42 @@ class Bench:
         def listing(**options: Any) -> Any:
             return self._objects.list_namespaced_custom_object("batch", "v1", NAMESPACE, "jobs", **options)
 
-        def over(job: Any) -> bool:
+        def succeeded(job: Any) -> bool:
             conditions = job.get("status", {}).get("conditions", ())
             if any(c["type"] == "Failed" and c["status"] == "True" for c in conditions):
                 raise RuntimeError(f"a Job ended as {conditions}")
             return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
 
-        return Contender(title, create, listing, over)
+        return Contender(title, create, listing, succeeded)
 
     def measure(self, contender: Contender, count: int) -> None:
-        """Run so many of it, and note what that took."""
+        """Run `count` objects of the contender and record seconds and writes."""
         seconds, writes = self.run(contender, count)
         contender.took.append(seconds)
         contender.wrote.append(writes)
 
     def run(self, contender: Contender, count: int) -> tuple[float, float]:
-        """Seconds from before the creation until all are over, and writes to the API server for one of them."""
+        """Seconds from creation until all have succeeded, and writes to the API server per object."""
         names = [str(uuid4()) for _ in range(count)]
         before = self._writes()
         version = contender.listing(limit=1)["metadata"]["resourceVersion"]
         began = time.perf_counter()
         contender.create(names)
-        self._until_over(contender, set(names), version)
+        self._until_succeeded(contender, set(names), version)
         took = time.perf_counter() - began
         time.sleep(SETTLED)
         return took, (self._writes() - before) / count
 
-    def _until_over(self, contender: Contender, left: set[str], version: str) -> None:
+    def _until_succeeded(self, contender: Contender, left: set[str], version: str) -> None:
         stream = watch.Watch().stream(contender.listing, resource_version=version, timeout_seconds=int(LIMIT))
         for event in stream:
             body = event["object"]
             name = body["metadata"]["name"]
-            if name in left and contender.over(body):
+            if name in left and contender.succeeded(body):
                 left.discard(name)
                 if not left:
                     return
-        raise RuntimeError(f"{contender.name}: {len(left)} were not over after {LIMIT} s")
+        raise RuntimeError(f"{contender.name}: {len(left)} did not finish within {LIMIT} s")
 
     def _writes(self) -> float:
         command = [*self.kubectl, "get", "--raw", "/metrics"]
@@ -136,7 +136,7 @@ class Bench:
 
 @contextmanager
 def node(recipes: Mapping[str, str], *, images: Sequence[Path] = (), concurrency: int) -> Iterator[Bench]:
-    """A cluster with a real node, these images on it, and an operator beside it that runs these recipes as Jobs."""
+    """A cluster with a real node and these images, and an operator that runs these recipes as Jobs."""
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(Path(folder) / "cluster", node=True)
         cluster.up()

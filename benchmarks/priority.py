@@ -1,4 +1,4 @@
-"""Start order and the cost of the next start, in a short queue and in a long one."""
+"""Start order, and the cost of a start in a short and in a long queue."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
 
-from benchmarks.arena import Arena, Process, until
+from benchmarks.arena import COLLECTION, NAMESPACE, Arena, Body, Process, until
 from benchmarks.figures import Comparison, Contender, Findings, Goal, at_most
-from benchmarks.usage import cpu_seconds
-from benchmarks.wire import COLLECTION, NAMESPACE, Body
+from benchmarks.machine import cpu_seconds
 from projectsetup.api.constants import PRIORITY
 from projectsetup.api.models import Rank
 from projectsetup.controller.slots import Slots
@@ -23,15 +22,15 @@ PICKS: Final = 2000
 ROUNDS: Final = 7
 SEED: Final = 7
 TEXT: Final = """\
-{depth:,} setups of one step that does nothing wait in a paused queue, with random priorities from 0 to 9. One at a
-time is started; each writes down its id, and the first {starts:,} are compared with the order that (priority,
-`queuedAt`, namespace/name) demands. The cost of a start is the CPU of operator and step with that many in line, and
-with {short} in line that are replaced as they start. The cost of picking alone is that of `Slots`: give the
-free slot to the first, let that one go, let another join."""
+{depth:,} setups of one step that does nothing wait in a paused queue with random priorities from 0 to 9. They start
+one at a time; each records its id, and the first {starts:,} are compared with the order (priority, `queuedAt`,
+namespace/name). The cost of a start is the CPU of operator and step with that many queued, and with {short} queued
+that are replaced as they start. The cost of picking alone is that of the in-memory queue: grant the free slot to the
+first, release it, enqueue another."""
 
 
 def measure(*, quick: bool) -> Findings:
-    """A long line and a short one."""
+    """A long queue and a short one."""
     depth, starts = (200, 50) if quick else (10_000, 1_000)
     with Arena.open() as arena:
         arena.recipe("noted", f"echo $PROJECT_ID >> {arena.folder}/order")
@@ -39,8 +38,8 @@ def measure(*, quick: bool) -> Findings:
         short = [_drain(arena, SHORT, SHORT)[1] for _ in range(2 if quick else 20)]
     picks = {size: [_picking(size) for _ in range(ROUNDS)] for size in (depth, SHORT)}
     comparisons = [
-        _comparison("Picking the next of a line", "µs", depth, picks[depth], picks[SHORT]),
-        _comparison("One start, all in all", "ms of CPU", depth, [long], short),
+        _comparison("Picking the next setup", "µs", depth, picks[depth], picks[SHORT]),
+        _comparison("One start in total", "ms of CPU", depth, [long], short),
     ]
     ratio = comparisons[0].contenders[0].typical / comparisons[0].contenders[1].typical
     return Findings(
@@ -48,29 +47,29 @@ def measure(*, quick: bool) -> Findings:
         text=TEXT.format(depth=depth, starts=starts, short=SHORT),
         goals=[
             Goal(what="starts out of order", limit="0", measured=f"{wrong} of {starts:,}", met=wrong == 0),
-            at_most(f"picking the next of {depth:,} beside the next of {SHORT}", 2, ratio, "times"),
+            at_most(f"picking from {depth:,} relative to picking from {SHORT}", 2, ratio, "times"),
         ],
         comparisons=comparisons,
     )
 
 
 def _comparison(title: str, unit: str, depth: int, long: list[float], short: list[float]) -> Comparison:
-    contenders = [Contender(name=f"{depth:,} in line", rounds=long), Contender(name=f"{SHORT} in line", rounds=short)]
+    contenders = [Contender(name=f"{depth:,} queued", rounds=long), Contender(name=f"{SHORT} queued", rounds=short)]
     return Comparison(title=title, unit=unit, contenders=contenders)
 
 
 def _drain(arena: Arena, depth: int, starts: int) -> tuple[int, float]:
-    """How many of the first starts were out of order, and the milliseconds of CPU of one."""
+    """How many of the first starts were out of order, and the CPU milliseconds per start."""
     arena.queue(paused=True, concurrency=1)
-    luck = random.Random(SEED)  # noqa: S311  # no secret
-    priorities = {name: str(luck.randrange(10)) for name in arena.projects(depth)}
+    rng = random.Random(SEED)  # noqa: S311  # no secret
+    priorities = {name: str(rng.randrange(10)) for name in arena.projects(depth)}
     arena.create(list(priorities), "noted", lambda name: {PRIORITY: priorities[name]})
     with arena.operator() as process:
         until(lambda: arena.all_in("Queued"), "all to be queued", alive=process, every=0.5)
         expected = _expected(arena.wire.get(COLLECTION)["items"], priorities)[:starts]
         used = cpu_seconds(process.pid)
         arena.queue(paused=False, concurrency=1)
-        until(lambda: arena.ready() >= starts, "enough of them to be over", alive=process, every=0.02)
+        until(lambda: arena.ready() >= starts, "enough setups to finish", alive=process, every=0.02)
         cost = 1000 * (cpu_seconds(process.pid) - used) / arena.ready()
         arena.queue(paused=True, concurrency=1)
         _until_idle(arena, process)
@@ -82,7 +81,7 @@ def _drain(arena: Arena, depth: int, starts: int) -> tuple[int, float]:
 
 
 def _until_idle(arena: Arena, process: Process) -> None:
-    until(lambda: arena.in_phase("Running") == 0, "what was started to be over", alive=process)
+    until(lambda: arena.in_phase("Running") == 0, "started setups to finish", alive=process)
 
 
 def _expected(bodies: list[Body], priorities: dict[str, str]) -> list[str]:
@@ -94,7 +93,7 @@ def _expected(bodies: list[Body], priorities: dict[str, str]) -> list[str]:
 
 
 def _picking(depth: int) -> float:
-    """Microseconds to give the slot to the next of so many, with the one that takes its place in line."""
+    """Microseconds to grant a slot in a queue of this depth and enqueue a replacement."""
     slots, newcomers = Slots(capacity=1), _newcomers()
     for _ in range(depth):
         slots.enqueue(*next(newcomers))
@@ -107,7 +106,7 @@ def _picking(depth: int) -> float:
 
 
 def _newcomers() -> Iterator[tuple[Key, Rank]]:
-    luck = random.Random(SEED)  # noqa: S311  # no secret
+    rng = random.Random(SEED)  # noqa: S311  # no secret
     for number in count():
-        queued = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=luck.randrange(10_000))
-        yield (NAMESPACE, f"{number}"), Rank(luck.randrange(10), queued, f"{NAMESPACE}/{number}")
+        queued = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=rng.randrange(10_000))
+        yield (NAMESPACE, f"{number}"), Rank(rng.randrange(10), queued, f"{NAMESPACE}/{number}")

@@ -1,4 +1,4 @@
-"""Many resources of which few are active: start, memory, cost at rest and of one event; and what the imports cost."""
+"""Many resources, few of them active: startup, memory, cost at rest, cost of an event, and cost of imports."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from benchmarks.arena import ROOT, Arena, Process, until
+from benchmarks.arena import COLLECTION, MERGE_PATCH, ROOT, Arena, Body, Process, until
 from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, Table, at_most, number
+from benchmarks.machine import children, cpu_seconds, memory, peak
 from benchmarks.throughput import OURS
-from benchmarks.usage import children, cpu_seconds, memory, peak
-from benchmarks.wire import COLLECTION, MERGE_PATCH, Body
 from projectsetup.controller.controller import RESYNC_PERIOD
 
-WATCHER: Final = "kopf that only watches"
+WATCHER: Final = "kopf, watching only"
 ACTIVE: Final = 100
-"""One in so many is active."""
+"""One in this many resources is active."""
 BASE, EACH = 130.0, 4.0
-"""MiB that the operator may take, and KiB for each resource."""
+"""The memory goal: MiB for the operator, and KiB per resource."""
 EVENTS: Final = 300
 QUIET: Final = 2.0
-"""Seconds of CPU that must pass without much use before a process counts as settled."""
+"""Seconds of low CPU use after which a process counts as settled."""
 TEXT: Final = """\
-Of {sizes} ProjectSetups one in a hundred is active (queued, in a queue that is paused), the others have succeeded.
-The operator is started over all of them: the time until `/readyz` answers, memory when it has settled (operator and
-supervisor, and the most that the operator ever took), CPU and writes at rest, from the end of one comparison with a
-full list to the end of the next one ({rest} s lie between), and the CPU of one event: a label of a finished resource
+Of {sizes} ProjectSetups, one in a hundred is active (queued in a paused queue); the others have succeeded. The
+operator starts with all of them present. Measured are the time until `/readyz` answers; memory once it has settled
+(operator and supervisor, and the peak of the operator); CPU and writes at rest, from the end of one comparison with a
+full list to the end of the next, {rest} s later; and the CPU cost of one event: a label of a finished resource
 changes, {events} times between two comparisons. The peer is kopf with a handler that does nothing
-(`benchmarks/kopf_watcher.py`): what watching alone costs. The job queue that this replaces takes 62 MB at rest."""
+(`benchmarks/kopf_watcher.py`): the cost of watching alone. The job queue that this operator replaces uses 62 MB at
+rest."""
 _IMPORTS: Final = (
     "asyncio", "ssl", "aiohttp", "kubernetes.aio.client", "kopf", "pydantic", "pydantic_settings",
     "sqlalchemy", "psycopg", "structlog", "prometheus_client", "typer", "projectsetup.bootstrap",
@@ -53,20 +53,20 @@ for name in sys.argv[1:]:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     ready: float
-    """Seconds; 0 where nothing tells of it."""
+    """Seconds; 0 where it cannot be measured."""
     resident: float
     share: float
     most: float
-    """MiB: resident, proportional share, and the most that was ever resident."""
+    """MiB: resident, proportional share, and peak resident."""
     rest: float
-    """Milliseconds of CPU a second at rest."""
+    """Milliseconds of CPU per second at rest."""
     writes: float
     event: float
     """Milliseconds of CPU."""
 
 
 def measure(*, quick: bool) -> Findings:
-    """Ours and the watcher, size by size."""
+    """The operator and the watcher, size by size."""
     sizes, rest = ((300, 1000), 1.0) if quick else ((1_000, 10_000, 50_000), RESYNC_PERIOD)
     found: dict[str, list[_Measured]] = {OURS: [], WATCHER: []}
     made = 0
@@ -91,11 +91,11 @@ def _add(arena: Arena, count: int) -> None:
 
 def _make_queued(arena: Arena, active: int) -> None:
     with arena.operator() as operator:
-        until(lambda: arena.in_phase("Queued") == active, "the active ones to be queued", alive=operator)
+        until(lambda: arena.in_phase("Queued") == active, "the active setups to be queued", alive=operator)
 
 
 def succeeded() -> Body:
-    """The `.status` of a setup that has succeeded, as the operator writes it."""
+    """The `.status` of a successful setup, as the operator writes it."""
     when = "2026-01-01T00:00:00Z"
     message = "the project was set up and is ready: all 7 steps have ended well"
     truths = {"Succeeded": "True", "Ready": "True", "Reconciling": "False", "Stalled": "False"}
@@ -146,7 +146,7 @@ def _measured(arena: Arena, process: Process, rest: float) -> _Measured:
 
 
 def _rest(arena: Arena, process: Process, seconds: float) -> None:
-    """Return when the next comparison of our operator is over; the peer makes none, and rests for so many seconds."""
+    """Wait for the next comparison of the operator; the peer makes none, so wait `seconds`."""
     if not process.port:
         time.sleep(seconds)
         return
@@ -156,7 +156,7 @@ def _rest(arena: Arena, process: Process, seconds: float) -> None:
 
 
 def _cost_of_event(arena: Arena, process: Process, names: Sequence[str]) -> float:
-    """Milliseconds of CPU. RuntimeError: a comparison of our operator began meanwhile, so that nobody can tell."""
+    """Milliseconds of CPU; RuntimeError if a comparison began meanwhile and spoiled the figure."""
     lists, used = arena.lists(), cpu_seconds(process.pid)
     for name in names:
         patch = {"metadata": {"labels": {"touched": str(time.time_ns())}}}
@@ -164,12 +164,12 @@ def _cost_of_event(arena: Arena, process: Process, names: Sequence[str]) -> floa
     _settle(process)
     cost = 1000 * (cpu_seconds(process.pid) - used) / len(names)
     if arena.lists() > lists:
-        raise RuntimeError(f"{len(names)} events were not over before the next comparison")
+        raise RuntimeError(f"{len(names)} events did not finish before the next comparison")
     return cost
 
 
 def _settle(process: Process) -> None:
-    """Return when it uses little for a while."""
+    """Wait until it uses little CPU for a while."""
 
     def is_quiet() -> bool:
         used = cpu_seconds(process.pid)
@@ -187,13 +187,15 @@ def _findings(sizes: Sequence[int], found: dict[str, list[_Measured]], text: str
     ]
     goals += [at_most(f"ready at {sizes[1]:,} resources", 10, ours[1].ready, "s")]
     goals += [at_most("writes at rest", 0, max(measured.writes for measured in ours))]
-    goals += [at_most("cost of one event, most beside fewest resources", 1.5, ours[-1].event / ours[0].event, "times")]
+    goals += [
+        at_most("cost of one event, most relative to fewest resources", 1.5, ours[-1].event / ours[0].event, "times")
+    ]
     columns = (
         "resources",
         "ready, s",
         "RSS, MiB",
         "PSS, MiB",
-        "most RSS, MiB",
+        "peak RSS, MiB",
         "CPU at rest, ms/s",
         "writes",
         "event, ms",
@@ -227,19 +229,19 @@ def _memory(name: str, sizes: Sequence[int], measures: Sequence[_Measured]) -> S
 
 
 def _imports() -> Table:
-    """What each import adds to those above it: the order decides who pays for what several need."""
+    """What each import adds to those above it; shared dependencies count for the first one that needs them."""
     runs = [
         subprocess.run([sys.executable, "-c", _MEASURE_IMPORTS, *_IMPORTS], check=True, capture_output=True, text=True)
         for _ in range(3)
     ]
-    told = [[line.split() for line in run.stdout.splitlines()] for run in runs]
+    lines_of_runs = [[line.split() for line in run.stdout.splitlines()] for run in runs]
     rows = []
-    for lines in zip(*told, strict=True):
+    for lines in zip(*lines_of_runs, strict=True):
         size, took = (median(float(line[column]) for line in lines) for column in (1, 2))
         rows.append([lines[0][0], f"{size:.1f}", f"{1000 * took:.0f}", lines[0][3]])
     total = [sum(float(row[column]) for row in rows) for column in (1, 2, 3)]
     rows.append(["all", *(f"{figure:,.0f}" for figure in total)])
-    return Table(title="What the imports cost", columns=["import", "MiB", "ms", "modules"], rows=rows)
+    return Table(title="Cost of imports", columns=["import", "MiB", "ms", "modules"], rows=rows)
 
 
 def _listed(sizes: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What it costs to run a step that does nothing, beside the simplest ways to do so."""
+"""The cost of a step that does nothing, compared with the simplest ways to run it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from projectsetup.setup.types import StepCommand
 SCRIPT: Final = ":"
 IN_PYTHON: Final = f"import subprocess; subprocess.run(['sh', '-euc', {SCRIPT!r}], check=True)"
 TEXT: Final = """\
-One attempt of one step that does nothing, one after the other, in turn: with a workspace of its own and under the
-supervisor, which ends everything of it when the operator dies; a bare shell, which outlives who started it; and a
-Python interpreter started for the attempt, as a worker process for each job would be."""
+One attempt of one step that does nothing, sequentially and in turn: with its own workspace under the supervisor,
+which ends all its processes if the operator dies; a bare shell, which outlives its parent; and a Python interpreter
+started per attempt, as a worker process per job would be."""
 
 
 def measure(*, quick: bool) -> Findings:
-    """Run every contender in turn, several rounds; milliseconds a step."""
+    """Run the contenders in turn, several rounds; milliseconds per step."""
     return asyncio.run(_measure(2 if quick else 7, 20 if quick else 100))
 
 
@@ -34,8 +34,8 @@ async def _measure(rounds: int, steps: int) -> Findings:
         await engine.start()
         contenders: dict[str, Callable[[], Awaitable[None]]] = {
             "local engine": lambda: _attempt(engine),
-            "sh alone": lambda: _process("sh", "-euc", SCRIPT),
-            "a Python interpreter an attempt": lambda: _process(sys.executable, "-c", IN_PYTHON),
+            "sh only": lambda: _process("sh", "-euc", SCRIPT),
+            "a Python interpreter per attempt": lambda: _process(sys.executable, "-c", IN_PYTHON),
         }
         measured: dict[str, list[float]] = {name: [] for name in contenders}
         try:

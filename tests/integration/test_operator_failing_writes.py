@@ -18,7 +18,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from benchmarks.usage import cpu_seconds
+from benchmarks.machine import cpu_seconds
 from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database

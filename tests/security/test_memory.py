@@ -20,7 +20,7 @@ from typing import Final
 
 import pytest
 
-from benchmarks.usage import memory, peak
+from benchmarks.machine import memory, peak
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from tests.support.api_server import ApiServer, Body, Refused
 from tests.support.bulk import make_all

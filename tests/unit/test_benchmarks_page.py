@@ -29,7 +29,7 @@ REPORT = Report(
     quick=False,
     machine={"date": "2026-01-01 00:00 UTC", "load before": "0.10", "cores": "2"},
     took=61.0,
-    goals=[at_least("setups a second beside the peer", 2, 2.5, "times"), at_most("writes", 2, 3)],
+    goals=[at_least("setups per second relative to the peer", 2, 2.5, "times"), at_most("writes", 2, 3)],
     comparisons=[
         Comparison(
             title="Setups",
@@ -47,7 +47,7 @@ REPORT = Report(
 )
 
 
-def test_results_become_tables_and_plots_between_the_marks(tmp_path: Path) -> None:
+def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None:
     (tmp_path / page.PAGE).write_text(f"# Ours\n\n{page.BEGIN}\nold\n{page.END}\n\n## Tried\n")
     page.keep(tmp_path, REPORT)
     page.render(tmp_path)
@@ -67,19 +67,19 @@ def test_results_become_tables_and_plots_between_the_marks(tmp_path: Path) -> No
         assert ET.fromstring((tmp_path / page.RESULTS / plot).read_text()).tag.endswith("svg")  # noqa: S314  # our own
 
 
-def test_quick_results_say_so() -> None:
-    assert "measures nothing" in page.markdown(REPORT.model_copy(update={"quick": True}))
+def test_quick_results_are_marked() -> None:
+    assert "the figures mean nothing" in page.markdown(REPORT.model_copy(update={"quick": True}))
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0, "0"), (0.01234, "0.0123"), (2, "2"), (12.345, "12.3"), (99.99, "100"), (12345.6, "12,346")]
+    ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (2, "2"), (12.345, "12.3"), (99.99, "100"), (12345.6, "12,346")]
 )
-def test_three_digits_are_told(value: float, told: str) -> None:
-    assert number(value) == told
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_percentiles_are_values_that_were_measured(share: float, expected: float) -> None:
+def test_percentiles_are_measured_values(share: float, expected: float) -> None:
     assert percentile([float(value) for value in range(100, 0, -1)], share) == expected
 
 

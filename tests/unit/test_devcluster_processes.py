@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from devcluster.errors import DevclusterError, PortTaken
 from devcluster.ports import free_port, listens
-from devcluster.processes import Program, is_in_use, start_time
+from devcluster.processes import Program, defer_signals, is_in_use, start_time
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
 FAMILY = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & wait"
@@ -137,3 +138,28 @@ def test_a_folder_is_in_use_while_it_is_the_working_directory_of_a_process(tmp_p
         assert not is_in_use(tmp_path.parent)
         process.kill()
     assert not is_in_use(tmp_path)
+
+
+def test_a_signal_is_deferred_to_the_end_of_the_block() -> None:
+    reached = []
+
+    def block() -> None:
+        with defer_signals():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert reached == ["end"]
+
+
+def test_handlers_are_restored() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with defer_signals():
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_error_in_the_block_is_raised() -> None:
+    with pytest.raises(ValueError, match="why"), defer_signals():
+        raise ValueError("why")
