@@ -1,4 +1,4 @@
-"""What is kept of the ProjectSetups that were seen."""
+"""What the cache keeps of ProjectSetups."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ def parameters(size: int) -> dict[str, str]:
     return {"p": os.urandom(size).hex()}
 
 
-def test_what_is_kept_reads_as_what_was_seen() -> None:
+def test_a_cached_resource_equals_the_one_that_was_seen() -> None:
     seen = body(annotations={PRIORITY: "3"}, spec={"recipe": "a", "parameters": {"k": "v"}}, status={"attempt": 2})
-    store = ResourceCache()
-    store.apply(pack(seen))
-    assert store.get(KEY) == parse_resource(seen)
+    cache = ResourceCache()
+    cache.apply(pack(seen))
+    assert cache.get(KEY) == parse_resource(seen)
 
 
-def test_what_nobody_asks_for_is_not_kept() -> None:
+def test_what_the_operator_does_not_use_is_dropped() -> None:
     foreign = {"labels": {"l": "x" * 60}, "managedFields": [{"manager": "x"}], "finalizers": ["a/b"]}
     plain, decorated = body(annotations={PRIORITY: "3"}), body(annotations={PRIORITY: "3", "other": "y" * 100_000})
     decorated["metadata"] |= foreign
     assert pack(decorated) == pack(plain)
 
 
-def test_one_that_is_too_large_is_known_and_not_kept() -> None:
-    store = ResourceCache()
-    store.apply(pack(body(spec={"parameters": parameters(LARGEST_KEPT)})))
-    assert store.get(KEY) is None
-    assert store.uid(KEY) == "one"
-    assert [kept.key for kept in store.unfinished()] == [KEY]
-    assert store.apply(pack(body(version=2, spec={"parameters": parameters(100)}))) is not None
-    assert store.get(KEY) is not None
+def test_a_resource_that_is_too_large_is_known_but_not_kept() -> None:
+    cache = ResourceCache()
+    cache.apply(pack(body(spec={"parameters": parameters(LARGEST_KEPT)})))
+    assert cache.get(KEY) is None
+    assert cache.uid(KEY) == "one"
+    assert [entry.key for entry in cache.unfinished()] == [KEY]
+    assert cache.apply(pack(body(version=2, spec={"parameters": parameters(100)}))) is not None
+    assert cache.get(KEY) is not None
 
 
-def test_an_older_version_changes_nothing_and_another_object_takes_its_place() -> None:
-    store = ResourceCache()
-    store.apply(pack(body(version=2)))
-    assert store.apply(pack(body(version=1, spec={"suspend": True}))) is None
-    change = store.apply(pack(body(version=3, uid="two")))
+def test_an_older_version_changes_nothing_and_another_object_replaces_it() -> None:
+    cache = ResourceCache()
+    cache.apply(pack(body(version=2)))
+    assert cache.apply(pack(body(version=1, spec={"suspend": True}))) is None
+    change = cache.apply(pack(body(version=3, uid="two")))
     assert change is not None
     assert change.deleted == Deleted("one", KEY)
 
 
-def test_unfinished_ones_tell_what_runs_of_which_project() -> None:
-    store = ResourceCache()
-    store.apply(pack(body(status={"runRef": {"engine": "job", "name": "setup-1", "id": "x"}}, spec={"suspend": True})))
-    (kept,) = store.unfinished()
-    assert (kept.run_name, kept.project_id, kept.suspended) == ("setup-1", UUID(NAME), False)
-    store.apply(pack(body(version=2, spec={"suspend": True})))
-    assert [kept.suspended for kept in store.unfinished()] == [True]
-    store.apply(pack(body(version=3, status={"conditions": [{"type": "Succeeded", "status": "False"}]})))
-    assert store.unfinished() == []
+def test_unfinished_entries_know_their_run_and_project() -> None:
+    cache = ResourceCache()
+    cache.apply(pack(body(status={"runRef": {"engine": "job", "name": "setup-1", "id": "x"}}, spec={"suspend": True})))
+    (entry,) = cache.unfinished()
+    assert (entry.run_name, entry.project_id, entry.suspended) == ("setup-1", UUID(NAME), False)
+    cache.apply(pack(body(version=2, spec={"suspend": True})))
+    assert [entry.suspended for entry in cache.unfinished()] == [True]
+    cache.apply(pack(body(version=3, status={"conditions": [{"type": "Succeeded", "status": "False"}]})))
+    assert cache.unfinished() == []
 
 
-def test_a_value_that_is_too_long_is_cut_once_and_stays_another_than_others() -> None:
+def test_a_long_value_is_cut_once_and_stays_distinct() -> None:
     long, other = "x" * 5_000, "x" * 5_001
     assert len(cut_value(long)) == LONGEST_KEPT
     assert cut_value(cut_value(long)) == cut_value(long) != cut_value(other)
 
 
-def test_a_request_that_is_too_long_counts_as_handled_once_its_cut_value_was_recorded() -> None:
-    asked = body(annotations={RETRY_REQUESTED_AT: "x" * 5_000})
-    resource = parse_resource(asked)
+def test_a_long_request_is_handled_once_its_cut_value_is_recorded() -> None:
+    requested = body(annotations={RETRY_REQUESTED_AT: "x" * 5_000})
+    resource = parse_resource(requested)
     assert resource.problem is not None
     assert resource.retry_is_new
     for handled in (resource.annotations[RETRY_REQUESTED_AT], "x" * 5_000):
-        assert not parse_resource({**asked, "status": {"lastHandledRetry": handled}}).retry_is_new
+        assert not parse_resource({**requested, "status": {"lastHandledRetry": handled}}).retry_is_new

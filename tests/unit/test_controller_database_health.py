@@ -15,20 +15,20 @@ from tests.support.virtual_time import in_virtual_time, now
 
 
 class Database:
-    """Reads, and writes, as long as they are there; notes when it was asked."""
+    """Serves reads and writes as configured; notes when it was probed."""
 
     def __init__(self, *, reads: bool = True, writes: bool = True) -> None:
         self.reads, self.writes = reads, writes
-        self.asked: list[float] = []
+        self.probes: list[float] = []
 
     async def ping(self) -> None:
-        self._ask(self.reads)
+        self._probe(self.reads)
 
     async def try_write(self) -> None:
-        self._ask(self.writes)
+        self._probe(self.writes)
 
-    def _ask(self, works: bool) -> None:
-        self.asked.append(now())
+    def _probe(self, works: bool) -> None:
+        self.probes.append(now())
         if not works:
             raise DatabaseUnavailable("is read-only now")
 
@@ -43,24 +43,24 @@ async def watched(database: Database) -> AsyncIterator[DatabaseHealth]:
 
 
 @in_virtual_time
-async def test_it_opens_when_a_write_would_pass_and_not_before() -> None:
+async def test_it_recovers_when_a_write_would_pass_and_not_before() -> None:
     database = Database(writes=False)
-    backs: list[float] = []
+    recoveries: list[float] = []
     async with watched(database) as health:
-        health.on_recovery(lambda: backs.append(now()))
+        health.on_recovery(lambda: recoveries.append(now()))
         await asyncio.sleep(100)
         with capture_logs() as lines:
             health.mark_down("is read-only now")
             failed = now()
             await asyncio.sleep(60)
             assert health.problem is not None
-            asked = [at for at in database.asked if at >= failed]
-            assert 55 <= len(asked) <= 61
-            assert min(later - earlier for earlier, later in pairwise(asked)) >= 1
+            probes = [at for at in database.probes if at >= failed]
+            assert 55 <= len(probes) <= 61
+            assert min(later - earlier for earlier, later in pairwise(probes)) >= 1
             database.writes = True
             await asyncio.sleep(1)
         assert health.problem is None
-        assert len(backs) == 1
+        assert len(recoveries) == 1
         assert [line["event"] for line in lines] == ["database unavailable; waiting for it", "database available again"]
 
 
@@ -75,12 +75,12 @@ async def test_a_short_failure_costs_no_time() -> None:
 
 
 @in_virtual_time
-async def test_what_the_probe_does_not_see_is_no_busy_loop() -> None:
+async def test_a_failure_that_no_probe_sees_causes_no_busy_loop() -> None:
     database = Database()
-    backs: list[float] = []
+    recoveries: list[float] = []
 
     def write_again() -> None:
-        backs.append(now())
+        recoveries.append(now())
         health.mark_down("a write that always fails")
 
     async with watched(database) as health:
@@ -89,22 +89,22 @@ async def test_what_the_probe_does_not_see_is_no_busy_loop() -> None:
         with capture_logs() as lines:
             health.mark_down("a write that always fails")
             await asyncio.sleep(600)
-        assert len(backs) <= 30
+        assert len(recoveries) <= 30
         assert len(lines) <= 62
-        assert len(database.asked) <= 32
-        waited = [later - earlier for earlier, later in pairwise(backs)]
+        assert len(database.probes) <= 32
+        waited = [later - earlier for earlier, later in pairwise(recoveries)]
         assert waited[:4] == [2, 4, 8, 16]
         assert set(waited[4:]) == {30}
 
 
 @in_virtual_time
-async def test_after_a_steady_time_a_failure_is_the_first_again() -> None:
+async def test_a_failure_after_a_steady_time_is_no_relapse() -> None:
     database = Database()
     async with watched(database) as health:
         for _ in range(4):
-            health.mark_down("away")
+            health.mark_down("unavailable")
             await asyncio.sleep(40)
         await asyncio.sleep(60)
-        health.mark_down("away")
+        health.mark_down("unavailable")
         await asyncio.sleep(1)
         assert health.problem is None

@@ -1,4 +1,4 @@
-"""What the metrics are told: of two versions of `.status`, of notices, and of who waits how long."""
+"""What the metrics count: ends between two versions of `.status`, events, and how long a setup has been ready."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at(seconds: float) -> str:
     return (T0 + timedelta(seconds=seconds)).isoformat()
 
 
-def told(reason: str, *, runs: bool = False, ended: tuple[tuple[str, str], ...] = (), **more: Any) -> dict[str, Any]:
+def body_of(reason: str, *, runs: bool = False, ended: tuple[tuple[str, str], ...] = (), **more: Any) -> dict[str, Any]:
     """A `.status` with this reason and these ended attempts."""
     truth = {"SetupSucceeded": "True"}.get(reason, "Unknown" if reason in WAITING else "False")
     times = {"startedAt": at(0), "finishedAt": at(50)}
@@ -44,7 +44,7 @@ def told(reason: str, *, runs: bool = False, ended: tuple[tuple[str, str], ...] 
 
 
 def status(*arguments: Any, **named: Any) -> ProjectSetupStatus:
-    return ProjectSetupStatus.model_validate(told(*arguments, **named))
+    return ProjectSetupStatus.model_validate(body_of(*arguments, **named))
 
 
 NOTHING: Final = ProjectSetupStatus()
@@ -83,7 +83,7 @@ OVER: Final = status("SetupSucceeded", ended=(("Succeeded", "SetupSucceeded"),))
         (status("Cancelled"), QUEUED, None, None),
     ],
 )
-def test_what_ended_between_two_versions(
+def test_ends_between_two_versions_of_status(
     before: ProjectSetupStatus,
     after: ProjectSetupStatus,
     setup: tuple[str, str] | None,
@@ -103,7 +103,7 @@ def test_what_ended_between_two_versions(
         (EventReason.CANCEL_IGNORED, 'cancel_requests_total{result="ignored"}'),
     ],
 )
-def test_what_notices_tell(reason: EventReason, series: str) -> None:
+def test_events_that_are_counted(reason: EventReason, series: str) -> None:
     metrics = Metrics()
     count_changes(metrics, QUEUED, QUEUED, (Event(EventReason.STARTED, ""), Event(reason, "")))
     counted = {line for line in metrics.render().decode().splitlines() if line.endswith(" 1.0")}
@@ -127,16 +127,16 @@ def reconciling(since: float) -> dict[str, Any]:
     ("stored", "since"),
     [
         ({}, 0),
-        (told("Queued", queuedAt=at(5)), 5),
-        (told("Queued", queuedAt=at(5), conditions=[reconciling(20)]), 20),
-        (told("Queued", queuedAt=at(5), ended=(("Failed", "StepKilled"),)), 50),
-        (told("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(65), ended=(("Failed", "StepKilled"),)), 65),
-        (told("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(165)), 100),
-        (told("Suspended", queuedAt=at(5)), 100),
+        (body_of("Queued", queuedAt=at(5)), 5),
+        (body_of("Queued", queuedAt=at(5), conditions=[reconciling(20)]), 20),
+        (body_of("Queued", queuedAt=at(5), ended=(("Failed", "StepKilled"),)), 50),
+        (body_of("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(65), ended=(("Failed", "StepKilled"),)), 65),
+        (body_of("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(165)), 100),
+        (body_of("Suspended", queuedAt=at(5)), 100),
     ],
     ids=["new", "queued", "resumed", "after an attempt", "after its delay", "delay ended early", "suspended"],
 )
-def test_since_when_it_waits(stored: dict[str, Any], since: float) -> None:
+def test_since_when_it_could_have_started(stored: dict[str, Any], since: float) -> None:
     name = "0a0a0a0a-0000-4000-8000-000000000000"
     metadata = {"namespace": "ns", "name": name, "uid": "u", "resourceVersion": "1", "generation": 1}
     body = {"metadata": {**metadata, "creationTimestamp": at(0)}, "spec": {}, "status": stored}

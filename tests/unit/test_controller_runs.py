@@ -1,4 +1,4 @@
-"""The attempts of one operator: each ends with an outcome, whenever it is stopped and whatever its engine does."""
+"""Every attempt ends with an outcome, whenever it is stopped and whatever its engine does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FENCE = 7
 
 
 class FakeEngine:
-    """Runs each attempt for `seconds`, of which each step takes a half; `error` is how it ends then."""
+    """Runs each attempt for `seconds`, half of them per step, and then raises `error` if there is one."""
 
     name = "fake"
     outlives_operator = False
@@ -44,18 +44,18 @@ class FakeEngine:
     def __init__(self, seconds: float = NEVER, error: Exception | None = None) -> None:
         self.seconds = seconds
         self.error = error
-        self.begun: list[int] = []
+        self.started: list[int] = []
 
     def digest(self, _recipe: Recipe, _timeout: float) -> None:
-        raise AssertionError("nobody asks for that")
+        raise AssertionError("not used here")
 
     async def collect_garbage(self, find_run: FindRun) -> None:
         find_run("team", "name")
 
     async def run(
-        self, order: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
     ) -> SetupOutcome:
-        self.begun.append(order.number)
+        self.started.append(attempt.number)
         on_progress(FIRST)
         await asyncio.sleep(self.seconds / 2)
         on_progress(SECOND)
@@ -69,60 +69,60 @@ class FakeEngine:
 
 
 class LastingEngine(FakeEngine):
-    """What it runs outlives the operator; it takes a second to begin it, and raises LeftRunning once told to leave."""
+    """Its attempts outlive the operator; each takes a second to start, and raises LeftRunning when asked to leave."""
 
     outlives_operator = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.gone: list[int] = []
+        self.stopped: list[int] = []
 
     async def run(
-        self, order: AttemptSpec | Adoption, _on_progress: ProgressCallback, leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, _on_progress: ProgressCallback, leave: asyncio.Event
     ) -> SetupOutcome:
         try:
             await asyncio.sleep(1)
-            self.begun.append(order.number)
+            self.started.append(attempt.number)
             await leave.wait()
         except asyncio.CancelledError:
             if not leave.is_set():
-                self.gone.append(order.number)
+                self.stopped.append(attempt.number)
                 raise
         raise LeftRunning
 
 
 class FakeRecord(ProjectRecord):
-    """Keeps what was marked; `away` is raised instead, `held` is the answer."""
+    """Keeps what was marked and returns `held`; raises `outage` instead if it is set."""
 
     def __init__(self) -> None:
         super().__init__(Database(DatabaseAddress.parse("postgresql://nobody@nowhere/nothing")))
         self.marked: list[tuple[UUID, int, str]] = []
-        self.away: DatabaseUnavailable | None = None
+        self.outage: DatabaseUnavailable | None = None
         self.held = True
 
     async def mark(self, project_id: UUID, fence: int, status: ProjectStatus) -> bool:
-        if self.away is not None:
-            raise self.away
+        if self.outage is not None:
+            raise self.outage
         self.marked.append((project_id, fence, status))
         return self.held
 
 
 class World:
-    """One operator's attempts, and the keys whose progress and whose end was told."""
+    """The runs of one operator, and the keys whose progress and end it reported."""
 
     def __init__(self, engine: FakeEngine | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.record = FakeRecord()
-        self.moved: list[Key] = []
+        self.progressed: list[Key] = []
         self.ended: list[Key] = []
         self.runs = Runs(
-            self.engine, self.record, SoleOperator(), on_progress=self.moved.append, on_end=self.ended.append
+            self.engine, self.record, SoleOperator(), on_progress=self.progressed.append, on_end=self.ended.append
         )
 
     def start(self, number: int = 1) -> UUID:
-        order = _order(number)
-        self.runs.start(order, FIRST)
-        return order.project.id
+        attempt = _attempt(number)
+        self.runs.start(attempt, FIRST)
+        return attempt.project.id
 
     async def outcome(self, project_id: UUID) -> RunOutcome:
         while (view := self.runs.view(project_id)) is not None and view.outcome is None:
@@ -132,7 +132,7 @@ class World:
         return view.outcome
 
 
-def _order(number: int) -> AttemptSpec:
+def _attempt(number: int) -> AttemptSpec:
     project = SetupProject(id=uuid4(), name="p", slug="p", description="", code_repo="c", docs_repo=None)
     recipe = Recipe.model_validate(
         {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
@@ -160,7 +160,7 @@ async def test_an_attempt_that_ends_by_itself() -> None:
     assert await world.outcome(project) == SetupSucceeded()
     assert world.runs.running == []
     assert world.record.marked == [(project, FENCE, "testing")]
-    assert world.moved == world.ended == [("default", str(project))]
+    assert world.progressed == world.ended == [("default", str(project))]
     world.runs.forget(project, "uid")
     assert world.runs.keys() == []
 
@@ -173,7 +173,7 @@ async def test_an_attempt_that_breaks() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_of_the_engine_is_an_engine_error() -> None:
+async def test_a_bug_in_the_engine_is_an_engine_error() -> None:
     world = World(FakeEngine(seconds=1, error=ZeroDivisionError()))
     outcome = await world.outcome(world.start())
     assert isinstance(outcome, InfrastructureError)
@@ -181,7 +181,7 @@ async def test_a_bug_of_the_engine_is_an_engine_error() -> None:
 
 
 @in_virtual_time
-async def test_a_stopped_attempt_tells_the_first_cause() -> None:
+async def test_a_stopped_attempt_has_the_first_cause() -> None:
     world = World()
     project = world.start()
     await asyncio.sleep(1)
@@ -191,16 +191,16 @@ async def test_a_stopped_attempt_tells_the_first_cause() -> None:
 
 
 @in_virtual_time
-async def test_an_attempt_may_be_stopped_before_it_has_begun() -> None:
+async def test_an_attempt_can_be_stopped_before_it_starts() -> None:
     world = World()
     project = world.start()
     world.runs.stop(project, StopCause.DELETED)
     assert await world.outcome(project) == AttemptStopped(StopCause.DELETED)
-    assert world.engine.begun == []
+    assert world.engine.started == []
 
 
 @in_virtual_time
-async def test_what_is_started_after_all_were_stopped_does_not_begin() -> None:
+async def test_an_attempt_that_is_started_after_stop_all_does_not_run() -> None:
     world = World()
     before = world.start(1)
     await asyncio.sleep(1)
@@ -208,11 +208,11 @@ async def test_what_is_started_after_all_were_stopped_does_not_begin() -> None:
     after = world.start(2)
     for project in (before, after):
         assert await world.outcome(project) == AttemptStopped(StopCause.SHUTDOWN)
-    assert world.engine.begun == [1]
+    assert world.engine.started == [1]
 
 
 @in_virtual_time
-async def test_all_are_killed_and_each_has_its_outcome() -> None:
+async def test_kill_all_gives_each_attempt_its_outcome() -> None:
     world = World()
     projects = [world.start(number) for number in range(3)]
     await world.runs.kill_all(StopCause.LEASE_LOST)
@@ -223,7 +223,7 @@ async def test_all_are_killed_and_each_has_its_outcome() -> None:
 
 
 @in_virtual_time
-async def test_who_waits_for_all_waits_for_what_is_being_prepared() -> None:
+async def test_keys_include_an_attempt_that_is_being_prepared() -> None:
     world = World()
     with world.runs.preparing(("default", "a")):
         assert world.runs.keys() == [("default", "a")]
@@ -241,12 +241,12 @@ async def test_a_moved_fence_stops_the_attempt() -> None:
 
 
 @in_virtual_time
-async def test_an_attempt_goes_on_while_the_database_is_away_and_is_marked_afterwards() -> None:
+async def test_an_attempt_continues_during_a_database_outage_and_is_marked_afterwards() -> None:
     world = World(FakeEngine(seconds=100))
-    world.record.away = DatabaseUnavailable("away")
+    world.record.outage = DatabaseUnavailable("no route")
     project = world.start()
     await asyncio.sleep(60)
-    world.record.away = None
+    world.record.outage = None
     await asyncio.sleep(2 * MARK_RETRY)
     assert world.record.marked == [(project, FENCE, "testing")]
     assert await world.outcome(project) == SetupSucceeded()
@@ -260,7 +260,7 @@ async def _left(world: World, project: UUID) -> None:
 
 
 @in_virtual_time
-async def test_what_outlives_the_operator_is_begun_and_left_running_at_a_clean_end() -> None:
+async def test_a_lasting_attempt_is_started_and_left_running_at_a_shutdown() -> None:
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
@@ -268,12 +268,12 @@ async def test_what_outlives_the_operator_is_begun_and_left_running_at_a_clean_e
     later = world.start(2)
     for left in (project, later):
         await _left(world, left)
-    assert (engine.begun, engine.gone) == ([1, 2], [])
+    assert (engine.started, engine.stopped) == ([1, 2], [])
     assert (world.runs.running, world.runs.keys()) == ([], [])
 
 
 @in_virtual_time
-async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the_lease_is_lost() -> None:
+async def test_a_lasting_attempt_is_left_at_once_or_not_started_when_the_lease_is_lost() -> None:
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
@@ -281,17 +281,17 @@ async def test_what_outlives_the_operator_is_left_at_once_and_not_begun_when_the
     await world.runs.kill_all(StopCause.LEASE_LOST)
     for left in (project, later):
         await _left(world, left)
-    assert (engine.begun, engine.gone) == ([1], [])
+    assert (engine.started, engine.stopped) == ([1], [])
 
 
-@pytest.mark.parametrize(("cause", "gone"), [(StopCause.CANCEL, [1]), (StopCause.FENCED, [])])
+@pytest.mark.parametrize(("cause", "stopped"), [(StopCause.CANCEL, [1]), (StopCause.FENCED, [])])
 @in_virtual_time
-async def test_what_outlives_the_operator_is_ended_for_the_sake_of_its_setup_alone(
-    cause: StopCause, gone: list[int]
+async def test_a_lasting_attempt_is_stopped_only_for_a_cause_that_concerns_the_setup(
+    cause: StopCause, stopped: list[int]
 ) -> None:
     world = World(engine := LastingEngine())
     project = world.start(1)
     await asyncio.sleep(2)
     world.runs.stop(project, cause)
     assert await world.outcome(project) == AttemptStopped(cause)
-    assert engine.gone == gone
+    assert engine.stopped == stopped

@@ -1,4 +1,4 @@
-"""What an engine's attempts and steps are told to have taken."""
+"""How long the attempts and steps of an engine take, as the metrics show it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ RECIPE: Final = Recipe.model_validate(
 
 @dataclass
 class Script:
-    """An engine that tells these steps, each some seconds after the one before, and ends as it is told to."""
+    """An engine that reports these steps, each some seconds after the previous one, and then ends as given."""
 
-    told: list[tuple[int, float]]
+    steps: list[tuple[int, float]]
     end: SetupSucceeded | SetupFailed | Exception
     now: float = 0.0
     progress: list[int] = field(default_factory=list)
@@ -50,9 +50,9 @@ class Script:
     needs_credentials: bool = False
 
     async def run(
-        self, _order: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+        self, _attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
     ) -> SetupOutcome:
-        for completed, after in self.told:
+        for completed, after in self.steps:
             self.now += after
             on_progress(Progress("compiling", STEPS[completed], completed, len(STEPS)))
         self.now += 1.0
@@ -64,29 +64,29 @@ class Script:
         return f"of {timeout}"
 
     async def kill_all(self) -> None:
-        raise AssertionError("nobody asks for that")
+        raise AssertionError("not used here")
 
     async def collect_garbage(self, _look_up: FindRun) -> None:
-        raise AssertionError("nobody asks for that")
+        raise AssertionError("not used here")
 
 
-async def measured(script: Script, order: Any) -> dict[str, float]:
-    """The seconds that were told, by step and by outcome of the attempt."""
+async def measured(script: Script, attempt: Any) -> dict[str, float]:
+    """The measured seconds, by step and by outcome of the attempt."""
     metrics = Metrics()
     engine = MeteredEngine(script, metrics, lambda: script.now)
     expected: AbstractContextManager[object] = (
         pytest.raises(type(script.end)) if isinstance(script.end, Exception) else nullcontext()
     )
     with expected:
-        assert await engine.run(order, lambda p: script.progress.append(p.completed), asyncio.Event()) is script.end
-    assert script.progress == [completed for completed, _ in script.told]
+        assert await engine.run(attempt, lambda p: script.progress.append(p.completed), asyncio.Event()) is script.end
+    assert script.progress == [completed for completed, _ in script.steps]
     sums = re.findall(r'_sum{(?:outcome="(\w+)",)?recipe="three"(?:,step="(\w+)")?} (\S+)', metrics.render().decode())
     return {outcome or step: float(seconds) for outcome, step, seconds in sums}
 
 
 @dataclass
-class Order:
-    """What of an order is looked at."""
+class Attempt:
+    """What the metered engine reads of an attempt."""
 
     recipe: Recipe = RECIPE
 
@@ -95,7 +95,7 @@ ALL: Final = [(0, 0.0), (1, 2.0), (2, 3.0)]
 
 
 @pytest.mark.parametrize(
-    ("told", "end", "expected"),
+    ("steps", "end", "expected"),
     [
         (ALL, SetupSucceeded(), {"fetch": 2, "build": 3, "push": 1, "Succeeded": 6}),
         (ALL[:2], SetupFailed("build", 1, ""), {"fetch": 2, "build": 1, "Failed": 3}),
@@ -110,16 +110,16 @@ ALL: Final = [(0, 0.0), (1, 2.0), (2, 3.0)]
         (ALL[:2], SetupStopped(), {"fetch": 2}),
         (ALL[:2], LeftRunning(), {"fetch": 2}),
     ],
-    ids=["succeeds", "fails", "breaks", "broke before", "quick step unseen", "no step seen", "stopped", "left"],
+    ids=["succeeds", "fails", "breaks", "broke before", "missed a quick step", "missed all steps", "stopped", "left"],
 )
-async def test_what_ended_by_itself_is_timed(told: Any, end: Any, expected: dict[str, float]) -> None:
-    assert await measured(Script(told, end), Order()) == expected
+async def test_attempts_that_end_by_themselves_are_measured(steps: Any, end: Any, expected: dict[str, float]) -> None:
+    assert await measured(Script(steps, end), Attempt()) == expected
 
 
-async def test_what_another_operator_began_is_not_timed() -> None:
+async def test_adopted_attempts_are_not_measured() -> None:
     adoption = Adoption("ns", "name", "uid", UUID(int=1), 1, 1, "run", "digest")
     assert await measured(Script(ALL, SetupSucceeded()), adoption) == {}
 
 
-def test_the_digest_is_that_of_the_engine() -> None:
+def test_the_digest_comes_from_the_engine() -> None:
     assert MeteredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"
