@@ -31,6 +31,7 @@ from projectsetup.controller.ports import Cluster
 from projectsetup.controller.reconciler import Reconciler
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
+from projectsetup.controller.status_writer import StatusWriter
 from projectsetup.controller.workqueue import WorkQueue
 from projectsetup.engines.base import Engine
 from projectsetup.engines.kubernetes_job.engine import JobEngine
@@ -286,7 +287,7 @@ def _controller(
         queue=queue,
         leader=ports.leader,
         metrics=metrics,
-        scrub=scrub,
+        writer=StatusWriter(ports.cluster, cache, ports.leader, metrics, scrub),
         on_deleted=cleanup.add,
     )
     controller = Controller(

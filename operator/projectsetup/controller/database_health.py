@@ -25,7 +25,7 @@ class DatabaseHealth:
     """`problem` says why the database is unavailable, or is None; callbacks run when it recovers.
 
     `ping` may be called often; `try_write` must fail whenever a write would fail. A failure that neither of them
-    notices makes the database look available too early: the pause after each relapse prevents a busy loop.
+    detects makes the database look available too early: the pause after each relapse prevents a busy loop.
     """
 
     def __init__(self, ping: Callable[[], Awaitable[None]], try_write: Callable[[], Awaitable[None]]) -> None:

@@ -16,7 +16,7 @@ from projectsetup.recipes.errors import RecipesUnavailable
 from projectsetup.recipes.loader import RecipeBook
 
 CHECK_PERIOD: Final = 5.0
-"""Seconds between two checks of what is missing; a ProjectSetup notices within 10 s that its dependency exists."""
+"""Seconds between two checks of what is missing; a ProjectSetup continues within 10 s once its dependency exists."""
 MAX_SECRETS: Final = 100
 """Most Secrets of one namespace that one check reads; a namespace with more waits longer, and no other does."""
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-from projectsetup.api.models import (
-    ProjectSetupResource,
-    ProjectSetupStatus,
-    essence,
-    parse_resource,
-    status_to_dict,
-    stored_status,
-)
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, essence, parse_resource
 from projectsetup.controller.cache import Change, Deleted, ResourceCache, pack
 from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.decisions import (
@@ -36,11 +28,12 @@ from projectsetup.controller.events import Event
 from projectsetup.controller.facts import Facts, RecipePlan, RecordRead
 from projectsetup.controller.facts_reader import FactsReader, Inputs
 from projectsetup.controller.lifecycle import decide
-from projectsetup.controller.metrics import count_changes, ready_since
+from projectsetup.controller.metrics import ready_since
 from projectsetup.controller.outcome import EndKind, StopCause
 from projectsetup.controller.ports import Body, Cluster
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
+from projectsetup.controller.status_writer import StatusWriter
 from projectsetup.controller.workqueue import Key, WorkQueue
 from projectsetup.engines.base import Adoption, AttemptSpec
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
@@ -83,7 +76,7 @@ class Reconciler:
     queue: WorkQueue
     leader: Leader
     metrics: Metrics
-    scrub: Callable[[str], str]
+    writer: StatusWriter
     on_deleted: Callable[[Deleted], None]
     _progress_writes: dict[str, datetime] = field(default_factory=dict)
     _prepared: dict[str, _Prepared] = field(default_factory=dict)
@@ -191,7 +184,7 @@ class Reconciler:
                 again = await self._start(facts, inputs, action)
             case StartPrepared():
                 self._begin(self._prepared[resource.uid])
-                await self._post(resource, resource.status, action.events)
+                await self.writer.post(resource, resource.status, action.events)
                 again = True
             case AdoptAttempt():
                 await self._adopt(facts, action)
@@ -253,7 +246,7 @@ class Reconciler:
             prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, inputs.obstacle)
             await self._write(resource, action.status, ())
             self._begin(prepared)
-        await self._post(resource, action.status, action.events)
+        await self.writer.post(resource, action.status, action.events)
         return False
 
     def _begin(self, prepared: _Prepared) -> None:
@@ -351,47 +344,13 @@ class Reconciler:
     async def _write(
         self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]
     ) -> None:
-        new = self._scrubbed(status_to_dict(status))
-        if new != stored_status(resource.status):
-            self.leader.check()
-            stored = await self.cluster.replace_status(
-                resource.namespace, resource.name, resource_version=resource.resource_version, status=new
-            )
-            self.cache.apply(pack(stored))
-            count_changes(self.metrics, resource.status, status, events)
+        if await self.writer.write(resource, status, events):
             self._progress_writes[resource.uid] = datetime.now(UTC)
         if status.run_ref is None:
             self._progress_writes.pop(resource.uid, None)
             self._prepared.pop(resource.uid, None)
             self.runs.forget(resource.project_id, resource.uid)
-        await self._post(resource, status, events)
-
-    def _scrubbed(self, value: Any) -> Any:
-        """Scrub every message in `value`; the rest is either the operator's own or must stay as the user wrote it."""
-        if isinstance(value, list):
-            return [self._scrubbed(part) for part in value]
-        if not isinstance(value, dict):
-            return value
-        return {name: self.scrub(part) if name == "message" else self._scrubbed(part) for name, part in value.items()}
-
-    async def _post(
-        self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]
-    ) -> None:
-        for event in events:
-            with about_setup(resource.key, attempt=status.attempt, step=status.step):
-                _log.info(event.message, reason=str(event.reason))
-                try:
-                    await self.cluster.post_event(
-                        namespace=resource.namespace,
-                        name=resource.name,
-                        uid=resource.uid,
-                        reason=str(event.reason),
-                        message=self.scrub(event.message),
-                        warning=event.warning,
-                        reporter=self.leader.identity,
-                    )
-                except ClusterError as error:
-                    _log.warning("cannot post an event", error=str(error))
+        await self.writer.post(resource, status, events)
 
     def _prepared_fence(self, resource: ProjectSetupResource) -> int | None:
         prepared = self._prepared.get(resource.uid)
