@@ -1,4 +1,4 @@
-"""One table of recipes and what comes of them, for both engines: the same, to the word."""
+"""One table of recipes and their outcomes: both engines report the same, word for word."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD: Final = "$(PROJECT_ID) $$ $HOME `id` \\ ' \""
 
 @dataclass(frozen=True)
 class Row:
-    """A setup by these scripts, all in one attempt; what `Succeeded` tells, and of the failure, if there is one."""
+    """A setup that runs these scripts in one attempt; the reason of `Succeeded`, and its failure, if any."""
 
     reason: str
     scripts: dict[str, str] = field(default_factory=dict)
@@ -35,8 +35,8 @@ class Row:
 
 LINES: Final = "i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done"
 TABLE: Final = {
-    "all is well": Row("SetupSucceeded"),
-    "what steps are told": Row(
+    "all steps succeed": Row("SetupSucceeded"),
+    "the environment of steps": Row(
         "SetupSucceeded",
         {
             "first": 'test "$(pwd)" = "$WORKSPACE"; test "$HOME" = "$WORKSPACE/.home"; test -d "$TMPDIR"; '
@@ -59,9 +59,11 @@ TABLE: Final = {
     "the workspace goes on": Row(
         "SetupSucceeded", {"first": "echo one >a; mkdir d", "third": "test one = $(cat a); cd d"}
     ),
-    "facts are told": Row("SetupSucceeded", {"first": f'echo "CODE_COMMIT={"c0de" * 10}" >>"$STEP_OUTPUTS"'}),
-    "a step says no": Row("StepFailed", {"second": "echo because; exit 3"}, "StepFailed", "second", 3, "because"),
-    "it says nothing": Row("StepFailed", {"first": "exit 74"}, "StepFailed", "first", 74, "it printed nothing"),
+    "facts": Row("SetupSucceeded", {"first": f'echo "CODE_COMMIT={"c0de" * 10}" >>"$STEP_OUTPUTS"'}),
+    "a step fails": Row("StepFailed", {"second": "echo because; exit 3"}, "StepFailed", "second", 3, "because"),
+    "a step fails and prints nothing": Row(
+        "StepFailed", {"first": "exit 74"}, "StepFailed", "first", 74, "it printed nothing"
+    ),
     "no such program": Row("StepFailed", {"third": "no-such-program 2>&-"}, "StepFailed", "third", 127, "nothing"),
     "it asks for another attempt": Row("AttemptsExhausted", {"second": "exit 75"}, "StepTransient", "second", 75),
     "an exit code of the recipe": Row("AttemptsExhausted", {"second": "exit 42"}, "StepTransient", "second", 42),
@@ -97,7 +99,7 @@ TABLE: Final = {
         },
         recipe="together",
     ),
-    "one container, a step says no": Row(
+    "one container, a step fails": Row(
         "StepFailed", {"second": "echo because; exit 3"}, "StepFailed", "second", 3, "because", recipe="together"
     ),
     "one container, too slow": Row(
@@ -109,7 +111,7 @@ Ends = dict[str, dict[str, dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ends:
-    """By engine and row, the status of each setup once it was over."""
+    """By engine and row, the status of each setup once it has ended."""
     folder = tmp_path_factory.mktemp("engines")
     ends: Ends = {}
     for engine in ENGINES:
@@ -145,14 +147,14 @@ def test_the_end_is_what_the_recipe_says(ends: Ends, title: str, engine: str) ->
 
 
 @pytest.mark.parametrize("title", TABLE)
-def test_both_engines_tell_the_same(ends: Ends, title: str) -> None:
-    local, job = (_told(ends[engine][title]) for engine in ENGINES)
+def test_both_engines_report_the_same(ends: Ends, title: str) -> None:
+    local, job = (_reported(ends[engine][title]) for engine in ENGINES)
     assert job == local
 
 
-def _told(status: dict[str, Any]) -> dict[str, Any]:
-    told = {name: status.get(name) for name in ("phase", "projectStatus", "step", "progress", "attempt", "commits")}
+def _reported(status: dict[str, Any]) -> dict[str, Any]:
+    reported = {name: status.get(name) for name in ("phase", "projectStatus", "step", "progress", "attempt", "commits")}
     failure = dict(status.get("failure", {}))
-    if "the attempt did not end" in failure.get("message", ""):  # a Job that is ended does not tell what was printed
+    if "the attempt did not end" in failure.get("message", ""):  # a Job that is ended does not report what was printed
         failure["message"] = failure["message"].partition(";")[0]
-    return {**told, "failure": failure}
+    return {**reported, "failure": failure}

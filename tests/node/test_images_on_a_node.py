@@ -210,8 +210,8 @@ def test_python_service_from_the_manifests_to_the_pushed_commits(site: Site, eng
         return status.get("phase") in ("Succeeded", "Failed")
 
     wait_for(is_over, f"ProjectSetup {project} to be over", limit=LIMIT)
-    told = kubectl("logs", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/component=operator", "--tail=50")
-    assert status["phase"] == "Succeeded", f"{status}\n{told}"
+    log = kubectl("logs", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/component=operator", "--tail=50")
+    assert status["phase"] == "Succeeded", f"{status}\n{log}"
     assert (status["attempt"], status["runRef"]["engine"]) == (1, engine)
     assert status["commits"] == {
         "codeRepo": site.git.commit_of(f"{project}-code.git"),

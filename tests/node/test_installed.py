@@ -202,7 +202,7 @@ def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_the_secre
         assert (seen["secret"], seen["login"]) == (files, bool(files))
         assert (seen["user"], seen["capabilities"], seen["seccomp"], seen["no new privileges"]) == (65532, 0, 2, 1)
         assert seen["answer"] in (401, 403)
-        assert re.search("system:anonymous|Unauthorized", seen["told"])
+        assert re.search("system:anonymous|Unauthorized", seen["body"])
 
 
 def test_the_namespace_of_the_attempts_lets_in_nothing_but_restricted_pods(installed: Installed) -> None:

@@ -1,4 +1,4 @@
-"""Pods that the cluster takes away: their Job makes others, and the attempt goes on as the same."""
+"""Pods that the cluster takes away: their Job replaces them, and the attempt continues with its number."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from devcluster import Cluster
 from devcluster.node.kubelet import NODE
 from tests.support.chaos.arena import Setup
 from tests.support.node.job_arena import JobArena, job_arena
-from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.job_checks import check_jobs
 from tests.support.node.pod_watcher import PodWatcher
 from tests.support.operator_process import wait_for
 
 LOST: Final = "test.codemyspec.com/lost"
-"""A taint that sends all pods away. The only node of a cluster is never given up by itself."""
+"""A taint that sends all pods away. Kubernetes never gives up the only node of a cluster by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def working(arena: JobArena, *moods: str) -> list[Setup]:
 
 
 def evict_all(arena: JobArena, setups: list[Setup]) -> list[str]:
-    """The names of their pods, which are asked to go."""
+    """Evict their pods, and return the names."""
     pods = [arena.pod(setup).name for setup in setups]
     for pod in pods:
         arena.evict(pod)
@@ -86,7 +86,7 @@ def test_a_drained_node(arena: JobArena) -> None:
     succeed_in_one_attempt(arena, setups, pods=2)
 
 
-def test_a_kubelet_that_is_away_for_a_while(arena: JobArena, node_cluster: Cluster) -> None:
+def test_a_kubelet_that_is_down_for_a_while(arena: JobArena, node_cluster: Cluster) -> None:
     setups = working(arena, "gated", "gated")
     node_cluster.stop("kubelet")
     try:
@@ -94,7 +94,7 @@ def test_a_kubelet_that_is_away_for_a_while(arena: JobArena, node_cluster: Clust
         arena.desk.open(*(setup.project for setup in setups))
         for setup in setups:
             arena.desk.hears(setup.project, "worked")
-        wait_for(lambda: arena.ledger.living_pods(new.project), "a pod that nobody starts")
+        wait_for(lambda: arena.ledger.living_pods(new.project), "a pod that is not started")
         for setup in setups:
             status = arena.stage.status(setup.project)
             assert (status["phase"], status["attempt"]) == ("Running", 1), status
@@ -115,7 +115,7 @@ def test_a_node_that_is_given_up_and_comes_back(arena: JobArena, node_cluster: C
         )
         arena.stage.api.kubectl("taint", "node", NODE, f"{LOST}-")
         for setup, pod in zip(setups, pods, strict=True):
-            assert arena.living_of(setup), "its processes live on"
+            assert arena.living_of(setup), "its processes still run"
             assert arena.ledger.living_pods(setup.project) == [pod]
             status = arena.stage.status(setup.project)
             assert (status["phase"], status["attempt"]) == ("Running", 1), status
@@ -126,10 +126,10 @@ def test_a_node_that_is_given_up_and_comes_back(arena: JobArena, node_cluster: C
     succeed_in_one_attempt(arena, setups, pods=2)
 
 
-def test_never_two_pods_of_a_project_at_once(arena: JobArena, tell: Callable[[object], None]) -> None:
+def test_never_do_two_pods_of_a_project_run_at_once(arena: JobArena, tell: Callable[[object], None]) -> None:
     arena.await_ends(limit=60)
     arena.await_no_remains()
-    figures = judge_jobs(arena)
+    figures = check_jobs(arena)
     assert (figures.of_setups.burned, figures.of_setups.given_back) == (0, 0)
     assert figures.taken_away == figures.pods - figures.jobs
     tell(figures)

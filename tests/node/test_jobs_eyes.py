@@ -1,4 +1,4 @@
-"""The tests of Jobs see what they claim to see: each kind of harm is told by a watch, and noticed."""
+"""The checks of the Job tests detect each kind of harm that a watch can show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ONE, OTHER = "one-project", "another-project"
 
 
 class Story:
-    """What a watch tells, one revision after another."""
+    """A sequence of watch events."""
 
     def __init__(self) -> None:
         self.ledger = Ledger(Path("none"), "none")
@@ -40,13 +40,13 @@ class Story:
         **status: Any,
     ) -> int:
         self._revision += 1
-        told = {**status, "conditions": [{"type": kind, "status": "True"} for kind in conditions]}
+        full_status = {**status, "conditions": [{"type": kind, "status": "True"} for kind in conditions]}
         metadata = {"name": name, "labels": labels, "annotations": annotations}
-        entries.append(Entry(self._revision, {"metadata": metadata, "status": told}, gone=gone))
+        entries.append(Entry(self._revision, {"metadata": metadata, "status": full_status}, gone=gone))
         return self._revision
 
 
-def test_two_pods_of_a_project_at_once_are_seen() -> None:
+def test_two_pods_of_a_project_at_once_are_detected() -> None:
     story = Story()
     story.pod("a", "first", phase="Pending")
     at = story.pod("b", "second", phase="Pending")
@@ -55,7 +55,7 @@ def test_two_pods_of_a_project_at_once_are_seen() -> None:
     assert story.ledger.overlaps({OTHER}) == []
 
 
-def test_pods_one_after_the_other_and_of_two_projects_are_no_harm() -> None:
+def test_pods_one_after_the_other_and_of_two_projects_are_harmless() -> None:
     story = Story()
     story.pod("x", "other", OTHER)
     story.pod("a", "first")
@@ -77,7 +77,7 @@ def test_what_was_alive_at_a_revision() -> None:
     assert story.ledger.living(ONE, at=done) == story.ledger.living(ONE) == []
 
 
-def test_a_pod_after_one_that_was_not_taken_away_is_seen() -> None:
+def test_a_pod_after_one_that_was_not_disrupted_is_detected() -> None:
     story = Story()
     story.pod("a", "first")
     story.pod("a", "first", conditions=("DisruptionTarget",))
@@ -88,7 +88,7 @@ def test_a_pod_after_one_that_was_not_taken_away_is_seen() -> None:
     assert story.ledger.unexplained_pods({ONE}) == ["c"]
 
 
-def test_an_attempt_that_runs_as_two_jobs_is_seen_and_tombstones_do_not_count() -> None:
+def test_an_attempt_that_runs_as_two_jobs_is_detected_and_tombstones_do_not_count() -> None:
     story = Story()
     story.job("first")
     story.job("stone", stone=True)

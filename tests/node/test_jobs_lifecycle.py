@@ -1,4 +1,4 @@
-"""Setups as Jobs on a real node: cancelled, deleted, suspended and retried, and taken over from operators that end."""
+"""Setups as Jobs on a real node: cancelled, deleted, suspended, retried, and adopted from operators that ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devcluster import Cluster
 from tests.support.chaos import faulty_operator
 from tests.support.chaos.arena import Setup
 from tests.support.node.job_arena import JobArena, job_arena
-from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.job_checks import check_jobs
 from tests.support.node.pod_watcher import PodWatcher
 from tests.support.operator_process import wait_for
 
@@ -28,7 +28,7 @@ SETUPS: Final = {
     "robbed": "gated",
     "retried": "transient",
 }
-"""The mood of each setup that is there from the beginning."""
+"""The mood of each setup, by the test that it is for."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def watcher() -> Iterator[PodWatcher]:
 
 @pytest.fixture(scope="module")
 def arena(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, watcher: PodWatcher) -> Iterator[JobArena]:
-    """One operator for all tests that leave it alone."""
+    """One operator for all tests that do not stop it."""
     folder = tmp_path_factory.mktemp("arena")
     with job_arena(node_cluster, folder, watcher, concurrency="10", job_ttl=f"{TTL}s") as arena:
         arena.operator().start()
@@ -57,8 +57,8 @@ def test_a_setup_of_one_step_costs_two_status_writes(arena: JobArena, setups: di
     setup = setups["single"]
     assert arena.reached(setup, "Succeeded", "Failed")["phase"] == "Succeeded"
     arena.history.caught_up()
-    told = [version.status.get("phase") for version in arena.history.versions[setup.project]]
-    assert told == [None, "Running", "Succeeded"]
+    phases = [version.status.get("phase") for version in arena.history.versions[setup.project]]
+    assert phases == [None, "Running", "Succeeded"]
 
 
 def test_a_retryable_failure_is_retried_by_another_job(arena: JobArena, setups: dict[str, Setup]) -> None:
@@ -71,21 +71,21 @@ def test_a_retryable_failure_is_retried_by_another_job(arena: JobArena, setups: 
     ]
     first, second = arena.ledger.jobs_of(setup.project)
     assert (first.attempt, second.attempt) == (1, 2)
-    assert arena.told_at(setup, "BackingOff") < arena.ledger.made_at(second.name)
+    assert arena.first_at(setup, "BackingOff") < arena.ledger.made_at(second.name)
 
 
-def test_cancelled_is_told_when_nothing_of_it_is_alive(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_cancelled_is_reported_once_nothing_of_the_attempt_runs(arena: JobArena, setups: dict[str, Setup]) -> None:
     setup = setups["cancelled"]
     arena.works(setup)
     arena.cancel(setup)
     arena.reached(setup, "Cancelled", limit=CANCEL_LIMIT)
     assert not arena.living_of(setup)
     arena.ledger.caught_up()
-    assert arena.ledger.living(setup.project, at=arena.told_at(setup, "Cancelled")) == []
+    assert arena.ledger.living(setup.project, at=arena.first_at(setup, "Cancelled")) == []
     assert arena.record.rows()[setup.project]["status"] == "failed"
 
 
-def test_a_deleted_setup_takes_its_job_along_and_frees_the_project(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_deleting_a_setup_deletes_its_job_and_frees_the_project(arena: JobArena, setups: dict[str, Setup]) -> None:
     setup = setups["deleted"]
     arena.works(setup)
     arena.delete(setup)
@@ -95,7 +95,9 @@ def test_a_deleted_setup_takes_its_job_along_and_frees_the_project(arena: JobAre
     assert arena.ledger.living(setup.project) == []
 
 
-def test_suspended_gives_the_attempt_back_and_resumes_as_the_same(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_a_suspended_attempt_does_not_count_and_resumes_with_its_number(
+    arena: JobArena, setups: dict[str, Setup]
+) -> None:
     setup = setups["suspended"]
     arena.works(setup)
     arena.stage.api.patch(setup.project, {"spec": {"suspend": True}})
@@ -103,17 +105,17 @@ def test_suspended_gives_the_attempt_back_and_resumes_as_the_same(arena: JobAren
     assert status["attempt"] == 0
     assert not arena.living_of(setup)
     arena.ledger.caught_up()
-    assert arena.ledger.living(setup.project, at=arena.told_at(setup, "Suspended")) == []
+    assert arena.ledger.living(setup.project, at=arena.first_at(setup, "Suspended")) == []
 
     arena.desk.open(setup.project)
     arena.stage.api.patch(setup.project, {"spec": {"suspend": False}})
     status = arena.reached(setup, "Succeeded", "Failed")
     assert (status["phase"], status["attempt"]) == ("Succeeded", 1)
     names = [job.name for job in arena.ledger.jobs_of(setup.project)]
-    assert len(set(names)) == 2, "each start has a Job with a name of its own"
+    assert len(set(names)) == 2, "each start has its own Job name"
 
 
-def test_a_job_that_somebody_deletes_is_interrupted_and_retried(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_a_deleted_job_is_interrupted_and_retried(arena: JobArena, setups: dict[str, Setup]) -> None:
     setup = setups["robbed"]
     arena.works(setup)
     job = arena.ledger.jobs_of(setup.project)[-1]
@@ -125,7 +127,7 @@ def test_a_job_that_somebody_deletes_is_interrupted_and_retried(arena: JobArena,
     assert job.name in status["attempts"][0]["message"]
 
 
-def test_a_finished_job_is_gone_after_its_time(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_a_finished_job_is_deleted_after_its_ttl(arena: JobArena, setups: dict[str, Setup]) -> None:
     project = setups["single"].project
     wait_for(
         lambda: [job.gone for job in arena.ledger.jobs_of(project)] == [True],
@@ -136,15 +138,15 @@ def test_a_finished_job_is_gone_after_its_time(arena: JobArena, setups: dict[str
     assert arena.stage.status(project)["phase"] == "Succeeded"
 
 
-def test_all_of_it_is_as_it_should_be(arena: JobArena, setups: dict[str, Setup]) -> None:
+def test_the_history_of_all_setups_is_sound(arena: JobArena, setups: dict[str, Setup]) -> None:
     assert arena.setups.keys() == {setup.project for setup in setups.values()}
     arena.await_ends(limit=30)
     arena.await_no_remains()
-    figures = judge_jobs(arena).of_setups
+    figures = check_jobs(arena).of_setups
     assert (figures.burned, figures.given_back) == (1, 1)
 
 
-def test_jobs_go_on_without_their_operator_and_the_next_adopts_them(
+def test_jobs_continue_without_their_operator_and_the_next_adopts_them(
     node_cluster: Cluster, tmp_path: Path, watcher: PodWatcher
 ) -> None:
     with job_arena(node_cluster, tmp_path, watcher) as arena:
@@ -169,12 +171,12 @@ def test_jobs_go_on_without_their_operator_and_the_next_adopts_them(
             status = arena.status(setup)
             assert (status["phase"], status["attempt"]) == ("Succeeded", 1)
             assert len(arena.ledger.pods_of(setup.project)) == 1
-        figures = judge_jobs(arena).of_setups
+        figures = check_jobs(arena).of_setups
         assert (figures.run, figures.burned, figures.given_back) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-def test_an_attempt_that_was_told_and_not_begun_is_interrupted(
+def test_an_attempt_that_was_reported_but_not_begun_is_interrupted(
     node_cluster: Cluster, tmp_path: Path, watcher: PodWatcher, sent: signal.Signals
 ) -> None:
     with job_arena(node_cluster, tmp_path, watcher, leader_election="false") as arena:
@@ -193,7 +195,7 @@ def test_an_attempt_that_was_told_and_not_begun_is_interrupted(
             assert "another operator has claimed project" in first.log_tail()
             assert arena.stage.status(setup.project) == status
         arena.await_ends(limit=30)
-        figures = judge_jobs(arena).of_setups
+        figures = check_jobs(arena).of_setups
         assert (figures.run, figures.burned, figures.given_back) == (1, 1, 0)
         assert (status["phase"], status["attempt"]) == ("Succeeded", 2)
         assert status["attempts"][0]["reason"] == "Interrupted"

@@ -15,35 +15,35 @@ from devcluster import Cluster
 from tests.support.chaos.arena import await_lead
 from tests.support.chaos.form import IS_LONG, SEED
 from tests.support.node.job_arena import JobArena, job_arena
-from tests.support.node.job_verdict import judge_jobs
+from tests.support.node.job_checks import check_jobs
 from tests.support.node.pod_watcher import PodWatcher
 from tests.support.operator_process import OperatorProcess, wait_for
 
 SETUPS, KILLS, EVICTIONS = (50, 10, 25) if IS_LONG else (20, 5, 10)
 LIFE: Final = 3.0
-"""Seconds that the operator lives at most once it leads."""
+"""The most seconds that the operator lives once it leads."""
 BACKLOG: Final = 4
-"""So many setups more than it has had time for are there with each life."""
+"""Setups that each life finds beyond those that it has time for."""
 TTL: Final = 10
 LIMIT: Final = 600.0 if IS_LONG else 120.0
 
 
 class Storm:
-    """What is done, in an order that the seed decides."""
+    """Kills and evictions, in an order that the seed decides."""
 
     def __init__(self, arena: JobArena, operator: OperatorProcess) -> None:
         self._arena = arena
         self._operator = operator
-        self._luck = random.Random(SEED)  # noqa: S311  # the same order every time
+        self._random = random.Random(SEED)  # noqa: S311  # the same order every time
         self.evicted: set[str] = set()
 
     def blow(self) -> None:
         """Kill the operator and evict pods; setups are submitted meanwhile, so that each life has work."""
         for kill in range(1, KILLS + 1):
             there = min(SETUPS * kill // KILLS + BACKLOG, SETUPS)
-            self._arena.submit_mixed(there - len(self._arena.setups), self._luck)
+            self._arena.submit_mixed(there - len(self._arena.setups), self._random)
             await_lead(self._operator)
-            until = time.monotonic() + self._luck.uniform(0.0, LIFE)
+            until = time.monotonic() + self._random.uniform(0.0, LIFE)
             while len(self.evicted) < EVICTIONS * kill // KILLS:
                 self._evict_one()
             time.sleep(max(0.0, until - time.monotonic()))
@@ -53,7 +53,7 @@ class Storm:
     def _evict_one(self) -> None:
         """A pod of which a container runs, and that was not evicted before."""
         wait_for(self._running, "a pod that runs", limit=LIMIT)
-        pod = self._luck.choice(self._running())
+        pod = self._random.choice(self._running())
         try:
             self._arena.evict(pod)
         except ApiException as error:
@@ -78,7 +78,7 @@ def test_kills_and_evictions_at_random_moments(
         storm.blow()
         seconds = arena.await_ends(limit=LIMIT)
         arena.await_no_remains()
-        figures = judge_jobs(arena)
+        figures = check_jobs(arena)
         done = f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all over {seconds:.0f} s later"
         tell(f"{done}; {figures}")
         assert figures.of_setups.given_back == 0
@@ -88,12 +88,12 @@ def test_kills_and_evictions_at_random_moments(
 
 
 def unfinished(arena: JobArena) -> list[str]:
-    """The Jobs and pods of all setups that could still do anything."""
+    """The Jobs and pods of all setups that may still run."""
     return [name for project in arena.setups for name in arena.ledger.living(project)]
 
 
 def left(arena: JobArena) -> list[str]:
-    """The Jobs and pods that are there; tombstones stay a while."""
+    """The Jobs and pods that still exist, except tombstones, which stay a while."""
     ledger = arena.ledger
     found = [entry for project in arena.setups for entry in (*ledger.jobs_of(project), *ledger.pods_of(project))]
     return [entry.name for entry in found if not entry.gone]

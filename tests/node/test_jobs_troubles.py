@@ -1,4 +1,4 @@
-"""Jobs whose pods do not start or do not stay, and what an operator with its own rights only tells people of it."""
+"""Jobs whose pods do not start or do not stay, and what an operator with only its own rights reports of them."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ RESTRICTED: Final = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce
 
 
 def recipe(name: str, *, image: str = BUSYBOX, credentials: bool = False, **more: Any) -> str:
-    """Two stages, of which the first does what the parameter says."""
+    """Two stages; the first runs the script in the parameter."""
     steps = [
         {"name": "first", "status": "compiling", "run": 'eval "$PARAM_RUN"', "credentials": credentials},
         {"name": "last", "status": "committing", "run": ":", "isolate": True},
     ]
     parameters = {"run": {"default": ":"}}
-    head = {"description": "Does what it is told", "image": image, "parameters": parameters, "steps": steps}
+    head = {"description": "Runs the script in its parameter", "image": image, "parameters": parameters, "steps": steps}
     return f"name: {name}\n{yaml.safe_dump({'resources': LITTLE, **head, **more})}"
 
 
@@ -63,7 +63,7 @@ FILL: Final = "dd if=/dev/zero of=much bs=1M count=32; sleep 120"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A setup and what is told of it: the reason of `Succeeded`, that of the failure, and words of its message."""
+    """A setup and its end: the reasons of `Succeeded` and of the failure, and words of the message."""
 
     recipe: str = "plain"
     run: str = ":"
@@ -132,9 +132,9 @@ class Scene:
         return name
 
     def status(self, row: Row, name: str) -> Body:
-        """What `.status` tells of it."""
-        told: Body = self._apis[row.namespace].get(name).get("status", {})
-        return told
+        """Its `.status`."""
+        status: Body = self._apis[row.namespace].get(name).get("status", {})
+        return status
 
     def close(self) -> None:
         """Delete the namespaces; that of the stage is deleted with it."""
@@ -167,7 +167,7 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.mark.parametrize("title", TABLE)
-def test_what_is_told(ends: dict[str, Body], title: str) -> None:
+def test_the_end_names_the_trouble(ends: dict[str, Body], title: str) -> None:
     row, status = TABLE[title], ends[title]
     assert (reason(status), status["attempt"]) == (row.reason, row.attempts), status
     failure = status.get("failure", {})

@@ -1,4 +1,4 @@
-"""Pods that cannot start yet, and pods to which a mesh has added a container: what people are told, and what counts."""
+"""Pods that cannot start yet, and pods to which a mesh has added a container."""
 
 from __future__ import annotations
 
@@ -106,15 +106,15 @@ def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
     wait_for(lambda: not added(), "the mesh to add no container any more", limit=LIMIT)
 
 
-def told(stage: Stage, project: str, words: str, phase: str) -> Body:
+def reached(stage: Stage, project: str, words: str, phase: str) -> Body:
     """The status once the message of `Succeeded` says these words."""
 
-    def said() -> bool:
+    def is_reached() -> bool:
         status = stage.status(project)
         return status.get("phase") == phase and words in message(status)
 
     try:
-        wait_for(said, f"{project} to be {phase} and say {words!r}", limit=LIMIT)
+        wait_for(is_reached, f"{project} to be {phase} and say {words!r}", limit=LIMIT)
     except AssertionError as error:
         raise AssertionError(f"{error}; it is {stage.status(project)}\n{stage.operator.log_tail()}") from None
     return stage.status(project)
@@ -123,7 +123,7 @@ def told(stage: Stage, project: str, words: str, phase: str) -> Body:
 @pytest.mark.parametrize(
     ("resource", "words"), [("pods", "cannot create a pod"), ("count/jobs.batch", "cannot create Job")]
 )
-def test_an_exceeded_quota_uses_up_no_attempt_and_holds_no_slot(
+def test_an_exceeded_quota_does_not_count_as_an_attempt_and_holds_no_slot(
     stage: Stage, kubectl: Kubectl, resource: str, words: str
 ) -> None:
     here = f"--namespace={stage.api.namespace}"
@@ -133,7 +133,7 @@ def test_an_exceeded_quota_uses_up_no_attempt_and_holds_no_slot(
     kubectl("wait", here, "--for=jsonpath={.status.hard}", "resourcequota/few", "--timeout=20s")
     first, second = (stage.apply(stage.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
     for project in (first, second):
-        status = told(stage, project, words, "Queued")
+        status = reached(stage, project, words, "Queued")
         assert "exceeded quota: few" in message(status)
         assert (status["attempt"], status.get("attempts", []), "runRef" in status) == (0, [], False), status
     kubectl("delete", here, "resourcequota/few")
@@ -148,7 +148,7 @@ def test_while_a_pod_cannot_start_the_message_says_why(stage: Stage) -> None:
         ("trusted", {"credentialsSecretRef": {"name": "no-such"}}, 'secret "no-such" not found'),
     ):
         project = stage.apply(stage.project(), recipe, **spec)
-        status = told(stage, project, words, "Running")
+        status = reached(stage, project, words, "Running")
         assert message(status).startswith("attempt 1 of 3: step one (1 of 1): ")
         stage.api.delete(project)
 

@@ -184,13 +184,13 @@ def test_what_waits_for_a_part_goes_on_when_it_is_back(node_cluster: Cluster, po
     pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "patient"}, "spec": job})
     status = "jsonpath={.items[*].status.phase}"
 
-    def told(phase: str) -> bool:
+    def has_phase(phase: str) -> bool:
         return pods.kubectl("get", "pods", "-l", "job-name=patient", "-o", status) == phase
 
     for part, phase in (("controller-manager", "Pending"), ("scheduler", "Running"), ("service-address", "Succeeded")):
-        assert not told(phase)
+        assert not has_phase(phase)
         node_cluster.start(part)
-        wait_until(f"the pod is {phase}", partial(told, phase))
+        wait_until(f"the pod is {phase}", partial(has_phase, phase))
 
 
 def test_an_image_of_the_tests_own(node_cluster: Cluster, pods: Pods, tmp_path: Path) -> None:
@@ -233,12 +233,12 @@ def traces(name: str, directory: Path) -> list[str]:
     ]
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = process.joinpath("cmdline").read_text(errors="replace")
+            command = process.joinpath("cmdline").read_text(errors="replace")
             groups = process.joinpath("cgroup").read_text()
         except OSError:
             continue
-        if told and int(process.name) != os.getpid() and (str(directory) in told or name in told + groups):
-            found.append(told)
+        if command and int(process.name) != os.getpid() and (str(directory) in command or name in command + groups):
+            found.append(command)
     for folder in ("/sys/class/net", "/sys/fs/cgroup", "/sys/fs/cgroup/*", "/run", "/var/lib/cni/results"):
         found += map(str, Path("/").glob(f"{folder[1:]}/*{name}*"))
     logs = [link for link in Path("/var/log/containers").glob("*") if link.is_symlink()]

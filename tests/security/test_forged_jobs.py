@@ -3,7 +3,7 @@
 One has namespace `team-b` and wants to harm the project of another team; the other works in the same namespace as the
 project and wants to harm all other projects of the operator. Labels, names, finalizers and status are theirs to write.
 What the second does to projects of his own namespace is his business, and must stop there: with one slot for all, every
-setup of another namespace has to get on. The operator is the real one, with its own rights, and runs Jobs on a real
+setup of another namespace must proceed. The operator is the real one, with its own rights, and runs Jobs on a real
 node.
 """
 
@@ -53,12 +53,12 @@ class Scene:
         return project
 
     def status(self, api: ApiServer, project: str) -> Body:
-        """What is told of it."""
-        told: Body = api.get(project).get("status", {})
-        return told
+        """Its `.status`."""
+        status: Body = api.get(project).get("status", {})
+        return status
 
     def ended(self, api: ApiServer, project: str, *, limit: float = LIMIT) -> Body:
-        """Its status once it is over."""
+        """Its status once it has ended."""
         try:
             wait_for(lambda: self.status(api, project).get("phase") in ENDED, f"{project} to be over", limit=limit)
         except AssertionError as error:
@@ -68,7 +68,7 @@ class Scene:
         return self.status(api, project)
 
     def job_of(self, project: str) -> Body:
-        """The Job of a project of team A, once it is there."""
+        """The Job of a project of team A, once it exists."""
 
         def there() -> bool:
             run = self.status(self.stage.api, project).get("runRef", {})
@@ -78,18 +78,18 @@ class Scene:
         return self.near.get("job", self.status(self.stage.api, project)["runRef"]["name"])
 
     def seems_to_run(self, name: str, project: str, job: str, uid: str) -> None:
-        """The near attacker has a pod that this Job controls, as it says, and that does not go away."""
+        """The near attacker creates a pod that claims to be controlled by this Job, and that does not go away."""
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid, "controller": True}
         owner["blockOwnerDeletion"] = True
         self.near.make_pod(name, labels={**labels(project), OF_JOB: uid}, controller=owner, finalizers=[KEPT])
         self.says_that_it_runs(name)
 
     def says_that_it_runs(self, name: str) -> None:
-        """The near attacker writes so again, whatever controllers have found out meanwhile."""
+        """The near attacker writes so again, whatever controllers have written meanwhile."""
         self.near.patch("pod", name, {"status": {"phase": "Running"}}, status=True)
 
-    def others_get_on(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """A setup of team B succeeds, for which the one slot has to be free."""
+    def others_proceed(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """A setup of team B succeeds, which needs the only slot."""
         project = self.set_up(self.team_b)
 
         def over() -> bool:
@@ -136,7 +136,7 @@ def succeeded(commit: str = FORGED) -> Body:
 
 
 @pytest.mark.parametrize("where", ["near", "far"])
-def test_a_pod_with_the_right_labels_and_a_status_of_his_own_makes_nothing_ready(scene: Scene, where: str) -> None:
+def test_a_forged_pod_status_makes_no_project_ready(scene: Scene, where: str) -> None:
     project = scene.set_up(scene.stage.api, first="sleep 8; exit 3")
     job = scene.job_of(project)["metadata"]["name"]
     attacker: Tenant = getattr(scene, where)
@@ -148,7 +148,7 @@ def test_a_pod_with_the_right_labels_and_a_status_of_his_own_makes_nothing_ready
 
 
 @pytest.mark.parametrize("where", ["near", "far"])
-def test_pods_and_jobs_that_only_say_that_they_are_of_a_project_are_nothing_to_it(scene: Scene, where: str) -> None:
+def test_pods_and_jobs_that_only_have_the_labels_of_a_project_do_not_affect_it(scene: Scene, where: str) -> None:
     project = scene.stage.project()
     attacker: Tenant = getattr(scene, where)
     attacker.make_pod(f"forged-{project}", labels=labels(project))
@@ -161,25 +161,25 @@ def test_pods_and_jobs_that_only_say_that_they_are_of_a_project_are_nothing_to_i
     assert (found["uid"], "deletionTimestamp" in found) == (uid, False)
 
 
-def test_a_pod_that_says_an_earlier_job_controls_it_holds_the_slot_no_longer_than_a_start_may_take(
+def test_a_pod_that_claims_an_earlier_job_holds_the_slot_no_longer_than_the_start_limit(
     scene: Scene,
 ) -> None:
     project = scene.stage.project()
     scene.seems_to_run(f"forged-{project}", project, f"setup-{project}-1-0", "5f0c7a52-0000-4000-8000-000000000000")
     spec = {"recipe": "together", "parameters": {"first": ":"}}
     scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
-    scene.others_get_on()
+    scene.others_proceed()
     status = scene.ended(scene.stage.api, project)
     assert status["failure"]["reason"] == "EngineError", status
     assert "earlier attempts did not end within 10s" in status["failure"]["message"], status
 
 
-def test_a_pod_that_says_the_job_controls_it_and_never_ends_holds_no_slot_for_long(scene: Scene) -> None:
+def test_a_pod_that_claims_the_job_and_never_ends_soon_holds_no_slot(scene: Scene) -> None:
     project = scene.set_up(scene.stage.api, first="sleep 600")
     job = scene.job_of(project)["metadata"]
     scene.seems_to_run(f"forged-{project}", project, job["name"], job["uid"])
     scene.stage.annotate(project, "cancel-requested-at", "now")
-    scene.others_get_on(meanwhile=lambda: scene.says_that_it_runs(f"forged-{project}"))
+    scene.others_proceed(meanwhile=lambda: scene.says_that_it_runs(f"forged-{project}"))
     assert f"still waiting for forged-{project}" in message(scene.status(scene.stage.api, project))
     scene.near.patch("pod", f"forged-{project}", {"metadata": {"finalizers": []}})
     assert reason(scene.ended(scene.stage.api, project)) == "Cancelled"
@@ -193,19 +193,19 @@ def test_a_foreign_finalizer_on_a_job_does_not_hold_its_slot(scene: Scene) -> No
     status = scene.ended(scene.stage.api, project)
     assert reason(status) == "Cancelled", status
     assert scene.near.get("job", job)["metadata"]["deletionTimestamp"]
-    scene.others_get_on()
+    scene.others_proceed()
     scene.near.patch("job", job, {"metadata": {"finalizers": []}})
 
 
-def test_a_job_that_is_suspended_by_somebody_ends_with_its_time(scene: Scene) -> None:
+def test_a_suspended_job_ends_at_its_deadline(scene: Scene) -> None:
     project = scene.set_up(scene.stage.api, first="sleep 600", timeout="20s")
     job = scene.job_of(project)["metadata"]["name"]
     scene.near.patch("job", job, {"spec": {"suspend": True, "activeDeadlineSeconds": 10**6}})
-    scene.others_get_on()
+    scene.others_proceed()
     assert reason(scene.ended(scene.stage.api, project)) == "AttemptsExhausted"
 
 
-def test_a_job_of_the_name_that_an_attempt_may_have_is_not_taken_for_its_job(scene: Scene) -> None:
+def test_a_job_under_a_guessed_name_is_not_taken_for_the_attempts_job(scene: Scene) -> None:
     project = scene.stage.project()
     squatted = [f"setup-{project}-{number}-{fence}" for number, fence in ((1, 1), (1, 2), (1, 3), (2, 3), (2, 4))]
     uids = {name: scene.near.make_job(name, labels={**OURS, PROJECT: project}) for name in squatted}
@@ -220,7 +220,7 @@ def test_a_job_of_the_name_that_an_attempt_may_have_is_not_taken_for_its_job(sce
     assert not any("deletionTimestamp" in scene.near.get("job", name)["metadata"] for name in squatted)
 
 
-def test_a_plan_that_he_changes_while_the_operator_is_away_is_not_followed(scene: Scene) -> None:
+def test_a_plan_that_he_changes_while_the_operator_is_down_is_not_trusted(scene: Scene) -> None:
     project = scene.set_up(scene.stage.api, first=f"sleep 15; echo {'a' * 60}!; exit 3")
     job = scene.job_of(project)["metadata"]
     scene.stage.operator.kill()
@@ -228,7 +228,7 @@ def test_a_plan_that_he_changes_while_the_operator_is_away_is_not_followed(scene
     plan["stages"][0]["steps"][0]["retry"] = {"output": ["(a+)+$"]}
     scene.near.patch("job", job["name"], {"metadata": {"annotations": {PLAN: json.dumps(plan)}}})
     scene.stage.operator.start()
-    scene.others_get_on()
+    scene.others_proceed()
     status = scene.ended(scene.stage.api, project)
     assert "was changed, so its steps are unknown" in status["failure"]["message"], status
     assert status["failure"]["retryable"] is True

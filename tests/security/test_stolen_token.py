@@ -39,7 +39,7 @@ FROM_A_SECRET: Final = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "dat
 
 
 def job(**attempt: Any) -> Body:
-    """A Job as the operator makes it, with credentials."""
+    """A Job as the operator creates it, with credentials."""
     order = make_attempt(RECIPE, namespace=TEAM, run_name=NAME, credentials_secret="git", **attempt)
     return job_manifest(order, SETTINGS)
 
@@ -99,9 +99,7 @@ ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
     "of another kind": change_owner(kind="ConfigMap", apiVersion="v1"),
     "that nobody controls": change_owner(controller=False),
     "with a token": change_pod(automountServiceAccountToken=True),
-    "with a token unless told otherwise": lambda body: body["spec"]["template"]["spec"].pop(
-        "automountServiceAccountToken"
-    ),
+    "with a token by default": lambda body: body["spec"]["template"]["spec"].pop("automountServiceAccountToken"),
     "of another service account": change_pod(serviceAccountName="cluster-admin"),
     "of another service account, as it was once called": change_pod(serviceAccount="cluster-admin"),
     "with a token in a volume": add_volume(TOKEN),
@@ -154,7 +152,7 @@ ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
 
 @pytest.fixture(scope="module")
 def thief(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """kubectl with the stolen token, on a cluster on which base is installed."""
+    """kubectl with the stolen token, on a cluster with manifests/base."""
     kubectl = Kubectl(kubeconfig)
     kubectl.install()
     for name in (TEAM, "kube-system"):
@@ -171,7 +169,7 @@ def thief(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl
 
 
 def make(kubectl: Kubectl, body: Body) -> str:
-    """What the API server says when a Job is made, which then is not."""
+    """The API server's answer to a dry run of the creation."""
     return kubectl("create", "--dry-run=server", "--filename=-", given=body)
 
 
@@ -185,7 +183,7 @@ def _refused(kubectl: Kubectl, body: Body, change: Callable[[Body], None]) -> bo
 
 
 @pytest.mark.parametrize("how", ATTACKS)
-def test_no_job_can_be_made(thief: Kubectl, how: str) -> None:
+def test_no_such_job_can_be_created(thief: Kubectl, how: str) -> None:
     body = copy.deepcopy(job())
     ATTACKS[how](body)
     with pytest.raises(Refused, match="ValidatingAdmissionPolicy 'projectsetup-jobs'"):
@@ -201,11 +199,11 @@ def test_no_job_can_be_made(thief: Kubectl, how: str) -> None:
     ],
     ids=["with credentials", "without", "a tombstone"],
 )
-def test_what_the_operator_makes_is_let_in(thief: Kubectl, body: Body) -> None:
+def test_the_operators_own_jobs_are_admitted(thief: Kubectl, body: Body) -> None:
     assert make(thief, body) == f"job.batch/{NAME} created (server dry run)\n"
 
 
-def test_others_make_what_they_may(kubeconfig: Path, thief: Kubectl) -> None:
+def test_other_users_are_not_affected(kubeconfig: Path, thief: Kubectl) -> None:
     body = job()
     rename("a-job-of-somebody-else")(body)
     assert make(Kubectl(kubeconfig), body) == "job.batch/a-job-of-somebody-else created (server dry run)\n"

@@ -1,4 +1,4 @@
-"""Jobs and pods on a real API server without nodes: what controllers and kubelets would tell of them, tests do."""
+"""Jobs and pods on a real API server without nodes; tests play the controllers and the kubelet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Body = dict[str, Any]
 
 
 async def until(what: str, is_true: Callable[[], bool]) -> None:
-    """Return once `is_true`; fail with `what` was waited for when it does not come true in time."""
+    """Return once `is_true`; fail with `what` if that takes too long."""
     deadline = time.monotonic() + _SECONDS
     while not is_true():
         assert time.monotonic() < deadline, f"waited {_SECONDS:.0f} s until {what}"
@@ -30,7 +30,7 @@ async def until(what: str, is_true: Callable[[], bool]) -> None:
 
 
 class JobScene:
-    """The Jobs and pods in a new namespace of the API server that `kubeconfig` names."""
+    """Jobs and pods in a new namespace of the API server of `kubeconfig`."""
 
     def __init__(self, kubeconfig: Path) -> None:
         api: Any = config.new_client_from_config(str(kubeconfig))
@@ -41,7 +41,7 @@ class JobScene:
         self._core.create_namespaced_service_account(self.namespace, {"metadata": {"name": "default"}})
 
     def make_job(self, name: str, *, labels: Mapping[str, str] = OURS, project: uuid.UUID | None = None) -> str:
-        """A Job that runs nothing; its uid."""
+        """Create a Job that runs nothing; return its uid."""
         labels = {**labels, **({PROJECT: str(project)} if project else {})}
         body = {
             "metadata": {"name": name, "labels": labels},
@@ -58,7 +58,7 @@ class JobScene:
         labels: Mapping[str, str] = OURS,
         project: uuid.UUID | None = None,
     ) -> str:
-        """A pod that this Job controls, of the one made last under the name unless told otherwise; its name."""
+        """Create a pod that this Job controls, by default the last one of that name; return the name of the pod."""
         job_uid = job_uid or self._uids[job_name]
         labels = {OF_JOB: job_uid, **labels, **({PROJECT: str(project)} if project else {})}
         name = f"{job_name}-{uuid.uuid4().hex[:5]}"
@@ -68,23 +68,23 @@ class JobScene:
         return name
 
     def tell_pod(self, name: str, phase: str, **status: Any) -> None:
-        """What the kubelet says of a pod."""
+        """Write the status of a pod, as the kubelet does."""
         self._core.patch_namespaced_pod_status(name, self.namespace, {"status": {"phase": phase, **status}})
 
     def delete_pod(self, name: str) -> None:
-        """The pod is gone at once."""
+        """Delete the pod at once."""
         self._core.delete_namespaced_pod(name, self.namespace, grace_period_seconds=0)
 
     def finish_deletion(self, name: str) -> None:
-        """What the garbage collector does once the pods of a Job are gone that is being deleted."""
+        """Remove the finalizers of a Job, as the garbage collector does once its pods are gone."""
         self._batch.patch_namespaced_job(name, self.namespace, {"metadata": {"finalizers": None}})
 
     def delete_job(self, name: str) -> None:
-        """The Job is gone at once."""
+        """Delete the Job at once."""
         self._batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
 
     def job(self, name: str) -> Any | None:
-        """The Job as it is stored."""
+        """Return the Job, None if it does not exist."""
         try:
             return self._batch.read_namespaced_job(name, self.namespace)
         except ApiException as error:
@@ -93,18 +93,18 @@ class JobScene:
             raise
 
     def allow_jobs(self, number: int) -> None:
-        """A quota of Jobs in the namespace."""
+        """Create a quota of Jobs in the namespace."""
         spec = {"hard": {"count/jobs.batch": str(number)}}
         self._core.create_namespaced_resource_quota(self.namespace, {"metadata": {"name": "few"}, "spec": spec})
         status = {"status": {**spec, "used": {"count/jobs.batch": "0"}}}
         self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
 
     def begin_to_end(self) -> None:
-        """The namespace is being deleted, and nobody sees to it."""
+        """Request the deletion of the namespace, which nobody carries out."""
         self._core.delete_namespace(self.namespace)
 
     def warn(self, about: str, uid: str, message: str, *, at: str) -> None:
-        """A warning about an object, as controllers leave it."""
+        """Create a warning event about an object."""
         self._core.create_namespaced_event(
             self.namespace,
             {
@@ -119,7 +119,7 @@ class JobScene:
 
 
 def _apis(api: Any) -> tuple[Any, Any]:
-    """Untyped, since plain dictionaries are handed to them."""
+    """Untyped, since they get plain dictionaries."""
     return client.BatchV1Api(api), client.CoreV1Api(api)
 
 

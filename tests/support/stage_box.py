@@ -1,4 +1,4 @@
-"""A container for the script of a stage: namespaces of its own, and the words and variables that its Job gives it."""
+"""A container for the script of a stage: its own namespaces, and the arguments and variables of its Job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT = 60.0
 
 
 def has_namespaces() -> bool:
-    """Whether this machine lets this user make namespaces."""
+    """Whether this user may create namespaces on this machine."""
     try:
         return subprocess.run([*NAMESPACES, "true"], capture_output=True, check=False, timeout=LIMIT).returncode == 0
     except OSError:
@@ -32,7 +32,7 @@ def has_namespaces() -> bool:
 
 
 def expand(text: str) -> str:
-    """What the kubelet makes of a word that holds no reference, which is one that does not begin with a single `$`."""
+    """Expand a text without references as the kubelet does: `$$` becomes `$`."""
     parts = text.split("$$")
     assert not any("$(" in part for part in parts), "a reference is left"
     return "$".join(parts)
@@ -40,7 +40,7 @@ def expand(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the container ended."""
+    """The end of a container."""
 
     code: int
     log: bytes
@@ -48,12 +48,12 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """The log."""
+        """The lines of the log."""
         return self.log.decode("utf-8", "replace").splitlines()
 
     @property
     def report(self) -> StageReport:
-        """What the message tells."""
+        """The report in the termination message."""
         report = read_report(self.message.decode("utf-8", "replace"))
         assert report is not None, self.message
         return report
@@ -61,9 +61,9 @@ class Ended:
 
 @dataclass
 class Container:
-    """One container of a pod, not yet started; `secret` are the files of the mounted Secret.
+    """One container of a pod, not yet started; `secret`: files of the mounted Secret.
 
-    `grace` takes the place of the seconds that a step has to end; `extra` are variables that the cluster adds.
+    `grace`: seconds between SIGTERM and SIGKILL; `extra`: variables that the cluster adds.
     """
 
     folder: Path
@@ -82,13 +82,13 @@ class Container:
             (self.folder / "git" / name).write_text(content)
         message = self.folder / "termination-log"
         message.touch()
-        variables = {item["name"]: self._word(item["value"]) for item in self.spec["env"]}  # type: ignore[attr-defined]
-        _, option, script, name = (expand(word) for word in self.spec["command"])  # type: ignore[attr-defined]
-        words = [self._word(word) for word in self.spec["args"]]  # type: ignore[attr-defined]
+        variables = {item["name"]: self._expanded(item["value"]) for item in self.spec["env"]}  # type: ignore[attr-defined]
+        _, option, script, name = (expand(text) for text in self.spec["command"])  # type: ignore[attr-defined]
+        arguments = [self._expanded(text) for text in self.spec["args"]]  # type: ignore[attr-defined]
         if self.grace is not None:
-            words[3] = str(self.grace)
+            arguments[3] = str(self.grace)
         process = subprocess.Popen(
-            [*NAMESPACES, *self.shell, option, script, name, *words],
+            [*NAMESPACES, *self.shell, option, script, name, *arguments],
             env={**self.extra, **variables, "PATH": self.path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,7 +99,7 @@ class Container:
         """Run it to its end."""
         return self.start().end()
 
-    def _word(self, word: str) -> str:
+    def _expanded(self, text: str) -> str:
         places = {
             pod.SECRETS: "git",
             pod.PRIVATE: "private",
@@ -107,37 +107,37 @@ class Container:
             pod.OUTPUTS: "termination-log",
             pod.ROOT: "setup",
         }
-        word = expand(word)
+        text = expand(text)
         for place, name in places.items():
-            word = word.replace(str(place), str(self.folder / name))
-        return word
+            text = text.replace(str(place), str(self.folder / name))
+        return text
 
 
 class Running:
-    """A container that runs."""
+    """A running container."""
 
     def __init__(self, process: subprocess.Popen[bytes], message: Path) -> None:
         self._process = process
         self._message = message
         self._log = b""
-        self._told = threading.Condition()
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         while piece := os.read(self._process.stdout.fileno(), 65536):
-            with self._told:
+            with self._changed:
                 self._log += piece
-                self._told.notify_all()
+                self._changed.notify_all()
 
     def wait_for(self, text: str) -> None:
-        """Until its log holds the text."""
-        with self._told:
-            assert self._told.wait_for(lambda: text.encode() in self._log, LIMIT), f"{text!r} not in {self._log!r}"
+        """Wait until its log holds the text."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: text.encode() in self._log, LIMIT), f"{text!r} not in {self._log!r}"
 
     def send(self, number: int) -> None:
-        """A signal to its first process, as the kubelet sends it."""
+        """Send a signal to process 1, as the kubelet does."""
         (first,) = children(self._process.pid)
         os.kill(first, number)
 
@@ -155,6 +155,6 @@ class Running:
 
 
 def containers(attempt: AttemptSpec, settings: PodSettings | None = None) -> list[Mapping[str, object]]:
-    """The containers of its pod, in their order."""
+    """The containers of its pod, in order."""
     spec = pod.attempt_pod(attempt, settings or PodSettings())
     return [*spec.get("initContainers", ()), *spec["containers"]]

@@ -1,4 +1,4 @@
-"""The Job of an attempt as the API server gets it."""
+"""The manifest of an attempt's Job, its plan and its pod."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PUSH = {"name": "push", "run": "git push", "credentials": True, "status": "commi
 
 
 def kubelet(text: str, variables: dict[str, str]) -> str:
-    """What the kubelet makes of a word, after third_party/forked/golang/expansion of Kubernetes."""
-    told, at = "", 0
+    """Expand a word as the kubelet does, after third_party/forked/golang/expansion of Kubernetes."""
+    expanded, at = "", 0
     while at < len(text):
         follows = text[at + 1 : at + 2]
         end = text.find(")", at + 2)
         if text[at] != "$" or not follows:
-            told, at = told + text[at], at + 1
+            expanded, at = expanded + text[at], at + 1
         elif follows == "$":
-            told, at = told + "$", at + 2
+            expanded, at = expanded + "$", at + 2
         elif follows == "(" and end >= 0:
             name = text[at + 2 : end]
-            told, at = told + variables.get(name, f"$({name})"), end + 1
+            expanded, at = expanded + variables.get(name, f"$({name})"), end + 1
         else:
-            told, at = told + text[at : at + 2], at + 2
-    return told
+            expanded, at = expanded + text[at : at + 2], at + 2
+    return expanded
 
 
 @given(st.text(st.sampled_from("$()A{} é\n")))
-def test_the_kubelet_takes_words_as_they_are(text: str) -> None:
+def test_the_kubelet_expands_nothing_in_literals(text: str) -> None:
     assert kubelet(literal(text), {"A": "replaced", "": "replaced", "$": "replaced"}) == text
 
 
@@ -101,7 +101,7 @@ def test_the_job() -> None:
     json.dumps(job)
 
 
-def test_a_queue_decides_when_the_job_starts() -> None:
+def test_a_job_for_a_queue_is_suspended() -> None:
     job = job_manifest(make_attempt(make_recipe(BUILD)), PodSettings(queue="builds"))
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "builds"
@@ -121,19 +121,19 @@ def test_the_plan_is_read_back_from_the_job() -> None:
     assert plan.timeout == 90.5
     assert "make" not in job["metadata"]["annotations"][PLAN]
     assert "SECRET" not in job["metadata"]["annotations"][PLAN]
-    update = plan.progress_at("push")
-    assert update is not None
-    assert (update.project_status, update.completed, update.total) == ("committing", 1, 2)
+    progress = plan.progress_at("push")
+    assert progress is not None
+    assert (progress.project_status, progress.completed, progress.total) == ("committing", 1, 2)
     assert plan.progress_at("nothing") is None
 
 
 @pytest.mark.parametrize("annotations", [None, {}, {PLAN: "{"}, {PLAN: '{"timeout":1,"stages":[]}'}])
-def test_a_job_without_a_plan_is_told(annotations: Body | None) -> None:
+def test_a_job_without_a_plan_is_refused(annotations: Body | None) -> None:
     with pytest.raises(InfrastructureError, match="of Job x is unreadable"):
         Plan.read({"metadata": {"name": "x", "annotations": annotations}}, "uid-7")
 
 
-def test_a_plan_that_somebody_has_changed_is_not_read() -> None:
+def test_a_changed_plan_is_refused() -> None:
     recipe = make_recipe(BUILD, PUSH)
     job = job_manifest(make_attempt(recipe), PodSettings())
     job["metadata"]["annotations"][PLAN] = job["metadata"]["annotations"][PLAN].replace("90.5", "90.6")
@@ -174,14 +174,14 @@ def test_only_stages_that_declare_credentials_see_the_secret() -> None:
     assert "/dev/null" in variables(push)["GIT_SSH_COMMAND"]
 
 
-def test_without_a_secret_there_is_nothing_to_see() -> None:
+def test_without_a_secret_there_is_no_login() -> None:
     pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()))
     assert [volume["name"] for volume in pod["volumes"]] == ["work", "private", "fresh"]
     assert "GIT_CONFIG_COUNT" not in variables(pod["containers"][0])
 
 
 @pytest.mark.parametrize("secret", [None, "git-login"])
-def test_a_stage_with_credentials_has_places_that_no_other_stage_can_write_to(secret: str | None) -> None:
+def test_a_stage_with_credentials_has_volumes_that_no_other_stage_can_write_to(secret: str | None) -> None:
     again = {**BUILD, "name": "again"}
     attempt = make_attempt(make_recipe(BUILD, PUSH, again), credentials_secret=secret)
     pod = pod_of(job_manifest(attempt, PodSettings()))
@@ -196,14 +196,14 @@ def test_a_stage_with_credentials_has_places_that_no_other_stage_can_write_to(se
     assert places["GIT_CONFIG_NOSYSTEM"] == "1"
 
 
-def test_logins_for_package_indexes_are_for_the_steps_without_credentials() -> None:
+def test_only_steps_without_credentials_get_the_logins_for_package_indexes() -> None:
     pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(index_secret="package-index")))
     (build,), (push,) = pod["initContainers"], pod["containers"]
     assert build["envFrom"] == [{"secretRef": {"name": "package-index", "optional": True}}]
     assert "envFrom" not in push
 
 
-def test_what_a_container_is_given() -> None:
+def test_the_container_spec() -> None:
     recipe = make_recipe(
         {**BUILD, "timeout": "1500ms", "env": {"A": "1", "B": "$(x)"}, "retry": {"output": ["(?i)ab"]}},
         {"name": "slow", "run": "sleep 1", "timeout": "10h"},
@@ -232,21 +232,21 @@ def test_what_a_container_is_given() -> None:
         *("build", "2", "([aA][bB])", "make $(nproc) $$ $HOME", "2", "A=1", "B=$(x)"),
         *("slow", "92", "", "sleep 1", "0"),
     ]
-    told = variables(container)
-    assert told["PROJECT_NAME"] == "Näme $(id) $$(HOME)"
-    assert told["PROJECT_DESCRIPTION"] == "two\nlines"
-    assert (told["WORKSPACE"], told["HOME"], told["TMPDIR"]) == (
+    environment = variables(container)
+    assert environment["PROJECT_NAME"] == "Näme $(id) $$(HOME)"
+    assert environment["PROJECT_DESCRIPTION"] == "two\nlines"
+    assert (environment["WORKSPACE"], environment["HOME"], environment["TMPDIR"]) == (
         "/setup/workspace",
         "/setup/workspace/.home",
         "/setup/workspace/.tmp",
     )
-    assert (told["LANG"], told["ATTEMPT"], told["PARAM_LICENSE"]) == ("de_DE.UTF-8", "2", "MIT")
-    assert (told["HTTPS_PROXY"], told["STEP_OUTPUTS"]) == ("http://proxy:3128", "/dev/termination-log")
-    assert told["GIT_ALLOW_PROTOCOL"] == "https:ssh"
-    assert "PATH" not in told
+    assert (environment["LANG"], environment["ATTEMPT"], environment["PARAM_LICENSE"]) == ("de_DE.UTF-8", "2", "MIT")
+    assert (environment["HTTPS_PROXY"], environment["STEP_OUTPUTS"]) == ("http://proxy:3128", "/dev/termination-log")
+    assert environment["GIT_ALLOW_PROTOCOL"] == "https:ssh"
+    assert "PATH" not in environment
 
 
-def test_many_stages_share_what_the_kubelet_keeps_of_their_messages() -> None:
+def test_stages_share_the_termination_message_budget_of_the_pod() -> None:
     recipe = make_recipe(*({"name": f"s{number}", "isolate": True} for number in range(50)))
     pod = pod_of(job_manifest(make_attempt(recipe), PodSettings()))
     containers = [*pod["initContainers"], *pod["containers"]]

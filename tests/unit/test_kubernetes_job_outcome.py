@@ -1,4 +1,4 @@
-"""What a stage tells in its log and its termination message."""
+"""The announcements of steps in a log, and the reports in termination messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script of a stage, for real: the first process of a namespace, in each shell that may be an image's `sh`."""
+"""The script of a stage as process 1 of a PID namespace, in each shell that may be an image's `sh`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.stage_box import LIMIT, Container, Ended, containers, has_nam
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
 CODE, DOCS = "a" * 40, "b" * 64
 
-pytestmark = pytest.mark.skipif(not has_namespaces(), reason="this user may not make PID namespaces")
+pytestmark = pytest.mark.skipif(not has_namespaces(), reason="this user may not create PID namespaces")
 
 Box = Callable[..., Container]
 not_busybox = pytest.mark.parametrize("shell", SHELLS[:-1], ids=itemgetter(0), indirect=True)
@@ -101,7 +101,7 @@ def test_a_step_has_its_own_variables_as_they_were_written(box: Box) -> None:
     assert value in ended.log.decode()
 
 
-def test_what_steps_tell_is_reported_the_last_of_each(box: Box) -> None:
+def test_the_last_value_of_each_fact_is_reported(box: Box) -> None:
     ended = box(
         step("first", f"echo CODE_COMMIT={DOCS} >>$STEP_OUTPUTS; printf ' DOCS_COMMIT = {DOCS} ' >>$STEP_OUTPUTS"),
         step("second", f"echo CODE_COMMIT={CODE} >$STEP_OUTPUTS; echo CODE_COMMIT=nonsense >>$STEP_OUTPUTS"),
@@ -110,9 +110,11 @@ def test_what_steps_tell_is_reported_the_last_of_each(box: Box) -> None:
     assert ended.report.outputs == {"CODE_COMMIT": CODE, "DOCS_COMMIT": DOCS}
 
 
-def test_while_a_step_runs_the_message_tells_which_and_nothing_else(box: Box) -> None:
-    ended = box(step("first", "echo secret"), step("second", 'sed "s/^/told: /" "$STEP_OUTPUTS"; false')).run()
-    assert [line for line in ended.lines if line.startswith("told: ")] == ["told: [projectsetup] step second (2/2)"]
+def test_while_a_step_runs_the_message_names_it_and_nothing_else(box: Box) -> None:
+    ended = box(step("first", "echo secret"), step("second", 'sed "s/^/message: /" "$STEP_OUTPUTS"; false')).run()
+    assert [line for line in ended.lines if line.startswith("message: ")] == [
+        "message: [projectsetup] step second (2/2)"
+    ]
 
 
 def test_the_first_step_that_fails_ends_the_stage(box: Box) -> None:
@@ -133,12 +135,12 @@ def test_an_unset_variable_and_exit_codes(box: Box) -> None:
     assert box(step("bad", "no-such-command-at-all")).run().report.exit_code == 127
 
 
-def test_a_step_that_is_killed_tells_the_signal(box: Box) -> None:
+def test_a_killed_step_reports_the_signal(box: Box) -> None:
     ended = box(step("bad", "echo $$; kill -KILL $$")).run()
     assert (ended.code, ended.report.exit_code) == (137, 137)
 
 
-def test_a_step_that_ends_its_process_group_ends_no_more_than_itself(box: Box) -> None:
+def test_a_step_that_kills_its_process_group_kills_nothing_else(box: Box) -> None:
     ended = box(
         step("good", "echo one; sleep 1000 & trap 'exit 0' TERM; kill 0; wait"),
         step("bad", "echo two; kill 0; sleep 1000"),
@@ -156,7 +158,7 @@ def test_all_output_reaches_the_log_and_its_end_the_message(box: Box) -> None:
     assert len(ended.report.tail) > 3000
 
 
-def test_lines_that_may_ask_for_a_retry_are_kept(box: Box) -> None:
+def test_lines_that_match_a_retry_pattern_are_reported(box: Box) -> None:
     ended = box(
         step(
             "flaky",
@@ -177,7 +179,7 @@ def test_many_and_long_lines_that_match_leave_room_for_the_end(box: Box) -> None
     assert len(ended.message) <= 4096
 
 
-def test_one_line_without_an_end_and_bytes_that_are_no_text(box: Box) -> None:
+def test_an_endless_line_and_bytes_that_are_not_text(box: Box) -> None:
     run = r"head -c 3000000 /dev/zero | tr '\0' y; printf '\000\377\001'; exit 3"
     ended = box(step("flaky", run, retry={"output": ["y$"]})).run()
     assert len(ended.log) > 3000000
@@ -190,13 +192,13 @@ def test_a_step_that_prints_nothing(box: Box) -> None:
     assert (ended.report.matches, ended.report.tail) == ((), "")
 
 
-def test_a_step_that_takes_too_long_is_asked_to_end(box: Box) -> None:
+def test_a_step_that_exceeds_its_timeout_receives_sigterm(box: Box) -> None:
     ended = box(step("slow", "trap 'echo asked; exit 9' TERM; echo begun; sleep 1000 & wait", timeout="1s")).run()
     assert (ended.code, ended.report.exit_code, ended.report.timed_out) == (124, 9, True)
     assert ended.report.tail == "begun\nasked\n"
 
 
-def test_a_step_that_succeeds_when_asked_to_end_has_succeeded(box: Box) -> None:
+def test_a_step_that_succeeds_after_sigterm_has_succeeded(box: Box) -> None:
     ended = box(
         step("slow", "trap 'exit 0' TERM; sleep 1000 & wait", timeout="1s"),
         step("next", "echo reached"),
@@ -205,7 +207,7 @@ def test_a_step_that_succeeds_when_asked_to_end_has_succeeded(box: Box) -> None:
     assert "reached" in ended.lines
 
 
-def test_a_step_that_does_not_listen_is_killed(box: Box) -> None:
+def test_a_step_that_ignores_sigterm_is_killed(box: Box) -> None:
     run = "trap '' TERM; (setsid sleep 1000; true) & sleep 1000; echo alive; sleep 1000; true"
     container = box(step("deaf", run, timeout="1s"))
     container.grace = 1
@@ -213,7 +215,7 @@ def test_a_step_that_does_not_listen_is_killed(box: Box) -> None:
     assert (ended.code, ended.report.exit_code, ended.report.timed_out) == (124, 137, True)
 
 
-def test_nothing_of_a_step_is_alive_when_the_next_begins(box: Box) -> None:
+def test_nothing_of_a_step_runs_when_the_next_begins(box: Box) -> None:
     leaving = """
         trap '' TERM HUP
         echo $$ >>pids; sleep 1000 &
@@ -227,7 +229,7 @@ def test_nothing_of_a_step_is_alive_when_the_next_begins(box: Box) -> None:
     assert (ended.code, ended.report.step) == (0, "looks"), ended
 
 
-def test_what_runs_away_from_one_process_to_the_next_is_ended_too(box: Box) -> None:
+def test_processes_that_keep_forking_are_killed_too(box: Box) -> None:
     fleeing = """
         export FLEE='echo x >>hops; sh -c "$FLEE" & exit 0'
         (setsid sh -c "$FLEE" </dev/null >/dev/null 2>&1 &)
@@ -238,7 +240,7 @@ def test_what_runs_away_from_one_process_to_the_next_is_ended_too(box: Box) -> N
     assert (ended.code, ended.report.step) == (0, "looks"), ended
 
 
-def test_the_end_of_the_pod_is_passed_on(box: Box) -> None:
+def test_the_step_receives_the_sigterm_of_the_pod(box: Box) -> None:
     running = box(
         step("slow", "trap 'echo asked; exit 4' TERM; echo begun; sleep 1000 & wait"), step("next", "echo never")
     ).start()
@@ -250,14 +252,14 @@ def test_the_end_of_the_pod_is_passed_on(box: Box) -> None:
     assert (ended.report.timed_out, ended.report.stopped) == (False, True)
 
 
-def test_a_step_that_the_end_of_the_pod_kills(box: Box) -> None:
+def test_a_step_may_die_of_the_sigterm_of_the_pod(box: Box) -> None:
     running = box(step("slow", "echo begun; sleep 1000; true")).start()
     running.wait_for("\nbegun")
     running.send(signal.SIGTERM)
     assert running.end().report.exit_code == 143
 
 
-def test_success_counts_at_the_end_of_the_pod_but_no_other_step_begins(box: Box) -> None:
+def test_after_the_sigterm_of_the_pod_success_counts_but_no_other_step_begins(box: Box) -> None:
     succeeding = step("slow", "trap 'exit 0' TERM; echo begun; sleep 1000 & wait")
     running = box(succeeding).start()
     running.wait_for("\nbegun")
@@ -273,13 +275,13 @@ def test_success_counts_at_the_end_of_the_pod_but_no_other_step_begins(box: Box)
 
 @not_busybox
 def test_signals_are_not_ignored(box: Box) -> None:
-    """Nothing in busybox can undo what its shell does to SIGINT and SIGQUIT."""
+    """Nothing in busybox can restore SIGINT and SIGQUIT, which its shell ignores."""
     ended = box(step("only", "grep SigIgn /proc/self/status")).run()
     ignored = int(printed(ended)[0].split()[1], 16)
     assert not ignored & (1 << (signal.SIGINT - 1) | 1 << (signal.SIGQUIT - 1) | 1 << (signal.SIGTERM - 1))
 
 
-def test_a_step_learns_nothing_of_the_cluster_and_of_the_script(box: Box) -> None:
+def test_steps_see_no_variables_of_the_cluster_or_the_script(box: Box) -> None:
     container = box(step("only", "env; cat /proc/self/cmdline"))
     container.extra = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_PORT_443_TCP": "tcp://10.0.0.1:443"}
     log = container.run().log.decode()
@@ -333,16 +335,16 @@ def test_no_part_of_a_secret_is_where_the_message_is_cut(box: Box) -> None:
         ("", "code.example:443"),
     ],
 )
-def test_credentials_are_for_the_hosts_alone_that_the_secret_names(box: Box, host: str, refused: str | None) -> None:
+def test_credentials_are_only_for_the_hosts_that_the_secret_names(box: Box, host: str, refused: str | None) -> None:
     ended = box(
         step("push", 'echo "ran ${PROJECT_GIT_PASSWORD:+with}"', credentials=True), secret={**HTTPS, "host": host}
     )
-    told = printed(ended.run())
+    lines = printed(ended.run())
     line = f"the credentials Secret does not name {refused} in its key `host`"
-    assert told == (["ran with"] if refused is None else [line])
+    assert lines == (["ran with"] if refused is None else [line])
 
 
-def test_a_line_that_is_not_understood_is_named_in_the_log(box: Box) -> None:
+def test_unknown_output_lines_are_named_in_the_log(box: Box) -> None:
     tells = f"printf 'CODE_COMMIT=abc1234\\nDOCS_COMMIT={DOCS}\\n\\n  other\\001 text\\r\\n' >$STEP_OUTPUTS; echo ran"
     ended = box(step("first", tells), step("second", f"echo CODE_COMMIT={CODE} >$STEP_OUTPUTS")).run()
     assert [line for line in ended.lines if "[projectsetup] step" not in line] == [
@@ -358,14 +360,14 @@ KEY = "-----BEGIN KEY-----\nabcdefgh\n-----END KEY-----"
 
 def test_an_ssh_key(box: Box, tmp_path: Path) -> None:
     private = tmp_path / "private"
-    telling = f"""
+    show = f"""
         echo "$GIT_SSH_COMMAND"
         [ -z "${{PROJECT_GIT_PASSWORD-}}" ]
         for file in {private}/key {private}/known_hosts; do cat "$file"; ls -l "$file"; done
         exit 3
     """
     ended = box(
-        step("push", telling, credentials=True),
+        step("push", show, credentials=True),
         secret={"ssh-privatekey": KEY, "known_hosts": "code.example ssh-ed25519 AAAA"},
     ).run()
     log = ended.log.decode()
@@ -393,12 +395,12 @@ def test_each_step_with_credentials_has_a_fresh_home(box: Box, tmp_path: Path) -
     assert ended.code == 0, ended
     fresh, workspace = tmp_path / "fresh", tmp_path / "setup" / "workspace"
     clean = [entry for entry in container.path.split(":")[3:-2] if entry.startswith("/")]
-    told = [str(fresh / "home"), str(fresh / "tmp"), ":".join(clean), str(workspace)]
-    assert [line for line in printed(ended) if line] == told * 2
+    expected = [str(fresh / "home"), str(fresh / "tmp"), ":".join(clean), str(workspace)]
+    assert [line for line in printed(ended) if line] == expected * 2
     assert not (tmp_path / "setup" / "stage").exists()
 
 
-def test_a_workspace_that_leads_elsewhere_gets_no_step_with_credentials(box: Box, tmp_path: Path) -> None:
+def test_no_step_with_credentials_runs_in_a_symlinked_workspace(box: Box, tmp_path: Path) -> None:
     container = box(step("push", "echo reached", credentials=True), secret=HTTPS)
     (tmp_path / "setup").mkdir()
     (tmp_path / "setup" / "workspace").symlink_to(tmp_path)
@@ -406,7 +408,7 @@ def test_a_workspace_that_leads_elsewhere_gets_no_step_with_credentials(box: Box
     assert (ended.code, ended.lines[-1]) == (125, "[projectsetup] the workspace was replaced by a symbolic link")
 
 
-def test_an_ssh_key_with_line_ends_of_windows(box: Box) -> None:
+def test_an_ssh_key_with_windows_line_ends(box: Box) -> None:
     place = """$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')"""
     hosts = "code.example ssh-ed25519 AAAA\r\n"
     asking = f'key={place}; tr "\\r" X <"$key"; tr "\\r" X <"$(dirname "$key")/known_hosts"'
@@ -439,7 +441,7 @@ def test_steps_without_credentials_get_none(box: Box) -> None:
     assert 'IdentityFile="/dev/null"' in ended.log.decode()
 
 
-def test_it_sweeps_no_processes_that_are_not_its_own(shell: tuple[str, ...]) -> None:
+def test_it_refuses_to_run_outside_of_a_container(shell: tuple[str, ...]) -> None:
     done = subprocess.run(
         [*shell, "-c", STAGE_SCRIPT, "stage"], capture_output=True, check=False, timeout=LIMIT, text=True
     )
@@ -469,8 +471,8 @@ def test_what_is_wrong_with_the_file_system_of_the_workspace_is_reported(
 
 
 @not_busybox
-def test_an_image_that_lacks_a_command_is_told(box: Box, tmp_path: Path) -> None:
-    """Busybox has all of them inside."""
+def test_a_missing_command_is_named(box: Box, tmp_path: Path) -> None:
+    """Busybox contains all of them."""
     container = box(step("only", "true"))
     container.path = str(tmp_path)
     ended = container.run()

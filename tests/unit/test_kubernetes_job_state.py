@@ -98,9 +98,9 @@ PUSHED = ended("push", message=f"step=push\nexit=0\nCODE_COMMIT={COMMIT}\n")
 TAKEN = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicted"}
 
 
-def see(told: Body | None, *pods: Body, warnings: tuple[str, ...] = (), at_step: str | None = None) -> JobState:
+def see(stored: Body | None, *pods: Body, warnings: tuple[str, ...] = (), at_step: str | None = None) -> JobState:
     return job_state(
-        told, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, warnings=warnings,
+        stored, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, warnings=warnings,
         at_step=at_step,
     )  # fmt: skip
 
@@ -115,18 +115,18 @@ def test_no_job_and_a_tombstone() -> None:
     assert see(job(suspend=True, **{TOMBSTONE: "true"})) == Tombstone()
 
 
-def test_a_pod_that_succeeded_is_success_before_its_job_knows() -> None:
+def test_a_pod_that_succeeded_proves_success_before_its_job() -> None:
     assert see(job(), pod("Succeeded", DONE, PUSHED)) == Ended(SetupSucceeded(COMMIT, None))
 
 
 @pytest.mark.parametrize("message", ["", "nothing that was agreed upon", "step=push\nexit=3\n\n"])
-def test_success_without_a_report_of_every_stage_is_none(message: str) -> None:
+def test_success_needs_a_report_of_every_stage(message: str) -> None:
     seen = see(job(), pod("Succeeded", DONE, ended("push", message=message)))
     assert not (isinstance(seen, Ended) and isinstance(seen.outcome, SetupSucceeded))
     assert isinstance(see(job(), pod("Succeeded", DONE)), Broken)
 
 
-def test_a_step_that_says_no() -> None:
+def test_a_failed_step() -> None:
     seen = see(job(), pod("Failed", ended("make", 3, "step=test\nexit=3\n\nbecause of hunter22\n")))
     assert isinstance(seen, Ended)
     assert seen.outcome == SetupFailed("test", 3, "step test failed with exit code 3: because of ***")
@@ -145,20 +145,20 @@ def test_a_step_that_says_no() -> None:
         (137, "", Reason.STEP_KILLED, "killed with its container"),
     ],
 )
-def test_ends_that_may_pass(code: int, message: str, reason: Reason, said: str) -> None:
-    told, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
-    assert told is reason
+def test_retryable_failures(code: int, message: str, reason: Reason, said: str) -> None:
+    found, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
+    assert found is reason
     assert said in text
 
 
-def test_out_of_memory_says_so() -> None:
+def test_out_of_memory() -> None:
     for message in ("step=test\nexit=137\n\nKilled\n", "[projectsetup] step test (2/3)\n", ""):
         reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", 137, message, "OOMKilled"))))
         assert reason is Reason.STEP_KILLED
         assert "ran out of memory" in text
 
 
-def test_the_line_that_the_recipe_names_counts_in_the_steps_that_name_it_alone() -> None:
+def test_retry_patterns_count_for_their_own_step_only() -> None:
     seen = see(job(), pod("Failed", ended("make", 9, "step=make\nexit=9\n\nreset\n")))
     assert isinstance(seen, Ended)
 
@@ -173,8 +173,8 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
     )
     stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
     assert broken(see(job(late), stopped))[0] is Reason.STEP_TIMED_OUT
-    said_no = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
-    assert isinstance(see(job(late), said_no), Ended)
+    failed_step = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
+    assert isinstance(see(job(late), failed_step), Ended)
     assert broken(see(job(late), warnings=("no node is free",)))[:2] == (
         Reason.ENGINE_ERROR,
         "the pod did not start in time: no node is free",
@@ -182,14 +182,14 @@ def test_the_deadline_of_the_attempt(kind: str) -> None:
 
 
 @pytest.mark.parametrize("code", [3, 75, 143])
-def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int) -> None:
-    told = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
-    assert see(job(), told) == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
-    assert broken(see(job(failed("DeadlineExceeded")), told))[:2] == (
+def test_a_step_that_was_stopped_with_its_pod_has_not_failed(code: int) -> None:
+    stopped_pod = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
+    assert see(job(), stopped_pod) == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
+    assert broken(see(job(failed("DeadlineExceeded")), stopped_pod))[:2] == (
         Reason.STEP_TIMED_OUT,
         "the attempt timed out after 30m, during step test",
     )
-    assert broken(see(job(failed("BackoffLimitExceeded")), told)) == (
+    assert broken(see(job(failed("BackoffLimitExceeded")), stopped_pod)) == (
         Reason.INTERRUPTED,
         "step test was interrupted: its pod was deleted: asked to end",
         "test",
@@ -208,31 +208,31 @@ def test_a_step_that_ended_because_its_pod_was_deleted_has_not_said_no(code: int
         (127, "sh: not found"),
     ],
 )
-def test_what_the_container_does_not_bear_out_is_no_report(code: int, message: str) -> None:
+def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
     assert reason is Reason.ENGINE_ERROR
     assert f"container make exited with code {code} without reporting on its steps" in text
 
 
-def test_a_job_that_failed_for_another_reason_tells_it() -> None:
+def test_the_job_tells_why_it_failed() -> None:
     reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
     assert reason is Reason.ENGINE_ERROR
     assert "the Job failed: PodFailurePolicy: the policy said so" in text
 
 
 @pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete"])
-def test_a_job_that_succeeded_has_done_all_steps_although_its_pod_is_gone(kind: str) -> None:
+def test_a_job_that_succeeded_counts_although_its_pod_is_gone(kind: str) -> None:
     assert see(job({"type": kind, "status": "True"})) == Unreported()
     assert isinstance(see(job({"type": kind, "status": "True"}), pod("Pending", running("make"))), Broken)
 
 
-def test_a_job_that_fails_and_whose_pod_is_gone_has_no_outcome() -> None:
+def test_a_failed_job_without_a_pod_breaks_the_attempt() -> None:
     reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
     assert reason is Reason.ENGINE_ERROR
     assert text == "the Job's pod was deleted before its report was read"
 
 
-def test_where_it_is() -> None:
+def test_the_running_stage() -> None:
     first = see(job(), pod("Pending", running("make"), waits("push")))
     assert first == Running("pod-10", "make", PLAN.steps[0], 0, running=True)
     second = see(job(), pod("Running", DONE, running("push")))
@@ -241,13 +241,13 @@ def test_where_it_is() -> None:
     assert between == Running("pod-10", "push", PLAN.steps[2], 2, running=False)
 
 
-def test_a_container_that_failed_is_where_it_is_until_its_pod_has_ended() -> None:
+def test_a_failed_container_is_the_current_one_until_its_pod_has_ended() -> None:
     seen = see(job(), pod("Pending", ended("make", 3, "step=test\nexit=3\n\n"), waits("push")))
     assert seen == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Failed"])
-def test_a_pod_that_the_cluster_takes_away_is_no_end(phase: str) -> None:
+def test_a_disrupted_pod_does_not_end_the_attempt(phase: str) -> None:
     taken = pod(phase, ended("make", 143, "step=make\nexit=143\n\n", "Error"), conditions=(TAKEN,))
     seen = see(job(), taken)
     assert isinstance(seen, Starting)
@@ -265,7 +265,7 @@ def test_a_pod_that_the_cluster_takes_away_is_no_end(phase: str) -> None:
     ],
 )
 @pytest.mark.parametrize("conditions", [(), (TAKEN,)])
-def test_a_pod_that_used_too_much_is_an_end(message: str, conditions: tuple[Body, ...]) -> None:
+def test_a_pod_that_exceeded_a_limit_ends_the_attempt(message: str, conditions: tuple[Body, ...]) -> None:
     gone = ended("make", 137, "The container could not be located", "ContainerStatusUnknown")
     seen = see(job(), pod("Failed", gone, conditions=conditions, reason="Evicted", message=message), at_step="make")
     reason, text, step, _ = broken(seen)
@@ -283,15 +283,15 @@ STUCK = {
 
 
 @pytest.mark.parametrize("name", STUCK)
-def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: str) -> None:
-    told, why = STUCK[name]
+def test_a_pod_that_does_not_start_says_why_until_its_limit(name: str) -> None:
+    stuck, why = STUCK[name]
     warnings = ('MountVolume.SetUp failed: secret "git" not found',) if name == "mount" else ()
-    seen = see(job(), told, warnings=warnings)
+    seen = see(job(), stuck, warnings=warnings)
     assert isinstance(seen, Starting)
     assert why in (seen.why or "")
     assert seen.limit is not None
     later = job_state(
-        job(), [told], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, warnings=warnings
+        job(), [stuck], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, warnings=warnings
     )
     reason, text, _, _ = broken(later)
     assert reason is Reason.ENGINE_ERROR
@@ -299,12 +299,12 @@ def test_what_does_not_start_says_why_and_ends_when_that_takes_too_long(name: st
     assert why in text
 
 
-def test_a_job_without_a_pod_tells_why_by_its_events() -> None:
+def test_a_job_without_a_pod_says_why_by_its_warnings() -> None:
     seen = see(job(), warnings=("pods are forbidden: exceeded quota",))
     assert seen == Starting("pods are forbidden: exceeded quota", NOW + timedelta(seconds=LIMIT - 20))
 
 
-def test_a_job_that_waits_in_a_queue_may_wait() -> None:
+def test_a_queued_job_may_wait_without_limit() -> None:
     seen = see(job(suspend=True))
     assert isinstance(seen, Starting)
     assert seen.limit is None

@@ -1,4 +1,4 @@
-"""Where the steps in pods tell what they do, and ask whether they may go on."""
+"""A server to which steps in pods report, and which decides when they continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.operator_process import wait_for
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A step of an attempt has begun, ended, or was asked to stop."""
+    """What a step of an attempt reports: it began, ended, or received SIGTERM."""
 
     project: str
     attempt: int
@@ -22,16 +22,16 @@ class Word:
 
 
 class Desk:
-    """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, which is answered `go` once the project may go on."""
+    """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, answered `go` once the project may continue."""
 
     def __init__(self, address: str) -> None:
-        """`address` is one of this machine that pods reach."""
+        """`address`: one of this machine that pods can reach."""
         self.words: list[Word] = []
         self._gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self._closing = False
         self._server = _Server((address, 0), _handler(self))
         self.place = f"{address} {self._server.server_address[1]}"
-        """Its address and port, as `nc` takes them."""
+        """Its address and port, as arguments of `nc`."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="desk", daemon=True).start()
@@ -44,20 +44,22 @@ class Desk:
         self._server.server_close()
 
     def open(self, *projects: str) -> None:
-        """Steps of these projects that wait, or will, go on."""
+        """Let the steps of these projects continue that wait, or will wait."""
         for project in projects:
             self._gates[project].set()
 
-    def told(self, project: str, what: str) -> list[Word]:
-        """How often, and by whom, that was told."""
+    def reports(self, project: str, what: str) -> list[Word]:
+        """Return the reports of this kind."""
         return [word for word in list(self.words) if (word.project, word.what) == (project, what)]
 
     def hears(self, project: str, what: str, *, times: int = 1, limit: float = 60.0) -> None:
-        """Return once that was told so often."""
-        wait_for(lambda: len(self.told(project, what)) >= times, f"{project} to tell {what} {times} times", limit=limit)
+        """Return once that was reported so often."""
+        wait_for(
+            lambda: len(self.reports(project, what)) >= times, f"{project} to report {what} {times} times", limit=limit
+        )
 
     def answer(self, line: str) -> str:
-        """What is said to this line."""
+        """Answer a line."""
         match line.split():
             case ["tell", project, attempt, pod, what]:
                 self.words.append(Word(project, int(attempt), pod, what))
@@ -78,6 +80,6 @@ def _handler(desk: Desk) -> type[StreamRequestHandler]:
             try:
                 self.wfile.write(desk.answer(self.rfile.readline().decode()).encode())
             except OSError:
-                return  # who has asked is gone
+                return  # the client is gone
 
     return Handler

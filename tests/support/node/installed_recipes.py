@@ -40,7 +40,7 @@ print("seen", json.dumps({
     "account": os.path.exists(secrets + "/kubernetes.io"),
     "secret": sorted(glob.glob("*", root_dir=secrets + "/setup.codemyspec.com/git")),
     "login": any(name.startswith("PROJECT_GIT_") for name in os.environ),
-    "answer": answer.status, "told": answer.read().decode(),
+    "answer": answer.status, "body": answer.read().decode(),
     "user": os.getuid(), "capabilities": int(status["CapEff"], 16), "seccomp": int(status["Seccomp"]),
     "no new privileges": int(status["NoNewPrivs"]),
 }))

@@ -1,4 +1,4 @@
-"""An arena whose attempts are Jobs on a real node, and all that is seen of them there."""
+"""An arena whose attempts are Jobs on a real node, with everything that can be seen of them."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ LITTLE: Final[Body] = {
     "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "128Mi", "ephemeral-storage": "256Mi"},
 }
-"""Resources of pods of which many fit on the node."""
+"""Resources that let many pods fit on the node."""
 FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
 HEAD: Final[Body] = {
-    "description": "Tells a desk outside of the pod what it does, and behaves as it is told; the last stage is alone",
+    "description": "Reports to a desk outside of the pod, and behaves as its mood says; the last stage is alone",
     "image": BUSYBOX,
     "resources": LITTLE,
     "parameters": {"desk": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
@@ -83,7 +83,7 @@ RECIPES: Final[dict[str, list[Body]]] = {
 
 
 class JobArena(Arena):
-    """Enter it to begin to watch; leaving it ends its operators, and what is left of its namespace goes."""
+    """Watches while it is entered; leaving it ends its operators and deletes its namespace."""
 
     def __init__(
         self, folder: Path, cluster: Cluster, database_url: str, watcher: PodWatcher, desk: Desk, **settings: str
@@ -133,7 +133,7 @@ class JobArena(Arena):
         return read_attempts(self.history.versions[project]).given_back[number] > 0
 
     def works(self, *setups: Setup, times: int = 1) -> None:
-        """Return when the second step of these has begun so often."""
+        """Return once the second step of these has begun so often."""
         for setup in setups:
             self.desk.hears(setup.project, "work", times=times)
 
@@ -141,8 +141,8 @@ class JobArena(Arena):
         """The status once it has one of these phases."""
         return self.stage.reached(setup.project, *phases, limit=limit)
 
-    def told_at(self, setup: Setup, phase: str) -> int:
-        """The revision at which `.status` told this phase for the first time."""
+    def first_at(self, setup: Setup, phase: str) -> int:
+        """The revision at which `.status` had this phase for the first time."""
         self.history.caught_up()
         return next(
             version.revision for version in self.history.versions[setup.project] if version.status.get("phase") == phase
@@ -164,7 +164,7 @@ class JobArena(Arena):
         self._pods.create_namespaced_pod_eviction(pod, self.stage.api.namespace, body, _request_timeout=20)
 
     def await_over(self, setup: Setup) -> None:
-        """Return when its newest Job tells its end: what happens then is no concern of the operator."""
+        """Return once its newest Job has ended, whether an operator runs or not."""
         wait_for(
             lambda: self.ledger.jobs_of(setup.project)[-1].has("Complete", "Failed"), "the Job to be over", limit=60
         )

@@ -1,4 +1,4 @@
-"""Every version of every Job and pod in a namespace, as the API server's watch tells them."""
+"""Every version of every Job and pod in a namespace, from watches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS: Final = 7200
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a Job or a pod was from this revision on; `gone`: there was none any more."""
+    """A Job or a pod as it was from this revision on; `gone`: it was deleted."""
 
     revision: int
     body: Body
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """Enter it to begin to watch. A pod is alive from when it is there until it is gone or has a final phase."""
+    """Watches while it is entered. A pod lives from its creation until it is deleted or has a final phase."""
 
     kubeconfig: Path
     namespace: str
@@ -91,7 +91,7 @@ class Ledger:
             process.wait()
 
     def caught_up(self) -> None:
-        """Return when everything that was stored by now was told."""
+        """Return once the watches have seen everything that is stored by now."""
         kubectl, name = Kubectl(self.kubeconfig), f"mark-{uuid4().hex[:8]}"
         container = {"name": "mark", "image": "mark.invalid/never-runs:0"}
         pod = {"restartPolicy": "Never", "schedulingGates": [{"name": "mark/never"}], "containers": [container]}
@@ -100,12 +100,12 @@ class Ledger:
             metadata = {"name": name, "namespace": self.namespace}
             mark = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
             kubectl("create", "--filename=-", given=mark)
-        wait_for(lambda: self.problem or (name in self.pods and name in self.jobs), "the watch to tell of the marks")
+        wait_for(lambda: self.problem or (name in self.pods and name in self.jobs), "the watches to see the marks")
         assert self.problem is None, self.problem
         kubectl("delete", f"pod/{name}", f"job/{name}", f"--namespace={self.namespace}", "--wait=false")
 
     def living(self, project: str, *, at: int | None = None) -> list[str]:
-        """The names of its pods that were alive at a revision, or are now, and of its Jobs that were not over."""
+        """The names of its pods that lived at a revision, or live now, and of its Jobs that had not ended."""
         return [
             entry.name
             for kind, is_over in ((self.jobs, _job_is_over), (self.pods, _pod_is_over))
@@ -114,7 +114,7 @@ class Ledger:
         ]
 
     def running_pods(self) -> list[str]:
-        """The names of pods of which a container runs and that nobody has asked to go, in order."""
+        """The names of pods with a running container that are not being deleted, in order."""
         last = [entries[-1] for entries in list(self.pods.values())]
         return sorted(
             entry.name
@@ -125,11 +125,11 @@ class Ledger:
         )
 
     def living_pods(self, project: str) -> list[str]:
-        """The names of its pods that are alive."""
+        """The names of its living pods."""
         return [name for name in self.living(project) if name in self.pods]
 
     def overlaps(self, projects: Collection[str]) -> list[tuple[int, set[str]]]:
-        """Where two pods of one of these projects were alive at the same time: the revision and the pods."""
+        """Where two pods of one of these projects lived at the same time: the revision and the pods."""
         found = []
         alive: dict[str | None, set[str]] = defaultdict(set)
         for entry in sorted((entry for entries in list(self.pods.values()) for entry in entries), key=_revision):
@@ -140,7 +140,7 @@ class Ledger:
         return found
 
     def jobs_of(self, project: str) -> list[Entry]:
-        """Its Jobs, as they were last seen, tombstones left out, in the order in which they were made."""
+        """Its Jobs, as they were last seen, tombstones left out, in order of creation."""
         return [entry for entry in self._last(self.jobs, project) if not is_tombstone(entry.body)]
 
     def tombstones_of(self, project: str) -> list[Entry]:
@@ -148,15 +148,15 @@ class Ledger:
         return [entry for entry in self._last(self.jobs, project) if is_tombstone(entry.body)]
 
     def pods_of(self, project: str) -> list[Entry]:
-        """Its pods, as they were last seen, in the order in which they were made."""
+        """Its pods, as they were last seen, in order of creation."""
         return self._last(self.pods, project)
 
     def made_at(self, job: str) -> int:
-        """The revision at which a Job was made."""
+        """The revision at which a Job was created."""
         return self.jobs[job][0].revision
 
     def was_taken_away(self, pod: str) -> bool:
-        """Whether a pod was evicted or lost in another way that is no fault of its own, before it had succeeded."""
+        """Whether the cluster evicted or lost the pod before it had succeeded."""
         return any(entry.has("DisruptionTarget") and entry.phase != "Succeeded" for entry in self.pods[pod])
 
     def starts(self) -> dict[str, dict[int, int]]:
@@ -173,7 +173,7 @@ class Ledger:
         return {project: dict(numbers) for project, numbers in counted.items()}
 
     def unexplained_pods(self, projects: Collection[str]) -> list[str]:
-        """Pods of these projects that followed on one that nobody had taken away."""
+        """Pods of these projects that followed one which the cluster had not taken away."""
         by_job: dict[str, list[list[Entry]]] = defaultdict(list)
         for entries in sorted(self.pods.values(), key=lambda entries: entries[0].revision):
             if entries[0].project in projects:
@@ -193,12 +193,12 @@ class Ledger:
         assert process.stdout is not None
         book: dict[str, list[Entry]] = getattr(self, kind)
         for line in process.stdout:
-            told = json.loads(line)
-            body: Body = told["object"]
-            if told["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
-                self.problem = f"the watch of {kind} told of {told}"
+            event = json.loads(line)
+            body: Body = event["object"]
+            if event["type"] not in {"ADDED", "MODIFIED", "DELETED"}:
+                self.problem = f"the watch of {kind} reported {event}"
                 return
-            entry = Entry(int(body["metadata"]["resourceVersion"]), body, gone=told["type"] == "DELETED")
+            entry = Entry(int(body["metadata"]["resourceVersion"]), body, gone=event["type"] == "DELETED")
             book[entry.name].append(entry)
         if not self._leaving:
             self.problem = f"the watch of {kind} has ended"

@@ -1,4 +1,4 @@
-"""What must hold of Jobs and pods when all is over, besides what holds for every engine."""
+"""What must hold for Jobs and pods once all setups have ended, besides what holds for every engine."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from tests.support.node.job_arena import JobArena
 
 @dataclass(frozen=True, slots=True)
 class JobFigures:
-    """What was counted; `of_setups` is what is counted for every engine."""
+    """Counts; `of_setups` are those of every engine."""
 
     of_setups: Figures
     jobs: int
     pods: int
     taken_away: int
-    """Pods that were evicted or lost in another way that is no fault of theirs."""
+    """Pods that the cluster evicted or lost."""
     tombstones: int
 
     def __str__(self) -> str:
         return (
             f"{self.of_setups}; {self.jobs} Jobs and {self.tombstones} tombstones, {self.pods} pods, of which "
-            f"{self.taken_away} were taken away and replaced; never two of a project alive at once, as the watch tells"
+            f"{self.taken_away} the cluster took away, and their Jobs replaced them; never two of a project ran at once"
         )
 
 
-def judge_jobs(arena: JobArena) -> JobFigures:
-    """Check all that the API server has told of the Jobs and pods of the arena, and all else, and count."""
+def check_jobs(arena: JobArena) -> JobFigures:
+    """Check everything that the watches saw of the arena's Jobs, pods and setups, and count it."""
     ledger = arena.ledger
     ledger.caught_up()
     overlaps = ledger.overlaps(arena.setups)
-    assert overlaps == [], f"two pods of a project were alive at once: {overlaps[:3]}"
+    assert overlaps == [], f"two pods of a project ran at once: {overlaps[:3]}"
     unexplained = ledger.unexplained_pods(arena.setups)
     assert unexplained == [], f"pods of Jobs that had one already: {unexplained[:3]}"
     for project, numbers in ledger.starts().items():
