@@ -99,7 +99,7 @@ def test_the_steps_tell_the_commits_that_were_pushed(place: Path, attempts: tupl
 def test_another_attempt_makes_the_same_commits_and_pushes_nothing(attempts: tuple[Attempt, Attempt]) -> None:
     first, second = attempts
     assert second.outputs == first.outputs
-    assert second.printed[-1].count("already holds") == 2
+    assert second.printed[-1].count("already has") == 2
 
 
 def test_there_is_one_commit_with_the_name_of_the_project(place: Path, attempts: tuple[Attempt, Attempt]) -> None:

@@ -30,7 +30,7 @@ def test_to_empty_repositories_and_once_more(stage: PushStage) -> None:
     commits = {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
     assert stage.push() == (0, f"documentation repository: pushed {stage.commit('docs')}", commits)
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
-    assert stage.push() == (0, f"documentation repository: already holds {stage.commit('docs')}", commits)
+    assert stage.push() == (0, f"documentation repository: already has {stage.commit('docs')}", commits)
 
 
 def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: PushStage) -> None:
@@ -42,7 +42,7 @@ def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: PushStage)
 def test_without_a_documentation_repository(stage: PushStage) -> None:
     exit_code, line, outputs = stage.push(docs="")
     assert (exit_code, outputs) == (0, {"CODE_COMMIT": stage.commit("code")})
-    assert line == "the project has no documentation repository: nothing to push there"
+    assert line == "documentation repository: none, nothing to push"
     assert stage.references(DOCS) == ""
 
 
@@ -51,7 +51,7 @@ def test_other_history_is_never_overwritten(stage: PushStage, reference: str) ->
     before = stage.put_foreign(CODE, reference)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
-    assert line.startswith("push: code repository: it holds other history, which is never overwritten")
+    assert line.startswith("push: code repository: it has other history, which is never overwritten")
     assert reference in line
     assert stage.references(CODE) == before
 
@@ -73,9 +73,9 @@ def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stag
 
 def test_history_that_appears_between_looking_and_pushing_stays(stage: PushStage) -> None:
     remote = stage.remote()
-    assert remote.look() is RemoteState.EMPTY
+    assert remote.state() is RemoteState.EMPTY
     before = stage.put_foreign(CODE)
-    with pytest.raises(CommandError, match="holds other history"):
+    with pytest.raises(CommandError, match="has other history"):
         remote.push()
     assert stage.references(CODE) == before
 
@@ -189,7 +189,7 @@ def test_another_branch(stage: PushStage) -> None:
     variables = {"CODE_REPO": stage.url(CODE), "DOCS_REPO": ""}
     attempt = Attempt(stage.place / "workspace", variables | parameters(RECIPE))
     assert attempt.run(step) == 1
-    assert attempt.printed[-1] == "push: code: there is no branch main: nothing was committed\n"
+    assert attempt.printed[-1] == "push: code: there is no branch main; nothing was committed\n"
     attempt = Attempt(stage.place / "workspace", variables | parameters(RECIPE, branch="team/trunk"))
     assert attempt.run(step) == 0, attempt.printed
     commit = git(stage.place / "workspace" / "code", "rev-parse", "team/trunk")
@@ -277,7 +277,7 @@ def test_a_server_whose_list_never_ends(stage: PushStage, endless: str, monkeypa
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
     remote = replace(stage.remote(), url=endless)
     with pytest.raises(CommandError) as caught:
-        remote.look()
+        remote.state()
     assert caught.value.exit_code == 1
 
 
@@ -286,4 +286,4 @@ def test_more_branches_than_can_be_looked_at(stage: PushStage, monkeypatch: pyte
         stage.put_foreign(CODE, f"refs/heads/branch-{number}")
     monkeypatch.setattr("projectsetup.recipes.commands.remote.LISTED_BYTES", 1000)
     with pytest.raises(CommandError, match="it lists more branches and tags than can be looked at"):
-        stage.remote().look()
+        stage.remote().state()

@@ -61,7 +61,7 @@ def test_the_directory_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("PROJECTSETUP_RECIPES_DIR", str(directory))
     broken, mine, _ = cli.ok("recipes", "list", "-o", "json").json
-    assert broken["problem"].startswith("recipe broken cannot be used: ")
+    assert broken["problem"].startswith("recipe broken is invalid: ")
     assert mine == {
         "name": "mine",
         "description": "builds [red]it[/red]",
@@ -98,7 +98,7 @@ def test_what_is_shown_as_yaml_is_that_recipe(cli: CommandLine, directory: Path)
 def test_an_unknown_recipe_is_answered_with_those_there_are(cli: CommandLine) -> None:
     for output in ("table", "json", "yaml"):
         line = cli.refused(2, "recipes", "show", "nix", "-o", output)
-        assert line == "there is no recipe 'nix'; there are: python-service"
+        assert line == "there is no recipe 'nix'; available: python-service"
 
 
 def test_a_recipe_that_cannot_be_used_is_not_shown(cli: CommandLine, directory: Path) -> None:
@@ -125,13 +125,13 @@ def test_lint_warns_of_a_step_that_hands_its_credentials_to_the_workspace(cli: C
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (GOOD.replace("timeout:", "timeuot:"), "steps[0].timeuot: is no key of a recipe"),
+        (GOOD.replace("timeout:", "timeuot:"), "steps[0].timeuot: is not a key of a recipe"),
         (GOOD.replace("90s", "soon"), "steps[0].timeout: "),
         (GOOD.replace("name: mine", "name: [mine"), "line 2, column "),
         ("", "must be a mapping"),
         ("- a", "must be a mapping"),
-        (GOOD + "steps: []", "the key 'steps' is repeated"),
-        ("\x00", "holds a character that YAML does not allow"),
+        (GOOD + "steps: []", "key 'steps' is repeated"),
+        ("\x00", "contains a character that YAML does not allow"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(cli: CommandLine, tmp_path: Path, content: str, problem: str) -> None:

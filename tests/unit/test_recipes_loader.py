@@ -25,12 +25,12 @@ def run_of(book: RecipeBook, name: str) -> str:
     ("text", "expected"),
     [
         ("name: [a", "a.yaml: line 1, column 9: "),
-        ("name: a\nname: b\n", "a.yaml: line 2, column 1: the key 'name' is repeated"),
-        ("steps:\n- {run: a, run: b}\n", "a.yaml: line 2, column 12: the key 'run' is repeated"),
+        ("name: a\nname: b\n", "a.yaml: line 2, column 1: key 'name' is repeated"),
+        ("steps:\n- {run: a, run: b}\n", "a.yaml: line 2, column 12: key 'run' is repeated"),
         ("a: 1\n---\nb: 2\n", "a.yaml: line 2, column 1: "),
-        ("name: \0", "a.yaml: line 1: holds a character that YAML does not allow"),
+        ("name: \0", "a.yaml: line 1: contains a character that YAML does not allow"),
         ("name: !!python/object:os.system a", "a.yaml: line 1, column 7: "),
-        ("name: 2024-99-99", "a.yaml: holds a date or number that is none"),
+        ("name: 2024-99-99", "a.yaml: contains an invalid date or number"),
         ("[" * 5000, "a.yaml: is nested too deeply"),
         ("", "a.yaml: must be a mapping with the keys name, image and steps"),
         ("- a", "a.yaml: must be a mapping with the keys name, image and steps"),
@@ -78,7 +78,7 @@ def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None
 
 def test_an_unknown_recipe_names_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(text_of("first"))
-    with pytest.raises(UnknownRecipe, match=r"there is no recipe 'nope'; there are: first, python-service$"):
+    with pytest.raises(UnknownRecipe, match=r"there is no recipe 'nope'; available: first, python-service$"):
         RecipeBook(tmp_path).get("nope")
 
 
@@ -89,7 +89,7 @@ def test_the_directory_takes_precedence_over_built_in_recipes(tmp_path: Path) ->
 
 def test_a_damaged_file_does_not_bring_the_built_in_recipe_back(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("name: python-service\n")
-    with pytest.raises(InvalidRecipe, match=r"python-service cannot be used: .*own\.yaml: image: is missing"):
+    with pytest.raises(InvalidRecipe, match=r"python-service is invalid: .*own\.yaml: image: is missing"):
         RecipeBook(tmp_path).get("python-service")
 
 
@@ -98,7 +98,7 @@ def test_a_name_in_two_files_names_both(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(text_of("first"))
     (tmp_path / "c.yaml").write_text(text_of("other"))
     book = RecipeBook(tmp_path)
-    with pytest.raises(InvalidRecipe, match=r"recipe first stands in several files: .*a\.yaml, .*b\.yaml"):
+    with pytest.raises(InvalidRecipe, match=r"recipe first is defined in several files: .*a\.yaml, .*b\.yaml"):
         book.get("first")
     assert book.get("other").name == "other"
 

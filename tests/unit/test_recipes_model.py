@@ -1,17 +1,19 @@
-"""The recipe model: what administrators may write, and what they are told when it is wrong."""
+"""The recipe model: fields, parameters and resources, with an error that names the place and the rule."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import yaml
 
 from projectsetup.recipes.errors import InvalidParameters, InvalidRecipe
+from projectsetup.recipes.fields import amount
 from projectsetup.recipes.loader import load_recipe
-from projectsetup.recipes.model import Recipe, StepStatus
+from projectsetup.recipes.model import DEFAULT_RESOURCES, Amounts, Recipe, StepStatus
 
-CONTRACT_EXAMPLE = """
+EXAMPLE = """
 name: example
 description: one line
 image: registry.example/toolchain:1        # for the Job engine
@@ -34,7 +36,7 @@ def recipe_text(step: str = "", top: str = "") -> str:
     return f"name: sample\nimage: toolchain:1\n{top}\nsteps:\n- {{name: build, status: compiling, run: make, {step}}}\n"
 
 
-def complaint(text: str) -> str:
+def error_of(text: str) -> str:
     with pytest.raises(InvalidRecipe) as caught:
         load_recipe(text, "sample.yaml")
     message = str(caught.value)
@@ -42,8 +44,8 @@ def complaint(text: str) -> str:
     return message
 
 
-def test_the_example_of_the_contract() -> None:
-    recipe = load_recipe(CONTRACT_EXAMPLE, "example.yaml")
+def test_a_complete_recipe() -> None:
+    recipe = load_recipe(EXAMPLE, "example.yaml")
     (step,) = recipe.steps
     assert (recipe.name, recipe.image_of(step)) == ("example", "other:1")
     assert step.status is StepStatus.COMPILING
@@ -60,10 +62,11 @@ def test_defaults() -> None:
     assert (step.credentials, step.isolate, step.env, step.image) == (False, False, {}, None)
     assert (step.retry.exit_codes, step.retry.output) == ((), ())
     assert recipe.image_of(step) == "toolchain:1"
+    assert (recipe.resources, recipe.workspace_size) == (DEFAULT_RESOURCES, "2Gi")
 
 
-def test_a_recipe_written_out_is_read_back_as_the_same() -> None:
-    recipe = load_recipe(CONTRACT_EXAMPLE, "example.yaml")
+def test_a_dumped_recipe_loads_as_the_same() -> None:
+    recipe = load_recipe(EXAMPLE, "example.yaml")
     text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
     assert "exitCodes" in text
     assert load_recipe(text, "again.yaml") == recipe
@@ -78,24 +81,27 @@ def test_recipes_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (recipe_text("shell: bash"), "steps[0].shell: is no key of a recipe"),
-        (recipe_text("retry: {exit_codes: [1]}"), "steps[0].retry.exit_codes: is no key of a recipe"),
+        (recipe_text("shell: bash"), "steps[0].shell: is not a key of a recipe"),
+        (recipe_text("retry: {exit_codes: [1]}"), "steps[0].retry.exit_codes: is not a key of a recipe"),
         (recipe_text("timeout: 5"), "steps[0].timeout: must be a duration"),
         (recipe_text("timeout: soon"), "steps[0].timeout: "),
         (recipe_text("timeout: 0s"), "steps[0].timeout: "),
         (recipe_text("credentials: maybe"), "steps[0].credentials: must be true or false"),
         (recipe_text("credentials: 1"), "steps[0].credentials: must be true or false"),
-        (recipe_text("env: {PROJECT_NAME: x}"), "steps[0].env.PROJECT_NAME: is set by the operator"),
-        (recipe_text("env: {PARAM_LICENSE: x}"), "steps[0].env.PARAM_LICENSE: is set by the operator"),
-        (recipe_text("env: {HOME: /x}"), "steps[0].env.HOME: is set by the operator"),
-        (recipe_text("env: {GIT_ALLOW_PROTOCOL: ext}"), "steps[0].env.GIT_ALLOW_PROTOCOL: is set by the operator"),
-        (recipe_text("env: {GIT_CONFIG_COUNT: '1'}"), "steps[0].env.GIT_CONFIG_COUNT: is set by the operator"),
+        (recipe_text("env: {PROJECT_NAME: x}"), "steps[0].env.PROJECT_NAME: is reserved for the operator"),
+        (recipe_text("env: {PARAM_LICENSE: x}"), "steps[0].env.PARAM_LICENSE: is reserved for the operator"),
+        (recipe_text("env: {HOME: /x}"), "steps[0].env.HOME: is reserved for the operator"),
+        (
+            recipe_text("env: {GIT_ALLOW_PROTOCOL: ext}"),
+            "steps[0].env.GIT_ALLOW_PROTOCOL: is reserved for the operator",
+        ),
+        (recipe_text("env: {GIT_CONFIG_COUNT: '1'}"), "steps[0].env.GIT_CONFIG_COUNT: is reserved for the operator"),
         (recipe_text("env: {1A: x}"), "steps[0].env.1A: must be the name of an environment variable"),
-        (recipe_text("env: {A: 1}"), "steps[0].env.A: must be text: put it in quotes"),
+        (recipe_text("env: {A: 1}"), "steps[0].env.A: must be text; put it in quotes"),
         (recipe_text("retry: {exitCodes: [0]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: [256]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
-        (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a regular expression"),
+        (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a Python regular expression"),
         (
             recipe_text("retry: {output: [fine, '(a)\\1']}"),
             r"steps[0].retry: '(a)\1': back-references are not supported (at '\1'); write the text itself",
@@ -103,7 +109,10 @@ def test_recipes_are_frozen() -> None:
         (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
         (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
         (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),
-        (recipe_text(top="parameters: {a: {pattern: '['}}"), "parameters.a.pattern: must be a regular expression"),
+        (
+            recipe_text(top="parameters: {a: {pattern: '['}}"),
+            "parameters.a.pattern: must be a Python regular expression",
+        ),
         (
             recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: '1'}}"),
             "parameters.a: the default must match the pattern [a-z]+",
@@ -112,9 +121,25 @@ def test_recipes_are_frozen() -> None:
             recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: 'b c'}}"),
             "parameters.a: the default must match the pattern [a-z]+",
         ),
-        (recipe_text(top="parameters: {a: {default: no}}"), "parameters.a.default: must be text: put it in quotes"),
+        (recipe_text(top="parameters: {a: {default: no}}"), "parameters.a.default: must be text; put it in quotes"),
         (recipe_text(top="description: 'two\n\n lines'"), "description: must be one line"),
         (recipe_text(top='description: "a\\u202Eb"'), "description: must be one line of printable text"),
+        (
+            recipe_text(top="workspaceSize: lots"),
+            "workspaceSize: must be a quantity greater than 0 such as 500m, 1.5 or 2Gi",
+        ),
+        (recipe_text(top="workspaceSize: true"), "workspaceSize: must be a quantity"),
+        (recipe_text(top="resources: {limits: {memory: 2GB}}"), "resources.limits.memory: must be a quantity"),
+        (recipe_text(top="resources: {limits: {gpu: 1}}"), "resources.limits.gpu: is not a key of a recipe"),
+        (
+            recipe_text(top="resources: {limits: {ephemeralStorage: 1Gi}}"),
+            "resources.limits.ephemeralStorage: is not a key of a recipe",
+        ),
+        (recipe_text(top="resources: {memory: 1Gi}"), "resources.memory: is not a key of a recipe"),
+        (
+            recipe_text(top="resources: {requests: {memory: 1Gi}, limits: {memory: 1000M}}"),
+            "resources: requests 1Gi of memory, more than the limit of 1000M",
+        ),
         ("name: Sample\nimage: a\nsteps: [{name: a, status: testing, run: x}]", "name: must be a DNS label"),
         ("name: a\nsteps: [{name: a, status: testing, run: x}]", "image: is missing"),
         ("name: a\nimage: a\nsteps: []", "steps: "),
@@ -123,14 +148,14 @@ def test_recipes_are_frozen() -> None:
         ("name: a\nimage: a\nsteps: [{name: a, status: testing, run: ' '}]", "steps[0].run: must not be empty"),
         (
             "name: a\nimage: a\nsteps: [{name: a, status: testing, run: x}, {name: a, status: testing, run: y}]",
-            "2 steps are named a; the name of a step must be unique",
+            "2 steps are named a; step names must be unique",
         ),
         ("name: a\nimage: a\nsteps: [make]", "steps[0]: must be a mapping"),
-        ("name: 1\nimage: 2\nsteps: 3", "name: must be text: put it in quotes (and 2 more problems)"),
+        ("name: 1\nimage: 2\nsteps: 3", "name: must be text; put it in quotes (and 2 more problems)"),
     ],
 )
-def test_complaints_name_the_place_and_what_is_allowed(text: str, expected: str) -> None:
-    assert complaint(text).startswith(f"sample.yaml: {expected}")
+def test_an_error_names_the_place_and_the_rule(text: str, expected: str) -> None:
+    assert error_of(text).startswith(f"sample.yaml: {expected}")
 
 
 def test_a_description_is_what_people_write() -> None:
@@ -138,13 +163,13 @@ def test_a_description_is_what_people_write() -> None:
     assert recipe.description == "Prix\u00a0: 👩\u200d👧 so\u00adft"
 
 
-def test_fifty_steps_and_no_more() -> None:
+def test_at_most_fifty_steps() -> None:
     def text(count: int) -> str:
         steps = [{"name": f"s{n}", "status": "testing", "run": "true"} for n in range(count)]
         return yaml.safe_dump({"name": "a", "image": "a", "steps": steps})
 
     assert len(load_recipe(text(50), "a.yaml").steps) == 50
-    assert "steps: " in complaint(text(51))
+    assert "steps: " in error_of(text(51))
 
 
 @pytest.fixture
@@ -168,7 +193,7 @@ def test_parameters_are_completed_with_defaults(parameterised: Recipe) -> None:
         ({"team": "a", "note": "\0"}, "parameter note of recipe sample must match text without NUL characters"),
     ],
 )
-def test_parameters_that_do_not_fit(parameterised: Recipe, given: dict[str, str], message: str) -> None:
+def test_invalid_parameters(parameterised: Recipe, given: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidParameters) as caught:
         parameterised.check_parameters(given)
     assert str(caught.value) == message
@@ -178,3 +203,41 @@ def test_a_recipe_without_parameters_says_so() -> None:
     recipe = load_recipe(recipe_text(), "sample.yaml")
     with pytest.raises(InvalidParameters, match="it has: none"):
         recipe.check_parameters({"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("quantity", "worth"),
+    [
+        ("1", "1"),
+        ("500m", "0.5"),
+        ("1.5", "1.5"),
+        ("128974848", "128974848"),
+        ("3k", "3000"),
+        ("2Ki", "2048"),
+        ("2Gi", "2147483648"),
+        ("0.5Gi", "536870912"),
+        ("1E", "1000000000000000000"),
+    ],
+)
+def test_quantities(quantity: str, worth: str) -> None:
+    assert amount(quantity) == Decimal(worth)
+
+
+@pytest.mark.parametrize(
+    "quantity", ["", "0", "0Gi", "-1", "1 Gi", "1gb", "1GiB", "1e3", "one", ".5", "1.", "0x10", "1K"]
+)
+def test_invalid_quantities(quantity: str) -> None:
+    with pytest.raises(ValueError, match="must be a quantity greater than 0"):
+        amount(quantity)
+
+
+def test_the_resources_of_a_recipe_replace_all_defaults() -> None:
+    top = "resources: {limits: {cpu: 2, memory: 4Gi, ephemeral-storage: 8Gi}}\nworkspaceSize: 6Gi"
+    recipe = load_recipe(recipe_text(top=top), "sample.yaml")
+    assert recipe.resources.requests == Amounts()
+    assert recipe.resources.limits.model_dump(exclude_none=True) == {
+        "cpu": "2",
+        "memory": "4Gi",
+        "ephemeral-storage": "8Gi",
+    }
+    assert recipe.workspace_size == "6Gi"

@@ -56,7 +56,7 @@ def test_a_password_may_be_any_text() -> None:
         (secret(ssh__privatekey=KEY), "holds ssh-privatekey and no known_hosts"),
         (secret(known_hosts=HOSTS), "holds known_hosts and no ssh-privatekey"),
         (secret(username="bob", password="hunter2\nhost=evil"), "password in .* must be one line of printable text"),
-        (secret(username="bob", password="hunter2\0"), "password in .* must not hold a NUL character"),
+        (secret(username="bob", password="hunter2\0"), "password in .* must not contain a NUL character"),
         (secret(token="hunter2", host=" \n"), "host in .* is empty; name the hosts, or remove the key"),
         (secret(token="hunter2", host="https://x"), "host in .*: 'https://x' is not a host"),
         ({"token": "%%%hunter2"}, "token in .* is not base64 of UTF-8 text"),

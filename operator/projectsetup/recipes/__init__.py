@@ -1,1 +1,1 @@
-"""What a setup consists of: the recipe model, its loader, and the built-in recipes."""
+"""Recipes: the model, the loader, the linter, the built-in recipes and the commands for their steps."""

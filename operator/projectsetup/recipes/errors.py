@@ -1,18 +1,18 @@
-"""What can be wrong about a recipe or with its parameters. Every message is one line."""
+"""Errors of recipes and their parameters. Every message is one line."""
 
 from __future__ import annotations
 
 
 class RecipeError(ValueError):
-    """Base of the errors of this room."""
+    """Base of all recipe errors."""
 
 
 class InvalidRecipe(RecipeError):
-    """A recipe file cannot be used; the message names file, place and what is allowed."""
+    """A recipe file is invalid; the message names the file, the place and the rule."""
 
 
 class RecipesUnavailable(InvalidRecipe):
-    """The directory with the recipes cannot be read at the moment."""
+    """The recipe directory cannot be read at the moment."""
 
 
 class UnknownRecipe(RecipeError):
@@ -20,4 +20,4 @@ class UnknownRecipe(RecipeError):
 
 
 class InvalidParameters(RecipeError):
-    """The parameters given are not those the recipe declares."""
+    """The given parameters do not match those that the recipe declares."""

@@ -18,13 +18,13 @@ _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 def _check_dns_label(text: str) -> str:
     if not _DNS_LABEL.fullmatch(text):
-        raise ValueError("must be a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at either end")
+        raise ValueError("must be a DNS label: 1 to 63 of a-z, 0-9 and '-', without '-' at either end")
     return text
 
 
 def _check_parameter_name(text: str) -> str:
     if not _PARAMETER_NAME.fullmatch(text):
-        raise ValueError("must be a parameter name: 1 to 63 of a-z, 0-9 and '_', beginning with a letter")
+        raise ValueError("must be a parameter name: 1 to 63 of a-z, 0-9 and '_', starting with a letter")
     return text
 
 
@@ -49,13 +49,13 @@ def _check_one_line(text: str) -> str:
 
 def _check_text(text: str) -> str:
     if "\0" in text:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     return text
 
 
 def _check_script(text: str) -> str:
     if not text.strip():
-        raise ValueError("must not be empty: it is what `sh -euc` is given")
+        raise ValueError("must not be empty: it is the script for `sh -euc`")
     return _check_text(text)
 
 
@@ -71,7 +71,7 @@ def _compile(text: str, pattern: str | bytes) -> str:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as exc:
-        raise ValueError(f"must be a regular expression of Python: {exc}") from exc
+        raise ValueError(f"must be a Python regular expression: {exc}") from exc
     return text
 
 
@@ -123,16 +123,16 @@ _OWNED_PREFIXES = ("PROJECT_", PARAMETER_PREFIX, "GIT_CONFIG")
 
 
 def parameter_variable(name: str) -> str:
-    """The variable in which a step finds a parameter: `license` is `PARAM_LICENSE`."""
+    """The variable that passes a parameter to a step: `PARAM_LICENSE` for `license`."""
     return PARAMETER_PREFIX + name.upper()
 
 
 def refusal_of_variable(name: str) -> str | None:
-    """Why a recipe may not set this variable; None when it may."""
+    """Why a recipe may not set this variable; None if it may."""
     if not _VALID.fullmatch(name):
-        return "must be the name of an environment variable: letters, digits and '_', not beginning with a digit"
+        return "must be the name of an environment variable: letters, digits and '_', not starting with a digit"
     if name in _OWNED or name.startswith(_OWNED_PREFIXES):
-        return "is set by the operator and cannot be changed by a recipe"
+        return "is reserved for the operator"
     return None
 
 
@@ -143,7 +143,7 @@ _FACTORS = {**_POWERS, **_BINARY, "m": Decimal("0.001")}
 
 
 def amount(quantity: str) -> Decimal:
-    """What a quantity is worth: cores or bytes. Raises ValueError, one line."""
+    """The value of a quantity in cores or bytes. Raises ValueError with a one-line message."""
     match = _QUANTITY.fullmatch(quantity)
     if not match or not Decimal(match["number"]):
         raise ValueError("must be a quantity greater than 0 such as 500m, 1.5 or 2Gi")
@@ -151,11 +151,11 @@ def amount(quantity: str) -> Decimal:
 
 
 def _read(value: object) -> str:
-    """YAML reads `cpu: 1` as a number, which is what Kubernetes takes there as well."""
+    """The quantity as text. YAML reads `cpu: 1` as a number, which Kubernetes accepts as well."""
     text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     amount(text)
     return text
 
 
 Quantity = Annotated[str, BeforeValidator(_read), Field(max_length=32)]
-"""As it was written."""
+"""A Kubernetes quantity such as `500m`, `1.5` or `2Gi`, as it was written."""

@@ -33,42 +33,40 @@ _SHELLS = _words(". ash bash dash ksh sh source zsh")
 _GIT_WITHOUT_REPOSITORY = frozenset({"clone", "version", "--version"})
 
 
-def careless_steps(recipe: Recipe) -> tuple[str, ...]:
-    """One line for each step with credentials that seems to run or obey what an earlier step could have written."""
+def unsafe_steps(recipe: Recipe) -> tuple[str, ...]:
+    """One line for each step with credentials that seems to execute or read what an earlier step could have written."""
     return tuple(
         f"step {step.name} has credentials and {what}, which an earlier step could have written"
         for step in recipe.steps
-        if step.credentials and (what := _carelessness(step)) is not None
+        if step.credentials and (what := _unsafe_use(step)) is not None
     )
 
 
-def _carelessness(step: Step) -> str | None:
+def _unsafe_use(step: Step) -> str | None:
     if any(not entry.startswith("/") for entry in step.env.get("PATH", "/").split(":")):
-        return "looks for programs in a relative directory of PATH"
+        return "searches a relative directory in PATH"
     inside = True
     for program, *arguments in commands(step.run):
         if program == "cd":
             inside = _leads_inside(arguments[-1] if arguments else "~", inside=inside)
-        elif (what := _obeyed(program, arguments, inside=inside)) is not None:
+        elif (what := _unsafe_command(program, arguments, inside=inside)) is not None:
             return what
     return None
 
 
 def _leads_inside(path: str, *, inside: bool) -> bool:
-    """Whether a path lies in the workspace, seen from a directory that does or does not."""
+    """Whether a path is in the workspace; `inside` says whether the current directory is."""
     return _WORKSPACE.match(path) is not None or (inside and _ELSEWHERE.match(path) is None)
 
 
-def _obeyed(program: str, arguments: Sequence[str], *, inside: bool) -> str | None:
-    """What of the workspace the command runs or obeys."""
+def _unsafe_command(program: str, arguments: Sequence[str], *, inside: bool) -> str | None:
+    """What the command executes or reads in the workspace; None if nothing."""
     files = [argument for argument in arguments if not argument.startswith("-")]
     if "/" in program and _leads_inside(program, inside=inside):
         return f"runs {program}"
     name = program.rpartition("/")[2]
     if name == "git":
-        return (
-            "obeys the .git/config of the directory that it runs git in" if _enters(arguments, inside=inside) else None
-        )
+        return "runs git in the workspace, where it obeys .git/config" if _enters(arguments, inside=inside) else None
     if name in _BUILDERS and inside:
         return f"runs {name} in the workspace"
     if _PYTHON.fullmatch(name) and inside and not any(map(_ISOLATED.match, arguments)):
@@ -79,7 +77,7 @@ def _obeyed(program: str, arguments: Sequence[str], *, inside: bool) -> str | No
 
 
 def _enters(arguments: Sequence[str], *, inside: bool) -> bool:
-    """Whether git with these arguments finds a repository in the workspace."""
+    """Whether git with these arguments works on a repository in the workspace."""
     if arguments[:1] == ["-C"] and len(arguments) > 1:
         return _leads_inside(arguments[1], inside=inside)
     return inside and not _GIT_WITHOUT_REPOSITORY.intersection(arguments[:1])
@@ -93,7 +91,7 @@ _BUILTINS: Final = {
     "pushd": "use cd in a subshell",
     "popd": "use cd in a subshell",
     **dict.fromkeys(
-        ("declare", "typeset", "shopt", "mapfile", "readarray", "select", "coproc", "disown"), "bash has it"
+        ("declare", "typeset", "shopt", "mapfile", "readarray", "select", "coproc", "disown"), "only bash has it"
     ),
 }
 _SYNTAX: Final = {
@@ -116,7 +114,7 @@ _TIME: Final = 10.0
 
 
 def unportable_steps(recipe: Recipe) -> tuple[str, ...]:
-    """One line for each construct of a step that plain `sh` lacks, or for a script that it cannot parse."""
+    """One line for each construct that plain `sh` (dash, busybox) lacks, and for each script that it cannot parse."""
     return tuple(
         f"step {step.name} {what}" for step in recipe.steps for what in (*_found(step.run),) or _syntax_errors(step.run)
     )
@@ -128,17 +126,17 @@ def _found(script: str) -> Iterator[str]:
         if program in _BUILTINS:
             yield f"uses {program}, which plain sh lacks: {_BUILTINS[program]}"
         elif program == "set" and "pipefail" in arguments:
-            yield "sets pipefail, which plain sh lacks: write to a file, and check each command"
+            yield "sets pipefail, which plain sh lacks: write to a file and check each command"
         elif program in ("[", "test") and "==" in arguments:
             yield f"uses == in {program}, which plain sh lacks: use ="
         elif program == "echo" and arguments[:1] in (["-e"], ["-ne"], ["-en"]):
-            yield f"uses echo {arguments[0]}, which plain sh prints: use printf"
+            yield f"uses echo {arguments[0]}, which plain sh prints as text: use printf"
     syntax = _SYNTAX_COMMENT.sub("", _QUOTED.sub("''", plain))
     yield from (f"uses {name}, which plain sh lacks" for name, pattern in _SYNTAX.items() if pattern.search(syntax))
 
 
 def _syntax_errors(script: str) -> Iterator[str]:
-    """What a shell of this machine says of the script without running it."""
+    """The first error that a shell on this machine reports for the script, without running it."""
     shell = shutil.which("dash") or shutil.which("sh")
     if shell is None:
         return
@@ -177,7 +175,7 @@ _BEFORE_COMMANDS: Final = frozenset(
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """The commands of a script, each a program and its arguments; none when the script cannot be read."""
+    """The commands of a script, each a program and its arguments; stops where the script cannot be parsed."""
     lexer = shlex.shlex(_COMMENT.sub("", script.replace("\\\n", " ")), posix=True, punctuation_chars=";&|()<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     words: list[str] = []
@@ -191,5 +189,5 @@ def commands(script: str) -> Iterator[list[str]]:
             if words:
                 yield words
             words = []
-    except ValueError:  # quotes that only a shell understands
+    except ValueError:  # quoting that only a shell understands
         return

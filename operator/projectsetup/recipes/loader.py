@@ -21,33 +21,33 @@ BUILTIN = Path(__file__).parent / "builtin"
 
 
 class RecipeBook:
-    """Looks recipes up by name, always as the files are now.
+    """Finds recipes by name; changed files are reloaded.
 
-    A recipe of the directory takes the place of a built-in one of the same name. A file that cannot be used stands in
-    the way of nothing but the recipe it was to be.
+    A recipe in the directory replaces the built-in one of the same name. An invalid file affects only the recipe that
+    it defines.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
-        """`directory`: where administrators keep their recipes, one a file, `*.yaml` or `*.yml`."""
+        """`directory`: the administrators' recipes, `*.yaml` or `*.yml`, one in each file."""
         self._own = RecipeFolder(directory) if directory else None
         self._builtin = RecipeFolder(BUILTIN)
 
     def get(self, name: str) -> Recipe:
-        """The recipe of that name. Raises UnknownRecipe, or InvalidRecipe when its file cannot be used."""
+        """The recipe of that name. Raises UnknownRecipe, or InvalidRecipe if its file is invalid."""
         files = self._files()
         if name not in files:
-            raise UnknownRecipe(f"there is no recipe {name[:63]!r}; there are: {', '.join(sorted(files))}")
+            raise UnknownRecipe(f"there is no recipe {name[:63]!r}; available: {', '.join(sorted(files))}")
         usable = [file for file in files[name] if file.recipe]
         if len(usable) > 1:
             places = ", ".join(str(file.path) for file in usable)
-            raise InvalidRecipe(f"recipe {name} stands in several files: {places}")
+            raise InvalidRecipe(f"recipe {name} is defined in several files: {places}")
         recipe = usable[0].recipe if usable else None
         if recipe is None:
-            raise InvalidRecipe(f"recipe {name} cannot be used: {files[name][0].problem}")
+            raise InvalidRecipe(f"recipe {name} is invalid: {files[name][0].problem}")
         return recipe
 
     def names(self) -> tuple[str, ...]:
-        """The names of all recipes, in order; those of files that cannot be used are among them."""
+        """The sorted names of all recipes, including invalid ones."""
         return tuple(sorted(self._files()))
 
     def _files(self) -> dict[str, list[RecipeFile]]:
@@ -64,9 +64,9 @@ _SUFFIXES = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, slots=True)
 class RecipeFile:
-    """A file and what became of it: `recipe`, or None and the `problem`, one line.
+    """A file with its `recipe`, or with its `problem` in one line.
 
-    `name` is the recipe's; without a recipe the name it states, or else the file's own without its ending.
+    `name` is the name of the recipe; for an invalid file the name that it states, or else its file name without suffix.
     """
 
     path: Path
@@ -76,22 +76,22 @@ class RecipeFile:
 
 
 class RecipeFolder:
-    """The `*.yaml` and `*.yml` files of one directory, without hidden ones (so also those of a ConfigMap's mount)."""
+    """The `*.yaml` and `*.yml` files of one directory, without hidden ones (such as those of a mounted ConfigMap)."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: dict[Path, tuple[tuple[int, int, int], RecipeFile]] = {}
 
     def files(self) -> tuple[RecipeFile, ...]:
-        """All recipe files as they are now, by name. Raises RecipesUnavailable when the directory cannot be read."""
+        """All recipe files, sorted. Raises RecipesUnavailable if the directory cannot be read."""
         try:
             paths = sorted(path for path in self._directory.iterdir() if _is_recipe_name(path))
         except OSError as exc:
             raise RecipesUnavailable(f"{self._directory}: cannot be read: {exc.strerror}") from exc
-        self._known = {path: self._look(path, state) for path in paths if (state := _regular_file(path))}
+        self._known = {path: self._file(path, state) for path in paths if (state := _regular_file(path))}
         return tuple(file for _, file in self._known.values())
 
-    def _look(self, path: Path, state: stat_result) -> tuple[tuple[int, int, int], RecipeFile]:
+    def _file(self, path: Path, state: stat_result) -> tuple[tuple[int, int, int], RecipeFile]:
         version = (state.st_ino, state.st_mtime_ns, state.st_size)
         known = self._known.get(path)
         return known if known and known[0] == version else (version, _read(path))
@@ -104,7 +104,7 @@ def _is_recipe_name(path: Path) -> bool:
 def _regular_file(path: Path) -> stat_result | None:
     try:
         state = path.stat()
-    except OSError:  # a link that leads nowhere, or a file that has just gone
+    except OSError:  # a broken link, or a file that was just removed
         return None
     return state if stat.S_ISREG(state.st_mode) else None
 

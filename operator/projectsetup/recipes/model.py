@@ -1,4 +1,4 @@
-"""The recipe as administrators write it."""
+"""The recipe model: what administrators write in a recipe file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class StepStatus(StrEnum):
-    """The status a project has while a step runs."""
+    """Status of the project while a step runs."""
 
     INITIALIZING = "initializing"
     DEPS_INSTALLING = "deps_installing"
@@ -56,7 +56,7 @@ class _Part(BaseModel):
 
 
 class Parameter(_Part):
-    """One value that a ProjectSetup may give; without a default it must."""
+    """A parameter of a recipe; required if it has no default."""
 
     default: Text | None = None
     pattern: Regex | None = None
@@ -74,7 +74,7 @@ class Parameter(_Part):
 
 
 class Retry(_Part):
-    """What makes a failed step worth another attempt, besides exit code 75."""
+    """Which failures of a step are retryable, besides exit code 75."""
 
     exit_codes: tuple[ExitCode, ...] = Field((), strict=False)
     output: tuple[OutputPattern, ...] = Field((), strict=False)
@@ -82,7 +82,7 @@ class Retry(_Part):
 
 
 class Step(_Part):
-    """One command of a setup, run in the workspace that all steps of the attempt share."""
+    """One step: a command, run in the workspace that all steps of an attempt share."""
 
     name: DnsLabel
     status: Annotated[StepStatus, Field(strict=False)]
@@ -104,7 +104,7 @@ class Step(_Part):
 
 
 class Amounts(_Part):
-    """How much of what, in Kubernetes quantities."""
+    """Amounts of resources, in Kubernetes quantities."""
 
     cpu: Quantity | None = None
     memory: Quantity | None = None
@@ -112,7 +112,7 @@ class Amounts(_Part):
 
 
 class Resources(_Part):
-    """What each container of the Job engine asks for, and the most it may have. What is not named has no limit."""
+    """Requests and limits of each container in the Job engine. A missing limit means none."""
 
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
@@ -122,7 +122,7 @@ class Resources(_Part):
         limits = self.limits.model_dump(exclude_none=True)
         for name, request in self.requests.model_dump(exclude_none=True).items():
             if name in limits and amount(request) > amount(limits[name]):
-                raise ValueError(f"requests {request} of {name}, which is more than its limit of {limits[name]}")
+                raise ValueError(f"requests {request} of {name}, more than the limit of {limits[name]}")
         return self
 
 
@@ -130,7 +130,7 @@ DEFAULT_RESOURCES = Resources(
     requests=Amounts(cpu="100m", memory="256Mi", ephemeral_storage="512Mi"),
     limits=Amounts(memory="2Gi", ephemeral_storage="4Gi"),
 )
-"""Enough for the build and the tests of a small service; no limit of CPU, since time that is left over harms nobody."""
+"""Enough to build and test a small service. No CPU limit: using idle CPU time harms nobody."""
 
 
 class Recipe(_Part):
@@ -141,7 +141,7 @@ class Recipe(_Part):
     image: Image
     resources: Resources = DEFAULT_RESOURCES
     workspace_size: Quantity = "2Gi"
-    """The most that the workspace may hold in the Job engine."""
+    """Size limit of the workspace in the Job engine."""
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(strict=False, min_length=1, max_length=50)
 
@@ -149,17 +149,17 @@ class Recipe(_Part):
     def _step_names_are_unique(self) -> Self:
         name, count = Counter(step.name for step in self.steps).most_common(1)[0]
         if count > 1:
-            raise ValueError(f"{count} steps are named {name}; the name of a step must be unique")
+            raise ValueError(f"{count} steps are named {name}; step names must be unique")
         return self
 
     def image_of(self, step: Step) -> str:
-        """The image in which the Job engine runs the step."""
+        """The image for the step in the Job engine."""
         return step.image or self.image
 
     def check_parameters(self, given: Mapping[str, str]) -> dict[str, str]:
-        """All parameters by name, defaults filled in.
+        """All parameters by name, with defaults.
 
-        Raises InvalidParameters, which names the first that is unknown, missing or does not match.
+        Raises InvalidParameters about the first that is unknown, missing or does not match its pattern.
         """
         for name in sorted(given.keys() - self.parameters.keys()):
             known = ", ".join(sorted(self.parameters)) or "none"

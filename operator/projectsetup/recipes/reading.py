@@ -1,4 +1,4 @@
-"""From the text of a recipe to the checked recipe, every complaint in one line."""
+"""Parses recipes from YAML; every error is one line."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 LARGEST_RECIPE = 1024 * 1024
-"""Bytes."""
+"""Size limit of a recipe file, in bytes."""
 
 _EXPLANATIONS = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping",
-    "extra_forbidden": "is no key of a recipe; see docs/recipes.md for those that are",
+    "extra_forbidden": "is not a key of a recipe; see docs/recipes.md",
     "int_type": "must be a whole number",
     "missing": "is missing",
     "model_type": "must be a mapping",
-    "string_type": "must be text: put it in quotes",
+    "string_type": "must be text; put it in quotes",
     "tuple_type": "must be a list",
 }
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with repeated keys as errors: PyYAML would silently take the last."""
+    """The safe loader, but repeated keys are errors; PyYAML would silently use the last one."""
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -40,15 +40,13 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} is repeated", problem_mark=key.start_mark
-                    )
+                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is repeated", problem_mark=key.start_mark)
                 seen.add(key.value)
         return node
 
 
 def load_recipe(text: str, source: str) -> Recipe:
-    """The recipe in `text`; `source` names the text in messages. Raises InvalidRecipe."""
+    """The recipe in `text`; `source` names it in messages. Raises InvalidRecipe."""
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise InvalidRecipe(f"{source}: must be a mapping with the keys name, image and steps")
@@ -64,7 +62,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def read_text(path: Path) -> str:
-    """The text of a recipe file. Raises InvalidRecipe when it cannot be read or is too large."""
+    """The text of a recipe file. Raises InvalidRecipe if it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_RECIPE + 1)
@@ -84,15 +82,20 @@ def parse_yaml(text: str, source: str) -> object:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  # derived from the safe loader
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise InvalidRecipe(f"{source}: {place}: {_one_line(exc.problem or exc.context or 'no YAML')}") from exc
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
+        raise InvalidRecipe(f"{source}: {place}: {_one_line(exc.problem or exc.context or 'not valid YAML')}") from exc
     except yaml.reader.ReaderError as exc:
         place = f"line {text.count(chr(10), 0, exc.position) + 1}"
-        raise InvalidRecipe(f"{source}: {place}: holds a character that YAML does not allow") from exc
+        raise InvalidRecipe(f"{source}: {place}: contains a character that YAML does not allow") from exc
     except RecursionError as exc:
         raise InvalidRecipe(f"{source}: is nested too deeply") from exc
-    except (ValueError, LookupError, TypeError, AttributeError) as exc:  # PyYAML's constructors of dates and numbers
-        raise InvalidRecipe(f"{source}: holds a date or number that is none; put it in quotes") from exc
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as exc:  # PyYAML's constructors of dates and numbers
+        raise InvalidRecipe(f"{source}: contains an invalid date or number; put it in quotes") from exc
 
 
 def _describe(error: ValidationError) -> str:

@@ -147,5 +147,5 @@ def _text(data: Mapping[str, str], key: str) -> str:
     except (binascii.Error, UnicodeError) as exc:
         raise InvalidCredentials(f"{key} in the credentials Secret is not base64 of UTF-8 text") from exc
     if "\0" in text:
-        raise InvalidCredentials(f"{key} in the credentials Secret must not hold a NUL character")
+        raise InvalidCredentials(f"{key} in the credentials Secret must not contain a NUL character")
     return text

@@ -83,11 +83,11 @@ def show(
 @app.command(epilog=examples("recipes lint recipes/web-service.yaml"))
 def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
     """Check a recipe file; exit code 2 if it cannot be used. Warnings do not change the exit code."""
-    from projectsetup.recipes.lint import careless_steps, unportable_steps
+    from projectsetup.recipes.lint import unportable_steps, unsafe_steps
     from projectsetup.recipes.loader import read_recipe
 
     recipe = read_recipe(file)
-    for warning in careless_steps(recipe):
+    for warning in unsafe_steps(recipe):
         say(printable(f"{file}: warning: {warning}; see docs/recipes.md, Steps with credentials"))
     for warning in unportable_steps(recipe):
         say(printable(f"{file}: warning: {warning}"))

@@ -1,1 +1,1 @@
-"""Commands that steps of recipes may call. They need the standard library and the programs that they run."""
+"""Commands for recipe steps. They need only the standard library and the programs that they run."""

@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TEMPORARY = 75
-"""EX_TEMPFAIL: waiting may help, the operator makes another attempt."""
+"""EX_TEMPFAIL: the operator makes another attempt."""
 
 
 class CommandError(Exception):
-    """A person is needed; another attempt would end the same way."""
+    """The command failed, and another attempt would fail the same way."""
 
     exit_code = 1
 
 
 class TemporaryError(CommandError):
-    """The network or the machine: another attempt may succeed."""
+    """The network or the machine failed; another attempt may succeed."""
 
     exit_code = TEMPORARY
 

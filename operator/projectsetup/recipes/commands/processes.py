@@ -1,4 +1,4 @@
-"""Child processes, git among them, whose output is read within bounds however much they print."""
+"""Child processes, git among them, whose output is read within limits."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Consumer = Callable[[bytes], None]
-"""Takes a piece of output, at most 64 KiB. May raise, which ends the pipeline."""
+"""Takes a piece of output of at most 64 KiB. An exception from it ends the pipeline."""
 
 ERROR_BYTES = 65_536
-"""What is kept of that which a command prints on standard error; the rest is read and dropped."""
+"""Limit on the standard error that is kept of each command; the rest is read and dropped."""
 
 _PIECE = 65_536
 _TICK = 0.01
-"""How long the end of a command may go unnoticed, in seconds."""
+"""Seconds between checks whether a command has ended."""
 
 _READER_ENDED = -signal.SIGPIPE
 
 
-class Failed(Exception):
-    """A command of a pipeline failed; the message is what it printed on standard error."""
+class CommandFailed(Exception):
+    """A command of a pipeline failed; the message is its standard error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments, all of its environment, and the most memory it may allocate, in bytes.
+    """A program with its arguments, its whole environment and its memory limit in bytes.
 
-    `audible`: what is kept of its errors is also passed on to our own standard error.
+    `echo_errors`: pass its standard error on to ours.
     """
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     memory: int | None = None
-    audible: bool = False
+    echo_errors: bool = False
 
 
 def run_pipeline(
     *commands: Command,
     folder: Path,
     consume: Consumer,
-    feed: bytes = b"",
+    stdin: bytes = b"",
     channels: Mapping[Path, Consumer] | None = None,
 ) -> None:
-    """Run commands in `folder`, each reading what the one before it prints; the first reads `feed`, 4 KiB at most.
+    """Run commands in `folder` as a pipeline; the first one reads `stdin`, 4 KiB at most.
 
-    `consume` is given what the last one prints, and each consumer of `channels` what is written to a named pipe, which
-    is made at its path. Raises Failed, TemporaryError when a command was killed, and what a consumer raises; no command
-    runs any more then.
+    `consume` takes the output of the last one. Each consumer in `channels` takes what is written to a named pipe, which
+    is created at its path. Raises CommandFailed, TemporaryError if a command was killed, and whatever a consumer
+    raises; no command is left running.
     """
     with ExitStack() as stack:
         pipes = {stack.enter_context(_named_pipe(path)): consumer for path, consumer in (channels or {}).items()}
         processes: list[subprocess.Popen[bytes]] = []
-        source = _pipe_with(feed)
+        source = _pipe_with(stdin)
         for command in commands:
             reading, writing = os.pipe()
             try:
@@ -75,11 +75,11 @@ def run_pipeline(
                 os.close(writing)
                 source = reading
             stack.callback(_end, processes[-1])
-        keepers = [_Errors(audible=command.audible) for command in commands]
+        keepers = [_Errors(echo_errors=command.echo_errors) for command in commands]
         output = stack.enter_context(open(source, "rb", buffering=0))  # noqa: PTH123
         _listen(output, processes, consume, keepers, pipes)
         errors = [keeper.kept for keeper in keepers]
-        _judge(commands, [process.wait() for process in processes], errors)
+        _check_exit_codes(commands, [process.wait() for process in processes], errors)
 
 
 def _pipe_with(content: bytes) -> int:
@@ -103,7 +103,7 @@ def _start(command: Command, folder: Path, source: int, target: int) -> subproce
 
 @contextmanager
 def _allocating(most: int | None) -> Iterator[None]:
-    """What is started meanwhile may allocate no more than that, and neither may what it starts."""
+    """Limit the memory of processes started within, and of their children."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (most, soft, hard) if limit is not None and limit != resource.RLIM_INFINITY]
     if most is not None:
@@ -116,7 +116,7 @@ def _allocating(most: int | None) -> Iterator[None]:
 
 @contextmanager
 def _named_pipe(path: Path) -> Iterator[int]:
-    """A new named pipe, opened for reading without waiting for who writes to it."""
+    """Create a named pipe and open it without waiting for a writer."""
     os.mkfifo(path, mode=0o600)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -135,7 +135,7 @@ def _listen(
     errors: Sequence[_Errors],
     pipes: Mapping[int, Consumer],
 ) -> None:
-    """Read everything that is printed, to its end."""
+    """Read all output until the commands have ended."""
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ, consume)
         for process, keeper in zip(processes, errors, strict=True):
@@ -143,7 +143,9 @@ def _listen(
                 selector.register(process.stderr, selectors.EVENT_READ, keeper.take)
         for pipe, consumer in pipes.items():
             selector.register(pipe, selectors.EVENT_READ, consumer)
-        while len(selector.get_map()) > len(pipes):  # a pipe that is open for writing here never ends
+        while len(selector.get_map()) > len(
+            pipes
+        ):  # the named pipes never reach their end: we hold them open for writing
             for key, _ in selector.select():
                 piece = os.read(key.fd, _PIECE)
                 if piece:
@@ -155,26 +157,26 @@ def _listen(
                 key.data(os.read(key.fd, _PIECE))
     for pipe, consumer in pipes.items():
         with suppress(BlockingIOError):
-            consumer(os.read(pipe, _PIECE))  # which is all that a pipe holds
+            consumer(os.read(pipe, _PIECE))  # a full pipe holds no more than this
 
 
 @dataclass(slots=True)
 class _Errors:
-    """What a command prints on standard error, of which a part is kept."""
+    """Keeps the beginning of a command's standard error."""
 
-    audible: bool
+    echo_errors: bool
     kept: bytearray = field(default_factory=bytearray)
 
     def take(self, piece: bytes) -> None:
-        room = ERROR_BYTES - len(self.kept)
-        self.kept.extend(piece[:room])
-        if self.audible and room > 0:
-            sys.stderr.buffer.write(piece[:room])
+        left = ERROR_BYTES - len(self.kept)
+        self.kept.extend(piece[:left])
+        if self.echo_errors and left > 0:
+            sys.stderr.buffer.write(piece[:left])
             sys.stderr.buffer.flush()
 
 
-def _judge(commands: Sequence[Command], codes: Sequence[int], errors: Sequence[bytearray]) -> None:
-    """The first command that failed says why, unless it ended because the next one did not read on."""
+def _check_exit_codes(commands: Sequence[Command], codes: Sequence[int], errors: Sequence[bytearray]) -> None:
+    """Raise the error of the first failed command, ignoring one that ended because its reader did."""
     failed = [number for number, code in enumerate(codes) if code != 0]
     if not failed:
         return
@@ -182,7 +184,7 @@ def _judge(commands: Sequence[Command], codes: Sequence[int], errors: Sequence[b
     if codes[first] < 0:
         name = signal.Signals(-codes[first]).name
         raise TemporaryError(f"{' '.join(commands[first].arguments[:2])} was killed by {name}")
-    raise Failed(errors[first].decode("utf-8", "replace"))
+    raise CommandFailed(errors[first].decode("utf-8", "replace"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -198,13 +200,13 @@ PLAIN = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-"""Variables of every run of git."""
+"""Environment variables for every git command: no terminal, no translations, no configuration but the repository's."""
 
 _OUTPUT_BYTES = 65_536
 
 
 def git_output(folder: Path, *arguments: str, environment: Mapping[str, str]) -> str:
-    """What git prints, run in `folder`: 64 KiB at most. Raises Failed, TemporaryError, or CommandError for more."""
+    """The output of git, run in `folder`. Raises CommandFailed, TemporaryError, or CommandError beyond 64 KiB."""
     printed = bytearray()
 
     def consume(piece: bytes) -> None:
@@ -217,8 +219,8 @@ def git_output(folder: Path, *arguments: str, environment: Mapping[str, str]) ->
 
 
 def local_git(repository: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
-    """The output of a git command that only touches the workspace. Raises CommandError when it fails."""
+    """The output of a git command that only touches the workspace. Raises CommandError if it fails."""
     try:
         return git_output(repository, *arguments, environment={**os.environ, **PLAIN, **(variables or {})})
-    except Failed as exc:
+    except CommandFailed as exc:
         raise CommandError(f"git {arguments[0]} failed: {' '.join(str(exc).split())}") from exc

@@ -1,7 +1,7 @@
-"""`projectsetup-push`: hands the commits of `code` and `docs` to the project's repositories, once.
+"""`projectsetup-push`: pushes the commits of `code` and `docs` to the project's repositories, idempotently.
 
-Both are copied into repositories of our own first, outside the workspace, so that nothing that steps have written there
-is run, or read as a setting, while the credentials are at hand.
+Both are first copied into fresh repositories outside the workspace, so that nothing that earlier steps wrote is
+executed, or read as configuration, while the credentials are available.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ DEFAULT_BRANCH = "main"
 BRANCH = re.compile(
     r"(?!.*(?:\.\.|\.lock(?:/|$)|\.$))(?!HEAD$)(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*"
 )
-"""The names of branches that are pushed; built-in recipes have it as the pattern of their parameter `branch`."""
+"""Valid branch names; the built-in recipes use this pattern for their parameter `branch`."""
 
 _FOLDERS = {"CODE": ("code", "code repository"), "DOCS": ("docs", "documentation repository")}
 
 
 def push_all(environment: Mapping[str, str], branch: str = DEFAULT_BRANCH) -> None:
-    """Look at every repository before pushing to any, and tell each commit that arrived in `$STEP_OUTPUTS`.
+    """Check every remote before pushing to any, and write the pushed commits to `$STEP_OUTPUTS`.
 
-    Raises CommandError when a repository holds other history or refuses, TemporaryError when one is out of reach.
+    Raises CommandError if a remote has other history or refuses, TemporaryError if one is unreachable.
     """
     workspace, outputs = (
         Path(required_variable(environment, "WORKSPACE")),
@@ -43,17 +43,17 @@ def push_all(environment: Mapping[str, str], branch: str = DEFAULT_BRANCH) -> No
     urls = {"CODE": required_variable(environment, "CODE_REPO"), "DOCS": environment.get("DOCS_REPO", "")}
     with tempfile.TemporaryDirectory(prefix="push-") as place:
         remotes = dict(_remotes({key: url for key, url in urls.items() if url}, workspace, Path(place), branch))
-        states = {key: remote.look() for key, remote in remotes.items()}
+        states = {key: remote.state() for key, remote in remotes.items()}
         for key, remote in remotes.items():
             if states[key] is RemoteState.PUSHED:
-                print(f"{remote.title}: already holds {remote.commit}")
+                print(f"{remote.title}: already has {remote.commit}")
             else:
                 remote.push()
                 print(f"{remote.title}: pushed {remote.commit}")
             with outputs.open("a") as file:
                 file.write(f"{key}_COMMIT={remote.commit}\n")
     if "DOCS" not in remotes:
-        print("the project has no documentation repository: nothing to push there")
+        print("documentation repository: none, nothing to push")
 
 
 def _remotes(urls: Mapping[str, str], workspace: Path, place: Path, branch: str) -> Iterable[tuple[str, Remote]]:
@@ -65,12 +65,12 @@ def _remotes(urls: Mapping[str, str], workspace: Path, place: Path, branch: str)
 
 def _branch(text: str) -> str:
     if not BRANCH.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a branch")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid branch name")
     return text
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, 1 when a person is needed, 75 when another attempt may succeed, 2 for bad usage."""
+    """Exit code: 0, 1 on failure, 75 if another attempt may succeed, 2 for bad usage."""
     parser = argparse.ArgumentParser(
         prog="projectsetup-push",
         description="Push the folders code and docs of the workspace to the project's repositories, never by force.",
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CommandError as exc:
         print(f"push: {exc}", file=sys.stderr)
         return exc.exit_code
-    except OSError as exc:  # the machine: no space, no memory, no such program
+    except OSError as exc:  # a fault of the machine: no disk space, no memory, no such program
         print(f"push: {exc}", file=sys.stderr)
         return TEMPORARY
     return 0

@@ -1,4 +1,4 @@
-"""What a remote repository holds, compared with the commit that is to be its branch."""
+"""A remote repository: whether it has our commit, and pushing to it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from projectsetup.recipes.commands.diagnosis import Conversation, HttpTrace, SshLog, trouble_with
+from projectsetup.recipes.commands.diagnosis import HttpTrace, SshLog, Transcript, diagnose
 from projectsetup.recipes.commands.errors import CommandError
-from projectsetup.recipes.commands.processes import ERROR_BYTES, PLAIN, Command, Consumer, Failed, run_pipeline
+from projectsetup.recipes.commands.processes import ERROR_BYTES, PLAIN, Command, CommandFailed, Consumer, run_pipeline
 
 if TYPE_CHECKING:
     from projectsetup.recipes.commands.repositories import FreshRepository
 
 LISTED_BYTES = 32 * 1024 * 1024
-"""The most that a remote may tell of its branches and tags: half a million of them."""
+"""Limit on the list of branches and tags of a remote: half a million of them."""
 
 _LINE_BYTES = 4096
 _MEMORY = 1024 * 1024 * 1024
-"""What git may allocate for that: it keeps all of it."""
+"""Memory limit for git while it lists: it keeps the whole list."""
 
 
 class RemoteState(Enum):
-    """What is to be done about a remote."""
+    """Whether a remote needs a push."""
 
     EMPTY = "push"
     PUSHED = "nothing"
@@ -33,7 +33,7 @@ class RemoteState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A fresh repository and where it is to be pushed."""
+    """A fresh repository and the URL to push it to."""
 
     title: str
     fresh: FreshRepository
@@ -48,24 +48,26 @@ class Remote:
         """The commit to push."""
         return self.fresh.commit
 
-    def look(self) -> RemoteState:
-        """Raises CommandError when it holds other history or refuses, TemporaryError when it is out of reach."""
+    def state(self) -> RemoteState:
+        """Whether the remote needs a push. Raises CommandError if it has other history or refuses, TemporaryError if it
+        is unreachable.
+        """
         listing = _Listing(self.title, self.fresh.reference)
         try:
             self._git("ls-remote", "--quiet", "--heads", "--tags", "--", self.url, consume=listing.take, memory=_MEMORY)
         except RemoteFailed as exc:
-            raise trouble_with(self.title, exc.conversation) from exc
+            raise diagnose(self.title, exc.transcript) from exc
         if listing.tip == self.commit:
             return RemoteState.PUSHED
         if listing.first is not None:
             commit, name = listing.first
             raise CommandError(
-                f"{self.title}: it holds other history, which is never overwritten ({name} is at {commit[:12]})"
+                f"{self.title}: it has other history, which is never overwritten ({name} is at {commit[:12]})"
             )
         return RemoteState.EMPTY
 
     def push(self) -> None:
-        """Pushes, never by force. Raises like `look`."""
+        """Push, never by force. Raises like `state`."""
         refspec = f"{self.fresh.reference}:{self.fresh.reference}"
         pushed = bytearray()
         try:
@@ -76,46 +78,48 @@ class Remote:
         except RemoteFailed as exc:
             said = pushed.decode("utf-8", "replace")
             _log(b"".join(line for line in pushed.splitlines(keepends=True) if line.startswith(b"!")))
-            if self.look() is not RemoteState.PUSHED:
-                raise trouble_with(self.title, replace(exc.conversation, pushed=said)) from exc
+            if self.state() is not RemoteState.PUSHED:
+                raise diagnose(self.title, replace(exc.transcript, pushed=said)) from exc
 
     def _git(self, *arguments: str, consume: Consumer, memory: int | None = None) -> None:
-        """Raises RemoteFailed. What git and ssh print is in the log of the step then, whatever they end with."""
+        """Raises RemoteFailed. The output of git and ssh goes to the log of the step in any case."""
         http, ssh, folder = HttpTrace(), SshLog(), self.fresh.directory
         trace, log = folder / "http-trace", folder / "ssh-log"
         ssh_command = f"{os.environ.get('GIT_SSH_COMMAND', 'ssh')} -v -E {shlex.quote(str(log))}"
         tracing = {"GIT_TRACE_CURL": str(trace), "GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
         own = {"GIT_DIR": str(folder), "GIT_SSH_COMMAND": ssh_command}
-        command = Command(["git", *arguments], {**os.environ, **PLAIN, **tracing, **own}, memory=memory, audible=True)
+        command = Command(
+            ["git", *arguments], {**os.environ, **PLAIN, **tracing, **own}, memory=memory, echo_errors=True
+        )
         channels = {trace: http.take, log: ssh.take}
         try:
             run_pipeline(command, folder=folder, consume=consume, channels=channels)
-        except Failed as exc:
-            conversation = Conversation(self.url, str(exc), "", http.answer, tuple(ssh.lines))
-            raise RemoteFailed(conversation) from exc
+        except CommandFailed as exc:
+            transcript = Transcript(self.url, str(exc), "", http.response, tuple(ssh.lines))
+            raise RemoteFailed(transcript) from exc
         finally:
-            complaints = Conversation(ssh=tuple(ssh.lines)).ssh_complaints
+            complaints = Transcript(ssh=tuple(ssh.lines)).ssh_complaints
             _log("".join(f"{line}\n" for line in complaints).encode())
 
 
 class RemoteFailed(Exception):
-    """git failed while it talked to a remote."""
+    """git failed against a remote."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        """Keep what is known of it."""
-        super().__init__(conversation.errors)
-        self.conversation = conversation
+    def __init__(self, transcript: Transcript) -> None:
+        """Keep the transcript for the diagnosis."""
+        super().__init__(transcript.errors)
+        self.transcript = transcript
 
 
 def _log(piece: bytes) -> None:
-    """What git and ssh print belongs in the log of the step as it is."""
+    """Write output of git and ssh to the log of the step unchanged."""
     sys.stderr.buffer.write(piece)
     sys.stderr.buffer.flush()
 
 
 @dataclass(slots=True)
 class _Listing:
-    """What `git ls-remote` prints, of which two lines are kept."""
+    """Parses `git ls-remote`: keeps our branch and the first reference."""
 
     title: str
     reference: str
@@ -125,11 +129,11 @@ class _Listing:
     _begun: bytes = field(default=b"", repr=False)
 
     def take(self, piece: bytes) -> None:
-        """The next piece. Raises CommandError when it is too much."""
+        """Take the next piece. Raises CommandError if the list is too long."""
         self._read += len(piece)
         *lines, self._begun = (self._begun + piece).split(b"\n")
         if self._read > LISTED_BYTES or len(self._begun) > _LINE_BYTES:
-            raise CommandError(f"{self.title}: it lists more branches and tags than can be looked at")
+            raise CommandError(f"{self.title}: it has too many branches and tags")
         for line in lines:
             commit, _, name = line.decode("utf-8", "replace").partition("\t")
             if name == self.reference:

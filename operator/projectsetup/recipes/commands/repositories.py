@@ -1,4 +1,4 @@
-"""The repositories of a push: the workspace's, read as plain data, and the fresh copy that is pushed."""
+"""The repositories of a push: the one in the workspace, read as plain data, and the fresh copy that is pushed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from projectsetup.recipes.commands.diagnosis import Conversation, trouble_with
+from projectsetup.recipes.commands.diagnosis import Transcript, diagnose
 from projectsetup.recipes.commands.errors import CommandError
-from projectsetup.recipes.commands.processes import PLAIN, Command, Failed, git_output, run_pipeline
+from projectsetup.recipes.commands.processes import PLAIN, Command, CommandFailed, git_output, run_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,21 +30,24 @@ _OTHER_KIND = "neither a file nor a directory"
 
 @dataclass(frozen=True, slots=True)
 class UntrustedRepository:
-    """The repository in the folder `title` of a workspace, to which nothing writes any more."""
+    """The repository in the folder `title` of a workspace that no process writes to any more.
+
+    git never runs in it, and none of its settings counts.
+    """
 
     workspace: Path
     title: str
 
     def check(self) -> None:
-        """Raises CommandError when anything leads elsewhere or is neither a file nor a directory."""
+        """Raise CommandError if anything leads out of the repository or is neither a file nor a directory."""
         for folder in (self.workspace, self.workspace / self.title, self._git, self._objects):
             self._expect(folder, stat.S_IFDIR)
         self._check_tree(self._objects, depth=0)
 
     def link_objects(self, folder: Path) -> None:
-        """Make `folder` hold the objects that `check` has looked at: loose ones, packs and their indexes.
+        """Link the objects that `check` has accepted into `folder`: loose objects, packs and their indexes.
 
-        All else is derived from them; git believes it, and crashes where a reverse index lies.
+        Everything else is derived from them. git trusts such files, and crashes on a forged reverse index.
         """
         pack, own = self._objects / "pack", folder / "pack"
         own.mkdir(mode=0o700, parents=True)
@@ -56,11 +59,11 @@ class UntrustedRepository:
                 (own / entry.name).symlink_to(entry.path)
 
     def tip_of(self, branch: str) -> str:
-        """The id that `refs/heads/<branch>` is at. Raises CommandError."""
+        """The commit that `refs/heads/<branch>` points to. Raises CommandError."""
         reference = f"refs/heads/{branch}"
         found = self._loose(reference) or self._packed(reference)
         if found is None:
-            raise CommandError(f"{self.title}: there is no branch {branch}: nothing was committed")
+            raise CommandError(f"{self.title}: there is no branch {branch}; nothing was committed")
         return found
 
     @property
@@ -73,7 +76,7 @@ class UntrustedRepository:
 
     def _check_tree(self, folder: Path, depth: int) -> None:
         if depth > _DEEPEST:
-            self._refuse(folder, "is deeper than git makes it")
+            self._refuse(folder, "is nested deeper than git does it")
         for entry in self._entries(folder):
             path = folder / entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -115,7 +118,7 @@ class UntrustedRepository:
         return None
 
     def _read(self, path: Path, most: int) -> bytes | None:
-        """The content; None when there is nothing of that name."""
+        """The content; None if there is no such file."""
         if not os.path.lexists(path):
             return None
         self._expect(path, stat.S_IFREG)
@@ -138,7 +141,7 @@ class UntrustedRepository:
 
     def _refuse(self, path: Path, why: str) -> NoReturn:
         name = os.path.relpath(path, self.workspace.parent)
-        raise CommandError(f"{name!r} {why}: it cannot be pushed")
+        raise CommandError(f"{name!r} {why}, so it cannot be pushed")
 
 
 _KEPT = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
@@ -149,12 +152,12 @@ _SUBMODULE = b"160000 "
 
 
 class FreshRepository:
-    """A bare repository that was made without templates and holds one commit with all its history, checked."""
+    """A bare repository, created without templates, with one commit and its whole history, checked by git."""
 
     def __init__(self, directory: Path, source: UntrustedRepository, branch: str) -> None:
-        """Make it in the new `directory`. Nothing that reads `source` is given credentials.
+        """Create it in the new `directory`. No process that reads `source` gets credentials.
 
-        Raises CommandError when `source` leads elsewhere, is incomplete, or holds broken objects or submodules.
+        Raises CommandError if `source` leads out of the workspace, is incomplete, or has broken objects or submodules.
         """
         self.directory = directory
         self.reference = f"refs/heads/{branch}"
@@ -164,8 +167,8 @@ class FreshRepository:
         try:
             self._fill(source)
             self._refuse_submodules(source.title)
-        except Failed as exc:
-            raise trouble_with(source.title, Conversation(errors=str(exc))) from exc
+        except CommandFailed as exc:
+            raise diagnose(source.title, Transcript(errors=str(exc))) from exc
 
     def _fill(self, source: UntrustedRepository) -> None:
         kind = "sha1" if len(self.commit) == _SHA1_DIGITS else "sha256"
@@ -178,7 +181,7 @@ class FreshRepository:
             Command(["git", "index-pack", "--stdin", "--strict"], self._environment()),
             folder=self.directory,
             consume=lambda _: None,
-            feed=f"{self.commit}\n".encode(),
+            stdin=f"{self.commit}\n".encode(),
         )
         self._git("rev-list", "--objects", "--quiet", self.commit)
         self._git("update-ref", self.reference, self.commit)
@@ -191,7 +194,7 @@ class FreshRepository:
             *entries, rest = (begun + piece).split(b"\0")
             begun = rest[: len(_SUBMODULE)]
             if any(entry.startswith(_SUBMODULE) for entry in entries):
-                raise CommandError(f"{title}: it has submodules, which are not pushed from here")
+                raise CommandError(f"{title}: it has submodules, which cannot be pushed")
 
         command = Command(["git", "ls-tree", "-r", "-z", "--full-tree", self.commit], self._environment())
         run_pipeline(command, folder=self.directory, consume=consume)

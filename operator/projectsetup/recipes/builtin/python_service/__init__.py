@@ -1,4 +1,4 @@
-"""The commands that the steps of the recipe `python-service` run in their workspace.
+"""The commands of the recipe `python-service`.
 
-A workspace holds `code/`, which becomes the code repository, and `docs/`, which becomes the documentation repository.
+They work on `code/`, which becomes the code repository, and `docs/`, which becomes the documentation repository.
 """

@@ -40,7 +40,7 @@ def _commit(project: Project, workspace: Path) -> None:
 
 
 def _push(project: Project, _workspace: Path) -> None:
-    """For recipes that were copied from this one before there was projectsetup-push."""
+    """For copies of this recipe from before projectsetup-push existed."""
     push_all(os.environ, project.branch)
 
 
@@ -54,7 +54,7 @@ _COMMANDS: dict[str, Callable[[Project, Path], None]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0, 1 when a person is needed, 75 when another attempt may succeed, 2 for bad usage."""
+    """Exit code: 0, 1 on failure, 75 if another attempt may succeed, 2 for bad usage."""
     command = _COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
     if command is None:
         print(f"expected one of: {' '.join(_COMMANDS)}", file=sys.stderr)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     except CommandError as exc:
         print(f"{arguments[0]}: {exc}", file=sys.stderr)
         return exc.exit_code
-    except OSError as exc:  # the machine: no space, no memory, no such program
+    except OSError as exc:  # a fault of the machine: no disk space, no memory, no such program
         print(f"{arguments[0]}: {exc}", file=sys.stderr)
         return TEMPORARY
     return 0

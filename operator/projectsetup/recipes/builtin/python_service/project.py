@@ -1,4 +1,4 @@
-"""The project as its environment variables tell it to a step."""
+"""The project, read from the environment variables of a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What the steps of this recipe need to know."""
+    """The values that the steps of this recipe use."""
 
     name: str
     slug: str
@@ -29,7 +29,7 @@ class Project:
 
 
 def project_from(environment: Mapping[str, str]) -> Project:
-    """Raises CommandError when a variable is missing or empty. Copies of the recipe may lack the newer parameters."""
+    """Raises CommandError if a variable is missing or empty; copies of the recipe may lack the newer parameters."""
     return Project(
         name=required_variable(environment, "PROJECT_NAME"),
         slug=required_variable(environment, "PROJECT_SLUG"),

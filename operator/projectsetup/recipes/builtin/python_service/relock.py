@@ -1,6 +1,6 @@
-"""`python -m projectsetup.recipes.builtin.python_service.relock`: takes the newest dependencies into the template.
+"""`python -m projectsetup.recipes.builtin.python_service.relock`: updates the dependencies of the template.
 
-Maintainers run it; it needs make and a package index, and its result is to be committed.
+For maintainers. It needs make and a package index; commit its result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
 def relock(template: Path = TEMPLATE) -> None:
-    """Runs `make lock` in a generated project and keeps its lock files in the template."""
+    """Run `make lock` in a generated project and copy its lock files to the template."""
     with TemporaryDirectory() as folder:
         workspace = Path(folder)
         render(SAMPLE, workspace, token_auth=True)

@@ -1,4 +1,4 @@
-"""Renders the template of one project, with its texts escaped for TOML, Python and Markdown."""
+"""Renders the template for a project, with free text escaped for TOML, Python and Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEV_LOCK = TEMPLATE / "workspace" / "code" / "requirements-dev.lock"
 
 
 def render(project: Project, workspace: Path, *, token_auth: bool) -> None:
-    """Writes `code/` and `docs/`; with `token_auth`, files written without it are brought up to date."""
+    """Write `code/` and `docs/`; with `token_auth`, update files that were rendered without it."""
     run_copy(
         str(TEMPLATE),
         workspace,
@@ -34,12 +34,12 @@ def render(project: Project, workspace: Path, *, token_auth: bool) -> None:
         defaults=True,
         overwrite=True,
         quiet=True,
-        unsafe=True,  # the template is ours: it brings an extension of its own
+        unsafe=True,  # the template is ours and loads our extension
     )
 
 
 def distribution_name(slug: str) -> str:
-    """The slug, unless one of the service's dependencies has that name: the service would take its place."""
+    """The slug, with a suffix if a dependency has that name: the service would replace it."""
     taken = set(re.findall(r"^([a-z0-9.-]+)==", DEV_LOCK.read_text(), re.MULTILINE))
     return f"{slug}-service" if slug in taken else slug
 
@@ -48,7 +48,7 @@ SUMMARY_LENGTH = 300
 
 _MARKDOWN_INLINE = re.compile(
     r"[\\`*\[\]<>~|]"
-    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # inside a word it is no emphasis
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # no emphasis inside a word
     r"|&(?=#?[A-Za-z0-9]+;)"
     r"|(?<= )#(?=#*$)"  # would close a heading
 )
@@ -62,18 +62,18 @@ def summary(text: str) -> str:
 
 
 def toml_string(text: str) -> str:
-    """A basic string of TOML."""
+    """The text as a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def python_string(text: str) -> str:
-    """A string literal as `ruff format` leaves it: in double quotes, unless single ones need fewer escapes."""
+    """The text as a Python literal as `ruff format` writes it: in the quotes that need fewer escapes."""
     quote = "'" if text.count('"') > text.count("'") else '"'
     return quote + "".join(_python_character(character, quote) for character in text) + quote
 
 
 def markdown(text: str) -> str:
-    """Markdown that shows the text; its empty lines separate paragraphs, nothing else in it has a meaning."""
+    """Markdown that shows the text literally, except that empty lines separate paragraphs."""
     return "\n".join(_markdown_line(line.strip()) for line in text.splitlines())
 
 
@@ -89,7 +89,7 @@ def _markdown_line(line: str) -> str:
 
 
 class Escapes(Extension):
-    """Makes the functions of this module filters of the template."""
+    """Registers the escaping functions as template filters."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)

@@ -21,14 +21,14 @@ _SETTINGS = {"core.autocrlf": "false", "core.fileMode": "false", "core.hooksPath
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Author and committer."""
+    """Author and committer of a commit."""
 
     name: str = "Project Setup"
     email: str = "projectsetup@codemyspec.com"
 
     @property
     def variables(self) -> dict[str, str]:
-        """What git reads, with a date that never changes."""
+        """Variables for git, with a fixed date."""
         values = {"NAME": self.name, "EMAIL": self.email, "DATE": _DATE}
         return {f"GIT_{role}_{field}": value for role in ("AUTHOR", "COMMITTER") for field, value in values.items()}
 
@@ -37,7 +37,10 @@ DEFAULT_AUTHOR = Author()
 
 
 def commit_all(repository: Path, message: str, branch: str = DEFAULT_BRANCH, author: Author = DEFAULT_AUTHOR) -> str:
-    """Makes the folder a repository with one commit of all that is not ignored, on `branch`; returns the commit id."""
+    """Make the folder a repository with one commit on `branch` of everything not ignored; returns the commit id.
+
+    The id depends only on the files, the message, the branch and the author.
+    """
     init = ("init", "--quiet", "--template=", "--object-format=sha1", f"--initial-branch={branch}")
     local_git(repository, *init, variables=author.variables)
     for name, value in _SETTINGS.items():
@@ -53,7 +56,7 @@ _DEFAULT_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 
 
 def install(code: Path, environment: Mapping[str, str]) -> None:
-    """Creates `.venv` with this Python and everything in requirements-dev.lock, by hash. Raises CommandError."""
+    """Create `.venv` with this Python and the hashed requirements-dev.lock. Raises CommandError."""
     variables = uv_environment(environment)
     for arguments in (
         ["venv", "--python", sys.executable],
@@ -64,7 +67,7 @@ def install(code: Path, environment: Mapping[str, str]) -> None:
 
 
 def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for uv: no Python is ever downloaded, and an index that is set for pip counts for uv too."""
+    """The environment for uv: it never downloads Python, and uses an index that is set for pip."""
     variables = {**environment, "UV_PYTHON_DOWNLOADS": "never"}
     for pip, uv in _PIP_AS_UV.items():
         if pip in environment and not any(name in environment for name in (uv, *_DEFAULT_INDEX)):

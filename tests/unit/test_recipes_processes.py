@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projectsetup.recipes.commands.processes import Command, Failed, run_pipeline
+from projectsetup.recipes.commands.processes import Command, CommandFailed, run_pipeline
 
 
 def run(folder: Path, script: str) -> bytes:
@@ -35,6 +35,6 @@ def test_all_that_is_written_to_a_channel_arrives(tmp_path: Path, script: str, s
 
 
 def test_a_command_that_fails_leaves_no_channel(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="why"):
+    with pytest.raises(CommandFailed, match="why"):
         run(tmp_path, "echo x >channel; echo why >&2; exit 3")
     assert not list(tmp_path.iterdir())

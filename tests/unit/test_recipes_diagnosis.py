@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.recipes.commands.diagnosis import Answer, Conversation, HttpTrace, SshLog, trouble_with
+from projectsetup.recipes.commands.diagnosis import HttpResponse as Http
+from projectsetup.recipes.commands.diagnosis import HttpTrace, SshLog, Transcript, diagnose
 from projectsetup.recipes.commands.errors import CommandError
 
 URL = "https://git.example/team/app.git"
@@ -40,38 +41,38 @@ CHANGED_HOST_KEY = (
 )
 
 
-def https(errors: str, answer: Answer | None = None, url: str = URL) -> Conversation:
-    return Conversation(url, errors, answer=answer)
+def https(errors: str, response: Http | None = None, url: str = URL) -> Transcript:
+    return Transcript(url, errors, response=response)
 
 
-def unable(words: str, answer: Answer | None = None, url: str = URL) -> Conversation:
-    return https(f"fatal: unable to access '{url}/': {words}\n", answer, url)
+def unable(words: str, response: Http | None = None, url: str = URL) -> Transcript:
+    return https(f"fatal: unable to access '{url}/': {words}\n", response, url)
 
 
-def ssh(*log: str, errors: str = SSH_END, url: str = SSH_URL) -> Conversation:
-    return Conversation(url, errors, ssh=log)
+def ssh(*log: str, errors: str = SSH_END, url: str = SSH_URL) -> Transcript:
+    return Transcript(url, errors, ssh=log)
 
 
-def rejected(reason: str, errors: str = "", *, kind: str = "remote rejected", answer: int = 200) -> Conversation:
+def rejected(reason: str, errors: str = "", *, kind: str = "remote rejected", response: int = 200) -> Transcript:
     pushed = f"To {URL}\n!\trefs/heads/main:refs/heads/main\t[{kind}] ({reason})\nDone\n"
-    return Conversation(URL, f"{errors}error: failed to push some refs to '{URL}'\n", pushed, Answer(answer))
+    return Transcript(URL, f"{errors}error: failed to push some refs to '{URL}'\n", pushed, Http(response))
 
 
 NEEDS_A_PERSON = [
-    https(f"fatal: could not read Username for '{URL}': terminal prompts disabled\n", Answer(401)),
-    https(f"remote: Invalid username or password.\nfatal: Authentication failed for '{URL}/'\n", Answer(401)),
-    unable("The requested URL returned error: 403", Answer(403)),
-    unable("The requested URL returned error: 301", Answer(301)),
-    https(f"fatal: repository '{URL}/' not found\n", Answer(404)),
-    https(f"error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\n{HUNG_UP}", Answer(403)),
-    https(f"remote: Permission to team/app.git denied to robot.\nfatal: unable to access '{URL}/'\n", Answer(403)),
-    https(f"fatal: {URL}/info/refs not valid: is this a git repository?\n", Answer(200)),
-    unable("CONNECT tunnel failed, response 403", Answer(403, of_proxy=True)),
-    unable("CONNECT tunnel failed, response 407", Answer(407, of_proxy=True)),
+    https(f"fatal: could not read Username for '{URL}': terminal prompts disabled\n", Http(401)),
+    https(f"remote: Invalid username or password.\nfatal: Authentication failed for '{URL}/'\n", Http(401)),
+    unable("The requested URL returned error: 403", Http(403)),
+    unable("The requested URL returned error: 301", Http(301)),
+    https(f"fatal: repository '{URL}/' not found\n", Http(404)),
+    https(f"error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\n{HUNG_UP}", Http(403)),
+    https(f"remote: Permission to team/app.git denied to robot.\nfatal: unable to access '{URL}/'\n", Http(403)),
+    https(f"fatal: {URL}/info/refs not valid: is this a git repository?\n", Http(200)),
+    unable("CONNECT tunnel failed, response 403", Http(403, from_proxy=True)),
+    unable("CONNECT tunnel failed, response 407", Http(407, from_proxy=True)),
     unable("SSL certificate problem: self-signed certificate"),
     unable("server certificate verification failed. CAfile: /etc/ssl/certs/ca-certificates.crt CRLfile: none"),
     unable("Problem with the SSL CA cert (path? access rights?)"),
-    unable("The requested URL returned error: 501", Answer(501)),
+    unable("The requested URL returned error: 501", Http(501)),
     ssh("debug1: Connection established.", "robot@git.example: Permission denied (publickey)."),
     ssh('Load key "/private/key": error in libcrypto', "git@git.example: Permission denied (publickey)."),
     ssh("Received disconnect from 192.0.2.1 port 22:2: Too many authentication failures"),
@@ -83,8 +84,8 @@ NEEDS_A_PERSON = [
         errors=f"fatal: '/srv/a.git' does not appear to be a git repository\n{SSH_END}",
     ),
     ssh(*SIGNED_IN, errors="fatal: protocol error: bad line length character: Welc\n"),
-    Conversation("file:///a", "fatal: detected dubious ownership in repository at '/a'\nhung up unexpectedly\n"),
-    Conversation("ext::sh", "fatal: transport 'ext' not allowed\n"),
+    Transcript("file:///a", "fatal: detected dubious ownership in repository at '/a'\nhung up unexpectedly\n"),
+    Transcript("ext::sh", "fatal: transport 'ext' not allowed\n"),
     rejected("pre-receive hook declined"),
     rejected("pre-receive hook declined", "remote: the connection timed out, internal server error\n"),
     rejected("push declined due to repository rule violations"),
@@ -95,40 +96,40 @@ NEEDS_A_PERSON = [
 ]
 SHA256 = "fatal: the receiving end does not support this repository's hash algorithm\n"
 NEEDS_A_PERSON += [
-    https(f"{SHA256}fatal: the remote end hung up unexpectedly\n", Answer(200)),
-    Conversation("file:///srv/s.git", f"{SHA256}fatal: the remote end hung up unexpectedly\n"),
-    https("fatal: mismatched algorithms: client sha1; server sha256\n", Answer(200)),
+    https(f"{SHA256}fatal: the remote end hung up unexpectedly\n", Http(200)),
+    Transcript("file:///srv/s.git", f"{SHA256}fatal: the remote end hung up unexpectedly\n"),
+    https("fatal: mismatched algorithms: client sha1; server sha256\n", Http(200)),
 ]
 TIMEOUT = "https://timed-out.example/team/early eof timed out.git"
 NEEDS_A_PERSON += [  # the names in these would pass
-    https(f"fatal: repository '{TIMEOUT}/' not found\n", Answer(404), TIMEOUT),
+    https(f"fatal: repository '{TIMEOUT}/' not found\n", Http(404), TIMEOUT),
     unable("SSL certificate problem: self-signed certificate", url="https://git.example/timed out.git"),
-    Conversation("file:///srv/timed out.git", "fatal: no access to /srv/timed out.git\n"),
+    Transcript("file:///srv/timed out.git", "fatal: no access to /srv/timed out.git\n"),
     ssh(
         *(*SIGNED_IN, "debug1: Exit status 1"),
         errors=f"FATAL: W any team/timed out robot DENIED by fallthru\n{SSH_END}",
         url="git@git.example:team/timed out.git",
     ),
-    Conversation("file:///a", "remote: temporarily unavailable, timed out\nfatal: nobody knows\n"),
+    Transcript("file:///a", "remote: temporarily unavailable, timed out\nfatal: nobody knows\n"),
 ]
 NEEDS_TIME = [
     unable("Could not resolve host: git.example"),
     unable("Could not resolve host: certificate.example", url="https://certificate.example/a.git"),
-    unable("Failed to connect to git.example port 443 after 0 ms: Couldn't connect to server"),
-    unable("GnuTLS recv error (-110): The TLS connection was non-properly terminated.", Answer(200)),
+    unable("CommandFailed to connect to git.example port 443 after 0 ms: Couldn't connect to server"),
+    unable("GnuTLS recv error (-110): The TLS connection was non-properly terminated.", Http(200)),
     unable("gnutls_handshake() failed: The TLS connection was non-properly terminated."),
     unable("OpenSSL SSL_read: error:0A000126:SSL routines::unexpected eof while reading, errno 0"),
     unable("OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to git.example:443"),
-    unable(NO_TUNNEL, Answer(503, of_proxy=True)),
+    unable(NO_TUNNEL, Http(503, from_proxy=True)),
     unable("Proxy CONNECT aborted"),
     unable("Operation timed out after 300000 milliseconds with 0 bytes received"),
     unable("HTTP/2 stream 0 was not closed cleanly: INTERNAL_ERROR (err 2)"),
-    *(unable(f"The requested URL returned error: {status}", Answer(status)) for status in (408, 429, 500, 502, 503)),
-    https(f"error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503\n{HUNG_UP}", Answer(503)),
+    *(unable(f"The requested URL returned error: {status}", Http(status)) for status in (408, 429, 500, 502, 503)),
+    https(f"error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503\n{HUNG_UP}", Http(503)),
     https(f"error: RPC failed; curl 92 HTTP/2 stream 5 was not closed cleanly: CANCEL (err 8)\n{HUNG_UP}"),
-    https(f"error: RPC failed; curl 56 GnuTLS recv error (-110): The TLS connection was …\n{HUNG_UP}", Answer(200)),
-    https(HUNG_UP, Answer(200)),
-    https("fetch-pack: unexpected disconnect while reading sideband packet\nfatal: early EOF\n", Answer(200)),
+    https(f"error: RPC failed; curl 56 GnuTLS recv error (-110): The TLS connection was …\n{HUNG_UP}", Http(200)),
+    https(HUNG_UP, Http(200)),
+    https("fetch-pack: unexpected disconnect while reading sideband packet\nfatal: early EOF\n", Http(200)),
     ssh("ssh: connect to host git.example port 22: Network is unreachable"),
     ssh("ssh: Could not resolve hostname git.example: Name or service not known"),
     ssh("kex_exchange_identification: Connection closed by remote host", "Connection closed by 192.0.2.1 port 22"),
@@ -139,16 +140,16 @@ NEEDS_TIME = [
     rejected("failed to update ref"),
     rejected("n/a (unpacker error)"),
     rejected("remote failed to report status", kind="remote failure"),
-    Conversation(errors="fatal: sha1 file write error: No space left on device\n"),
+    Transcript(errors="fatal: sha1 file write error: No space left on device\n"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("conversation", "exit_code"),
+    ("transcript", "exit_code"),
     [(case, 1) for case in NEEDS_A_PERSON] + [(case, 75) for case in NEEDS_TIME],
 )
-def test_the_exit_code_follows_from_what_is_known(conversation: Conversation, exit_code: int) -> None:
-    error = trouble_with("code repository", conversation)
+def test_the_exit_code_follows_from_what_is_known(transcript: Transcript, exit_code: int) -> None:
+    error = diagnose("code repository", transcript)
     assert error.exit_code == exit_code, error
     assert str(error).startswith("code repository: ")
     assert "\n" not in str(error)
@@ -159,7 +160,7 @@ def words(error: CommandError) -> str:
 
 
 @pytest.mark.parametrize(
-    ("conversation", "message"),
+    ("transcript", "message"),
     [
         (rejected("pre-receive hook declined", "remote: no\n"), "[remote rejected] (pre-receive hook declined)"),
         (
@@ -177,19 +178,19 @@ def words(error: CommandError) -> str:
             "ERROR: Repository not found.",
         ),
         (
-            unable(NO_TUNNEL, Answer(503, of_proxy=True)),
+            unable(NO_TUNNEL, Http(503, from_proxy=True)),
             f"the proxy answered with HTTP status 503: fatal: unable to access '{URL}/': {NO_TUNNEL}",
         ),
         (https(f"{SHA256}fatal: the remote end hung up unexpectedly\n"), SHA256.strip()),
-        (https(""), "git failed and did not say why"),
+        (https(""), "git failed without an error message"),
     ],
 )
-def test_the_telling_words_are_repeated_and_the_noise_is_not(conversation: Conversation, message: str) -> None:
-    assert words(trouble_with("code repository", conversation)) == message
+def test_the_telling_words_are_repeated_and_the_noise_is_not(transcript: Transcript, message: str) -> None:
+    assert words(diagnose("code repository", transcript)) == message
 
 
 def test_long_words_are_cut() -> None:
-    assert len(words(trouble_with("code repository", https("fatal: \x1b" + "x" * 1000)))) == 300
+    assert len(words(diagnose("code repository", https("fatal: \x1b" + "x" * 1000)))) == 300
 
 
 TRACE = """\
@@ -209,22 +210,22 @@ ANSWER = """\
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("text", "response"),
     [
         ("", None),
-        (TRACE.format(proxy=503), Answer(503, of_proxy=True)),
+        (TRACE.format(proxy=503), Http(503, from_proxy=True)),
         (TRACE.format(proxy=200) + REQUEST, None),
-        (TRACE.format(proxy=200) + REQUEST + ANSWER.format(status=404), Answer(404)),
+        (TRACE.format(proxy=200) + REQUEST + ANSWER.format(status=404), Http(404)),
         (REQUEST + ANSWER.format(status=401) + REQUEST, None),
-        (REQUEST + ANSWER.format(status=401) + REQUEST + ANSWER.format(status=200), Answer(200)),
+        (REQUEST + ANSWER.format(status=401) + REQUEST + ANSWER.format(status=200), Http(200)),
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_of_a_trace_the_last_status_is_kept_and_nothing_else(text: str, answer: Answer | None, size: int) -> None:
+def test_of_a_trace_the_last_status_is_kept_and_nothing_else(text: str, response: Http | None, size: int) -> None:
     trace = HttpTrace()
     for start in range(0, len(text), size):
         trace.take(text[start : start + size].encode())
-    assert trace.answer == answer
+    assert trace.response == response
     assert "secret" not in repr(trace)
     assert "Basic" not in repr(trace)
 
@@ -236,4 +237,4 @@ def test_of_the_log_of_ssh_the_beginning_and_the_last_line_are_kept() -> None:
     log.take(b"debug1: Exit status 1\r\n")
     assert len(log.lines) == 500
     assert log.lines[0] == "debug1: Remote: 0"
-    assert Conversation(ssh=tuple(log.lines)).ssh_exit_code == 1
+    assert Transcript(ssh=tuple(log.lines)).ssh_exit_code == 1
