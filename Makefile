@@ -9,13 +9,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help install build images lock lint check test chaos demo bench release
 
 help:
-	@echo "make demo     see a project set up, on a control plane of this machine's own"
+	@echo "make demo     set up a demo project on a temporary local control plane"
 	@echo "make check    lint, types, import contracts and the unit tests, within a minute"
 	@echo "make test     the same, and every other test"
-	@echo "make install  .venv with everything"
-	@echo "make images   the images of operator and toolchain, built on this machine"
-	@echo "make bench    the benchmarks beside their peers, into docs/performance.md; BENCH=--quick to see that they work"
-	@echo "make release  packages, images, manifests and checksums of the checked-out commit, in dist/"
+	@echo "make install  create .venv with all dependencies"
+	@echo "make images   build the operator and toolchain images on this machine"
+	@echo "make bench    run the benchmarks and update docs/performance.md; BENCH=--quick for a check"
+	@echo "make release  build packages, images, manifests and checksums of this commit into dist/"
 	@echo "make chaos    the long form of the fault tests"
 
 install: $(STAMP)
@@ -38,7 +38,7 @@ images: install
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links
 
-# writes the lock files anew, without addresses; versions that still fit are kept
+# regenerates the lock files without addresses, keeping versions that still fit
 lock: install
 	$(LOCK) pyproject.toml --group dev -o requirements.lock
 	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runtime.lock

@@ -52,7 +52,7 @@ def test_health_says_what_the_conditions_say(reason: Reason) -> None:
         (setup(), NOT_LOOKED_AT),
         ({**setup(), "status": {}}, NOT_LOOKED_AT),
         ({**setup(), "status": {"observedGeneration": -1}}, NOT_LOOKED_AT),
-        ({**setup(), "status": {"observedGeneration": 1, "conditions": []}}, "has not told yet"),
+        ({**setup(), "status": {"observedGeneration": 1, "conditions": []}}, "waiting for the operator"),
         (setup(Reason.SETUP_SUCCEEDED, generation=2), "the operator has not seen the last change yet"),
         (setup(Reason.STEP_FAILED, generation=2), "the operator has not seen the last change yet"),
     ],
