@@ -34,62 +34,44 @@ from projectsetup.recipes.errors import InvalidParameters, InvalidRecipe, Unknow
 from projectsetup.settings import InvalidSettings
 
 ID = UUID("0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001")
+BAD_INPUT = [
+    CommandError("x"), NoSuchSetup("default", str(ID)), typer.BadParameter("x"), ApiNotFound("x"), ApiRejected("x"),
+    KubeconfigError("x"), InvalidRecipe("x"), UnknownRecipe("x"), InvalidParameters("x"), InvalidSettings("x"),
+    InvalidDatabaseUrl("x"), InvalidProject("x"), MigrationFailed("x"), NoSuchProject(ID),
+    ProjectNotClaimable(ID, ProjectStatus.READY), ProjectOwned(ID, Owner("u", "ns", "n")),
+    ProjectBusy(ID, ProjectStatus.TESTING), OSError(98, "Address already in use"),
+]  # fmt: skip
+UNREACHABLE = [
+    ApiUnavailable("x"), ApiForbidden("x"), ApiConflict("x"), NotInstalled(), DatabaseUnavailable("x"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "code"),
     [
-        CommandError("x"),
-        NoSuchSetup("default", str(ID)),
-        typer.BadParameter("x"),
-        ApiNotFound("x"),
-        ApiRejected("x"),
-        KubeconfigError("x"),
-        InvalidRecipe("x"),
-        UnknownRecipe("x"),
-        InvalidParameters("x"),
-        InvalidSettings("x"),
-        InvalidDatabaseUrl("x"),
-        InvalidProject("x"),
-        MigrationFailed("x"),
-        NoSuchProject(ID),
-        ProjectNotClaimable(ID, ProjectStatus.READY),
-        ProjectOwned(ID, Owner("u", "ns", "n")),
-        ProjectBusy(ID, ProjectStatus.TESTING),
-        OSError(98, "Address already in use"),
+        *((error, ExitCode.BAD_INPUT) for error in BAD_INPUT),
+        *((error, ExitCode.UNREACHABLE) for error in UNREACHABLE),
+        (CommandError("the setup failed", ExitCode.FAILED), ExitCode.FAILED),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda value: type(value).__name__,
 )
-def test_what_was_asked_for_cannot_be_done(error: Exception) -> None:
-    code, line = explain(error)
-    assert (code, line != "") == (ExitCode.BAD_INPUT, True)
+def test_every_error_has_an_exit_code_and_keeps_its_text(error: Exception, code: ExitCode) -> None:
+    text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+    assert explain(error) == (code, text)
+    assert text
 
 
-@pytest.mark.parametrize(
-    "error",
-    [ApiUnavailable("x"), ApiForbidden("x"), ApiConflict("x"), NotInstalled(), DatabaseUnavailable("x")],
-    ids=lambda error: type(error).__name__,
-)
-def test_somebody_cannot_be_reached(error: Exception) -> None:
-    assert explain(error) == (ExitCode.UNREACHABLE, str(error))
+def test_an_internal_error_names_class_and_place_but_no_data() -> None:
+    class Unreadable:
+        def __str__(self) -> str:
+            raise TypeError("geheim")
 
-
-def test_a_command_error_carries_its_own_code() -> None:
-    assert explain(CommandError("the setup failed", ExitCode.FAILED)) == (ExitCode.FAILED, "the setup failed")
-
-
-def test_a_bug_is_told_by_class_and_place_and_keeps_what_it_was_about_to_itself() -> None:
     with pytest.raises(TypeError) as caught:
-        one_line(_Unreadable())
+        one_line(Unreadable())
     code, line = explain(caught.value)
     assert code == ExitCode.FAILED
     assert line.startswith("internal error, please report it: TypeError at projectsetup/cli/output.py:")
     assert "geheim" not in line
-
-
-class _Unreadable:
-    def __str__(self) -> str:
-        raise TypeError("geheim")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +91,6 @@ def test_text_becomes_one_printable_line(text: str, line: str) -> None:
     assert one_line(text) == line
 
 
-def test_a_message_is_cut() -> None:
+def test_a_long_or_multi_line_message_becomes_one_line() -> None:
     assert one_line("x" * 5000) == "x" * (LONGEST_LINE - 1) + "…"
-
-
-def test_a_server_s_message_of_several_lines_becomes_one() -> None:
     assert explain(ApiRejected("denied:\n  line two")) == (ExitCode.BAD_INPUT, "denied: line two")

@@ -1,4 +1,4 @@
-"""What the state of a ProjectSetup means to who waits for it."""
+"""What the state of a ProjectSetup means to someone who waits for it, in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from projectsetup.cli.progress import Ended, attempt, ended, live_summary, progr
 from projectsetup.cli.setups import effect_of_cancel, effect_of_retry
 from tests.support.setup_bodies import NOON, RUN, resource, status
 
-NOTHING: dict[str, Any] = {}
+UNSEEN: dict[str, Any] = {}
 RUNNING = status(
     Reason.RUNNING, "step compile", run_ref=RUN, project_status="compiling", step="compile", progress="3/7",
     attempt=1, max_attempts=3,
@@ -25,12 +25,30 @@ BACKING_OFF = status(
 SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up")
 FAILED = status(Reason.STEP_FAILED, "2 tests failed", attempt=1, max_attempts=3)
 CANCELLED = status(Reason.CANCELLED, "as asked")
-SUSPENDED = status(Reason.SUSPENDED, "spec.suspend is true")
+RETRY = {RETRY_REQUESTED_AT: "now"}
 
 
-@pytest.mark.parametrize("reason", sorted(WAITING))
-def test_what_waits_or_runs_has_not_ended(reason: Reason) -> None:
-    assert ended(resource(status(reason))) is None
+@pytest.mark.parametrize("state", [UNSEEN, *map(status, sorted(WAITING))])
+def test_a_setup_that_waits_or_runs_has_not_ended(state: dict[str, Any]) -> None:
+    assert ended(resource(state)) is None
+
+
+@pytest.mark.parametrize("reason", sorted(TERMINAL_FAILURES))
+def test_a_failure_or_a_cancel_is_an_end(reason: Reason) -> None:
+    assert ended(resource(status(reason, "why"))) == Ended(False, f"{reason}: why")
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (SUCCEEDED, Ended(True, "set up")),
+        (FAILED, None),
+        ({**FAILED, "lastHandledRetry": "before"}, None),
+        ({**FAILED, "lastHandledRetry": "now"}, Ended(False, "StepFailed: 2 tests failed")),
+    ],
+)
+def test_a_failure_is_not_the_end_while_a_retry_is_pending(state: dict[str, Any], end: Ended | None) -> None:
+    assert ended(resource(state, annotations=RETRY)) == end
 
 
 @pytest.mark.parametrize(
@@ -44,62 +62,35 @@ def test_progress_as_a_bar(progress: str | None, bar: str) -> None:
     assert progress_bar(resource(status(Reason.RUNNING, run_ref=RUN, progress=progress))) == bar
 
 
-def test_on_a_terminal_the_line_tells_how_long_it_runs() -> None:
-    told = {**RUNNING, "startedAt": "2026-11-24T12:00:00Z"}
-    line = live_summary(resource(told), NOON + timedelta(seconds=65))
+def test_the_live_line_of_a_running_setup_has_a_bar_and_a_duration() -> None:
+    started = {**RUNNING, "startedAt": "2026-11-24T12:00:00Z"}
+    line = live_summary(resource(started), NOON + timedelta(seconds=65))
     assert line == "━━━━━─────── 3/7  compile, attempt 1/3, 1m5s"
     assert live_summary(resource(BACKING_OFF), NOON) == summary(resource(BACKING_OFF), NOON)
 
 
-def test_what_no_operator_has_seen_has_not_ended() -> None:
-    assert ended(resource()) is None
-
-
-def test_success_is_an_end_whatever_is_asked_for() -> None:
-    assert ended(resource(SUCCEEDED, annotations={RETRY_REQUESTED_AT: "now"})) == Ended(True, "set up")
-
-
-@pytest.mark.parametrize("reason", sorted(TERMINAL_FAILURES))
-def test_a_failure_or_a_cancel_is_an_end(reason: Reason) -> None:
-    assert ended(resource(status(reason, "why"))) == Ended(False, f"{reason}: why")
-
-
-def test_the_old_end_is_none_while_a_retry_is_pending() -> None:
-    failed = {**FAILED, "lastHandledRetry": "before"}
-    assert ended(resource(failed, annotations={RETRY_REQUESTED_AT: "now"})) is None
-    pending = resource(FAILED, annotations={RETRY_REQUESTED_AT: "now"})
-    assert ended(pending) is None
-    assert summary(pending, NOON) == "Failed, retry requested, waiting for the operator"
-
-
-def test_the_end_after_a_handled_retry_counts() -> None:
-    failed = {**FAILED, "lastHandledRetry": "now"}
-    assert ended(resource(failed, annotations={RETRY_REQUESTED_AT: "now"})) == Ended(
-        False, "StepFailed: 2 tests failed"
-    )
+@pytest.mark.parametrize(
+    ("state", "annotations", "line"),
+    [
+        (UNSEEN, {}, "waiting for the operator"),
+        (status(Reason.QUEUED, "third in line"), {}, "Queued: third in line"),
+        (RUNNING, {}, "Running, compiling, compile, 3/7, attempt 1/3"),
+        (BACKING_OFF, {}, "BackingOff, attempt 1/3, next in 15s: StepTransient: push: reset"),
+        (status(Reason.DATABASE_UNAVAILABLE, "database unavailable"), {}, "Queued: database unavailable"),
+        (FAILED, {}, "Failed, attempt 1/3: 2 tests failed"),
+        (FAILED, RETRY, "Failed, retry requested, waiting for the operator"),
+        (status(Reason.SUSPENDED, "spec.suspend is true"), {}, "Suspended: spec.suspend is true"),
+    ],
+)
+def test_the_state_in_one_line(state: dict[str, Any], annotations: dict[str, str], line: str) -> None:
+    assert summary(resource(state, annotations=annotations), NOON) == line
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
-    [
-        (NOTHING, "waiting for the operator"),
-        (status(Reason.QUEUED, "third in line"), "Queued: third in line"),
-        (RUNNING, "Running, compiling, compile, 3/7, attempt 1/3"),
-        (BACKING_OFF, "BackingOff, attempt 1/3, next in 15s: StepTransient: push: reset"),
-        (status(Reason.DATABASE_UNAVAILABLE, "PostgreSQL is away"), "Queued: PostgreSQL is away"),
-        (FAILED, "Failed, attempt 1/3: 2 tests failed"),
-        (SUSPENDED, "Suspended: spec.suspend is true"),
-    ],
+    ("state", "limit", "shown"), [(FAILED, "5", "1/3"), (UNSEEN, "5", "0/5"), (UNSEEN, "x", "0/?")]
 )
-def test_where_a_setup_is_in_one_line(told: dict[str, Any], line: str) -> None:
-    assert summary(resource(told), NOON) == line
-
-
-def test_attempts_are_counted_against_their_limit() -> None:
-    limit = {"setup.codemyspec.com/max-attempts": "5"}
-    assert attempt(resource(FAILED, annotations=limit)) == "1/3"
-    assert attempt(resource(annotations=limit)) == "0/5"
-    assert attempt(resource(annotations={"setup.codemyspec.com/max-attempts": "x"})) == "0/?"
+def test_attempts_and_their_limit(state: dict[str, Any], limit: str, shown: str) -> None:
+    assert attempt(resource(state, annotations={"setup.codemyspec.com/max-attempts": limit})) == shown
 
 
 NO_EFFECT, NEW_SERIES = "retry has no effect: the setup has not ended yet", "a new series of attempts starts"
@@ -107,9 +98,9 @@ NO_ATTEMPT, TOO_LATE = "cancel requested: no attempt will start", "cancel ignore
 
 
 @pytest.mark.parametrize(
-    ("told", "retry", "cancel"),
+    ("state", "retry", "cancel"),
     [
-        (NOTHING, NO_EFFECT, NO_ATTEMPT),
+        (UNSEEN, NO_EFFECT, NO_ATTEMPT),
         (RUNNING, NO_EFFECT, "cancel requested: the running attempt is being stopped"),
         (BACKING_OFF, "retry requested: the next attempt starts now", NO_ATTEMPT),
         (SUCCEEDED, "retry ignored: the setup has already succeeded", TOO_LATE),
@@ -117,6 +108,6 @@ NO_ATTEMPT, TOO_LATE = "cancel requested: no attempt will start", "cancel ignore
         (CANCELLED, f"retry requested: {NEW_SERIES}", TOO_LATE),
     ],
 )
-def test_the_effect_of_a_retry_and_of_a_cancel(told: dict[str, Any], retry: str, cancel: str) -> None:
-    assert effect_of_retry(resource(told)) == retry
-    assert effect_of_cancel(resource(told)) == cancel
+def test_the_effect_of_a_retry_and_of_a_cancel(state: dict[str, Any], retry: str, cancel: str) -> None:
+    assert effect_of_retry(resource(state)) == retry
+    assert effect_of_cancel(resource(state)) == cancel

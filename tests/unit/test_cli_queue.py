@@ -1,4 +1,4 @@
-"""What `queue show` makes of the ProjectSetups that there are."""
+"""What `queue show` makes of the ProjectSetups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from projectsetup.kube.queue_config import QueueControl
 from tests.support.setup_bodies import NAME, NOON, RUN, resource, status
 
 
-def told(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fields: Any) -> ProjectSetupResource:
+def setup(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fields: Any) -> ProjectSetupResource:
     """A setup with this name that was queued so many seconds before noon."""
     queued = NOON - timedelta(seconds=since)
     return resource(status(reason, queued_at=queued, **fields), annotations={PRIORITY: str(priority)}, name=name)
@@ -23,50 +23,46 @@ def told(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fiel
 
 def running(name: str, since: int) -> ProjectSetupResource:
     started = NOON - timedelta(seconds=since)
-    return told(name, Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7", started_at=started)
+    return setup(name, Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7", started_at=started)
 
 
 LINE = line_up(
     [
-        told("late", Reason.QUEUED, since=5),
-        told("early", Reason.DATABASE_UNAVAILABLE, since=65),
-        told("urgent", Reason.QUEUED, priority=0, since=1),
+        setup("late", Reason.QUEUED, since=5),
+        setup("early", Reason.DATABASE_UNAVAILABLE, since=65),
+        setup("urgent", Reason.QUEUED, priority=0, since=1),
         running("second", 10),
         running("first", 90),
-        told("later", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=60)),
-        told("soon", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=12)),
-        told("asleep", Reason.SUSPENDED),
-        told("over", Reason.STEP_FAILED),
-        told("ready", Reason.SETUP_SUCCEEDED),
+        setup("later", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=60)),
+        setup("soon", Reason.RETRY_SCHEDULED, attempt=1, next_attempt_at=NOON + timedelta(seconds=12)),
+        setup("asleep", Reason.SUSPENDED),
+        setup("failed", Reason.STEP_FAILED),
+        setup("ready", Reason.SETUP_SUCCEEDED),
         resource(name="unseen"),
     ]
 )
 EMPTY = line_up([])
-
-
 LEADER = Leader("operator-0", NOON - timedelta(seconds=30))
 
 
 def state(
-    line: Line, control: QueueControl, *, within: str | None = None, leader: Leader | None = LEADER
-) -> QueueState:
-    return QueueState("ops", control, None, leader, line, within)
+    line: Line = EMPTY, *, paused: bool = False, concurrency: int | None = None, leader: Leader | None = LEADER,
+    within: str | None = None,
+) -> QueueState:  # fmt: skip
+    return QueueState("ops", QueueControl(paused, concurrency), None, leader, line, within)
 
 
-def test_they_stand_in_line_as_the_operator_starts_them() -> None:
+def test_setups_line_up_as_the_operator_starts_them() -> None:
     assert [r.name for r in LINE.waiting] == ["urgent", "unseen", "early", "late"]
     assert [r.name for r in LINE.running] == ["first", "second"]
     assert [r.name for r in LINE.backing_off] == ["soon", "later"]
     assert LINE.suspended == 1
-
-
-def test_a_failed_one_that_is_to_be_retried_is_in_no_line_yet() -> None:
     retried = resource(status(Reason.STEP_FAILED), annotations={RETRY_REQUESTED_AT: "now"})
-    assert line_up([retried]) == EMPTY
+    assert line_up([retried]) == EMPTY  # the operator has not queued it yet
 
 
-def test_people_see_what_it_amounts_to() -> None:
-    lines = queue_text(state(LINE, QueueControl(paused=True, concurrency=3)), NOON).plain.splitlines()
+def test_the_queue_for_people() -> None:
+    lines = queue_text(state(LINE, paused=True, concurrency=3), NOON).plain.splitlines()
     assert lines[:8] == [
         "Namespace    ops",
         "Operator     operator-0",
@@ -85,8 +81,7 @@ def test_people_see_what_it_amounts_to() -> None:
 
 
 def test_an_empty_queue_is_a_few_fields() -> None:
-    text = queue_text(state(EMPTY, QueueControl(), within="team-a"), NOON).plain
-    assert text.splitlines()[3:] == [
+    assert queue_text(state(within="team-a"), NOON).plain.splitlines()[3:] == [
         "Concurrency  default of the operator",
         "Slots        0 in use",
         "Waiting      0",
@@ -95,7 +90,7 @@ def test_an_empty_queue_is_a_few_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leader", "told"),
+    ("leader", "shown"),
     [
         (LEADER, "operator-0"),
         (Leader("operator-0", NOON - timedelta(seconds=31)), "operator-0, lease last renewed 31s ago"),
@@ -104,29 +99,27 @@ def test_an_empty_queue_is_a_few_fields() -> None:
         (None, "unknown (you are not allowed to read its Lease)"),
     ],
 )
-def test_an_operator_that_is_silent_or_not_there_is_told(leader: Leader | None, told: str) -> None:
-    queue = state(EMPTY, QueueControl(), leader=leader)
-    assert queue_text(queue, NOON).plain.splitlines()[1] == f"Operator     {told}"
+def test_a_silent_or_missing_operator_is_shown(leader: Leader | None, shown: str) -> None:
+    queue = state(leader=leader)
+    assert queue_text(queue, NOON).plain.splitlines()[1] == f"Operator     {shown}"
     assert ("operator" in queue_value(queue)) is (leader is not None)
 
 
-def test_a_long_line_is_cut_for_people_alone() -> None:
-    long = state(line_up([resource(name=f"{NAME[:-3]}{number}") for number in range(100, 112)]), QueueControl())
+def test_only_people_get_a_limited_number_of_rows() -> None:
+    long = state(line_up([resource(name=f"{NAME[:-3]}{number}") for number in range(100, 112)]))
     text = queue_text(long, NOON).plain
     assert text.count(NAME[:-3]) == MAX_ROWS
     assert text.endswith("… and 2 more")
     assert len(queue_value(long)["waiting"]) == 12
 
 
-def test_scripts_get_all_of_it() -> None:
-    value = queue_value(state(LINE, QueueControl()))
+def test_the_queue_for_scripts() -> None:
+    value = queue_value(state(LINE))
     assert (value["operator"], value["operatorRenewedAt"]) == ("operator-0", "2026-11-24T11:59:30Z")
     assert value["waitingByPriority"] == {"0": 1, "1": 3}
-    assert value["running"][0] == {
-        "namespace": "team-a", "name": "first", "priority": 1, "step": "test", "progress": "4/7",
-    }  # fmt: skip
-    assert value["waiting"][0] == {
-        "namespace": "team-a", "name": "urgent", "priority": 0, "queuedAt": "2026-11-24T11:59:59Z",
-    }  # fmt: skip
+    entry = {"namespace": "team-a", "name": "first", "priority": 1}
+    assert value["running"][0] == {**entry, "step": "test", "progress": "4/7"}
+    entry = {"namespace": "team-a", "name": "urgent", "priority": 0}
+    assert value["waiting"][0] == {**entry, "queuedAt": "2026-11-24T11:59:59Z"}
     assert value["backingOff"][0]["nextAttemptAt"] == "2026-11-24T12:00:12Z"
     assert "within" not in value
