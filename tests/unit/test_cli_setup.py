@@ -86,7 +86,7 @@ def test_a_setup_in_progress_is_left_alone(existing: ProjectSetupResource, state
     ("record", "error", "text"),
     [
         (None, NoSuchProject, "there is no project"),
-        (project("ready", OTHER), ProjectNotClaimable, "is ready; a setup can start from created, setup_queued or failed"),
+        (project("ready", OTHER), ProjectNotClaimable, "is ready; a setup can start from created, setup_queued"),
         *((project(s, OTHER), ProjectOwned, f"ProjectSetup team-b/{NAME}") for s in ("setup_queued", "committing")),
         *((project(s, OTHER, "team-b"), ProjectElsewhere, "belongs to another namespace; ") for s in ProjectStatus),
         *((project(s, None, "team-b"), ProjectElsewhere, "belongs to another namespace; ") for s in ProjectStatus),
