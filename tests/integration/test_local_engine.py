@@ -1,4 +1,4 @@
-"""Steps as real processes: how they are run, how they end, and that nothing of them is left."""
+"""Steps as real processes: how they run, how they end, and that nothing of them is left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import signal
 import stat
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,7 @@ from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, until
 from tests.support.processes import children
 
 GRACE = 0.5
+Task = asyncio.Task[StepExit]
 
 
 @pytest.fixture
@@ -56,12 +58,20 @@ async def ended(attempt: LocalAttempt, script: str, *, seconds: float = 60.0) ->
 
 
 def ignored(_: bytes) -> None:
-    """What a step prints does not matter here."""
+    """The output does not matter."""
 
 
-async def test_a_step_sees_the_environment_it_is_given_and_no_more(
-    attempt: LocalAttempt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@asynccontextmanager
+async def running(attempt: LocalAttempt, step: Step, output: bytearray | None = None) -> AsyncIterator[Task]:
+    """The step while it runs; at the end it must be gone within the limit."""
+    task = asyncio.create_task(attempt.run(step.command, ignored if output is None else output.extend))
+    await step.is_ready()
+    yield task
+    await until(task.done, "the step to be gone")
+    assert not step.alive
+
+
+async def test_a_step_has_exactly_its_environment(attempt: LocalAttempt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@h/d")
     seen = await printed(attempt, "cat /proc/self/environ", LANG="C.UTF-8", PROJECT_NAME="Ä $(id) \n'\"\\")
     variables = dict(variable.split("=", 1) for variable in seen.split("\0") if variable)
@@ -76,13 +86,12 @@ async def test_a_step_sees_the_environment_it_is_given_and_no_more(
 
 
 OF_THE_C_LIBRARY = 1 << 31 | 1 << 32
-"""Signals 32 and 33: whoever starts the tests may ignore them, and no program can change that."""
+"""Signals 32 and 33: the parent of the tests may ignore them, and no program can change that."""
 
 
-async def test_a_step_begins_as_a_process_should(attempt: LocalAttempt) -> None:
-    state = await printed(
-        attempt,
-        """
+async def test_every_step_starts_with_default_process_settings(attempt: LocalAttempt) -> None:
+    look = """
+        pwd
         umask
         cat
         ls /proc/self/fd | wc -w
@@ -90,14 +99,17 @@ async def test_a_step_begins_as_a_process_should(attempt: LocalAttempt) -> None:
         grep -E '^(SigBlk|SigIgn|NoNewPrivs)' /proc/self/status | tr -d ' \\t'
         ps -o sid= -p $$ | tr -d ' ' | sed "s/^$$\\$/leads its session/"
         cat /proc/self/oom_score_adj
-        """,
-    )
+        """
+    state = await printed(attempt, look)
+    await ended(attempt, "umask 0; cd /; ulimit -c 100; trap '' HUP INT TERM; (trap '' TERM; sleep 100) & true")
+    assert await printed(attempt, look) == state
     lines = state.split("\n")
-    ignored = int(lines.pop(4).removeprefix("SigIgn:"), 16)
+    ignored = int(lines.pop(5).removeprefix("SigIgn:"), 16)
     assert ignored & ~OF_THE_C_LIBRARY == 0
     assert lines == [
+        str(attempt.workspace),
         "0022",
-        "4",  # the three of every process, and the one that ls opens
+        "4",  # the standard three, and the one that ls opens
         "0",
         "SigBlk:0000000000000000",
         "NoNewPrivs:1",
@@ -107,7 +119,7 @@ async def test_a_step_begins_as_a_process_should(attempt: LocalAttempt) -> None:
     ]
 
 
-async def test_steps_share_a_workspace_that_is_empty_private_and_their_own(attempt: LocalAttempt) -> None:
+async def test_steps_share_a_private_workspace_that_is_empty_at_first(attempt: LocalAttempt) -> None:
     home = {"HOME": str(attempt.workspace / ".home"), "TMPDIR": str(attempt.workspace / ".tmp")}
     first = await printed(attempt, 'pwd; ls; ls -A; stat -c %a .; touch kept "$HOME/x"; mktemp; rm -r .tmp', **home)
     assert first.splitlines()[:-1] == [str(attempt.workspace), ".home", ".tmp", "700"]
@@ -116,14 +128,7 @@ async def test_steps_share_a_workspace_that_is_empty_private_and_their_own(attem
     assert stat.S_IMODE(attempt.workspace.parent.parent.stat().st_mode) == 0o700
 
 
-async def test_attempts_have_workspaces_of_their_own(engine: LocalEngine) -> None:
-    project = uuid4()
-    async with engine.open(project, 1) as one, engine.open(project, 1) as two:
-        await printed(one, "touch mine")
-        assert await printed(two, "ls") == ""
-
-
-async def test_each_step_tells_facts_of_its_own(attempt: LocalAttempt) -> None:
+async def test_each_step_has_its_own_outputs_file(attempt: LocalAttempt) -> None:
     first = await ended(attempt, 'printf "A=1\\nB=2\\n" > "$STEP_OUTPUTS"')
     second = await ended(attempt, 'cat "$STEP_OUTPUTS"; echo C=3 >> "$STEP_OUTPUTS"; exit 4')
     assert (first.outputs, second.outputs) == (b"A=1\nB=2\n", b"C=3\n")
@@ -134,12 +139,12 @@ async def test_each_step_tells_facts_of_its_own(attempt: LocalAttempt) -> None:
     "replacement",
     ["mkfifo", "mkdir", "ln -s /etc/passwd", "ln -s /dev/zero", "ln -s /nowhere"],
 )
-async def test_what_is_no_file_of_facts_is_not_read(attempt: LocalAttempt, replacement: str) -> None:
+async def test_only_a_regular_outputs_file_is_read(attempt: LocalAttempt, replacement: str) -> None:
     end = await ended(attempt, f'rm "$STEP_OUTPUTS"; {replacement} "$STEP_OUTPUTS"')
     assert end == StepExit(exit_code=0)
 
 
-async def test_of_a_large_file_of_facts_the_beginning_is_read(attempt: LocalAttempt) -> None:
+async def test_the_beginning_of_a_large_outputs_file_is_read(attempt: LocalAttempt) -> None:
     end = await ended(attempt, 'head -c 10000000 /dev/zero > "$STEP_OUTPUTS"')
     assert end.outputs == bytes(65_536)
 
@@ -160,7 +165,7 @@ async def test_how_a_step_ends(attempt: LocalAttempt, script: str, end: StepExit
     assert await ended(attempt, script) == end
 
 
-async def test_a_warden_runs_step_after_step_and_none_after_one_with_secrets(engine: LocalEngine) -> None:
+async def test_a_warden_is_reused_except_after_a_confidential_step(engine: LocalEngine) -> None:
     async def wardens_after(step: StepCommand) -> set[int]:
         async with engine.open(uuid4(), 1) as attempt:
             assert await attempt.run(step, ignored) == StepExit(exit_code=0)
@@ -173,140 +178,102 @@ async def test_a_warden_runs_step_after_step_and_none_after_one_with_secrets(eng
     assert not await wardens_after(secret) & first
 
 
-async def test_a_step_begins_as_if_none_had_been_before_it(attempt: LocalAttempt) -> None:
-    signals = "grep -E '^(Sig(Blk|Ign|Cgt)|NoNewPrivs):' /proc/self/status"
-    look = f"umask; pwd; ulimit -c; cat /proc/self/oom_score_adj; {signals}"
-    first = await printed(attempt, look)
-    await ended(attempt, "umask 0; cd /; trap '' HUP INT TERM; (trap '' TERM; sleep 100) & true")
-    assert await printed(attempt, look) == first
-    assert first.splitlines()[0] == "0022"
-
-
-async def test_private_files_are_there_as_long_as_the_step(attempt: LocalAttempt) -> None:
-    output = bytearray()
-    script = 'stat -c "%a %n" "$PRIVATE" "$PRIVATE"/*; cat "$PRIVATE/key"'
-    environment = {"PATH": PATH, "PRIVATE": str(attempt.private)}
-    await attempt.run(
-        StepCommand("test", script, environment, 60.0, private_files={"key": "KEY\n", "hosts": ""}), output.extend
-    )
-    private = attempt.private
-    assert output.decode() == f"700 {private}\n600 {private}/hosts\n600 {private}/key\nKEY\n"
-    assert not private.is_relative_to(attempt.workspace)
-    assert not private.exists()
-
-
-async def test_private_folders_are_empty_for_each_step_and_gone_after_it(attempt: LocalAttempt) -> None:
-    look = 'cd "$PRIVATE"; stat -c "%a %n" home tmp; ls -A home tmp'
+async def test_private_files_and_folders_exist_only_while_their_step_runs(attempt: LocalAttempt) -> None:
+    look = 'cd "$PRIVATE"; stat -c "%a %n" . *; cat key; ls -A home tmp'
     fill = "mkdir -p home/deep/er; touch home/deep/er/x tmp/y; chmod 500 home/deep/er home/deep; chmod 0 tmp"
     environment = {"PATH": PATH, "PRIVATE": str(attempt.private)}
+    assert not attempt.private.is_relative_to(attempt.workspace)
     for _ in range(2):
         output = bytearray()
-        command = StepCommand("test", f"{look}; {fill}", environment, 60.0, private_folders=("home", "tmp"))
+        files, folders = {"key": "KEY\n", "hosts": ""}, ("home", "tmp")
+        command = StepCommand("test", f"{look}; {fill}", environment, 60.0, files, folders)
         assert (await attempt.run(command, output.extend)).exit_code == 0
-        assert output.decode() == "700 home\n700 tmp\nhome:\n\ntmp:\n"
+        assert output.decode() == "700 .\n700 home\n600 hosts\n600 key\n700 tmp\nKEY\nhome:\n\ntmp:\n"
         assert not attempt.private.exists()
 
 
-async def test_private_files_go_with_a_step_that_is_cancelled(attempt: LocalAttempt, tmp_path: Path) -> None:
+async def test_private_files_of_a_cancelled_step_are_removed(attempt: LocalAttempt, tmp_path: Path) -> None:
     step = Step(tmp_path, 'touch "$READY"; sleep 1000')
-    private = StepCommand("test", step.command.script, step.command.environment, 60.0, private_files={"key": "KEY"})
-    running = asyncio.create_task(attempt.run(private, ignored))
-    await step.is_ready()
-    assert attempt.private.exists()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    step.command = replace(step.command, private_files={"key": "KEY"})
+    async with running(attempt, step) as task:
+        assert attempt.private.exists()
+        task.cancel()
+    assert task.cancelled()
     assert not attempt.private.exists()
 
 
-async def test_what_a_step_leaves_behind_ends_with_it(attempt: LocalAttempt, tmp_path: Path) -> None:
+async def test_background_processes_end_with_their_step(attempt: LocalAttempt, tmp_path: Path) -> None:
     step = Step(tmp_path, f'{ESCAPING}\nwhile ! pgrep -f "[s]leep 1003" >&2; do sleep 0.1; done')
     end = await attempt.run(step.command, ignored)
     assert end == StepExit(exit_code=0)
     assert not step.alive
 
 
-async def test_a_cancelled_step_is_gone_before_the_cancellation_goes_on(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_complete()
-    running.cancel()
-    await until(running.done, "the step to be gone", limit=10)
-    assert not step.alive
-    assert running.cancelled()
+STUBBORN = f"{ESCAPING}\nsleep 1000"
+STOPPED = 'sleep 1000 & kill -STOP $!; touch "$READY"; kill -STOP $$'
 
 
-async def test_a_second_cancellation_changes_nothing(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_ready()
-    for _ in range(3):
-        running.cancel()
-        await asyncio.sleep(0)
-    assert not running.done()
-    await until(running.done, "the step to be gone", limit=10)
-    assert not step.alive
+@pytest.mark.parametrize("script", [STUBBORN, STOPPED, FORKING], ids=["stubborn", "stopped", "forking"])
+async def test_a_cancelled_step_is_gone_before_the_cancellation_is_raised(
+    attempt: LocalAttempt, tmp_path: Path, script: str
+) -> None:
+    step = Step(tmp_path, script)
+    async with running(attempt, step) as task:
+        if script is STUBBORN:
+            await step.is_complete()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+    assert task.cancelled()
 
 
-async def test_every_process_is_asked_to_end_before_it_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+async def test_every_process_gets_sigterm_before_sigkill(attempt: LocalAttempt, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     script = f"""
     for name in one two; do
-        NAME=$name setsid sh -c 'trap "echo $NAME >> {said}; exit" TERM
+        NAME=$name setsid sh -c 'trap "echo $NAME >> {log}; exit" TERM
             touch {tmp_path}/$NAME; while :; do sleep 0.05; done' &
     done
     while ! [ -e {tmp_path}/one -a -e {tmp_path}/two ]; do sleep 0.05; done
     touch "$READY"
     wait
     """
-    step = Step(tmp_path, script)
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_ready()
-    running.cancel()
-    await until(running.done, "the step to be gone", limit=10)
-    assert sorted(said.read_text().split()) == ["one", "two"]
+    async with running(attempt, Step(tmp_path, script)) as task:
+        task.cancel()
+    assert sorted(log.read_text().split()) == ["one", "two"]
 
 
-async def test_a_process_that_is_stopped_is_ended_too(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, 'sleep 1000 & kill -STOP $!; touch "$READY"; kill -STOP $$')
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_ready()
-    running.cancel()
-    await until(running.done, "the step to be gone", limit=10)
-    assert not step.alive
-
-
-async def test_a_step_that_ends_well_while_it_is_stopped_has_its_own_outcome(
-    attempt: LocalAttempt, tmp_path: Path
+@pytest.mark.parametrize(
+    ("script", "end", "printed"),
+    [
+        ('trap "echo done; exit 0" TERM; touch "$READY"; while :; do sleep 0.05; done', StepExit(exit_code=0), b"done"),
+        ('echo last; touch "$READY"; exec sleep 1000', StepExit(signal=signal.SIGTERM), b"last"),
+        (f"{ESCAPING}\nsleep 1000 & while :; do wait || true; done", StepExit(signal=signal.SIGKILL), b""),
+    ],
+    ids=["succeeds", "terminated", "killed"],
+)
+async def test_a_stopped_step_keeps_its_own_end_and_output(
+    attempt: LocalAttempt, tmp_path: Path, script: str, end: StepExit, printed: bytes
 ) -> None:
-    step = Step(tmp_path, 'trap "echo done; exit 0" TERM; touch "$READY"; while :; do sleep 0.05; done')
-    output = bytearray()
-    running = asyncio.create_task(attempt.run(step.command, output.extend))
-    await step.is_ready()
-    attempt.stop()
-    assert await running == StepExit(exit_code=0, stopped=True)
-    assert output.endswith(b"done\n")
+    step, output = Step(tmp_path, script), bytearray()
+    async with running(attempt, step, output) as task:
+        attempt.stop()
+    assert task.result() == replace(end, stopped=True)
+    assert output.strip().endswith(printed)
     with pytest.raises(SetupStopped):
         await attempt.run(step.command, ignored)
 
 
-async def test_a_step_that_does_not_stop_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000 & while :; do wait || true; done")
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_ready()
-    attempt.stop()
-    assert await running == StepExit(signal=signal.SIGKILL, stopped=True)
-    assert not step.alive
-
-
-async def test_a_step_has_its_time(attempt: LocalAttempt) -> None:
-    assert await ended(attempt, "sleep 1000", seconds=0.01) == StepExit(signal=signal.SIGTERM, timed_out=True)
-
-
-async def test_a_step_that_does_not_end_in_time_is_killed(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, "trap '' TERM; while :; do sleep 0.1; done", seconds=0.5)
-    end = await attempt.run(step.command, ignored)
-    assert end.timed_out
+@pytest.mark.parametrize(
+    ("script", "seconds", "number"),
+    [("sleep 1000", 0.01, signal.SIGTERM), ("trap '' TERM; while :; do sleep 0.1; done", 0.5, signal.SIGKILL)],
+)
+async def test_a_step_that_times_out_is_stopped(
+    attempt: LocalAttempt, tmp_path: Path, script: str, seconds: float, number: int
+) -> None:
+    step = Step(tmp_path, script, seconds=seconds)
+    assert await attempt.run(step.command, ignored) == StepExit(signal=number, timed_out=True)
     assert not step.alive
 
 
@@ -317,56 +284,35 @@ async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Pa
         async with engine.open(uuid4(), 1) as attempt:
             await attempt.run(step.command, ignored)
 
-    running = [asyncio.create_task(one(step)) for step in steps]
+    tasks = [asyncio.create_task(one(step)) for step in steps]
     for step in steps:
         await step.is_ready()
     await engine.kill_all()
     assert not any(step.alive for step in steps)
-    for error in await asyncio.gather(*running, return_exceptions=True):
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(error, InfrastructureError)
         assert error.reason is Reason.INTERRUPTED
         assert error.message == "step test was interrupted: the operator killed its processes"
 
 
-async def test_however_fast_a_step_makes_processes_all_are_gone(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, FORKING)
-    running = asyncio.create_task(attempt.run(step.command, ignored))
-    await step.is_ready()
-    running.cancel()
-    await until(running.done, "the step to be gone", limit=20)
-    assert not step.alive
-
-
 @pytest.mark.parametrize(
     "script",
     [
-        "mkdir -p a/b; touch a/b/c; chmod 400 a/b/c; chmod 500 a/b a; chmod 000 a",
         "chmod 000 .home .tmp; chmod 000 .",
         "touch ../beside; mkdir ../more; mkdir -p x/y && chmod 555 x",
-        'touch -- -rf "$(printf "a\\nb")" "$(printf "\\377")"; mkfifo pipe; ln -s / root; ln -s nowhere broken',
+        'touch -- -rf "$(printf "\\377")"; mkfifo pipe; ln -s / root; ln -s nowhere broken',
         'python -c \'import os\nfor n in range(3000):\n    os.mkdir("d" * 50); os.chdir("d" * 50)\'',
-        'python -c \'for n in range(3000): open(f"f{n}", "w").close()\'',
         'cd /; rm -rf "$HERE"',
     ],
 )
-async def test_a_workspace_is_removed_whatever_is_in_it(engine: LocalEngine, script: str) -> None:
+async def test_a_workspace_is_removed_with_any_content(engine: LocalEngine, script: str) -> None:
     async with engine.open(uuid4(), 1) as attempt:
         await printed(attempt, script, HERE=str(attempt.workspace))
     assert not attempt.workspace.parent.exists()
 
 
-async def test_removal_does_not_leave_the_workspace(engine: LocalEngine, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "file").write_text("kept")
-    async with engine.open(uuid4(), 1) as attempt:
-        await printed(attempt, f"ln -s {kept} link; mkdir d; ln -s {kept} d/link; ln {kept}/file hard; chmod 700 d")
-    assert not attempt.workspace.exists()
-    assert (kept / "file").read_text() == "kept"
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
-async def test_immutable_files_are_removed_too(engine: LocalEngine) -> None:
+async def test_immutable_files_are_removed(engine: LocalEngine) -> None:
     async with engine.open(uuid4(), 1) as attempt:
         end = await ended(attempt, "mkdir d; touch d/f d/g; chattr +i d/f; chattr +a d/g; chattr +i d")
         if end.exit_code != 0:
@@ -376,45 +322,35 @@ async def test_immutable_files_are_removed_too(engine: LocalEngine) -> None:
 
 async def test_a_workspace_is_removed_when_the_attempt_is_cancelled(engine: LocalEngine, tmp_path: Path) -> None:
     step = Step(tmp_path, 'mkdir -p a/b; chmod 500 a; touch "$READY"; sleep 1000')
-    places: list[Path] = []
+    workspaces: list[Path] = []
 
     async def run() -> None:
         async with engine.open(uuid4(), 1) as attempt:
-            places.append(attempt.workspace)
+            workspaces.append(attempt.workspace)
             await attempt.run(step.command, ignored)
 
-    running = asyncio.create_task(run())
+    task = asyncio.create_task(run())
     await step.is_ready()
-    running.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await task
     assert not step.alive
-    assert not places[0].parent.exists()
+    assert not workspaces[0].parent.exists()
 
 
 async def test_a_flood_of_output_takes_no_memory(attempt: LocalAttempt) -> None:
     size = 100_000_000
     seen = 0
 
-    def count(piece: bytes) -> None:
+    def count(chunk: bytes) -> None:
         nonlocal seen
-        seen += len(piece)
+        seen += len(chunk)
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     end = await attempt.run(command(f"head -c {size} /dev/zero; echo end"), count)
     assert end == StepExit(exit_code=0)
     assert seen == size + 4
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
-
-
-async def test_the_last_words_of_a_step_that_is_stopped_are_heard(attempt: LocalAttempt, tmp_path: Path) -> None:
-    step = Step(tmp_path, 'echo last; touch "$READY"; exec sleep 1000')
-    output = bytearray()
-    running = asyncio.create_task(attempt.run(step.command, output.extend))
-    await step.is_ready()
-    attempt.stop()
-    assert (await running).stopped
-    assert output == b"last\n"
 
 
 async def test_twenty_steps_at_once(engine: LocalEngine) -> None:
@@ -436,19 +372,19 @@ async def test_a_script_and_values_as_long_as_linux_allows(attempt: LocalAttempt
     ("script", "value", "why"),
     [(": " + "x" * 200_000, "", "Argument list too long"), ("true", "a\0b", "embedded null byte")],
 )
-async def test_a_step_that_cannot_be_started_says_why(attempt: LocalAttempt, script: str, value: str, why: str) -> None:
+async def test_a_step_that_cannot_start_says_why(attempt: LocalAttempt, script: str, value: str, why: str) -> None:
     with pytest.raises(InfrastructureError, match=f"step test could not start: .*{why}") as caught:
         await attempt.run(command(script, {"VALUE": value}), ignored)
     assert caught.value.reason is Reason.ENGINE_ERROR
 
 
-async def test_a_step_in_a_workspace_that_is_gone_says_so(attempt: LocalAttempt) -> None:
+async def test_a_step_without_a_workspace_says_so(attempt: LocalAttempt) -> None:
     await printed(attempt, 'cd /; rm -rf "$HERE"', HERE=str(attempt.workspace))
     with pytest.raises(InfrastructureError, match=r"could not start: .*No such file or directory"):
         await ended(attempt, "true")
 
 
-async def test_an_engine_without_a_place_says_so(tmp_path: Path) -> None:
+async def test_an_engine_without_a_workspace_root_says_so(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"cannot create a directory there: No such file") as caught:
         await LocalEngine(tmp_path / "missing").start()
     assert caught.value.reason is Reason.ENGINE_ERROR
@@ -461,23 +397,23 @@ async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path)
         async with engine.open(uuid4(), 1) as attempt:
             await attempt.run(step.command, ignored)
 
-    running = asyncio.create_task(run())
+    task = asyncio.create_task(run())
     await step.is_ready()
     await engine.close()
     assert not step.alive
     with pytest.raises(InfrastructureError, match="step test was interrupted"):
-        await running
+        await task
     with pytest.raises(InfrastructureError, match="the engine is closed"):
         await engine.start()
 
 
-async def test_a_step_that_runs_out_of_memory_is_told_from_others(attempt: LocalAttempt) -> None:
+async def test_a_step_that_runs_out_of_memory_is_recognized(attempt: LocalAttempt) -> None:
     group = Path("/sys/fs/cgroup/memory") / f"projectsetup-test-{uuid4().hex[:8]}"
     try:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text("30000000")
     except OSError:
-        pytest.skip("no memory cgroup can be made here")
+        pytest.skip("cannot create a memory cgroup here")
     try:
         end = await ended(attempt, f"echo $$ > {group}/cgroup.procs; python -c 'x = bytearray(200_000_000)'; true")
     finally:

@@ -1,4 +1,4 @@
-"""Nothing of an attempt outlives its operator, its supervisor or its warden, whichever of them dies first."""
+"""No process of an attempt outlives its operator, supervisor or warden, whichever of them dies first."""
 
 from __future__ import annotations
 
@@ -69,30 +69,16 @@ async def gone(step: Step, limit: float) -> None:
     await until(lambda: not step.alive, "all processes of the step to be gone", limit=limit)
 
 
-async def test_all_are_gone_soon_after_the_operator_is_killed(dying: Operator, step: Step) -> None:
-    dying.send(signal.SIGKILL)
-    await gone(step, GONE_AFTER_DEATH)
-    await until(lambda: not dying.directories, "the workspaces to be removed")
-    await until(lambda: not living(str(dying.root)), "the supervisor to end")
-    assert dying.process.wait() == -signal.SIGKILL
-
-
-async def test_many_steps_are_gone_soon_after_the_operator_is_killed(root: Path, tmp_path: Path) -> None:
-    steps = [Step(tmp_path, f"{ESCAPING}\nsleep 1000") for _ in range(8)]
+async def test_all_steps_are_gone_soon_after_the_operator_is_killed(root: Path, tmp_path: Path) -> None:
+    steps = [Step(tmp_path, script) for script in [f"{ESCAPING}\nsleep 1000"] * 7 + [FORKING]]
     with operator(root, *steps) as dying:
         for step in steps:
             await step.is_ready()
         dying.send(signal.SIGKILL)
         await until(lambda: not any(step.alive for step in steps), "all to be gone", limit=GONE_AFTER_DEATH)
         await until(lambda: not dying.directories, "the workspaces to be removed")
-
-
-async def test_a_step_that_goes_on_making_processes_is_gone_soon_too(root: Path, tmp_path: Path) -> None:
-    step = Step(tmp_path, FORKING)
-    with operator(root, step) as dying:
-        await step.is_ready()
-        dying.send(signal.SIGKILL)
-        await gone(step, GONE_AFTER_DEATH)
+        await until(lambda: not living(str(dying.root)), "the supervisor to end")
+        assert dying.process.wait() == -signal.SIGKILL
 
 
 async def frozen_operator(dying: Operator, step: Step) -> None:
@@ -106,14 +92,16 @@ async def frozen_machine(dying: Operator, step: Step) -> None:
     dying.send(signal.SIGSTOP)
     os.kill(dying.supervisor, signal.SIGSTOP)
     begin = time.monotonic()
-    await until(lambda: time.monotonic() - begin > SILENCE_LIMIT + 0.1, "the silence to be too long")
+    await until(lambda: time.monotonic() - begin > SILENCE_LIMIT + 0.1, "the silence limit to pass")
     assert step.alive
     dying.send(signal.SIGCONT)
     os.kill(dying.supervisor, signal.SIGCONT)
     await gone(step, GONE_AFTER_DEATH)
 
 
-async def test_all_are_gone_when_the_operator_freezes(dying: Operator, step: Step, root: Path, tmp_path: Path) -> None:
+async def test_all_steps_are_gone_after_the_operator_freezes(
+    dying: Operator, step: Step, root: Path, tmp_path: Path
+) -> None:
     other_step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
     with operator(root, other_step) as other:
         await other_step.is_ready()
@@ -124,7 +112,7 @@ async def test_all_are_gone_when_the_operator_freezes(dying: Operator, step: Ste
     assert not dying.directories
 
 
-async def test_who_asks_the_supervisor_to_end_is_not_heard(dying: Operator, step: Step) -> None:
+async def test_supervisor_and_wardens_ignore_termination_signals(dying: Operator, step: Step) -> None:
     before = step.alive
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(dying.supervisor, number)
@@ -135,7 +123,7 @@ async def test_who_asks_the_supervisor_to_end_is_not_heard(dying: Operator, step
     assert step.alive == before
 
 
-async def test_a_supervisor_that_is_killed_takes_its_steps_with_it(engine: LocalEngine, step: Step) -> None:
+async def test_the_steps_of_a_killed_supervisor_end_with_it(engine: LocalEngine, step: Step) -> None:
     running = asyncio.create_task(run(engine, step))
     await step.is_ready()
     killed = supervisor_of(engine)
@@ -147,7 +135,7 @@ async def test_a_supervisor_that_is_killed_takes_its_steps_with_it(engine: Local
     assert supervisor_of(engine) != killed
 
 
-async def test_after_the_loss_of_a_supervisor_steps_run_under_another(engine: LocalEngine, tmp_path: Path) -> None:
+async def test_the_next_attempt_runs_under_a_new_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
     os.kill(supervisor_of(engine), signal.SIGKILL)
     await until(lambda: not living(str(supervisor_of(engine))), "it to end")
     with contextlib.suppress(InfrastructureError):  # the engine may not have seen it yet
@@ -155,7 +143,7 @@ async def test_after_the_loss_of_a_supervisor_steps_run_under_another(engine: Lo
     assert await run(engine, Step(tmp_path, "exit 3")) == StepExit(exit_code=3)
 
 
-async def test_an_attempt_does_not_go_on_under_another_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
+async def test_an_attempt_does_not_continue_under_a_new_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
     async with engine.open(uuid4(), 1) as attempt:
         first = Step(tmp_path, "true")
         assert await attempt.run(first.command, lambda _: None) == StepExit(exit_code=0)
@@ -176,7 +164,7 @@ async def test_a_frozen_supervisor_does_not_keep_steps_alive(engine: LocalEngine
         await running
 
 
-async def test_a_warden_that_is_killed_takes_its_step_with_it(engine: LocalEngine, step: Step, tmp_path: Path) -> None:
+async def test_the_step_of_a_killed_warden_ends_with_it(engine: LocalEngine, step: Step, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     other = Step(tmp_path, f'touch "$READY"; read line < {fifo}; exit 5')
@@ -191,12 +179,12 @@ async def test_a_warden_that_is_killed_takes_its_step_with_it(engine: LocalEngin
         await running
     assert caught.value.reason is Reason.INTERRUPTED
     assert not step.alive
-    fifo.write_text("go on\n")
+    fifo.write_text("continue\n")
     assert await unharmed == StepExit(exit_code=5)
 
 
-def kill_all_but_the_steps(dying: Operator) -> None:
-    """As when a machine kills all of the operator's own processes in one go."""
+def kill_all_except_the_steps(dying: Operator) -> None:
+    """Kill all of the operator's own processes at once."""
     victims = [dying.process.pid, dying.supervisor, *dying.wardens]
     for pid in victims:
         os.kill(pid, signal.SIGSTOP)
@@ -204,12 +192,10 @@ def kill_all_but_the_steps(dying: Operator) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-async def test_what_dead_operators_have_left_ends_when_the_next_one_starts(
-    dying: Operator, step: Step, root: Path
-) -> None:
-    kill_all_but_the_steps(dying)
+async def test_the_next_operator_kills_what_a_dead_one_left(dying: Operator, step: Step, root: Path) -> None:
+    kill_all_except_the_steps(dying)
     await until(lambda: not living(str(dying.supervisor)), "them to end")
-    assert step.alive, "the daemons of the step outlive all who could end them"
+    assert step.alive, "the daemons of the step outlive every process that could kill them"
     assert dying.directories
     engine = LocalEngine(root)
     await engine.start()
@@ -221,9 +207,7 @@ async def test_what_dead_operators_have_left_ends_when_the_next_one_starts(
     assert not dying.directories
 
 
-async def test_a_warden_that_cannot_act_ends_when_the_next_operator_starts(
-    dying: Operator, step: Step, root: Path
-) -> None:
+async def test_the_next_operator_kills_a_stopped_warden(dying: Operator, step: Step, root: Path) -> None:
     (warden,) = dying.wardens
     os.kill(warden, signal.SIGSTOP)
     for pid in (dying.process.pid, dying.supervisor):
@@ -238,24 +222,22 @@ async def test_a_warden_that_cannot_act_ends_when_the_next_operator_starts(
     assert not dying.directories
 
 
-async def test_a_live_operator_on_the_same_machine_is_left_alone(
-    dying: Operator, step: Step, root: Path, tmp_path: Path
-) -> None:
+async def test_another_live_operator_is_not_affected(dying: Operator, step: Step, root: Path, tmp_path: Path) -> None:
     other = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
-    with operator(root, other) as living_on:
+    with operator(root, other) as live:
         await other.is_complete()
-        before, directories = other.alive, len(living_on.directories)
-        kill_all_but_the_steps(dying)
+        before, directories = other.alive, len(live.directories)
+        kill_all_except_the_steps(dying)
         engine = LocalEngine(root)
         await engine.start()
-        await until(lambda: len(living_on.directories) == directories, "the dead one's workspaces to be removed")
+        await until(lambda: len(live.directories) == directories, "the dead operator's workspaces to be removed")
         await engine.close()
         assert not step.alive
         assert other.alive == before
-        assert len(living_on.directories) == directories - 1
+        assert len(live.directories) == directories - 1
 
 
-async def test_what_only_looks_like_a_workspace_is_left_alone(root: Path, tmp_path: Path) -> None:
+async def test_only_workspaces_of_supervisors_are_removed(root: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "lock").touch()
@@ -274,7 +256,7 @@ async def test_what_only_looks_like_a_workspace_is_left_alone(root: Path, tmp_pa
 
 @pytest.fixture
 def abandoned(root: Path) -> Iterator[Path]:
-    """What is left of an operator that died while its workspaces were removed."""
+    """The directory of an operator that died while its workspaces were removed."""
     directory = root / "projectsetup-0123456789"
     (directory / "1-1" / "workspace" / "deep").mkdir(parents=True)
     (directory / "1-1" / "workspace" / "deep").chmod(0o500)
@@ -283,7 +265,7 @@ def abandoned(root: Path) -> Iterator[Path]:
     assert not directory.exists()
 
 
-async def test_workspaces_without_processes_are_removed_too(root: Path, abandoned: Path) -> None:
+async def test_workspaces_without_processes_are_removed(root: Path, abandoned: Path) -> None:
     engine = LocalEngine(root)
     await engine.start()
     await until(lambda: not abandoned.exists(), "the old workspace to be removed")

@@ -1,4 +1,4 @@
-"""The processes of an attempt end with it, whatever happens to the operator and whatever they do to stay."""
+"""All processes of an attempt end with it, whatever happens to the operator and however they resist."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def calm(new_stage: NewStage) -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(calm: Stage) -> Stage:
-    """With an operator that runs; the test may end it."""
+    """A stage with a running operator, which the test may end."""
     if not calm.operator.alive:
         calm.operator.start()
     return calm
@@ -45,7 +45,7 @@ def stage(calm: Stage) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """An operator that leads and was stopped while an attempt ran."""
+    """A leading operator that was frozen during an attempt."""
 
     stage: Stage
     project: str
@@ -54,7 +54,7 @@ class Frozen:
 
 @pytest.fixture(scope="module")
 def frozen(new_stage: NewStage) -> Iterator[Frozen]:
-    """Its Lease ends while other tests run."""
+    """Its Lease expires while other tests run."""
     with new_stage(leader_election="true") as stage:
         stage.operator.start()
         wait_for(stage.operator.leads, "the operator to lead")
@@ -64,7 +64,7 @@ def frozen(new_stage: NewStage) -> Iterator[Frozen]:
 
 
 def family(stage: Stage, **spec: object) -> tuple[str, str]:
-    """A project whose attempt does its worst, and the mark of its processes."""
+    """A project whose attempt resists its end, and the mark of its processes."""
     mark = new_mark()
     parameters = {"mark": mark}
     project = stage.apply(stage.project(), "stubborn-family", annotations=AT_ONCE, parameters=parameters, **spec)
@@ -95,7 +95,7 @@ def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -
     assert frozen.stage.status(frozen.project)["phase"] == "Running"
 
 
-def test_all_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
+def test_all_processes_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
     families = dict(family(stage) for _ in range(3))
     stage.operator.kill()
     for mark in families.values():
@@ -105,7 +105,7 @@ def test_all_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
     assert {stage.status(project)["phase"] for project in families} == {"Running"}
 
 
-def test_what_the_supervisor_could_not_remove_is_removed_at_the_next_start(stage: Stage) -> None:
+def test_the_next_operator_removes_what_the_supervisor_could_not(stage: Stage) -> None:
     project, mark = family(stage)
     watcher = supervisor(stage)
     stage.operator.freeze()
@@ -129,7 +129,7 @@ def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(stage:
     assert stage.record(project)["status"] == "ready"
 
 
-def test_all_are_gone_when_a_cancel_or_a_deletion_is_told_to_be_done(stage: Stage) -> None:
+def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(stage: Stage) -> None:
     cancelled, cancelled_mark = family(stage)
     deleted, deleted_mark = family(stage)
     stage.annotate(cancelled, "cancel-requested-at", "now")
@@ -153,7 +153,7 @@ def test_a_cancelled_step_may_clean_up(stage: Stage, tmp_path: Path) -> None:
     assert (tmp_path / "cleaned").exists()
 
 
-def test_a_clean_end_gives_the_running_attempt_back(stage: Stage) -> None:
+def test_a_clean_shutdown_releases_the_running_attempt(stage: Stage) -> None:
     project, mark = family(stage)
     assert stage.operator.terminate() == 0
     assert not living(mark)
@@ -167,12 +167,12 @@ def test_a_clean_end_gives_the_running_attempt_back(stage: Stage) -> None:
     stage.api.delete(project)
 
 
-def test_an_attempt_that_ends_within_the_grace_is_told(stage: Stage, tmp_path: Path) -> None:
+def test_an_attempt_that_ends_within_the_grace_is_recorded(stage: Stage, tmp_path: Path) -> None:
     script = 'touch "$PARAM_PLACE/begun"; until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
     project = stage.apply(stage.project(), "scripts", parameters={"third": script, "place": str(tmp_path)})
     wait_for((tmp_path / "begun").exists, "the step to begin")
     stage.operator.process.terminate()
-    wait_for(lambda: "no new attempts start" in stage.operator.log_tail(), "the operator to begin its end")
+    wait_for(lambda: "no new attempts start" in stage.operator.log_tail(), "the operator to shut down")
     (tmp_path / "go").touch()
     assert stage.operator.process.wait(30) == 0
     assert stage.status(project)["phase"] == "Succeeded"
@@ -192,13 +192,13 @@ def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: 
 
 
 def attempts(stage: Stage) -> list[Path]:
-    """The folders of attempts of the operator that runs."""
+    """The attempt folders of the running operator."""
     return [entry for folder in workspaces(stage) for entry in folder.iterdir() if entry.is_dir()]
 
 
 def await_end_of_lease(stage: Stage) -> None:
-    """Return when the Lease has not been renewed for as long as it lasts."""
+    """Return once the Lease has expired."""
     spec = json.loads(stage.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
     renewed = datetime.fromisoformat(spec["renewTime"])
     end = renewed + timedelta(seconds=spec["leaseDurationSeconds"])
-    wait_for(lambda: datetime.now(UTC) > end, "the Lease to end", limit=60)
+    wait_for(lambda: datetime.now(UTC) > end, "the Lease to expire", limit=60)

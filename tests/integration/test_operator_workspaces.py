@@ -1,4 +1,4 @@
-"""A place for workspaces that goes away under a running operator costs attempts, and no setup."""
+"""Losing the workspace root under a running operator costs attempts, but no setup."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def stage(new_stage: Callable[..., AbstractContextManager[Stage]]) -> Iterator[S
 
 @pytest.fixture
 def root(stage: Stage) -> Iterator[Path]:
-    """The workspace root, there again after the test."""
+    """The workspace root; it exists again after the test."""
     yield stage.operator.workspaces
     stage.operator.workspaces.mkdir(exist_ok=True)
 
 
-def test_a_workspace_that_cannot_be_made_is_tried_again(stage: Stage, root: Path) -> None:
+def test_an_attempt_without_a_workspace_is_retried(stage: Stage, root: Path) -> None:
     shutil.rmtree(root)
     project = stage.apply(stage.project(), "instant", annotations={"backoff": "1ms", "max-attempts": "20"})
     wait_for(lambda: stage.status(project).get("attempts"), "an attempt without a workspace")
@@ -39,9 +39,7 @@ def test_a_workspace_that_cannot_be_made_is_tried_again(stage: Stage, root: Path
     assert stage.record(project)["status"] == "ready"
 
 
-def test_an_attempt_that_loses_its_workspace_between_two_steps_is_tried_again(
-    stage: Stage, root: Path, tmp_path: Path
-) -> None:
+def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(stage: Stage, root: Path, tmp_path: Path) -> None:
     begin = 'test "$ATTEMPT" = 1 || exit 0; touch "$PARAM_PLACE/begun"'
     wait = 'until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
     project = stage.apply(
@@ -60,7 +58,7 @@ def test_an_attempt_that_loses_its_workspace_between_two_steps_is_tried_again(
     assert stage.operator.alive
 
 
-def test_all_attempts_without_a_workspace_end_it_and_a_retry_cures_it(stage: Stage, root: Path) -> None:
+def test_a_manual_retry_succeeds_after_all_attempts_had_no_workspace(stage: Stage, root: Path) -> None:
     shutil.rmtree(root)
     project = stage.apply(stage.project(), "instant", annotations=AT_ONCE)
     status = stage.ended(project)

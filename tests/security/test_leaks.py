@@ -1,8 +1,8 @@
-"""What a step prints of its secret is told to nobody.
+"""A secret that a step prints does not leak.
 
-The attacker may read everything that is told about a setup: status, events, the operator's log and metrics, the record,
-Jobs and pods; but neither the Secret nor the logs of pods. Meanwhile a step, by mistake or for want of care, prints its
-secret in every form in which tools print such values. (A step that means to give it away can: see docs/security.md.)
+The attacker may read everything that is published about a setup: status, events, the operator's log and metrics, the
+record, Jobs and pods; but neither the Secret nor the logs of pods. A careless step prints its secret in every form in
+which tools print such values. (A step that leaks it on purpose can: see docs/security.md.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEY_LINES: Final = [
 KEY: Final = "\n".join(["-----BEGIN OPENSSH PRIVATE KEY-----", *KEY_LINES, "-----END OPENSSH PRIVATE KEY-----"])
 HOSTS: Final = "git.example.test ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"
 HEART: Final = "0123456789abcdefABCDEFGHIJ"
-"""Of the password, what no escape changes."""
+"""The part of the password that no escape changes."""
 
 FORMS: Final = r"""
 import base64, html, json, os, shlex, sys, textwrap, urllib.parse
@@ -64,7 +64,7 @@ print("the end: " + password)
 
 
 def letters(text: str) -> str:
-    """What no form of quoting, wrapping or spacing changes."""
+    """What is the same however the text is quoted, wrapped or spaced."""
     return "".join(filter(str.isalnum, text)).lower()
 
 
@@ -72,10 +72,10 @@ def parts(text: str, length: int) -> set[str]:
     return {text[at : at + length] for at in range(len(text) - length + 1)}
 
 
-def stolen(told: str) -> set[str]:
-    """Parts of the password, in any form, that stand in what was told."""
+def leaked(text: str) -> set[str]:
+    """Parts of the password, in any form, that the text contains."""
     known = {part for form in all_forms() for part in parts(form, 10)}
-    return known & parts(letters(told), 10)
+    return known & parts(letters(text), 10)
 
 
 def all_forms() -> set[str]:
@@ -85,7 +85,7 @@ def all_forms() -> set[str]:
     return {letters(form) for form in (HEART, raw.hex(), *encoded, *by_number, "".join(str(ord(c)) for c in HEART))}
 
 
-def test_a_step_of_the_local_engine_that_prints_its_secret_in_every_form(
+def test_a_local_step_that_prints_its_secret_in_every_form(
     new_stage: Callable[..., AbstractContextManager[Stage]],
 ) -> None:
     with new_stage() as stage:
@@ -108,10 +108,10 @@ def print_in_every_form(stage: Stage) -> None:
     status = stage.ended(project)
     assert reason(status) == "StepFailed"
     assert "exit code 3" in message(status)
-    told = stage.everything_told()
-    assert "the end: ***" in told["log"]
-    for place, text in told.items():
-        assert not stolen(text), f"in the {place}"
+    published = stage.everything_told()
+    assert "the end: ***" in published["log"]
+    for place, text in published.items():
+        assert not leaked(text), f"in the {place}"
         for line in KEY_LINES:
             for form in (line, line.encode().hex(), base64.b64encode(line.encode()).decode()[:-4]):
                 assert not parts(letters(form), 16) & parts(letters(text), 16), f"of the key, in the {place}"
@@ -119,8 +119,8 @@ def print_in_every_form(stage: Stage) -> None:
 
 @pytest.mark.skipif(not has_namespaces(), reason="this user may not make PID namespaces")
 @pytest.mark.parametrize("cut_at", range(0, 60, 3))
-def test_a_stage_of_the_job_engine_whose_report_is_cut_within_the_secret(tmp_path: Path, cut_at: int) -> None:
-    """Its termination message is what the operator reads, scrubs, and writes to `.status` and the record."""
+def test_a_job_stage_whose_report_is_cut_inside_the_secret(tmp_path: Path, cut_at: int) -> None:
+    """The operator reads its termination message, scrubs it, and writes it to `.status` and the record."""
     script = f"cat >forms.py <<'END'\n{FORMS}\nEND\npython3 forms.py; printf '%0{cut_at}d' 0; exit 3"
     credentials = GitCredentials(HttpsLogin(USERNAME, PASSWORD))
     recipe = make_recipe({"name": "push", "run": script, "credentials": True})
@@ -140,4 +140,4 @@ def test_a_stage_of_the_job_engine_whose_report_is_cut_within_the_secret(tmp_pat
     )
     assert isinstance(outcome, SetupFailed | InfrastructureError)
     assert "the end: ***" in str(getattr(outcome, "message", outcome))
-    assert not stolen(str(getattr(outcome, "message", outcome)))
+    assert not leaked(str(getattr(outcome, "message", outcome)))

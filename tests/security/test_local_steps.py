@@ -53,7 +53,7 @@ def stage(new_stage: Callable[..., AbstractContextManager[Stage]], team_a: ApiSe
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder outside of all workspaces that steps may write to."""
+    """A folder outside all workspaces that steps may write to."""
     place = tmp_path / "place"
     place.mkdir()
     return place
@@ -61,7 +61,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def victim(stage: Stage, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]]:
-    """The operator, its supervisor and wardens, a step of team-a that runs, and a process that holds the URL."""
+    """The operator, its supervisor and wardens, a running step of team-a, and a process that holds the URL."""
     steps = Steps(tmp_path / "steps")
     setup = Setup.gated(stage, steps, api=team_a)
     steps.await_start(setup)
@@ -76,13 +76,13 @@ def victim(stage: Stage, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]
 
 
 def run(stage: Stage, script: str, place: Path, *, api: ApiServer | None = None) -> None:
-    """Have a step run the script, and succeed."""
+    """Run the script in a step, which must succeed."""
     setup = Setup.make(stage, "scripts", api=api, first=script, place=str(place))
     _, status = setup.ended(limit=60.0)
     assert status["phase"] == "Succeeded", message(status)
 
 
-def test_no_process_outside_the_step_gives_way(stage: Stage, victim: set[int], place: Path) -> None:
+def test_a_step_cannot_attack_processes_outside_itself(stage: Stage, victim: set[int], place: Path) -> None:
     report = place / "report"
     arguments = f"{SECRET[::-1]} {report} {' '.join(map(str, victim))}"
     run(stage, f"python {ATTACK} {arguments}", place)
@@ -125,7 +125,7 @@ def test_the_operators_kubeconfig_cannot_be_read(stage: Stage, kubeconfig: Path,
 
 
 def wheel(place: Path) -> None:
-    """A package that says who made it."""
+    """Write a package to install."""
     with zipfile.ZipFile(place / "greeting-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("greeting.py", "print('true')\n")
         about = "greeting-1.0.dist-info"
@@ -134,7 +134,7 @@ def wheel(place: Path) -> None:
         archive.writestr(f"{about}/RECORD", "greeting.py,,\n")
 
 
-def test_what_one_team_installs_is_not_what_the_other_made_of_it(
+def test_one_team_cannot_poison_what_the_other_installs(
     stage: Stage, team_a: ApiServer, caches: Path, place: Path
 ) -> None:
     wheel(place)
@@ -148,14 +148,12 @@ def test_what_one_team_installs_is_not_what_the_other_made_of_it(
     """
     run(stage, poison, place)
     run(stage, INSTALL + """venv/bin/python -c 'import greeting' > "$PARAM_PLACE/victim" """, place, api=team_a)
-    assert (place / "attacker").read_text() == "evil\n", "the attack itself has to work"
+    assert (place / "attacker").read_text() == "evil\n", "the attack itself must work"
     assert (place / "victim").read_text() == "true\n"
 
 
 @pytest.mark.parametrize("variable", ["UV_CACHE_DIR", "PIP_CACHE_DIR", "npm_config_cache", "GOMODCACHE", "GOCACHE"])
-def test_each_team_has_a_cache_of_its_own_for_each_tool(
-    stage: Stage, team_a: ApiServer, place: Path, variable: str
-) -> None:
+def test_each_team_has_its_own_cache_for_each_tool(stage: Stage, team_a: ApiServer, place: Path, variable: str) -> None:
     run(stage, f'echo "${variable}" > "$PARAM_PLACE/a"; echo mine > "${variable}/file"', place, api=team_a)
     theirs = (place / "a").read_text().strip()
     attack = f"""

@@ -1,7 +1,7 @@
 """A program that runs steps in a local engine as the operator does: `python -m tests.support.local_operator ROOT`.
 
-Standard input is a JSON list of steps, each its script and its environment. The program tells the process id of its
-supervisor, and then the reason of each attempt that broke.
+Standard input is a JSON list of steps, each a script and its environment. The program prints the process id of its
+supervisor, and then the reason of each attempt that breaks.
 """
 
 from __future__ import annotations

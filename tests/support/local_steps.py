@@ -1,4 +1,4 @@
-"""What tests of the local engine share: commands for it, a program that uses it, and a look at real processes."""
+"""Shared by tests of the local engine: commands, an operator process that runs them, and their real processes."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if os.fork() == 0:
 END
 touch "$READY"
 """
-"""Leaves processes behind that ignore SIGTERM, in sessions of their own, and one daemon."""
+"""Leaves behind processes that ignore SIGTERM, in their own sessions, and one daemon."""
 
 FAMILY = 8
-"""The processes of a step that goes on with `sleep` after that."""
+"""The number of processes of a step that runs ESCAPING and then `sleep`."""
 
 FORKING = """
 python - <<'END'
@@ -62,11 +62,11 @@ while time.monotonic() < end:
         pass
 END
 """
-"""Goes on making processes in sessions of their own, as fast as it can."""
+"""Keeps forking processes into their own sessions, as fast as it can."""
 
 
 class Step:
-    """One step of a test, and all its processes, which can be told from all others."""
+    """One step of a test, whose processes are recognized by a mark."""
 
     def __init__(self, folder: Path, script: str, *, seconds: float = 60.0) -> None:
         self.mark = uuid4().hex
@@ -76,23 +76,23 @@ class Step:
 
     @property
     def alive(self) -> set[int]:
-        """The ids of its processes that run."""
+        """The ids of its living processes."""
         return living(self.mark)
 
     async def is_ready(self) -> None:
-        """Returns when the step says so, by making the file `$READY`."""
+        """Wait until the step has created the file `$READY`."""
         await until(self.ready.exists, "the step to be ready")
 
     async def is_complete(self) -> None:
-        """Returns when the whole family of an escaping step is there, and nobody else."""
+        """Wait until exactly the processes of an escaping step are running."""
         await self.is_ready()
         await until(lambda: len(self.alive) == FAMILY, "the family to be complete")
 
 
 async def until(condition: Callable[[], object], what: str, *, limit: float = 20.0) -> None:
-    """Returns when `condition` holds; fails when it does not hold after `limit`, and says what was waited for.
+    """Wait until `condition` holds; fail after `limit` seconds and name `what` was expected.
 
-    It is looked at once more when the time is over: on a busy machine a look at all processes takes its time.
+    The condition is checked once more after the limit: on a busy machine one check of all processes can take long.
     """
     end = time.monotonic() + limit
     while True:
@@ -119,18 +119,18 @@ class Operator:
 
     @property
     def wardens(self) -> set[int]:
-        """The ids of the processes that watch its steps."""
+        """The process ids of its wardens."""
         return children(self.supervisor)
 
     @property
     def directories(self) -> list[Path]:
-        """What is left below the workspace root."""
+        """The entries below the workspace root."""
         return sorted(self.root.iterdir())
 
 
 @contextmanager
 def operator(root: Path, *steps: Step) -> Iterator[Operator]:
-    """An operator that runs these steps at once; it is killed at the end."""
+    """An operator that runs these steps concurrently; it is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.local_operator", str(root)],
         cwd=Path(__file__).parents[2],

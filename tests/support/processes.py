@@ -1,4 +1,4 @@
-"""The processes of this machine, as /proc tells of them."""
+"""The processes of this machine, read from /proc."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 def new_mark() -> str:
-    """Something to know processes by; as a number of seconds it is also the argument of a very long sleep."""
+    """A mark to recognize processes by; it also works as the argument of a very long sleep."""
     return f"86400.{secrets.randbelow(10**12):012d}"
 
 
 def living(mark: str) -> set[int]:
-    """The processes that hold `mark` in their arguments or their environment; zombies hold nothing any more."""
-    return {pid for pid in _all() if mark.encode() in _told(pid, "cmdline") + _told(pid, "environ")}
+    """The processes with `mark` in their arguments or environment, without zombies."""
+    return {pid for pid in _all() if mark.encode() in _read(pid, "cmdline") + _read(pid, "environ")}
 
 
 def sessions(pids: set[int]) -> set[int]:
-    """The sessions that these processes are in."""
+    """The sessions of these processes."""
     found: set[int] = set()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -28,16 +28,16 @@ def sessions(pids: set[int]) -> set[int]:
 
 
 def children(parent: int) -> set[int]:
-    """The processes that `parent` has started, zombies too."""
+    """The children of `parent`, including zombies."""
     return {pid for pid in _all() if _parent(pid) == parent}
 
 
 def _all() -> list[int]:
-    """The newest first: a process that lives on in ever new ones is met before it has moved on."""
+    """Newest first: finds a process that keeps forking itself before it forks again."""
     return sorted((int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()), reverse=True)
 
 
-def _told(pid: int, name: str) -> bytes:
+def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
@@ -45,5 +45,5 @@ def _told(pid: int, name: str) -> bytes:
 
 
 def _parent(pid: int) -> int | None:
-    stat = _told(pid, "stat")
+    stat = _read(pid, "stat")
     return int(stat.rpartition(b")")[2].split()[1]) if stat else None

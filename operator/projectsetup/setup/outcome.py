@@ -196,11 +196,11 @@ def message_with_output(head: str, tail: Sequence[str]) -> str:
         return cut(f"{head}; it printed nothing")
     remote = [line for line in lines if line.startswith(_REMOTE) and not _REMOTE_PROGRESS.match(line)]
     last = [line for line in lines if not line.startswith(_REMOTE)][-_MESSAGE_LINES:]
-    room = MESSAGE_LENGTH - len(head) - len(": ")
-    parts = [cut(_SEPARATOR.join(remote), room * 2 // 3)] if remote else []
+    space = MESSAGE_LENGTH - len(head) - len(": ")
+    parts = [cut(_SEPARATOR.join(remote), space * 2 // 3)] if remote else []
     if last:
-        room -= sum(len(part) + len(_SEPARATOR) for part in parts)
-        parts.append(_cut_beginning(_SEPARATOR.join(last), room))
+        space -= sum(len(part) + len(_SEPARATOR) for part in parts)
+        parts.append(_cut_beginning(_SEPARATOR.join(last), space))
     return cut(f"{head}: {_SEPARATOR.join(parts)}")
 
 

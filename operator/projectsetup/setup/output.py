@@ -108,10 +108,10 @@ class StepOutput:
     def tail(self) -> tuple[str, ...]:
         """The last non-blank lines, without secrets and control characters."""
         chosen: list[str] = []
-        room = TAIL_CHARACTERS
+        space = TAIL_CHARACTERS
         for line in reversed(self._readable(self._tail)):
-            room -= len(line)
-            if room < 0:
+            space -= len(line)
+            if space < 0:
                 break
             chosen.append(line)
         return tuple(reversed(chosen))
@@ -136,10 +136,10 @@ class StepOutput:
     def _log(self, lines: list[bytes]) -> None:
         if self._on_line is None:
             return
-        room = max(LOGGED_LINES - self._logged, 0)
-        self._logged += min(room, len(lines))
-        self._unlogged += max(len(lines) - room, 0)
-        shown = [*self._held, *self._texts(lines[:room])]
+        space = max(LOGGED_LINES - self._logged, 0)
+        self._logged += min(space, len(lines))
+        self._unlogged += max(len(lines) - space, 0)
+        shown = [*self._held, *self._texts(lines[:space])]
         finished = self._finished(shown)
         self._held = shown[finished:]
         for line in self._without_secrets(shown[:finished]):

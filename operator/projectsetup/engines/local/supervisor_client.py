@@ -1,4 +1,4 @@
-"""The operator's client of its supervisor: starts it, sends it operations, and notices when it is lost."""
+"""The operator's client of its supervisor: starts it, sends it operations, and detects when it is lost."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Clean up after dead operators, serve the operator that started this process, and leave nothing behind."""
     channel, root = socket.socket(fileno=int(arguments[1])), arguments[2]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the operator decides; this process notices when the operator ends
+        signal.signal(number, signal.SIG_IGN)  # the operator decides; this process detects the end of the operator
     become_subreaper()
     try:
         abandoned = find_abandoned(root)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     for cached_for_all_wardens in (oom_kills, handled_signals, landlock.abi):
         cached_for_all_wardens()
     gc.freeze()
-    with contextlib.suppress(OSError):  # the loop notices an operator that has already ended
+    with contextlib.suppress(OSError):  # serve() detects an operator that has ended
         ready = {"op": "ready", "directory": directory, "killed": killed, "abandoned": len(abandoned)}
         protocol.send(channel, {**ready, "landlock": landlock.abi()})
     supervisor.serve()

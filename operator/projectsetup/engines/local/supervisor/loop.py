@@ -196,7 +196,7 @@ class Supervisor:
     def _send(self, *messages: protocol.Message) -> None:
         """Send without blocking; what does not fit into the channel is sent later."""
         self._unsent.extend(messages)
-        with contextlib.suppress(OSError):  # serve() notices an operator that is gone
+        with contextlib.suppress(OSError):  # serve() detects an operator that has ended
             while self._unsent:
                 protocol.send(self._channel, self._unsent[0])
                 del self._unsent[0]

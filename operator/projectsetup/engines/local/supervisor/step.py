@@ -1,4 +1,4 @@
-"""One step: `sh -euc` in a session of its own, and every process that comes of it."""
+"""One step: `sh -euc` in its own session, and all its descendants."""
 
 from __future__ import annotations
 
