@@ -47,14 +47,12 @@ def status(reason: Reason, message: str = "why", **fields: object) -> ProjectSet
     ],
 )
 def test_a_name_that_is_no_uuid_is_refused_and_the_user_is_told_what_to_do(api_server: ApiServer, name: str) -> None:
-    with pytest.raises(
-        Refused, match=r"metadata\.name must be the id of a project, a UUID in lower case: take it from"
-    ):
+    with pytest.raises(Refused, match=r"metadata\.name must be a project id, a UUID in lower case; run"):
         api_server.create(name)
 
 
 def test_a_name_in_upper_case_is_refused(api_server: ApiServer) -> None:
-    with pytest.raises(Refused, match=r"metadata\.name must be the id of a project, a UUID in lower case"):
+    with pytest.raises(Refused, match=r"metadata\.name must be a project id, a UUID in lower case"):
         api_server.create(str(uuid.uuid4()).upper())
 
 
@@ -291,5 +289,5 @@ def test_the_category_and_the_explanation(api_server: ApiServer) -> None:
     name = api_server.create()["metadata"]["name"]
     assert name in api_server.kubectl("get", "codemyspec")
     explanation = api_server.kubectl("explain", "projectsetup.spec")
-    assert "Longest time that one attempt may take" in explanation
+    assert "Time limit of one attempt" in explanation
     assert {"credentialsSecretRef", "parameters", "recipe", "suspend", "timeout"} <= set(explanation.split())

@@ -120,7 +120,7 @@ def test_a_name_that_is_no_project_id_is_refused_in_one_line(kubeconfig: Path, t
     with pytest.raises(AssertionError) as refusal:
         ApiServer.prepared(kubeconfig, "names").kubectl("create", "-f", str(manifest))
     (line,) = str(refusal.value).splitlines()
-    assert "metadata.name must be the id of a project, a UUID in lower case" in line
+    assert "metadata.name must be a project id, a UUID in lower case" in line
 
 
 @pytest.fixture

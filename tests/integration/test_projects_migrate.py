@@ -182,7 +182,7 @@ async def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
             migrate(empty_url)
         assert sql.execute("SELECT title FROM projects").fetchall() == []
     async with ProjectRecord.connect(empty_url) as record:
-        with pytest.raises(DatabaseUnavailable, match=r"run projectsetup migrate, which .* says whose they are"):
+        with pytest.raises(DatabaseUnavailable, match=r"run projectsetup migrate, which .* says what is wrong"):
             await record.ping()
 
 

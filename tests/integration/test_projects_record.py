@@ -208,10 +208,13 @@ async def test_an_id_is_used_once(record: ProjectRecord) -> None:
     [
         ({"name": "", "code_repo": "https://git.example/a"}, "the name must not be empty"),
         ({"name": "App", "code_repo": "ext::sh -c x"}, "code_repo: .*'ext'"),
-        ({"name": "App", "code_repo": "/srv/a.git"}, "code_repo: .*local file"),
+        ({"name": "App", "code_repo": "/srv/a.git"}, "code_repo: .*local path"),
         ({"name": "App", "code_repo": "https://git.example/a", "docs_repo": "--upload-pack=x"}, "docs_repo: .*'-'"),
         ({"name": "App", "code_repo": "https://git.example/a", "docs_repo": ""}, "docs_repo: .*empty"),
-        ({"name": "App", "code_repo": "https://g.example/a", "docs_repo": "git@g.example:a.git"}, "two repositories"),
+        (
+            {"name": "App", "code_repo": "https://g.example/a", "docs_repo": "git@g.example:a.git"},
+            "different repositories",
+        ),
         ({"name": "App", "code_repo": "https://git.example/a", "description": "\0"}, "description"),
     ],
 )
