@@ -1,1 +1,1 @@
-"""One project set up before your eyes, on real parts."""
+"""The demo: one project, set up by a real operator on a real control plane."""

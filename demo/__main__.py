@@ -1,7 +1,7 @@
-"""`python -m demo`: a project is generated, installed, tested, committed and pushed because a resource was applied.
+"""`python -m demo`: apply a ProjectSetup and watch the operator generate, install, test, commit and push a project.
 
-It uses KUBECONFIG and DATABASE_URL where both are set, and brings up a control plane of its own otherwise. KEEP=1
-leaves everything up and prints how to use it.
+Uses the cluster of KUBECONFIG and the database of DATABASE_URL if both are set, else a temporary local control plane.
+KEEP=1 keeps everything running at the end and prints how to use it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import os
 import sys
 from pathlib import Path
 
-from demo.stage import DemoFailed, Stage
+from demo.scenario import DemoFailed, Scenario
 from devcluster import DevclusterError
 
 
 def main() -> int:
-    """Run the demonstration; 0 when the project was set up."""
+    """Run the demo; exit code 0 if the project was set up."""
     keep = os.environ.get("KEEP") == "1"
-    stage = Stage(Path(__file__).parent.parent)
+    scenario = Scenario(Path(__file__).parent.parent)
     done = False
     try:
-        stage.bring_up()
-        stage.show()
+        scenario.bring_up()
+        scenario.show()
         done = True
+        if not keep:
+            print("\n==> Done. Cleaning up; `make demo KEEP=1` keeps everything running")
     except (DemoFailed, DevclusterError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -30,9 +32,9 @@ def main() -> int:
         return 130
     finally:
         if keep and done:
-            stage.print_instructions()
+            scenario.print_instructions()
         else:
-            stage.clean_up()
+            scenario.clean_up()
     return 0
 
 

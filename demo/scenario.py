@@ -1,4 +1,4 @@
-"""What the demonstration is played on: a control plane, an operator, two bare repositories and a project."""
+"""The scenario of the demo: a control plane, an operator, two bare repositories and a project."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ END_LIMIT: Final = 60.0
 
 
 class DemoFailed(Exception):
-    """The demonstration did not do what it shows; the text is one clear line."""
+    """A part of the demo failed; the text is one line for the user."""
 
 
-class Stage:
-    """Brings all up, shows one setup, cleans up; everything of its own is below one temporary folder."""
+class Scenario:
+    """Starts everything, shows one setup, and cleans up; all files are in one temporary folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -41,19 +41,19 @@ class Stage:
         self._project_id = ""
 
     def bring_up(self) -> None:
-        """Everything that a setup needs, the project's record included."""
+        """Start everything that a setup needs, and create the project."""
         self._environment = {**os.environ, **self._control_plane(), "PROJECTSETUP_ALLOW_FILE_REPOS": "true"}
-        _say("custom resource and admission policy")
+        _headline("Installing the custom resource and its admission policy")
         self._kubectl("apply", "--server-side", "-f", str(self._root / "crds" / "projectsetups.yaml"))
         self._kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/projectsetups.codemyspec.com")
         self._kubectl("apply", "-f", str(self._root / "manifests" / "base" / "admission-policy.yaml"))
-        _say("database schema")
+        _headline("Creating the database tables")
         self._projectsetup("migrate")
         self._start_operator()
-        self._make_project()
+        self._create_project()
 
     def show(self) -> None:
-        """Apply the ProjectSetup, follow it to its end, and show what came of it."""
+        """Apply the ProjectSetup, watch it until it ends, and show the result."""
         manifest = self._folder / "projectsetup.yaml"
         manifest.write_text(
             "apiVersion: codemyspec.com/v1alpha1\n"
@@ -61,37 +61,39 @@ class Stage:
             f"metadata:\n  name: {self._project_id}\n  namespace: {NAMESPACE}\n"
             "  annotations:\n    setup.codemyspec.com/priority: '0'\n"
         )
-        _say(f"kubectl apply -f {manifest}")
+        _headline("Requesting the setup: kubectl apply -f projectsetup.yaml")
         print(manifest.read_text())
         self._kubectl("apply", "-f", str(manifest))
-        followed = self._run([_program("projectsetup"), "status", self._project_id, "-n", NAMESPACE, "--watch"])
-        _say("kubectl get projectsetups -o wide")
+        watched = self._run([_program("projectsetup"), "status", self._project_id, "-n", NAMESPACE, "--watch"])
+        _headline("The resource: kubectl get projectsetups -o wide")
         self._kubectl("get", "projectsetups", "-n", NAMESPACE, "-o", "wide")
-        _say(f"projectsetup projects get {self._project_id}")
+        _headline(f"The project in the database: projectsetup projects get {self._project_id}")
         self._projectsetup("projects", "get", self._project_id)
         for name in ("code", "docs"):
-            _say(f"git log, {name} repository")
+            _headline(f"What was pushed to the {name} repository: git log --stat")
             self._run(["git", "-C", str(self._repository(name)), "log", "--stat=100", "main"])
-        if followed != 0 or self._phase() != "Succeeded":
-            raise DemoFailed(f"the setup ended as {self._phase()}; the operator's log is {self._log}")
+        if watched != 0 or self._phase() != "Succeeded":
+            raise DemoFailed(
+                f"the setup ended in phase {self._phase()}: {self._log.read_text(errors='replace').strip()[-2000:]}"
+            )
 
     def print_instructions(self) -> None:
-        """What stays up with KEEP=1, and how to end it."""
-        _say("everything stays up (KEEP=1)")
+        """Print how to use and how to stop what KEEP=1 keeps running."""
+        _headline("Everything keeps running (KEEP=1). To use it:")
         for name in ("KUBECONFIG", "DATABASE_URL"):
             print(f"export {name}={self._environment[name]}")
         print(f"kubectl get projectsetups -w                # kubectl: {find_programs().get('kubectl', 'kubectl')}")
         print(f"{_program('projectsetup')} --help")
         print(f"git clone {self._repository('code')} my-service")
         print(f"tail -f {self._log}")
-        print("\nto end it:")
+        _headline("To stop it:")
         print(f"kill {self._operator.pid if self._operator else ''}")
         if self._cluster is not None:
             print(f"{sys.executable} -m devcluster down --dir {self._cluster.directory}")
         print(f"rm -r {self._folder}")
 
     def clean_up(self) -> None:
-        """Remove the ProjectSetup and the project, end the operator, take down what was brought up."""
+        """Delete the ProjectSetup and the project, and stop the operator and the control plane."""
         if self._operator is not None and self._project_id:
             self._quietly(_kubectl(), "delete", "projectsetup", self._project_id, "-n", NAMESPACE, "--ignore-not-found")
         if self._operator is not None and self._operator.poll() is None:
@@ -108,9 +110,9 @@ class Stage:
 
     def _control_plane(self) -> Mapping[str, str]:
         if os.environ.get("KUBECONFIG") and os.environ.get("DATABASE_URL"):
-            _say("the cluster of KUBECONFIG and the database of DATABASE_URL")
+            _headline("Using the cluster of KUBECONFIG and the database of DATABASE_URL")
             return {}
-        _say("control plane: etcd, kube-apiserver, PostgreSQL")
+        _headline("Starting a local control plane: etcd, kube-apiserver, PostgreSQL")
         self._cluster = Cluster(self._folder / "cluster")
         self._cluster.up()
         return {"KUBECONFIG": str(self._cluster.kubeconfig), "DATABASE_URL": self._cluster.database_url}
@@ -120,7 +122,7 @@ class Stage:
         return self._folder / "operator.log"
 
     def _start_operator(self) -> None:
-        _say(f"operator (its log: {self._log})")
+        _headline(f"Starting the operator (log: {self._log})")
         port = free_port()
         environment = {**self._environment, "PROJECTSETUP_HTTP_PORT": str(port)}
         with self._log.open("wb") as log:
@@ -135,18 +137,18 @@ class Stage:
         end = time.monotonic() + READY_LIMIT
         while not _is_ready(port):
             if self._operator.poll() is not None:
-                raise DemoFailed(f"the operator ended: {self._log.read_text(errors='replace').strip()[-500:]}")
+                raise DemoFailed(f"the operator exited: {self._log.read_text(errors='replace').strip()[-500:]}")
             if time.monotonic() > end:
                 raise DemoFailed(f"the operator was not ready within {READY_LIMIT:.0f} s")
             time.sleep(0.1)
 
-    def _make_project(self) -> None:
+    def _create_project(self) -> None:
         name = f"Demo Service {secrets.token_hex(2)}"
-        _say(f"two bare repositories and the project {name!r}")
+        _headline(f"Creating the project {name!r} and two empty git repositories")
         for repository in ("code", "docs"):
             self._quietly("git", "init", "--bare", "--quiet", "-b", "main", str(self._repository(repository)))
         command = [_program("projectsetup"), "projects", "create", "--name", name]
-        command += ["--description", "A service that the demonstration has set up"]
+        command += ["--description", "A service that the demo sets up"]
         command += ["--code-repo", str(self._repository("code")), "--docs-repo", str(self._repository("docs"))]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -202,5 +204,5 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def _say(what: str) -> None:
-    print(f"\n==> {what}", flush=True)
+def _headline(text: str) -> None:
+    print(f"\n==> {text}", flush=True)
