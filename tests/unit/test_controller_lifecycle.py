@@ -3,263 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.api.models import (
-    Commits,
-    ProjectSetupResource,
-    ProjectSetupStatus,
-    RunRef,
-    parse_resource,
-    status_to_dict,
-)
+from projectsetup.api.models import Commits, ProjectSetupStatus, RunRef, status_to_dict
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.controller import decisions as d
 from projectsetup.controller.claims import ClaimRefusal, claim_refusal, hiding
-from projectsetup.controller.facts import Facts, RecipePlan, RecordRead, RecordUnavailable, RunView
+from projectsetup.controller.facts import RecordRead, RunView
 from projectsetup.controller.lifecycle import decide, decide_deleted, needs_record
 from projectsetup.controller.outcome import AttemptEnd, AttemptStopped, EndKind, RunOutcome, StopCause
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupFailed, SetupSucceeded
-
-ID = "6f1e2d3c-0000-4000-8000-000000000001"
-UID = "uid-1"
-NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
-PREFIX = "setup.codemyspec.com/"
-US = Owner(UID, "team", ID)
-THEM = Owner("uid-2", "other", ID)
-PLAN = RecipePlan("generate", "initializing", 7)
-MISSING = "Secret login of spec.credentialsSecretRef does not exist"
-DEPENDENCY_LIMIT = timedelta(minutes=10)
-AT_COMPILE = Progress("compiling", "compile", 3, 7)
-DOWN = RecordUnavailable("PostgreSQL refuses connections")
-CANCEL, RETRY = {"cancel_requested_at": "c"}, {"retry_requested_at": "r"}
-SUSPENDED = {"suspend": True}
-SUCCEEDED, FAILED = SetupSucceeded(None, None), SetupFailed("compile", 2, "no")
-BROKEN = InfrastructureError(Reason.STEP_KILLED, "killed by SIGKILL", step="test")
-
-
-@dataclass
-class World:
-    """Facts in the making, and `.status` as the decisions leave it."""
-
-    spec: dict[str, Any] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
-    status: dict[str, Any] = field(default_factory=dict)
-    generation: int = 1
-    name: str = ID
-    project: Project | None = None
-    record: RecordRead | RecordUnavailable | None = None
-    run: RunView | None = None
-    slot: bool = False
-    now: datetime = NOW
-    input_problem: str | None = None
-    missing: str | None = None
-    last_progress_write: datetime | None = None
-    prepared_fence: int | None = None
-    owner_is_active: bool = False
-    engine: str = "local"
-
-    def annotate(self, **values: str) -> World:
-        """The same world with these annotations as well."""
-        new = {PREFIX + name.replace("_", "-"): value for name, value in values.items()}
-        return replace(self, annotations=self.annotations | new)
-
-    def but(self, **facts: Any) -> World:
-        """The same world with other facts; those of the run begin with `run_`."""
-        run = {name.removeprefix("run_"): facts.pop(name) for name in list(facts) if name.startswith("run_")}
-        if run:
-            assert self.run is not None
-            facts["run"] = replace(self.run, **run)
-        return replace(self, **facts)
-
-    def resource(self) -> ProjectSetupResource:
-        return parse_resource(
-            {
-                "metadata": {
-                    "name": self.name,
-                    "namespace": "team",
-                    "uid": UID,
-                    "generation": self.generation,
-                    "resourceVersion": "7",
-                    "creationTimestamp": "2026-05-01T11:59:00Z",
-                    "annotations": self.annotations,
-                },
-                "spec": self.spec,
-                "status": self.status,
-            }
-        )
-
-    def facts(self) -> Facts:
-        return Facts(
-            resource=self.resource(),
-            now=self.now,
-            run=self.run,
-            record=self.record or RecordRead(self.project),
-            recipe=PLAN,
-            token="token",
-            input_problem=self.input_problem,
-            missing_dependency=self.missing,
-            slot=self.slot,
-            last_progress_write=self.last_progress_write,
-            prepared_fence=self.prepared_fence,
-            owner_is_active=self.owner_is_active,
-            engine=self.engine,
-            engine_outlives_operator=self.engine == "job",
-        )
-
-    def decide(self) -> d.Decision:
-        return decide(self.facts())
-
-    def written(self, status: ProjectSetupStatus) -> World:
-        """The same world once this status is written."""
-        return replace(self, status=status_to_dict(status))
+from tests.support.lifecycle_world import (
+    AT_COMPILE,
+    BROKEN,
+    CANCEL,
+    DEPENDENCY_LIMIT,
+    DOWN,
+    FAILED,
+    ID,
+    MISSING,
+    NOW,
+    RETRY,
+    SUCCEEDED,
+    SUSPENDED,
+    THEM,
+    UID,
+    US,
+    Change,
+    World,
+    awaiting,
+    backing_off,
+    ended,
+    expect,
+    left_running,
+    over,
+    project,
+    reasons,
+    running,
+    succeeded_reason,
+)  # fmt: skip
 
 
-Change = Callable[[World], World]
+def row(name: str, world: World, kind: type[Any], **expected: Any) -> Any:
+    return pytest.param(world, kind, expected, id=name)
 
 
-def expect(
-    decision: d.Decision,
-    kind: type[Any],
-    *,
-    succeeded: tuple[str, Reason] | None = None,
-    message: str | None = None,
-    events: list[str] | None = None,
-    **status: Any,
-) -> Any:
-    """The decision, which is of this kind; what is given of its `Succeeded` condition, events and status holds."""
-    assert isinstance(decision, kind), decision
-    decided: Any = decision
-    if succeeded is not None:
-        assert succeeded_reason(decided.status) == succeeded
-    if message is not None:
-        assert decided.status.conditions[0].message == message
-    if events is not None:
-        assert reasons(decided) == events
-    for name, value in status.items():
-        assert getattr(decided.status, name) == value, name
-    return decided
+NEW = World(project=project(), slot=True)
+LATER = NOW + timedelta(hours=1)
+STOPPING = {"run_stopping": StopCause.CANCEL, "run_progress": AT_COMPILE}
+NOT_FOUND, INVALID = ("False", Reason.PROJECT_NOT_FOUND), ("False", Reason.INVALID_SPEC)
+TOO_LATE = f"{MISSING}; gave up waiting after 10m"
+FIRST = {
+    "number": 1,
+    "attempt": 1,
+    "max_attempts": 3,
+    "phase": Phase.RUNNING,
+    "started_at": NOW,
+    "observed_generation": 1,
+}
+FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "started_at": NOW}
+MOVED = project("compiling", US, attempt=2, fence=9)
+CLAIMED = project("initializing", US, attempt=1, fence=5)
+CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
 
 
-def succeeded_reason(status: ProjectSetupStatus) -> tuple[str, str]:
-    condition = next(c for c in status.conditions if c.type == "Succeeded")
-    return condition.status, condition.reason
-
-
-def reasons(decision: Any) -> list[str]:
-    return [str(event.reason) for event in decision.events]
-
-
-def project(
-    status: str = "created",
-    owner: Owner | None = None,
-    *,
-    attempt: int = 0,
-    fence: int = 0,
-    result: dict[str, Any] | None = None,
-    namespace: str | None = None,
-) -> Project:
-    return Project(
-        id=UUID(ID),
-        name="Shop",
-        description="",
-        code_repo="https://git.example/shop",
-        docs_repo=None,
-        status=ProjectStatus(status),
-        setup_error=None,
-        owner=owner,
-        attempt=attempt,
-        fence=fence,
-        attempt_result=result,
-        inserted_at=NOW,
-        updated_at=NOW,
-        namespace=namespace,
-    )
-
-
-def running(attempt: int = 1, **annotations: str) -> World:
-    """Attempt number `attempt` runs here."""
-    world = World(project=project("created"), slot=True).annotate(**annotations)
-    world.status = {"attempt": attempt - 1} if attempt > 1 else {}
-    world = world.written(expect(world.decide(), d.StartAttempt).status)
-    run = RunView(UID, attempt, 5, Progress("initializing", "generate", 0, 7))
-    return world.but(project=project("initializing", US, attempt=attempt, fence=5), run=run)
-
-
-def ended(world: World, outcome: RunOutcome) -> Any:
-    """The decision once the attempt has ended."""
-    return expect(world.but(run_outcome=outcome).decide(), d.RecordEnd)
-
-
-def over(outcome: RunOutcome = FAILED) -> World:
-    """The setup has ended with its first attempt."""
-    return running().written(ended(running(), outcome).status).but(run=None)
-
-
-def backing_off() -> World:
-    """The first attempt broke; the second is not due."""
-    broken = InfrastructureError(Reason.STEP_TRANSIENT, "reset", step="push", exit_code=75)
-    world = running().written(ended(running(), broken).status)
-    return world.but(run=None, slot=False, project=project("setup_queued", US, attempt=1, fence=6))
-
-
-def awaiting() -> World:
-    """It has waited for a Secret since NOW."""
-    world = World(project=project(), missing=MISSING, slot=True)
-    return world.written(expect(world.decide(), d.AwaitDependency).status)
-
-
-def left_running(engine: str = "job") -> World:
-    """Another operator started attempt 2 on the engine `job` and is gone."""
-    world = World(project=project("setup_queued", US, attempt=1, fence=8), slot=True, engine="job")
-    world.status = {"attempt": 1}
-    world = world.written(expect(world.decide(), d.StartAttempt).status)
-    return world.but(project=project("compiling", US, attempt=2, fence=9), slot=False, engine=engine)
+@pytest.mark.parametrize(
+    ("world", "kind", "expected"),
+    [
+        row("a new setup with a slot", NEW, d.StartAttempt, events=["Started"], observed_generation=1,
+            **FIRST, **FIRST_STEP),
+        row("a new setup without one", NEW.but(slot=False), d.WaitForSlot, phase=Phase.QUEUED, queued_at=CREATED,
+            project_status="setup_queued"),
+        row("a setup from created", NEW.but(project=project("created")), d.StartAttempt),
+        row("a setup from setup_queued", NEW.but(project=project("setup_queued")), d.StartAttempt),
+        row("a setup from failed", NEW.but(project=project("failed")), d.StartAttempt),
+        row("a claim without a status", NEW.but(project=CLAIMED), d.StartAttempt, number=1),
+        row("a lost response to the start", running().but(run=None, prepared_fence=5), d.StartPrepared),
+        row("a start of another attempt", running().but(run=None, prepared_fence=4), d.RecordEnd),
+        row("a dependency that stays missing", awaiting().but(now=NOW + DEPENDENCY_LIMIT), d.RecordEnd,
+            succeeded=INVALID, message=TOO_LATE, events=["Failed"], dependency_missing_since=None, attempt=0),
+        row("a retry during the wait for it", awaiting().annotate(**RETRY), d.AwaitDependency,
+            events=["RetryCoalesced"], last_handled_retry="r"),
+        row("a cancel of an attempt that stops", running().annotate(**CANCEL).but(**STOPPING), d.WriteStatus,
+            last_handled_cancel=None),
+        row("an end without a database", running().but(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
+        row("an end under a moved fence", running().but(run_outcome=BROKEN, project=MOVED), d.StepDown),
+        row("an end without a project", running().but(run_outcome=FENCED, project=None), d.WriteStatus,
+            succeeded=NOT_FOUND, run_ref=None),
+        row("an end at an unreported step", running().but(run_outcome=FAILED, run_progress=AT_COMPILE), d.RecordEnd,
+            step="compile", progress="3/7", project_status="failed"),
+        row("a lowered limit", backing_off().annotate(max_attempts="1").but(now=LATER), d.RecordEnd,
+            succeeded=("False", Reason.ATTEMPTS_EXHAUSTED)),
+        row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
+        row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
+        row("an adoption without a database", left_running().but(record=DOWN), d.Requeue),
+    ],
+)  # fmt: skip
+def test_decisions(world: World, kind: type[Any], expected: dict[str, Any]) -> None:
+    decision = expect(world.decide(), kind, **expected)
+    if kind is d.StartAttempt:
+        assert decision.status.run_ref is not None
 
 
 # --- before an attempt
-
-
-def test_a_new_setup_with_a_slot_starts_at_once() -> None:
-    decision = expect(
-        World(project=project(), slot=True).decide(),
-        d.StartAttempt,
-        events=["Started"],
-        phase=Phase.RUNNING,
-        attempt=1,
-        max_attempts=3,
-        step="generate",
-        progress="0/7",
-        project_status="initializing",
-        started_at=NOW,
-        observed_generation=1,
-    )
-    assert decision.number == 1
-    assert decision.status.run_ref is not None
-
-
-def test_a_new_setup_without_a_slot_has_been_queued_since_its_creation() -> None:
-    queued_at = NOW - timedelta(minutes=1)
-    decision = World(project=project()).decide()
-    expect(decision, d.WaitForSlot, phase=Phase.QUEUED, project_status="setup_queued", queued_at=queued_at)
-
-
-@pytest.mark.parametrize("status", ["created", "setup_queued", "failed"])
-def test_statuses_that_allow_a_setup(status: str) -> None:
-    expect(World(project=project(status), slot=True).decide(), d.StartAttempt)
-
-
-def test_a_claim_without_a_status_starts_the_same_attempt() -> None:
-    claimed = World(project=project("initializing", US, attempt=1, fence=5), slot=True)
-    assert expect(claimed.decide(), d.StartAttempt).number == 1
 
 
 @pytest.mark.parametrize(
@@ -472,18 +325,6 @@ def test_the_wait_counts_from_the_time_in_status_and_is_reported_once() -> None:
     assert (decision.status, decision.until) == (world.resource().status, NOW + DEPENDENCY_LIMIT)
 
 
-def test_a_dependency_that_is_missing_for_too_long_is_an_invalid_spec() -> None:
-    expect(
-        awaiting().but(now=NOW + DEPENDENCY_LIMIT).decide(),
-        d.RecordEnd,
-        succeeded=("False", Reason.INVALID_SPEC),
-        message=f"{MISSING}; gave up waiting after 10m",
-        events=["Failed"],
-        dependency_missing_since=None,
-        attempt=0,
-    )
-
-
 @pytest.mark.parametrize("slot", [True, False])
 def test_once_the_dependency_exists_the_setup_continues_and_a_later_wait_starts_over(slot: bool) -> None:
     world = awaiting().but(missing=None, slot=slot, now=NOW + timedelta(minutes=9))
@@ -506,11 +347,6 @@ def test_once_the_dependency_exists_the_setup_continues_and_a_later_wait_starts_
 )
 def test_what_outranks_a_missing_dependency(change: Change, reason: Reason) -> None:
     assert succeeded_reason(change(awaiting()).decide().status)[1] == reason  # type: ignore[union-attr]
-
-
-def test_a_retry_while_a_dependency_is_missing_is_coalesced() -> None:
-    decision = awaiting().annotate(**RETRY).decide()
-    expect(decision, d.AwaitDependency, events=["RetryCoalesced"], last_handled_retry="r")
 
 
 def test_the_delay_comes_before_the_wait_for_a_dependency() -> None:
@@ -543,11 +379,6 @@ def test_what_stops_a_running_attempt(change: Change, cause: StopCause) -> None:
     world = change(running())
     assert world.decide() == d.StopRun(cause)
     assert not isinstance(world.but(run_stopping=cause).decide(), d.StopRun)
-
-
-def test_a_cancel_is_not_handled_before_the_attempt_has_ended() -> None:
-    world = running().annotate(**CANCEL).but(run_stopping=StopCause.CANCEL, run_progress=AT_COMPILE)
-    expect(world.decide(), d.WriteStatus, last_handled_cancel=None)
 
 
 def test_a_retry_during_an_attempt_is_coalesced() -> None:
@@ -674,25 +505,6 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     expect(world.but(now=due).decide(), d.StartAttempt)
 
 
-def test_the_end_waits_for_the_database() -> None:
-    expect(running().but(run_outcome=SUCCEEDED, record=DOWN).decide(), d.Requeue)
-
-
-def test_the_end_has_the_step_even_if_that_step_was_never_reported() -> None:
-    decision = ended(running().but(run_progress=AT_COMPILE), FAILED)
-    expect(decision, d.RecordEnd, step="compile", progress="3/7", project_status="failed")
-
-
-def test_a_moved_fence_makes_this_operator_step_down() -> None:
-    world = running().but(run_outcome=BROKEN, project=project("compiling", US, attempt=2, fence=9))
-    expect(world.decide(), d.StepDown)
-
-
-def test_an_attempt_whose_project_was_deleted_ends_as_not_found() -> None:
-    decision = running().but(run_outcome=AttemptStopped(StopCause.FENCED), project=None).decide()
-    expect(decision, d.WriteStatus, succeeded=("False", Reason.PROJECT_NOT_FOUND), run_ref=None)
-
-
 # --- between two attempts
 
 
@@ -723,11 +535,6 @@ def test_a_retry_while_backing_off_ends_the_delay_but_not_the_series(obstacle: d
     decision = backing_off().annotate(**RETRY).but(**obstacle).decide()
     handled: dict[str, Any] = {"last_handled_retry": "r", "next_attempt_at": NOW, "attempt": 1}
     expect(decision, d.WriteStatus, events=["RetryCoalesced"], **handled)
-
-
-def test_a_lowered_limit_exhausts_what_has_not_started() -> None:
-    decision = backing_off().annotate(max_attempts="1").but(now=NOW + timedelta(hours=1)).decide()
-    expect(decision, d.RecordEnd, succeeded=("False", Reason.ATTEMPTS_EXHAUSTED))
 
 
 # --- after a crash
@@ -774,11 +581,6 @@ def _conditions(status: ProjectSetupStatus) -> list[tuple[str, str, str, str]]:
     return [(c.type, c.status, c.reason, c.message) for c in status.conditions]
 
 
-@pytest.mark.parametrize(("prepared", "starts"), [(5, True), (4, False), (None, False)])
-def test_a_start_whose_response_was_lost_loses_no_attempt(prepared: int | None, starts: bool) -> None:
-    expect(running().but(run=None, prepared_fence=prepared).decide(), d.StartPrepared if starts else d.RecordEnd)
-
-
 # --- adoption
 
 
@@ -804,15 +606,6 @@ def test_a_run_that_outlived_its_operator_is_adopted_where_it_was(status: dict[s
     world = left_running()
     run = RunRef(engine="job", name=f"setup-{ID}-2-9-token", id=f"{UID}-9")
     assert world.but(status=world.status | status).decide() == d.AdoptAttempt(2, run, progress)
-
-
-@pytest.mark.parametrize("requests", [CANCEL, RETRY])
-def test_requests_are_handled_after_the_adoption(requests: dict[str, str]) -> None:
-    expect(left_running().annotate(**requests).decide(), d.AdoptAttempt)
-
-
-def test_nothing_is_adopted_while_the_database_is_unavailable() -> None:
-    expect(left_running().but(record=DOWN).decide(), d.Requeue)
 
 
 def test_an_end_in_the_record_is_reported_and_nothing_is_adopted() -> None:
