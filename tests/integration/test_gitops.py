@@ -122,7 +122,7 @@ def test_argocd_shows_each_as_the_contract_has_it(told: dict[str, Body]) -> None
 def test_argocd_shows_how_far_a_setup_is_and_why_it_failed(told: dict[str, Body]) -> None:
     messages = {why: argocd.health(body).message for why, body in told.items()}
     assert messages["Running"] == "Running: attempt 1 of 3: step wait (1 of 1)"
-    assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3: StepTransient: step second")
+    assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3 failed: StepTransient: step second")
     assert "next attempt at" in messages["RetryScheduled"]
     assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: it says no"
     assert "broken.yaml" in messages["InvalidSpec"]

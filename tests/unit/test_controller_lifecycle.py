@@ -51,6 +51,23 @@ from tests.support.lifecycle_world import (
 )  # fmt: skip
 
 
+def done_with(recipe: str | None, **parameters: str) -> dict[str, Any]:
+    """The end of a successful setup as the record keeps it; None: an older version wrote it."""
+    return AttemptEnd(
+        kind=EndKind.SUCCEEDED,
+        attempt=1,
+        reason=Reason.SETUP_SUCCEEDED,
+        message="done",
+        finished_at=NOW,
+        commits=Commits(code_repo="c0de"),
+        recipe=recipe,
+        parameters=None if recipe is None else parameters,
+    ).to_result()
+
+
+REQUESTED = {"recipe": "service", "parameters": {"license": "MIT"}}
+
+
 def row(name: str, world: World, kind: type[Any], **expected: Any) -> Any:
     return pytest.param(world, kind, expected, id=name)
 
@@ -60,15 +77,9 @@ LATER = NOW + timedelta(hours=1)
 STOPPING = {"run_stopping": StopCause.CANCEL, "run_progress": AT_COMPILE}
 NOT_FOUND, INVALID = ("False", Reason.PROJECT_NOT_FOUND), ("False", Reason.INVALID_SPEC)
 TOO_LATE = f"{MISSING}; gave up waiting after 10m"
-FIRST = {
-    "number": 1,
-    "attempt": 1,
-    "max_attempts": 3,
-    "phase": Phase.RUNNING,
-    "started_at": NOW,
-    "observed_generation": 1,
-}
+FIRST = {"number": 1, "attempt": 1, "max_attempts": 3, "phase": Phase.RUNNING}
 FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "started_at": NOW}
+DONE = project("ready", US, attempt=1, result=done_with("any"))
 MOVED = project("compiling", US, attempt=2, fence=9)
 CLAIMED = project("initializing", US, attempt=1, fence=5)
 CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
@@ -101,6 +112,8 @@ CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
             step="compile", progress="3/7", project_status="failed"),
         row("a lowered limit", backing_off().annotate(max_attempts="1").but(now=LATER), d.RecordEnd,
             succeeded=("False", Reason.ATTEMPTS_EXHAUSTED)),
+        row("a recorded success", NEW.but(project=DONE), d.WriteStatus,
+            succeeded=("True", Reason.SETUP_SUCCEEDED)),
         row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
         row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
         row("an adoption without a database", left_running().but(record=DOWN), d.Requeue),
@@ -179,23 +192,6 @@ def test_a_cancel_before_the_start_is_recorded_and_wins_over_a_retry(requests: d
 
 
 # --- a project that is ready
-
-
-def done_with(recipe: str | None, **parameters: str) -> dict[str, Any]:
-    """The end of a successful setup as the record keeps it; None: an older version wrote it."""
-    return AttemptEnd(
-        kind=EndKind.SUCCEEDED,
-        attempt=1,
-        reason=Reason.SETUP_SUCCEEDED,
-        message="done",
-        finished_at=NOW,
-        commits=Commits(code_repo="c0de"),
-        recipe=recipe,
-        parameters=None if recipe is None else parameters,
-    ).to_result()
-
-
-REQUESTED = {"recipe": "service", "parameters": {"license": "MIT"}}
 
 
 @pytest.mark.parametrize("owner", [None, Owner("uid-0", "team", ID)])
