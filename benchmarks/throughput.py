@@ -21,7 +21,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from benchmarks.arena import COLLECTION, LIMIT, NAMESPACE, ROOT, STATISTICS_DELAY, Arena, Process, install, until
 from benchmarks.figures import Comparison, Contender, Findings, at_least, at_most
 from benchmarks.machine import cpu_seconds
-from projectsetup.kube.client import ClusterClient
+from projectsetup.kube.setups import OPERATOR, SetupClient
 from projectsetup.projects.record import ProjectRecord
 
 RAW_CONCURRENCIES: Final = (4, 8, 16, 32)
@@ -68,7 +68,7 @@ async def raw_drain(kubeconfig: Path, versions: Mapping[str, str], at_once: int,
     settings.connection_pool_maxsize = at_once
     await config.load_kube_config(config_file=str(kubeconfig), client_configuration=settings)
     async with ApiClient(settings) as api:
-        cluster, left = ClusterClient(api), iter(versions.items())
+        cluster, left = SetupClient(api, field_manager=OPERATOR), iter(versions.items())
 
         async def work() -> None:
             for name, listed in left:

@@ -40,18 +40,15 @@ from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
-from projectsetup.kube.client import ClusterClient
 from projectsetup.kube.connection import connect, credential_files, pod_namespace
-from projectsetup.kube.identity import is_dead, own_identity
-from projectsetup.kube.job_store import Kind
-from projectsetup.kube.job_watch import JobBoard
-from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.job_cache import JobCache, Kind
+from projectsetup.kube.jobs import JobClient
 from projectsetup.kube.leader import Leader, SoleOperator
-from projectsetup.kube.leadership import CALL_TIMEOUT, Leadership
-from projectsetup.kube.lease import LeaseClient
+from projectsetup.kube.leader_election import CALL_TIMEOUT, LeaderElection
+from projectsetup.kube.lease import LEASE_DURATION, LeaseClient, is_dead, own_identity
 from projectsetup.kube.queue_config import QueueControl
 from projectsetup.kube.queue_watch import QueueConfigWatch
-from projectsetup.kube.vacancy import LEASE_DURATION
+from projectsetup.kube.setups import OPERATOR, SetupClient
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
@@ -102,7 +99,7 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
             running_engine(settings, address, api, elected, metrics) as engine,
         ):
             get_logger("operator").info("starting", version=version(), engine=settings.engine)
-            ports = Ports(ClusterClient(api), record, engine, elected)
+            ports = Ports(SetupClient(api, field_manager=OPERATOR), record, engine, elected)
             return await compose(settings, api, ports, metrics, scrub).run()
     finally:
         await record.close()
@@ -158,10 +155,10 @@ async def _start(engine: LocalEngine, settings: Settings) -> None:
 @asynccontextmanager
 async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Metrics) -> AsyncIterator[Engine]:
     async with await connect(streaming=True, on_write=metrics.api_written) as streams:
-        board = JobBoard(streams, settings.namespaces, selector=SELECTOR)
+        board = JobCache(streams, settings.namespaces, selector=SELECTOR)
         for kind in Kind:
             metrics.watch(kind.lower(), partial(board.age, kind))
-        calls = JobCluster(api, streams, leader)
+        calls = JobClient(api, streams, leader)
         engine = JobEngine(calls, board, pod_settings(settings, os.environ))
         try:
             await engine.start()
@@ -198,7 +195,7 @@ def leader(settings: Settings, api: ApiClient) -> Leader:
     if not settings.leader_election:
         return SoleOperator()
     lease = LeaseClient(api, operator_namespace(settings), duration=LEASE_DURATION, timeout=CALL_TIMEOUT)
-    return Leadership(lease, own_identity(), is_dead=is_dead)
+    return LeaderElection(lease, own_identity(), is_dead=is_dead)
 
 
 def compose(

@@ -114,7 +114,7 @@ class Operator:
     async def _give_up(self, lost: LeaseLost, leading: asyncio.Task[None]) -> None:
         """Stop the attempts before another operator can lead, and release them in the record if time allows."""
         _log.error("lost the leader lease; stopping attempts and exiting", why=str(lost))
-        self.leader.allow_last_word()
+        self.leader.allow_last_writes()
         leading.cancel()
         await asyncio.wait({leading})
         runs = self.controller.runs

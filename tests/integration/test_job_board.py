@@ -15,14 +15,13 @@ import yaml
 
 from projectsetup.engines.kubernetes_job.manifest import OURS, SELECTOR
 from projectsetup.kube.connection import connect
-from projectsetup.kube.job_bodies import OF_JOB
-from projectsetup.kube.job_store import Kind
-from projectsetup.kube.job_watch import JobBoard
+from projectsetup.kube.job_cache import JobCache, Kind
+from projectsetup.kube.jobs import OF_JOB
 from tests.support.chaos.proxy import Proxy
 from tests.support.job_scene import JobScene, until
 from tests.support.tcp_door import Door
 
-OpenBoard = Callable[..., AbstractAsyncContextManager[JobBoard]]
+OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
 
 NEVER = 3600.0
 SOON = 0.5
@@ -38,10 +37,10 @@ def board_at(monkeypatch: pytest.MonkeyPatch) -> OpenBoard:
     """Opens a board that reaches the API server by a kubeconfig."""
 
     @asynccontextmanager
-    async def board_at(kubeconfig: Path, *namespaces: str, check_after: float = NEVER) -> AsyncIterator[JobBoard]:
+    async def board_at(kubeconfig: Path, *namespaces: str, check_after: float = NEVER) -> AsyncIterator[JobCache]:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         async with await connect(streaming=True) as streams:
-            board = JobBoard(streams, namespaces, selector=SELECTOR, check_after=check_after)
+            board = JobCache(streams, namespaces, selector=SELECTOR, check_after=check_after)
             await board.start()
             try:
                 yield board
@@ -65,7 +64,7 @@ def behind_a_door(kubeconfig: Path, folder: Path) -> Iterator[tuple[Door, Path]]
         yield door, moved
 
 
-def told(board: JobBoard, namespace: str) -> dict[str, list[str]]:
+def told(board: JobCache, namespace: str) -> dict[str, list[str]]:
     """The Jobs of a namespace, each with the phases of its pods."""
     return {
         job["metadata"]["name"]: sorted(pod["status"]["phase"] for pod in pods)

@@ -17,13 +17,12 @@ from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT, SELECTOR
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.kube.connection import connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
-from projectsetup.kube.job_bodies import OF_JOB
-from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.jobs import OF_JOB, JobClient
 from projectsetup.kube.leader import LeaseLost, SoleOperator
 from tests.support.job_orders import make_adopted, make_attempt, make_recipe
 from tests.support.job_scene import JobScene
 
-CallsAt = Callable[..., AbstractAsyncContextManager[JobCluster]]
+CallsAt = Callable[..., AbstractAsyncContextManager[JobClient]]
 
 PROJECT_ID = uuid4()
 
@@ -38,16 +37,16 @@ def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
     """Makes calls to the API server of a kubeconfig."""
 
     @asynccontextmanager
-    async def calls_at(kubeconfig: Path) -> AsyncIterator[JobCluster]:
+    async def calls_at(kubeconfig: Path) -> AsyncIterator[JobClient]:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         async with await connect() as api, await connect(streaming=True) as streams:
-            yield JobCluster(api, streams, SoleOperator())
+            yield JobClient(api, streams, SoleOperator())
 
     return calls_at
 
 
 @pytest.fixture
-async def calls(calls_at: CallsAt, kubeconfig: Path) -> AsyncIterator[JobCluster]:
+async def calls(calls_at: CallsAt, kubeconfig: Path) -> AsyncIterator[JobClient]:
     """As an operator of all namespaces makes them."""
     async with calls_at(kubeconfig) as calls:
         yield calls
@@ -69,9 +68,7 @@ async def error_of(call: Awaitable[Any]) -> ClusterError:
     return caught.value
 
 
-async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
-    calls: JobCluster, scene: JobScene
-) -> None:
+async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(calls: JobClient, scene: JobScene) -> None:
     recipe = make_recipe({"name": "one"}, {"name": "two", "isolate": True})
     attempt = make_attempt(recipe, namespace=scene.namespace)
     made = await calls.create_or_get(scene.namespace, job_manifest(attempt, PodSettings()))
@@ -84,13 +81,13 @@ async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
     assert stone["spec"]["suspend"] is True
 
 
-async def test_of_many_who_create_the_same_one_does(calls: JobCluster, scene: JobScene) -> None:
+async def test_of_many_who_create_the_same_one_does(calls: JobClient, scene: JobScene) -> None:
     body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
     made = await asyncio.gather(*(calls.create_or_get(scene.namespace, body) for _ in range(20)))
     assert len({job["metadata"]["uid"] for job in made}) == 1
 
 
-async def test_what_would_be_refused_another_time_is_told_apart(calls: JobCluster, scene: JobScene) -> None:
+async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient, scene: JobScene) -> None:
     body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
     unknown = {**body, "spec": {**body["spec"], "backofLimit": 1}}
     error = await error_of(calls.create_or_get(scene.namespace, unknown))
@@ -108,7 +105,7 @@ async def test_what_would_be_refused_another_time_is_told_apart(calls: JobCluste
 
 
 async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
-    calls: JobCluster, scene: JobScene, kubeconfig: Path
+    calls: JobClient, scene: JobScene, kubeconfig: Path
 ) -> None:
     ending = JobScene(kubeconfig)
     scene.allow_jobs(0)
@@ -122,13 +119,13 @@ async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
     assert not isinstance(error, calls.no_room)
 
 
-async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(calls: JobCluster, scene: JobScene) -> None:
+async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(calls: JobClient, scene: JobScene) -> None:
     assert await calls.get_job(scene.namespace, "none") is None
     await calls.delete_job(scene.namespace, "none", str(uuid4()))
 
 
 async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_meant(
-    calls: JobCluster, scene: JobScene
+    calls: JobClient, scene: JobScene
 ) -> None:
     uid = scene.make_job("one")
     await calls.delete_job(scene.namespace, "one", str(uuid4()))
@@ -144,7 +141,7 @@ async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_mea
     assert await calls.get_job(scene.namespace, "one") is None
 
 
-async def test_the_pods_of_one_job(calls: JobCluster, scene: JobScene) -> None:
+async def test_the_pods_of_one_job(calls: JobClient, scene: JobScene) -> None:
     uid, other = scene.make_job("one"), scene.make_job("other")
     names = {scene.make_pod("one"), scene.make_pod("one")}
     scene.make_pod("other")
@@ -156,9 +153,9 @@ async def test_the_pods_of_one_job(calls: JobCluster, scene: JobScene) -> None:
 
 
 async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
-    calls: JobCluster, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+    calls: JobClient, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projectsetup.kube.raw.PAGE", 2)
+    monkeypatch.setattr("projectsetup.kube.client.PAGE", 2)
     second = JobScene(kubeconfig)
     for place, number in ((scene, 5), (second, 2)):
         for index in range(number):
@@ -172,7 +169,7 @@ async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
         assert (len(jobs), len(pods)) == (number, number)
 
 
-async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: JobCluster, scene: JobScene) -> None:
+async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: JobClient, scene: JobScene) -> None:
     uid = scene.make_job("one")
     scene.warn("one", uid, "first", at="2026-01-01T00:00:00Z")
     scene.warn("one", uid, "last", at="2026-01-01T00:00:02Z")
@@ -181,7 +178,7 @@ async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: 
 
 
 async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_empty_one(
-    calls: JobCluster, scene: JobScene
+    calls: JobClient, scene: JobScene
 ) -> None:
     async def read(pod: str) -> list[bytes]:
         return [piece async for piece in calls.follow_log(scene.namespace, pod, "one", since=None)]
@@ -212,7 +209,7 @@ async def test_who_does_not_lead_makes_and_deletes_nothing(
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     name = f"setup-{uuid4()}-1-1"
     async with await connect() as api, await connect(streaming=True) as streams:
-        calls = JobCluster(api, streams, Deposed())
+        calls = JobClient(api, streams, Deposed())
         for call in (
             calls.create_or_get(scene.namespace, {"metadata": {"name": name}}),
             calls.delete_job(scene.namespace, name, "uid"),

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from projectsetup.kube.client import ClusterClient
 from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import ApiServer
 from tests.support.operator_process import wait_for
 from tests.support.operator_stage import Stage
@@ -60,7 +60,7 @@ def test_another_series_of_attempts_is_another_count(stage: Stage, steps: Steps)
 async def test_only_the_same_about_the_same_object_counts_up(stage: Stage, kubeconfig: Path) -> None:
     name = stage.api.create(spec={"suspend": True})["metadata"]["name"]
     async with await connect(Kubeconfig(str(kubeconfig))) as api:
-        cluster = ClusterClient(api)
+        cluster = SetupClient(api, field_manager=OPERATOR)
 
         async def tell(uid: str, reason: str, message: str, reporter: str = "one") -> None:
             await cluster.post_event(

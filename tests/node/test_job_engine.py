@@ -20,8 +20,8 @@ from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR
 from projectsetup.engines.kubernetes_job.objects import pod_has_ended
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.kube.connection import connect
-from projectsetup.kube.job_watch import JobBoard
-from projectsetup.kube.jobs import JobCluster
+from projectsetup.kube.job_cache import JobCache
+from projectsetup.kube.jobs import JobClient
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.types import Progress, SetupOutcome, SetupProject, SetupStopped, SetupSucceeded
@@ -61,7 +61,7 @@ class Site:
     """The engine of one operator, and the namespace in which it works."""
 
     api: ApiServer
-    client: JobCluster
+    client: JobClient
     engine: JobEngine
 
     def run(self, recipe: Recipe, *, after: AttemptSpec | None = None) -> Attempt:
@@ -127,8 +127,8 @@ def api(node_cluster: Cluster) -> ApiServer:
 async def site(node_cluster: Cluster, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     monkeypatch.setenv("KUBECONFIG", str(node_cluster.kubeconfig))
     async with await connect() as calls, await connect(streaming=True) as streams:
-        client = JobCluster(calls, streams, SoleOperator())
-        engine = JobEngine(client, JobBoard(streams, (api.namespace,), selector=SELECTOR), PodSettings())
+        client = JobClient(calls, streams, SoleOperator())
+        engine = JobEngine(client, JobCache(streams, (api.namespace,), selector=SELECTOR), PodSettings())
         await engine.start()
         try:
             yield Site(api, client, engine)

@@ -19,7 +19,7 @@ import pytest
 from devcluster import Cluster
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
 from projectsetup.engines.kubernetes_job.plan import PLAN
-from projectsetup.kube.job_bodies import OF_JOB
+from projectsetup.kube.jobs import OF_JOB
 from tests.support.api_server import ApiServer, Body
 from tests.support.attacks.tenant import Tenant
 from tests.support.manifests import Kubectl

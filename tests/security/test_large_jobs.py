@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
-from projectsetup.kube.job_store import JobStore, Kind
+from projectsetup.kube.job_cache import JobStore, Kind
 
 MUCH: Final = "x" * 250_000
 MANY: Final = [f"{number:062}" for number in range(3000)]

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from projectsetup.api.constants import controller_uid
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.kube.job_bodies import OF_JOB, slim
-from projectsetup.kube.job_store import JobStore, JobView, Kind
+from projectsetup.kube.job_cache import JobStore, JobView, Kind
+from projectsetup.kube.jobs import OF_JOB, slim, slim_for_cache
 
 Body = dict[str, Any]
 Key = tuple[str, str]
@@ -208,7 +208,7 @@ class FakeJobs:
 
     def drop_from_cache(self, kind: Kind, body: Body) -> None:
         """Make the cache report the deletion of an object that still exists."""
-        self._store.remove(kind, body)
+        self._store.remove(kind, slim_for_cache(body))
 
     def end_job(self, key: Key, condition: str, *, reason: str = "", message: str = "") -> None:
         """Set a condition, as the Job controller does."""
@@ -238,11 +238,11 @@ class FakeJobs:
     def _stored(self, kind: Kind, body: Body) -> None:
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         if not self.stale:
-            self._store.put(kind, copy.deepcopy(body))
+            self._store.put(kind, slim_for_cache(copy.deepcopy(body)))
 
     def _gone(self, kind: Kind, body: Body) -> None:
         if not self.stale:
-            self._store.remove(kind, copy.deepcopy(body))
+            self._store.remove(kind, slim_for_cache(copy.deepcopy(body)))
 
 
 class FakePod:

@@ -14,7 +14,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
-from projectsetup.kube.job_bodies import OF_JOB
+from projectsetup.kube.jobs import OF_JOB
 
 _SECONDS: Final = 30.0
 

@@ -112,7 +112,7 @@ def test_migrate_warns_of_an_unprotected_connection() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: there is no such file"),
+        ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: no such file"),
         ({"DATABASE_URL": None}, "DATABASE_URL is required and not set"),
         ({"DATABASE_URL": "geheim"}, f"the database URL is invalid (expected {EXAMPLE})"),
         (

@@ -64,9 +64,9 @@ def test_a_database_that_is_not_there(
     ("content", "reason", "commands"),
     [
         ("a: [b", "while parsing a flow sequence", CLUSTER),
-        ("just text", "it is no kubeconfig", ["status"]),
-        ("[1, 2]", "it is no kubeconfig", ["status"]),
-        ("", "it is no kubeconfig", ["status"]),
+        ("just text", "not a kubeconfig", ["status"]),
+        ("[1, 2]", "not a kubeconfig", ["status"]),
+        ("", "not a kubeconfig", ["status"]),
         ("apiVersion: v1\nkind: Config\n", "Invalid kube-config file", ["status"]),
         ("\x00\x01", "unacceptable character", ["status"]),
     ],

@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine, write_kubeconfig
 from tests.support.setup_bodies import NAME
 
 NO_ID = "is not a project id (expected a UUID); run `projectsetup projects list`"
-NO_FILE = "kubeconfig /nonexistent cannot be used: there is no such file"
+NO_FILE = "kubeconfig /nonexistent cannot be used: no such file"
 NO_URL = "DATABASE_URL is not set (expected postgresql://user:password@host:5432/database?sslmode=verify-full)"
 BAD, ANNOTATION = "Invalid value for", "annotation setup.codemyspec.com/"
 

@@ -14,7 +14,7 @@ from projectsetup.api.reasons import Phase, Reason
 from projectsetup.dashboard.board import board_of
 from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
 from projectsetup.dashboard.rows import End, EndKind, Progress, Row, row_of
-from projectsetup.dashboard.sight import Outage, Queue
+from projectsetup.dashboard.state import Outage, Queue
 from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, throughput
 from projectsetup.kube.queue_config import QueueControl
 from tests.support.setup_bodies import NOON, RUN, resource, status

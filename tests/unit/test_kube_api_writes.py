@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.kube.api_writes import resource_of, result_of
+from projectsetup.kube.write_hooks import resource_of, result_of
 
 
 @pytest.mark.parametrize(

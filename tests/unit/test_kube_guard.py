@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 
-from projectsetup.kube.guard import guarded
+from projectsetup.kube.write_hooks import guarded
 
 
 class Lost(Exception):

@@ -9,10 +9,9 @@ import sys
 
 import pytest
 
-from projectsetup.kube import identity
-from projectsetup.kube.identity import is_dead, own_identity
+from projectsetup.kube.lease import is_dead, own_identity
 
-PRINT_IDENTITY = "from projectsetup.kube.identity import own_identity; print(own_identity(), flush=True); input()"
+PRINT_IDENTITY = "from projectsetup.kube.lease import own_identity; print(own_identity(), flush=True); input()"
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_of_others_nothing_is_known(holder: str) -> None:
 
 def test_in_a_pod_the_name_is_that_of_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     outside = own_identity()
-    monkeypatch.setattr(identity, "in_pod", lambda: True)
+    monkeypatch.setattr("projectsetup.kube.lease.in_pod", lambda: True)
     monkeypatch.setattr(socket, "gethostname", lambda: "projectsetup-operator-7d4f")
     assert own_identity() == "projectsetup-operator-7d4f"
     assert not is_dead(outside.replace(str(os.getpid()), "1"))

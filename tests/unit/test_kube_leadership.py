@@ -13,9 +13,14 @@ from projectsetup.engines.local.supervisor.protocol import CLOCK_CHECK_INTERVAL,
 from projectsetup.engines.local.supervisor_client import KILL_LIMIT
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiUnavailable, ClusterError
 from projectsetup.kube.leader import LeaseLost, SoleOperator
-from projectsetup.kube.leadership import CALL_TIMEOUT, LAST_WORD, RENEW_DEADLINE, RENEW_PERIOD, Leadership
-from projectsetup.kube.lease import LeaseClient, LeaseRecord
-from projectsetup.kube.vacancy import DYING, LEASE_DURATION
+from projectsetup.kube.leader_election import (
+    CALL_TIMEOUT,
+    LAST_WRITE_DEADLINE,
+    RENEW_DEADLINE,
+    RENEW_PERIOD,
+    LeaderElection,
+)
+from projectsetup.kube.lease import DYING, LEASE_DURATION, LeaseClient, LeaseRecord
 from tests.support.virtual_time import freeze, in_virtual_time, now
 
 US, THEM = "us", "them"
@@ -83,8 +88,8 @@ class World:
     lease: FakeLease = field(default_factory=FakeLease)
     dead: set[str] = field(default_factory=set)
 
-    def operator(self, identity: str = US) -> Leadership:
-        return Leadership(self.lease, identity, is_dead=self.dead.__contains__, clock=now)
+    def operator(self, identity: str = US) -> LeaderElection:
+        return LeaderElection(self.lease, identity, is_dead=self.dead.__contains__, clock=now)
 
 
 async def passes(work: Awaitable[object]) -> float:
@@ -94,14 +99,14 @@ async def passes(work: Awaitable[object]) -> float:
     return now() - began
 
 
-async def lost(leader: Leadership) -> str:
+async def lost(leader: LeaderElection) -> str:
     """Why `hold` gave up."""
     with pytest.raises(LeaseLost) as lost:
         await leader.hold()
     return str(lost.value)
 
 
-def may_write(leader: Leadership) -> bool:
+def may_write(leader: LeaderElection) -> bool:
     try:
         leader.check()
     except LeaseLost:
@@ -109,7 +114,7 @@ def may_write(leader: Leadership) -> bool:
     return True
 
 
-async def leading(world: World) -> Leadership:
+async def leading(world: World) -> LeaderElection:
     leader = world.operator()
     await leader.acquire()
     return leader
@@ -246,9 +251,9 @@ async def test_what_has_ended_may_be_told_until_just_before_another_can_lead() -
     world.lease.trouble = ApiUnavailable("away")
     await lost(leader)
     assert not may_write(leader)
-    leader.allow_last_word()
+    leader.allow_last_writes()
     assert may_write(leader)
-    await asyncio.sleep(LAST_WORD - RENEW_DEADLINE)
+    await asyncio.sleep(LAST_WRITE_DEADLINE - RENEW_DEADLINE)
     assert not may_write(leader)
 
 
@@ -263,7 +268,7 @@ async def test_who_was_frozen_may_not_write_and_gives_up() -> None:
     with pytest.raises(LeaseLost):
         await holding
     assert len(world.lease.writes) == 1
-    leader.allow_last_word()
+    leader.allow_last_writes()
     assert not may_write(leader)
 
 
@@ -281,7 +286,7 @@ async def test_a_lease_that_was_taken_or_deleted_ends_the_leader_at_its_next_ren
     else:
         world.lease.store(thief)
     assert await lost(leader) == f"the Lease is held by {thief or 'nobody'}"
-    leader.allow_last_word()
+    leader.allow_last_writes()
     assert not may_write(leader)
     await leader.release()
     assert world.lease.record is None or world.lease.record.holder == thief
@@ -337,7 +342,7 @@ async def test_who_cannot_release_ends_all_the_same() -> None:
 async def test_without_leader_election_one_always_leads() -> None:
     sole = SoleOperator()
     await sole.acquire()
-    sole.allow_last_word()
+    sole.allow_last_writes()
     sole.check()
     holding = asyncio.create_task(sole.hold())
     await asyncio.sleep(600)

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from projectsetup.kube.raw import LARGEST_PAGE, RawApi
+from projectsetup.kube.client import LARGEST_PAGE, RestClient
 
 SIZES = [10] * 100 + [LARGEST_PAGE // 3] * 20 + [LARGEST_PAGE * 2] + [10] * 60
 """Bytes of the objects there are."""
@@ -36,7 +36,7 @@ async def _read() -> tuple[list[int], list[int]]:
     host, port = server.sockets[0].getsockname()
     try:
         async with ApiClient(Configuration(host=f"http://{host}:{port}")) as api:
-            found, version = await RawApi(api).list_all("list things", "/things", query={"limit": 50})
+            found, version = await RestClient(api).list_all("list things", "/things", query={"limit": 50})
         assert version == "7"
         return [item["size"] for item in found], limits
     finally:

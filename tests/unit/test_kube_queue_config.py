@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projectsetup.kube.queue_config import MOST_CONCURRENCY, QueueControl, parse_queue_control
+from projectsetup.kube.queue_config import MAX_CONCURRENCY, QueueControl, parse_queue_control
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from projectsetup.kube.queue_config import MOST_CONCURRENCY, QueueControl, parse
         ({"paused": " True\n"}, QueueControl(paused=True)),
         ({"paused": "false", "concurrency": "8"}, QueueControl(concurrency=8)),
         ({"concurrency": "0"}, QueueControl(concurrency=0)),
-        ({"concurrency": f" {MOST_CONCURRENCY} "}, QueueControl(concurrency=MOST_CONCURRENCY)),
+        ({"concurrency": f" {MAX_CONCURRENCY} "}, QueueControl(concurrency=MAX_CONCURRENCY)),
         ({"concurrency": ""}, QueueControl()),
         ({"somebody": "else's"}, QueueControl()),
     ],
@@ -25,7 +25,7 @@ def test_what_is_understood(data: dict[str, str] | None, control: QueueControl) 
     assert parse_queue_control(data) == (control, None)
 
 
-@pytest.mark.parametrize("concurrency", ["-1", "1.5", "many", "²", "٣", str(MOST_CONCURRENCY + 1), "9" * 5000])
+@pytest.mark.parametrize("concurrency", ["-1", "1.5", "many", "²", "٣", str(MAX_CONCURRENCY + 1), "9" * 5000])
 def test_a_bad_concurrency_is_ignored_and_told_in_one_short_line(concurrency: str) -> None:
     control, problem = parse_queue_control({"paused": "true", "concurrency": concurrency})
     assert control == QueueControl(paused=True)

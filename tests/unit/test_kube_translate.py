@@ -8,15 +8,17 @@ import aiohttp
 import pytest
 from kubernetes.aio.client.exceptions import ApiException
 
+from projectsetup.kube.client import translated
 from projectsetup.kube.errors import (
     ApiConflict,
+    ApiExpired,
     ApiForbidden,
     ApiNotFound,
+    ApiNotInstalled,
     ApiRejected,
     ApiUnavailable,
     ClusterError,
 )
-from projectsetup.kube.translate import translated
 
 
 def told(error: Exception) -> ClusterError:
@@ -40,10 +42,10 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
         (400, ApiRejected),
         (401, ApiUnavailable),
         (403, ApiForbidden),
-        (404, ApiNotFound),
+        (404, ApiNotInstalled),
         (408, ApiUnavailable),
         (409, ApiConflict),
-        (410, ApiRejected),
+        (410, ApiExpired),
         (422, ApiRejected),
         (429, ApiUnavailable),
         (500, ApiUnavailable),
@@ -53,6 +55,12 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
 )
 def test_an_answer(status: int, kind: type[ClusterError]) -> None:
     assert type(told(answer(status))) is kind
+
+
+def test_a_missing_object_is_told_from_a_kind_that_is_not_served() -> None:
+    body = json.dumps({"kind": "Status", "reason": "NotFound", "message": 'things "a" not found'})
+    assert type(told(answer(404, body=body))) is ApiNotFound
+    assert type(told(answer(404, body="404 page not found"))) is ApiNotInstalled
 
 
 @pytest.mark.parametrize(

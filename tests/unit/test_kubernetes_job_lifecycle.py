@@ -12,7 +12,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.engines.base import CurrentRun
 from projectsetup.engines.kubernetes_job.lifecycle import CHECK_AFTER, STUCK_AFTER
 from projectsetup.engines.kubernetes_job.manifest import is_tombstone
-from projectsetup.kube.job_store import Kind
+from projectsetup.kube.job_cache import Kind
 from projectsetup.setup.types import InfrastructureError, NotStarted, SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import Body, FakeJobs
 from tests.support.job_orders import PROJECT_ID

@@ -6,7 +6,7 @@ import pytest
 
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.plan import PLAN
-from projectsetup.kube.job_store import Kind
+from projectsetup.kube.job_cache import Kind
 from projectsetup.setup.types import NotStarted, SetupFailed, SetupSucceeded
 from tests.support.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, PUSH, Run, existing, running, settle
 from tests.support.virtual_time import in_virtual_time, now

@@ -12,10 +12,9 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.cli.errors import CommandError, NotInstalled
+from projectsetup.kube.client import MERGE_PATCH, TIMEOUT, Body, Query, RestClient, translated
 from projectsetup.kube.errors import ApiNotFound, ApiUnavailable
-from projectsetup.kube.paths import setups_path
-from projectsetup.kube.raw import MERGE_PATCH, TIMEOUT, Body, Query, RawApi
-from projectsetup.kube.translate import translated
+from projectsetup.kube.setups import setups_path
 
 FIELD_MANAGER: Final = "projectsetup-cli"
 WATCH_SECONDS: Final = 60
@@ -33,7 +32,7 @@ class Setups:
     """The ProjectSetups of a cluster."""
 
     def __init__(self, api: ApiClient) -> None:
-        self._api = RawApi(api)
+        self._api = RestClient(api)
         self._objects = CustomObjectsApi(api)
 
     async def find(self, namespace: str, name: str) -> Body | None:

@@ -18,8 +18,8 @@ from projectsetup.api.reasons import Phase
 from projectsetup.cli.output import printable
 
 if TYPE_CHECKING:
+    from projectsetup.kube.client import Query
     from projectsetup.kube.connection import Kubeconfig
-    from projectsetup.kube.raw import Query
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def setups_except(*phases: Phase) -> Offer:
 
     def offer(context: typer.Context) -> Choices:
         from projectsetup.cli.context import current_namespace
-        from projectsetup.kube.paths import setups_path
+        from projectsetup.kube.setups import setups_path
 
         path = setups_path(current_namespace(context.params.get("namespace"), _kubeconfig(context)))
         selector = ",".join(f"status.phase!={phase}" for phase in phases)
@@ -122,13 +122,13 @@ def complete(words: list[str], run: Callable[..., int]) -> list[str]:
 
 
 def _list(context: typer.Context, path: str, query: Query) -> list[dict[str, Any]]:
+    from projectsetup.kube.client import RestClient
     from projectsetup.kube.connection import connect
-    from projectsetup.kube.raw import RawApi
 
     async def bodies() -> list[dict[str, Any]]:
         async with await connect(_kubeconfig(context)) as api:
             everything: Query = {"resourceVersion": "0", "limit": MAX_CHOICES, **query}
-            listed = await RawApi(api).call("list choices", "GET", path, query=everything)
+            listed = await RestClient(api).call("list choices", "GET", path, query=everything)
         found: list[dict[str, Any]] = listed["items"]
         return found
 

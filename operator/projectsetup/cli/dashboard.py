@@ -13,13 +13,13 @@ from uuid import UUID
 
 from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.following import Follower, Found
 from projectsetup.cli.output import say, write
 from projectsetup.cli.setups import request_cancel, request_retry
-from projectsetup.dashboard import Action, Actions, DashboardServer, Sight
+from projectsetup.dashboard import Action, Actions, ClusterState, DashboardServer
+from projectsetup.kube.client import RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.errors import ApiNotFound
-from projectsetup.kube.raw import RawApi
+from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 
 _NO_PROJECT: Final = str(UUID(int=0))
 
@@ -35,23 +35,19 @@ async def serve(
 ) -> None:
     """Serve the dashboard until SIGINT or SIGTERM."""
     async with await connect(kubeconfig) as api:
-        setups = Setups(api)
+        setups = SetupClient(api, field_manager=COMMAND_LINE)
         await setups.find(namespace or "default", _NO_PROJECT)  # fails if the cluster or its CRD is missing
-
-        async def follow(on_change: Callable[[Found], bool], on_outage: Callable[[str], None]) -> None:
-            await Follower(setups, namespace, None, on_outage=on_outage).run(on_change)
-
-        sight = Sight(follow, RawApi(api), operator_namespace)
-        server = _listen(sight, namespace, _actions(setups) if allow_actions else None, port)
+        state = ClusterState(setups, RestClient(api), namespace, operator_namespace)
+        server = _listen(state, namespace, _actions(Setups(api)) if allow_actions else None, port)
         write(f"{server.url} shows the ProjectSetups in {namespace or 'all namespaces'}; press Ctrl-C to stop")
         if browse:
             threading.Thread(target=_open, args=(server.url,), daemon=True).start()
-        await _first_of(sight.follow_setups(), sight.follow_queue(), server.run(), _stop_signal())
+        await _first_of(state.follow_setups(), state.follow_queue(), server.run(), _stop_signal())
 
 
-def _listen(sight: Sight, namespace: str | None, actions: Actions | None, port: int) -> DashboardServer:
+def _listen(state: ClusterState, namespace: str | None, actions: Actions | None, port: int) -> DashboardServer:
     try:
-        return DashboardServer(sight, namespace, actions, port=port)
+        return DashboardServer(state, namespace, actions, port=port)
     except OSError as exc:
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         raise CommandError(f"cannot listen on port {port}: {reason}; use --port 0 for any free port") from exc

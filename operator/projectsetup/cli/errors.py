@@ -10,7 +10,7 @@ from typing import Final
 import typer
 
 from projectsetup.cli.output import OutputClosed, one_line
-from projectsetup.kube.errors import ApiNotFound, ApiRejected, ClusterError, KubeconfigError
+from projectsetup.kube.errors import ApiNotFound, ApiNotInstalled, ApiRejected, ClusterError, KubeconfigError
 from projectsetup.recipes.errors import RecipeError
 
 _PACKAGE: Final = str(Path(__file__).parents[1])
@@ -62,7 +62,7 @@ def _code_of(error: Exception) -> ExitCode | None:
         case CommandError():
             return error.code
         case ApiNotFound() | ApiRejected() | KubeconfigError() | RecipeError() | OSError():
-            return ExitCode.BAD_INPUT
+            return ExitCode.UNREACHABLE if isinstance(error, ApiNotInstalled) else ExitCode.BAD_INPUT
         case ClusterError():
             return ExitCode.UNREACHABLE
     # These modules take long to import; a command that raises their errors has imported them already.

@@ -11,8 +11,8 @@ from typing import Final
 
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.cli.cluster import Setups
+from projectsetup.kube.client import Body
 from projectsetup.kube.errors import ApiForbidden, ApiUnavailable
-from projectsetup.kube.raw import Body
 
 PAUSE: Final = 1.0
 """Seconds between two connections."""

@@ -22,9 +22,10 @@ from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
 from projectsetup.cli.progress import ended
 from projectsetup.cli.tables import fields, table
+from projectsetup.kube.client import RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound
-from projectsetup.kube.lease import LEASE_GROUP, LEASE_NAME, LEASE_VERSION
+from projectsetup.kube.lease import LEASE_DURATION, LEASE_GROUP, LEASE_NAME, LEASE_VERSION
 from projectsetup.kube.queue_config import (
     CONFIG_MAP,
     QueueControl,
@@ -32,8 +33,6 @@ from projectsetup.kube.queue_config import (
     queue_config_path,
     read_queue_config,
 )
-from projectsetup.kube.raw import RawApi
-from projectsetup.kube.vacancy import LEASE_DURATION
 
 MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """A leader that is alive renews its Lease more often."""
@@ -94,7 +93,7 @@ async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) 
     namespace = operator_namespace(given, kubeconfig)
     async with await connect(kubeconfig) as api:
         data, leader, (resources, within) = await asyncio.gather(
-            read_queue_config(RawApi(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
+            read_queue_config(RestClient(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
         )
     control, problem = parse_queue_control(data)
     state = QueueState(namespace, control, problem, leader, line_up(resources), within)
@@ -115,7 +114,7 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
     namespace = operator_namespace(given, kubeconfig)
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": {key: value}}
     async with await connect(kubeconfig) as api:
-        await RawApi(api).call(
+        await RestClient(api).call(
             f"write ConfigMap {namespace}/{CONFIG_MAP}",
             "PATCH",
             queue_config_path(namespace),
@@ -128,7 +127,7 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
 async def _leader(api: ApiClient, namespace: str) -> Leader | None:
     path = f"/apis/{LEASE_GROUP}/{LEASE_VERSION}/namespaces/{namespace}/leases/{LEASE_NAME}"
     try:
-        lease = await RawApi(api).call(f"read Lease {namespace}/{LEASE_NAME}", "GET", path)
+        lease = await RestClient(api).call(f"read Lease {namespace}/{LEASE_NAME}", "GET", path)
     except ApiNotFound:
         return Leader()
     except ApiForbidden:

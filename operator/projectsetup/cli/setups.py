@@ -17,9 +17,9 @@ from projectsetup.cli.context import cluster, current_namespace, database_url
 from projectsetup.cli.errors import CommandError, ExitCode, explain
 from projectsetup.cli.output import printable, say, write
 from projectsetup.cli.progress import ProgressLine, summary, wait_for_end
+from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.errors import ClusterError
-from projectsetup.kube.raw import Body
 
 if TYPE_CHECKING:  # `retry` and `cancel` do without the record, which takes long to import
     from projectsetup.projects import Project, ProjectRecord

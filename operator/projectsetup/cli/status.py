@@ -16,8 +16,8 @@ from projectsetup.cli.context import cluster
 from projectsetup.cli.output import Format, full_name, say, write_data, write_text
 from projectsetup.cli.progress import attempt, progress_bar, summary
 from projectsetup.cli.tables import fields, moment, table
+from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
-from projectsetup.kube.raw import Body
 
 COLUMNS: Final = (
     "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",

@@ -207,9 +207,9 @@ class Controller:
             elif not self.cache.has_seen(metadata):
                 missed.append((metadata["namespace"], metadata["name"]))
 
-        version = await self.cluster.list_resources(self.namespaces, take, metadata_only=known)
+        version = await self.cluster.visit(self.namespaces, take, metadata_only=known)
         for key in missed:
-            if (body := await self.cluster.get_resource(*key)) is not None:
+            if (body := await self.cluster.find(*key)) is not None:
                 self._take_in(self.cache.apply(pack(body)))
         for change in self.cache.retain(uids, list_version=version):
             self._take_in(change)

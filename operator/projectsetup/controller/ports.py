@@ -11,16 +11,14 @@ Body = dict[str, Any]
 class Cluster(Protocol):
     """The API server as the controller uses it. Every error is a `kube.errors.ClusterError`."""
 
-    async def list_resources(
-        self, namespaces: tuple[str, ...], take: Callable[[Body], None], *, metadata_only: bool
-    ) -> int:
-        """Hand all ProjectSetups of these namespaces (if none: of all), or their metadata, to `take`.
+    async def visit(self, namespaces: tuple[str, ...], handle: Callable[[Body], None], *, metadata_only: bool) -> int:
+        """Hand all ProjectSetups of these namespaces (if none: of all), or their metadata, to `handle`.
 
         Returns the version of the list.
         """
         ...
 
-    async def get_resource(self, namespace: str, name: str) -> Body | None:
+    async def find(self, namespace: str, name: str) -> Body | None:
         """One ProjectSetup; None if it does not exist."""
         ...
 

@@ -143,7 +143,7 @@ class Reconciler:
         return None if body is None else parse_resource(essence(body))
 
     async def _refetch(self, key: Key) -> Body | None:
-        body = await self.cluster.get_resource(*key)
+        body = await self.cluster.find(*key)
         if body is not None:
             self._note_deletion(self.cache.apply(pack(body)))
         elif (uid := self.cache.uid(key)) is not None:
@@ -328,7 +328,7 @@ class Reconciler:
     async def _release_owner(self, facts: Facts, owner: Owner) -> bool:
         """Release the owner's claim if its setup has ended; True if the owner is active, or hidden from us."""
         try:
-            body = await self.cluster.get_resource(owner.namespace, owner.name)
+            body = await self.cluster.find(owner.namespace, owner.name)
         except ApiForbidden:
             return True
         if body is not None and body["metadata"]["uid"] == owner.uid and not parse_resource(body).is_over:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from projectsetup.dashboard.actions import Action, Actions
 from projectsetup.dashboard.server import DashboardServer
-from projectsetup.dashboard.sight import Sight
+from projectsetup.dashboard.state import ClusterState
 
-__all__ = ["Action", "Actions", "DashboardServer", "Sight"]
+__all__ = ["Action", "Actions", "ClusterState", "DashboardServer"]

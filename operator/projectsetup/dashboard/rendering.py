@@ -14,7 +14,7 @@ from projectsetup.api.durations import lasting
 from projectsetup.api.reasons import Phase
 from projectsetup.dashboard.board import board_of
 from projectsetup.dashboard.rows import EndKind, Row
-from projectsetup.dashboard.sight import Outage, Queue
+from projectsetup.dashboard.state import Outage, Queue
 from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, throughput
 
 POLL_SECONDS: Final = 2

@@ -16,9 +16,10 @@ from aiohttp.typedefs import Handler
 from projectsetup.dashboard.actions import Action, Actions
 from projectsetup.dashboard.guard import Guard, add_headers
 from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
-from projectsetup.dashboard.sight import Key, Sight
+from projectsetup.dashboard.state import ClusterState
 from projectsetup.dashboard.throughput import Window
 from projectsetup.kube.errors import ClusterError
+from projectsetup.kube.informer import ObjectKey
 
 ADDRESS: Final = "127.0.0.1"
 MOST_OF_A_FORM: Final = 4096
@@ -30,11 +31,11 @@ Render = Callable[[Frame, Known, Window, datetime], str]
 
 
 class DashboardServer:
-    """Shows what `sight` tells, and carries out `actions` where there are any."""
+    """Shows `state`, and carries out `actions` where there are any."""
 
-    def __init__(self, sight: Sight, namespace: str | None, actions: Actions | None, *, port: int) -> None:
+    def __init__(self, state: ClusterState, namespace: str | None, actions: Actions | None, *, port: int) -> None:
         """Take the port, for 0 one that is free; OSError when it cannot be had."""
-        self._sight = sight
+        self._state = state
         self._socket = socket.create_server((ADDRESS, port))
         self.url = f"http://{ADDRESS}:{self._socket.getsockname()[1]}/"
         self._guard = Guard(self._socket.getsockname()[1])
@@ -69,10 +70,10 @@ class DashboardServer:
         async def show(request: web.Request) -> web.Response:
             now = datetime.now(UTC)
             known = Known(
-                rows=await self._sight.rows(),
-                complete=self._sight.complete,
-                queue=self._sight.queue,
-                outage=self._sight.outage,
+                rows=await self._state.rows(),
+                complete=self._state.complete,
+                queue=self._state.queue,
+                outage=self._state.outage,
                 notice=self._notice if self._notice and now - self._notice.at < NOTICE_LASTS else None,
             )
             return _html(await asyncio.to_thread(render, self._frame, known, _window(request), now))
@@ -82,7 +83,7 @@ class DashboardServer:
     async def _ask(self, request: web.Request) -> web.Response:
         """A page that asks back: on the board, rows move while one aims at them."""
         key = request.query.get("namespace", ""), request.query.get("name", "")
-        row = next((row for row in await self._sight.rows() if row.key == key), None)
+        row = next((row for row in await self._state.rows() if row.key == key), None)
         if row is None:
             raise _no_such(key)
         return _html(render_question(self._frame, row, datetime.now(UTC)))
@@ -91,7 +92,7 @@ class DashboardServer:
         async def act(request: web.Request) -> web.Response:
             form = await request.post()
             key = str(form.get("namespace", "")), str(form.get("name", ""))
-            if not self._sight.has(key):
+            if not self._state.has(key):
                 raise _no_such(key)
             try:
                 text, done = await action(*key), True
@@ -114,7 +115,7 @@ def _html(text: str) -> web.Response:
     return web.Response(text=text, content_type="text/html")
 
 
-def _no_such(key: Key) -> web.HTTPException:
+def _no_such(key: ObjectKey) -> web.HTTPException:
     return web.HTTPNotFound(text="there is no ProjectSetup {}/{} on this page\n".format(*key))
 
 

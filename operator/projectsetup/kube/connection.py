@@ -13,33 +13,32 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 
-from projectsetup.kube.api_writes import OnWrite, trace_of_writes
 from projectsetup.kube.errors import KubeconfigError
-from projectsetup.kube.guard import Check, guarded
+from projectsetup.kube.write_hooks import Check, OnWrite, guarded, trace_of_writes
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
 NO_LIMIT = 0
 STREAM_BUFFER = 65_536
-"""Bytes that are read ahead of a stream."""
+"""Bytes read ahead of a stream."""
 _UNUSABLE = (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Kubeconfig:
-    """Which kubeconfig to read and which context of it to take; None: as kubectl would."""
+    """The kubeconfig file and the context to use; None: as kubectl chooses."""
 
     file: str | None = None
     context: str | None = None
 
     @property
     def path(self) -> str:
-        """The file, or several as `KUBECONFIG` names them."""
+        """The file, or several joined as in `KUBECONFIG`."""
         return self.file or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
     @property
     def is_named(self) -> bool:
-        """Whether it was asked for, so that it comes before the pod's service account."""
+        """Whether file or context were given, which then take precedence over the pod's service account."""
         return self.file is not None or self.context is not None
 
 
@@ -47,25 +46,25 @@ AS_KUBECTL = Kubeconfig()
 
 
 def in_pod() -> bool:
-    """Whether this process runs in a pod with a service account."""
+    """Return whether this process runs in a pod with a service account."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
 
 
 def credential_files() -> list[Path]:
-    """Where the credentials for the API server are: the pod's service account, else the kubeconfigs."""
+    """Return the files with our credentials: the pod's service account, else the kubeconfigs."""
     if in_pod():
         return [SERVICE_ACCOUNT]
     return [path for path in map(Path, AS_KUBECTL.path.split(os.pathsep)) if path.is_file()]
 
 
 def pod_server() -> str:
-    """The URL of the API server as every pod is told it, which needs no names of the cluster to be resolved."""
+    """Return the URL of the API server from the pod's environment, which needs no cluster DNS."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def pod_namespace() -> str | None:
-    """The namespace of the pod that this process runs in, if it runs in one."""
+    """Return the namespace of the pod that this process runs in, or None outside of pods."""
     file = SERVICE_ACCOUNT / "namespace"
     return file.read_text().strip() if in_pod() and file.exists() else None
 
@@ -77,10 +76,10 @@ async def connect(
     on_write: OnWrite | None = None,
     may_write: Check | None = None,
 ) -> ApiClient:
-    """A client for the API server; KubeconfigError when nothing tells where it is. It does not call it yet.
+    """Return a client for the API server, without calling it yet; KubeconfigError when there is no usable config.
 
-    One for `streaming` has as many connections as there are watches and logs to follow, each with a small buffer.
-    `on_write` is told of every request that changes something, `may_write` is asked before it leaves.
+    A `streaming` client has as many connections as there are watches and logs to follow, each with a small buffer.
+    `may_write` is called before every write request leaves, `on_write` when it is answered.
     """
     configuration = Configuration()
     configuration.client_session_kwargs = {"trust_env": False}
@@ -107,7 +106,7 @@ async def connect(
 
 
 def _client(configuration: Configuration) -> ApiClient:
-    """The proxy is looked up once: a session that trusts the environment reads ~/.netrc again for every request."""
+    """Look up the proxy once: a session that trusts the environment reads ~/.netrc again for every request."""
     server = urlsplit(configuration.host)
     if configuration.proxy is None and not proxy_bypass(server.hostname or ""):
         configuration.proxy = getproxies().get(server.scheme)
@@ -116,17 +115,17 @@ def _client(configuration: Configuration) -> ApiClient:
 
 def _check_exists(path: str) -> None:
     if not any(Path(part).exists() for part in path.split(os.pathsep)):
-        raise KubeconfigError(f"kubeconfig {path} cannot be used: there is no such file")
+        raise KubeconfigError(f"kubeconfig {path} cannot be used: no such file")
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, (KeyError, TypeError, AttributeError)):
-        return "it is no kubeconfig"
+        return "not a kubeconfig"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def contexts(kubeconfig: Kubeconfig = AS_KUBECTL) -> list[str]:
-    """The names of all contexts that there are to choose from; none when it cannot be read."""
+    """Return the names of all contexts; none when the kubeconfig cannot be read."""
     try:
         found, _ = config.list_kube_config_contexts(config_file=kubeconfig.path)
     except _UNUSABLE:
@@ -135,7 +134,7 @@ def contexts(kubeconfig: Kubeconfig = AS_KUBECTL) -> list[str]:
 
 
 def context_namespace(kubeconfig: Kubeconfig = AS_KUBECTL) -> str:
-    """The namespace of the context, `default` when it names none."""
+    """Return the namespace of the context, or `default`."""
     try:
         found, active = config.list_kube_config_contexts(config_file=kubeconfig.path)
     except _UNUSABLE:

@@ -1,4 +1,4 @@
-"""Who leads: what guards every write."""
+"""The leader, as everything that writes sees it; this module knows nothing of the Lease."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Protocol
 
 
 class LeaseLost(Exception):
-    """This operator no longer leads, or cannot know that it does: it writes nothing and ends."""
+    """This operator does not lead, or cannot know whether it does: it writes nothing and exits."""
 
 
 class Leader(Protocol):
-    """Tells whether this operator leads."""
+    """Whether this operator leads."""
 
     identity: str
 
     def check(self) -> None:
-        """Raise LeaseLost when this operator may not write."""
+        """Raise LeaseLost when this operator must not write."""
         ...
 
-    def allow_last_word(self) -> None:
-        """From now on `check` allows what may be told while this operator ends, for as long as nobody else can lead."""
+    def allow_last_writes(self) -> None:
+        """From now on let `check` allow writes while this operator exits, as long as no other operator can lead."""
         ...
 
     async def acquire(self) -> None:
@@ -28,7 +28,7 @@ class Leader(Protocol):
         ...
 
     async def hold(self) -> None:
-        """Go on leading; LeaseLost when that ends."""
+        """Keep leading; raise LeaseLost when that ends."""
         ...
 
     async def release(self) -> None:
@@ -37,22 +37,22 @@ class Leader(Protocol):
 
 
 class SoleOperator:
-    """Stands in for leader election where it is switched off: this operator always leads."""
+    """Replaces leader election where it is switched off: this operator always leads."""
 
     identity = "sole-operator"
 
     def check(self) -> None:
-        """Always true."""
+        """Allow every write."""
 
-    def allow_last_word(self) -> None:
-        """Nothing changes."""
+    def allow_last_writes(self) -> None:
+        """Change nothing."""
 
     async def acquire(self) -> None:
         """Return at once."""
 
     async def hold(self) -> None:
-        """Never returns."""
+        """Never return."""
         await asyncio.Event().wait()
 
     async def release(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""

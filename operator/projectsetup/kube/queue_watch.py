@@ -1,76 +1,68 @@
-"""The queue's ConfigMap, watched live."""
+"""The watch on the queue's ConfigMap, apart from `queue_config` because only the operator needs it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
 
 from kubernetes.aio.client import ApiClient
 
-from projectsetup.kube.errors import ApiForbidden, ApiUnavailable, ClusterError
-from projectsetup.kube.queue_config import CONFIG_MAP, QueueControl, parse_queue_control, read_queue_config
-from projectsetup.kube.raw import TIMEOUT, Lines, Query, RawApi
+from projectsetup.kube.client import RestClient
+from projectsetup.kube.errors import ApiForbidden, ClusterError
+from projectsetup.kube.informer import Action, Change, Collection, Informer
+from projectsetup.kube.queue_config import (
+    CONFIG_MAP,
+    Data,
+    QueueControl,
+    config_map_data,
+    config_maps_path,
+    parse_queue_control,
+)
 from projectsetup.observe.logs import get_logger
 from projectsetup.observe.watch_age import LastHeard
 
-WATCH_SECONDS = 60
-RETRY_SECONDS = 2.0
+MAX_RETRY_DELAY = 2.0
+"""Seconds: no attempt starts before the ConfigMap was read."""
 
 _log = get_logger("queue")
 
 
 class QueueConfigWatch:
-    """Tells `on_change` the queue control, at first and whenever the ConfigMap changes, appears or goes."""
+    """Calls `on_change` with the settings, at first and whenever the ConfigMap changes, appears or disappears."""
 
     def __init__(self, api: ApiClient, namespace: str, *, on_change: Callable[[QueueControl], None]) -> None:
-        self._api = RawApi(api)
-        self._namespace = namespace
-        self._path = f"/api/v1/namespaces/{quote(namespace)}/configmaps"
         self._on_change = on_change
-        self.heard = LastHeard()
+        self._informer = Informer(
+            RestClient(api),
+            Collection(
+                f"ConfigMap {namespace}/{CONFIG_MAP}",
+                config_maps_path(namespace),
+                {"fieldSelector": f"metadata.name={CONFIG_MAP}"},
+            ),
+            keep=config_map_data,
+            on_error=self._failed,
+            max_retry_delay=MAX_RETRY_DELAY,
+        )
+
+    @property
+    def heard(self) -> LastHeard:
+        """When the settings were last known to be up to date."""
+        return self._informer.heard
 
     async def run(self) -> None:
         """Watch for ever."""
-        while True:
-            try:
-                await self._follow()
-            except (ClusterError, json.JSONDecodeError) as error:  # a watch may end in the middle of a line
-                _log.warning(
-                    "cannot watch the queue's ConfigMap, trying again", error=" ".join(str(error).split())[:300]
-                )
-                await asyncio.sleep(RETRY_SECONDS)
+        await self._informer.run(self._changed)
 
-    async def _follow(self) -> None:
-        place = f"{self._namespace}/{CONFIG_MAP}"
-        try:
-            self._tell(await read_queue_config(self._api, self._namespace))
-        except ApiForbidden:
-            self._tell(None)
-            raise
-        query: Query = {
-            "watch": "true",
-            "fieldSelector": f"metadata.name={CONFIG_MAP}",
-            "timeoutSeconds": WATCH_SECONDS,
-        }
-        async with (
-            self._api.stream(f"watch ConfigMap {place}", self._path, query=query) as pieces,
-            asyncio.timeout(WATCH_SECONDS + TIMEOUT),
-        ):
-            lines = Lines(pieces)
-            while (line := await lines.next()) is not None:
-                self._take(json.loads(line))
+    def _changed(self, _: Sequence[Change[Data | None]]) -> bool:
+        self._apply(next(iter(self._informer.objects.values()), None))
+        return False
 
-    def _take(self, event: dict[str, Any]) -> None:
-        if event["type"] == "ERROR":
-            raise ApiUnavailable(f"the watch of the queue's ConfigMap ended: {event['object'].get('message')}")
-        self._tell(None if event["type"] == "DELETED" else event["object"].get("data"))
+    def _failed(self, action: Action, error: ClusterError) -> None:
+        _log.warning(f"cannot {action} the queue's ConfigMap; retrying", error=str(error))
+        if action is Action.LIST and isinstance(error, ApiForbidden):  # an operator without this right still works
+            self._apply(None)
 
-    def _tell(self, data: Mapping[str, str] | None) -> None:
-        self.heard.now()
+    def _apply(self, data: Data | None) -> None:
         control, problem = parse_queue_control(data)
         if problem:
-            _log.warning("the queue's ConfigMap is not understood in part", problem=problem)
+            _log.warning("invalid values in the queue's ConfigMap are ignored", problem=problem)
         self._on_change(control)

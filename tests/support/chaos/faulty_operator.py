@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from projectsetup.bootstrap import Ports, compose, connections, new_metrics, running_engine
 from projectsetup.controller import controller
-from projectsetup.kube.client import ClusterClient
+from projectsetup.kube.setups import OPERATOR, SetupClient
 from projectsetup.observe import watch_age
 from projectsetup.observe.logs import configure_logging
 from projectsetup.projects.address import DatabaseAddress
@@ -93,7 +93,7 @@ async def run() -> int:
             connections(settings, metrics) as (api, elected),
             running_engine(settings, database, api, elected, metrics) as engine,
         ):
-            cluster: Any = Faulty(ClusterClient(api), fault)
+            cluster: Any = Faulty(SetupClient(api, field_manager=OPERATOR), fault)
             faulty_engine: Any = Faulty(engine, fault)
             ports = Ports(cluster, faulty_record, faulty_engine, elected)
             return await compose(settings, api, ports, metrics, scrub=str).run()

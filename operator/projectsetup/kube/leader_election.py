@@ -8,15 +8,14 @@ from collections.abc import Callable
 
 from projectsetup.kube.errors import ApiConflict, ApiNotFound, ClusterError
 from projectsetup.kube.leader import LeaseLost
-from projectsetup.kube.lease import LeaseClient, LeaseRecord
-from projectsetup.kube.vacancy import Vacancy
+from projectsetup.kube.lease import LeaseClient, LeaseObserver, LeaseRecord
 from projectsetup.observe.logs import get_logger
 
 RENEW_PERIOD = 5.0
 RENEW_DEADLINE = 20.0
 """Seconds without a renewal after which the leader stops."""
-LAST_WORD = 26.0
-"""Seconds after the last renewal up to which what has ended may still be told to the database."""
+LAST_WRITE_DEADLINE = 26.0
+"""Seconds after the last renewal up to which the ends of attempts may still be written to the database."""
 RETRY_PERIOD = 1.0
 CALL_TIMEOUT = 4.0
 
@@ -24,12 +23,12 @@ _log = get_logger("leadership")
 
 
 def boot_clock() -> float:
-    """Seconds since the boot; it goes on while the machine sleeps and while this process is stopped."""
+    """Return the seconds since boot, including those while the machine slept or this process was stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Leadership:
-    """Takes, renews and gives back the Lease; `check` guards every write."""
+class LeaderElection:
+    """Takes, renews and releases the Lease; `check` guards every write."""
 
     def __init__(
         self,
@@ -45,36 +44,36 @@ class Leadership:
         self._clock = clock
         self._held: LeaseRecord | None = None
         self._renewed_at = float("-inf")
-        self._ending = False
+        self._exiting = False
 
     def check(self) -> None:
-        """Raise LeaseLost unless the Lease was renewed not longer than the renew deadline ago.
+        """Raise LeaseLost unless the Lease was renewed within the renew deadline.
 
-        While this operator ends because it could not renew, what has ended may still be told: until just before the
-        Lease can be taken by another.
+        While this operator exits because it could not renew, the ends of its attempts may still be written, until just
+        before another operator can take the Lease.
         """
-        limit = LAST_WORD if self._ending else RENEW_DEADLINE
+        limit = LAST_WRITE_DEADLINE if self._exiting else RENEW_DEADLINE
         if self._clock() >= self._renewed_at + limit:
             raise LeaseLost(f"the Lease was not renewed for {limit:.0f} s")
 
-    def allow_last_word(self) -> None:
-        """From now on `check` allows writes until just before another operator can lead."""
-        self._ending = True
+    def allow_last_writes(self) -> None:
+        """From now on let `check` allow writes until just before another operator can lead."""
+        self._exiting = True
 
     async def acquire(self) -> None:
         """Return when this operator holds the Lease, however long that takes."""
-        vacancy = Vacancy(self.identity, self._is_dead)
+        observer = LeaseObserver(self.identity, self._is_dead)
         while True:
             try:
-                asked = self._clock()
+                requested_at = self._clock()
                 current = await self._lease.read()
-                if vacancy.is_free(current, asked=asked, answered=self._clock()):
+                if observer.is_free(current, requested_at=requested_at, answered_at=self._clock()):
                     await self._take(current)
                     return
             except ApiConflict:
-                _log.debug("another operator was faster to take the Lease")
+                _log.debug("another operator took the Lease first")
             except ClusterError as error:
-                _log.warning("cannot reach the Lease, trying again", error=str(error))
+                _log.warning("cannot reach the Lease; retrying", error=str(error))
             await asyncio.sleep(RETRY_PERIOD)
 
     async def _take(self, current: LeaseRecord | None) -> None:
@@ -84,10 +83,10 @@ class Leadership:
         else:
             self._held = await self._lease.write(self.identity, current)
         self._renewed_at = began
-        _log.info("this operator leads", identity=self.identity)
+        _log.info("acquired the leader lease", identity=self.identity)
 
     async def hold(self) -> None:
-        """Renew the Lease until that fails for too long or somebody else has it: then LeaseLost."""
+        """Renew the Lease; raise LeaseLost when that fails for too long or another operator holds it."""
         while True:
             fresh = self._clock() < self._renewed_at + RENEW_PERIOD
             await asyncio.sleep(min(RENEW_PERIOD if fresh else RETRY_PERIOD, self._time_left()))
@@ -115,7 +114,7 @@ class Leadership:
             self._renewed_at = began
 
     async def _read_own(self) -> LeaseRecord:
-        """The Lease as it is now, after a conflict: an answer was lost on its way, or somebody annotated it."""
+        """Return the Lease after a conflict, if it is still ours: an answer was lost, or somebody annotated it."""
         current = await self._lease.read()
         if current is None or current.holder != self.identity:
             self._held, self._renewed_at = None, float("-inf")
@@ -123,7 +122,7 @@ class Leadership:
         return current
 
     async def release(self) -> None:
-        """Give the Lease back, so that a standby need not wait; best effort."""
+        """Release the Lease, so that a standby need not wait for it to expire; best effort."""
         held, self._renewed_at = self._held, float("-inf")
         if held is None:
             return
@@ -133,4 +132,4 @@ class Leadership:
             except ApiConflict:  # the last renewal was written, but its answer not awaited
                 await self._lease.write("", await self._read_own())
         except (ClusterError, LeaseLost) as error:
-            _log.warning("the Lease was not given back and ends by itself", error=str(error))
+            _log.warning("could not release the Lease; it expires by itself", error=str(error))
