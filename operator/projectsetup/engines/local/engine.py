@@ -17,7 +17,7 @@ from projectsetup.engines.local.attempt import FileAccess, LocalAttempt
 from projectsetup.engines.local.operations import shield, wait_for_end
 from projectsetup.engines.local.supervisor_client import SupervisorClient, SupervisorNotStarted
 from projectsetup.engines.local.workspace import AttemptDirectory, check_workspace_root
-from projectsetup.setup.caches import NO_CACHES, PackageCaches, package_caches
+from projectsetup.setup.environment import NO_CACHES, PackageCaches, package_caches
 from projectsetup.setup.steps import setup_project
 from projectsetup.setup.types import InfrastructureError
 
