@@ -1,4 +1,4 @@
-"""The admission policy on a real API server: the same rules as those of the operator, told in the same words."""
+"""The admission policy on a real API server: the same rules and messages as in the operator."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_all_annotations_can_be_removed(policed: ApiServer) -> None:
     assert "annotations" not in body["metadata"]
 
 
-def test_an_object_from_before_the_policy_is_not_stuck(unpoliced_name: str, policed: ApiServer) -> None:
+def test_an_object_from_before_the_policy_can_be_changed(unpoliced_name: str, policed: ApiServer) -> None:
     policed.patch_status(unpoliced_name, {"attempt": 1})
     policed.patch(unpoliced_name, {"metadata": {"labels": {"team": "a"}, "finalizers": ["example.com/hold"]}})
     policed.patch(unpoliced_name, {"metadata": {"finalizers": None}})

@@ -46,7 +46,7 @@ def status(reason: Reason, message: str = "why", **fields: object) -> ProjectSet
         "0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a00g",
     ],
 )
-def test_a_name_that_is_no_uuid_is_refused_and_the_user_is_told_what_to_do(api_server: ApiServer, name: str) -> None:
+def test_a_name_other_than_a_uuid_is_refused_with_advice(api_server: ApiServer, name: str) -> None:
     with pytest.raises(Refused, match=r"metadata\.name must be a project id, a UUID in lower case; run"):
         api_server.create(name)
 
@@ -57,7 +57,7 @@ def test_a_name_in_upper_case_is_refused(api_server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("spec", [None, {}, {"recipe": None, "parameters": None, "timeout": None}])
-def test_an_empty_spec_is_filled_in(api_server: ApiServer, spec: dict[str, object] | None) -> None:
+def test_an_empty_spec_gets_the_defaults(api_server: ApiServer, spec: dict[str, object] | None) -> None:
     body = api_server.create(spec=spec)
     assert body["spec"] == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
     assert parse_resource(body).problem is None
@@ -75,7 +75,7 @@ def test_an_empty_spec_is_filled_in(api_server: ApiServer, spec: dict[str, objec
         ({"parameters": {"license": "MIT"}, "recipe": "other"}, None, "recipe"),
     ],
 )
-def test_what_is_immutable_stays(
+def test_immutable_fields(
     api_server: ApiServer, before: dict[str, object], after: dict[str, object] | None, field: str
 ) -> None:
     name = api_server.create(spec=before)["metadata"]["name"]
@@ -83,7 +83,7 @@ def test_what_is_immutable_stays(
         api_server.patch(name, {"spec": after})
 
 
-def test_what_is_mutable_changes(api_server: ApiServer) -> None:
+def test_mutable_fields(api_server: ApiServer) -> None:
     name = api_server.create(spec={"parameters": {"license": "MIT"}})["metadata"]["name"]
     change = {"suspend": True, "timeout": "1h30m", "credentialsSecretRef": {"name": "git"}}
     spec = api_server.patch(name, {"spec": change})["spec"]
@@ -91,7 +91,7 @@ def test_what_is_mutable_changes(api_server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["soon", "", "30", "-5m", "1d", "1h 5m", "12345678s", "1s" * 17])
-def test_a_timeout_that_is_no_duration_is_refused(api_server: ApiServer, timeout: str) -> None:
+def test_an_invalid_timeout_is_refused(api_server: ApiServer, timeout: str) -> None:
     with pytest.raises(Refused, match=r"spec\.timeout"):
         api_server.create(spec={"timeout": timeout}, dry_run=True)
 
@@ -165,16 +165,16 @@ def _accepts(api_server: ApiServer, spec: dict[str, object]) -> bool:
     return True
 
 
-def test_one_from_before_the_limit_of_its_parameters_is_not_stuck(api_server: ApiServer, oversized: str) -> None:
+def test_a_resource_from_before_the_parameter_limit_can_be_changed(api_server: ApiServer, oversized: str) -> None:
     assert api_server.patch(oversized, {"spec": {"suspend": True}})["spec"]["suspend"] is True
     assert api_server.patch(oversized, {"metadata": {"labels": {"a": "b"}}})["metadata"]["labels"] == {"a": "b"}
-    told = status_to_dict(status(Reason.SUSPENDED, observed_generation=2))
-    assert api_server.patch_status(oversized, told)["status"]["phase"] == "Suspended"
+    written = status_to_dict(status(Reason.SUSPENDED, observed_generation=2))
+    assert api_server.patch_status(oversized, written)["status"]["phase"] == "Suspended"
     assert parse_resource(api_server.get(oversized)).problem is None
     api_server.delete(oversized)
 
 
-def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer) -> None:
+def test_a_status_of_maximum_size_is_stored(api_server: ApiServer) -> None:
     attempts = tuple(
         AttemptRecord(
             number=number,
@@ -214,7 +214,7 @@ def test_a_status_of_full_size_is_stored_as_it_was_written(api_server: ApiServer
     assert parse_resource(stored).status == written
 
 
-def test_status_and_spec_are_written_apart(api_server: ApiServer) -> None:
+def test_status_is_a_subresource(api_server: ApiServer) -> None:
     name = api_server.create(status={"attempt": 7})["metadata"]["name"]
     assert api_server.get(name)["status"] == UNSEEN
     api_server.patch_status(name, {"attempt": 1})
@@ -222,7 +222,7 @@ def test_status_and_spec_are_written_apart(api_server: ApiServer) -> None:
     assert (body["status"], body["metadata"]["generation"]) == ({**UNSEEN, "attempt": 1}, 2)
 
 
-def test_nobody_keeps_account_of_the_fields_of_a_status(api_server: ApiServer) -> None:
+def test_a_status_has_no_managed_fields(api_server: ApiServer) -> None:
     name = api_server.create()["metadata"]["name"]
     api_server.patch_status(name, status_to_dict(status(Reason.QUEUED, attempt=1)))
     managed = api_server.get(name)["metadata"]["managedFields"]
@@ -239,20 +239,20 @@ def test_nobody_keeps_account_of_the_fields_of_a_status(api_server: ApiServer) -
         {"conditions": [{"type": "Ready", "status": "Maybe"}]},
     ],
 )
-def test_a_status_that_makes_no_sense_is_refused(api_server: ApiServer, change: dict[str, object]) -> None:
+def test_an_invalid_status_is_refused(api_server: ApiServer, change: dict[str, object]) -> None:
     name = api_server.create()["metadata"]["name"]
     with pytest.raises(Refused, match=rf"status\.{next(iter(change))}"):
         api_server.patch_status(name, change)
 
 
-def test_a_deletion_is_not_hindered(api_server: ApiServer) -> None:
+def test_a_deletion_is_not_blocked(api_server: ApiServer) -> None:
     name = api_server.create()["metadata"]["name"]
     api_server.delete(name)
     with pytest.raises(Refused, match="not found"):
         api_server.get(name)
 
 
-def test_fields_select(api_server: ApiServer) -> None:
+def test_field_selectors(api_server: ApiServer) -> None:
     recipe = f"r-{uuid.uuid4()}"
     names = [api_server.create(spec={"recipe": recipe})["metadata"]["name"] for _ in range(2)]
     for name, reason in zip(names, (Reason.RUNNING, Reason.QUEUED), strict=True):
@@ -266,10 +266,10 @@ def table(api_server: ApiServer, *arguments: str) -> list[list[str]]:
     return [line.split() for line in api_server.kubectl("get", *arguments).splitlines()]
 
 
-def test_kubectl_shows_the_columns_of_the_contract(api_server: ApiServer) -> None:
+def test_kubectl_shows_the_columns(api_server: ApiServer) -> None:
     name = api_server.create(annotations={"setup.codemyspec.com/priority": "0"})["metadata"]["name"]
-    told = status(Reason.RUNNING, "compiling", project_status="compiling", step="compile", progress="3/7", attempt=2)
-    api_server.patch_status(name, status_to_dict(told))
+    written = status(Reason.RUNNING, "compiling", project_status="compiling", step="compile", progress="3/7", attempt=2)
+    api_server.patch_status(name, status_to_dict(written))
     (head, row) = table(api_server, "psetup", name)
     assert head == ["NAME", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE"]
     assert row[:-1] == [name, "Running", "compiling", "compile", "3/7", "2", "0"]

@@ -1,4 +1,4 @@
-"""PgBouncer between the operator and PostgreSQL: all works, and nothing is left for whoever has the session next."""
+"""PgBouncer between the operator and PostgreSQL: everything works, and nothing stays in the session."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def left_behind(pooler: Pooler) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("pooler", MODES[:2], indirect=True)
-def test_a_migration_leaves_nothing_either(pooler: Pooler, database_url: str) -> None:
+def test_a_migration_leaves_nothing_in_the_session(pooler: Pooler, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as sql:
         sql.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     assert migrate(pooler.url)
@@ -88,7 +88,7 @@ def test_a_migration_needs_transactions(pooler: Pooler) -> None:
 
 
 @pytest.mark.parametrize("pooler", MODES[1:2], indirect=True)
-async def test_a_strangers_long_query_is_not_cancelled(pooler: Pooler) -> None:
+async def test_a_long_query_of_another_client_is_not_cancelled(pooler: Pooler) -> None:
     async with ProjectRecord.connect(pooler.url) as record:
         await record.list()
     with psycopg.connect(pooler.url, autocommit=True, prepare_threshold=None) as stranger:

@@ -1,4 +1,4 @@
-"""A package index that wants a login: steps without git credentials have it, with uv itself; nobody is told it."""
+"""A package index with a login: steps without git credentials can use it with uv, and it is never shown."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_step_with_credentials_and_a_pod_do_not_get_the_login(operator: dict[s
         assert "401" in done.stderr
 
 
-def test_what_steps_print_of_it_is_hidden(operator: dict[str, str]) -> None:
+def test_the_login_is_hidden_in_output(operator: dict[str, str]) -> None:
     operator |= {"CARGO_REGISTRIES_INHOUSE_TOKEN": "cargo-token", "POETRY_HTTP_BASIC_INHOUSE_PASSWORD": "poetry-word"}
     assert {PASSWORD, "cargo-token", "poetry-word"} <= set(secrets_in(inherited_environment(operator)))
     assert USERNAME not in set(secrets_in(operator))

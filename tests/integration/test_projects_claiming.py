@@ -70,7 +70,7 @@ def set_row(database_url: str, status: ProjectStatus, owner: Owner | None, names
         )
 
 
-async def test_a_claim_takes_the_project_and_moves_the_fence(record: ProjectRecord, project: Project) -> None:
+async def test_a_claim_sets_the_owner_and_increments_the_fence(record: ProjectRecord, project: Project) -> None:
     claimed = await record.claim(project.id, ME, attempt=1, status=QUEUED)
     assert (claimed.owner, claimed.attempt, claimed.status) == (ME, 1, QUEUED)
     assert claimed.fence == project.fence + 1
@@ -101,7 +101,7 @@ async def test_the_statement_and_the_rule_agree(
 
 @pytest.mark.parametrize("owner", [None, ME, OTHER, FOREIGN])
 @pytest.mark.parametrize("status", list(ProjectStatus))
-async def test_no_claim_takes_what_belongs_to_another_namespace(
+async def test_no_claim_across_namespaces(
     record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
 ) -> None:
     set_row(database_url, status, owner, FOREIGN.namespace)
@@ -191,9 +191,7 @@ async def test_updating_and_the_rule_agree(
         await claimed_by(record, project)
 
 
-async def test_who_read_the_project_before_another_operator_claimed_it_changes_nothing(
-    record: ProjectRecord, project: Project
-) -> None:
+async def test_a_claim_with_an_outdated_fence_changes_nothing(record: ProjectRecord, project: Project) -> None:
     before = await read(record, project.id)
     claimed = await record.claim(project.id, ME, attempt=1, status=INITIALIZING, seen=before.fence)
     with pytest.raises(ProjectMoved):
@@ -203,7 +201,7 @@ async def test_who_read_the_project_before_another_operator_claimed_it_changes_n
     assert await record.release(project.id, ME.uid, seen=claimed.fence) is not None
 
 
-async def test_refusals_tell_what_they_found(record: ProjectRecord, project: Project) -> None:
+async def test_refusals_say_what_they_found(record: ProjectRecord, project: Project) -> None:
     await claimed_by(record, project, OTHER)
     with pytest.raises(ProjectOwned) as owned:
         await claimed_by(record, project)
@@ -221,7 +219,7 @@ async def test_refusals_tell_what_they_found(record: ProjectRecord, project: Pro
         await record.queue(project.id, ME.namespace)
 
 
-async def test_of_many_claims_at_once_exactly_one_wins(database_url: str, project: Project) -> None:
+async def test_exactly_one_of_many_concurrent_claims_wins(database_url: str, project: Project) -> None:
     owners = [Owner(f"uid-{number}", "team", f"p-{number}") for number in range(12)]
     async with ProjectRecord.connect(database_url) as one, ProjectRecord.connect(database_url) as two:
         for already in range(1, 6):
@@ -237,7 +235,7 @@ async def test_of_many_claims_at_once_exactly_one_wins(database_url: str, projec
             await one.release(project.id, winner.owner.uid)
 
 
-async def test_the_same_owner_claims_again_and_outdates_itself(record: ProjectRecord, project: Project) -> None:
+async def test_a_second_claim_of_the_same_owner_outdates_the_first(record: ProjectRecord, project: Project) -> None:
     first = await claimed_by(record, project)
     second = await record.claim(project.id, ME, attempt=2, status=QUEUED)
     assert (second.fence, second.attempt) == (first.fence + 1, 2)
@@ -247,7 +245,7 @@ async def test_the_same_owner_claims_again_and_outdates_itself(record: ProjectRe
     assert await record.mark(project.id, second.fence, TESTING) is True
 
 
-async def test_marks_move_the_status_and_leave_the_fence(record: ProjectRecord, project: Project) -> None:
+async def test_mark_sets_the_status_and_keeps_the_fence(record: ProjectRecord, project: Project) -> None:
     claimed = await claimed_by(record, project)
     for status in (ProjectStatus.DEPS_INSTALLING, ProjectStatus.COMPILING, TESTING):
         assert await record.mark(project.id, claimed.fence, status) is True
@@ -284,13 +282,13 @@ async def test_backing_off_keeps_the_owner_and_the_result_until_the_next_attempt
     assert (again.attempt, again.attempt_result, again.setup_error) == (2, None, None)
 
 
-async def test_an_attempt_can_be_given_back(record: ProjectRecord, project: Project) -> None:
+async def test_an_attempt_can_be_released(record: ProjectRecord, project: Project) -> None:
     claimed = await record.claim(project.id, ME, attempt=3, status=INITIALIZING)
     await record.finish(project.id, claimed.fence, status=QUEUED, setup_error=None, result={}, attempt=2)
     assert (await read(record, project.id)).attempt == 2
 
 
-async def test_a_failed_project_may_be_taken_by_another(record: ProjectRecord, project: Project) -> None:
+async def test_another_owner_may_claim_a_failed_project(record: ProjectRecord, project: Project) -> None:
     claimed = await claimed_by(record, project)
     await record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result=ERROR)
     taken = await claimed_by(record, project, OTHER)
@@ -298,9 +296,7 @@ async def test_a_failed_project_may_be_taken_by_another(record: ProjectRecord, p
     assert taken.fence > claimed.fence
 
 
-async def test_queueing_forgets_the_last_owner_but_not_how_its_attempt_ended(
-    record: ProjectRecord, project: Project
-) -> None:
+async def test_queueing_removes_the_owner_and_keeps_the_result(record: ProjectRecord, project: Project) -> None:
     claimed = await claimed_by(record, project)
     await record.finish(project.id, claimed.fence, status=FAILED, setup_error=ERROR, result=ERROR)
     queued = await record.queue(project.id, ME.namespace)
@@ -309,9 +305,7 @@ async def test_queueing_forgets_the_last_owner_but_not_how_its_attempt_ended(
 
 
 @pytest.mark.parametrize("status", [QUEUED, INITIALIZING, TESTING])
-async def test_a_released_setup_may_start_afresh(
-    record: ProjectRecord, project: Project, status: ProjectStatus
-) -> None:
+async def test_a_released_setup_can_start_again(record: ProjectRecord, project: Project, status: ProjectStatus) -> None:
     claimed = await record.claim(project.id, ME, attempt=2, status=status)
     released = await record.release(project.id, ME.uid)
     assert released == await read(record, project.id)
@@ -323,7 +317,7 @@ async def test_a_released_setup_may_start_afresh(
     assert (await claimed_by(record, project, OTHER)).owner == OTHER
 
 
-async def test_releasing_while_backing_off_forgets_the_result(record: ProjectRecord, project: Project) -> None:
+async def test_releasing_while_backing_off_removes_the_result(record: ProjectRecord, project: Project) -> None:
     claimed = await claimed_by(record, project)
     await record.finish(project.id, claimed.fence, status=QUEUED, setup_error=ERROR, result=ERROR)
     released = await record.release(project.id, ME.uid)
@@ -332,7 +326,7 @@ async def test_releasing_while_backing_off_forgets_the_result(record: ProjectRec
 
 
 @pytest.mark.parametrize(("status", "error"), [(READY, None), (FAILED, ERROR)])
-async def test_what_has_ended_stays_as_it_is_when_released(
+async def test_releasing_a_finished_setup_keeps_its_result(
     record: ProjectRecord, project: Project, status: ProjectStatus, error: dict[str, str] | None
 ) -> None:
     claimed = await claimed_by(record, project)
@@ -343,14 +337,14 @@ async def test_what_has_ended_stays_as_it_is_when_released(
     assert released == replace(ended, owner=None, fence=ended.fence + 1, updated_at=released.updated_at)
 
 
-async def test_nobody_releases_what_another_holds(record: ProjectRecord, project: Project) -> None:
+async def test_only_the_owner_can_be_released(record: ProjectRecord, project: Project) -> None:
     assert await record.release(project.id, ME.uid) is None
     claimed = await claimed_by(record, project, OTHER)
     assert await record.release(project.id, ME.uid) is None
     assert await read(record, project.id) == claimed
 
 
-async def test_one_holder_at_a_time_whatever_happens_at_once(database_url: str, project: Project) -> None:
+async def test_one_owner_at_a_time_under_concurrency(database_url: str, project: Project) -> None:
     """Owners claim, work, end and are released at random; a mark that counts never meets another's claim."""
     async with ProjectRecord.connect(database_url) as record:
 

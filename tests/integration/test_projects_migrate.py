@@ -91,7 +91,7 @@ def all_rows(url: str) -> list[dict[str, Any]]:
         return sql.execute("SELECT * FROM projects ORDER BY name").fetchall()
 
 
-def test_a_project_that_is_owned_when_namespaces_come_belongs_to_its_owners(empty_url: str) -> None:
+def test_an_owned_project_gets_the_namespace_of_its_owner(empty_url: str) -> None:
     owner = {"owner_uid": "uid-1", "owner_namespace": "team-a", "owner_name": "p", "fence": 7}
     before = at_version(
         empty_url,
@@ -107,7 +107,7 @@ def test_a_project_that_is_owned_when_namespaces_come_belongs_to_its_owners(empt
     assert [{name: row[name] for name in before[0]} for row in after] == before  # updated_at and the fence included
 
 
-def test_repositories_and_names_that_are_there_are_taken_in(empty_url: str) -> None:
+def test_existing_repositories_and_names_are_migrated(empty_url: str) -> None:
     before = at_version(
         empty_url,
         "0002",
@@ -126,7 +126,7 @@ def test_repositories_and_names_that_are_there_are_taken_in(empty_url: str) -> N
 
 
 @pytest.mark.parametrize("version", ["0001", "0002"])
-def test_projects_that_share_a_repository_are_named_and_nothing_is_migrated(empty_url: str, version: str) -> None:
+def test_projects_that_share_a_repository_stop_the_migration(empty_url: str, version: str) -> None:
     ids = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(5)]
     before = at_version(
         empty_url,
@@ -164,7 +164,7 @@ def test_many_clashes_are_counted(empty_url: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_names_that_are_one_are_named(empty_url: str) -> None:
+def test_equivalent_names_stop_the_migration(empty_url: str) -> None:
     at_version(
         empty_url,
         "0002",
@@ -175,7 +175,7 @@ def test_names_that_are_one_are_named(empty_url: str) -> None:
         migrate(empty_url)
 
 
-async def test_a_table_of_somebody_else_is_left_alone(empty_url: str) -> None:
+async def test_a_foreign_table_is_left_alone(empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as sql:
         sql.execute("CREATE TABLE projects (title text)")
         with pytest.raises(MigrationFailed, match="has a table projects that projectsetup did not create"):
@@ -194,7 +194,7 @@ def test_a_newer_schema_is_left_alone(empty_url: str) -> None:
         migrate(empty_url)
 
 
-def test_a_migration_does_not_wait_for_ever(empty_url: str) -> None:
+def test_a_migration_gives_up_after_its_limit(empty_url: str) -> None:
     with psycopg.connect(empty_url) as holder:
         holder.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         with pytest.raises(DatabaseUnavailable) as caught:
@@ -203,7 +203,7 @@ def test_a_migration_does_not_wait_for_ever(empty_url: str) -> None:
     assert migrate(empty_url) == ALL
 
 
-def test_what_stands_in_the_way_is_one_line(empty_url: str) -> None:
+def test_an_obstacle_is_reported_in_one_line(empty_url: str) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"^PostgreSQL at .* has no database nowhere$"):
         migrate(urlsplit(empty_url)._replace(path="/nowhere").geturl())
     with pytest.raises(InvalidDatabaseUrl):

@@ -135,7 +135,7 @@ async def locked_out(sql: Sql) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_that_goes_away_and_comes_back(gate: Gate) -> None:
+async def test_a_database_that_is_interrupted(gate: Gate) -> None:
     async with opened(gate.url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         await gate.shut()
@@ -145,7 +145,7 @@ async def test_a_database_that_goes_away_and_comes_back(gate: Gate) -> None:
         assert await record.get(made.id) == made
 
 
-async def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
+async def test_a_server_that_is_killed_and_restarted(tmp_path: Path) -> None:
     server = Postgres(tmp_path, port=free_port(), password="geheim", fsync=True)
     server.start()
     try:
@@ -160,7 +160,7 @@ async def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None
         server.program.kill()
 
 
-async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> None:
+async def test_lost_connections_are_replaced(gate: Gate, sql: Sql) -> None:
     async with opened(gate.url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         sql.execute(
@@ -174,7 +174,7 @@ async def test_lost_connections_are_replaced_unseen(gate: Gate, sql: Sql) -> Non
 
 
 @pytest.mark.parametrize(("serves_for", "replaced"), [(300.0, False), (0.0, True)])
-async def test_a_connection_serves_for_a_while(
+async def test_old_connections_are_replaced(
     database_url: str, monkeypatch: pytest.MonkeyPatch, serves_for: float, replaced: bool
 ) -> None:
     monkeypatch.setattr(database_module, "SERVES_FOR", serves_for)
@@ -192,7 +192,7 @@ async def test_a_closed_record_leaves_no_connection(database_url: str, sql: Sql)
             await asyncio.sleep(0.01)
 
 
-async def test_a_frozen_database_does_not_hold_a_call(gate: Gate) -> None:
+async def test_a_frozen_database_does_not_block_a_call(gate: Gate) -> None:
     async with opened(gate.url, call_limit=SHORT) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         gate.freeze()
@@ -202,13 +202,13 @@ async def test_a_frozen_database_does_not_hold_a_call(gate: Gate) -> None:
         assert await record.get(made.id) == made
 
 
-async def test_a_server_that_never_greets_does_not_hold_a_call(gate: Gate) -> None:
+async def test_a_silent_server_does_not_block_a_call(gate: Gate) -> None:
     gate.freeze()
     async with opened(f"{gate.url}?connect_timeout=2") as record:
         assert (await unavailable(record)).endswith("does not answer")
 
 
-async def test_a_call_that_is_cut_off_midway_is_unavailable(gate: Gate, sql: Sql) -> None:
+async def test_a_call_that_loses_its_connection_is_unavailable(gate: Gate, sql: Sql) -> None:
     async with opened(gate.url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
@@ -222,7 +222,7 @@ async def test_a_call_that_is_cut_off_midway_is_unavailable(gate: Gate, sql: Sql
         await record.ping()
 
 
-async def test_a_lock_held_by_others_does_not_hold_a_call(database_url: str, sql: Sql) -> None:
+async def test_a_lock_does_not_block_a_call(database_url: str, sql: Sql) -> None:
     async with opened(database_url, call_limit=SHORT) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
@@ -233,7 +233,7 @@ async def test_a_lock_held_by_others_does_not_hold_a_call(database_url: str, sql
         assert (await record.queue(made.id, "team-a")).status is ProjectStatus.SETUP_QUEUED
 
 
-async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> None:
+async def test_a_cancelled_call_returns_at_once(database_url: str, sql: Sql) -> None:
     async with opened(database_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
@@ -246,7 +246,7 @@ async def test_a_cancelled_call_lets_go_at_once(database_url: str, sql: Sql) -> 
             assert await record.get(made.id) == made
 
 
-async def test_the_server_itself_ends_statements_that_take_too_long(database_url: str) -> None:
+async def test_the_server_ends_long_statements(database_url: str) -> None:
     migrate(database_url)
     async with opened(database_url) as record:
         (found,) = await record._database.rows(Statement("SHOW statement_timeout", {}, reads=True))
@@ -290,7 +290,7 @@ async def test_a_role_without_rights(database_url: str, sql: Sql, role: str) -> 
         await record.try_write()
 
 
-async def test_a_database_that_only_reads(database_url: str, sql: Sql) -> None:
+async def test_a_read_only_database(database_url: str, sql: Sql) -> None:
     database = text.Identifier(str(sql.info.dbname))
     sql.execute(text.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
     async with opened(database_url) as record:
@@ -302,7 +302,7 @@ async def test_a_database_that_only_reads(database_url: str, sql: Sql) -> None:
         assert await record.list() == ()
 
 
-async def test_a_connection_that_turns_out_to_be_read_only_is_not_used_again(database_url: str, sql: Sql) -> None:
+async def test_a_read_only_connection_is_not_reused(database_url: str, sql: Sql) -> None:
     database = text.Identifier(str(sql.info.dbname))
     async with opened(database_url) as record:
         before = {tuple(rows[0]) for rows in await asyncio.gather(*(record._database.rows(BACKEND) for _ in range(4)))}
@@ -318,7 +318,7 @@ async def test_a_connection_that_turns_out_to_be_read_only_is_not_used_again(dat
         assert await record.list() == (made,)
 
 
-async def test_a_try_to_write_changes_nothing_and_waits_for_nobody(database_url: str, sql: Sql) -> None:
+async def test_try_write_changes_nothing_and_does_not_block(database_url: str, sql: Sql) -> None:
     async with opened(database_url) as record:
         await record.try_write()
         made = await record.create(name="App", code_repo="https://git.example/a")
@@ -330,7 +330,7 @@ async def test_a_try_to_write_changes_nothing_and_waits_for_nobody(database_url:
         assert await record.list() == (made,)
 
 
-async def test_a_schema_that_changes_under_a_running_record(database_url: str, sql: Sql) -> None:
+async def test_a_schema_change_under_a_running_record(database_url: str, sql: Sql) -> None:
     async with opened(database_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         for _ in range(6):

@@ -64,7 +64,7 @@ async def test_a_new_project_is_read_as_it_was_written(record: ProjectRecord) ->
     assert made.slug == "touch-tmp-x-id-s-name-a"
 
 
-async def test_what_is_not_there_is_none(record: ProjectRecord) -> None:
+async def test_a_missing_project_is_none(record: ProjectRecord) -> None:
     assert await record.get(uuid4()) is None
     assert await record.list() == ()
     assert await record.owned() == ()
@@ -83,7 +83,7 @@ async def test_what_is_not_there_is_none(record: ProjectRecord) -> None:
         ),
     ],
 )
-async def test_a_clash_names_the_field(record: ProjectRecord, changed: dict[str, Any], message: str) -> None:
+async def test_a_conflict_names_the_field(record: ProjectRecord, changed: dict[str, Any], message: str) -> None:
     values: dict[str, Any] = {
         "name": "App",
         "code_repo": "https://git.example/app",
@@ -144,7 +144,7 @@ async def test_a_repository_is_one_however_it_is_spelled(record: ProjectRecord, 
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-async def test_code_and_documentation_are_two_repositories(record: ProjectRecord, spelling: str) -> None:
+async def test_code_and_documentation_need_different_repositories(record: ProjectRecord, spelling: str) -> None:
     with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be different repositories$"):
         await record.create(name="App", code_repo=SPELLINGS[1], docs_repo=spelling)
     made = await record.create(name="App", code_repo=SPELLINGS[1])
@@ -153,7 +153,7 @@ async def test_code_and_documentation_are_two_repositories(record: ProjectRecord
     assert (await record.update(made.id, code_repo=spelling)).code_repo == spelling  # only the spelling changes
 
 
-async def test_repositories_that_look_alike_are_several(record: ProjectRecord) -> None:
+async def test_similar_repositories_are_distinct(record: ProjectRecord) -> None:
     for number, url in enumerate((SPELLINGS[0], *OTHERS)):
         await record.create(name=str(number), code_repo=url)
     for number, url in enumerate(("/srv/a.git", "/srv/b.git")):
@@ -162,14 +162,14 @@ async def test_repositories_that_look_alike_are_several(record: ProjectRecord) -
         await record.create(name="local 3", code_repo="file:///srv//a", allow_file_repos=True)
 
 
-async def test_repositories_can_be_exchanged_between_code_and_documentation(record: ProjectRecord) -> None:
+async def test_code_and_documentation_can_swap_repositories(record: ProjectRecord) -> None:
     one, two = "https://git.example/one", "https://git.example/two"
     made = await record.create(name="App", code_repo=one, docs_repo=two)
     changed = await record.update(made.id, code_repo=two, docs_repo=one)
     assert (changed.code_repo, changed.docs_repo) == (two, one)
 
 
-async def test_what_other_software_writes_is_held_to_the_same(record: ProjectRecord, sql: Sql) -> None:
+async def test_the_database_enforces_the_rules_for_other_software(record: ProjectRecord, sql: Sql) -> None:
     await record.create(name="App", code_repo=SPELLINGS[0])
     with pytest.raises(DriverUniqueViolation) as caught:
         sql.execute(
@@ -181,14 +181,14 @@ async def test_what_other_software_writes_is_held_to_the_same(record: ProjectRec
         await record.create(name="C", code_repo="https://x.example/c", docs_repo="git@x.example:b")
 
 
-async def test_of_several_that_ask_for_one_repository_at_once_one_gets_it(record: ProjectRecord) -> None:
+async def test_one_of_several_concurrent_projects_gets_the_repository(record: ProjectRecord) -> None:
     asked = [record.create(name=f"{number}", code_repo=url) for number, url in enumerate(SPELLINGS)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(result, Project) for result in results) == 1
     assert sum(isinstance(result, InvalidProject) for result in results) == len(SPELLINGS) - 1
 
 
-async def test_a_name_is_one_composed_or_decomposed(record: ProjectRecord, sql: Sql) -> None:
+async def test_composed_and_decomposed_names_are_the_same(record: ProjectRecord, sql: Sql) -> None:
     made = await record.create(name="Cafe\u0301", code_repo="https://git.example/a")
     assert made.name == "Caf\u00e9"
     with pytest.raises(InvalidProject, match="another project already has this name"):
@@ -218,13 +218,13 @@ async def test_an_id_is_used_once(record: ProjectRecord) -> None:
         ({"name": "App", "code_repo": "https://git.example/a", "description": "\0"}, "description"),
     ],
 )
-async def test_bad_values_make_no_project(record: ProjectRecord, values: dict[str, Any], message: str) -> None:
+async def test_invalid_values_are_refused(record: ProjectRecord, values: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidProject, match=message):
         await record.create(**values)
     assert await record.list() == ()
 
 
-async def test_files_where_they_are_allowed(record: ProjectRecord) -> None:
+async def test_local_repositories_with_permission(record: ProjectRecord) -> None:
     made = await record.create(name="App", code_repo="/srv/a.git", docs_repo="file:///srv/b.git", allow_file_repos=True)
     assert (made.code_repo, made.docs_repo) == ("/srv/a.git", "file:///srv/b.git")
 
@@ -264,7 +264,7 @@ async def test_other_software_may_insert_the_bare_minimum(record: ProjectRecord,
     assert found == ("failed", error)
 
 
-async def test_no_error_is_null_and_not_the_json_word(record: ProjectRecord, sql: Sql) -> None:
+async def test_no_error_is_sql_null(record: ProjectRecord, sql: Sql) -> None:
     made = await record.create(name="App", code_repo="https://git.example/a")
     claimed = await record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
     nulls = "SELECT setup_error IS NULL, attempt_result IS NULL FROM projects"
@@ -294,9 +294,7 @@ async def test_any_output_of_a_step_can_be_stored(record: ProjectRecord) -> None
         "fence = 6",
     ],
 )
-async def test_the_table_itself_refuses_what_must_not_be(
-    record: ProjectRecord, sql: Sql, change: LiteralString
-) -> None:
+async def test_the_table_has_its_constraints(record: ProjectRecord, sql: Sql, change: LiteralString) -> None:
     await record.create(name="App", code_repo="https://git.example/a")
     sql.execute("UPDATE projects SET fence = 7")
     with pytest.raises(CheckViolation):
@@ -314,7 +312,7 @@ async def test_names_and_repositories_are_unique(record: ProjectRecord, sql: Sql
         sql.execute(text.SQL("UPDATE projects SET {} = 'https://g.example/same'").format(text.Identifier(column)))
 
 
-async def test_every_status_of_the_contract_may_be_stored(record: ProjectRecord, sql: Sql) -> None:
+async def test_every_status_can_be_stored(record: ProjectRecord, sql: Sql) -> None:
     made = await record.create(name="App", code_repo="https://git.example/a")
     for status in ProjectStatus:
         sql.execute("UPDATE projects SET status = %s", [status])
@@ -324,7 +322,7 @@ async def test_every_status_of_the_contract_may_be_stored(record: ProjectRecord,
     assert len(ProjectStatus) == 10
 
 
-async def test_every_write_moves_the_time_of_the_last_change(record: ProjectRecord, sql: Sql) -> None:
+async def test_every_write_sets_updated_at(record: ProjectRecord, sql: Sql) -> None:
     made = await record.create(name="App", code_repo="https://git.example/a")
     claimed = await record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING)
     assert claimed.updated_at > made.updated_at

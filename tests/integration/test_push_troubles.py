@@ -105,7 +105,7 @@ def test_https(stage: PushStage, method: str, status: int, exit_code: int) -> No
         assert host.push()[0] == 0, stage.printed
 
 
-def test_a_login_that_fails_stays_out_of_the_log(stage: PushStage) -> None:
+def test_a_failed_login_stays_out_of_the_log(stage: PushStage) -> None:
     login = base64.b64encode(b"robot:correct horse").decode()
     wrong = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader"}
     wrong["GIT_CONFIG_VALUE_0"] = f"Authorization: Basic {login}"
@@ -116,7 +116,7 @@ def test_a_login_that_fails_stays_out_of_the_log(stage: PushStage) -> None:
     assert "header" not in stage.printed.lower()
 
 
-def test_a_certificate_that_is_not_trusted(stage: PushStage) -> None:
+def test_an_untrusted_certificate(stage: PushStage) -> None:
     other = stage.place / "other"
     other.mkdir()
     self_signed(other, "localhost")
@@ -201,7 +201,7 @@ def test_ssh(stage: PushStage, ssh: SshHost, private: Path) -> None:
     assert "debug" not in stage.printed
 
 
-def test_ssh_that_does_not_let_us_in(stage: PushStage, ssh: SshHost, tmp_path: Path) -> None:
+def test_ssh_refuses_the_login(stage: PushStage, ssh: SshHost, tmp_path: Path) -> None:
     url = ssh.url(stage.place / CODE)
     new_key(tmp_path / "other")
     key, other = (ssh.folder / "key").read_bytes(), (tmp_path / "other").read_bytes()
@@ -218,14 +218,14 @@ def test_ssh_that_does_not_let_us_in(stage: PushStage, ssh: SshHost, tmp_path: P
     assert stage.references(CODE) == ""
 
 
-def test_ssh_to_a_repository_that_is_not_there(stage: PushStage, ssh: SshHost, private: Path) -> None:
+def test_ssh_to_a_missing_repository(stage: PushStage, ssh: SshHost, private: Path) -> None:
     """Its name, which the server repeats, would pass."""
     url = ssh.url(stage.place / "connection timed out, early eof.git")
     exit_code, line = push_by_ssh(stage, url, private)
     assert (exit_code, "does not appear to be a git repository" in line) == (NEEDS_A_PERSON, True), stage.printed
 
 
-def test_ssh_that_breaks_off(stage: PushStage, ssh: SshHost, private: Path) -> None:
+def test_ssh_connection_lost(stage: PushStage, ssh: SshHost, private: Path) -> None:
     url = ssh.url(stage.place / CODE)
     hook = stage.put_hook(CODE, "pre-receive", 'kill -9 "$PPID"')
     assert push_by_ssh(stage, url, private)[0] == MAY_PASS, stage.printed
@@ -234,7 +234,7 @@ def test_ssh_that_breaks_off(stage: PushStage, ssh: SshHost, private: Path) -> N
 
 
 @pytest.mark.parametrize("listening", [True, False])
-def test_ssh_where_nobody_speaks_it(stage: PushStage, *, listening: bool) -> None:
+def test_ssh_to_another_service(stage: PushStage, *, listening: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         if listening:
@@ -270,7 +270,7 @@ def test_a_hook_that_declines(stage: PushStage, push: Push) -> None:
     assert [text.strip() for text in said] == ["remote: the connection timed out, internal server error"]
 
 
-def test_a_remote_that_cannot_write_for_a_moment(stage: PushStage, push: Push) -> None:
+def test_a_remote_with_a_temporary_write_failure(stage: PushStage, push: Push) -> None:
     lock = stage.place / CODE / "refs" / "heads" / "main.lock"
     lock.touch()
     exit_code, line = push(CODE)

@@ -89,7 +89,7 @@ def files_at(repository: Path, commit: str = "main") -> set[str]:
     return set(git(repository, "ls-tree", "-r", "--name-only", commit).splitlines())
 
 
-def test_the_steps_tell_the_commits_that_were_pushed(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
+def test_the_steps_report_the_pushed_commits(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
     assert attempts[0].outputs == {
         "CODE_COMMIT": git(place / "code.git", "rev-parse", "main"),
         "DOCS_COMMIT": git(place / "docs.git", "rev-parse", "main"),
@@ -102,16 +102,14 @@ def test_another_attempt_makes_the_same_commits_and_pushes_nothing(attempts: tup
     assert second.printed[-1].count("already has") == 2
 
 
-def test_there_is_one_commit_with_the_name_of_the_project(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
+def test_there_is_one_commit_named_after_the_project(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
     for name in ("code.git", "docs.git"):
         assert git(place / name, "log", "--format=%B", "main") == f"Set up {NAME}"
         assert set(git(place / name, "ls-tree", "-r", "--format=%(objectmode)", "main").splitlines()) == {"100644"}
     assert attempts[0].outputs
 
 
-def test_the_repositories_hold_what_they_should_and_nothing_else(
-    place: Path, attempts: tuple[Attempt, Attempt]
-) -> None:
+def test_the_content_of_the_repositories(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
     code = files_at(place / "code.git", attempts[0].outputs["CODE_COMMIT"])
     assert code >= {"pyproject.toml", "README.md", "LICENSE", "Dockerfile", "src/service/security.py"}
     assert not [path for path in code if path.startswith((".venv", ".mypy", ".ruff")) or "__pycache__" in path]
@@ -119,7 +117,7 @@ def test_the_repositories_hold_what_they_should_and_nothing_else(
     assert docs == {"README.md", "index.md", "api.md", "authentication.md", "operations.md"}
 
 
-def test_the_name_was_never_run(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
+def test_the_name_is_never_executed(place: Path, attempts: tuple[Attempt, Attempt]) -> None:
     assert len(attempts[0].printed) == 7
     assert not list(place.rglob("pwned"))
 
@@ -175,7 +173,7 @@ def call(url: str, token: str | None = None, body: object = None) -> tuple[int, 
         return refused.code, refused.headers.get("WWW-Authenticate", "")
 
 
-def test_the_pushed_service_serves_and_guards(service: str, place: Path) -> None:
+def test_the_pushed_service_answers_and_authenticates(service: str, place: Path) -> None:
     assert call(f"{service}/items") == (401, "Bearer")
     assert call(f"{service}/items", "wrong") == (401, "Bearer")
     assert call(f"{service}/items", TOKEN) == (200, "[]")
@@ -210,14 +208,14 @@ def is_retryable(step: Step, printed: str) -> bool:
     return any(re.search(pattern, line) for pattern in step.retry.output for line in printed.splitlines())
 
 
-def test_an_index_that_is_away_is_worth_another_attempt(place: Path, tmp_path: Path) -> None:
+def test_an_unreachable_index_is_retryable(place: Path, tmp_path: Path) -> None:
     index = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path), "UV_HTTP_RETRIES": "1"}
     made, install = prepared_installation(place, 3, **index)
     assert made.run(install) == 1
     assert is_retryable(install, made.printed[-1])
 
 
-def test_an_installation_that_cannot_succeed_ends_with_one_line(place: Path, tmp_path: Path) -> None:
+def test_a_permanent_installation_failure_is_one_line(place: Path, tmp_path: Path) -> None:
     made, install = prepared_installation(place, 4, UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path))
     assert made.run(install) == 1
     assert made.printed[-1].splitlines()[-1].startswith("install: uv pip: ")

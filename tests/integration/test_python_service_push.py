@@ -26,14 +26,14 @@ def stage(tmp_path: Path) -> PushStage:
     return PushStage(tmp_path)
 
 
-def test_to_empty_repositories_and_once_more(stage: PushStage) -> None:
+def test_pushing_to_empty_repositories_twice(stage: PushStage) -> None:
     commits = {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
     assert stage.push() == (0, f"documentation repository: pushed {stage.commit('docs')}", commits)
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
     assert stage.push() == (0, f"documentation repository: already has {stage.commit('docs')}", commits)
 
 
-def test_what_a_team_adds_beside_main_does_not_matter_any_more(stage: PushStage) -> None:
+def test_other_branches_are_ignored_after_the_push(stage: PushStage) -> None:
     stage.push()
     stage.put_foreign(CODE, "refs/heads/feature")
     assert stage.push()[0] == 0
@@ -56,14 +56,14 @@ def test_other_history_is_never_overwritten(stage: PushStage, reference: str) ->
     assert stage.references(CODE) == before
 
 
-def test_work_that_continues_ours_is_other_history(stage: PushStage) -> None:
+def test_commits_on_top_of_ours_are_other_history(stage: PushStage) -> None:
     stage.push()
     before = stage.put_foreign(CODE, parents=(stage.commit("code"),))
     assert stage.push()[0] == 1
     assert stage.references(CODE) == before
 
 
-def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stage: PushStage) -> None:
+def test_other_history_in_one_repository_prevents_every_push(stage: PushStage) -> None:
     stage.put_foreign(DOCS)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -71,7 +71,7 @@ def test_nothing_is_pushed_anywhere_when_one_repository_holds_other_history(stag
     assert stage.references(CODE) == ""
 
 
-def test_history_that_appears_between_looking_and_pushing_stays(stage: PushStage) -> None:
+def test_history_that_appears_before_the_push_stays(stage: PushStage) -> None:
     remote = stage.remote()
     assert remote.state() is RemoteState.EMPTY
     before = stage.put_foreign(CODE)
@@ -92,17 +92,17 @@ def test_a_repository_that_refuses_the_push(stage: PushStage) -> None:
     assert (exit_code, outputs) == (1, {})
     assert "pre-receive hook declined" in line
     assert "remote: commits need a ticket number" in map(str.strip, stage.printed.splitlines())
-    told = message_with_output("step push failed", stage.printed.splitlines())
-    assert told.startswith("step push failed: remote: commits need a ticket number | ")
+    message = message_with_output("step push failed", stage.printed.splitlines())
+    assert message.startswith("step push failed: remote: commits need a ticket number | ")
 
 
-def test_what_the_server_says_to_a_push_that_succeeds_is_printed(stage: PushStage) -> None:
+def test_server_messages_of_a_successful_push_are_printed(stage: PushStage) -> None:
     stage.put_hook(CODE, "post-receive", "echo 'open a merge request at https://git.example/x'")
     assert stage.push()[0] == 0
     assert "remote: open a merge request at https://git.example/x" in map(str.strip, stage.printed.splitlines())
 
 
-def test_code_that_arrived_before_the_documentation_failed_is_told(stage: PushStage) -> None:
+def test_the_code_commit_is_reported_when_the_documentation_fails(stage: PushStage) -> None:
     hook = stage.put_hook(DOCS, "pre-receive", "exit 1")
     assert stage.push()[2] == {"CODE_COMMIT": stage.commit("code")}
     hook.unlink()
@@ -111,7 +111,7 @@ def test_code_that_arrived_before_the_documentation_failed_is_told(stage: PushSt
     assert outputs == {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
 
 
-def test_a_repository_that_is_not_there(stage: PushStage) -> None:
+def test_a_missing_repository(stage: PushStage) -> None:
     exit_code, line, _ = stage.push(code=f"file://{stage.place}/missing.git")
     assert exit_code == 1
     assert "does not appear to be a git repository" in line
@@ -167,13 +167,13 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
     [(401, 1), (403, 1), (404, 1), (429, 75), (500, 75), (503, 75)],
     indirect=["answering"],
 )
-def test_what_a_server_answers(stage: PushStage, answering: str, expected: int) -> None:
+def test_http_statuses(stage: PushStage, answering: str, expected: int) -> None:
     exit_code, line, outputs = stage.push(code=answering)
     assert (exit_code, outputs) == (expected, {})
     assert line.startswith("push: code repository: ")
 
 
-def test_a_server_that_is_away_is_worth_another_attempt(stage: PushStage) -> None:
+def test_an_unreachable_server_is_retryable(stage: PushStage) -> None:
     exit_code, line, _ = stage.push(code="http://127.0.0.1:9/team/code.git")
     assert exit_code == 75
     assert "127.0.0.1" in line
@@ -281,7 +281,7 @@ def test_a_server_whose_list_never_ends(stage: PushStage, endless: str, monkeypa
     assert caught.value.exit_code == 1
 
 
-def test_more_branches_than_can_be_looked_at(stage: PushStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_branches(stage: PushStage, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         stage.put_foreign(CODE, f"refs/heads/branch-{number}")
     monkeypatch.setattr("projectsetup.recipes.commands.remote.LISTED_BYTES", 1000)

@@ -53,9 +53,9 @@ class Impostor:
         if not victim.recv(1024):  # the startup packet, unless the victim insists on TLS
             return
         victim.sendall(_SEND_THE_PASSWORD)
-        told = victim.recv(1024)
-        if told.startswith(_PASSWORD):
-            self.stolen.append(told[5:].rstrip(b"\0"))
+        received = victim.recv(1024)
+        if received.startswith(_PASSWORD):
+            self.stolen.append(received[5:].rstrip(b"\0"))
 
 
 @contextmanager
@@ -75,7 +75,7 @@ async def ask(url: str) -> None:
             await record.ping()
 
 
-async def test_he_gets_nothing_where_the_url_is_written_as_documented(tmp_path: Path) -> None:
+async def test_the_documented_url_reveals_nothing(tmp_path: Path) -> None:
     assert DOCUMENTED
     ca = tmp_path / "ca.pem"
     ca.write_text("# trusts nobody\n")
@@ -86,7 +86,7 @@ async def test_he_gets_nothing_where_the_url_is_written_as_documented(tmp_path: 
         assert attacker.stolen == []
 
 
-async def test_he_gets_the_password_where_a_warning_was_not_heeded() -> None:
+async def test_an_unprotected_url_reveals_the_password() -> None:
     with impostor() as attacker:
         await ask(f"postgresql://app:{PASSWORD}@127.0.0.1:{attacker.port}/app")
     assert attacker.stolen == [PASSWORD.encode()]
@@ -96,6 +96,6 @@ async def test_he_gets_the_password_where_a_warning_was_not_heeded() -> None:
     assert PASSWORD not in address.warning
 
 
-def test_the_manifests_mount_the_ca_where_the_documentation_says() -> None:
+def test_the_manifests_mount_the_ca_as_documented() -> None:
     deployment = (ROOT / "manifests" / "base" / "deployment.yaml").read_text()
     assert deployment.count(f"mountPath: {CA_FILE.rpartition('/')[0]}") == deployment.count("name: DATABASE_URL")

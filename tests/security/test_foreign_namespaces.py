@@ -152,10 +152,10 @@ def succeeds(setup: Setup) -> None:
 
 def learns_nothing(stage: Stage, team_b: ApiServer, row: dict[str, Any]) -> None:
     """Nothing of the project stands anywhere in team-b's namespace."""
-    told = team_b.kubectl("get", "projectsetups,events.events.k8s.io,jobs,pods,configmaps,secrets", "-o", "json")
+    visible = team_b.kubectl("get", "projectsetups,events.events.k8s.io,jobs,pods,configmaps,secrets", "-o", "json")
     for secret in (row["name"], row["code_repo"], stage.api.namespace, row["owner_uid"]):
-        assert not secret or secret not in told
-    items = json.loads(told)["items"]
+        assert not secret or secret not in visible
+    items = json.loads(visible)["items"]
     assert {item["kind"] for item in items} <= {"ProjectSetup", "Event", "ConfigMap"}
     for item in items:
         if item["metadata"]["name"] == str(row["id"]):
@@ -176,7 +176,7 @@ def victim(request: pytest.FixtureRequest, stage: Stage, steps: Steps) -> Victim
     return made
 
 
-def test_a_project_of_another_namespace_is_neither_touched_nor_told_of(
+def test_a_project_of_another_namespace_is_neither_changed_nor_revealed(
     stage: Stage, team_b: ApiServer, victim: Victim
 ) -> None:
     row, status = stage.record(victim.project), victim.setup and victim.setup.status
@@ -200,7 +200,7 @@ def test_a_project_of_another_namespace_is_neither_touched_nor_told_of(
     assert (record["status"], record["namespace"]) == ("ready", stage.api.namespace)
 
 
-def test_suspending_and_deleting_touch_nothing(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
+def test_suspending_and_deleting_change_nothing(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
     victim = running(stage, steps)
     row = stage.record(victim.project)
     attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
@@ -218,7 +218,7 @@ def test_suspending_and_deleting_touch_nothing(stage: Stage, team_b: ApiServer, 
     victim.go_on()
 
 
-def test_a_restarted_operator_refuses_as_well(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
+def test_a_restarted_operator_refuses_too(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
     victim = backing_off(stage, steps)
     attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
     attack.reached("Suspended")
@@ -231,7 +231,7 @@ def test_a_restarted_operator_refuses_as_well(stage: Stage, team_b: ApiServer, s
     victim.go_on()
 
 
-def test_no_job_is_made_in_the_attackers_namespace(new_stage: NewStage, kubeconfig: Path) -> None:
+def test_no_job_is_created_in_the_attackers_namespace(new_stage: NewStage, kubeconfig: Path) -> None:
     attacker = ApiServer.prepared(kubeconfig, "team-b")
     with new_stage(engine="job") as stage:
         stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")
@@ -263,7 +263,7 @@ def jobs(api: ApiServer) -> list[tuple[str, str, bool]]:
     ]
 
 
-def test_where_a_namespace_is_required_nobody_takes_what_belongs_nowhere(new_stage: NewStage, kubeconfig: Path) -> None:
+def test_a_required_namespace_protects_projects_without_one(new_stage: NewStage, kubeconfig: Path) -> None:
     attacker = ApiServer.prepared(kubeconfig, "team-b")
     with new_stage(require_namespace="true") as stage:
         stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")

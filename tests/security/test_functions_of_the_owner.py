@@ -17,7 +17,7 @@ LOOKALIKE: Final = """
 CREATE TEMPORARY TABLE mine (id uuid, code_repo text, docs_repo text);
 CREATE TEMPORARY TABLE project_repositories (key text PRIMARY KEY, project_id uuid, field text);
 """
-WISH: Final = """
+ATTACK: Final = """
 CREATE FUNCTION pg_temp.project_repository_key(text) RETURNS text LANGUAGE plpgsql AS
 $$ BEGIN ALTER ROLE {role} SUPERUSER; RETURN $1; END $$
 """
@@ -38,12 +38,12 @@ def role(database_url: str) -> Iterator[str]:
         sql.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-def test_he_cannot_have_them_call_functions_of_his_own(database_url: str, role: str) -> None:
+def test_an_attacker_cannot_inject_functions(database_url: str, role: str) -> None:
     parts = urlsplit(database_url)
     mine = parts._replace(netloc=f"{role}:geheim@{parts.netloc.rpartition('@')[2]}").geturl()
     with psycopg.connect(mine, autocommit=True) as attacker:
         attacker.execute(LOOKALIKE)
-        attacker.execute(WISH.format(role=role))
+        attacker.execute(ATTACK.format(role=role))
         functions = [name for (name,) in attacker.execute(OF_THE_OWNER)]
         assert functions, "none has the rights of its owner any more: this test can go"
         for function in functions:

@@ -71,7 +71,7 @@ RECIPE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How one attacked setup ended: the step that failed, or the commits that were told."""
+    """How one attacked setup ended: the step that failed, or the reported commits."""
 
     project: str
     message: str = ""
@@ -81,12 +81,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """The ends by their attacks, and what people were told meanwhile."""
+    """The ends by their attacks, and what people could see meanwhile."""
 
     ends: Mapping[str, End]
     host: GitHost
     attacker: AttackersHost
-    told: Mapping[str, str]
+    shown: Mapping[str, str]
 
     def pushed(self, title: str) -> list[str | None]:
         """The subjects of the commits at the tips of the repositories of the project."""
@@ -126,7 +126,7 @@ def repositories(title: str, host: GitHost, attacker: AttackersHost) -> list[str
     return [host.repository(repository(title, name)) for name in NAMES]
 
 
-async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: AttackersHost, told: list[str]) -> End:
+async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: AttackersHost, shown: list[str]) -> End:
     project = SetupProject(uuid4(), "Orders", "orders", "", *urls)
     async with engine.open(project.id, 1) as runner:
         outcome = await setup_project(
@@ -139,7 +139,7 @@ async def set_up(engine: LocalEngine, title: str, urls: list[str], attacker: Att
             time_limit=LIMIT,
             operator_environment={"PATH": f"bin::{os.environ['PATH']}:."},
             credentials=GitCredentials(HttpsLogin(USERNAME, PASSWORD)),
-            on_line=lambda _, line: told.append(line),
+            on_line=lambda _, line: shown.append(line),
         )
     if isinstance(outcome, SetupFailed):
         return End(str(project.id), outcome.message, outcome.step)
@@ -151,16 +151,16 @@ async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[After
     """By the local engine, with a PATH that leads into the directory that steps begin in."""
     folder = tmp_path_factory.mktemp("local")
     (folder / "root").mkdir()
-    told: list[str] = []
+    shown: list[str] = []
     with hosts(folder, "localhost") as (host, attacker):
         engine = LocalEngine(folder / "root")
         await engine.start()
         try:
             urls = {title: repositories(title, host, attacker) for title in ATTACKS}
-            ends = await asyncio.gather(*(set_up(engine, title, urls[title], attacker, told) for title in ATTACKS))
+            ends = await asyncio.gather(*(set_up(engine, title, urls[title], attacker, shown) for title in ATTACKS))
         finally:
             await engine.close()
-        yield Aftermath(dict(zip(ATTACKS, ends, strict=True)), host, attacker, {"output": "\n".join(told)})
+        yield Aftermath(dict(zip(ATTACKS, ends, strict=True)), host, attacker, {"output": "\n".join(shown)})
 
 
 def end_of(stage: Stage, project: str) -> End:
@@ -211,7 +211,7 @@ def aftermath(request: pytest.FixtureRequest) -> Aftermath:
 
 
 @pytest.mark.parametrize("title", ATTACKS)
-def test_the_commits_go_where_they_belong_or_nowhere(aftermath: Aftermath, title: str) -> None:
+def test_no_attack_redirects_the_commits(aftermath: Aftermath, title: str) -> None:
     attack, end = ATTACKS[title], aftermath.ends[title]
     assert aftermath.captured(title) == [None, None]
     if attack.refused is None:
@@ -228,7 +228,7 @@ def test_the_attacker_never_sees_the_password(aftermath: Aftermath) -> None:
     assert not aftermath.attacker.knows(PASSWORD)
     assert not [request for request in aftermath.attacker.received if request.startswith("POST /loot")]
     assert not [request for request in aftermath.attacker.received if "git-receive-pack" in request]
-    for place, text in aftermath.told.items():
+    for place, text in aftermath.shown.items():
         assert PASSWORD not in text, place
 
 

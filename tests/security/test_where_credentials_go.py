@@ -36,7 +36,7 @@ class Listener:
     folder: Path
     port: int = 0
     redirect_to: str | None = None
-    """Where it sends who has told a password."""
+    """Where it redirects clients that sent a password."""
     seen: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and `Authorization` of each request."""
 
@@ -115,7 +115,7 @@ def set_up(stage: Stage, url: str, **secret: str) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
-def test_the_password_of_another_host_is_not_had_by_pointing_the_repository_at_ones_own(
+def test_pointing_the_repository_at_another_host_does_not_reveal_the_password(
     new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path, engine: str
 ) -> None:
     with new_stage(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as stage:
@@ -132,7 +132,7 @@ def test_the_password_of_another_host_is_not_had_by_pointing_the_repository_at_o
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
-def test_nothing_is_sent_to_hosts_that_are_internal_or_not_listed(
+def test_nothing_is_sent_to_internal_or_unlisted_hosts(
     new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
 ) -> None:
     login = {"username": USERNAME, "password": PASSWORD}
@@ -153,7 +153,7 @@ def test_nothing_is_sent_to_hosts_that_are_internal_or_not_listed(
     assert thief.seen == []
 
 
-def test_a_host_that_redirects_does_not_give_the_password_away(
+def test_a_redirect_does_not_reveal_the_password(
     new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path
 ) -> None:
     good.redirect_to = thief.url
@@ -167,7 +167,7 @@ def test_a_host_that_redirects_does_not_give_the_password_away(
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
-def test_a_token_as_user_name_of_a_url_gets_into_no_pod_and_is_told_to_nobody(
+def test_a_token_in_a_url_is_never_shown_or_mounted(
     new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
 ) -> None:
     with new_stage(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as stage:
@@ -176,7 +176,7 @@ def test_a_token_as_user_name_of_a_url_gets_into_no_pod_and_is_told_to_nobody(
         _, status = set_up(stage, url, username=USERNAME, password=PASSWORD)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
         assert "must not contain a token as its user name; use the credentials Secret" in message(status)
-        told = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
-        assert told.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
-        assert not [place for place, text in told.items() if TOKEN in text]
+        shown = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
+        assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
+        assert not [place for place, text in shown.items() if TOKEN in text]
     assert thief.seen == []

@@ -42,7 +42,7 @@ class PushStage:
         return Remote("code repository", fresh, self.url(CODE))
 
     def commit_again(self, **given: str) -> str:
-        """Make the commits anew, by the recipe's own step with these parameters; the id of that of `code`."""
+        """Make the commits again with the recipe's own step and these parameters; returns the id for `code`."""
         for name in ("code", "docs"):
             shutil.rmtree(self.place / "workspace" / name / ".git")
         attempt = Attempt(self.place / "workspace", self._variables(parameters(RECIPE, **given)))

@@ -34,12 +34,12 @@ def test_accepts(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["retry-requested-at", "cancel-requested-at"])
-def test_an_empty_request_asks_for_nothing(name: str) -> None:
+def test_an_empty_request_is_no_request(name: str) -> None:
     assert parse_annotations({PREFIX + name: ""}) == Tuning()
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), REFUSED)
-def test_refuses_and_names_annotation_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_a_refusal_names_annotation_value_and_rule(name: str, value: str, allowed: str) -> None:
     with pytest.raises(InvalidAnnotation) as refusal:
         parse_annotations({PREFIX + name: value})
     message = str(refusal.value)
@@ -50,7 +50,7 @@ def test_refuses_and_names_annotation_value_and_what_is_allowed(name: str, value
 
 
 @given(st.dictionaries(st.sampled_from([name for name, _ in ACCEPTED]), st.text() | st.integers() | st.none()))
-def test_junk_is_refused_with_one_kind_of_error(junk: dict[str, str]) -> None:
+def test_junk_raises_only_invalid_annotation(junk: dict[str, str]) -> None:
     try:
         tuning = parse_annotations({PREFIX + name: value for name, value in junk.items()})
     except InvalidAnnotation:

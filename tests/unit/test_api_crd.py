@@ -26,11 +26,11 @@ def test_the_file_is_not_stale() -> None:
     assert CRD_FILE.read_text() == render_crd(), "run: projectsetup crd > crds/projectsetups.yaml"
 
 
-def test_the_file_tells_how_it_is_made() -> None:
+def test_the_file_says_how_to_regenerate_it() -> None:
     assert "projectsetup crd > crds/projectsetups.yaml" in CRD_FILE.read_text().splitlines()[1]
 
 
-def test_the_text_is_what_was_built() -> None:
+def test_the_yaml_is_the_built_object() -> None:
     assert yaml.safe_load(render_crd()) == build_crd()
 
 
@@ -60,13 +60,13 @@ def test_the_defaults_make_an_empty_spec_work() -> None:
     assert defaults == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
 
 
-def test_the_api_server_fills_in_no_status_but_that_nobody_has_looked() -> None:
+def test_the_only_status_default_is_observed_generation() -> None:
     status = root_schema()["properties"]["status"]
     assert [path for path, schema in schemas(status, "status") if "default" in schema] == ["status"]
     assert status["default"] == {"observedGeneration": -1}
 
 
-def test_the_columns_are_those_of_the_contract() -> None:
+def test_printer_columns() -> None:
     columns = build_crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     short = [column["name"].upper() for column in columns if not column.get("priority")]
     wide = [column["name"].upper() for column in columns if column.get("priority")]

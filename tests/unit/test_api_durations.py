@@ -27,14 +27,14 @@ def test_reads_go_durations(text: str, expected: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["0.0001ms", "0.00000000000000000000000000001s"])
-def test_what_is_less_than_a_microsecond_is_rounded_up(text: str) -> None:
+def test_fractions_of_a_microsecond_are_rounded_up(text: str) -> None:
     assert parse_duration(text) == timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "0s", "0h0m0.0s", "15", "-5s", "1d", "5us", "s", "1h 5m", "5s\n", "٣s", "1" * 99]
 )
-def test_refuses_the_rest_in_one_line(text: str) -> None:
+def test_refuses_anything_else_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration greater than 0 such as 90s, 1m30s or 2h") as refusal:
         parse_duration(text)
     assert len(str(refusal.value).splitlines()) == 1
@@ -57,13 +57,13 @@ def test_writes_go_durations(duration: timedelta, expected: str) -> None:
 
 
 @pytest.mark.parametrize("duration", [timedelta(0), timedelta(seconds=-1)])
-def test_writes_no_duration_that_it_would_not_read(duration: timedelta) -> None:
+def test_does_not_write_durations_that_it_cannot_read(duration: timedelta) -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         format_duration(duration)
 
 
 @given(st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=400_000)))
-def test_what_is_written_is_read_back(duration: timedelta) -> None:
+def test_written_durations_are_read_back(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
 
 
@@ -71,7 +71,7 @@ def test_what_is_written_is_read_back(duration: timedelta) -> None:
 @example("5000000h5000000h")
 @example("9999999h9999999h9999999h99.9999h")
 @example("9999999h9999999h9999999h9999999h")
-def test_what_is_read_is_greater_than_zero_and_read_back(text: str) -> None:
+def test_parsed_durations_are_positive_and_read_back(text: str) -> None:
     try:
         duration = parse_duration(text)
     except ValueError:

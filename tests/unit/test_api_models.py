@@ -93,7 +93,7 @@ def test_a_resource_without_spec_has_the_defaults() -> None:
     assert (spec.parameters, spec.credentials_secret_ref) == ({}, None)
 
 
-def test_knows_what_is_being_deleted() -> None:
+def test_reads_whether_it_is_being_deleted() -> None:
     metadata = body()["metadata"] | {"deletionTimestamp": "2026-11-24T13:00:00Z"}
     assert parse_resource(body(metadata=metadata)).deleting
 
@@ -102,7 +102,7 @@ def test_a_status_is_read_back_as_it_was_written() -> None:
     assert parse_resource(body(status=status_to_dict(FULL_STATUS))).status == FULL_STATUS
 
 
-def test_a_status_is_written_in_the_words_of_the_contract() -> None:
+def test_a_status_is_written_with_the_documented_fields() -> None:
     written = status_to_dict(FULL_STATUS)
     assert list(written) == [
         "observedGeneration",
@@ -135,11 +135,11 @@ def test_a_status_is_written_in_the_words_of_the_contract() -> None:
     assert written["queuedAt"] == "2026-11-24T12:00:00Z"
 
 
-def test_what_is_absent_is_not_written() -> None:
+def test_absent_fields_are_not_written() -> None:
     assert status_to_dict(ProjectSetupStatus()) == {"attempt": 0, "attempts": [], "conditions": []}
 
 
-def test_a_default_that_nobody_has_written_is_not_taken_for_stored() -> None:
+def test_defaults_do_not_count_as_stored() -> None:
     assert stored_status(parse_resource(body()).status) == {}
     assert stored_status(parse_resource(body(status={"attempt": 0, "step": "test"})).status) == {
         "step": "test",
@@ -162,14 +162,14 @@ def test_times_are_read_in_any_form(text: str) -> None:
     assert parse_resource(body(status={"queuedAt": text})).status.queued_at == NOON
 
 
-def test_texts_that_are_too_long_are_cut_so_that_they_can_be_written() -> None:
+def test_long_texts_are_cut() -> None:
     failure = Failure(reason="StepFailed", message="x" * 5000, retryable=False)
     commits = Commits(code_repo="c" * 5000)
     assert (len(failure.message), failure.message[-1]) == (1024, "…")
     assert len(commits.code_repo or "") == 253
 
 
-def test_what_another_version_wrote_does_not_stop_this_one() -> None:
+def test_invalid_status_fields_of_another_version_are_ignored() -> None:
     status = {"phase": "Dreaming", "attempt": 2, "mood": "fine", "runRef": {"engine": "moon"}}
     assert parse_resource(body(status=status)).status == ProjectSetupStatus(attempt=2)
 
@@ -208,12 +208,12 @@ def test_null_is_the_same_as_absent() -> None:
 
 
 @pytest.mark.parametrize("name", ["project-1", ID.upper(), ID[:-1], ID.replace("-", ""), f"{ID}\n"])
-def test_a_name_that_is_no_project_id_is_a_problem(name: str) -> None:
+def test_a_name_other_than_a_project_id_is_a_problem(name: str) -> None:
     resource = parse_resource(body(metadata=body()["metadata"] | {"name": name}))
     assert "is not a project id (expected a UUID in lower case)" in (resource.problem or "")
 
 
-def test_a_bad_annotation_is_a_problem_beside_others() -> None:
+def test_several_problems_are_joined() -> None:
     metadata = body()["metadata"] | {"annotations": {"setup.codemyspec.com/priority": "high"}}
     resource = parse_resource(body(metadata=metadata, spec={"suspend": 1}))
     assert resource.problem == (
@@ -228,7 +228,7 @@ def test_a_bad_annotation_is_a_problem_beside_others() -> None:
     ("truth", "is_over", "succeeded"),
     [(None, False, False), ("Unknown", False, False), ("True", True, True), ("False", True, False)],
 )
-def test_succeeded_tells_whether_a_setup_is_over_and_succeeded(
+def test_is_over_and_succeeded_follow_from_the_condition(
     truth: ConditionStatus | None, is_over: bool, succeeded: bool
 ) -> None:
     conditions = [] if truth is None else [SUCCEEDED | {"status": truth}]
@@ -280,9 +280,7 @@ def test_a_valid_spec_is_read_and_read_back(written: dict[str, Any]) -> None:
 
 
 @given(spec=JUNK | st.dictionaries(st.sampled_from(FIELDS), JUNK), annotations=JUNK, status=JUNK, name=JUNK)
-def test_junk_is_a_problem_and_never_an_exception(
-    spec: object, annotations: object, status: object, name: object
-) -> None:
+def test_junk_is_a_problem_and_never_raises(spec: object, annotations: object, status: object, name: object) -> None:
     resource = parse_resource({"metadata": {"name": name, "annotations": annotations}, "spec": spec, "status": status})
     assert resource.problem is not None
     assert len(resource.problem.splitlines()) == 1

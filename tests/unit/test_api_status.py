@@ -12,7 +12,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 RUN = RunRef(engine="local", name="run", id="1")
 
 
-def told(
+def conditions_of(
     status: ConditionStatus,
     reason: Reason,
     *,
@@ -48,7 +48,7 @@ def truths(conditions: tuple[Condition, ...]) -> dict[str, str]:
 def test_kstatus_and_phase_follow_from_succeeded(
     status: ConditionStatus, reason: Reason, kstatus: tuple[str, str, str], phase: Phase
 ) -> None:
-    conditions = told(status, reason)
+    conditions = conditions_of(status, reason)
     assert truths(conditions) == dict(
         zip(("Succeeded", "Ready", "Reconciling", "Stalled"), (status, *kstatus), strict=True)
     )
@@ -57,13 +57,13 @@ def test_kstatus_and_phase_follow_from_succeeded(
     assert phase_of(conditions, None) is phase
 
 
-def test_every_reason_is_of_one_kind() -> None:
+def test_every_reason_has_exactly_one_kind() -> None:
     kinds = [WAITING, TERMINAL_FAILURES, RETRYABLE, SUCCESSES]
     assert sorted(reason for kind in kinds for reason in kind) == sorted(Reason)
 
 
 def test_waiting_for_the_database_while_running_is_running() -> None:
-    assert phase_of(told("Unknown", Reason.DATABASE_UNAVAILABLE), RUN) is Phase.RUNNING
+    assert phase_of(conditions_of("Unknown", Reason.DATABASE_UNAVAILABLE), RUN) is Phase.RUNNING
 
 
 def test_a_new_resource_is_queued() -> None:
@@ -71,15 +71,15 @@ def test_a_new_resource_is_queued() -> None:
 
 
 @pytest.mark.parametrize(("run_ref", "phase"), [(None, Phase.QUEUED), (RUN, Phase.RUNNING)])
-def test_a_reason_of_another_version_does_not_stop_this_one(run_ref: RunRef | None, phase: Phase) -> None:
-    (succeeded, *_) = told("Unknown", Reason.QUEUED)
+def test_an_unknown_reason_has_a_phase(run_ref: RunRef | None, phase: Phase) -> None:
+    (succeeded, *_) = conditions_of("Unknown", Reason.QUEUED)
     assert phase_of([succeeded.model_copy(update={"reason": "Thinking"})], run_ref) is phase
 
 
-def test_a_time_of_transition_moves_only_when_the_status_flips() -> None:
-    queued = told("Unknown", Reason.QUEUED)
-    running = told("Unknown", Reason.RUNNING, previous=queued, now=NOON + timedelta(minutes=1))
-    failed = told("False", Reason.STEP_FAILED, previous=running, now=NOON + timedelta(minutes=2))
+def test_the_transition_time_changes_only_with_the_status() -> None:
+    queued = conditions_of("Unknown", Reason.QUEUED)
+    running = conditions_of("Unknown", Reason.RUNNING, previous=queued, now=NOON + timedelta(minutes=1))
+    failed = conditions_of("False", Reason.STEP_FAILED, previous=running, now=NOON + timedelta(minutes=2))
     first, last = NOON.replace(microsecond=0), NOON.replace(microsecond=0) + timedelta(minutes=2)
     assert {c.last_transition_time for c in running} == {first}
     assert {c.type: c.last_transition_time for c in failed} == {
@@ -90,17 +90,17 @@ def test_a_time_of_transition_moves_only_when_the_status_flips() -> None:
     }
 
 
-def test_the_same_again_is_equal() -> None:
-    once = told("Unknown", Reason.RUNNING)
-    assert told("Unknown", Reason.RUNNING, previous=once, now=NOON + timedelta(days=1)) == once
+def test_repeating_a_status_changes_nothing() -> None:
+    once = conditions_of("Unknown", Reason.RUNNING)
+    assert conditions_of("Unknown", Reason.RUNNING, previous=once, now=NOON + timedelta(days=1)) == once
 
 
 def test_times_are_whole_seconds_in_utc() -> None:
-    conditions = told("Unknown", Reason.QUEUED, now=NOON.astimezone(timezone(timedelta(hours=2))))
+    conditions = conditions_of("Unknown", Reason.QUEUED, now=NOON.astimezone(timezone(timedelta(hours=2))))
     assert {c.last_transition_time.isoformat() for c in conditions} == {"2026-11-24T12:00:00+00:00"}
 
 
-def test_messages_are_cut_and_said_where_something_is_to_be_said() -> None:
-    messages = {c.type: c.message for c in told("False", Reason.STEP_FAILED, message="x" * 2000)}
+def test_messages_are_cut_and_absent_from_false_reconciling() -> None:
+    messages = {c.type: c.message for c in conditions_of("False", Reason.STEP_FAILED, message="x" * 2000)}
     assert messages["Succeeded"] == messages["Ready"] == messages["Stalled"] == "x" * 1023 + "…"
     assert messages["Reconciling"] == ""

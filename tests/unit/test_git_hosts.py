@@ -79,7 +79,7 @@ def test_internal_hosts_are_refused_unless_they_are_listed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRIVATE)
-def test_private_hosts_are_refused_in_a_pod_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_hosts_are_refused_only_in_a_pod(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_of(f"https://{name}/a.git")
     assert host is not None
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
@@ -90,7 +90,7 @@ def test_private_hosts_are_refused_in_a_pod_alone(name: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_other_hosts_are_taken_unless_only_others_are_listed(name: str) -> None:
+def test_other_hosts_are_accepted_unless_a_list_excludes_them(name: str) -> None:
     host = host_of(f"https://{name}/a.git")
     assert host is not None
     assert GitHosts(refuses_private=True).objection(host) is None
@@ -121,7 +121,7 @@ def test_brackets_around_anything_but_an_address_are_refused(url: str) -> None:
         host_of(url)
 
 
-def test_a_list_is_read_as_people_write_it() -> None:
+def test_lists_of_hosts() -> None:
     listed = GitHosts.parse("github.com, git.example:8443\n[::1]:22  Git.Example.COM.").listed
     assert {str(host) for host in listed} == {"github.com", "git.example:8443", "[::1]:22", "git.example.com"}
 
@@ -129,7 +129,7 @@ def test_a_list_is_read_as_people_write_it() -> None:
 @pytest.mark.parametrize(
     "text", ["https://github.com", "git@github.com", "a:0", "a:65536", "a:b", "*", "::1", "-x", "[a:1]"]
 )
-def test_what_is_no_host_is_refused_in_one_line(text: str) -> None:
+def test_an_invalid_host_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidHosts) as caught:
         GitHosts.parse(f"github.com {text}")
     assert str(caught.value).isprintable()

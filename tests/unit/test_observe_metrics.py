@@ -25,7 +25,7 @@ def exposed(metrics: Metrics) -> Exposition:
     return Exposition(metrics.render().decode())
 
 
-def test_all_of_them_are_documented_as_they_are() -> None:
+def test_all_metrics_are_documented() -> None:
     metrics = new_metrics()
     metrics.show(lambda: QUIET)
     metrics.watch("jobs", LastHeard().seconds)
@@ -36,7 +36,7 @@ def test_all_of_them_are_documented_as_they_are() -> None:
     assert exposed(metrics).families == documented()
 
 
-def test_the_first_of_each_end_is_seen_as_an_increase() -> None:
+def test_counters_start_at_zero_for_every_outcome() -> None:
     first = new_metrics().render().decode()
     for series in (
         'setups_ended_total{outcome="Failed",reason="AttemptsExhausted"}',
@@ -48,7 +48,7 @@ def test_the_first_of_each_end_is_seen_as_an_increase() -> None:
         assert f"projectsetup_{series} 0.0" in first.splitlines()
 
 
-def test_gauges_are_looked_up_when_they_are_asked_for() -> None:
+def test_gauges_are_computed_at_each_scrape() -> None:
     metrics, now = Metrics(), 0.0
     moment = QUIET
     heard = LastHeard(lambda: now)
@@ -66,7 +66,7 @@ def test_gauges_are_looked_up_when_they_are_asked_for() -> None:
     assert exposed(metrics).value("projectsetup_watch_age_seconds", resource="pods") == 0
 
 
-def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
+def test_a_clock_set_back_gives_no_negative_wait() -> None:
     metrics = Metrics()
     metrics.attempt_started(-5.0)
     metrics.attempt_started(None)

@@ -9,7 +9,7 @@ from projectsetup.observe.watch_age import DELIVERY_LIMIT, WatchAge
 
 @dataclass
 class World:
-    """A watch, and a clock that stands still until it is told otherwise."""
+    """A watch, and a clock that the test advances."""
 
     now: float = 0.0
     watch: WatchAge = field(init=False)
@@ -43,7 +43,7 @@ def test_a_watch_that_missed_what_an_earlier_list_showed_is_silent_until_it_deli
     assert not world.watch.silent
 
 
-def test_two_lists_in_a_row_give_the_watch_its_time() -> None:
+def test_the_watch_has_time_between_two_lists() -> None:
     world = World()
     assert not world.listed(10)
     for _ in range(9):
@@ -51,7 +51,7 @@ def test_two_lists_in_a_row_give_the_watch_its_time() -> None:
     assert world.listed(12, after=DELIVERY_LIMIT / 10)
 
 
-def test_a_watch_that_is_still_delivering_a_long_list_is_given_its_time() -> None:
+def test_a_watch_that_is_still_delivering_is_not_silent() -> None:
     world = World()
     world.listed(100)
     for version in range(1, 20):
@@ -61,7 +61,7 @@ def test_a_watch_that_is_still_delivering_a_long_list_is_given_its_time() -> Non
     assert world.listed(100)
 
 
-def test_a_newer_list_does_not_excuse_what_is_missed_already() -> None:
+def test_a_newer_list_does_not_reset_the_limit() -> None:
     world = World()
     world.listed(10)
     assert world.listed(20)
@@ -78,7 +78,7 @@ def test_what_was_deleted_need_not_be_delivered() -> None:
     assert not world.listed(50)
 
 
-def test_nothing_to_deliver_is_no_silence() -> None:
+def test_an_empty_list_is_not_silence() -> None:
     world = World()
     assert not world.listed(0)
     assert not world.listed(0)

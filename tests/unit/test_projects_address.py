@@ -23,14 +23,14 @@ from projectsetup.projects.record import ProjectRecord
         ("postgresql://app@one,two:6000/app", "PostgreSQL at one:5432,two:6000/app", "app"),
     ],
 )
-def test_what_is_shown_of_a_url(url: str, shown: str, user: str) -> None:
+def test_a_url_is_shown_without_its_password(url: str, shown: str, user: str) -> None:
     address = DatabaseAddress.parse(url)
     assert str(address) == shown
     assert address.user == user
     assert "secret" not in repr(address)
 
 
-def test_parameters_of_the_url_are_kept_and_win_over_the_defaults() -> None:
+def test_parameters_of_the_url_override_the_defaults() -> None:
     url = "postgresql://app:secret@db.example/app?sslmode=verify-full&connect_timeout=2&options=-csearch_path%3Dsetup"
     parameters = DatabaseAddress.parse(url).parameters
     assert parameters["sslmode"] == "verify-full"
@@ -64,7 +64,7 @@ def test_parameters_of_the_url_are_kept_and_win_over_the_defaults() -> None:
         "postgresql://app:secret@db.example/a%0Asecret",
     ],
 )
-def test_a_bad_url_is_refused_in_one_line_that_does_not_show_it(url: str) -> None:
+def test_an_invalid_url_is_refused_in_one_line_without_it(url: str) -> None:
     with pytest.raises(InvalidDatabaseUrl) as caught:
         ProjectRecord.connect(url)
     assert str(caught.value).isprintable()
@@ -122,12 +122,12 @@ def test_as_many_ports_as_hosts() -> None:
 
 
 @pytest.mark.parametrize("query", ["sslrootcert=system", "sslkey=pkcs11:token", "sslcert=/proc/self/status"])
-def test_certificates_and_keys_that_can_be_had(query: str) -> None:
+def test_readable_certificates_and_keys_are_accepted(query: str) -> None:
     name, _, value = query.partition("=")
     assert DatabaseAddress.parse(f"postgresql://app@db.example/app?{query}").parameters[name] == value
 
 
-def test_several_hosts_mean_the_one_that_can_be_written() -> None:
+def test_several_hosts_default_to_the_writable_one() -> None:
     url = "postgresql://app@one,two/app"
     assert DatabaseAddress.parse(url).parameters["target_session_attrs"] == "read-write"
     assert DatabaseAddress.parse(f"{url}?target_session_attrs=any").parameters["target_session_attrs"] == "any"
@@ -164,7 +164,7 @@ def test_how_the_connection_is_protected(url: str, protection: Protection) -> No
     assert "sslmode=verify-full" in (address.warning or "sslmode=verify-full")
 
 
-def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protection_considers_the_environment_of_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     url = "postgresql://app@db.example/app"
     assert DatabaseAddress.parse(url).protection is Protection.VERIFIED
@@ -173,7 +173,7 @@ def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @given(rest=st.text() | st.text(alphabet=st.sampled_from("ab:/@?&=%[],\0 \n1")))
 @example(rest="%80")
-def test_a_verdict_is_given_on_any_text(rest: str) -> None:
+def test_any_text_is_accepted_or_refused_in_one_line(rest: str) -> None:
     try:
         address = DatabaseAddress.parse(f"postgresql://{rest}")
     except InvalidDatabaseUrl as exc:

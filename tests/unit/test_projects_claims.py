@@ -26,47 +26,47 @@ def project(status: ProjectStatus, owner: Owner | None = None, namespace: str | 
     return Project(ID, "App", "", "https://a.b/c", None, status, None, owner, 1, 7, None, NOW, NOW, namespace)
 
 
-def verdict(status: ProjectStatus, owner: Owner | None, uid: str | None = ME.uid) -> type[Exception] | None:
+def refusal_of(status: ProjectStatus, owner: Owner | None, uid: str | None = ME.uid) -> type[Exception] | None:
     reason = refusal(ID, project(status, owner), uid, namespace=ME.namespace)
     return None if reason is None else type(reason)
 
 
 @pytest.mark.parametrize("status", ["created", "failed"])
 @pytest.mark.parametrize("owner", [None, ME, OTHER])
-def test_created_and_failed_are_open_to_all(status: str, owner: Owner | None) -> None:
-    assert verdict(ProjectStatus(status), owner) is None
-    assert verdict(ProjectStatus(status), owner, None) is None
+def test_anyone_may_claim_a_created_or_failed_project(status: str, owner: Owner | None) -> None:
+    assert refusal_of(ProjectStatus(status), owner) is None
+    assert refusal_of(ProjectStatus(status), owner, None) is None
 
 
-def test_queued_is_open_to_its_owner_and_without_one_to_all() -> None:
+def test_only_its_owner_may_claim_a_queued_project() -> None:
     queued = ProjectStatus.SETUP_QUEUED
-    assert verdict(queued, None) is None
-    assert verdict(queued, ME) is None
-    assert verdict(queued, OTHER) is ProjectOwned
-    assert verdict(queued, OTHER, None) is ProjectOwned
+    assert refusal_of(queued, None) is None
+    assert refusal_of(queued, ME) is None
+    assert refusal_of(queued, OTHER) is ProjectOwned
+    assert refusal_of(queued, OTHER, None) is ProjectOwned
 
 
 @pytest.mark.parametrize("status", sorted(IN_PROGRESS))
-def test_a_running_setup_is_open_to_its_owner_alone(status: ProjectStatus) -> None:
-    assert verdict(status, ME) is None
-    assert verdict(status, OTHER) is ProjectOwned
-    assert verdict(status, None) is ProjectNotClaimable
-    assert verdict(status, None, None) is ProjectNotClaimable
+def test_only_its_owner_may_claim_a_running_setup(status: ProjectStatus) -> None:
+    assert refusal_of(status, ME) is None
+    assert refusal_of(status, OTHER) is ProjectOwned
+    assert refusal_of(status, None) is ProjectNotClaimable
+    assert refusal_of(status, None, None) is ProjectNotClaimable
 
 
 @pytest.mark.parametrize("owner", [None, ME, OTHER])
-def test_ready_is_closed(owner: Owner | None) -> None:
-    assert verdict(ProjectStatus.READY, owner) is ProjectNotClaimable
+def test_nobody_may_claim_a_ready_project(owner: Owner | None) -> None:
+    assert refusal_of(ProjectStatus.READY, owner) is ProjectNotClaimable
 
 
-def test_no_project_is_a_refusal() -> None:
+def test_a_missing_project_is_refused() -> None:
     assert isinstance(refusal(ID, None, ME.uid, namespace=ME.namespace), NoSuchProject)
 
 
 @pytest.mark.parametrize("status", list(ProjectStatus))
 @pytest.mark.parametrize("owner", [None, ME, OTHER])
 @pytest.mark.parametrize("required", [False, True])
-def test_a_project_of_another_namespace_is_closed_whatever_else_is_true(
+def test_a_project_of_another_namespace_is_always_refused(
     status: ProjectStatus, owner: Owner | None, required: bool
 ) -> None:
     foreign = project(status, owner, "team-b")
@@ -80,9 +80,7 @@ def test_a_project_of_another_namespace_is_closed_whatever_else_is_true(
 
 @pytest.mark.parametrize("status", list(ProjectStatus))
 @pytest.mark.parametrize("owner", [None, ME, OTHER])
-def test_where_a_namespace_is_required_a_project_without_one_looks_like_none(
-    status: ProjectStatus, owner: Owner | None
-) -> None:
+def test_a_required_namespace_hides_projects_without_one(status: ProjectStatus, owner: Owner | None) -> None:
     unassigned = refusal(ID, project(status, owner), ME.uid, namespace="team-a", namespace_required=True)
     missing = refusal(ID, None, ME.uid, namespace="team-a", namespace_required=True)
     assert isinstance(unassigned, NoSuchProject)

@@ -41,7 +41,7 @@ def wrapped(cause: psycopg.Error) -> DBAPIError:
         ("25P03", "ended the connection (why)"),
     ],
 )
-def test_what_waiting_may_cure_by_its_state(state: str, sentence: str) -> None:
+def test_sqlstates_that_mean_unavailable(state: str, sentence: str) -> None:
     error = translated(wrapped(driver.lookup(state)("why")), ADDRESS)
     assert isinstance(error, DatabaseUnavailable)
     assert str(error) == f"PostgreSQL at 127.0.0.1:5432/app {sentence}"
@@ -70,7 +70,7 @@ def test_what_waiting_may_cure_by_its_state(state: str, sentence: str) -> None:
         ("Connection reset by peer", "cannot be reached (Connection reset by peer)"),
     ],
 )
-def test_what_the_server_says_before_it_lets_in(text: str, sentence: str) -> None:
+def test_connection_errors_that_mean_unavailable(text: str, sentence: str) -> None:
     cause = psycopg.OperationalError(
         f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
     )
@@ -97,11 +97,11 @@ def test_errors_without_a_state(exc: Exception, sentence: str) -> None:
     assert str(error).startswith(f"PostgreSQL at 127.0.0.1:5432/app{sentence}")
 
 
-def test_a_value_that_exists_already_is_told_apart() -> None:
+def test_a_unique_violation_names_its_constraint() -> None:
     assert isinstance(translated(wrapped(driver.UniqueViolation("twice")), ADDRESS), UniqueViolation)
 
 
 @pytest.mark.parametrize("state", ["22001", "23514", "42601", "42804", "XX000"])
-def test_a_bug_stays_a_bug(state: str) -> None:
+def test_other_errors_are_not_translated(state: str) -> None:
     assert translated(wrapped(driver.lookup(state)("bug")), ADDRESS) is None
     assert translated(ValueError("bug"), ADDRESS) is None

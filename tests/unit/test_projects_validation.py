@@ -52,7 +52,7 @@ def test_slugs(name: str, slug: str) -> None:
 @pytest.mark.parametrize(
     "name", ["x", "n" * 100, "$(rm -rf /) `id` ; & | > < ' \" \\ * ? ~ # % {a,b}", "-rf", "日本語", "naïve 🚀"]
 )
-def test_any_printable_name_will_do(name: str) -> None:
+def test_any_printable_name_is_accepted(name: str) -> None:
     assert check_name(f"  {name}\n") == name
 
 
@@ -70,7 +70,7 @@ def test_any_printable_name_will_do(name: str) -> None:
         "\ue000",
     ],
 )
-def test_what_people_write_is_a_name(name: str) -> None:
+def test_names_in_any_script_are_accepted(name: str) -> None:
     assert check_name(name) == name
     assert check_description(name) == name
 
@@ -186,7 +186,7 @@ def test_remote_repositories_are_accepted(url: str, allow_file: bool) -> None:
 
 
 @pytest.mark.parametrize("url", LOCAL)
-def test_files_only_where_they_are_allowed(url: str) -> None:
+def test_local_repositories_need_permission(url: str) -> None:
     check_repository_url(url, allow_file=True, hosts=ANY_HOST)
     with pytest.raises(InvalidProject, match="local path"):
         check_repository_url(url, allow_file=False, hosts=ANY_HOST)
@@ -207,7 +207,7 @@ def test_everything_else_is_refused_in_one_line(url: str, allow_file: bool) -> N
     scheme=st.sampled_from(["https://", "ssh://", "ssh://git@", "git@", ""]),
     rest=st.text(alphabet=st.sampled_from("-:/@%.?#\n \0ab1")),
 )
-def test_nothing_git_could_take_for_an_option_or_a_helper_passes(scheme: str, rest: str) -> None:
+def test_no_accepted_url_is_an_option_or_a_helper_for_git(scheme: str, rest: str) -> None:
     url = scheme + rest
     try:
         check_repository_url(url, allow_file=False, hosts=ANY_HOST)
@@ -226,7 +226,7 @@ def test_nothing_git_could_take_for_an_option_or_a_helper_passes(scheme: str, re
 
 
 @given(text=st.text())
-def test_a_verdict_is_given_on_any_text(text: str) -> None:
+def test_any_text_is_accepted_or_refused_in_one_line(text: str) -> None:
     try:
         check_repository_url(text, allow_file=False, hosts=ANY_HOST)
     except InvalidProject as exc:

@@ -23,7 +23,7 @@ def test_its_steps_go_through_all_statuses_in_order() -> None:
     assert [step.status for step in RECIPE.steps] == [*StepStatus, StepStatus.COMMITTING]
 
 
-def test_only_the_push_sees_credentials() -> None:
+def test_only_the_push_has_credentials() -> None:
     assert [step.name for step in RECIPE.steps if step.credentials] == ["push"]
 
 
@@ -37,13 +37,13 @@ def test_it_refuses_licenses_it_has_no_text_for() -> None:
         RECIPE.check_parameters({"license": "GPL-3.0-only"})
 
 
-def test_by_default_commits_have_the_branch_and_the_author_that_they_always_had() -> None:
+def test_the_default_branch_and_author() -> None:
     given = RECIPE.check_parameters({})
     assert given["branch"] == DEFAULT_BRANCH == "main"
     assert Author(given["author_name"], given["author_email"]) == Author()
 
 
-def test_its_branches_are_those_that_can_be_pushed() -> None:
+def test_its_branch_pattern_is_that_of_the_push() -> None:
     assert RECIPE.parameters["branch"].pattern == BRANCH.pattern
 
 
@@ -68,20 +68,20 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), VALUES)
-def test_which_branches_and_authors_it_takes(name: str, value: str, *, allowed: bool) -> None:
+def test_accepted_branches_and_authors(name: str, value: str, *, allowed: bool) -> None:
     assert RECIPE.parameters[name].allows(value) is allowed
 
 
 @pytest.mark.parametrize("name", ["branch", "author_name", "author_email"])
 @pytest.mark.parametrize("letter", ["a", "a/", "a@", "<", " ", "."])
-def test_a_long_value_is_judged_at_once(name: str, letter: str) -> None:
+def test_a_long_value_is_matched_in_linear_time(name: str, letter: str) -> None:
     began = process_time()
     assert not RECIPE.parameters[name].allows(letter * 16_384 + "<")
     assert process_time() - began < 1
 
 
 @pytest.mark.parametrize("branch", [value for name, value, allowed in VALUES if name == "branch" and allowed])
-def test_git_takes_these_branches_too(branch: str) -> None:
+def test_git_accepts_these_branches(branch: str) -> None:
     subprocess.run(["git", "check-ref-format", "--branch", branch], check=True, capture_output=True)
 
 
@@ -97,12 +97,12 @@ def test_git_takes_these_branches_too(branch: str) -> None:
         ("  x No solution found when resolving dependencies:", False),
     ],
 )
-def test_which_troubles_of_the_installation_are_worth_another_attempt(line: str, *, retryable: bool) -> None:
+def test_retryable_installation_errors(line: str, *, retryable: bool) -> None:
     (install,) = [step for step in RECIPE.steps if step.name == "install"]
     assert any(re.search(pattern, line) for pattern in install.retry.output) is retryable
 
 
-def test_the_example_of_the_documentation_is_a_recipe() -> None:
+def test_the_documented_example_is_a_recipe() -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert load_recipe(example, "docs/recipes.md").name == "node-service"

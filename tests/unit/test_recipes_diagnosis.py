@@ -185,11 +185,11 @@ def words(error: CommandError) -> str:
         (https(""), "git failed without an error message"),
     ],
 )
-def test_the_telling_words_are_repeated_and_the_noise_is_not(transcript: Transcript, message: str) -> None:
+def test_the_message_repeats_the_cause_and_not_the_noise(transcript: Transcript, message: str) -> None:
     assert words(diagnose("code repository", transcript)) == message
 
 
-def test_long_words_are_cut() -> None:
+def test_long_messages_are_cut() -> None:
     assert len(words(diagnose("code repository", https("fatal: \x1b" + "x" * 1000)))) == 300
 
 
@@ -221,7 +221,7 @@ ANSWER = """\
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_of_a_trace_the_last_status_is_kept_and_nothing_else(text: str, response: Http | None, size: int) -> None:
+def test_only_the_last_status_of_a_trace_is_kept(text: str, response: Http | None, size: int) -> None:
     trace = HttpTrace()
     for start in range(0, len(text), size):
         trace.take(text[start : start + size].encode())
@@ -230,7 +230,7 @@ def test_of_a_trace_the_last_status_is_kept_and_nothing_else(text: str, response
     assert "Basic" not in repr(trace)
 
 
-def test_of_the_log_of_ssh_the_beginning_and_the_last_line_are_kept() -> None:
+def test_the_beginning_and_the_last_line_of_the_ssh_log_are_kept() -> None:
     log = SshLog()
     for number in range(100_000):
         log.take(f"debug1: Remote: {number}\n".encode())

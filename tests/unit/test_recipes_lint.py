@@ -75,7 +75,7 @@ def test_warns_of_a_relative_directory_in_path() -> None:
     assert unsafe_steps(recipe_with("push", env={"PATH": "/usr/bin"})) == ()
 
 
-def test_our_own_recipes_and_examples_are_careful() -> None:
+def test_our_recipes_and_examples_are_safe() -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     examples = [load_recipe(example, "docs") for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     for recipe in (RecipeBook().get("python-service"), *examples):
@@ -146,7 +146,7 @@ def test_dash_parses_what_is_portable(script: str) -> None:
     assert subprocess.run(["dash", "-n"], input=script, text=True, capture_output=True, check=False).returncode == 0
 
 
-def test_our_own_recipes_and_examples_are_portable() -> None:
+def test_our_recipes_and_examples_are_portable() -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     examples = [load_recipe(example, "docs") for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     assert examples

@@ -36,14 +36,14 @@ def run_of(book: RecipeBook, name: str) -> str:
         ("- a", "a.yaml: must be a mapping with the keys name, image and steps"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_line(text: str, expected: str) -> None:
+def test_an_invalid_recipe_is_refused_in_one_line(text: str, expected: str) -> None:
     with pytest.raises(InvalidRecipe) as caught:
         load_recipe(text, "a.yaml")
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
 
 
-def test_merged_keys_are_no_repetition() -> None:
+def test_merged_keys_are_not_repeated_keys() -> None:
     text = (
         "name: a\nimage: a\nsteps:\n"
         "- &first {name: one, status: testing, run: a}\n"
@@ -76,7 +76,7 @@ def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None
     assert RecipeBook(tmp_path).names() == ("first", "python-service", "second")
 
 
-def test_an_unknown_recipe_names_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_recipe_lists_the_available_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(text_of("first"))
     with pytest.raises(UnknownRecipe, match=r"there is no recipe 'nope'; available: first, python-service$"):
         RecipeBook(tmp_path).get("nope")
@@ -87,13 +87,13 @@ def test_the_directory_takes_precedence_over_built_in_recipes(tmp_path: Path) ->
     assert run_of(RecipeBook(tmp_path), "python-service") == "own"
 
 
-def test_a_damaged_file_does_not_bring_the_built_in_recipe_back(tmp_path: Path) -> None:
+def test_an_invalid_file_does_not_uncover_the_built_in_recipe(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("name: python-service\n")
     with pytest.raises(InvalidRecipe, match=r"python-service is invalid: .*own\.yaml: image: is missing"):
         RecipeBook(tmp_path).get("python-service")
 
 
-def test_a_name_in_two_files_names_both(tmp_path: Path) -> None:
+def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(text_of("first"))
     (tmp_path / "b.yaml").write_text(text_of("first"))
     (tmp_path / "c.yaml").write_text(text_of("other"))
@@ -103,7 +103,7 @@ def test_a_name_in_two_files_names_both(tmp_path: Path) -> None:
     assert book.get("other").name == "other"
 
 
-def test_a_damaged_file_takes_no_other_recipe_down(tmp_path: Path) -> None:
+def test_an_invalid_file_affects_no_other_recipe(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(text_of("first"))
     (tmp_path / "first.yaml").write_text("name: [")
     (tmp_path / "third.yaml").write_bytes(b"\xff")
@@ -127,7 +127,7 @@ def test_changes_are_seen(tmp_path: Path) -> None:
         book.get("first")
 
 
-def test_the_mount_of_a_config_map(tmp_path: Path) -> None:
+def test_a_mounted_config_map(tmp_path: Path) -> None:
     def publish(version: str, run: str) -> None:
         (tmp_path / version).mkdir()
         (tmp_path / version / "a.yaml").write_text(text_of("first", run))
@@ -142,13 +142,13 @@ def test_the_mount_of_a_config_map(tmp_path: Path) -> None:
     assert run_of(book, "first") == "two"
 
 
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_only_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "nowhere.yaml").symlink_to("missing")
     (tmp_path / ".hidden.yaml").write_text("name: [")
     assert RecipeBook(tmp_path).names() == ("python-service",)
 
 
-def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(InvalidRecipe, match="cannot be read: No such file or directory"):
         RecipeBook(tmp_path / "missing").get("python-service")

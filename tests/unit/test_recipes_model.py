@@ -158,7 +158,7 @@ def test_an_error_names_the_place_and_the_rule(text: str, expected: str) -> None
     assert error_of(text).startswith(f"sample.yaml: {expected}")
 
 
-def test_a_description_is_what_people_write() -> None:
+def test_descriptions_in_any_script() -> None:
     recipe = load_recipe(recipe_text(top='description: "Prix\\u00a0: 👩\\u200d👧 so\\u00adft"'), "sample.yaml")
     assert recipe.description == "Prix\u00a0: 👩\u200d👧 so\u00adft"
 

@@ -50,7 +50,7 @@ def locked(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, re.MULTILINE))
 
 
-def test_the_name_is_text_and_nothing_else(tmp_path: Path) -> None:
+def test_the_name_is_only_text(tmp_path: Path) -> None:
     render(project(), tmp_path, token_auth=True)
     files = files_of(tmp_path)
     values: dict[str, str] = {}
@@ -78,7 +78,7 @@ def test_nothing_of_the_template_is_left(tmp_path: Path) -> None:
         assert text.endswith("\n") or not text, path
 
 
-def test_authentication_is_a_layer_of_its_own(tmp_path: Path) -> None:
+def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
     render(project(), tmp_path, token_auth=False)
     without = files_of(tmp_path)
     render(project(), tmp_path, token_auth=True)
@@ -89,7 +89,7 @@ def test_authentication_is_a_layer_of_its_own(tmp_path: Path) -> None:
     assert "require_token" in both["code/src/service/security.py"]
 
 
-def test_what_is_rendered_depends_on_the_project_alone(tmp_path: Path) -> None:
+def test_the_content_depends_only_on_the_project(tmp_path: Path) -> None:
     render(project(), tmp_path / "a", token_auth=False)
     render(project(), tmp_path / "a", token_auth=True)
     render(project(), tmp_path / "b", token_auth=True)
@@ -123,11 +123,11 @@ def test_every_license_the_recipe_allows_has_its_text(tmp_path: Path, spdx: str,
         ("pytest", "pytest-service"),
     ],
 )
-def test_a_service_never_takes_the_place_of_a_dependency(slug: str, expected: str) -> None:
+def test_a_service_never_replaces_a_dependency(slug: str, expected: str) -> None:
     assert distribution_name(slug) == expected
 
 
-def test_the_lock_files_hold_all_dependencies_and_no_address(tmp_path: Path) -> None:
+def test_the_lock_files_have_all_dependencies_and_no_url(tmp_path: Path) -> None:
     render(project(), tmp_path, token_auth=True)
     settings = tomllib.loads((tmp_path / "code" / "pyproject.toml").read_text())
     runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
@@ -152,7 +152,7 @@ def test_the_documentation_names_every_setting_and_route(tmp_path: Path) -> None
         assert f"({page})" in files["docs/index.md"]
 
 
-def test_a_step_without_its_variables_says_which() -> None:
+def test_a_missing_variable_is_named() -> None:
     with pytest.raises(CommandError, match="PROJECT_SLUG is not set"):
         project_from({"PROJECT_NAME": "x"})
 
@@ -167,7 +167,7 @@ def test_a_step_without_its_variables_says_which() -> None:
         ({"PIP_EXTRA_INDEX_URL": "a"}, {"UV_INDEX": "a"}),
     ],
 )
-def test_an_index_set_for_pip_counts_for_uv(given: dict[str, str], expected: dict[str, str]) -> None:
+def test_uv_uses_the_index_set_for_pip(given: dict[str, str], expected: dict[str, str]) -> None:
     variables = uv_environment(given)
     assert variables.pop("UV_PYTHON_DOWNLOADS") == "never"
     assert {name: value for name, value in variables.items() if name.startswith("UV_")} == expected
@@ -224,7 +224,7 @@ def test_markdown_shows_the_text(text: str) -> None:
             assert html.unescape(inner[1]) == text
 
 
-def test_markdown_keeps_paragraphs_and_ordinary_words() -> None:
+def test_markdown_keeps_paragraphs_and_plain_text() -> None:
     text = "Orders & invoices, in snake_case: 50 %.\n\nSecond paragraph."
     assert markdown(text) == text
 

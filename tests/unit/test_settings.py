@@ -19,7 +19,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", DATABASE)
 
 
-def test_the_defaults_are_those_that_are_promised() -> None:
+def test_the_documented_defaults() -> None:
     settings = load_settings()
     assert (settings.engine, settings.concurrency, settings.namespaces) == ("local", 4, ())
     assert (settings.recipes_dir, settings.allow_file_repos, settings.http_port) == (None, False, 8080)
@@ -35,7 +35,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_settings().concurrency == 4
 
 
-def test_namespaces_may_be_separated_as_people_like(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_are_separated_by_spaces_or_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJECTSETUP_NAMESPACES", "team-a, team-b team-c,")
     assert load_settings().namespaces == ("team-a", "team-b", "team-c")
 
@@ -91,7 +91,7 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ("LOG_FORMAT", "xml", "Input should be 'console' or 'json'"),
     ],
 )
-def test_a_bad_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
+def test_an_invalid_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
     monkeypatch.setenv(f"PROJECTSETUP_{name}", value)
     with pytest.raises(InvalidSettings) as refusal:
         load_settings()
@@ -101,7 +101,7 @@ def test_a_bad_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, name: 
     assert "hunter22" not in text
 
 
-def test_what_pods_are_to_be_like(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJECTSETUP_ENGINE", "job")
     monkeypatch.setenv("PROJECTSETUP_JOB_NODE_SELECTOR", "disk=ssd,example.com/pool=setups")
     monkeypatch.setenv(
@@ -117,7 +117,7 @@ def test_what_pods_are_to_be_like(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.job_ttl, settings.job_start_limit) == (timedelta(seconds=90), timedelta(minutes=5))
 
 
-def test_what_pods_are_to_be_like_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_settings_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJECTSETUP_JOB_TTL", "1500ms")
     monkeypatch.setenv("PROJECTSETUP_JOB_START_LIMIT", "90s")
     monkeypatch.setenv("PROJECTSETUP_JOB_QUEUE", "setups")

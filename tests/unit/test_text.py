@@ -20,7 +20,7 @@ def test_control_characters_and_bidirectional_overrides_are_harmful_and_nothing_
 
 
 @given(st.text())
-def test_what_was_freed_of_harm_holds_none(text: str) -> None:
+def test_without_harm_leaves_no_harmful_character(text: str) -> None:
     assert harmful_character(without_harm(text)) is None
 
 
@@ -32,9 +32,9 @@ def test_a_harmful_character_is_named(code: int) -> None:
 @pytest.mark.parametrize(
     ("text", "visible"), [("", False), (" \u00a0\u200b\u00ad\u200d", False), ("\u200dx", True), ("👧", True)]
 )
-def test_what_there_is_to_see(text: str, visible: bool) -> None:
+def test_visible_text(text: str, visible: bool) -> None:
     assert is_visible(text) is visible
 
 
-def test_one_spelling() -> None:
+def test_composed_text_has_one_spelling() -> None:
     assert composed("Cafe\u0301") == "Caf\u00e9"
