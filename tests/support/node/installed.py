@@ -115,7 +115,7 @@ class Installed:
         self.kubectl("create", f"--namespace={namespace}", "--filename=-", given=body)
 
     def status(self, namespace: str, project: str) -> Body:
-        """What `.status` tells."""
+        """Its `.status`."""
         found: Body = self.kubectl.get("projectsetup", project, f"--namespace={namespace}").get("status", {})
         return found
 

@@ -1,1 +1,1 @@
-"""The Job engine: an attempt is a Kubernetes Job, which goes on whatever happens to the operator."""
+"""The Job engine: each attempt is a Kubernetes Job, which continues whatever happens to the operator."""

@@ -1,4 +1,4 @@
-"""Follows the log of a stage, which tells which of its steps is the current one."""
+"""Follows the log of a stage, which announces each of its steps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 MAX_LINE: Final = 256
 """Bytes; a longer line does not announce a step."""
 QUICK: Final = 2.0
-"""Seconds; the log of a stage that has ended by then tells nothing that its report does not.
+"""Seconds; the log of a stage that has ended by then adds nothing to its report.
 
-The kubelet looks at containers once a second, so an end is seen up to that much later, and more on a busy node.
+The kubelet checks containers once a second, so an end is seen up to that much later, and more on a busy node.
 """
 PACE: Final = 0.05
 """Seconds between two pieces, so that a step that prints without end does not keep the operator busy."""
@@ -48,7 +48,7 @@ class LogFollower:
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, pod: str, stage: PlannedStage) -> None:
-        """Follow this stage from now on, unless its log has nothing to tell."""
+        """Follow this stage from now on, unless it has only one step."""
         if (pod, stage.name) == self._following:
             return
         await self.close()

@@ -119,7 +119,7 @@ class ProgressReporter:
 class Monitored:
     """A Job that exists, and what the monitor needs to know of its attempt.
 
-    `created` is the Job as it was first seen. At `deadline` the attempt is ended, whatever its Job says. `log_delay`:
+    `created` is the Job as first seen. At `deadline` the attempt is ended, whatever the state of its Job. `log_delay`:
     seconds that a stage runs before its log is followed.
     """
 

@@ -1,6 +1,6 @@
 """Jobs and pods as the API server stores them: who owns them, and whether anything of them runs or may run.
 
-Uids and controllers tell who owns an object; anybody may write names and labels.
+Only uids and controllers identify the owner of an object; anybody may write names and labels.
 """
 
 from __future__ import annotations

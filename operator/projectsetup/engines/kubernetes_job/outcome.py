@@ -50,7 +50,7 @@ _ENDED_FROM_OUTSIDE: Final = frozenset({Reason.STEP_KILLED, Reason.INTERRUPTED, 
 class StageReport:
     """The termination message of a stage: its last step, how that ended, and the facts of its steps.
 
-    `stopped`: it ended after the pod had received SIGTERM, so its exit code says little. `matches` are output lines in
+    `stopped`: it ended after the pod had received SIGTERM, so its exit code means little. `matches` are output lines in
     which the failed step's `retry` may find something, `tail` is the end of its output; both are as printed. `volume`
     is the file system of the workspace after a failure.
     """
@@ -122,7 +122,7 @@ def pod_outcome(
 
 
 def job_failure(job: Body, plan: Plan, at_step: str | None, why_not_started: str | None) -> InfrastructureError:
-    """Return what the end of a Job means if none of its pods tells."""
+    """Return what the end of a Job means if none of its pods has reported."""
     if _exceeded_deadline(job) and at_step is None:
         why = why_not_started or "no reason given"
         return InfrastructureError(Reason.ENGINE_ERROR, cut(f"the pod did not start in time: {why}"))
@@ -134,7 +134,7 @@ def job_failure(job: Body, plan: Plan, at_step: str | None, why_not_started: str
 
 
 def not_started(plan: Plan, why: str | None) -> InfrastructureError:
-    """Return the failure of an attempt in whose time no step has begun."""
+    """Return the failure of an attempt whose time ran out before a step began."""
     allowed = format_duration(timedelta(seconds=plan.timeout))
     return InfrastructureError(Reason.ENGINE_ERROR, cut(f"no step began within {allowed}: {why or 'no reason given'}"))
 

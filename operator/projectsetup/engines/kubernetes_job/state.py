@@ -63,7 +63,7 @@ class Starting:
 class Running:
     """Container `stage` of `pod` runs or is about to; `step` is its first step, `completed` steps come before it.
 
-    Only the log of the container tells which step of the stage is the current one.
+    Only the log of the container shows which step of the stage is the current one.
     """
 
     pod: str
@@ -154,7 +154,7 @@ def _ended(
             if not isinstance(end, InfrastructureError):
                 return Ended(end)
             if end.reason is not Reason.INTERRUPTED or job_has_ended(job):
-                return Broken(end)  # the Job tells a moment later why its pod was deleted
+                return Broken(end)  # a moment later the Job has a condition that says why its pod was deleted
     if job_has_succeeded(job) and all(map(was_disrupted, pods)):
         return Unreported()
     return Broken(job_failure(job, plan, at_step, why_not_started)) if job_has_ended(job) else None
