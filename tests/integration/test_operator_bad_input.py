@@ -63,7 +63,7 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
         ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
         (
             {"PROJECTSETUP_WORKSPACE_ROOT": "/proc"},
-            "WORKSPACE_ROOT=/proc: cannot create a directory there",
+            "PROJECTSETUP_WORKSPACE_ROOT=/proc: cannot create a directory there",
         ),
     ],
 )
