@@ -1,0 +1,1 @@
+"""Small defects, one for each promise of the contract, and the tests that must catch them."""
