@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install build images lock lint check test chaos demo bench release
+.PHONY: help install build images lock lint check test mutations chaos demo bench release
 
 help:
 	@echo "make demo     set up a demo project on a temporary local control plane"
@@ -16,6 +16,7 @@ help:
 	@echo "make images   build the operator and toolchain images on this machine"
 	@echo "make bench    run the benchmarks and update docs/performance.md; BENCH=--quick for a check"
 	@echo "make release  build packages, images, manifests and checksums of this commit into dist/"
+	@echo "make mutations  small defects that the tests must catch, one for each promise; WHAT='word …' chooses some"
 	@echo "make chaos    the long form of the fault tests"
 
 install: $(STAMP)
@@ -55,6 +56,9 @@ check: install
 
 test: install
 	@$(BIN)/python -m tests.run test
+
+mutations: build
+	@$(BIN)/python -m tests.mutations $(WHAT)
 
 chaos: build
 	CHAOS=long $(BIN)/pytest -s -o timeout=3600 tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \

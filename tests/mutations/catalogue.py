@@ -55,7 +55,7 @@ class _Group:
 MUTATIONS: Final = (
     *_of("controller/lifecycle.py", "controller_lifecycle")(
         (
-            "a cancel wins over a suspension during an attempt",
+            "a cancel stops a running attempt",
             "if facts.resource.cancel_is_new:\n            return StopRun(StopCause.CANCEL)",
             "if False:\n            return StopRun(StopCause.CANCEL)",
         ),
@@ -333,7 +333,7 @@ MUTATIONS: Final = (
     *_of("api/durations.py", "api_durations")(
         ("a duration is greater than 0", "if not known or not re.search(NOT_ZERO_PATTERN, text):", "if not known:"),
     ),
-    *_of("api/status.py", "api_conditions")(
+    *_of("api/status.py", "api_status")(
         ("a terminal failure is Stalled", 'stalled = status == "False"', "stalled = False"),
         (
             "a suspended setup is not Reconciling",
@@ -462,7 +462,7 @@ MUTATIONS: Final = (
             "delete(PROJECTS).where(_ID)",
         ),
     ),
-    *_of("projects/validation.py", "projects_repository_url")(
+    *_of("projects/validation.py", "projects_validation")(
         ("a repository URL that begins with - is refused", '    if url.startswith("-"):\n', "    if False:\n"),
         ("local repositories are refused", "    if not allow_file:\n        raise", "    if False:\n        raise"),
         ("a repository URL with a password is refused", "    if _PASSWORD.match(url):", "    if False:"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tests.run import OTHERS, UNIT
 from tests.support.manifests import ROOT
 
 PLUGINS: Final = re.compile(r"^(pytest-rerunfailures|pytest-retry|flaky|pytest-repeat)\b", re.MULTILINE)
@@ -14,7 +15,10 @@ MARKS: Final = re.compile(r"\b(reruns|flaky|xfail)\b\W*\(|mark\.(flaky|xfail)\b|
 def test_make_test_runs_every_test_once_and_no_failure_is_passed_over() -> None:
     makefile = (ROOT / "Makefile").read_text()
     (recipe,) = re.findall(r"^test:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    assert [line for line in recipe.splitlines() if "pytest" in line] == ["\t$(BIN)/pytest"]
+    assert recipe.splitlines() == ["\t@$(BIN)/python -m tests.run test"]
+    chosen = {argument for argument in (*UNIT, *OTHERS) if argument.startswith("tests/")}
+    assert chosen == {f"tests/{module.parent.name}" for module in (ROOT / "tests").glob("*/test_*.py")}
+    assert not {"-x", "-k", "-m"} & {*UNIT[3:], *OTHERS}
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()
 
 
