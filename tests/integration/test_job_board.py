@@ -109,10 +109,10 @@ async def test_who_looks_at_a_job_is_woken_and_sees_what_has_gone(
                 scene.delete_job("one")
                 await until("the Job has gone", lambda: view.job is None and not view.pods)
             assert view.last_job is not None
-            assert [gone["status"]["phase"] for gone in view.departed_pods] == ["Succeeded"]
+            assert [gone["status"]["phase"] for gone in view.deleted_pods] == ["Succeeded"]
         assert set(woken) == {"one"}
         with board.view(scene.namespace, uid, lambda: None) as view:
-            assert (view.last_job, view.departed_pods) == (None, [])
+            assert (view.last_job, view.deleted_pods) == (None, [])
 
 
 async def test_it_keeps_what_matters_and_nothing_that_is_large(

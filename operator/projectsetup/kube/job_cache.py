@@ -128,7 +128,7 @@ class JobView:
         return list(self.present[Kind.PODS].values())
 
     @property
-    def departed_pods(self) -> Sequence[Body]:
+    def deleted_pods(self) -> Sequence[Body]:
         """Its deleted pods."""
         return list(self.deleted[Kind.PODS].values())
 

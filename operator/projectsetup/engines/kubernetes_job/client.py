@@ -94,7 +94,7 @@ class JobView(Protocol):
         ...
 
     @property
-    def departed_pods(self) -> Sequence[Body]:
+    def deleted_pods(self) -> Sequence[Body]:
         """Pods that were deleted while the view was open, as last seen."""
         ...
 

@@ -215,7 +215,7 @@ async def delete_job(
     time = asyncio.get_running_loop().time
     began = time()
     while True:
-        success = find_success(view.last_job, [*view.pods, *view.departed_pods])
+        success = find_success(view.last_job, [*view.pods, *view.deleted_pods])
         if success is not None:
             return success
         try:

@@ -227,7 +227,7 @@ class JobMonitor:
 
     @property
     def _has_had_pods(self) -> bool:
-        return bool(self._at_step or self._view.pods or self._view.departed_pods)
+        return bool(self._at_step or self._view.pods or self._view.deleted_pods)
 
     async def _report(self, state: Starting | Running | None) -> None:
         """Report the progress, and follow the log of the stage that runs."""
@@ -290,7 +290,7 @@ class JobMonitor:
 
     def _unreported(self) -> SetupSucceeded:
         """What a pod reported before it was deleted, or else a success whose commits are unknown."""
-        success = self._success(self._job.created, self._view.departed_pods)
+        success = self._success(self._job.created, self._view.deleted_pods)
         if success is None:
             _log.warning("Job %s succeeded, but its pod was deleted before its report was read", self._ref)
         return success or SetupSucceeded()
