@@ -72,7 +72,7 @@ def test_it_shows_what_there_is_as_it_changes(reading: Dashboard, still: ApiServ
     board = reading.wait_for("the queue", lambda text: later in text and sooner in text)
     queue = section(board, "queue")
     assert queue.index(sooner) < queue.index(later)
-    assert "no operator has looked at it yet" in queue
+    assert "not seen by an operator yet" in queue
     assert "Not paused." in queue
     still.patch_status(sooner, SUCCEEDED)
     board = reading.wait_for("the success", lambda text: sooner in section(text, "succeeded"))
@@ -81,13 +81,13 @@ def test_it_shows_what_there_is_as_it_changes(reading: Dashboard, still: ApiServ
     still.delete(later)
     reading.wait_for("that it is gone", lambda text: later not in text)
     still.kubectl("create", "configmap", "projectsetup-queue", "--from-literal=paused=true")
-    reading.wait_for("that the queue is paused", "Paused: nothing new is started.")
-    assert failed in section(board, "over")
+    reading.wait_for("that the queue is paused", "Paused: no new attempt starts.")
+    assert failed in section(board, "failed")
 
 
 def test_what_a_project_says_is_only_text(reading: Dashboard, failed: str) -> None:
     board = reading.wait_for("the failure", failed)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in section(board, "over")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in section(board, "failed")
     assert "<script" not in board
 
 
@@ -206,7 +206,7 @@ def test_cancel_and_retry_do_what_the_commands_do(stage: Stage, steps: Steps, ku
         assert (answer.status, answer.headers["location"]) == (303, "/")
         assert "cancel requested: the running attempt is being stopped" in dashboard.get().text
         setup.reached("Cancelled")
-        dashboard.wait_for("that it was cancelled", lambda text: setup.name in section(text, "over"))
+        dashboard.wait_for("that it was cancelled", lambda text: setup.name in section(text, "failed"))
         assert dashboard.press("retry", place, setup.name).status == 303
         assert "a new series of attempts starts" in dashboard.get().text
         steps.let_go()
@@ -224,8 +224,8 @@ def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig:
         with Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard:
             assert failed in dashboard.wait_for("the failure", failed)
             door.shut()
-            board = dashboard.wait_for("the outage", "The cluster does not answer.")
-            assert re.search(r"What is shown is [0-9]+[smh]", board)
+            board = dashboard.wait_for("the outage", "The API server does not answer.")
+            assert re.search(r"This page is [0-9]+[smh]", board)
             assert failed in board
             door.open()
             dashboard.wait_for("that it is over", lambda text: "does not answer" not in text)

@@ -44,7 +44,7 @@ class Dashboard:
         found = re.search(r"http://127\.0\.0\.1:([0-9]+)/", self.said)
         assert found, self.said
         self.url, self.port = found[0], int(found[1])
-        self.wait_for("the first list", lambda text: "Reading the ProjectSetups" not in text)
+        self.wait_for("the first list", lambda text: "Loading ProjectSetups" not in text)
 
     def __enter__(self) -> Self:
         return self

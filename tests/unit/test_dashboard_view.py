@@ -12,7 +12,7 @@ from projectsetup.api.constants import CANCEL_REQUESTED_AT, PRIORITY, RETRY_REQU
 from projectsetup.api.models import AttemptRecord, Commits, Failure
 from projectsetup.api.reasons import Phase, Reason
 from projectsetup.dashboard.board import board_of
-from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
+from projectsetup.dashboard.rendering import ActionResult, Frame, Snapshot, render_board, render_page, render_question
 from projectsetup.dashboard.rows import End, EndKind, Progress, Row, row_of
 from projectsetup.dashboard.state import Outage, Queue
 from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, throughput
@@ -71,12 +71,12 @@ ROWS: list[tuple[str, Mapping[str, Any], dict[str, Any]]] = [
         BACKING_OFF,
         {"reason": "StepTransient", "message": "reset", "step": "push", "next_attempt_at": minutes(-2)},
     ),
-    ("backing off", BACKING_OFF, {"ends": (End(minutes(1), EndKind.BROKEN),)}),
+    ("backing off", BACKING_OFF, {"ends": (End(minutes(1), EndKind.RETRIED),)}),
     ("failed", FAILED, {"reason": "AttemptsExhausted", "message": "all 2 attempts broke", "exit_code": 75}),
-    ("failed", FAILED, {"ends": (End(minutes(9), EndKind.BROKEN), End(minutes(5), EndKind.FAILED))}),
-    ("cancelled", CANCELLED, {"ends": (End(minutes(4), EndKind.BROKEN), End(minutes(3), EndKind.FAILED))}),
+    ("failed", FAILED, {"ends": (End(minutes(9), EndKind.RETRIED), End(minutes(5), EndKind.FAILED))}),
+    ("cancelled", CANCELLED, {"ends": (End(minutes(4), EndKind.RETRIED), End(minutes(3), EndKind.FAILED))}),
     ("succeeded", SUCCEEDED, {"code_commit": "c0de", "docs_commit": "d0c", "exit_code": None}),
-    ("succeeded", SUCCEEDED, {"ends": (End(minutes(8), EndKind.BROKEN), End(minutes(2), EndKind.SUCCEEDED))}),
+    ("succeeded", SUCCEEDED, {"ends": (End(minutes(8), EndKind.RETRIED), End(minutes(2), EndKind.SUCCEEDED))}),
 ]
 
 
@@ -90,7 +90,7 @@ RETRY, CANCEL = {RETRY_REQUESTED_AT: "2"}, {CANCEL_REQUESTED_AT: "2"}
 
 
 @pytest.mark.parametrize(
-    ("told", "annotations", "asked", "can_retry", "can_cancel"),
+    ("told", "annotations", "requested", "can_retry", "can_cancel"),
     [
         (UNSEEN, {}, "", False, True),
         (RUNNING, {}, "", False, True),
@@ -108,10 +108,10 @@ RETRY, CANCEL = {RETRY_REQUESTED_AT: "2"}, {CANCEL_REQUESTED_AT: "2"}
     ],
 )
 def test_the_buttons_of_a_row(
-    told: Mapping[str, Any], annotations: Mapping[str, str], asked: str, can_retry: bool, can_cancel: bool
+    told: Mapping[str, Any], annotations: Mapping[str, str], requested: str, can_retry: bool, can_cancel: bool
 ) -> None:
     row = row_of(resource(told, annotations=annotations))
-    assert (row.asked, row.can_retry, row.can_cancel) == (asked, can_retry, can_cancel)
+    assert (row.requested, row.can_retry, row.can_cancel) == (requested, can_retry, can_cancel)
 
 
 def named(name: str, told: Mapping[str, Any], namespace: str = "team-a", **annotations: str) -> Row:
@@ -142,7 +142,7 @@ def queued(name: str, minutes_ago: float, priority: str = "1", namespace: str = 
             "backing_off",
             "ba",
         ),
-        ([named("a", FAILED), named("b", CANCELLED)], "over", "ba"),
+        ([named("a", FAILED), named("b", CANCELLED)], "failed", "ba"),
         ([named("a", SUCCEEDED), named("b", {**SUCCEEDED, "finishedAt": "2026-11-24T12:00:00Z"})], "succeeded", "ba"),
         ([named("a", status(Reason.SUSPENDED))], "suspended", "a"),
     ],
@@ -181,13 +181,13 @@ def test_the_bucket_of_an_end(window: Window, at: datetime, bucket: int | None) 
 
 
 def test_the_chart_stacks_what_ended_and_stays_within_its_field() -> None:
-    ends = [End(NOON, EndKind.SUCCEEDED)] * 2 + [End(NOON, EndKind.BROKEN)] + [End(minutes(30), EndKind.FAILED)]
+    ends = [End(NOON, EndKind.SUCCEEDED)] * 2 + [End(NOON, EndKind.RETRIED)] + [End(minutes(30), EndKind.FAILED)]
     chart = chart_of(throughput(ends, Window.HOUR, NOON))
     last = chart.columns[-1].bars
     assert chart.top == 4
     assert [(bar.kind, bar.y, bar.height) for bar in last] == [
         (EndKind.SUCCEEDED, HEIGHT / 2, HEIGHT / 2),
-        (EndKind.BROKEN, HEIGHT / 4, HEIGHT / 4),
+        (EndKind.RETRIED, HEIGHT / 4, HEIGHT / 4),
     ]
     assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH for column in chart.columns for bar in column.bars)
     assert chart_of(throughput([], Window.DAY, NOON)).top == 2
@@ -197,9 +197,9 @@ BAD = "<script>alert('\"1\"')</script>" + "&" * 200
 ACTING, READING = Frame("team-a", "t0ken"), Frame(None, None)
 
 
-def known(*rows: Row, **changes: Any) -> Known:
-    told = {"complete": True, "queue": Queue(QueueControl()), "outage": None, "notice": None}
-    return Known(rows=rows, **{**told, **changes})
+def known(*rows: Row, **changes: Any) -> Snapshot:
+    told = {"complete": True, "queue": Queue(QueueControl()), "outage": None, "result": None}
+    return Snapshot(rows=rows, **{**told, **changes})
 
 
 def test_nothing_that_an_object_says_becomes_markup() -> None:
@@ -217,7 +217,7 @@ def test_nothing_that_an_object_says_becomes_markup() -> None:
         ]
     ]
     full = known(
-        *rows, queue=Queue(QueueControl(), BAD), outage=Outage(BAD, NOON), notice=Notice(BAD, done=False, at=NOON)
+        *rows, queue=Queue(QueueControl(), BAD), outage=Outage(BAD, NOON), result=ActionResult(BAD, done=False, at=NOON)
     )
     pages = [render_page(frame, full, Window.DAY, NOON) for frame in (ACTING, READING, Frame(BAD, BAD))]
     pages += [render_question(Frame(BAD, BAD), row, NOON) for row in rows]
@@ -231,13 +231,16 @@ def test_nothing_that_an_object_says_becomes_markup() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"complete": False}, "Reading the ProjectSetups"),
-        ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "Paused: nothing new is started."),
-        ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "At most 3 attempts at once."),
+        ({"complete": False}, "Loading ProjectSetups"),
+        ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "Paused: no new attempt starts."),
+        ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "At most 3 attempts run at once."),
         ({"queue": Queue(None, "403 you may not")}, "403 you may not"),
-        ({"outage": Outage("connection refused", minutes(2))}, "What is shown is 2m old."),
+        ({"outage": Outage("connection refused", minutes(2))}, "This page is 2m out of date."),
         ({"outage": Outage("connection refused", minutes(2))}, "connection refused"),
-        ({"notice": Notice("a new series of attempts begins", done=True, at=NOON)}, "a new series of attempts begins"),
+        (
+            {"result": ActionResult("a new series of attempts begins", done=True, at=NOON)},
+            "a new series of attempts begins",
+        ),
     ],
 )
 def test_what_the_board_says_of_the_cluster(changes: dict[str, Any], text: str) -> None:

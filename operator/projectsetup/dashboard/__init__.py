@@ -1,9 +1,8 @@
-"""A local web page that shows what the ProjectSetups of a cluster are doing."""
+"""A local web page that shows the state of ProjectSetups."""
 
 from __future__ import annotations
 
-from projectsetup.dashboard.actions import Action, Actions
-from projectsetup.dashboard.server import DashboardServer
+from projectsetup.dashboard.server import Action, Actions, DashboardServer
 from projectsetup.dashboard.state import ClusterState
 
 __all__ = ["Action", "Actions", "ClusterState", "DashboardServer"]

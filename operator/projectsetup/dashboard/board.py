@@ -1,4 +1,4 @@
-"""All ProjectSetups in the sections of the page, each in the order that tells most."""
+"""The sections of the page and the order of their rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from projectsetup.api.reasons import Phase
 from projectsetup.dashboard.rows import Row
 
 SHOWN: Final = 50
-"""Rows of a section that are shown; of the others there is a number."""
+"""Rows shown of a section; the others are only counted."""
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -21,7 +21,7 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The first rows of one kind, and how many there are in all."""
+    """The first rows of a section and their total number."""
 
     rows: tuple[Row, ...]
     total: int
@@ -29,24 +29,24 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What the page shows."""
+    """The content of the page."""
 
     counts: Mapping[Phase, int]
     queued: Section
-    """In the order in which they start."""
+    """In start order."""
     running: Section
-    """The one that has run longest first."""
+    """The longest running first."""
     backing_off: Section
     """By the time of the next attempt."""
     suspended: Section
-    over: Section
-    """Failed and cancelled, the last one first."""
+    failed: Section
+    """Failed and cancelled, the latest first."""
     succeeded: Section
-    """The last one first."""
+    """The latest first."""
 
 
 def board_of(rows: Iterable[Row], *, shown: int = SHOWN) -> Board:
-    """The board of all these ProjectSetups."""
+    """Sort these ProjectSetups into sections."""
     by_phase: dict[Phase, list[Row]] = {phase: [] for phase in Phase}
     for row in rows:
         by_phase[row.phase].append(row)
@@ -65,7 +65,7 @@ def board_of(rows: Iterable[Row], *, shown: int = SHOWN) -> Board:
         running=first(lambda row: row.started_at or _NEVER, Phase.RUNNING),
         backing_off=first(lambda row: row.next_attempt_at or _NEVER, Phase.BACKING_OFF),
         suspended=first(lambda row: row.rank, Phase.SUSPENDED),
-        over=last_ended(Phase.FAILED, Phase.CANCELLED),
+        failed=last_ended(Phase.FAILED, Phase.CANCELLED),
         succeeded=last_ended(Phase.SUCCEEDED),
     )
 

@@ -1,4 +1,4 @@
-"""From what is known to HTML; every value is escaped."""
+"""Rendering to HTML; every value is escaped."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, t
 
 POLL_SECONDS: Final = 2
 _SHORT: Final = 160
-"""Characters of a message that are shown before one asks for all of it."""
+"""Characters of a message that are shown before it is expanded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stays the same as long as the dashboard runs; `namespace` None: all, `token` None: no buttons."""
+    """What does not change while the dashboard runs; `namespace` None: all, `token` None: no buttons."""
 
     namespace: str | None
     token: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What came of a button that was pressed."""
+class ActionResult:
+    """The result of the last button that was pressed."""
 
     text: str
     done: bool
@@ -40,14 +40,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What there is to show."""
+class Snapshot:
+    """The state of the cluster that one page shows."""
 
     rows: Sequence[Row]
     complete: bool
     queue: Queue
     outage: Outage | None
-    notice: Notice | None
+    result: ActionResult | None
 
 
 _ENVIRONMENT: Final = Environment(
@@ -68,24 +68,24 @@ _ENVIRONMENT.globals |= {
 }
 
 
-def render_page(frame: Frame, known: Known, window: Window, now: datetime) -> str:
-    """The whole page."""
-    return _render("page.html", now, frame=frame, window=window, known=known, **_content(known, window, now))
+def render_page(frame: Frame, snapshot: Snapshot, window: Window, now: datetime) -> str:
+    """Render the whole page."""
+    return _render("page.html", now, frame=frame, window=window, snapshot=snapshot, **_content(snapshot, window, now))
 
 
-def render_board(frame: Frame, known: Known, window: Window, now: datetime) -> str:
-    """The part of the page that changes."""
-    return _render("board.html", now, frame=frame, window=window, known=known, **_content(known, window, now))
+def render_board(frame: Frame, snapshot: Snapshot, window: Window, now: datetime) -> str:
+    """Render the part of the page that is refreshed."""
+    return _render("board.html", now, frame=frame, window=window, snapshot=snapshot, **_content(snapshot, window, now))
 
 
 def render_question(frame: Frame, row: Row, now: datetime) -> str:
-    """The page that asks whether a setup is really to be cancelled."""
+    """Render the page that asks to confirm a cancel."""
     return _render("question.html", now, frame=frame, row=row)
 
 
-def _content(known: Known, window: Window, now: datetime) -> dict[str, object]:
-    ended = throughput((end for row in known.rows for end in row.ends), window, now)
-    return {"board": board_of(known.rows), "throughput": ended, "chart": chart_of(ended)}
+def _content(snapshot: Snapshot, window: Window, now: datetime) -> dict[str, object]:
+    ended = throughput((end for row in snapshot.rows for end in row.ends), window, now)
+    return {"board": board_of(snapshot.rows), "throughput": ended, "chart": chart_of(ended)}
 
 
 def _render(template: str, now: datetime, **values: object) -> str:

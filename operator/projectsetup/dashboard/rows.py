@@ -11,23 +11,23 @@ from typing import Final
 from projectsetup.api.models import ProjectSetupResource, Rank
 from projectsetup.api.reasons import OVER, AttemptOutcome, Phase, Reason
 
-_UNTOLD: Final = frozenset({Reason.QUEUED, Reason.RUNNING})
-"""Reasons of which the phase and the step tell as much as the message."""
+_SELF_EXPLANATORY: Final = frozenset({Reason.QUEUED, Reason.RUNNING})
+"""Reasons whose message adds nothing to phase and step."""
 
 
 class EndKind(StrEnum):
-    """What an attempt that ended, or a setup that is over, counts as."""
+    """How the end of an attempt or setup counts."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     """Failed for good, or cancelled."""
-    BROKEN = "broken"
-    """An attempt that was not the last word: another one followed, or is to follow."""
+    RETRIED = "retried"
+    """A failed attempt that was followed, or will be followed, by another."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One thing that ended."""
+    """The end of an attempt or setup."""
 
     at: datetime
     kind: EndKind
@@ -43,13 +43,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is shown of a ProjectSetup; it depends on nothing but the object, so it holds until that changes."""
+    """What the page shows of a ProjectSetup; it depends on the object alone, so it is valid until that changes."""
 
     namespace: str
     name: str
     phase: Phase
     seen: bool
-    """Whether an operator has looked at it yet."""
+    """Whether an operator has seen it."""
     recipe: str
     rank: Rank
     """The priority is 0, as for the operator, when an annotation is invalid."""
@@ -65,8 +65,8 @@ class Row:
     next_attempt_at: datetime | None
     code_commit: str
     docs_commit: str
-    asked: str
-    """What was asked for by annotation and is not acted on yet: `retry`, `cancel` or nothing."""
+    requested: str
+    """The request in the annotations that is not handled yet: `retry`, `cancel` or nothing."""
     ends: tuple[End, ...]
 
     @property
@@ -76,17 +76,17 @@ class Row:
 
     @property
     def can_retry(self) -> bool:
-        """Whether a retry changes anything."""
-        return not self.asked and self.phase in {Phase.FAILED, Phase.CANCELLED, Phase.BACKING_OFF}
+        """Whether a retry would have an effect."""
+        return not self.requested and self.phase in {Phase.FAILED, Phase.CANCELLED, Phase.BACKING_OFF}
 
     @property
     def can_cancel(self) -> bool:
-        """Whether there is anything to cancel."""
-        return self.asked != "cancel" and self.phase not in OVER
+        """Whether a cancel would have an effect."""
+        return self.requested != "cancel" and self.phase not in OVER
 
 
 def row_of(resource: ProjectSetupResource) -> Row:
-    """The row of a ProjectSetup."""
+    """Make the row of a ProjectSetup."""
     status, tuning = resource.status, resource.tuning
     condition, failure, commits = resource.condition, status.failure, status.commits
     phase = status.phase or Phase.QUEUED
@@ -105,14 +105,14 @@ def row_of(resource: ProjectSetupResource) -> Row:
         step=status.step or (failure.step if failure else None) or "",
         progress=_progress(status.progress),
         reason=reason,
-        message="" if reason in _UNTOLD else message,
+        message="" if reason in _SELF_EXPLANATORY else message,
         exit_code=failure.exit_code if failure else None,
         started_at=status.started_at,
         finished_at=status.finished_at,
         next_attempt_at=status.next_attempt_at,
         code_commit=(commits.code_repo if commits else None) or "",
         docs_commit=(commits.docs_repo if commits else None) or "",
-        asked=_asked(resource),
+        requested=_requested(resource),
         ends=_ends(resource, phase),
     )
 
@@ -122,7 +122,7 @@ def _progress(text: str | None) -> Progress | None:
     return Progress(int(found[1]), int(found[2])) if found else None
 
 
-def _asked(resource: ProjectSetupResource) -> str:
+def _requested(resource: ProjectSetupResource) -> str:
     """A cancel wins over a retry, as it does in the operator."""
     if resource.cancel_is_new:
         return "cancel"
@@ -130,13 +130,13 @@ def _asked(resource: ProjectSetupResource) -> str:
 
 
 def _ends(resource: ProjectSetupResource, phase: Phase) -> tuple[End, ...]:
-    """The end of the setup, if it is over, and of each attempt before that did not succeed."""
+    """Return the end of the setup, if it has ended, and of each earlier attempt that failed."""
     status = resource.status
     over = status.finished_at if phase in OVER else None
-    broken = [
-        End(attempt.finished_at, EndKind.BROKEN)
+    retried = [
+        End(attempt.finished_at, EndKind.RETRIED)
         for attempt in status.attempts
         if attempt.outcome is AttemptOutcome.FAILED and attempt.finished_at != over
     ]
     kind = EndKind.SUCCEEDED if phase is Phase.SUCCEEDED else EndKind.FAILED
-    return (*broken, End(over, kind)) if over else tuple(broken)
+    return (*retried, End(over, kind)) if over else tuple(retried)

@@ -1,11 +1,12 @@
-"""The web server of the dashboard, at the loopback address alone."""
+"""The web server of the dashboard, on the loopback address only."""
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,35 +14,49 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from projectsetup.dashboard.actions import Action, Actions
 from projectsetup.dashboard.guard import Guard, add_headers
-from projectsetup.dashboard.rendering import Frame, Known, Notice, render_board, render_page, render_question
+from projectsetup.dashboard.rendering import ActionResult, Frame, Snapshot, render_board, render_page, render_question
 from projectsetup.dashboard.state import ClusterState
 from projectsetup.dashboard.throughput import Window
 from projectsetup.kube.errors import ClusterError
 from projectsetup.kube.informer import ObjectKey
 
 ADDRESS: Final = "127.0.0.1"
-MOST_OF_A_FORM: Final = 4096
+MAX_FORM: Final = 4096
 """Bytes."""
-NOTICE_LASTS: Final = timedelta(seconds=30)
+RESULT_SHOWN_FOR: Final = timedelta(seconds=30)
 _STATIC: Final = Path(__file__).parent / "static"
 
-Render = Callable[[Frame, Known, Window, datetime], str]
+Action = Callable[[str, str], Awaitable[str]]
+"""Requests something for the ProjectSetup of this namespace and name; returns its effect in one line.
+
+Raises ClusterError.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What the buttons do."""
+
+    retry: Action
+    cancel: Action
+
+
+Render = Callable[[Frame, Snapshot, Window, datetime], str]
 
 
 class DashboardServer:
     """Shows `state`, and carries out `actions` where there are any."""
 
     def __init__(self, state: ClusterState, namespace: str | None, actions: Actions | None, *, port: int) -> None:
-        """Take the port, for 0 one that is free; OSError when it cannot be had."""
+        """Bind the port (0: any free one); OSError if that fails."""
         self._state = state
         self._socket = socket.create_server((ADDRESS, port))
         self.url = f"http://{ADDRESS}:{self._socket.getsockname()[1]}/"
         self._guard = Guard(self._socket.getsockname()[1])
         self._frame = Frame(namespace, self._guard.token if actions else None)
         self._actions = actions
-        self._notice: Notice | None = None
+        self._result: ActionResult | None = None
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -54,7 +69,7 @@ class DashboardServer:
             await runner.cleanup()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard.check], client_max_size=MOST_OF_A_FORM)
+        app = web.Application(middlewares=[self._guard.check], client_max_size=MAX_FORM)
         app.on_response_prepare.append(add_headers)
         app.router.add_get("/", self._showing(render_page))
         app.router.add_get("/board", self._showing(render_board))
@@ -69,19 +84,19 @@ class DashboardServer:
     def _showing(self, render: Render) -> Handler:
         async def show(request: web.Request) -> web.Response:
             now = datetime.now(UTC)
-            known = Known(
+            snapshot = Snapshot(
                 rows=await self._state.rows(),
                 complete=self._state.complete,
                 queue=self._state.queue,
                 outage=self._state.outage,
-                notice=self._notice if self._notice and now - self._notice.at < NOTICE_LASTS else None,
+                result=self._result if self._result and now - self._result.at < RESULT_SHOWN_FOR else None,
             )
-            return _html(await asyncio.to_thread(render, self._frame, known, _window(request), now))
+            return _html(await asyncio.to_thread(render, self._frame, snapshot, _window(request), now))
 
         return show
 
     async def _ask(self, request: web.Request) -> web.Response:
-        """A page that asks back: on the board, rows move while one aims at them."""
+        """Ask to confirm: rows move on the page while somebody aims at a button."""
         key = request.query.get("namespace", ""), request.query.get("name", "")
         row = next((row for row in await self._state.rows() if row.key == key), None)
         if row is None:
@@ -97,8 +112,8 @@ class DashboardServer:
             try:
                 text, done = await action(*key), True
             except ClusterError as error:
-                text, done = f"Not done: {error}", False
-            self._notice = Notice(text, done, datetime.now(UTC))
+                text, done = f"Failed: {error}", False
+            self._result = ActionResult(text, done, datetime.now(UTC))
             raise web.HTTPSeeOther("/")
 
         return act
@@ -108,7 +123,7 @@ def _window(request: web.Request) -> Window:
     try:
         return Window(request.query.get("window", Window.DAY))
     except ValueError as exc:
-        raise web.HTTPBadRequest(text=f"window is one of {', '.join(Window)}\n") from exc
+        raise web.HTTPBadRequest(text=f"window must be one of {', '.join(Window)}\n") from exc
 
 
 def _html(text: str) -> web.Response:
@@ -116,7 +131,7 @@ def _html(text: str) -> web.Response:
 
 
 def _no_such(key: ObjectKey) -> web.HTTPException:
-    return web.HTTPNotFound(text="there is no ProjectSetup {}/{} on this page\n".format(*key))
+    return web.HTTPNotFound(text="ProjectSetup {}/{} is not on this page\n".format(*key))
 
 
 def _serving(file: Path) -> Handler:

@@ -1,4 +1,4 @@
-"""What ended when: attempts and setups counted in spans of equal length, and the chart of that."""
+"""Throughput: attempts and setups that ended, counted in equal intervals, and the chart of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from projectsetup.dashboard.rows import End, EndKind
 
 
 class Window(StrEnum):
-    """How far back to look."""
+    """How far back the chart goes."""
 
     HOUR = "1h"
     DAY = "24h"
@@ -38,7 +38,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How much ended from `start` up to `end`."""
+    """The ends from `start` up to `end`."""
 
     start: datetime
     end: datetime
@@ -52,19 +52,19 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The buckets of a window, oldest first; the last one is not over yet."""
+    """The buckets of a window, oldest first; the last one is still filling."""
 
     window: Window
     buckets: tuple[Bucket, ...]
 
     @property
     def totals(self) -> Mapping[EndKind, int]:
-        """How much ended in the whole window."""
+        """The ends in the whole window."""
         return {kind: sum(bucket.counts[kind] for bucket in self.buckets) for kind in EndKind}
 
 
 def throughput(ends: Iterable[End], window: Window, now: datetime) -> Throughput:
-    """What ended in the window that `now` closes."""
+    """Count the ends in the window up to `now`."""
     grid = _GRIDS[window]
     last = (now - _EPOCH) // grid.width
     first = last - grid.number + 1
@@ -85,7 +85,7 @@ def throughput(ends: Iterable[End], window: Window, now: datetime) -> Throughput
 
 WIDTH: Final = 960
 HEIGHT: Final = 120
-"""Size of the field with the bars, in units of the drawing."""
+"""Size of the plot area, in units of the drawing."""
 _GAP: Final = 0.2
 
 
@@ -102,7 +102,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A bucket as it is drawn; `label` is empty where there is no room for one."""
+    """A drawn bucket; `label` is empty for most columns, to leave room."""
 
     bucket: Bucket
     bars: tuple[Bar, ...]
@@ -112,14 +112,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A stacked column for each bucket; `top` is the number at the upper edge."""
+    """A stacked column for each bucket; `top` is the value at the upper edge."""
 
     columns: tuple[Column, ...]
     top: int
 
 
 def chart_of(found: Throughput) -> Chart:
-    """The chart; its upper edge is an even number that no column exceeds."""
+    """Draw the chart; its upper edge is an even number that no column exceeds."""
     most = max(bucket.total for bucket in found.buckets)
     top = max(2, most + most % 2)
     grid = _GRIDS[found.window]

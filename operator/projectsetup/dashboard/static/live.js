@@ -1,10 +1,10 @@
-// Says when the dashboard itself does not answer; everything else on the page is made by the server.
+// Shows when the dashboard itself does not respond; the server renders everything else on the page.
 "use strict";
 
-const told = (answers) => {
+const showAnswering = (answering) => {
   const gone = document.getElementById("gone");
-  if (gone) gone.hidden = answers;
+  if (gone) gone.hidden = answering;
 };
 
-document.addEventListener("htmx:error", () => told(false));
-document.addEventListener("htmx:after:request", (event) => told(event.detail.ctx.response.status < 400));
+document.addEventListener("htmx:error", () => showAnswering(false));
+document.addEventListener("htmx:after:request", (event) => showAnswering(event.detail.ctx.response.status < 400));
