@@ -243,9 +243,8 @@ def test_it_ends_when_interrupted(still: ApiServer, kubeconfig: Path, tmp_path: 
 def test_a_port_that_is_taken(reading: Dashboard, kubeconfig: Path) -> None:
     done = process("dashboard", "--port", str(reading.port), KUBECONFIG=str(kubeconfig))
     assert (done.code, done.out) == (2, "")
-    assert (
-        done.err
-        == f"error: port {reading.port} of this machine: Address already in use; --port 0 takes one that is free\n"
+    assert done.err == (
+        f"error: cannot listen on port {reading.port}: Address already in use; use --port 0 for any free port\n"
     )
 
 
