@@ -123,8 +123,7 @@ def test_the_operator_s_namespace_may_be_an_option(cli: CommandLine, api_server:
 def test_a_cluster_that_does_not_know_the_resource(
     cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("projectsetup.cli.cluster", "projectsetup.kube.setups"):
-        monkeypatch.setattr(f"{module}.GROUP", "nix.example")
+    monkeypatch.setattr("projectsetup.kube.setups.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
     assert line.startswith("the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`")
 

@@ -7,16 +7,17 @@ from uuid import UUID
 import pytest
 import typer
 
-from projectsetup.cli.cluster import NoSuchSetup
-from projectsetup.cli.errors import CommandError, ExitCode, NotInstalled, explain
+from projectsetup.cli.errors import CommandError, ExitCode, explain
 from projectsetup.cli.output import LONGEST_LINE, one_line, printable
 from projectsetup.kube.errors import (
     ApiConflict,
     ApiForbidden,
     ApiNotFound,
+    ApiNotInstalled,
     ApiRejected,
     ApiUnavailable,
     KubeconfigError,
+    SetupNotFound,
 )
 from projectsetup.projects import (
     DatabaseUnavailable,
@@ -35,14 +36,14 @@ from projectsetup.settings import InvalidSettings
 
 ID = UUID("0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001")
 BAD_INPUT = [
-    CommandError("x"), NoSuchSetup("default", str(ID)), typer.BadParameter("x"), ApiNotFound("x"), ApiRejected("x"),
+    CommandError("x"), SetupNotFound("default", str(ID)), typer.BadParameter("x"), ApiNotFound("x"), ApiRejected("x"),
     KubeconfigError("x"), InvalidRecipe("x"), UnknownRecipe("x"), InvalidParameters("x"), InvalidSettings("x"),
     InvalidDatabaseUrl("x"), InvalidProject("x"), MigrationFailed("x"), NoSuchProject(ID),
     ProjectNotClaimable(ID, ProjectStatus.READY), ProjectOwned(ID, Owner("u", "ns", "n")),
     ProjectBusy(ID, ProjectStatus.TESTING), OSError(98, "Address already in use"),
 ]  # fmt: skip
 UNREACHABLE = [
-    ApiUnavailable("x"), ApiForbidden("x"), ApiConflict("x"), NotInstalled(), DatabaseUnavailable("x"),
+    ApiUnavailable("x"), ApiForbidden("x"), ApiConflict("x"), ApiNotInstalled("x"), DatabaseUnavailable("x"),
 ]  # fmt: skip
 
 

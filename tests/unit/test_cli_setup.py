@@ -12,10 +12,10 @@ import pytest
 from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
-from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.setups import Plan, SetupCall, SetupRequest, plan_setup, timestamp
-from projectsetup.kube.errors import ApiRejected, ApiUnavailable, ClusterError
+from projectsetup.kube.errors import ApiRejected, ApiUnavailable, ClusterError, SetupNotFound
+from projectsetup.kube.setups import SetupClient
 from projectsetup.projects import (
     ClaimRefused,
     NoSuchProject,
@@ -183,7 +183,7 @@ class World:
 
     async def start(self, **annotations: str) -> str:
         call = SetupCall(UUID(NAME), "team-a", SetupRequest(annotations=annotations))
-        return (await call.start(cast("Setups", self), cast("ProjectRecord", self)))[1]
+        return (await call.start(cast("SetupClient", self), cast("ProjectRecord", self)))[1]
 
 
 IN_PROGRESS = body(status(Reason.RUNNING)), replace(project("testing"), owner=ME)
@@ -195,7 +195,7 @@ IN_PROGRESS = body(status(Reason.RUNNING)), replace(project("testing"), owner=ME
         (World(), ["dry_apply", "mark", "apply"]),
         (World(body()), ["dry_annotate", "mark", "annotate"]),
         (World(*IN_PROGRESS), ["dry_annotate", "annotate"]),
-        (World(body(), annotate=NoSuchSetup("team-a", NAME)), ["dry_annotate", "mark", "annotate", "apply"]),
+        (World(body(), annotate=SetupNotFound("team-a", NAME)), ["dry_annotate", "mark", "annotate", "apply"]),
         (World(body(), mark=ProjectOwned(UUID(NAME), ME)), ["dry_annotate", "mark", "annotate"]),
     ],
     ids=["new", "existing", "in progress", "deleted meanwhile", "claimed by its own resource meanwhile"],

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from projectsetup.api.models import AttemptRecord, Commits, Failure, ProjectSetupResource
 from projectsetup.api.reasons import AttemptOutcome, Reason
-from projectsetup.cli.following import Observed
 from projectsetup.cli.status import (
     COLUMNS,
     detail,
@@ -20,7 +19,8 @@ from projectsetup.cli.status import (
     row,
     without_managed_fields,
 )
-from projectsetup.cli.watch import ChangeLog
+from projectsetup.cli.watch import Observed, looks_different
+from projectsetup.kube.informer import Change
 from tests.support.setup_bodies import NAME, NOON, RUN, body, resource, status
 
 LATER = NOON + timedelta(minutes=5)
@@ -175,12 +175,16 @@ def test_raw_objects_have_no_managed_fields(metadata: dict[str, Any]) -> None:
     assert without_managed_fields(body(RUNNING, **metadata)) == body(RUNNING)
 
 
-def test_a_change_is_shown_once() -> None:
-    log = ChangeLog(lambda one, other: bool(one.body["spec"] == other.body["spec"]))
-    one, key = Observed(body()), ("team-a", NAME)
-    assert one.key == key
-    assert log.changed({key: one}) == [key]
-    assert log.changed({key: Observed(body(RUNNING))}) == []
-    assert log.changed({key: Observed(body(spec={"suspend": True}))}) == [key]
-    assert log.changed({}) == []
-    assert log.changed({key: one}) == [key]
+@pytest.mark.parametrize(
+    ("before", "after", "is_shown"),
+    [
+        (None, RUNNING, True),
+        (RUNNING, {**RUNNING, "progress": "4/7"}, True),
+        (RUNNING, {**RUNNING, "observedGeneration": 2}, False),
+        (RUNNING, None, False),
+    ],
+    ids=["new", "another step", "same row", "deleted"],
+)
+def test_a_change_is_shown_if_the_row_looks_different(before: Any, after: Any, *, is_shown: bool) -> None:
+    states = [None if state is None else Observed(body(state)) for state in (before, after)]
+    assert looks_different(Change(("team-a", NAME), *states)) is is_shown

@@ -7,18 +7,17 @@ import os
 import signal
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import say, write
 from projectsetup.cli.setups import request_cancel, request_retry
-from projectsetup.dashboard import Action, Actions, ClusterState, DashboardServer
+from projectsetup.dashboard import Actions, ClusterState, DashboardServer
 from projectsetup.kube.client import RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
-from projectsetup.kube.errors import ApiNotFound
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 
 _NO_PROJECT: Final = str(UUID(int=0))
@@ -38,7 +37,7 @@ async def serve(
         setups = SetupClient(api, field_manager=COMMAND_LINE)
         await setups.find(namespace or "default", _NO_PROJECT)  # fails if the cluster or its CRD is missing
         state = ClusterState(setups, RestClient(api), namespace, operator_namespace)
-        server = _listen(state, namespace, _actions(Setups(api)) if allow_actions else None, port)
+        server = _listen(state, namespace, _actions(setups) if allow_actions else None, port)
         write(f"{server.url} shows the ProjectSetups in {namespace or 'all namespaces'}; press Ctrl-C to stop")
         if browse:
             threading.Thread(target=_open, args=(server.url,), daemon=True).start()
@@ -53,19 +52,9 @@ def _listen(state: ClusterState, namespace: str | None, actions: Actions | None,
         raise CommandError(f"cannot listen on port {port}: {reason}; use --port 0 for any free port") from exc
 
 
-def _actions(setups: Setups) -> Actions:
+def _actions(setups: SetupClient) -> Actions:
     """The same as the commands `retry` and `cancel`."""
-
-    def action(request: Callable[[Setups, str, str], Awaitable[str]]) -> Action:
-        async def act(namespace: str, name: str) -> str:
-            try:
-                return await request(setups, namespace, name)
-            except NoSuchSetup as exc:
-                raise ApiNotFound(str(exc)) from exc
-
-        return act
-
-    return Actions(retry=action(request_retry), cancel=action(request_cancel))
+    return Actions(retry=partial(request_retry, setups), cancel=partial(request_cancel, setups))
 
 
 def _open(url: str) -> None:

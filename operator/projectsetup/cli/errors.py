@@ -38,13 +38,6 @@ class CommandError(Exception):
         self.code = code
 
 
-class NotInstalled(ClusterError):
-    """The cluster does not know ProjectSetups."""
-
-    def __init__(self) -> None:
-        super().__init__("the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`")
-
-
 def explain(error: Exception) -> tuple[ExitCode, str]:
     """The exit code and the line for standard error; the line is empty if there is nothing to add."""
     if isinstance(error, OutputClosed):

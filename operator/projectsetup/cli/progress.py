@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
@@ -15,12 +15,13 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from projectsetup.api.durations import format_duration, lasting
-from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.cluster import Setups
+from projectsetup.cli.context import follow
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.following import Follower, Found, Key
 from projectsetup.cli.output import is_terminal, printable, say
+from projectsetup.kube.informer import ObjectKey
+from projectsetup.kube.setups import SetupClient
 
 BAR_WIDTH: Final = 12
 
@@ -130,23 +131,25 @@ class ProgressLine:
         return self._spinner
 
 
-async def wait_for_end(setups: Setups, key: Key, uid: str, progress: ProgressLine, limit: timedelta | None) -> Ended:
+async def wait_for_end(
+    setups: SetupClient, key: ObjectKey, uid: str, progress: ProgressLine, limit: timedelta | None
+) -> Ended:
     """Wait until the ProjectSetup with this uid has ended; CommandError if it is deleted or the limit is reached."""
     end: Ended | None = None
 
-    def on_change(found: Found) -> bool:
+    def on_change(found: Mapping[ObjectKey, ProjectSetupResource], _changes: object) -> bool:
         nonlocal end
-        observed = found.get(key)
-        if observed is None or observed.resource.uid != uid:
+        resource = found.get(key)
+        if resource is None or resource.uid != uid:
             return True
-        end = ended(observed.resource)
+        end = ended(resource)
         if end is None:
-            progress.show(observed.resource)
+            progress.show(resource)
         return end is not None
 
     try:
         async with asyncio.timeout(limit.total_seconds() if limit else None):
-            await Follower(setups, *key, on_outage=progress.show_outage).run(on_change)
+            await follow(setups, *key, keep=parse_resource, on_change=on_change, on_outage=progress.show_outage)
     except TimeoutError as exc:
         waited = f" after {format_duration(limit)}" if limit else ""
         raise CommandError(f"timed out{waited}; the setup is still running", ExitCode.FAILED) from exc

@@ -16,13 +16,12 @@ from rich.text import Text
 from projectsetup.api.durations import lasting
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.cluster import APPLY, Setups
 from projectsetup.cli.context import current_namespace, operator_namespace
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
 from projectsetup.cli.progress import ended
 from projectsetup.cli.tables import fields, table
-from projectsetup.kube.client import RestClient
+from projectsetup.kube.client import APPLY_PATCH, RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound
 from projectsetup.kube.lease import LEASE_DURATION, LEASE_GROUP, LEASE_NAME, LEASE_VERSION
@@ -33,6 +32,7 @@ from projectsetup.kube.queue_config import (
     queue_config_path,
     read_queue_config,
 )
+from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 
 MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """A leader that is alive renews its Lease more often."""
@@ -120,7 +120,7 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
             queue_config_path(namespace),
             query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
             body=body,
-            content_type=APPLY,
+            content_type=APPLY_PATCH,
         )
 
 
@@ -138,12 +138,12 @@ async def _leader(api: ApiClient, namespace: str) -> Leader | None:
 
 async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:
     """All ProjectSetups; if the user may not list those, the ones of the current namespace, and its name."""
-    setups, within = Setups(api), None
+    setups, within = SetupClient(api, field_manager=COMMAND_LINE), None
     try:
-        bodies, _ = await setups.list(None)
+        bodies = await setups.list(None)
     except ApiForbidden:
         within = current_namespace(None, kubeconfig)
-        bodies, _ = await setups.list(within)
+        bodies = await setups.list(within)
     return list(map(parse_resource, bodies)), within
 
 

@@ -12,14 +12,14 @@ from uuid import UUID
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.cluster import NoSuchSetup, Setups
 from projectsetup.cli.context import cluster, current_namespace, database_url
 from projectsetup.cli.errors import CommandError, ExitCode, explain
 from projectsetup.cli.output import printable, say, write
 from projectsetup.cli.progress import ProgressLine, summary, wait_for_end
 from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
-from projectsetup.kube.errors import ClusterError
+from projectsetup.kube.errors import ClusterError, SetupNotFound
+from projectsetup.kube.setups import SetupClient
 
 if TYPE_CHECKING:  # `retry` and `cancel` do without the record, which takes long to import
     from projectsetup.projects import Project, ProjectRecord
@@ -141,7 +141,7 @@ class SetupCall:
         """Namespace and name of the ProjectSetup."""
         return self.namespace, self.name
 
-    async def start(self, setups: Setups, record: ProjectRecord) -> tuple[Body, str]:
+    async def start(self, setups: SetupClient, record: ProjectRecord) -> tuple[Body, str]:
         """Mark the project and apply its ProjectSetup; returns that and the outcome in words.
 
         A dry run finds out what the API server would refuse before the project is marked. If it refuses after all, the
@@ -156,20 +156,20 @@ class SetupCall:
             await self._mark(record, resource)
         try:
             return await self._write(setups, plan, body, dry_run=False), plan.outcome
-        except (ClusterError, CommandError) as error:
+        except ClusterError as error:
             if not plan.mark:
                 raise
             text = f"{error}; the project is already marked setup_queued, so run setup again"
             raise CommandError(text, explain(error)[0]) from error
 
-    async def _write(self, setups: Setups, plan: Plan, existing: Body | None, *, dry_run: bool) -> Body:
+    async def _write(self, setups: SetupClient, plan: Plan, existing: Body | None, *, dry_run: bool) -> Body:
         """Merge into an existing ProjectSetup: applied again, it would lose what an earlier call has set."""
         if existing is not None:
             if not plan.annotations:
                 return existing
             try:
                 return await setups.annotate(self.namespace, self.name, plan.annotations, dry_run=dry_run)
-            except NoSuchSetup:
+            except SetupNotFound:
                 existing = None  # deleted since it was read
         return await setups.apply(
             self.namespace, self.name, annotations=plan.annotations, spec=self.request.spec, dry_run=dry_run
@@ -229,12 +229,12 @@ async def cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None
         write(await request_cancel(setups, current_namespace(namespace, kubeconfig), str(project_id)))
 
 
-async def request_retry(setups: Setups, namespace: str, name: str) -> str:
+async def request_retry(setups: SetupClient, namespace: str, name: str) -> str:
     """Request a retry of a ProjectSetup; returns its effect in one line."""
     return await _request(setups, namespace, name, RETRY_REQUESTED_AT, effect_of_retry)
 
 
-async def request_cancel(setups: Setups, namespace: str, name: str) -> str:
+async def request_cancel(setups: SetupClient, namespace: str, name: str) -> str:
     """Request to cancel a ProjectSetup; returns its effect in one line."""
     return await _request(setups, namespace, name, CANCEL_REQUESTED_AT, effect_of_cancel)
 
@@ -260,7 +260,7 @@ def effect_of_cancel(resource: ProjectSetupResource) -> str:
 
 
 async def _request(
-    setups: Setups, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
+    setups: SetupClient, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
 ) -> str:
     body = await setups.annotate(namespace, name, {annotation: timestamp(datetime.now(UTC))})
     return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"

@@ -34,7 +34,7 @@ _OTHER_LINES: Final = 3
 async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
     """Print the ProjectSetups of one namespace, or of all."""
     async with cluster(kubeconfig) as setups:
-        bodies, _ = await setups.list(namespace)
+        bodies = await setups.list(namespace)
     if output is not Format.TABLE:
         value = {"apiVersion": "v1", "kind": "List", "items": [without_managed_fields(body) for body in bodies]}
         write_data(value, output, names=[full_name(body["metadata"]["name"]) for body in bodies])
@@ -45,7 +45,7 @@ async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format
 
 
 async def show_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
-    """Print one ProjectSetup; NoSuchSetup."""
+    """Print one ProjectSetup; SetupNotFound."""
     async with cluster(kubeconfig) as setups:
         body = await setups.get(namespace, name)
     if output is not Format.TABLE:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from projectsetup.cli.context import cluster
+from projectsetup.api.models import ProjectSetupResource, parse_resource
+from projectsetup.cli.context import cluster, follow
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.following import Follower, Found, Key, Observed
 from projectsetup.cli.output import (
     Format,
     full_name,
@@ -30,7 +31,26 @@ from projectsetup.cli.output import (
 )
 from projectsetup.cli.progress import ended, summary
 from projectsetup.cli.status import detail, live_overview, looks_the_same, overview, without_managed_fields
+from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
+from projectsetup.kube.informer import Change, ObjectKey
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A ProjectSetup at one moment, parsed when first needed."""
+
+    body: Body
+
+    @cached_property
+    def resource(self) -> ProjectSetupResource:
+        """The parsed object."""
+        return parse_resource(self.body)
+
+
+Found = Mapping[ObjectKey, Observed]
+Changes = Sequence[Change[Observed]]
+Present = Callable[[Found, Changes], None]
 
 
 async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
@@ -39,26 +59,26 @@ async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Forma
         await setups.list(namespace)
         with presented(Table(with_namespace=namespace is None), output) as present:
 
-            def on_change(found: Found) -> bool:
-                present(found)
+            def on_change(found: Found, changes: Changes) -> bool:
+                present(found, changes)
                 return False
 
-            await Follower(setups, namespace, None, on_outage=_say_outage).run(on_change)
+            await follow(setups, namespace, None, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
 async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
-    """Show one ProjectSetup until its setup ends; NoSuchSetup."""
+    """Show one ProjectSetup until its setup ends; SetupNotFound."""
     view = Detail((namespace, name))
     async with cluster(kubeconfig) as setups:
         await setups.get(namespace, name)
         with presented(view, output) as present:
 
-            def on_change(found: Found) -> bool:
+            def on_change(found: Found, changes: Changes) -> bool:
                 is_last = view.has_ended(found)
-                present(found)
+                present(found, changes)
                 return is_last
 
-            await Follower(setups, namespace, name, on_outage=_say_outage).run(on_change)
+            await follow(setups, namespace, name, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
 def _say_outage(reason: str) -> None:
@@ -72,7 +92,7 @@ class View(Protocol):
         """All of them, as they are now."""
         ...
 
-    def changes(self, found: Found, changed: Collection[Key], *, first: bool) -> Text:
+    def lines(self, found: Found, changed: Collection[ObjectKey], *, first: bool) -> Text:
         """Lines about those that changed; `first` if no lines were printed before."""
         ...
 
@@ -89,7 +109,7 @@ class Table:
         height = shutil.get_terminal_size().lines
         return live_overview(resources, datetime.now(UTC), with_namespace=self.with_namespace, height=height)
 
-    def changes(self, found: Found, changed: Collection[Key], *, first: bool) -> Text:
+    def lines(self, found: Found, changed: Collection[ObjectKey], *, first: bool) -> Text:
         """The whole table first, then the rows that changed."""
         resources = (observed.resource for observed in found.values())
         only = None if first else changed
@@ -100,13 +120,13 @@ class Table:
 class Detail:
     """One ProjectSetup."""
 
-    key: Key
+    key: ObjectKey
 
     def draw(self, found: Found) -> Text:
         """All its fields."""
         return detail(found[self.key].resource, datetime.now(UTC), bar=True)
 
-    def changes(self, found: Found, _changed: Collection[Key], *, first: bool) -> Text:  # noqa: ARG002
+    def lines(self, found: Found, _changed: Collection[ObjectKey], *, first: bool) -> Text:  # noqa: ARG002
         """One line; all its fields when it has ended."""
         if self.has_ended(found):
             return self.draw(found)
@@ -119,12 +139,9 @@ class Detail:
         return ended(found[self.key].resource) is not None
 
 
-Present = Callable[[Found], None]
-
-
 @contextmanager
 def presented(view: View, output: Format) -> Iterator[Present]:
-    """A function to call with all watched ProjectSetups each time one has changed."""
+    """A function to call with all watched ProjectSetups and what changed."""
     if output is not Format.TABLE:
         yield _documents(output)
     elif not is_terminal(sys.stdout):
@@ -135,7 +152,7 @@ def presented(view: View, output: Format) -> Iterator[Present]:
         def draw() -> Text:  # called by rich's thread
             return Text() if latest is None else view.draw(latest)
 
-        def present(found: Found) -> None:
+        def present(found: Found, _changes: Changes) -> None:
             nonlocal latest
             latest = dict(found)
 
@@ -144,41 +161,30 @@ def presented(view: View, output: Format) -> Iterator[Present]:
 
 
 def _documents(output: Format) -> Present:
-    log = ChangeLog(lambda one, other: one.resource.resource_version == other.resource.resource_version)
-
-    def present(found: Found) -> None:
-        for key in log.changed(found):
-            if output is Format.YAML:
-                write("---")
-            write_data(without_managed_fields(found[key].body), output, names=[full_name(key[1])])
+    def present(_found: Found, changes: Changes) -> None:
+        for change in changes:
+            if change.after is not None:
+                if output is Format.YAML:
+                    write("---")
+                write_data(without_managed_fields(change.after.body), output, names=[full_name(change.key[1])])
 
     return present
 
 
 def _lines(view: View) -> Present:
-    log = ChangeLog(lambda one, other: looks_the_same(one.resource, other.resource))
+    first = True
 
-    def present(found: Found) -> None:
-        first = not log.seen
-        if changed := log.changed(found):
-            write_text(view.changes(found, changed, first=first))
+    def present(found: Found, changes: Changes) -> None:
+        nonlocal first
+        if changed := [change.key for change in changes if looks_different(change)]:
+            write_text(view.lines(found, changed, first=first))
+            first = False
 
     return present
 
 
-class ChangeLog:
-    """Remembers what was printed; `same` says whether two states of a ProjectSetup look the same."""
-
-    def __init__(self, same: Callable[[Observed, Observed], bool]) -> None:
-        self.seen: dict[Key, Observed] = {}
-        self._same = same
-
-    def changed(self, found: Found) -> list[Key]:
-        """The keys of those that are new or look different since the last call."""
-        changed = [key for key, observed in found.items() if self._has_changed(key, observed)]
-        self.seen = dict(found)
-        return changed
-
-    def _has_changed(self, key: Key, observed: Observed) -> bool:
-        before = self.seen.get(key)
-        return before is None or (before is not observed and not self._same(before, observed))
+def looks_different(change: Change[Observed]) -> bool:
+    """Whether the ProjectSetup exists and its row is new or changed in more than the age."""
+    if change.before is None or change.after is None:
+        return change.after is not None
+    return not looks_the_same(change.before.resource, change.after.resource)
