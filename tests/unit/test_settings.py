@@ -9,7 +9,7 @@ import pytest
 
 from projectsetup.bootstrap import pod_settings
 from projectsetup.git_hosts import GitHosts
-from projectsetup.settings import InvalidSettings, load_settings
+from projectsetup.settings import InvalidSettings, Toleration, load_settings
 
 DATABASE = "postgresql://user:hunter22@host/database"
 
@@ -24,7 +24,8 @@ def test_the_documented_defaults() -> None:
     assert (settings.engine, settings.concurrency, settings.namespaces) == ("local", 4, ())
     assert (settings.recipes_dir, settings.allow_file_repos, settings.http_port) == (None, False, 8080)
     assert (settings.leader_election, settings.operator_namespace) == (True, None)
-    assert settings.shutdown_grace == timedelta(seconds=20)
+    assert (settings.shutdown_grace, settings.git_hosts) == (timedelta(seconds=20), GitHosts())
+    assert (settings.job_ttl, settings.job_start_limit) == (timedelta(hours=1), timedelta(minutes=5))
     assert settings.workspace_root.is_dir()
     assert "hunter22" not in repr(settings)
 
@@ -35,25 +36,28 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_settings().concurrency == 4
 
 
-def test_namespaces_are_separated_by_spaces_or_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROJECTSETUP_NAMESPACES", "team-a, team-b team-c,")
-    assert load_settings().namespaces == ("team-a", "team-b", "team-c")
-
-
-def test_git_hosts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().git_hosts == GitHosts()
-    monkeypatch.setenv("PROJECTSETUP_GIT_HOSTS", "git.example.com, 10.0.0.7:8443")
-    assert load_settings().git_hosts == GitHosts.parse("git.example.com 10.0.0.7:8443")
-
-
-def test_values_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PROJECTSETUP_SHUTDOWN_GRACE", "1m30s")
-    monkeypatch.setenv("PROJECTSETUP_WORKSPACE_ROOT", str(tmp_path))
-    monkeypatch.setenv("PROJECTSETUP_LEADER_ELECTION", "false")
-    settings = load_settings()
-    assert settings.shutdown_grace == timedelta(seconds=90)
-    assert settings.workspace_root == tmp_path
-    assert settings.leader_election is False
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("NAMESPACES", "team-a, team-b team-c,", ("team-a", "team-b", "team-c")),
+        ("GIT_HOSTS", "git.example.com, 10.0.0.7:8443", GitHosts.parse("git.example.com 10.0.0.7:8443")),
+        ("SHUTDOWN_GRACE", "1m30s", timedelta(seconds=90)),
+        ("WORKSPACE_ROOT", "/", Path("/")),
+        ("LEADER_ELECTION", "false", False),
+        ("ENGINE", "job", "job"),
+        ("JOB_TTL", "90s", timedelta(seconds=90)),
+        ("JOB_NODE_SELECTOR", "disk=ssd,example.com/pool=setups", {"disk": "ssd", "example.com/pool": "setups"}),
+        ("JOB_IMAGE_PULL_SECRETS", "registry,mirror", ("registry", "mirror")),
+        (
+            "JOB_TOLERATIONS",
+            '[{"key": "setups", "operator": "Exists", "tolerationSeconds": 5}]',
+            (Toleration(key="setups", operator="Exists", tolerationSeconds=5),),
+        ),
+    ],
+)
+def test_values_are_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object) -> None:
+    monkeypatch.setenv(f"PROJECTSETUP_{name}", text)
+    assert getattr(load_settings(), name.lower()) == value
 
 
 @pytest.mark.parametrize(
@@ -99,22 +103,6 @@ def test_an_invalid_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str
     assert text.startswith(f"PROJECTSETUP_{name}={value}: {line}")
     assert text.isprintable()
     assert "hunter22" not in text
-
-
-def test_pod_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROJECTSETUP_ENGINE", "job")
-    monkeypatch.setenv("PROJECTSETUP_JOB_NODE_SELECTOR", "disk=ssd,example.com/pool=setups")
-    monkeypatch.setenv(
-        "PROJECTSETUP_JOB_TOLERATIONS", '[{"key": "setups", "operator": "Exists", "tolerationSeconds": 5}]'
-    )
-    monkeypatch.setenv("PROJECTSETUP_JOB_IMAGE_PULL_SECRETS", "registry,mirror")
-    monkeypatch.setenv("PROJECTSETUP_JOB_TTL", "90s")
-    settings = load_settings()
-    assert settings.engine == "job"
-    assert settings.job_node_selector == {"disk": "ssd", "example.com/pool": "setups"}
-    assert [toleration.key for toleration in settings.job_tolerations] == ["setups"]
-    assert settings.job_image_pull_secrets == ("registry", "mirror")
-    assert (settings.job_ttl, settings.job_start_limit) == (timedelta(seconds=90), timedelta(minutes=5))
 
 
 def test_pod_settings_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
