@@ -1,4 +1,4 @@
-"""The alerts watch metrics that there are, with values that their labels can have, and each has its page."""
+"""Alerts use existing metrics and label values, and each has a runbook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUES: Final = {
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_watches_what_there_is(rule: dict[str, Any]) -> None:
+def test_uses_documented_metrics_and_label_values(rule: dict[str, Any]) -> None:
     used = set(re.findall(r"projectsetup_\w+", rule["expr"]))
     assert used
     assert used <= documented().keys()
@@ -32,7 +32,7 @@ def test_watches_what_there_is(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_says_what_is_wrong_and_where_help_is(rule: dict[str, Any]) -> None:
+def test_has_a_summary_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     page = ROOT / rule["annotations"]["runbook_url"]
@@ -41,12 +41,12 @@ def test_says_what_is_wrong_and_where_help_is(rule: dict[str, Any]) -> None:
     assert headings == [rule["alert"], "Meaning", "Diagnosis", "Mitigation"]
 
 
-def test_every_page_is_of_an_alert_and_in_the_list() -> None:
+def test_every_runbook_belongs_to_an_alert_and_is_listed() -> None:
     pages = {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"}
     assert pages == {rule["alert"] for rule in RULES}
     assert set(re.findall(r"\[(\w+)\]\(\1\.md\)", (RUNBOOKS / "README.md").read_text())) == pages
 
 
-def test_pages_name_metrics_that_there_are() -> None:
+def test_runbooks_name_documented_metrics() -> None:
     named = set().union(*(re.findall(r"projectsetup_\w+", page.read_text()) for page in RUNBOOKS.glob("*.md")))
     assert named <= documented().keys()

@@ -1,4 +1,4 @@
-"""What Argo CD is told of ProjectSetups: its health check and its actions, run by a Lua like Argo CD's."""
+"""The health check and the actions of ProjectSetups in Argo CD, run by a Lua like that of Argo CD."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any
 @pytest.mark.parametrize("reason", sorted({*WAITING, *TERMINAL_FAILURES, *SUCCESSES}))
 def test_health_says_what_the_conditions_say(reason: Reason) -> None:
     body = setup(reason)
-    told = health(body)
-    assert told.message == f"{reason}: why"
+    assessed = health(body)
+    assert assessed.message == f"{reason}: why"
     kstatus = {condition["type"]: condition["status"] for condition in body["status"]["conditions"]}
-    assert (told.status == "Healthy") == (kstatus["Ready"] == "True")
-    assert (told.status == "Degraded") == (kstatus["Stalled"] == "True")
-    assert (told.status == "Progressing") == (kstatus["Reconciling"] == "True")
-    assert (told.status == "Suspended") == (reason is Reason.SUSPENDED)
+    assert (assessed.status == "Healthy") == (kstatus["Ready"] == "True")
+    assert (assessed.status == "Degraded") == (kstatus["Stalled"] == "True")
+    assert (assessed.status == "Progressing") == (kstatus["Reconciling"] == "True")
+    assert (assessed.status == "Suspended") == (reason is Reason.SUSPENDED)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_health_says_what_the_conditions_say(reason: Reason) -> None:
     ],
 )
 def test_what_the_operator_has_not_seen_is_progressing(body: dict[str, Any], message: str) -> None:
-    told = health(body)
-    assert told.status == "Progressing"
-    assert message in told.message
+    assessed = health(body)
+    assert assessed.status == "Progressing"
+    assert message in assessed.message
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_actions_set_what_the_operator_acts_on_and_nothing_else(annotations: dic
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "assessed"),
     [
         (None, Health("Progressing", "")),
         ({"sync": {"status": "OutOfSync"}}, Health("Progressing", "")),
@@ -104,9 +104,9 @@ def test_actions_set_what_the_operator_acts_on_and_nothing_else(annotations: dic
         ({"health": {"status": "Degraded", "message": "why"}}, Health("Degraded", "why")),
     ],
 )
-def test_an_application_is_as_healthy_as_it_says(status: dict[str, Any] | None, told: Health) -> None:
+def test_an_application_is_as_healthy_as_it_says(status: dict[str, Any] | None, assessed: Health) -> None:
     body = {"metadata": {"name": "app"}} if status is None else {"metadata": {"name": "app"}, "status": status}
-    assert health(body, kind="argoproj.io_Application") == told
+    assert health(body, kind="argoproj.io_Application") == assessed
 
 
 def test_the_operator_comes_before_the_projects() -> None:

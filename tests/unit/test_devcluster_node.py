@@ -184,7 +184,7 @@ def test_each_direction_is_forwarded_and_closed_separately(forwarder_port: tuple
         assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == b"answer"
 
 
-def test_who_finds_nobody_behind_the_forwarder_port_is_told(forwarder_port: tuple[int, socket.socket]) -> None:
+def test_a_connection_without_a_target_is_closed(forwarder_port: tuple[int, socket.socket]) -> None:
     port, server = forwarder_port
     server.close()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:

@@ -1,4 +1,4 @@
-"""The dashboard's file is what the code makes, and shows every metric."""
+"""The dashboard file matches the code and shows every metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitoring.panels import ROWS, Graph
 from tests.support.exposition import documented
 
 NOT_SHOWN: Final = {"projectsetup_database_connection"}
-"""What the configuration says and no work changes."""
+"""Metrics of the configuration, which nothing changes."""
 HISTOGRAM: Final = re.compile("_(?:bucket|sum|count)$")
 
 

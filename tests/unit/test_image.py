@@ -1,4 +1,4 @@
-"""The images: what can be said of their Dockerfiles and lock files without building them."""
+"""The images: checks of their Dockerfiles and lock files without building them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def copied_from_context(given: list[Instruction]) -> set[str]:
 
 
 def pins(name: str) -> dict[str, str]:
-    """Each package of a lock file with its version, marker and hashes."""
+    """Each package of a lock file with version, marker and hashes."""
     text = re.sub(r"\\\n\s*", " ", (ROOT / name).read_text())
     return {canonicalize_name(line.partition("==")[0]): line for line in text.splitlines()}
 
 
 def needed(package: str) -> set[str]:
-    """What a package needs on this machine, all the way down."""
+    """All dependencies of a package on this machine."""
     found: set[str] = set()
     waiting = [(package, frozenset[str]())]
     while waiting:
@@ -85,7 +85,7 @@ def test_runs_the_operator_and_any_other_command(image: str, entrypoint: str) ->
     assert arguments("CMD", stage(image)) == ['["operator"]']
 
 
-def test_the_base_image_names_version_and_distribution_and_can_be_another() -> None:
+def test_the_base_image_names_version_and_distribution_and_can_be_replaced() -> None:
     base = arguments("ARG")[0]
     assert re.fullmatch(r"BASE=debian:[a-z]+-slim", base)
     stages: list[str] = []
@@ -102,7 +102,7 @@ def test_is_labelled_with_version_and_license(image: str) -> None:
     assert 'org.opencontainers.image.licenses="Apache-2.0"' in labels
 
 
-def test_what_seldom_changes_comes_first() -> None:
+def test_layers_that_rarely_change_come_first() -> None:
     for image in IMAGES:
         copies = arguments("COPY", stage(image))
         assert "from=package" in copies[-1]
@@ -122,13 +122,13 @@ def test_every_package_is_installed_by_hash_or_without_an_index() -> None:
     assert all("--require-hashes" in call or "--no-index --no-deps" in call for call in installs)
 
 
-def test_settings_of_the_package_index_are_lent_and_not_kept() -> None:
+def test_settings_of_the_package_index_are_mounted_and_not_kept() -> None:
     for rest in arguments("RUN", EVERYWHERE):
         assert ("--mount=type=secret,id=pip" in rest) == ("--require-hashes" in rest)
     assert not any("INDEX" in rest for name, rest in EVERYWHERE if name in ("ARG", "ENV", "LABEL"))
 
 
-def test_what_is_copied_is_in_the_context() -> None:
+def test_copied_files_are_in_the_build_context() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied_from_context(INSTRUCTIONS) == allowed
     names = copied_from_context(EVERYWHERE)
@@ -142,18 +142,18 @@ def test_locks_hold_no_addresses(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS[1:])
 def test_the_other_locks_are_part_of_the_whole_one(name: str) -> None:
-    assert pins(name).items() <= pins("requirements.lock").items(), f"make it anew: {RELOCK}"
+    assert pins(name).items() <= pins("requirements.lock").items(), f"run `{RELOCK}`"
 
 
 def test_the_build_lock_holds_what_builds_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert {canonicalize_name(Requirement(text).name) for text in project["build-system"]["requires"]} == {"hatchling"}
-    assert needed("hatchling") <= pins("requirements-build.lock").keys(), f"make it anew: {RELOCK}"
+    assert needed("hatchling") <= pins("requirements-build.lock").keys(), f"run `{RELOCK}`"
 
 
 def test_the_runtime_lock_holds_what_is_needed_and_no_tools() -> None:
     runtime = pins("requirements-runtime.lock").keys()
-    assert needed("projectsetup") <= runtime, f"make it anew: {RELOCK}"
+    assert needed("projectsetup") <= runtime, f"run `{RELOCK}`"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     tools = {canonicalize_name(Requirement(text).name) for text in project["dependency-groups"]["dev"]}
     assert not runtime & tools

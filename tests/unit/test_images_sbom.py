@@ -58,8 +58,8 @@ def test_what_upper_layers_remove_is_not_in_it(tmp_path: Path) -> None:
     layers = {"1.tar": tar(below), "2.tar": tar(above)}
     archive.write_bytes(tar({"manifest.json": manifest, "abc.json": config, **layers}))
     write_sbom("sample:1", archive, "urllib3==2 \\\nuv==0.9.1 \\\n    --hash=x\n", tmp_path / "image.spdx.json")
-    told = json.loads((tmp_path / "image.spdx.json").read_text())
-    image, *packages = told["packages"]
+    document = json.loads((tmp_path / "image.spdx.json").read_text())
+    image, *packages = document["packages"]
     assert (image["name"], image["versionInfo"]) == ("sample:1", "abc")
     assert {entry["externalRefs"][0]["referenceLocator"]: entry["licenseDeclared"] for entry in packages} == {
         "pkg:deb/debian/libc6@2%3A2.41-12%2Bb1?arch=amd64": "NOASSERTION",
@@ -67,4 +67,4 @@ def test_what_upper_layers_remove_is_not_in_it(tmp_path: Path) -> None:
         "pkg:pypi/typing-extensions@1.0": "MIT",
         "pkg:pypi/uv@0.9.1": "NOASSERTION",
     }
-    assert told["creationInfo"]["created"] == "2026-01-02T03:04:05Z"
+    assert document["creationInfo"]["created"] == "2026-01-02T03:04:05Z"
