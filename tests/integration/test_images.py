@@ -113,10 +113,11 @@ def test_the_bill_of_materials_names_what_is_inside(
     request: pytest.FixtureRequest, archives: dict[str, Path], image: Image
 ) -> None:
     name = OPERATOR if "operator" in request.node.callspec.id else TOOLCHAIN_OFFLINE
-    told = json.loads(sbom_path(archives[name]).read_text())
-    locators = {entry["externalRefs"][0]["referenceLocator"] for entry in told["packages"][1:]}
-    assert told["packages"][0]["name"] == name
-    assert len(told["relationships"]) == len(told["packages"]) == len({entry["SPDXID"] for entry in told["packages"]})
+    document = json.loads(sbom_path(archives[name]).read_text())
+    locators = {entry["externalRefs"][0]["referenceLocator"] for entry in document["packages"][1:]}
+    assert document["packages"][0]["name"] == name
+    identifiers = {entry["SPDXID"] for entry in document["packages"]}
+    assert len(document["relationships"]) == len(document["packages"]) == len(identifiers)
     _, debian = image.run("dpkg-query", "--show", "--showformat=${Package} ${Version}\n")
     packages = [line.split() for line in debian.splitlines()]
     assert len(packages) > 50
@@ -159,8 +160,8 @@ def test_tells_nothing_of_the_machine_that_built_it(image: Image) -> None:
 
 
 def test_its_history_and_its_variables_hold_no_addresses(image: Image) -> None:
-    told = str(image.description)
-    assert "://" not in told
+    description = str(image.description)
+    assert "://" not in description
     names = image.environment.keys()
     assert names <= {"PATH", "PYTHONDONTWRITEBYTECODE", "UV_FIND_LINKS", "UV_OFFLINE"}
 

@@ -38,8 +38,8 @@ class Health:
 
 def health(body: Mapping[str, Any], *, kind: str = "codemyspec.com_ProjectSetup") -> Health:
     """The health of an object of this kind."""
-    told = _run(SETTINGS[f"resource.customizations.health.{kind}"], body)
-    return Health(told["status"], told["message"])
+    result = _run(SETTINGS[f"resource.customizations.health.{kind}"], body)
+    return Health(result["status"], result["message"])
 
 
 def available(body: Mapping[str, Any]) -> set[str]:
