@@ -89,7 +89,7 @@ class ClusterState:
         await self._informer.run(self._setups_changed)
 
     async def follow_queue(self) -> None:
-        """Keep the settings of the queue up to date for ever; this also notices soon that the API server is gone."""
+        """Keep the settings of the queue up to date for ever; this also detects soon that the API server is gone."""
         while True:
             try:
                 self._queue = await self._read_queue()

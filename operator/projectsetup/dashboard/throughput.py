@@ -102,7 +102,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A drawn bucket; `label` is empty for most columns, to leave room."""
+    """A drawn bucket; `label` is empty for most columns, to avoid overlaps."""
 
     bucket: Bucket
     bars: tuple[Bar, ...]

@@ -85,7 +85,7 @@ class SetupClient:
     ) -> Informer[T]:
         """Return an informer for one ProjectSetup, for those of a namespace, or for all (namespace None).
 
-        It suits somebody who waits at a screen: it retries within 2 to 3 s and notices a silent watch within about a
+        It suits somebody who waits at a screen: it retries within 2 to 3 s and detects a silent watch within about a
         minute. See `Informer` for `keep`, `on_error` and how to run it.
         """
         query = {} if name is None else {"fieldSelector": f"metadata.name={name}"}
