@@ -1,4 +1,4 @@
-"""`queue …`, and what a real API server answers to who may not, or before the CRD is there."""
+"""`queue …` on a real API server, and its answers without rights or without the CRD."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cli(
 
 @pytest.fixture(scope="module")
 def powerless(api_server: ApiServer, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of somebody who may do nothing."""
+    """A kubeconfig of a user without rights."""
     api_server.kubectl("create", "serviceaccount", "nobody")
     config = yaml.safe_load(kubeconfig.read_text())
     config["contexts"][0]["context"]["namespace"] = api_server.namespace
@@ -49,16 +49,16 @@ def data(api_server: ApiServer) -> dict[str, str]:
     return found
 
 
-def test_a_queue_that_nobody_has_touched(cli: CommandLine, api_server: ApiServer) -> None:
+def test_the_default_queue(cli: CommandLine, api_server: ApiServer) -> None:
     shown = cli.ok("queue", "show", "-o", "json").json
-    told = {name: shown[name] for name in ("namespace", "operator", "paused", "concurrency")}
-    assert told == {"namespace": api_server.namespace, "operator": None, "paused": False, "concurrency": None}
+    shown_fields = {name: shown[name] for name in ("namespace", "operator", "paused", "concurrency")}
+    assert shown_fields == {"namespace": api_server.namespace, "operator": None, "paused": False, "concurrency": None}
     out = cli.ok("queue", "show").out
     assert out.startswith(f"Namespace    {api_server.namespace}\nOperator     none is running\nPaused       no\n")
     assert "Concurrency  default of the operator\n" in out
 
 
-def test_the_queue_tells_who_is_next(cli: CommandLine, api_server: ApiServer) -> None:
+def test_the_queue_shows_what_starts_next(cli: CommandLine, api_server: ApiServer) -> None:
     later = api_server.create()["metadata"]["name"]
     first = api_server.create(annotations={PRIORITY: "0"})["metadata"]["name"]
     names = cli.ok("queue", "show", "-o", "name").out.splitlines()
@@ -69,7 +69,7 @@ def test_the_queue_tells_who_is_next(cli: CommandLine, api_server: ApiServer) ->
         api_server.delete(name)
 
 
-def test_who_may_list_one_namespace_alone_sees_its_queue(
+def test_a_user_who_may_list_one_namespace_sees_its_queue(
     cli: CommandLine, api_server: ApiServer, powerless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = api_server.create()["metadata"]["name"]
@@ -97,7 +97,7 @@ def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, a
     assert cli.ok("queue", "show").out.splitlines()[2:4] == ["Paused       no", "Concurrency  0"]
 
 
-def test_what_others_wrote_is_taken_over(cli: CommandLine, api_server: ApiServer) -> None:
+def test_invalid_values_of_others_are_shown_and_replaced(cli: CommandLine, api_server: ApiServer) -> None:
     api_server.kubectl(
         "create", "configmap", CONFIG_MAP, "--from-literal=paused=yes", "--from-literal=concurrency=many"
     )
@@ -120,16 +120,14 @@ def test_the_operator_s_namespace_may_be_an_option(cli: CommandLine, api_server:
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_cluster_that_does_not_know_the_resource(
-    cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_without_the_crd(cli: CommandLine, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("projectsetup.kube.setups.GROUP", "nix.example")
     line = cli.refused(3, *arguments)
     assert line.startswith("the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`")
 
 
 @pytest.mark.parametrize("arguments", [*COMMANDS, ["queue", "show"], ["queue", "pause"]], ids=" ".join)
-def test_who_has_no_rights_is_told_so(
+def test_missing_rights_are_reported(
     cli: CommandLine, powerless: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(powerless))

@@ -1,4 +1,4 @@
-"""What bash and kubectl offer when Tab is pressed, with what really runs then."""
+"""What bash and kubectl offer when Tab is pressed."""
 
 from __future__ import annotations
 
@@ -64,17 +64,19 @@ def printed(*command: str, given: str = "") -> str:
     return done.stdout
 
 
-def test_bash_offers_what_fits(scene: Scene, bash: Complete) -> None:
+def test_bash_offers_matching_choices(scene: Scene, bash: Complete) -> None:
     scene("setup")
     offered = bash("queue _", "status -o _", f"projects get {scene.project[:4]}", f"cancel -n {scene.namespace} _")
     assert offered[:2] == [["show", "pause", "resume", "scale"], ["table", "json", "yaml", "name"]]
     assert offered[2:] == [[scene.project], [scene.project]]
-    scene.told(status(Reason.STEP_FAILED))
+    scene.report(status(Reason.STEP_FAILED))
     offered = bash(f"cancel -n {scene.namespace} _", f"retry --context devcluster -n {scene.namespace} _")
     assert offered == [[], [scene.project]]
 
 
-def test_what_is_away_has_nothing_to_offer_and_says_nothing(bash: Complete, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_cluster_or_database_offers_nothing_silently(
+    bash: Complete, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBECONFIG", "/nonexistent")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
     assert bash("status _", "projects get _") == [[], []]
@@ -82,7 +84,7 @@ def test_what_is_away_has_nothing_to_offer_and_says_nothing(bash: Complete, monk
 
 def test_kubectl_finds_the_plugin_and_its_completion(scene: Scene, path: None) -> None:  # noqa: ARG001  # kubectl has to find it
     scene("setup")
-    scene.told(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
+    scene.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
     kubectl = str(find_programs()["kubectl"])
     plugins = subprocess.run([kubectl, "plugin", "list"], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert str(PROGRAMS / "kubectl-projectsetup") in plugins.stdout

@@ -46,7 +46,7 @@ def failed(database_url: str, project_id: str, error: dict[str, Any]) -> None:
         connection.execute("UPDATE projects SET status = 'failed', setup_error = %s WHERE id = %s", values)
 
 
-def test_nothing_but_the_id_of_a_new_project_is_printed(cli: CommandLine) -> None:
+def test_create_prints_only_the_id(cli: CommandLine) -> None:
     out = cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out
     assert out == f"{UUID(out.strip())}\n"
 
@@ -59,7 +59,7 @@ def test_an_id_may_be_given(cli: CommandLine) -> None:
     assert line == f"another project already has this id: {wanted}"
 
 
-def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
+def test_values_are_kept_to_the_letter(cli: CommandLine) -> None:
     project = cli.ok(
         "projects", "create", "--name", SHELL, "--description", "two\nlines [bold]",
         "--code-repo", "git@git.example:a/b", "--docs-repo", "ssh://git@git.example/docs",
@@ -103,7 +103,7 @@ def test_what_was_given_is_kept_to_the_letter(cli: CommandLine) -> None:
         ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be different repositories"),
     ],
 )
-def test_a_repository_that_git_must_not_be_given(cli: CommandLine, option: str, url: str, problem: str) -> None:
+def test_an_unsafe_repository_is_refused(cli: CommandLine, option: str, url: str, problem: str) -> None:
     code = () if option == "--code-repo" else ("--code-repo", "https://git.example/a")
     line = cli.refused(2, "projects", "create", "--name", "App", *code, option, url)
     assert line.startswith(problem)
@@ -119,12 +119,12 @@ def test_a_repository_that_git_must_not_be_given(cli: CommandLine, option: str, 
         ("a\x1b[2Jb", "the name contains an unprintable character: U+001B"),
     ],
 )
-def test_a_name_that_nobody_could_read(cli: CommandLine, name: str, problem: str) -> None:
+def test_an_unreadable_name_is_refused(cli: CommandLine, name: str, problem: str) -> None:
     arguments = ("--name", name, "--code-repo", "https://git.example/a")
     assert cli.refused(2, "projects", "create", *arguments) == problem
 
 
-def test_names_and_repositories_are_taken_once(cli: CommandLine, project: str) -> None:
+def test_names_and_repositories_are_unique(cli: CommandLine, project: str) -> None:
     assert project
     line = cli.refused(2, "projects", "create", "--name", "App", "--code-repo", "https://git.example/other")
     assert line == "another project already has this name: App"
@@ -132,7 +132,7 @@ def test_names_and_repositories_are_taken_once(cli: CommandLine, project: str) -
     assert line == "another project already has this code_repo: https://git.example/app"
 
 
-def test_files_as_repositories_have_to_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_as_repositories_must_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     create = ("projects", "create", "--name", "App", "--code-repo", "file:///srv/a.git", "--docs-repo", "/srv/b.git")
     assert "must not be a local path" in cli.refused(2, *create)
     monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "true")
@@ -176,7 +176,7 @@ def test_an_error_is_readable(cli: CommandLine, project: str, database_url: str)
     assert 'Error            Cancelled: as asked {"more": [1]}\n' in cli.ok("projects", "get", project).out
 
 
-def test_a_project_is_made_for_a_namespace_and_moved_to_another(cli: CommandLine, database_url: str) -> None:
+def test_a_project_is_created_in_a_namespace_and_moved_to_another(cli: CommandLine, database_url: str) -> None:
     create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/app")
     assert "'Team A' is not a valid namespace name" in cli.refused(2, *create, "-n", "Team A")
     project = cli.ok(*create, "-n", "team-a").out.strip()
@@ -187,7 +187,7 @@ def test_a_project_is_made_for_a_namespace_and_moved_to_another(cli: CommandLine
         being_set_up(database_url, project)
 
 
-def test_what_is_not_given_stays_at_an_update(cli: CommandLine) -> None:
+def test_an_update_changes_only_what_is_given(cli: CommandLine) -> None:
     project = cli.ok(
         "projects", "create", "--name", "App", "--description", "text", "-n", "team-a",
         "--code-repo", "https://git.example/app", "--docs-repo", "https://git.example/docs",
@@ -237,7 +237,7 @@ def test_a_failed_project_is_reset(cli: CommandLine, project: str, database_url:
 
 
 @pytest.mark.parametrize("command", [["reset"], ["update", "--name", "Other"]])
-def test_what_is_being_set_up_or_missing_is_not_changed(
+def test_a_missing_project_or_one_in_setup_is_not_changed(
     cli: CommandLine, project: str, database_url: str, command: list[str]
 ) -> None:
     unknown = str(uuid4())
@@ -260,7 +260,7 @@ def test_a_project_that_is_being_set_up_is_not_deleted(cli: CommandLine, project
     assert line == f"project {project} is being set up (testing); cancel its setup first"
 
 
-def test_migrating_says_what_it_did(cli: CommandLine, database_url: str) -> None:
+def test_migrate_prints_what_it_did(cli: CommandLine, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     line = cli.refused(3, "projects", "list")
@@ -271,7 +271,7 @@ def test_migrating_says_what_it_did(cli: CommandLine, database_url: str) -> None
 
 
 @pytest.mark.parametrize("arguments", [["projects", "list"], ["migrate"]])
-def test_a_database_that_does_not_let_us_in(
+def test_a_database_that_refuses_the_login(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str, arguments: list[str]
 ) -> None:
     scheme, _, rest = database_url.partition("://")

@@ -1,4 +1,4 @@
-"""`setup`, `retry` and `cancel` on a real API server and a real PostgreSQL; the operator is played by hand."""
+"""`setup`, `retry` and `cancel` on a real API server and PostgreSQL; the test plays the operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILED, CANCELLED = status(Reason.STEP_FAILED, "2 failed", attempt=1), status(Re
 SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
 
 
-def test_setup_marks_the_project_and_makes_its_resource(scene: Scene) -> None:
+def test_setup_marks_the_project_and_creates_its_resource(scene: Scene) -> None:
     out = scene.cli.ok("setup", scene.project.upper(), "-n", scene.namespace).out
     assert out == f"{scene.title} created; project queued\n"
     assert scene.records.get(scene.project).status == "setup_queued"
@@ -36,7 +36,7 @@ def test_setup_marks_the_project_and_makes_its_resource(scene: Scene) -> None:
     assert "annotations" not in made["metadata"]
 
 
-def test_setup_hands_on_what_was_given(scene: Scene) -> None:
+def test_setup_applies_its_options(scene: Scene) -> None:
     parameters = ("--param", "license=MIT", "--param", "text=a=b [c] $(d)")
     scene("setup", "--recipe", "other", *parameters, "--priority", 0, "--max-attempts", 20, "--backoff", "1m30s")
     made = scene.api.get(scene.project)
@@ -47,7 +47,7 @@ def test_setup_hands_on_what_was_given(scene: Scene) -> None:
     assert (entry["manager"], entry["operation"]) == ("projectsetup-cli", "Apply")
 
 
-def test_setup_again_drops_nothing_that_was_given_before_or_by_others(scene: Scene) -> None:
+def test_setup_again_keeps_earlier_options_and_those_of_others(scene: Scene) -> None:
     scene("setup", "--priority", 3, "--param", "license=MIT")
     scene.api.patch(scene.project, {"metadata": {"annotations": {BACKOFF_MAX: "1h", "team": "blue"}}})
     scene("setup")
@@ -57,19 +57,19 @@ def test_setup_again_drops_nothing_that_was_given_before_or_by_others(scene: Sce
     assert scene.api.get(scene.project)["spec"]["parameters"] == {"license": "MIT"}
 
 
-def test_setup_again_while_it_runs_says_so_and_leaves_the_claim_alone(scene: Scene) -> None:
+def test_setup_again_while_it_runs_says_so_and_keeps_the_claim(scene: Scene) -> None:
     scene("setup")
-    claimed = scene.claimed()
-    scene.told(RUNNING)
+    claimed = scene.claim()
+    scene.report(RUNNING)
     assert scene("setup", "--priority", 0).out == f"{scene.title} is already in progress: Running, attempt 1/3\n"
     assert scene.records.get(scene.project) == claimed
     assert scene.annotations() == {PRIORITY: "0"}
 
 
-@pytest.mark.parametrize("told", [FAILED, CANCELLED])
-def test_setup_after_a_failure_asks_for_a_retry(scene: Scene, told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("state", [FAILED, CANCELLED])
+def test_setup_after_a_failure_requests_a_retry(scene: Scene, state: dict[str, Any]) -> None:
     scene("setup", "--priority", 3)
-    scene.ended(told, "failed")
+    scene.end(state, "failed")
     assert scene("setup").out == f"{scene.title} starts a new series of attempts\n"
     marked = scene.records.get(scene.project)
     assert (marked.status, marked.owner) == ("setup_queued", None)
@@ -79,18 +79,18 @@ def test_setup_after_a_failure_asks_for_a_retry(scene: Scene, told: dict[str, An
     assert scene.annotations()[RETRY_REQUESTED_AT] > first[RETRY_REQUESTED_AT]
 
 
-@pytest.mark.parametrize("told", [None, SUCCEEDED])
-def test_setup_of_a_project_that_is_ready_is_refused(scene: Scene, told: dict[str, Any] | None) -> None:
-    if told:
+@pytest.mark.parametrize("state", [None, SUCCEEDED])
+def test_setup_of_a_project_that_is_ready_is_refused(scene: Scene, state: dict[str, Any] | None) -> None:
+    if state:
         scene("setup")
-        scene.ended(told, "ready")
+        scene.end(state, "ready")
     else:
         scene.records.end(scene.records.claim(scene.project, "uid-1", scene.namespace), "ready")
     line = f"project {scene.project} is ready; a setup can start from created, setup_queued or failed"
     assert scene.refused(2, "setup") == line
 
 
-def test_setup_of_a_project_in_other_hands_is_refused_and_makes_nothing(scene: Scene) -> None:
+def test_setup_of_a_claimed_project_is_refused_and_creates_nothing(scene: Scene) -> None:
     scene.records.claim(scene.project, "uid-1", scene.namespace)
     owner = f"ProjectSetup {scene.namespace}/{scene.project}"
     assert scene.refused(2, "setup") == f"project {scene.project} is being set up by {owner}"
@@ -98,7 +98,7 @@ def test_setup_of_a_project_in_other_hands_is_refused_and_makes_nothing(scene: S
 
 
 @pytest.mark.parametrize("end", [None, "failed", "ready"])
-def test_setup_of_a_project_of_another_namespace_is_refused_and_makes_nothing(scene: Scene, end: str | None) -> None:
+def test_setup_of_a_project_of_another_namespace_is_refused_and_creates_nothing(scene: Scene, end: str | None) -> None:
     claimed = scene.records.claim(scene.project, "uid-1", "elsewhere")
     if end:
         scene.records.end(claimed, end)
@@ -108,15 +108,15 @@ def test_setup_of_a_project_of_another_namespace_is_refused_and_makes_nothing(sc
     assert scene.records.get(scene.project) == before
 
 
-def test_setup_of_no_project_is_refused_and_makes_nothing(scene: Scene) -> None:
+def test_setup_of_a_missing_project_is_refused_and_creates_nothing(scene: Scene) -> None:
     scene.records.delete(scene.project)
     assert scene.refused(2, "setup") == f"there is no project {scene.project}"
     assert scene.refused(2, "status").startswith("there is no ProjectSetup")
 
 
-def test_setup_anew_of_what_succeeded_needs_the_old_one_gone(scene: Scene) -> None:
+def test_setup_after_a_success_requires_deleting_the_old_resource(scene: Scene) -> None:
     scene("setup")
-    scene.ended(SUCCEEDED, "ready")
+    scene.end(SUCCEEDED, "ready")
     scene.records.delete(scene.project)
     scene.cli.ok("projects", "create", "--name", "New", "--code-repo", "https://git.example/n", "--id", scene.project)
     way_out = f"delete it first: kubectl delete projectsetup {scene.project} -n {scene.namespace}"
@@ -133,7 +133,9 @@ def test_setup_anew_of_what_succeeded_needs_the_old_one_gone(scene: Scene) -> No
         (["--param", "license=ISC"], "has other parameters, which cannot be changed; to use these,"),
     ],
 )
-def test_what_is_immutable_is_refused_with_the_way_out(scene: Scene, arguments: list[str], problem: str) -> None:
+def test_a_change_of_an_immutable_field_is_refused_with_a_way_out(
+    scene: Scene, arguments: list[str], problem: str
+) -> None:
     scene("setup", "--param", "license=MIT")
     before = scene.records.get(scene.project)
     way_out = f"delete it first: kubectl delete projectsetup {scene.project} -n {scene.namespace}"
@@ -148,7 +150,7 @@ def test_what_is_immutable_is_refused_with_the_way_out(scene: Scene, arguments: 
         (["--param", "text=" + "x" * 4097], "spec.parameters.text: "),
     ],
 )
-def test_what_the_api_server_refuses_leaves_the_project_as_it_was(
+def test_a_request_that_the_api_server_refuses_leaves_the_project_unchanged(
     scene: Scene, arguments: list[str], problem: str
 ) -> None:
     assert problem in scene.refused(2, "setup", *arguments)
@@ -169,17 +171,17 @@ def test_without_a_database_nothing_is_applied(scene: Scene, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("told", "effect"),
+    ("state", "effect"),
     [
         ({}, "retry has no effect: the setup has not ended yet"),
         (FAILED, "retry requested: a new series of attempts starts"),
         (SUCCEEDED, "retry ignored: the setup has already succeeded"),
     ],
 )
-def test_retry_asks_anew_each_time_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
+def test_retry_is_a_new_request_each_time_and_says_its_effect(scene: Scene, state: dict[str, Any], effect: str) -> None:
     scene("setup", "--priority", 3)
-    if told:
-        scene.told(told)
+    if state:
+        scene.report(state)
     assert scene("retry").out == f"{scene.title}: {effect}\n"
     first = scene.annotations()
     assert (set(first), first[PRIORITY]) == ({PRIORITY, RETRY_REQUESTED_AT}, "3")
@@ -188,22 +190,22 @@ def test_retry_asks_anew_each_time_and_says_what_comes_of_it(scene: Scene, told:
 
 
 @pytest.mark.parametrize(
-    ("told", "effect"),
+    ("state", "effect"),
     [
         (QUEUED, "cancel requested: no attempt will start"),
         (RUNNING, "cancel requested: the running attempt is being stopped"),
         (FAILED, "cancel ignored: the setup has already ended"),
     ],
 )
-def test_cancel_asks_and_says_what_comes_of_it(scene: Scene, told: dict[str, Any], effect: str) -> None:
+def test_cancel_says_its_effect(scene: Scene, state: dict[str, Any], effect: str) -> None:
     scene("setup")
-    scene.told(told)
+    scene.report(state)
     assert scene("cancel").out == f"{scene.title}: {effect}\n"
     assert set(scene.annotations()) == {CANCEL_REQUESTED_AT}
 
 
 @pytest.mark.parametrize("command", ["retry", "cancel", "status"])
-def test_what_is_not_there_is_named_with_its_namespace(scene: Scene, command: str) -> None:
+def test_a_missing_resource_is_named_with_its_namespace(scene: Scene, command: str) -> None:
     absent = f"there is no ProjectSetup {scene.project} in namespace"
     assert scene.refused(2, command) == f"{absent} {scene.namespace}"
     assert scene.cli.refused(2, command, scene.project) == f"{absent} default"

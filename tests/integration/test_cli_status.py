@@ -24,7 +24,7 @@ def scene(scene: Scene) -> Scene:
 
 
 def test_one_namespace_or_all(scene: Scene) -> None:
-    scene.told(FAILED)
+    scene.report(FAILED)
     header, line = scene.cli.ok("status", "-n", scene.namespace).out.splitlines()
     assert header.split()[:3] == ["ID", "PHASE", "STATUS"]
     cells = line.split()
@@ -35,7 +35,7 @@ def test_one_namespace_or_all(scene: Scene) -> None:
     assert any(shown.split()[:2] == [scene.namespace, scene.project] for shown in everywhere.splitlines())
 
 
-def test_where_nothing_is_it_says_so(scene: Scene) -> None:
+def test_an_empty_namespace_is_reported(scene: Scene) -> None:
     done = scene.cli("status", "-n", EMPTY_NAMESPACE)
     assert (done.code, done.out) == (0, "")
     assert done.err == f"no ProjectSetups found in namespace {EMPTY_NAMESPACE}\n"
@@ -43,7 +43,7 @@ def test_where_nothing_is_it_says_so(scene: Scene) -> None:
 
 
 def test_json_and_yaml_are_the_raw_objects(scene: Scene) -> None:
-    scene.told(RUNNING)
+    scene.report(RUNNING)
     stored = scene.api.get(scene.project)
     del stored["metadata"]["managedFields"]
     assert scene("status", "-o", "json").json == stored
@@ -55,7 +55,7 @@ def test_json_and_yaml_are_the_raw_objects(scene: Scene) -> None:
 
 def test_one_in_detail(scene: Scene) -> None:
     assert "Message     waiting for the operator\n" in scene("status").out
-    scene.told(FAILED)
+    scene.report(FAILED)
     out = scene("status").out
     assert "Phase       Failed\n" in out
     assert "Parameters  license=MIT\n" in out

@@ -32,14 +32,14 @@ def called(scene: Scene, folder: Path, command: str, *arguments: str) -> Running
     return Running(folder, command, scene.project, "-n", scene.namespace, *arguments)
 
 
-def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -> None:
+def test_waiting_prints_each_change_until_success(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text("waiting for the operator")
-        scene.told(QUEUED)
+        scene.report(QUEUED)
         running.await_text("Queued: first in line")
-        scene.told(RUNNING)
+        scene.report(RUNNING)
         running.await_text(PROGRESS)
-        scene.told(SUCCEEDED)
+        scene.report(SUCCEEDED)
         done = running.done()
     assert (done.code, done.out) == (0, f"project {scene.project} is ready: set up\n")
     assert done.err.splitlines() == [
@@ -50,34 +50,34 @@ def test_waiting_tells_each_change_and_ends_well(scene: Scene, tmp_path: Path) -
     ]
 
 
-def test_waiting_for_what_fails_ends_with_1(scene: Scene, tmp_path: Path) -> None:
+def test_waiting_for_a_failure_exits_with_1(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text("waiting for the operator")
-        scene.told(FAILED)
+        scene.report(FAILED)
         done = running.done()
     assert (done.code, done.out) == (1, "")
     assert done.err.splitlines()[-1] == (f"error: setup of project {scene.project} failed: StepFailed: 2 [red] failed")
 
 
-def test_the_end_of_the_series_before_is_not_the_end(scene: Scene, tmp_path: Path) -> None:
+def test_the_end_of_an_earlier_series_is_not_the_end(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
-    scene.ended(FAILED, "failed")
+    scene.end(FAILED, "failed")
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text("Failed, retry requested, waiting for the operator")
         asked = scene.annotations()[RETRY_REQUESTED_AT]
-        scene.told({**QUEUED, "lastHandledRetry": asked})
+        scene.report({**QUEUED, "lastHandledRetry": asked})
         running.await_text("Queued: first in line")
-        scene.told({**SUCCEEDED, "lastHandledRetry": asked})
+        scene.report({**SUCCEEDED, "lastHandledRetry": asked})
         assert running.done().code == 0
 
 
 def test_a_second_call_waits_for_the_same_setup(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
-    scene.claimed()
-    scene.told(RUNNING)
+    scene.claim()
+    scene.report(RUNNING)
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text("is already in progress")
-        scene.told(SUCCEEDED)
+        scene.report(SUCCEEDED)
         assert running.done().code == 0
 
 
@@ -90,7 +90,7 @@ def test_waiting_ends_when_the_resource_is_deleted(scene: Scene, tmp_path: Path)
     assert done.err.splitlines()[-1] == f"error: {scene.title} was deleted before the setup ended"
 
 
-def test_waiting_has_the_limit_that_it_is_given(scene: Scene) -> None:
+def test_waiting_times_out(scene: Scene) -> None:
     done = scene.cli("setup", scene.project, "-n", scene.namespace, "--wait", "--timeout", "100ms")
     assert (done.code, done.out) == (1, "")
     assert done.err.splitlines()[-1] == "error: timed out after 100ms; the setup is still running"
@@ -109,7 +109,7 @@ def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
 
 @pytest.fixture
 def door(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
-    """Leads the commands of a test to the API server."""
+    """A proxy to the API server that the test can close."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     with Door(int(cluster["server"].rpartition(":")[2])) as door:
@@ -120,28 +120,28 @@ def door(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         yield door
 
 
-def test_waiting_outlasts_an_api_server_that_is_away(scene: Scene, door: Door, tmp_path: Path) -> None:
+def test_waiting_survives_an_outage_of_the_api_server(scene: Scene, door: Door, tmp_path: Path) -> None:
     scene("setup")
-    scene.claimed()
-    scene.told(RUNNING)
+    scene.claim()
+    scene.report(RUNNING)
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text(PROGRESS)
         door.shut()
         running.await_text("waiting for the API server")
-        scene.told(SUCCEEDED)
+        scene.report(SUCCEEDED)
         door.open()
         done = running.done()
     assert done.code == 0
     assert done.err.count("waiting for the API server") == 1
 
 
-def test_watching_one_ends_with_it_and_its_detail(scene: Scene, tmp_path: Path) -> None:
+def test_watching_one_exits_with_its_detail_when_it_ends(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     with called(scene, tmp_path, "status", "--watch") as running:
         running.await_text("waiting for the operator")
-        scene.told(RUNNING)
+        scene.report(RUNNING)
         running.await_text(PROGRESS)
-        scene.told(FAILED)
+        scene.report(FAILED)
         done = running.done()
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
@@ -149,7 +149,7 @@ def test_watching_one_ends_with_it_and_its_detail(scene: Scene, tmp_path: Path) 
     assert "Phase      Failed" in lines
 
 
-def test_watching_one_that_is_deleted_ends_with_1(scene: Scene, tmp_path: Path) -> None:
+def test_watching_one_that_is_deleted_exits_with_1(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     with called(scene, tmp_path, "status", "--watch") as running:
         running.await_text("waiting for the operator")
@@ -158,11 +158,11 @@ def test_watching_one_that_is_deleted_ends_with_1(scene: Scene, tmp_path: Path) 
     assert (done.code, one_error(done.err)) == (1, f"{scene.title} was deleted")
 
 
-def test_watching_all_prints_what_changes_until_it_is_interrupted(scene: Scene, tmp_path: Path) -> None:
+def test_watching_all_prints_changes_until_interrupted(scene: Scene, tmp_path: Path) -> None:
     scene("setup")
     with Running(tmp_path, "status", "--watch", "-n", scene.namespace) as running:
         running.await_text(scene.project)
-        scene.told(RUNNING)
+        scene.report(RUNNING)
         running.await_text("4/7")
         other = scene.api.create()["metadata"]["name"]
         running.await_text(other)
@@ -177,22 +177,22 @@ def test_watching_as_yaml_is_a_document_for_each_change(scene: Scene, tmp_path: 
     scene("setup")
     with called(scene, tmp_path, "status", "--watch", "-o", "yaml") as running:
         running.await_text(scene.project)
-        scene.told(RUNNING)
+        scene.report(RUNNING)
         running.await_text("4/7")
-        scene.told(FAILED)
+        scene.report(FAILED)
         done = running.done()
     documents = list(yaml.safe_load_all(done.out))
     assert [document.get("status", {}).get("phase") for document in documents] == [None, "Running", "Failed"]
 
 
 @pytest.mark.parametrize("command", [["setup", "--wait"], ["status", "--watch"]])
-def test_on_a_terminal_it_is_drawn_and_ends_too(scene: Scene, tmp_path: Path, command: list[str]) -> None:
+def test_on_a_terminal_it_is_redrawn_until_it_ends(scene: Scene, tmp_path: Path, command: list[str]) -> None:
     scene("setup")
-    scene.claimed()
-    scene.told(RUNNING)
+    scene.claim()
+    scene.report(RUNNING)
     with Running(tmp_path, command[0], scene.project, "-n", scene.namespace, command[1], terminal=True) as running:
         running.await_text("4/7")
-        scene.told(SUCCEEDED)
+        scene.report(SUCCEEDED)
         done = running.done()
     assert done.code == 0
     assert "set up" in done.out

@@ -84,7 +84,7 @@ def test_a_setup_is_cancelled_and_tried_again(
     assert setup.ended()[0] == "Cancelled"
     steps.let_go()
     assert "a new series of attempts starts" in cli.ok("retry", project, *here).out
-    setup.until("over again", lambda status: reason(status) == "SetupSucceeded")
+    setup.until("the second end", lambda status: reason(status) == "SetupSucceeded")
     assert "retry ignored" in cli.ok("retry", project, *here).out
     setup.has_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
 

@@ -1,4 +1,4 @@
-"""A plugin of pytest: the fixtures of tests that set up a project by the command line."""
+"""A pytest plugin: fixtures of tests that set up a project with the command line."""
 
 from __future__ import annotations
 

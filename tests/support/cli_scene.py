@@ -1,4 +1,4 @@
-"""A project that the command line sets up, and the operator, played by hand."""
+"""A project that the command line sets up; the test plays the operator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.command_line import CommandLine, Done
 
 
 class Records:
-    """The record as others than the command line read and change it."""
+    """The record as the operator reads and changes it."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
 
     def get(self, project_id: str) -> Project:
-        """The project, which is there."""
+        """The project, which must exist."""
         found = self._do(lambda record: record.get(UUID(project_id)))
         assert isinstance(found, Project)
         return found
@@ -57,7 +57,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One project, and all that there is to change it with."""
+    """One project, and everything that changes it."""
 
     cli: CommandLine
     api: ApiServer
@@ -67,7 +67,7 @@ class Scene:
     @classmethod
     @contextmanager
     def played(cls, cli: CommandLine, api: ApiServer, database_url: str) -> Iterator[Scene]:
-        """With a new project, whose ProjectSetup is gone afterwards."""
+        """A new project; its ProjectSetup is deleted afterwards."""
         create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/app")
         scene = cls(cli, api, Records(database_url), cli.ok(*create).out.strip())
         yield scene
@@ -84,11 +84,11 @@ class Scene:
         return f"ProjectSetup {self.namespace}/{self.project}"
 
     def __call__(self, command: str, *arguments: object) -> Done:
-        """Call a command about the project, which has to succeed."""
+        """Call a command about the project, which must succeed."""
         return self.cli.ok(command, self.project, "-n", self.namespace, *arguments)
 
     def refused(self, code: int, command: str, *arguments: object) -> str:
-        """Call a command about the project, which has to be refused: the error line."""
+        """Call a command about the project, which must fail; returns the error line."""
         return self.cli.refused(code, command, self.project, "-n", self.namespace, *arguments)
 
     def annotations(self) -> dict[str, str]:
@@ -96,15 +96,15 @@ class Scene:
         found: dict[str, str] = self.api.get(self.project)["metadata"].get("annotations", {})
         return found
 
-    def told(self, status: dict[str, Any]) -> None:
+    def report(self, status: dict[str, Any]) -> None:
         """The operator writes this status."""
         self.api.patch_status(self.project, status)
 
-    def claimed(self) -> Project:
+    def claim(self) -> Project:
         """The operator claims the project for the ProjectSetup."""
         return self.records.claim(self.project, self.api.get(self.project)["metadata"]["uid"], self.namespace)
 
-    def ended(self, status: dict[str, Any], state: str) -> None:
-        """The operator has claimed the project, and both record and status tell the end."""
-        self.records.end(self.claimed(), state)
-        self.told(status)
+    def end(self, status: dict[str, Any], state: str) -> None:
+        """The operator has claimed the project and writes its end to record and status."""
+        self.records.end(self.claim(), state)
+        self.report(status)

@@ -1,4 +1,4 @@
-"""The command line as tests call it: in this process, or as a process of its own."""
+"""The command line as tests call it: in this process, or in its own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ import pytest
 from projectsetup.cli.app import run
 
 SECONDS: Final = 60.0
-"""Longest time that a command of its own may take."""
+"""Most seconds that a command in its own process may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command left behind."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -45,27 +45,27 @@ class CommandLine:
         self._capsys = capsys
 
     def __call__(self, *arguments: object) -> Done:
-        """Call one command, whatever comes of it."""
+        """Call one command."""
         self._capsys.readouterr()
         code = run([str(argument) for argument in arguments], called_as="projectsetup")
         out, err = self._capsys.readouterr()
         return Done(int(code), out, err)
 
     def ok(self, *arguments: object) -> Done:
-        """Call one command that has to succeed and say nothing on standard error."""
+        """Call one command, which must succeed and print nothing on standard error."""
         done = self(*arguments)
         assert (done.code, done.err) == (0, ""), done
         return done
 
     def refused(self, code: int, *arguments: object) -> str:
-        """Call one command that has to end with this exit code, print nothing, and say why in one line: that line."""
+        """Call one command, which must exit with this code and print only one error line; returns that line."""
         done = self(*arguments)
         assert (done.code, done.out) == (code, ""), done
         return one_error(done.err)
 
 
 def one_error(err: str) -> str:
-    """The text of the one line that standard error has to be."""
+    """The text of the only line on standard error."""
     assert err.startswith("error: ")
     assert err.endswith("\n")
     assert err.count("\n") == 1
@@ -74,18 +74,18 @@ def one_error(err: str) -> str:
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of a process of its own."""
+    """The arguments that start a command in its own process."""
     return [sys.executable, "-m", "projectsetup", *arguments]
 
 
 def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of this process with changes; None takes a variable away."""
+    """The environment of this process with changes; None removes a variable."""
     merged: dict[str, str | None] = {**os.environ, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
 
 def process(*arguments: str, **changes: str | None) -> Done:
-    """Call one command as a process of its own, its environment changed."""
+    """Run one command in its own process, with a changed environment."""
     done = subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=SECONDS, env=environment(changes), check=False
     )
@@ -93,7 +93,7 @@ def process(*arguments: str, **changes: str | None) -> Done:
 
 
 def write_kubeconfig(path: Path, server: str) -> str:
-    """A kubeconfig for a server that asks for a token; its path."""
+    """Write a kubeconfig with a token for a server; returns its path."""
     path.write_text(
         f"""
 apiVersion: v1
@@ -108,9 +108,9 @@ users: [{{name: u, user: {{token: geheim}}}}]
 
 
 class Running:
-    """A command that runs as a process of its own, its output in files of `folder`.
+    """A command that runs in its own process, with its output in files of `folder`.
 
-    On a terminal, all that it prints is its standard output.
+    On a terminal, standard output holds everything.
     """
 
     def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
@@ -135,7 +135,7 @@ class Running:
         self._process.wait()
 
     def await_text(self, text: str) -> None:
-        """Return once `text` is in what it has printed so far, on either way."""
+        """Return once it has printed `text`, on either stream."""
         deadline = time.monotonic() + SECONDS
         while text not in self._so_far():
             assert self._process.poll() is None, f"it ended before it printed {text!r}: {self._so_far()}"
@@ -158,7 +158,7 @@ class Running:
 
 
 def _copy(terminal: int, file: Path) -> None:
-    """Append all that is printed on a terminal to a file, until nobody has it open any more."""
+    """Copy what is printed on a terminal to a file until the terminal is closed."""
     with file.open("ab", buffering=0) as out, suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as printed:
         while chunk := printed.read(65536):
             out.write(chunk)
