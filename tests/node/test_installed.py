@@ -35,7 +35,7 @@ LOCAL_ENGINE: Final = MANIFESTS / "overlays" / "local-engine"
 SECRET: Final = {"credentialsSecretRef": {"name": "git"}}
 TROUBLE: Final = re.compile(r'\b40[13]\b|forbidden|unauthorized|"level": "(error|critical)"|Traceback', re.IGNORECASE)
 NEW_CRD: Final = re.compile("will retry: GET .*/projectsetups.* status=429")
-"""The API server asks for patience while it makes room for a kind that is new to it."""
+"""The API server answers so while it installs a new kind."""
 FORCED: Final = re.compile('write Lease .*: 401 Unauthorized", "event": "could not release the Lease')
 """A leader whose pod was deleted by force has no identity any more by the time it wants to give the Lease back."""
 SECRET_MOUNT: Final = "/var/run/secrets/setup.codemyspec.com/git"
@@ -120,7 +120,7 @@ def test_the_init_container_brought_the_tables_up_to_date(installed: Installed) 
         assert connection.execute("SELECT count(*) FROM projects").fetchone() == (0,)
 
 
-def test_pods_may_do_nothing_to_their_node(installed: Installed) -> None:
+def test_pods_have_no_rights_on_their_node(installed: Installed) -> None:
     for name in installed.operators():
         assert installed.run("id", "-u", pod=name) == "65532\n"
         rights = dict(line.split(":\t") for line in installed.run("cat", "/proc/self/status", pod=name).splitlines())
@@ -131,7 +131,7 @@ def test_pods_may_do_nothing_to_their_node(installed: Installed) -> None:
         assert installed.run("sh", "-c", f"({written}) 2>/dev/null || true", pod=name) == "/tmp\n"
 
 
-def test_what_stands_beside_the_pods(installed: Installed) -> None:
+def test_the_disruption_budget_and_the_network_policy_select_the_pods(installed: Installed) -> None:
     def budget() -> tuple[int, int, int]:
         status = installed.kubectl.get("poddisruptionbudget", ACCOUNT, f"--namespace={SYSTEM}")["status"]
         return status["expectedPods"], status["currentHealthy"], status["disruptionsAllowed"]
@@ -174,7 +174,7 @@ def test_a_python_service_from_its_project_to_the_pushed_commits(
     assert watched[-1][1:5] == ["Succeeded", "ready", "7/7", "1"]
 
 
-def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_the_secret(
+def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_sees_the_secret(
     installed: Installed, host: GitHost
 ) -> None:
     project = installed.project(TEAM, "Looking", host.repository("looking.git"))
@@ -205,7 +205,7 @@ def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_the_secre
         assert re.search("system:anonymous|Unauthorized", seen["body"])
 
 
-def test_the_namespace_of_the_attempts_lets_in_nothing_but_restricted_pods(installed: Installed) -> None:
+def test_the_namespace_of_the_attempts_admits_only_restricted_pods(installed: Installed) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -216,7 +216,7 @@ def test_the_namespace_of_the_attempts_lets_in_nothing_but_restricted_pods(insta
         installed.kubectl("create", f"--namespace={TEAM}", "--dry-run=server", "--filename=-", given=pod)
 
 
-def stands_at_the_gate(installed: Installed, host: GitHost, name: str) -> str:
+def waits_at_the_gate(installed: Installed, host: GitHost, name: str) -> str:
     """A project whose setup has begun and goes on when the gate is opened."""
     project = installed.project(TEAM, name, host.repository(f"{name}.git"))
     installed.set_up(TEAM, project, recipe="gated")
@@ -236,7 +236,7 @@ def _gate_runs(installed: Installed, project: str) -> bool:
     return any("running" in state for state in states)
 
 
-def goes_on(installed: Installed, project: str, change: Callable[[], None]) -> None:
+def continues_after(installed: Installed, project: str, change: Callable[[], None]) -> None:
     """Open the gate after the change; what ran before has to succeed then, in its first attempt."""
     before = [uid(body) for kind in ("jobs", "pods") for body in installed.made_for(kind, TEAM, project)]
     change()
@@ -250,7 +250,7 @@ def goes_on(installed: Installed, project: str, change: Callable[[], None]) -> N
 
 
 @pytest.mark.parametrize("how", [(), ("--grace-period=0", "--force")], ids=["asked", "forced"])
-def test_the_other_pod_goes_on_with_the_job_when_the_leader_is_deleted(
+def test_the_other_pod_adopts_the_job_when_the_leader_is_deleted(
     installed: Installed, host: GitHost, how: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
     leader = installed.leader()
@@ -259,11 +259,11 @@ def test_the_other_pod_goes_on_with_the_job_when_the_leader_is_deleted(
         installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--wait=false", *how)
         wait_for(lambda: installed.leader() not in ("", leader), "the other pod to lead", limit=LIMIT)
 
-    goes_on(installed, stands_at_the_gate(installed, host, request.node.callspec.id), delete_the_leader)
+    continues_after(installed, waits_at_the_gate(installed, host, request.node.callspec.id), delete_the_leader)
     assert leader not in installed.operators()
 
 
-def test_a_leader_that_is_killed_goes_on_in_its_next_container(installed: Installed, host: GitHost) -> None:
+def test_a_killed_leader_continues_in_its_next_container(installed: Installed, host: GitHost) -> None:
     leader = installed.leader()
 
     def kill_the_leader() -> None:
@@ -271,7 +271,7 @@ def test_a_leader_that_is_killed_goes_on_in_its_next_container(installed: Instal
         os.kill(process, signal.SIGKILL)
         wait_for(lambda: restarts(installed, leader) == 1, "its container to run again", limit=LIMIT)
 
-    goes_on(installed, stands_at_the_gate(installed, host, "killed"), kill_the_leader)
+    continues_after(installed, waits_at_the_gate(installed, host, "killed"), kill_the_leader)
     assert (installed.leader(), len(installed.operators())) == (leader, 2)
 
 
