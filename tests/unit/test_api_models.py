@@ -105,25 +105,10 @@ def test_a_status_is_read_back_as_it_was_written() -> None:
 def test_a_status_is_written_with_the_documented_fields() -> None:
     written = status_to_dict(FULL_STATUS)
     assert list(written) == [
-        "observedGeneration",
-        "phase",
-        "projectStatus",
-        "step",
-        "progress",
-        "attempt",
-        "maxAttempts",
-        "queuedAt",
-        "startedAt",
-        "finishedAt",
-        "nextAttemptAt",
-        "runRef",
-        "failure",
-        "attempts",
-        "commits",
-        "lastHandledRetry",
-        "lastHandledCancel",
-        "conditions",
-    ]
+        "observedGeneration", "phase", "projectStatus", "step", "progress", "attempt", "maxAttempts", "queuedAt",
+        "startedAt", "finishedAt", "nextAttemptAt", "runRef", "failure", "attempts", "commits", "lastHandledRetry",
+        "lastHandledCancel", "conditions",
+    ]  # fmt: skip
     assert written["failure"] == {
         "reason": "StepTransient",
         "message": "reset",

@@ -9,9 +9,9 @@ import pytest
 
 from projectsetup.api.annotations import parse_annotations
 from projectsetup.api.models import ProjectSetupStatus, status_to_dict
-from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING, Reason
+from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, Reason
 from projectsetup.api.status import conditions_for
-from tests.support.argocd import ARGOCD, Health, action, available, health
+from tests.support.argocd import ARGOCD, Health, action, health
 from tests.support.manifests import read
 
 NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -34,18 +34,6 @@ def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any
     return body
 
 
-@pytest.mark.parametrize("reason", sorted({*WAITING, *TERMINAL_FAILURES, *SUCCESSES}))
-def test_health_says_what_the_conditions_say(reason: Reason) -> None:
-    body = setup(reason)
-    assessed = health(body)
-    assert assessed.message == f"{reason}: why"
-    kstatus = {condition["type"]: condition["status"] for condition in body["status"]["conditions"]}
-    assert (assessed.status == "Healthy") == (kstatus["Ready"] == "True")
-    assert (assessed.status == "Degraded") == (kstatus["Stalled"] == "True")
-    assert (assessed.status == "Progressing") == (kstatus["Reconciling"] == "True")
-    assert (assessed.status == "Suspended") == (reason is Reason.SUSPENDED)
-
-
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -61,22 +49,6 @@ def test_what_the_operator_has_not_seen_is_progressing(body: dict[str, Any], mes
     assessed = health(body)
     assert assessed.status == "Progressing"
     assert message in assessed.message
-
-
-@pytest.mark.parametrize(
-    ("reason", "actions"),
-    [
-        (None, {"cancel"}),
-        (Reason.RUNNING, {"cancel"}),
-        (Reason.SUSPENDED, {"cancel"}),
-        (Reason.RETRY_SCHEDULED, {"retry", "cancel"}),
-        (Reason.STEP_FAILED, {"retry"}),
-        (Reason.CANCELLED, {"retry"}),
-        (Reason.SETUP_SUCCEEDED, set()),
-    ],
-)
-def test_offers_what_would_have_an_effect(reason: Reason | None, actions: set[str]) -> None:
-    assert available(setup(reason)) == actions
 
 
 @pytest.mark.parametrize("annotations", [None, {"setup.codemyspec.com/priority": "3"}])

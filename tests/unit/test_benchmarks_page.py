@@ -19,7 +19,6 @@ from benchmarks.figures import (
     at_least,
     at_most,
     number,
-    percentile,
 )
 
 REPORT = Report(
@@ -67,20 +66,11 @@ def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None
         assert ET.fromstring((tmp_path / page.RESULTS / plot).read_text()).tag.endswith("svg")  # noqa: S314  # our own
 
 
-def test_quick_results_are_marked() -> None:
-    assert "the figures mean nothing" in page.markdown(REPORT.model_copy(update={"quick": True}))
-
-
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (2, "2"), (12.345, "12.3"), (99.99, "100"), (12345.6, "12,346")]
 )
 def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert number(value) == text
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_percentiles_are_measured_values(share: float, expected: float) -> None:
-    assert percentile([float(value) for value in range(100, 0, -1)], share) == expected
 
 
 def test_a_goal_is_met_at_its_limit() -> None:

@@ -107,22 +107,3 @@ def test_migrate_warns_of_an_unprotected_connection() -> None:
     assert warning.startswith("warning: the connection to PostgreSQL at db.invalid:5432/app is not protected")
     assert error == "error: PostgreSQL at db.invalid:5432/app cannot be found: no such host name"
     assert "geheim" not in done.err
-
-
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"KUBECONFIG": "/nonexistent"}, "kubeconfig /nonexistent cannot be used: no such file"),
-        ({"DATABASE_URL": None}, "DATABASE_URL is required and not set"),
-        ({"DATABASE_URL": "geheim"}, f"the database URL is invalid (expected {EXAMPLE})"),
-        (
-            {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d?sslmode=disabled"},
-            "sslmode of the database URL must be disable, allow, prefer, require, verify-ca or verify-full",
-        ),
-        ({"PROJECTSETUP_ENGINE": "docker"}, "PROJECTSETUP_ENGINE=docker: Input should be 'local' or 'job'"),
-    ],
-)
-def test_the_operator_does_not_start_on_bad_input(changes: dict[str, str | None], line: str) -> None:
-    done = process("operator", **{"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", **changes})
-    assert (done.code, done.out) == (2, "")
-    assert one_error(done.err) == line

@@ -101,10 +101,6 @@ def test_an_unknown_recipe_is_answered_with_those_there_are(cli: CommandLine) ->
         assert line == "there is no recipe 'nix'; available: python-service"
 
 
-def test_a_recipe_that_cannot_be_used_is_not_shown(cli: CommandLine, directory: Path) -> None:
-    assert "timeuot" in cli.refused(2, "recipes", "show", "broken", "--recipes-dir", directory)
-
-
 def test_a_good_file_passes_lint(cli: CommandLine, directory: Path) -> None:
     file = directory / "good.yaml"
     file.write_text(GOOD.replace("make", "push-somewhere"))
@@ -122,33 +118,13 @@ def test_lint_warns_of_a_step_that_hands_its_credentials_to_the_workspace(cli: C
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (GOOD.replace("timeout:", "timeuot:"), "steps[0].timeuot: is not a key of a recipe"),
-        (GOOD.replace("90s", "soon"), "steps[0].timeout: "),
-        (GOOD.replace("name: mine", "name: [mine"), "line 2, column "),
-        ("", "must be a mapping"),
-        ("- a", "must be a mapping"),
-        (GOOD + "steps: []", "key 'steps' is repeated"),
-        ("\x00", "contains a character that YAML does not allow"),
-    ],
-)
-def test_a_bad_file_is_told_in_one_line(cli: CommandLine, tmp_path: Path, content: str, problem: str) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(content)
+def test_a_file_that_cannot_be_used_is_told_in_one_line(cli: CommandLine, directory: Path) -> None:
+    file = directory / "broken.yaml"
     line = cli.refused(2, "recipes", "lint", file)
-    assert line.startswith(f"{file}: ")
-    assert problem in line
-
-
-def test_a_file_that_cannot_be_read_is_told_in_one_line(cli: CommandLine, tmp_path: Path) -> None:
-    assert cli.refused(2, "recipes", "lint", tmp_path / "nix").endswith(
-        "nix: cannot be read: No such file or directory"
-    )
-    assert cli.refused(2, "recipes", "lint", tmp_path).endswith(": cannot be read: Is a directory")
-    (tmp_path / "latin").write_bytes(b"\xff")
-    assert cli.refused(2, "recipes", "lint", tmp_path / "latin").endswith("is not UTF-8 text (byte 0)")
+    assert line.startswith(f"{file}: steps[0].timeuot: is not a key of a recipe")
+    assert "timeuot" in cli.refused(2, "recipes", "show", "broken", "--recipes-dir", directory)
+    missing = directory / "nix"
+    assert cli.refused(2, "recipes", "lint", missing) == f"{missing}: cannot be read: No such file or directory"
 
 
 def test_the_crd_is_printed_as_it_is_generated(cli: CommandLine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.setups import Plan, SetupCall, SetupRequest, plan_setup, timestamp
+from projectsetup.cli.setups import Plan, SetupCall, SetupRequest, plan_setup
 from projectsetup.kube.errors import ApiRejected, ApiUnavailable, ClusterError, SetupNotFound
 from projectsetup.kube.setups import SetupClient
 from projectsetup.projects import (
@@ -136,17 +135,6 @@ def test_the_same_recipe_and_parameters_change_nothing() -> None:
 def test_a_resource_with_an_invalid_spec_is_retried_all_the_same() -> None:
     existing = resource(status(Reason.INVALID_SPEC), spec={"timeout": "soon"})
     assert plan(existing, project(), recipe="python-service").annotations == RETRY
-
-
-def test_a_request_holds_only_what_was_given() -> None:
-    assert SetupRequest().spec == {}
-    assert SetupRequest(recipe="r", parameters={"a": "b"}).spec == {"recipe": "r", "parameters": {"a": "b"}}
-
-
-def test_timestamps_are_utc_with_microseconds() -> None:
-    at = datetime(2026, 11, 24, 13, 0, 0, 5, tzinfo=timezone(timedelta(hours=1)))
-    assert timestamp(at) == "2026-11-24T12:00:00.000005Z"
-    assert timestamp(datetime(2026, 11, 24, 12, tzinfo=UTC)) == "2026-11-24T12:00:00.000000Z"
 
 
 class World:

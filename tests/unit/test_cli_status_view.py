@@ -14,7 +14,6 @@ from projectsetup.cli.status import (
     COLUMNS,
     detail,
     live_overview,
-    looks_the_same,
     overview,
     row,
     without_managed_fields,
@@ -65,11 +64,6 @@ def test_the_oldest_comes_first() -> None:
     assert [line.split()[:2] for line in shown[1:]] == [["team-a", old.name], ["team-a", young.name]]
     (line,) = lines(overview([young, old], NOON, with_namespace=False, only=[old.key]))
     assert line.split()[0] == old.name
-
-
-def test_the_age_alone_makes_no_difference() -> None:
-    assert looks_the_same(resource(RUNNING), resource(RUNNING, resourceVersion="8"))
-    assert not looks_the_same(resource(RUNNING), resource({**RUNNING, "progress": "4/7"}))
 
 
 def test_a_running_setup_in_detail() -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from projectsetup.api.durations import lasting
-from projectsetup.cli.output import Format, is_terminal, write_data, write_text
+from projectsetup.cli.output import Format, write_data
 from projectsetup.cli.tables import fields, moment, table
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -85,18 +85,6 @@ def test_data_is_never_markup() -> None:
     file = io.StringIO()
     Console(file=file, width=200).print(fields({"Name": "[red]x[/red] :smile: [link=http://x]"}), soft_wrap=True)
     assert file.getvalue() == "Name  [red]x[/red] :smile: [link=http://x]\n"
-
-
-def test_text_is_neither_cut_nor_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
-    write_text(table(("A", "B"), [("x" * 150, "y" * 150), ("x", "y")]))
-    assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "  " + "y" * 150, "x" + " " * 151 + "y"]
-
-
-def test_a_dumb_terminal_or_a_file_cannot_redraw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    assert (is_terminal(Terminal()), is_terminal(io.StringIO())) == (True, False)
-    monkeypatch.setenv("TERM", "dumb")
-    assert not is_terminal(Terminal())
 
 
 @pytest.mark.parametrize(

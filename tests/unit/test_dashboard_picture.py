@@ -7,27 +7,10 @@ import re
 
 import pytest
 
-from monitoring.panels import NUMBER, PER_MINUTE, SECONDS, SHARE
-from monitoring.picture import Line, format_value, graph, substitute_variables
+from monitoring.panels import NUMBER
+from monitoring.picture import Line, graph, substitute_variables
 
 GAP = {0.0: 1.0, 1.0: 2.0, 2.0: math.nan, 3.0: 2.0, 4.0: 1.0}
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.25, SECONDS, "250 ms"),
-        (1.5, SECONDS, "1.5 s"),
-        (90, SECONDS, "1.5 min"),
-        (1, SHARE, "100%"),
-        (0.953, SHARE, "95.3%"),
-        (3, NUMBER, "3"),
-        (12, PER_MINUTE, "12 /min"),
-        (math.nan, NUMBER, "no data"),
-    ],
-)
-def test_values_for_people(value: float, unit: str, text: str) -> None:
-    assert format_value(value, unit) == text
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -44,10 +27,6 @@ def test_stacked_lines_stand_on_each_other() -> None:
     below, above = (set(re.findall(r",([\d.]+)", points)) for points in re.findall('<polyline points="([^"]+)"', svg))
     assert below == {"113.0"}
     assert above == {"8.0"}
-
-
-def test_no_data_is_an_empty_graph() -> None:
-    assert "<polyline" not in graph([], start=0, end=1, unit=NUMBER, stacked=True)
 
 
 def test_queries_are_those_that_grafana_would_send() -> None:

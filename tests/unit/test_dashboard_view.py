@@ -208,14 +208,10 @@ def test_nothing_that_an_object_says_becomes_markup() -> None:
     rows = [
         named(BAD, status(reason, BAD, failure=failure, run_ref=run, attempts=(), **words), BAD)
         for reason, run in [
-            (Reason.QUEUED, None),
-            (Reason.DATABASE_UNAVAILABLE, RUN),
-            (Reason.RETRY_SCHEDULED, None),
-            (Reason.SUSPENDED, None),
-            (Reason.STEP_FAILED, None),
-            (Reason.SETUP_SUCCEEDED, None),
+            (Reason.QUEUED, None), (Reason.DATABASE_UNAVAILABLE, RUN), (Reason.RETRY_SCHEDULED, None),
+            (Reason.SUSPENDED, None), (Reason.STEP_FAILED, None), (Reason.SETUP_SUCCEEDED, None),
         ]
-    ]
+    ]  # fmt: skip
     full = known(
         *rows, queue=Queue(QueueControl(), BAD), outage=Outage(BAD, NOON), result=ActionResult(BAD, done=False, at=NOON)
     )

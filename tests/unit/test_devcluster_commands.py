@@ -45,12 +45,6 @@ def test_a_folder_without_a_cluster_is_not_touched(
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
-def test_down_without_a_cluster_succeeds(tmp_path: Path) -> None:
-    assert main(["down", "--dir", str(tmp_path / "nothing")]) == 0
-    assert main(["down", "--dir", str(tmp_path)]) == 0
-    assert tmp_path.exists()
-
-
 def test_the_state_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "cluster.json"
     state = State.new(fsync=True, made_folder=False)

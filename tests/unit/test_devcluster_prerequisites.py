@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from devcluster.__main__ import main
 from devcluster.errors import DevclusterError
 from devcluster.node import prerequisites
-from devcluster.node.prerequisites import cni_folder, install_packages, is_static, missing_packages, node_obstacle, tool
+from devcluster.node.prerequisites import install_packages, is_static, missing_packages, node_obstacle
 
 PACKAGES = ["runc", "containernetworking-plugins", "busybox-static", "iproute2", "openssl"]
 APT = """\
@@ -58,25 +57,13 @@ def install_apt(folder: Path, script: str = APT) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (elf(1, 2), True),
-        (elf(1, 3), False),
-        (elf()[:40], False),
-        (b"#!/bin/sh\n", False),
-        (b"", False),
+        (elf(1, 2), True), (elf(1, 3), False), (elf()[:40], False), (b"#!/bin/sh\n", False), (b"", False),
         (b"\x7fELF\x01\x01" + elf(1)[6:], False),
     ],
-)
+)  # fmt: skip
 def test_static_programs_are_expected_from_others(tmp_path: Path, content: bytes, expected: bool) -> None:
     (tmp_path / "program").write_bytes(content)
     assert is_static(tmp_path / "program") is expected
-
-
-def test_nothing_is_found_on_an_empty_machine() -> None:
-    assert missing_packages() == PACKAGES
-    with pytest.raises(DevclusterError, match="runc is not installed: run `python -m devcluster build --node`"):
-        tool("runc")
-    with pytest.raises(DevclusterError, match="CNI plugins bridge, host-local not found in"):
-        cni_folder()
 
 
 def test_packages_are_installed_once_after_their_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,13 +86,6 @@ def test_packages_that_cannot_be_installed_are_one_line(tmp_path: Path) -> None:
         install_packages(tmp_path / "log")
 
 
-def test_a_busybox_that_needs_libraries_is_none(tmp_path: Path) -> None:
-    install_apt(tmp_path)
-    install_packages(tmp_path / "log")
-    (tmp_path / "bin" / "busybox").write_bytes(elf(1, 3))
-    assert missing_packages() == ["busybox-static"]
-
-
 def test_without_apt_get_the_packages_are_named() -> None:
     expected = f"a real node needs {', '.join(PACKAGES)} (Debian packages)"
     assert node_obstacle() == f"{expected}, but apt-get is not available to install them"
@@ -121,11 +101,6 @@ def test_only_root_brings_up_a_node(
     assert main(["build", "--node"]) == 3
     assert capsys.readouterr().err.endswith("(Debian packages): install them as root\n")
     assert not (tmp_path / "cluster").exists()
-
-
-def test_only_linux_has_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert node_obstacle() == "a real node runs only on Linux, this is darwin"
 
 
 def test_capabilities_that_containers_lack_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

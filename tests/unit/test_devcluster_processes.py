@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -38,13 +37,6 @@ def test_a_program_is_found_again_from_another_process(program: Program, tmp_pat
     assert Program(tmp_path, "part").pid is None
 
 
-def test_a_program_has_its_own_session(program: Program) -> None:
-    program.spawn(["sleep", "60"])
-    assert program.pid is not None
-    assert os.getsid(program.pid) == program.pid
-    program.kill()
-
-
 def test_a_process_that_reuses_the_id_is_not_killed(program: Program, tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as foreign:
         (tmp_path / "part.pid").write_text(f"{foreign.pid} 1")
@@ -78,13 +70,6 @@ def test_the_log_explains_a_program_that_exits_during_start(program: Program) ->
         program.await_ready(lambda: True, port=1, limit=10)
 
 
-def test_only_the_log_of_the_last_start_is_reported(program: Program) -> None:
-    for word in ("old", "new"):
-        program.spawn(["echo", word])
-        with pytest.raises(DevclusterError, match=f"during start: {word}$"):
-            program.await_ready(lambda: True, port=1, limit=10)
-
-
 def test_a_program_that_does_not_get_ready_is_an_error(program: Program) -> None:
     program.spawn(["sleep", "60"])
     with pytest.raises(DevclusterError, match="part was not ready within 0 s: no log output"):
@@ -100,14 +85,6 @@ def test_a_taken_port_is_a_separate_error(program: Program) -> None:
             program.await_ready(lambda: True, port=port, limit=10)
 
 
-def test_the_answer_of_a_foreign_server_does_not_count(program: Program) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        program.spawn(["sleep", "60"])
-        with pytest.raises(DevclusterError, match="not ready"):
-            program.await_ready(lambda: True, port=other.getsockname()[1], limit=0)
-        program.kill()
-
-
 def test_ready_means_listening_and_ready(program: Program) -> None:
     port = free_port()
     asked: list[int] = []
@@ -121,14 +98,6 @@ def test_ready_means_listening_and_ready(program: Program) -> None:
     assert asked == [port, port]
     assert listens(program.pid or 0, port)
     program.kill()
-
-
-def test_a_port_in_use_is_not_chosen() -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as server:
-        port = server.getsockname()[1]
-        assert port not in {free_port() for _ in range(200)}
-        assert listens(os.getpid(), port)
-    assert not listens(os.getpid(), port)
 
 
 def test_a_folder_is_in_use_while_it_is_the_working_directory_of_a_process(tmp_path: Path) -> None:
@@ -151,15 +120,3 @@ def test_a_signal_is_deferred_to_the_end_of_the_block() -> None:
     with pytest.raises(KeyboardInterrupt):
         block()
     assert reached == ["end"]
-
-
-def test_handlers_are_restored() -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with defer_signals():
-        assert signal.getsignal(signal.SIGTERM) != before[1]
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_an_error_in_the_block_is_raised() -> None:
-    with pytest.raises(ValueError, match="why"), defer_signals():
-        raise ValueError("why")

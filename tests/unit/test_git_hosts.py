@@ -30,39 +30,14 @@ INTERNAL = [
     "metadata.goog",
 ]
 PRIVATE = [
-    "127.0.0.1",
-    "127.1",
-    "2130706433",
-    "0x7f000001",
-    "0x7f.0.0.1",
-    "0177.0.0.01",
-    "10.96.0.1",
-    "172.16.0.1",
-    "192.168.0.1",
-    "[::1]",
-    "[0:0:0:0:0:0:0:1]",
-    "[fc00::1]",
-    "[fec0::1]",
-    "[::ffff:127.0.0.1]",
-    "[::127.0.0.1]",
-    "[2002:7f00:1::]",
-    "localhost",
-    "LOCALHOST",
-    "sub.localhost",
-    "git",
-    "kubernetes",
-]
+    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.01", "10.96.0.1", "172.16.0.1",
+    "192.168.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[fc00::1]", "[fec0::1]", "[::ffff:127.0.0.1]", "[::127.0.0.1]",
+    "[2002:7f00:1::]", "localhost", "LOCALHOST", "sub.localhost", "git", "kubernetes",
+]  # fmt: skip
 PUBLIC = [
-    "github.com",
-    "git.company.example",
-    "local.example",
-    "140.82.121.3",
-    "[2606:50c0:8000::64]",
-    "internal.example",
-    "git.company.internal",
-    "172.15.0.1",
-    "cluster.local.example",
-]
+    "github.com", "git.company.example", "local.example", "140.82.121.3", "[2606:50c0:8000::64]", "internal.example",
+    "git.company.internal", "172.15.0.1", "cluster.local.example",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", INTERNAL)

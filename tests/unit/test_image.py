@@ -77,14 +77,6 @@ def test_runs_as_a_numeric_user_that_is_not_root(image: str) -> None:
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
 
 
-@pytest.mark.parametrize(
-    ("image", "entrypoint"), [("operator", '["projectsetup"]'), ("toolchain", '["tini", "--", "projectsetup"]')]
-)
-def test_runs_the_operator_and_any_other_command(image: str, entrypoint: str) -> None:
-    assert arguments("ENTRYPOINT", stage(image)) == [entrypoint]
-    assert arguments("CMD", stage(image)) == ['["operator"]']
-
-
 def test_the_base_image_names_version_and_distribution_and_can_be_replaced() -> None:
     base = arguments("ARG")[0]
     assert re.fullmatch(r"BASE=debian:[a-z]+-slim", base)
@@ -92,14 +84,6 @@ def test_the_base_image_names_version_and_distribution_and_can_be_replaced() -> 
     for image, _, name in (rest.split() for rest in arguments("FROM")):
         assert image in {"${BASE}", *stages}
         stages.append(name)
-
-
-@pytest.mark.parametrize("image", IMAGES)
-def test_is_labelled_with_version_and_license(image: str) -> None:
-    assert "VERSION" in arguments("ARG", stage(image))
-    (labels,) = arguments("LABEL", stage(image))
-    assert 'org.opencontainers.image.version="${VERSION}"' in labels
-    assert 'org.opencontainers.image.licenses="Apache-2.0"' in labels
 
 
 def test_layers_that_rarely_change_come_first() -> None:

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from images import IMAGES, OPERATOR, ImagesError, build, find_images, images_obstacle
+from images import IMAGES, OPERATOR, build, find_images, images_obstacle
 from images.__main__ import main
 from images.building import cache_folder
-from images.commands import run
 from images.content import Content
 from images.sources import (
     CERTIFICATES,
     apt_options,
-    apt_proxy,
     build_arguments,
     ca_certificates,
-    debian_mirror,
     debian_sources,
     pip_configuration,
     pip_settings,
@@ -92,12 +89,6 @@ def test_other_sources_do_not_change_the_base_image(content: Content) -> None:
     assert content.base_key() != before
 
 
-def test_a_dockerfile_that_names_no_release(content: Content) -> None:
-    content.dockerfile.write_text("FROM scratch\n")
-    with pytest.raises(ImagesError, match="does not contain"):
-        content.release()
-
-
 def test_pip_inside_a_build_uses_the_index_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {INDEX}\ntimeout = 5\n[freeze]\ntimeout = 6\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
@@ -139,25 +130,12 @@ def test_another_release_uses_the_same_mirrors() -> None:
 
 
 @pytest.mark.usefixtures("debian_machine")
-def test_other_programs_use_the_proxy_of_apt(tmp_path: Path) -> None:
-    assert apt_proxy() == {}
-    program(tmp_path / "bin", "apt-config", "echo \"http_proxy='http://proxy.example:3128'\"")
-    assert apt_proxy() == {"http_proxy": "http://proxy.example:3128"}
-
-
-@pytest.mark.usefixtures("debian_machine")
 def test_addresses_are_passed_in_files_not_in_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", INDEX)
     arguments = build_arguments(tmp_path, "trixie")
     assert "example" not in " ".join(arguments)
     assert INDEX in (tmp_path / "pip.conf").read_text()
     assert "mirror.example" in (tmp_path / "sources.list").read_text()
-
-
-def test_other_systems_have_no_debian_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
-    with pytest.raises(ImagesError, match="not configured with a Debian mirror"):
-        debian_mirror()
 
 
 def test_existing_images_need_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +151,6 @@ def test_existing_images_need_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     assert images_obstacle(IMAGES) == "building images needs root"
 
 
-def test_without_the_programs_and_without_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    obstacle = images_obstacle()
-    assert obstacle == ("building images needs buildah and debootstrap, but apt-get is not available to install them")
-
-
 def test_bad_usage_and_obstacles_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,23 +161,3 @@ def test_bad_usage_and_obstacles_are_one_line(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["build"]) == 3
     assert capsys.readouterr().err == "images: building images needs root\n"
-
-
-def test_a_failure_is_reported_with_the_end_of_its_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = tmp_path / "log"
-    with pytest.raises(ImagesError, match=rf"making it failed \(log: {log}\): exit code 1: first second"):
-        run(["sh", "-c", "echo first; echo second >&2; exit 1"], "making it", log)
-    assert log.exists()
-    with pytest.raises(ImagesError, match=r"killed by SIGTERM, no output$"):
-        run(["sh", "-c", "kill -TERM $$"], "making it", log)
-    run(["true"], "making it", log)
-    assert not log.exists()
-    assert capsys.readouterr().out.endswith("images: making it: done after 0 s\n")
-
-
-@pytest.mark.usefixtures("debian_machine")
-def test_overlay_mounts_are_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    for name in ("buildah", "debootstrap", "setpriv"):
-        program(tmp_path / "bin", name, "echo mount: not here >&2; exit 1")
-    assert images_obstacle() == "images cannot be built here: setpriv: mount: not here"

@@ -42,21 +42,11 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (0, ApiUnavailable),
-        (400, ApiRejected),
-        (401, ApiUnavailable),
-        (403, ApiForbidden),
-        (404, ApiNotInstalled),
-        (408, ApiUnavailable),
-        (409, ApiConflict),
-        (410, ApiExpired),
-        (422, ApiRejected),
-        (429, ApiUnavailable),
-        (500, ApiUnavailable),
-        (503, ApiUnavailable),
-        (504, ApiUnavailable),
+        (0, ApiUnavailable), (400, ApiRejected), (401, ApiUnavailable), (403, ApiForbidden), (404, ApiNotInstalled),
+        (408, ApiUnavailable), (409, ApiConflict), (410, ApiExpired), (422, ApiRejected), (429, ApiUnavailable),
+        (500, ApiUnavailable), (503, ApiUnavailable), (504, ApiUnavailable),
     ],
-)
+)  # fmt: skip
 def test_an_answer(status: int, kind: type[ClusterError]) -> None:
     assert type(told(answer(status))) is kind
 

@@ -200,14 +200,10 @@ def test_a_step_that_was_stopped_with_its_pod_has_not_failed(code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (3, "step=test\nexit=75\n\n"),
-        (124, "step=test\nexit=143\n\n"),
-        (0, "step=make\nexit=0\n\n"),
-        (0, "step=test\nexit=3\n\n"),
-        (2, ""),
-        (127, "sh: not found"),
+        (3, "step=test\nexit=75\n\n"), (124, "step=test\nexit=143\n\n"), (0, "step=make\nexit=0\n\n"),
+        (0, "step=test\nexit=3\n\n"), (2, ""), (127, "sh: not found"),
     ],
-)
+)  # fmt: skip
 def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
     assert reason is Reason.ENGINE_ERROR

@@ -52,9 +52,6 @@ def test_a_clean_tree_with_a_changelog_section_can_be_released(repository: Path,
 def test_a_version_that_the_changelog_does_not_name_is_refused(repository: Path, number: str) -> None:
     with pytest.raises(ReleaseError, match=f"CHANGELOG.md has no section '## {number}'"):
         check(repository, number)
-
-
-def test_uncommitted_changes_are_refused(repository: Path) -> None:
     (repository / "new").touch()
     with pytest.raises(ReleaseError, match="uncommitted changes"):
         check(repository, "1.2.0")

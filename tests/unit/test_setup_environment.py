@@ -25,25 +25,11 @@ PROJECT = SetupProject(
 @pytest.mark.parametrize(
     "name",
     [
-        "DATABASE_URL",
-        "KUBECONFIG",
-        "KUBERNETES_SERVICE_HOST",
-        "PROJECTSETUP_RECIPES_DIR",
-        "AWS_SECRET_ACCESS_KEY",
-        "GITHUB_TOKEN",
-        "SSH_AUTH_SOCK",
-        "UV_PUBLISH_PASSWORD",
-        "CARGO_REGISTRY_TOKEN",
-        "UV_PUBLISH_TOKEN",
-        "PYTHONPATH",
-        "LD_PRELOAD",
-        "BASH_ENV",
-        "ENV",
-        "GIT_DIR",
-        "VIRTUAL_ENV",
-        "USER",
+        "DATABASE_URL", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "PROJECTSETUP_RECIPES_DIR", "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN", "SSH_AUTH_SOCK", "UV_PUBLISH_PASSWORD", "CARGO_REGISTRY_TOKEN", "UV_PUBLISH_TOKEN",
+        "PYTHONPATH", "LD_PRELOAD", "BASH_ENV", "ENV", "GIT_DIR", "VIRTUAL_ENV", "USER",
     ],
-)
+)  # fmt: skip
 def test_steps_do_not_inherit(name: str) -> None:
     assert name not in inherited_environment({name: "x", "HOME": "/root"})
 
@@ -51,22 +37,11 @@ def test_steps_do_not_inherit(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "LANG",
-        "LC_ALL",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-        "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_INDEX_URL",
-        "PIP_CERT",
-        "UV_DEFAULT_INDEX",
-        "GOPROXY",
-        "npm_config_registry",
+        "LANG", "LC_ALL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO",
+        "NODE_EXTRA_CA_CERTS", "PIP_INDEX_URL", "PIP_CERT", "UV_DEFAULT_INDEX", "GOPROXY", "npm_config_registry",
         "CARGO_HOME",
     ],
-)
+)  # fmt: skip
 def test_steps_inherit(name: str) -> None:
     assert inherited_environment({name: "x"})[name] == "x"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.text import composed, harmful_character, is_visible, without_harm
+from projectsetup.text import harmful_character, is_visible, without_harm
 
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
@@ -34,7 +34,3 @@ def test_a_harmful_character_is_named(code: int) -> None:
 )
 def test_visible_text(text: str, visible: bool) -> None:
     assert is_visible(text) is visible
-
-
-def test_composed_text_has_one_spelling() -> None:
-    assert composed("Cafe\u0301") == "Caf\u00e9"
