@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from monitoring import MonitoringError, prometheus
+from projectsetup.projects import ProjectRecord
 from tests.support.api_server import ApiServer
 from tests.support.operator_stage import Stage
 from tests.support.setup_handle import Steps
@@ -36,6 +37,13 @@ def prometheus_programs() -> dict[str, Path]:
         return prometheus.fetch()
     except (MonitoringError, OSError) as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
+    """The record of an empty database."""
+    async with ProjectRecord.connect(database_url) as record:
+        yield record
 
 
 @pytest.fixture

@@ -320,24 +320,6 @@ async def test_immutable_files_are_removed(engine: LocalEngine) -> None:
     assert not attempt.workspace.exists()
 
 
-async def test_a_workspace_is_removed_when_the_attempt_is_cancelled(engine: LocalEngine, tmp_path: Path) -> None:
-    step = Step(tmp_path, 'mkdir -p a/b; chmod 500 a; touch "$READY"; sleep 1000')
-    workspaces: list[Path] = []
-
-    async def run() -> None:
-        async with engine.open(uuid4(), 1) as attempt:
-            workspaces.append(attempt.workspace)
-            await attempt.run(step.command, ignored)
-
-    task = asyncio.create_task(run())
-    await step.is_ready()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not step.alive
-    assert not workspaces[0].parent.exists()
-
-
 async def test_a_flood_of_output_takes_no_memory(attempt: LocalAttempt) -> None:
     size = 100_000_000
     seen = 0
@@ -382,12 +364,6 @@ async def test_a_step_without_a_workspace_says_so(attempt: LocalAttempt) -> None
     await printed(attempt, 'cd /; rm -rf "$HERE"', HERE=str(attempt.workspace))
     with pytest.raises(InfrastructureError, match=r"could not start: .*No such file or directory"):
         await ended(attempt, "true")
-
-
-async def test_an_engine_without_a_workspace_root_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"cannot create a directory there: No such file") as caught:
-        await LocalEngine(tmp_path / "missing").start()
-    assert caught.value.reason is Reason.ENGINE_ERROR
 
 
 async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path) -> None:

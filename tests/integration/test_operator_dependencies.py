@@ -102,15 +102,6 @@ def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_all_that_is_applied_again_in_the_other_order_is_set_up(served: Stage) -> None:
-    first = needs(served, "again", annotations={"max_attempts": "1"})
-    first.waits_for("DependencyMissing")
-    served.api.delete(first.name)
-    make_secret(served, "again")
-    second = needs(served, "again", project=first.name)
-    assert second.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
-
-
 def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_stage: NewStage) -> None:
     with new_stage(dependency_limit="20s") as stage:
         stage.operator.start()

@@ -99,12 +99,6 @@ def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(stage: Stage
     assert not [*stage.folder.rglob("pwned*"), *ROOT.glob("pwned*")]
 
 
-def test_the_values_of_a_recipe_count_for_their_step_alone(place: Path) -> None:
-    assert environment(place, "second")["OWN"] == "of the step"
-    assert "OWN" not in environment(place, "third")
-    assert environment(place)["PARAM_PLACE"] == str(place)
-
-
 def test_home_and_temporary_files_are_inside_the_workspace(stage: Stage, place: Path) -> None:
     seen = environment(place)
     workspace = Path(seen["WORKSPACE"])
@@ -129,18 +123,3 @@ def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(stage: St
         assert (tmp_path / f"first-{attempt}").read_text().split() == ["./.home", "./.tmp", "700", "700", "700"]
         assert "found" in (tmp_path / f"second-{attempt}").read_text()
     assert not Path((tmp_path / "third").read_text().strip()).exists()
-
-
-def test_a_step_has_no_input(stage: Stage, tmp_path: Path) -> None:
-    script = 'cat > "$PARAM_PLACE/read"'
-    project = stage.apply(stage.project(), "scripts", parameters={"first": script, "place": str(tmp_path)})
-    assert stage.ended(project)["phase"] == "Succeeded"
-    assert (tmp_path / "read").read_text() == ""
-
-
-def test_a_step_holds_no_file_of_the_operator(stage: Stage, tmp_path: Path) -> None:
-    script = 'ls -l /proc/self/fd > "$PARAM_PLACE/files"'
-    project = stage.apply(stage.project(), "scripts", parameters={"first": script, "place": str(tmp_path)})
-    assert stage.ended(project)["phase"] == "Succeeded"
-    lines = (tmp_path / "files").read_text().splitlines()[1:]
-    assert {line.split()[-3] for line in lines} == {"0", "1", "2", "3"}

@@ -33,7 +33,6 @@ WATCHED: Final = 8.0
 SOON: Final = 10.0
 """Seconds from the recovery of the database to the end of a setup that does nothing."""
 DOWN, UP = "database unavailable; waiting for it", "database available again"
-WRITABLE: Final = "-c default_transaction_read_only=off"
 TABLESPACE_MIB: Final = 48
 WIDE: Final = 700
 """Random bytes of a description, in hexadecimal digits: so many that a page has no room for another version."""
@@ -105,20 +104,6 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
         )
         for project in projects:
             assert reason(stage.ended(project)) == "SetupSucceeded"
-
-
-def test_a_server_that_was_made_read_only(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
-    def read_only(value: str) -> None:
-        with psycopg.connect(pair.primary.url, autocommit=True, options=WRITABLE) as connection:
-            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
-            connection.execute("SELECT pg_reload_conf()")
-
-    with stage_on(pair.primary.url, kubeconfig, tmp_path) as stage:
-        project = stage.project()
-        stage.operator.start()
-        read_only("on")
-        stage.apply(project, "instant")
-        waits_quietly_and_starts_soon(stage, project, "is read-only now", lambda: read_only("off"))
 
 
 def test_revoked_rights(new_stage: NewStage) -> None:

@@ -1,32 +1,153 @@
-"""The operator is killed, and another one takes up what it left."""
+"""An operator is killed at work, things change while none runs, and the next operator continues."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-from tests.support.aftermath import ENDS, Aftermath
+from projectsetup.api.models import Failure
+from projectsetup.api.reasons import Reason
+from projectsetup.controller.outcome import AttemptEnd, EndKind
 from tests.support.operator_process import wait_for
 from tests.support.operator_stage import Stage, message
-from tests.support.setup_handle import Setup
+from tests.support.setup_handle import Setup, Steps
+
+LATER: Final = {"backoff": "1h"}
+
+
+def record_end(setup: Setup, end: AttemptEnd) -> None:
+    """Write the end of an attempt to the record, as an operator does that dies before it writes `.status`."""
+    with psycopg.connect(setup.stage.database_url) as connection:
+        error = Jsonb(end.setup_error) if end.setup_error else None
+        connection.execute(
+            "UPDATE projects SET status = %s, setup_error = %s, attempt_result = %s, fence = fence + 1 WHERE id = %s",
+            (str(end.project_status), error, Jsonb(end.to_result()), setup.name),
+        )
+
+
+def an_end(kind: EndKind, reason: Reason, *, failure: Failure | None = None, due: datetime | None = None) -> AttemptEnd:
+    return AttemptEnd(
+        kind=kind,
+        attempt=1,
+        reason=reason,
+        message=f"known to the record alone: {kind}",
+        finished_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        failure=failure,
+        next_attempt_at=due,
+    )
+
+
+ENDS: Final = {
+    "Succeeded": an_end(EndKind.SUCCEEDED, Reason.SETUP_SUCCEEDED),
+    "Failed": an_end(
+        EndKind.FAILED,
+        Reason.STEP_FAILED,
+        failure=Failure(reason="StepFailed", message="no", step="wait", exit_code=3, retryable=False),
+    ),
+    "Cancelled": an_end(EndKind.CANCELLED, Reason.CANCELLED),
+    "BackingOff": an_end(
+        EndKind.RETRY,
+        Reason.RETRY_SCHEDULED,
+        failure=Failure(reason="StepTransient", message="later", step="wait", exit_code=75, retryable=True),
+        due=datetime(2222, 1, 1, tzinfo=UTC),
+    ),
+}
+"""Ends that only the record knows, by the phase that they amount to."""
+
+
+class Crash:
+    """The setups at hand when the operator was killed, and what happened to them while none ran."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage = stage
+        self._folder = folder
+        self._steps: dict[str, Steps] = {}
+        self.interrupted = self._running("interrupted")
+        self.ended = {phase: self._running(phase) for phase in ENDS}
+        self.returned = self._running("returned")
+        self.untold = self._running("untold")
+        self.deleted = self._running("deleted")
+        self.cancelled = self._running("cancelled")
+        self.delayed = self._failing()
+        self.cancelled_late = self._failing()
+        self.retried = Setup.make(stage, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(folder))
+        for name, setup in self._by_name().items():
+            self._steps[name].await_start(setup)
+        self.delay = self.delayed.reached("BackingOff")
+        self.cancelled_late.reached("BackingOff")
+        self.retried.ended()
+
+    def steps(self, name: str) -> Steps:
+        """The steps of one of the setups that ran."""
+        return self._steps[name]
+
+    def change_meanwhile(self) -> None:
+        """What happens while no operator runs."""
+        for phase, end in ENDS.items():
+            record_end(self.ended[phase], end)
+        record_end(self.returned, an_end(EndKind.RELEASED, Reason.QUEUED))
+        self._steps["returned"].let_go()
+        record_end(self.untold, ENDS["Succeeded"])
+        nothing = {"conditions": None, "phase": None, "runRef": None, "attempt": None}
+        self.untold.api.patch_status(self.untold.name, nothing)
+        self.deleted.delete()
+        for setup in (self.cancelled, self.cancelled_late):
+            setup.annotate(cancel_requested_at="1")
+        (self._folder / "go").touch()
+        self.retried.annotate(retry_requested_at="1")
+        self.records = {phase: setup.record for phase, setup in self.ended.items()}
+        self.claimed = self._claimed()
+
+    def close(self) -> None:
+        """Let all steps end."""
+        for steps in self._steps.values():
+            steps.let_go()
+
+    def _by_name(self) -> dict[str, Setup]:
+        alone = {name: getattr(self, name) for name in ("interrupted", "returned", "untold", "deleted", "cancelled")}
+        return {**alone, **self.ended}
+
+    def _running(self, name: str) -> Setup:
+        self._steps[name] = Steps(self._folder / name)
+        return Setup.gated(self.stage, self._steps[name], annotations=LATER)
+
+    def _failing(self) -> Setup:
+        return Setup.make(self.stage, "scripts", first='[ "$ATTEMPT" -gt 1 ] || exit 75', annotations=LATER)
+
+    def _claimed(self) -> Setup:
+        """Claimed by an operator that died before it wrote `.status`."""
+        self._steps["claimed"] = Steps(self._folder / "claimed")
+        self._steps["claimed"].let_go()
+        setup = Setup.gated(self.stage, self._steps["claimed"])
+        with psycopg.connect(self.stage.database_url) as connection:
+            connection.execute(
+                "UPDATE projects SET status = 'compiling', owner_uid = %s, owner_namespace = %s, owner_name = id, "
+                "attempt = 1, fence = 1 WHERE id = %s",
+                (setup.body["metadata"]["uid"], self.stage.api.namespace, setup.name),
+            )
+        return setup
 
 
 @pytest.fixture(scope="module")
-def aftermath(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
+def crash(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
     """After the kill and another start."""
-    aftermath = Aftermath(stage, tmp_path_factory.mktemp("aftermath"))
+    crash = Crash(stage, tmp_path_factory.mktemp("crash"))
     stage.operator.kill()
-    assert aftermath.interrupted.status["phase"] == "Running"
-    aftermath.happen()
+    assert crash.interrupted.status["phase"] == "Running"
+    crash.change_meanwhile()
     stage.operator.start()
-    yield aftermath
-    aftermath.close()
+    yield crash
+    crash.close()
 
 
-def test_an_attempt_found_running_is_interrupted_and_retried(aftermath: Aftermath) -> None:
-    setup, steps = aftermath.interrupted, aftermath.steps("interrupted")
+def test_an_attempt_found_running_is_interrupted_and_retried(crash: Crash) -> None:
+    setup, steps = crash.interrupted, crash.steps("interrupted")
     status = setup.reached("BackingOff")
     assert (status["attempt"], status["failure"]["reason"], status["failure"]["retryable"]) == (1, "Interrupted", True)
     (attempt,) = status["attempts"]
@@ -41,8 +162,8 @@ def test_an_attempt_found_running_is_interrupted_and_retried(aftermath: Aftermat
 
 
 @pytest.mark.parametrize("phase", ENDS)
-def test_an_end_that_only_the_record_knows_is_completed(aftermath: Aftermath, phase: str) -> None:
-    setup, end = aftermath.ended[phase], ENDS[phase]
+def test_an_end_that_only_the_record_knows_is_completed(crash: Crash, phase: str) -> None:
+    setup, end = crash.ended[phase], ENDS[phase]
     status = setup.reached(phase)
     assert (status["attempt"], status["projectStatus"]) == (1, str(end.project_status))
     assert "runRef" not in status
@@ -54,49 +175,49 @@ def test_an_end_that_only_the_record_knows_is_completed(aftermath: Aftermath, ph
         assert status["failure"]["message"] == end.failure.message
         assert attempt["reason"] == end.failure.reason
     assert message(status) == end.message
-    Setup.make(aftermath.stage).ended()
-    assert setup.record == aftermath.records[phase]
-    assert aftermath.steps(phase).attempts == [1]
+    Setup.make(crash.stage).ended()
+    assert setup.record == crash.records[phase]
+    assert crash.steps(phase).attempts == [1]
     setup.has_events("Started", "RetryScheduled" if phase == "BackingOff" else phase)
 
 
-def test_an_attempt_that_only_the_record_knows_as_given_back_is_given_back(aftermath: Aftermath) -> None:
-    why, status = aftermath.returned.ended()
+def test_an_attempt_that_only_the_record_knows_as_given_back_is_given_back(crash: Crash) -> None:
+    why, status = crash.returned.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
-    assert aftermath.steps("returned").attempts == [1, 1]
+    assert crash.steps("returned").attempts == [1, 1]
 
 
-def test_a_success_is_never_repeated_though_nothing_of_it_is_told(aftermath: Aftermath) -> None:
-    assert aftermath.untold.ended()[0] == "SetupSucceeded"
-    assert aftermath.steps("untold").attempts == [1]
+def test_a_success_is_never_repeated_though_nothing_of_it_is_told(crash: Crash) -> None:
+    assert crash.untold.ended()[0] == "SetupSucceeded"
+    assert crash.steps("untold").attempts == [1]
 
 
-def test_a_claim_without_a_status_burns_no_attempt(aftermath: Aftermath) -> None:
-    why, status = aftermath.claimed.ended()
+def test_a_claim_without_a_status_burns_no_attempt(crash: Crash) -> None:
+    why, status = crash.claimed.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
-    assert aftermath.steps("claimed").attempts == [1]
+    assert crash.steps("claimed").attempts == [1]
 
 
-def test_a_delay_outlives_the_operator(aftermath: Aftermath) -> None:
-    setup = aftermath.delayed
-    Setup.make(aftermath.stage).ended()  # it starts after all others were looked at
-    assert setup.status == aftermath.delay
+def test_a_delay_outlives_the_operator(crash: Crash) -> None:
+    setup = crash.delayed
+    Setup.make(crash.stage).ended()  # it starts after all others were looked at
+    assert setup.status == crash.delay
     soon = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     setup.api.patch_status(setup.name, {"nextAttemptAt": soon})
     why, status = setup.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 2)
 
 
-def test_what_was_deleted_meanwhile_is_freed(aftermath: Aftermath) -> None:
-    setup, steps = aftermath.deleted, aftermath.steps("deleted")
+def test_what_was_deleted_meanwhile_is_freed(crash: Crash) -> None:
+    setup, steps = crash.deleted, crash.steps("deleted")
     wait_for(lambda: setup.record["owner_uid"] is None, "its project to be free")
     assert setup.record["status"] == "created"
     steps.let_go()
-    assert Setup.gated(aftermath.stage, steps, project=setup.name).ended()[0] == "SetupSucceeded"
+    assert Setup.gated(crash.stage, steps, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
-def test_what_was_asked_for_meanwhile_is_done(aftermath: Aftermath) -> None:
-    assert aftermath.retried.until_over_again("1")[0] == "SetupSucceeded"
-    assert aftermath.cancelled_late.ended()[0] == "Cancelled"
-    assert aftermath.cancelled.ended()[0] == "Cancelled"
-    assert aftermath.steps("cancelled").attempts == [1]
+def test_what_was_asked_for_meanwhile_is_done(crash: Crash) -> None:
+    assert crash.retried.until_over_again("1")[0] == "SetupSucceeded"
+    assert crash.cancelled_late.ended()[0] == "Cancelled"
+    assert crash.cancelled.ended()[0] == "Cancelled"
+    assert crash.steps("cancelled").attempts == [1]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.api_server import Body
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_stage import AT_ONCE, Stage, message, reason
 from tests.support.setup_handle import Setup, Steps, condition
 
-SOON = {"backoff": "1ms"}
 LATER = {"backoff": "1h"}
-CODE, DOCS = "c0de" * 10, "d0c5" * 10
+CODE, DOCS = "c0de" * 10, "d0c5" * 16
 PROMISED = {  # status of Ready, Reconciling and Stalled, by phase
     "Queued": ("False", "True", "False"),
     "Running": ("False", "True", "False"),
@@ -52,95 +53,23 @@ def test_a_setup_that_succeeds(stage: Stage) -> None:
     setup.has_events("Started", "Succeeded")
 
 
-def test_a_step_that_says_no_ends_it_at_the_first_attempt(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", second="echo compiler says no; exit 3", third="false")
+def test_what_is_retried_until_no_attempt_is_left(stage: Stage) -> None:
+    script = "echo once more; exit 42"
+    setup = Setup.make(stage, "scripts", second=script, annotations={**AT_ONCE, "max_attempts": "2"})
     why, status = setup.ended()
-    assert (why, status["phase"], status["projectStatus"], status["attempt"]) == ("StepFailed", "Failed", "failed", 1)
-    text = "step second failed with exit code 3: compiler says no"
-    told_failure = {"reason": "StepFailed", "message": text, "step": "second", "exitCode": 3, "retryable": False}
-    assert status["failure"] == told_failure
-    assert message(status) == text
-    (attempt,) = status["attempts"]
-    assert (attempt["outcome"], attempt["reason"], attempt["step"]) == ("Failed", "StepFailed", "second")
-    record = setup.record
-    assert (record["status"], record["attempt"]) == ("failed", 1)
-    assert record["setup_error"] == {"reason": "StepFailed", "step": "second", "message": text}
-    assert not {"nextAttemptAt", "runRef"} & status.keys()
-    setup.has_events("Started", "Failed")
-
-
-def test_a_failure_that_may_pass_is_retried(stage: Stage) -> None:
-    script = '[ "$ATTEMPT" -ge 3 ] || { echo try again; exit 75; }'
-    setup = Setup.make(stage, "scripts", first=script, annotations=SOON)
-    why, status = setup.ended()
-    assert (why, status["attempt"]) == ("SetupSucceeded", 3)
-    assert [(a["number"], a["outcome"], a["reason"]) for a in status["attempts"]] == [
-        (1, "Failed", "StepTransient"),
-        (2, "Failed", "StepTransient"),
-        (3, "Succeeded", "SetupSucceeded"),
-    ]
-    assert "failure" not in status
-    setup.has_events("Started", "RetryScheduled", "Started", "RetryScheduled", "Started", "Succeeded")
-
-
-@pytest.mark.parametrize(
-    ("script", "why"),
-    [
-        ("exit 75", "StepTransient"),
-        ("exit 42", "StepTransient"),
-        ("echo Connection reset by peer; exit 1", "StepTransient"),
-        ("kill -KILL $$", "StepKilled"),
-    ],
-)
-def test_what_is_retried_until_no_attempt_is_left(stage: Stage, script: str, why: str) -> None:
-    setup = Setup.make(stage, "scripts", second=script, annotations={**SOON, "max_attempts": "2"})
-    reason, status = setup.ended()
-    assert (reason, status["phase"]) == ("AttemptsExhausted", "Failed")
+    assert (why, status["phase"]) == ("AttemptsExhausted", "Failed")
     assert (status["attempt"], status["maxAttempts"]) == (2, 2)
-    assert (status["failure"]["reason"], status["failure"]["retryable"]) == (why, True)
-    assert [attempt["reason"] for attempt in status["attempts"]] == [why, why]
+    failure = status["failure"]
+    assert (failure["reason"], failure["exitCode"], failure["retryable"]) == ("StepTransient", 42, True)
+    assert failure["message"].endswith("once more")
+    assert [(attempt["number"], attempt["reason"]) for attempt in status["attempts"]] == [
+        (1, "StepTransient"),
+        (2, "StepTransient"),
+    ]
     record = setup.record
     assert (record["status"], record["setup_error"]["reason"]) == ("failed", "AttemptsExhausted")
     assert record["setup_error"]["step"] == "second"
     setup.has_events("Started", "RetryScheduled", "Started", "Failed")
-
-
-def test_a_single_attempt_can_be_asked_for(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="exit 75", annotations={"max_attempts": "1"})
-    why, status = setup.ended()
-    assert (why, status["attempt"], status["maxAttempts"]) == ("AttemptsExhausted", 1, 1)
-
-
-def test_an_attempt_has_its_timeout(stage: Stage, steps: Steps) -> None:
-    setup = Setup.gated(stage, steps, spec={"timeout": "500ms"}, annotations=LATER)
-    status = setup.waits_for("RetryScheduled")
-    assert status["failure"]["reason"] == "StepTimedOut"
-    assert "timed out after 500ms" in status["failure"]["message"]
-
-
-def test_while_it_backs_off(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", second="echo not now; exit 75", annotations=LATER)
-    status = setup.reached("BackingOff")
-    assert (condition(status, "Succeeded")["reason"], status["attempt"]) == ("RetryScheduled", 1)
-    assert "runRef" not in status
-    assert "finishedAt" not in status
-    assert "not now" in message(status)
-    assert status["failure"]["retryable"]
-    record = setup.record
-    assert (record["status"], record["setup_error"], record["attempt"]) == ("setup_queued", None, 1)
-    assert status["projectStatus"] == "setup_queued"
-
-
-def test_delays_grow_to_their_cap_with_a_little_jitter(stage: Stage) -> None:
-    setup = Setup.make(
-        stage, "scripts", first="exit 75", annotations={"backoff": "100s", "backoff_max": "250s", "max_attempts": "9"}
-    )
-    for number, delay in enumerate((100, 200, 250, 250), start=1):
-        status = setup.backs_off_after(number)
-        given = moment(status["nextAttemptAt"]) - moment(status["attempts"][-1]["finishedAt"])
-        assert delay <= given.total_seconds() <= delay * 1.1 + 2
-        setup.annotate(retry_requested_at=str(number))  # the next attempt is due now
-    setup.annotate(cancel_requested_at="enough")
 
 
 def test_progress_is_told_while_it_runs(stage: Stage, steps: Steps) -> None:
@@ -194,23 +123,6 @@ def test_the_generation_is_observed_on_every_path(stage: Stage, steps: Steps) ->
         assert transitions == [c["lastTransitionTime"] for c in before["conditions"]]
 
 
-def test_the_last_ten_attempts_are_kept(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="exit 1", spec={"suspend": True})
-    setup.reached("Suspended")
-    time = "2026-01-01T00:00:00Z"
-    earlier = [
-        {"number": number, "startedAt": time, "finishedAt": time, "outcome": "Failed", "reason": "Old", "message": ""}
-        for number in range(1, 11)
-    ]
-    setup.api.patch_status(setup.name, {"attempts": earlier})
-    setup.change(suspend=False)
-    _, status = setup.ended()
-    assert [(a["number"], a["reason"]) for a in status["attempts"]] == [
-        *((number, "Old") for number in range(2, 11)),
-        (1, "StepFailed"),
-    ]
-
-
 def test_messages_hold_no_secrets_and_are_cut(stage: Stage) -> None:
     token = "ghp_" + "a1B2" * 9
     script = (
@@ -231,3 +143,81 @@ def test_messages_hold_no_secrets_and_are_cut(stage: Stage) -> None:
     everything = stage.everything_told()
     del everything["resources"], everything["events"]  # they hold the script itself, as a parameter
     assert not [place for place, text in everything.items() if token in text]
+
+
+def once(script: str) -> str:
+    """A script for the first attempt; later ones succeed."""
+    return f'test "$ATTEMPT" = 1 || exit 0\n{script}'
+
+
+def run(
+    stage: Stage, recipe: str = "scripts", *, timeout: str = "30m", **parameters: str
+) -> tuple[str, dict[str, Any]]:
+    """A project that was set up by these scripts, and the status of its ProjectSetup."""
+    project = stage.apply(stage.project(), recipe, annotations=AT_ONCE, parameters=parameters, timeout=timeout)
+    return project, stage.ended(project)
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code"),
+    [("exit 74", 74), ("no-such-program", 127)],
+)
+def test_a_business_failure_is_terminal_at_once(stage: Stage, tmp_path: Path, script: str, exit_code: int) -> None:
+    project, status = run(stage, second=script, third='touch "$PARAM_PLACE/went-on"', place=str(tmp_path))
+    assert (status["phase"], reason(status), status["attempt"]) == ("Failed", "StepFailed", 1)
+    failure = status["failure"]
+    assert (failure["step"], failure["exitCode"], failure["retryable"]) == ("second", exit_code, False)
+    assert (status["step"], status["progress"]) == ("second", "1/3")
+    record = stage.record(project)
+    assert record["status"] == "failed"
+    assert record["setup_error"] == {"reason": "StepFailed", "step": "second", "message": message(status)}
+    assert not (tmp_path / "went-on").exists()
+    stage.has_events(project, "Started", "Failed")
+
+
+@pytest.mark.parametrize(
+    ("script", "why", "how"),
+    [
+        ("exit 75", "StepTransient", "exit code 75"),
+        (
+            "echo 'fetch: Connection reset by peer' >&2; exit 3",
+            "StepTransient",
+            "it printed 'fetch: Connection reset by peer'",
+        ),
+        ("kill -KILL $$", "StepKilled", "killed by SIGKILL"),
+    ],
+)
+def test_a_failure_that_may_pass_is_retried(stage: Stage, script: str, why: str, how: str) -> None:
+    project, status = run(stage, second=once(script))
+    assert (status["phase"], reason(status), status["attempt"]) == ("Succeeded", "SetupSucceeded", 2)
+    first, second = status["attempts"]
+    assert (first["outcome"], first["reason"], first["step"]) == ("Failed", why, "second")
+    assert how in first["message"]
+    assert second["outcome"] == "Succeeded"
+    assert "failure" not in status
+    assert (stage.record(project)["status"], stage.record(project)["setup_error"]) == ("ready", None)
+    stage.has_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
+
+
+def test_a_retry_pattern_counts_for_its_step_alone(stage: Stage) -> None:
+    _, status = run(stage, second="echo Connection reset", third="exit 1")
+    assert (reason(status), status["attempt"]) == ("StepFailed", 1)
+
+
+def test_an_attempt_that_takes_too_long_is_stopped_and_retried(stage: Stage) -> None:
+    _, status = run(stage, timeout="700ms", first="sleep 0.1", third=once("sleep 600"))
+    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
+    assert status["attempts"][0]["reason"] == "StepTimedOut"
+    told = "the attempt timed out after 700ms, during step third; it printed nothing"
+    assert status["attempts"][0]["message"] == told
+
+
+def test_whatever_a_step_prints_the_message_is_short_and_readable(stage: Stage) -> None:
+    binary, endless = "head -c 3000000 /dev/urandom", "yes long | head -c 3000000 | tr -d '\\n'"
+    colours = "printf '\\n\\033[31mred\\033[0m\\0end\\n'"
+    project, status = run(stage, first=f"{binary}; {endless}; {colours}; exit 1")
+    assert reason(status) == "StepFailed"
+    for text in (message(status), status["failure"]["message"], stage.record(project)["setup_error"]["message"]):
+        assert len(text) <= 1024
+        assert text.isprintable()
+        assert text.endswith("redend")

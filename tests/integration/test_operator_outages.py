@@ -81,18 +81,6 @@ def test_what_waits_goes_on_by_itself_when_the_database_is_back(doors: Doors, st
     setup.has_events("Started", "Succeeded")
 
 
-def test_the_order_holds_when_the_database_is_back(doors: Doors, steps: Steps) -> None:
-    doors.database.shut()
-    steps.let_go()
-    setups = [Setup.gated(doors.stage, steps, annotations={"priority": str(priority)}) for priority in (6, 2, 9, 0, 4)]
-    for setup in setups:
-        setup.waits_for("DatabaseUnavailable")
-    doors.database.open()
-    for setup in setups:
-        setup.ended()
-    assert steps.started == [setups[index].name for index in (3, 1, 4, 0, 2)]
-
-
 def test_what_runs_goes_on_without_the_database_and_reports_afterwards(doors: Doors, steps: Steps) -> None:
     hold = 'until [ -e "$PARAM_PLACE/{}" ]; do sleep 0.05; done'
     place = str(steps.folder)
@@ -103,6 +91,9 @@ def test_what_runs_goes_on_without_the_database_and_reports_afterwards(doors: Do
     status = setup.until("at its second step", lambda status: status.get("step") == "second")
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert setup.record["status"] == "initializing"
+    doors.database.open()
+    wait_for(lambda: setup.record["status"] == "compiling", "the record to catch up with the second step")
+    doors.database.shut()
     (steps.folder / "two").touch()
     workspace_is_gone(setup)
     assert setup.status["phase"] == "Running"
@@ -111,33 +102,6 @@ def test_what_runs_goes_on_without_the_database_and_reports_afterwards(doors: Do
     assert (why, status["attempt"], status["progress"]) == ("SetupSucceeded", 1, "3/3")
     assert (setup.record["status"], setup.record["attempt"]) == ("ready", 1)
     setup.has_events("Started", "Succeeded")
-
-
-def test_the_record_catches_up_with_what_runs(doors: Doors, steps: Steps) -> None:
-    hold = 'until [ -e "$PARAM_PLACE/{}" ]; do sleep 0.05; done'
-    place = str(steps.folder)
-    setup = Setup.make(doors.stage, "scripts", first=hold.format("one"), second=hold.format("go"), place=place)
-    setup.reached("Running")
-    doors.database.shut()
-    (steps.folder / "one").touch()
-    setup.until("at its second step", lambda status: status.get("step") == "second")
-    doors.database.open()
-    wait_for(lambda: setup.record["status"] == "compiling", "the record to tell of the second step")
-    steps.let_go()
-    assert setup.ended()[0] == "SetupSucceeded"
-
-
-def test_what_backs_off_goes_on_when_the_database_is_back(doors: Doors) -> None:
-    setup = Setup.make(doors.stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
-    before = setup.reached("BackingOff")
-    doors.database.shut()
-    setup.change(timeout="59m")
-    status = setup.waits_for("DatabaseUnavailable")
-    assert (status["attempt"], status["nextAttemptAt"]) == (1, before["nextAttemptAt"])
-    doors.database.open()
-    after = setup.reached("BackingOff")
-    assert (after["attempt"], after["nextAttemptAt"]) == (1, before["nextAttemptAt"])
-    assert message(after) == message(before)
 
 
 def test_a_cancel_and_a_deletion_wait_for_the_database(doors: Doors, steps: Steps) -> None:
@@ -158,16 +122,6 @@ def test_a_cancel_and_a_deletion_wait_for_the_database(doors: Doors, steps: Step
         assert setup.record["setup_error"]["reason"] == "Cancelled"
     wait_for(lambda: deleted.record["owner_uid"] is None, "the project of the deleted one to be free")
     assert steps.started == [running.name]
-
-
-def test_a_suspension_needs_no_database(doors: Doors, steps: Steps) -> None:
-    doors.database.shut()
-    setup = Setup.gated(doors.stage, steps, spec={"suspend": True})
-    setup.waits_for("Suspended")
-    doors.database.open()
-    steps.let_go()
-    setup.change(suspend=False)
-    assert setup.ended()[0] == "SetupSucceeded"
 
 
 # --- the API server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -13,8 +12,6 @@ from tests.support.command_line import CommandLine
 from tests.support.operator_process import wait_for
 from tests.support.operator_stage import Stage, message
 from tests.support.setup_handle import Setup, Steps
-
-Make = Callable[[Stage, Steps], Setup]
 
 
 @pytest.fixture
@@ -33,32 +30,14 @@ def freed(setup: Setup) -> None:
     wait_for(lambda: is_free(setup), f"project {setup.name} to be free")
 
 
-def owned_by(stage: Stage, project: str, uid: str, status: str) -> str:
-    with psycopg.connect(stage.database_url) as connection:
-        connection.execute(
-            "UPDATE projects SET owner_uid = %s, owner_namespace = %s, owner_name = %s, status = %s WHERE id = %s",
-            (uid, stage.api.namespace, project, status, project),
-        )
-    return project
-
-
 def running(stage: Stage, steps: Steps) -> Setup:
     setup = Setup.gated(stage, steps)
     steps.await_start(setup)
     return setup
 
 
-def backing_off(stage: Stage, _: Steps) -> Setup:
-    setup = Setup.make(stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
-    setup.reached("BackingOff")
-    return setup
-
-
-@pytest.mark.parametrize("make", [running, backing_off])
-def test_a_setup_in_another_namespace_ends_and_learns_nothing(
-    stage: Stage, elsewhere: ApiServer, steps: Steps, make: Make
-) -> None:
-    owner = make(stage, steps)
+def test_a_setup_in_another_namespace_ends_and_learns_nothing(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
+    owner = running(stage, steps)
     before = owner.status
     rival = Setup.make(stage, project=owner.name, api=elsewhere)
     why, status = rival.ended()
@@ -102,15 +81,6 @@ def test_a_project_that_was_reset_is_set_up_anew(stage: Stage, administrator: Co
     assert record["fence"] > fence
     setup.delete()
     assert Setup.make(stage, project=setup.name).ended()[0] == "SetupSucceeded"
-
-
-def test_deleting_what_waits_frees_the_project(stage: Stage, steps: Steps) -> None:
-    setup = backing_off(stage, steps)
-    setup.delete()
-    freed(setup)
-    assert (setup.record["attempt"], setup.record["namespace"]) == (0, stage.api.namespace)
-    successor = Setup.make(stage, project=setup.name)
-    assert successor.ended()[0] == "SetupSucceeded"
 
 
 def test_deleting_what_runs_stops_it_and_frees_the_project(stage: Stage, steps: Steps) -> None:
@@ -160,8 +130,60 @@ def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(stage: S
     freed(setup)
 
 
-@pytest.mark.parametrize("status", ["setup_queued", "compiling"])
-def test_a_claim_whose_owner_is_gone_is_released(stage: Stage, status: str) -> None:
+def test_a_claim_whose_owner_is_gone_is_released(stage: Stage) -> None:
     project = stage.project()
-    owned_by(stage, project, str(uuid.uuid4()), status)
+    with psycopg.connect(stage.database_url) as connection:
+        connection.execute(
+            "UPDATE projects SET owner_uid = %s, owner_namespace = %s, owner_name = id, status = 'compiling'"
+            " WHERE id = %s",
+            (str(uuid.uuid4()), stage.api.namespace, project),
+        )
     assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"
+
+
+PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPUTS"'
+
+
+def again(setup: Setup, recipe: str = "scripts", **parameters: str) -> Setup:
+    """The resource of the same project, deleted and made again."""
+    setup.delete()
+    return Setup.make(setup.stage, recipe, project=setup.name, spec={"parameters": parameters})
+
+
+def test_a_resource_that_is_made_again_succeeds_and_nothing_runs(stage: Stage) -> None:
+    first = Setup.make(stage, "scripts", third=PUSH)
+    done = first.ended()[1]
+    second = again(first, third=PUSH)
+    why, status = second.ended()
+    assert why == "AlreadySetUp"
+    assert next(c["status"] for c in status["conditions"] if c["type"] == "Ready") == "True"
+    assert (status["phase"], status["attempt"], status["projectStatus"]) == ("Succeeded", 0, "ready")
+    assert status["commits"] == done["commits"]
+    assert "attempts" not in status or not status["attempts"]
+    assert second.record["status"] == "ready"
+
+
+def test_another_recipe_or_other_parameters_are_refused_with_both_named(stage: Stage) -> None:
+    first = Setup.make(stage, "scripts", third=": one")
+    first.ended()
+    before = first.record
+    second = again(first, third=": two")
+    why, status = second.ended()
+    assert why == "ProjectInvalidState"
+    assert "third=': one'" in message(status)
+    assert "third=': two'" in message(status)
+    third = again(second, "instant")
+    why, status = third.ended()
+    assert why == "ProjectInvalidState"
+    assert "recipe scripts" in message(status)
+    assert "recipe instant" in message(status)
+    assert third.record["status"] == before["status"] == "ready"
+    assert third.record["attempt_result"] == before["attempt_result"]
+
+
+def test_a_secret_that_is_not_restored_yet_keeps_nothing_waiting(stage: Stage) -> None:
+    first = Setup.make(stage, "instant")
+    first.ended()
+    first.delete()
+    spec = {"credentialsSecretRef": {"name": "not-restored"}}
+    assert Setup.make(stage, "instant", project=first.name, spec=spec).ended()[0] == "AlreadySetUp"

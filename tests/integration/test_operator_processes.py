@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.operator_process import wait_for
 from tests.support.operator_stage import AT_ONCE, Stage, reason
 from tests.support.processes import children, living, new_mark, sessions
+from tests.support.setup_handle import Setup, Steps
 
 NewStage = Callable[..., AbstractContextManager[Stage]]
 
@@ -105,20 +108,6 @@ def test_all_processes_are_gone_soon_after_the_operator_is_killed(stage: Stage) 
     assert {stage.status(project)["phase"] for project in families} == {"Running"}
 
 
-def test_the_next_operator_removes_what_the_supervisor_could_not(stage: Stage) -> None:
-    project, mark = family(stage)
-    watcher = supervisor(stage)
-    stage.operator.freeze()
-    os.kill(watcher, signal.SIGKILL)
-    stage.operator.kill()
-    are_gone(mark, limit=GONE_AFTER_DEATH)
-    (left,) = workspaces(stage)
-    stage.operator.start()
-    status = stage.ended(project)
-    assert [attempt["reason"] for attempt in status["attempts"]] == ["Interrupted", "SetupSucceeded"]
-    wait_for(lambda: not left.exists(), "the leftovers to be removed")
-
-
 def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(stage: Stage) -> None:
     project, mark = family(stage)
     os.kill(supervisor(stage), signal.SIGKILL)
@@ -144,15 +133,6 @@ def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(stage: Sta
     wait_for(lambda: len(workspaces(stage)) == 1 and not attempts(stage), "the workspaces to be removed")
 
 
-def test_a_cancelled_step_may_clean_up(stage: Stage, tmp_path: Path) -> None:
-    script = 'trap "touch $PARAM_PLACE/cleaned; exit 1" TERM; touch "$PARAM_PLACE/begun"; sleep 600 & wait'
-    project = stage.apply(stage.project(), "scripts", parameters={"first": script, "place": str(tmp_path)})
-    wait_for((tmp_path / "begun").exists, "the step to begin")
-    stage.annotate(project, "cancel-requested-at", "now")
-    stage.reached(project, "Cancelled")
-    assert (tmp_path / "cleaned").exists()
-
-
 def test_a_clean_shutdown_releases_the_running_attempt(stage: Stage) -> None:
     project, mark = family(stage)
     assert stage.operator.terminate() == 0
@@ -165,18 +145,6 @@ def test_a_clean_shutdown_releases_the_running_attempt(stage: Stage) -> None:
     record = stage.record(project)
     assert (record["status"], record["setup_error"]) == ("setup_queued", None)
     stage.api.delete(project)
-
-
-def test_an_attempt_that_ends_within_the_grace_is_recorded(stage: Stage, tmp_path: Path) -> None:
-    script = 'touch "$PARAM_PLACE/begun"; until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
-    project = stage.apply(stage.project(), "scripts", parameters={"third": script, "place": str(tmp_path)})
-    wait_for((tmp_path / "begun").exists, "the step to begin")
-    stage.operator.process.terminate()
-    wait_for(lambda: "no new attempts start" in stage.operator.log_tail(), "the operator to shut down")
-    (tmp_path / "go").touch()
-    assert stage.operator.process.wait(30) == 0
-    assert stage.status(project)["phase"] == "Succeeded"
-    assert stage.record(project)["status"] == "ready"
 
 
 def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: Frozen) -> None:
@@ -202,3 +170,81 @@ def await_end_of_lease(stage: Stage) -> None:
     renewed = datetime.fromisoformat(spec["renewTime"])
     end = renewed + timedelta(seconds=spec["leaseDurationSeconds"])
     wait_for(lambda: datetime.now(UTC) > end, "the Lease to expire", limit=60)
+
+
+@pytest.fixture
+def root(stage: Stage) -> Iterator[Path]:
+    """The workspace root; it exists again after the test."""
+    yield stage.operator.workspaces
+    stage.operator.workspaces.mkdir(exist_ok=True)
+
+
+def test_an_attempt_without_a_workspace_is_retried(stage: Stage, root: Path) -> None:
+    shutil.rmtree(root)
+    project = stage.apply(stage.project(), "instant", annotations={"backoff": "1ms", "max-attempts": "20"})
+    wait_for(lambda: stage.status(project).get("attempts"), "an attempt without a workspace")
+    root.mkdir()
+    status = stage.ended(project)
+    assert reason(status) == "SetupSucceeded"
+    first = status["attempts"][0]
+    assert (first["reason"], first["outcome"]) == ("EngineError", "Failed")
+    assert stage.record(project)["status"] == "ready"
+
+
+def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(stage: Stage, root: Path, tmp_path: Path) -> None:
+    begin = 'test "$ATTEMPT" = 1 || exit 0; touch "$PARAM_PLACE/begun"'
+    wait = 'until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
+    project = stage.apply(
+        stage.project(),
+        "scripts",
+        annotations=AT_ONCE,
+        parameters={"first": f"{begin}; {wait}", "place": str(tmp_path)},
+    )
+    wait_for((tmp_path / "begun").exists, "the step to begin")
+    for entry in root.iterdir():
+        shutil.rmtree(entry)
+    (tmp_path / "go").touch()
+    status = stage.ended(project)
+    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
+    assert status["attempts"][0]["reason"] == "EngineError"
+    assert stage.operator.alive
+
+
+@pytest.fixture
+def lasting(new_stage: NewStage) -> Iterator[Stage]:
+    with new_stage(concurrency="2", shutdown_grace="60s") as stage:
+        stage.operator.start()
+        yield stage
+
+
+def test_a_running_attempt_may_end_within_the_grace(lasting: Stage, steps: Steps) -> None:
+    running = [Setup.gated(lasting, steps) for _ in range(2)]
+    steps.await_start(*running)
+    queued = Setup.gated(lasting, steps)
+    queued.waits_for("Queued")
+    lasting.operator.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "no new attempts start" in lasting.operator.log.read_text(), "the operator to begin to end")
+    steps.let_go(running[0])
+    assert running[0].ended()[0] == "SetupSucceeded"
+    Setup.make(lasting).waits_for("Queued")
+    assert len(steps.started) == 2
+    steps.let_go()
+    assert lasting.operator.process.wait(60) == 0
+    for setup in running:
+        status = setup.status
+        assert (status["phase"], status["attempt"], setup.record["status"]) == ("Succeeded", 1, "ready")
+    assert queued.status["phase"] == "Queued"
+    assert len(steps.started) == 2
+
+
+def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(stage: Stage, steps: Steps) -> None:
+    setup = Setup.gated(stage, steps)
+    steps.await_start(setup)
+    before = setup.status
+    with psycopg.connect(stage.database_url) as connection:  # as another operator that has taken over
+        connection.execute("UPDATE projects SET fence = fence + 1 WHERE id = %s", (setup.name,))
+    record = setup.record
+    steps.let_go()
+    assert stage.operator.process.wait(60) == 1
+    assert (setup.record, setup.status) == (record, before)
+    assert "another operator has claimed project" in stage.operator.log.read_text()

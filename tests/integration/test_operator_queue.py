@@ -162,26 +162,6 @@ def test_while_it_waits_for_a_slot(stage: Stage, steps: Steps) -> None:
     assert steps.started == [blocker.name]
 
 
-def test_what_backs_off_holds_no_slot(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
-    setup.reached("BackingOff")
-    slots(stage, 0, 0)
-    assert Setup.make(stage).ended()[0] == "SetupSucceeded"
-    assert setup.status["phase"] == "BackingOff"
-
-
-def test_no_more_at_once_than_there_are_slots(stage: Stage, steps: Steps) -> None:
-    control(stage, concurrency="2")
-    setups = [Setup.gated(stage, steps) for _ in range(4)]
-    slots(stage, 2, 2)
-    wait_for(lambda: len(steps.started) == 2, "two to start")
-    all_seen(stage)
-    assert len(steps.started) == 2
-    steps.let_go()
-    for setup in setups:
-        setup.ended()
-
-
 def test_a_deleted_setup_holds_its_slot_until_its_processes_are_gone(stage: Stage, steps: Steps) -> None:
     deleted = Setup.make(stage, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,6 +18,7 @@ from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, Pro
 from projectsetup.projects import database as database_module
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
+from tests.support.tcp_door import Door, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,55 +31,6 @@ SHORT = 2.0
 BACKEND = Statement("SELECT pg_backend_pid() AS pid", {}, reads=True)
 
 
-class Gate:
-    """A door on a port of its own before the real server; it can be shut, opened again, and frozen."""
-
-    def __init__(self, database_url: str) -> None:
-        self._behind = urlsplit(database_url)
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._port = 0
-
-    @property
-    def url(self) -> str:
-        """The database as seen through the gate."""
-        user, _, _ = self._behind.netloc.rpartition("@")
-        return self._behind._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def shut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    def freeze(self) -> None:
-        self._flows.clear()
-
-    def thaw(self) -> None:
-        self._flows.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._behind.hostname, self._behind.port)
-        self._writers |= {writer, back}
-        with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
-        self._writers -= {writer, back}
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer):
-            while chunk := await reader.read(65536):
-                await self._flows.wait()
-                writer.write(chunk)
-                await writer.drain()
-
-
 @asynccontextmanager
 async def opened(database_url: str, *, call_limit: float = 15.0) -> AsyncIterator[ProjectRecord]:
     async with ProjectRecord.connect(database_url, call_limit=call_limit) as record:
@@ -86,18 +38,20 @@ async def opened(database_url: str, *, call_limit: float = 15.0) -> AsyncIterato
 
 
 @pytest.fixture
-async def gate(database_url: str) -> AsyncIterator[Gate]:
-    migrate(database_url)
-    gate = Gate(database_url)
-    await gate.open()
-    yield gate
-    gate.thaw()
-    await gate.shut()
+def door(database_url: str) -> Iterator[Door]:
+    with Door(urlsplit(database_url).port or 0) as door:
+        yield door
+        door.thaw()
+
+
+@pytest.fixture
+def proxied_url(database_url: str, door: Door) -> str:
+    """The database behind the door."""
+    return through(database_url, door)
 
 
 @pytest.fixture
 def sql(database_url: str) -> Iterator[Sql]:
-    migrate(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -135,13 +89,13 @@ async def locked_out(sql: Sql) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_that_is_interrupted(gate: Gate) -> None:
-    async with opened(gate.url) as record:
+async def test_a_database_that_is_interrupted(proxied_url: str, door: Door) -> None:
+    async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        await gate.shut()
+        door.shut()
         for _ in range(3):
             assert (await unavailable(record)).endswith("refuses connections: is it running?")
-        await gate.open()
+        door.open()
         assert await record.get(made.id) == made
 
 
@@ -160,16 +114,16 @@ async def test_a_server_that_is_killed_and_restarted(tmp_path: Path) -> None:
         server.program.kill()
 
 
-async def test_lost_connections_are_replaced(gate: Gate, sql: Sql) -> None:
-    async with opened(gate.url) as record:
+async def test_lost_connections_are_replaced(proxied_url: str, door: Door, sql: Sql) -> None:
+    async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         sql.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert await record.get(made.id) == made
-        await gate.shut()
-        await gate.open()
+        door.shut()
+        door.open()
         assert await record.get(made.id) == made
 
 
@@ -192,33 +146,33 @@ async def test_a_closed_record_leaves_no_connection(database_url: str, sql: Sql)
             await asyncio.sleep(0.01)
 
 
-async def test_a_frozen_database_does_not_block_a_call(gate: Gate) -> None:
-    async with opened(gate.url, call_limit=SHORT) as record:
+async def test_a_frozen_database_does_not_block_a_call(proxied_url: str, door: Door) -> None:
+    async with opened(proxied_url, call_limit=SHORT) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        gate.freeze()
+        door.freeze()
         for _ in range(2):
             await asyncio.gather(*(unavailable(record) for _ in range(12)))
-        gate.thaw()
+        door.thaw()
         assert await record.get(made.id) == made
 
 
-async def test_a_silent_server_does_not_block_a_call(gate: Gate) -> None:
-    gate.freeze()
-    async with opened(f"{gate.url}?connect_timeout=2") as record:
+async def test_a_silent_server_does_not_block_a_call(proxied_url: str, door: Door) -> None:
+    door.freeze()
+    async with opened(f"{proxied_url}?connect_timeout=2") as record:
         assert (await unavailable(record)).endswith("does not answer")
 
 
-async def test_a_call_that_loses_its_connection_is_unavailable(gate: Gate, sql: Sql) -> None:
-    async with opened(gate.url) as record:
+async def test_a_call_that_loses_its_connection_is_unavailable(proxied_url: str, door: Door, sql: Sql) -> None:
+    async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
             sql.execute("SELECT FROM projects FOR UPDATE")
             claim = asyncio.create_task(record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING))
             await locked_out(sql)
-            await gate.shut()
+            door.shut()
             with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
                 await claim
-        await gate.open()
+        door.open()
         await record.ping()
 
 
@@ -247,7 +201,6 @@ async def test_a_cancelled_call_returns_at_once(database_url: str, sql: Sql) -> 
 
 
 async def test_the_server_ends_long_statements(database_url: str) -> None:
-    migrate(database_url)
     async with opened(database_url) as record:
         (found,) = await record._database.rows(Statement("SHOW statement_timeout", {}, reads=True))
         assert found[0] == "10s"
@@ -256,7 +209,6 @@ async def test_the_server_ends_long_statements(database_url: str) -> None:
 
 
 async def test_more_calls_than_connections_wait_for_their_turn(database_url: str) -> None:
-    migrate(database_url)
     async with opened(database_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         assert await asyncio.gather(*(record.get(made.id) for _ in range(50))) == [made] * 50

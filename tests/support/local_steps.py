@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from projectsetup.setup.types import StepCommand
+from projectsetup.engines.local.engine import LocalEngine
+from projectsetup.setup.types import InfrastructureError, StepCommand
 from tests.support.processes import children, living
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -132,7 +133,7 @@ class Operator:
 def operator(root: Path, *steps: Step) -> Iterator[Operator]:
     """An operator that runs these steps concurrently; it is killed at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.local_operator", str(root)],
+        [sys.executable, "-m", "tests.support.local_steps", str(root)],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -149,3 +150,25 @@ def operator(root: Path, *steps: Step) -> Iterator[Operator]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+async def main(root: Path, steps: Sequence[tuple[str, dict[str, str]]]) -> None:
+    """Run all steps at once; print the process id of the supervisor, then the reason of each attempt that breaks."""
+    engine = LocalEngine(root)
+    await engine.start()
+    print(engine.supervisor_pid, flush=True)
+    await asyncio.gather(*(attempt(engine, *step) for step in steps))
+    await engine.close()
+
+
+async def attempt(engine: LocalEngine, script: str, environment: dict[str, str]) -> None:
+    """One step."""
+    try:
+        async with engine.open(uuid4(), 1) as runner:
+            await runner.run(StepCommand("test", script, environment, 100.0), lambda _: None)
+    except InfrastructureError as error:
+        print(error.reason, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), json.load(sys.stdin)))

@@ -1,4 +1,4 @@
-"""A door before a server: it can be shut, so that whoever comes this way finds nobody, and opened again."""
+"""A TCP proxy before a server of this machine that a test shuts, opens again and freezes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ _RESET: Final = struct.pack("ii", 1, 0)
 class Door:
     """Passes TCP connections at `port` of this machine on to `behind`, a port of this machine too, while it is open.
 
-    Shut, it resets all connections and refuses new ones.
+    Shut, it resets all connections and refuses new ones. Frozen, it accepts connections and passes nothing on.
     """
 
     def __init__(self, behind: int, *, is_open: bool = True) -> None:
         self._behind = behind
         self.port = free_port()
         self._shut = threading.Event()
+        self._flows = threading.Event()
+        self._flows.set()
         self._threads: list[threading.Thread] = []
         self._shut.set()
         if is_open:
@@ -56,6 +58,14 @@ class Door:
         """Pass new connections on to another port; those that there are go on where they lead."""
         self._behind = port
 
+    def freeze(self) -> None:
+        """Hold all data back."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass data on again, what was held back first."""
+        self._flows.set()
+
     def shut(self) -> None:
         """Cut all connections and let none through; returns when all are cut."""
         self._shut.set()
@@ -78,6 +88,8 @@ class Door:
         with front, socket.create_connection(("127.0.0.1", self._behind)) as back, contextlib.suppress(OSError):
             other = {front: back, back: front}
             while not self._shut.is_set():
+                if not self._flows.wait(_POLL):
+                    continue
                 for ready in select.select([front, back], [], [], _POLL)[0]:
                     chunk = ready.recv(_CHUNK)
                     if not chunk:

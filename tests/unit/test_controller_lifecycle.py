@@ -96,6 +96,8 @@ CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
         row("a setup from setup_queued", NEW.but(project=project("setup_queued")), d.StartAttempt),
         row("a setup from failed", NEW.but(project=project("failed")), d.StartAttempt),
         row("a claim without a status", NEW.but(project=CLAIMED), d.StartAttempt, number=1),
+        row("a suspension without a database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus,
+            phase=Phase.SUSPENDED),
         row("a lost response to the start", running().but(run=None, prepared_fence=5), d.StartPrepared),
         row("a start of another attempt", running().but(run=None, prepared_fence=4), d.RecordEnd),
         row("a dependency that stays missing", awaiting().but(now=NOW + DEPENDENCY_LIMIT), d.RecordEnd,
@@ -531,6 +533,14 @@ def test_a_retry_while_backing_off_ends_the_delay_but_not_the_series(obstacle: d
     decision = backing_off().annotate(**RETRY).but(**obstacle).decide()
     handled: dict[str, Any] = {"last_handled_retry": "r", "next_attempt_at": NOW, "attempt": 1}
     expect(decision, d.WriteStatus, events=["RetryCoalesced"], **handled)
+
+
+def test_the_last_ten_attempts_are_kept() -> None:
+    old = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z", "message": ""}
+    earlier = [{"number": number, "outcome": "Failed", "reason": "Old", **old} for number in range(1, 11)]
+    decision = ended(running().but(status=running().status | {"attempts": earlier}), FAILED)
+    kept = [(attempt.number, attempt.reason) for attempt in decision.status.attempts]
+    assert kept == [*((number, "Old") for number in range(2, 11)), (1, "StepFailed")]
 
 
 # --- after a crash

@@ -1,0 +1,232 @@
+"""What the operator tells about itself, and whom it serves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.setups import OPERATOR, SetupClient
+from tests.support.api_server import UNSEEN, ApiServer
+from tests.support.exposition import Exposition
+from tests.support.operator_process import wait_for
+from tests.support.operator_stage import AT_ONCE, Stage
+from tests.support.setup_handle import Setup, Steps
+
+NewStage = Callable[..., AbstractContextManager[Stage]]
+
+
+def test_health_readiness_and_metrics(stage: Stage) -> None:
+    Setup.make(stage).ended()
+    assert stage.operator.get("/healthz") == (200, "ok\n")
+    code, text = stage.operator.get("/readyz")
+    assert code == 200
+    assert {"database: ok", "api server: ok", "watch: ok"} <= set(text.splitlines())
+    code, text = stage.operator.get("/metrics")
+    assert code == 200
+    found = Exposition(text)
+    assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") >= 1
+    assert found.value("projectsetup_leading") == 1
+    assert stage.operator.get("/nothing")[0] == 404
+
+
+def test_tables_that_are_made_later_are_waited_for(new_stage: NewStage) -> None:
+    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as connection:
+        setup = Setup.make(stage)
+        connection.execute("ALTER TABLE projects RENAME TO hidden")
+        stage.operator.start(ready=False)
+        setup.waits_for("DatabaseUnavailable")
+        code, text = stage.operator.get("/readyz")
+        assert code == 503
+        assert "run projectsetup migrate" in text
+        assert stage.operator.get("/healthz")[0] == 200
+        connection.execute("ALTER TABLE hidden RENAME TO projects")
+        assert setup.ended()[0] == "SetupSucceeded"
+        assert stage.operator.is_ready()
+
+
+def test_only_the_namespaces_that_are_named_are_served(new_stage: NewStage, stage: Stage) -> None:
+    with new_stage() as other:
+        foreign = Setup.make(other)
+        assert Setup.make(stage).ended()[0] == "SetupSucceeded"
+        assert foreign.status == UNSEEN
+        assert foreign.record["status"] == "created"
+
+
+def test_all_namespaces_are_served_where_none_is_named(new_stage: NewStage) -> None:
+    with new_stage(namespaces="", concurrency="1") as stage:
+        setup = Setup.make(stage)
+        stage.operator.start()
+        assert setup.ended()[0] == "SetupSucceeded"
+
+
+def stored(api: ApiServer, name: str, reason: str) -> list[dict[str, Any]]:
+    """The events of one reason, one for each object in the API server."""
+    told = {event["metadata"]["name"]: event for event in api.events(name) if event["reason"] == reason}
+    return list(told.values())
+
+
+def told_times(setup: Setup, reason: str, times: int) -> None:
+    wait_for(lambda: setup.events.count(reason) == times, f"the event {reason} to be told {times} times")
+
+
+def test_what_is_ignored_again_and_again_is_one_event(new_stage: Callable[..., AbstractContextManager[Stage]]) -> None:
+    with new_stage() as stage:
+        stage.operator.start()
+        setup = Setup.make(stage)
+        setup.ended()
+        for number in range(5):
+            if number == 3:
+                assert stage.operator.terminate() == 0
+                stage.operator.start()
+            setup.annotate(retry_requested_at=str(number))
+            told_times(setup, "RetryIgnored", number + 1)
+        (event,) = stored(setup.api, setup.name, "RetryIgnored")
+        assert event["series"]["count"] == 5
+        assert setup.events[:2] == ["Started", "Succeeded"]
+        described = setup.api.kubectl("describe", "projectsetup", setup.name)
+        assert "x5 over" in described
+
+
+def test_another_series_of_attempts_is_another_count(stage: Stage, steps: Steps) -> None:
+    setup = Setup.make(stage, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(steps.folder))
+    for retry in ("1", "2"):
+        setup.reached("Failed")
+        setup.annotate(retry_requested_at=retry)
+        setup.until_over_again(retry)
+    told_times(setup, "Failed", 3)
+    assert [len(stored(setup.api, setup.name, why)) for why in ("Started", "Failed", "RetryRequested")] == [1, 1, 1]
+    steps.let_go()
+    setup.annotate(retry_requested_at="3")
+    assert setup.until_over_again("3")[0] == "SetupSucceeded"
+    wait_for(lambda: setup.events[-1] == "Succeeded", "the event of the success")
+
+
+async def test_only_the_same_about_the_same_object_counts_up(stage: Stage, kubeconfig: Path) -> None:
+    name = stage.api.create(spec={"suspend": True})["metadata"]["name"]
+    async with await connect(Kubeconfig(str(kubeconfig))) as api:
+        cluster = SetupClient(api, field_manager=OPERATOR)
+
+        async def tell(uid: str, reason: str, message: str, reporter: str = "one") -> None:
+            await cluster.post_event(
+                namespace=stage.api.namespace,
+                name=name,
+                uid=uid,
+                reason=reason,
+                message=message,
+                warning=False,
+                reporter=reporter,
+            )
+
+        await tell("uid-1", "Failed", "why")
+        await tell("uid-1", "Failed", "why", "another operator")
+        await tell("uid-1", "Failed", "another why")
+        await tell("uid-1", "Started", "why")
+        await tell("uid-2", "Failed", "why")
+    counts = [event.get("series", {}).get("count", 1) for event in stored(stage.api, name, "Failed")]
+    assert sorted(counts) == [1, 1, 2]
+    assert len(stored(stage.api, name, "Started")) == 1
+
+
+Line = dict[str, Any]
+
+PASSWORD = "p%s'\"$(id)\\ =ä&7"
+URL = "postgresql://operator:hunter22hunter22@database.example/projects"
+PRELUDE = f"""
+import logging
+from projectsetup.observe.logs import about_setup, configure_logging, get_logger
+from projectsetup.setup.scrub import Scrubber
+url = {URL!r}
+configure_logging("json", scrub=Scrubber([url]).scrub)
+log, library = get_logger("test"), logging.getLogger("library")
+"""
+BREAKS_ONCE = 'echo "signed in with $PROJECT_GIT_PASSWORD"; [ "$ATTEMPT" -gt 1 ] || exit 75'
+
+
+def lines_of(stage: Stage) -> list[Line]:
+    return [json.loads(line) for line in stage.operator.log.read_text().splitlines()]
+
+
+def test_the_life_of_a_setup_reads_from_its_lines(new_stage: Callable[..., AbstractContextManager[Stage]]) -> None:
+    with new_stage() as stage:
+        stage.operator.start()
+        literals = ("--from-literal=username=bob", f"--from-literal=password={PASSWORD}")
+        stage.api.kubectl("create", "secret", "generic", "git", *literals)
+        setup = Setup.make(
+            stage,
+            "scripts",
+            project=stage.project(code_repo="https://git.example.test/code.git"),
+            first="echo begun",
+            second=BREAKS_ONCE,
+            annotations=AT_ONCE,
+            spec={"credentialsSecretRef": {"name": "git"}},
+        )
+        why, status = setup.ended()
+        assert why == "SetupSucceeded", status
+        setup.has_events("Started", "RetryScheduled", "Started", "Succeeded")
+        assert stage.operator.terminate() == 0
+        lines, text = lines_of(stage), stage.operator.log.read_text()
+        database_password = urlsplit(stage.database_url).password
+
+    assert all({"event", "level", "timestamp", "logger"} <= line.keys() for line in lines)
+    own = [line for line in lines if setup.name in json.dumps(line)]
+    assert {(line["namespace"], line["project"]) for line in own} == {(setup.api.namespace, setup.name)}
+    assert [(line.get("reason") or line["event"], line["attempt"], line.get("step")) for line in own] == [
+        ("Started", 1, "first"),
+        ("begun", 1, "first"),
+        ("step started", 1, "second"),
+        ("signed in with ***", 1, "second"),
+        ("RetryScheduled", 1, "second"),
+        ("Started", 2, "first"),
+        ("begun", 2, "first"),
+        ("step started", 2, "second"),
+        ("signed in with ***", 2, "second"),
+        ("step started", 2, "third"),
+        ("Succeeded", 2, None),
+    ]
+    for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], database_password):
+        assert secret, "a secret that is none hides nowhere"
+        assert secret not in text
+
+
+def logged(script: str) -> list[Line]:
+    """What a process writes to its log in which `script` runs with `log` and `library`, a logger of each kind."""
+    done = subprocess.run([sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_no_line_holds_a_secret_whoever_writes_it() -> None:
+    lines = logged("""
+log.info("connecting to " + url, error="token=abcdefgh at " + url, count=3)
+library.warning("cannot reach %s", url)
+try:
+    raise OSError(url)
+except OSError:
+    log.exception("it broke")
+    library.exception("it broke")
+""")
+    assert [line["event"] for line in lines] == ["connecting to ***", "cannot reach ***", "it broke", "it broke"]
+    assert (lines[0]["error"], lines[0]["count"]) == ("token=*** at ***", 3)
+    assert all("OSError: ***" in line["exception"] for line in lines[2:])
+    assert "hunter22" not in json.dumps(lines)
+
+
+def test_lines_of_libraries_say_which_setup_they_are_about() -> None:
+    within, told, after = logged("""
+with about_setup(("team-a", "id-1"), attempt=2, step=None):
+    library.warning("within")
+library.warning("told", extra={"namespace": "team-a", "project": "id-2"})
+library.warning("after")
+""")
+    assert {"namespace": "team-a", "project": "id-1", "attempt": 2}.items() <= within.items()
+    assert "step" not in within
+    assert {"namespace": "team-a", "project": "id-2"}.items() <= told.items()
+    assert not {"namespace", "project", "attempt"} & after.keys()
