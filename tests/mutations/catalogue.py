@@ -279,7 +279,7 @@ MUTATIONS: Final = (
             '"observed_generation": resource.status.observed_generation,',
         ),
     ),
-    *_of("controller/slots.py", "controller_workqueue")(
+    *_of("controller/slots.py", "controller_slots")(
         (
             "at most CONCURRENCY attempts at once",
             "len(self._holders) < self.capacity",

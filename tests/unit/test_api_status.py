@@ -62,16 +62,10 @@ def test_every_reason_has_exactly_one_kind() -> None:
     assert sorted(reason for kind in kinds for reason in kind) == sorted(Reason)
 
 
-def test_waiting_for_the_database_while_running_is_running() -> None:
-    assert phase_of(conditions_of("Unknown", Reason.DATABASE_UNAVAILABLE), RUN) is Phase.RUNNING
-
-
-def test_a_new_resource_is_queued() -> None:
-    assert phase_of((), None) is Phase.QUEUED
-
-
 @pytest.mark.parametrize(("run_ref", "phase"), [(None, Phase.QUEUED), (RUN, Phase.RUNNING)])
 def test_an_unknown_reason_has_a_phase(run_ref: RunRef | None, phase: Phase) -> None:
+    assert phase_of((), None) is Phase.QUEUED
+    assert phase_of(conditions_of("Unknown", Reason.DATABASE_UNAVAILABLE), run_ref) is phase
     (succeeded, *_) = conditions_of("Unknown", Reason.QUEUED)
     assert phase_of([succeeded.model_copy(update={"reason": "Thinking"})], run_ref) is phase
 
@@ -88,11 +82,6 @@ def test_the_transition_time_changes_only_with_the_status() -> None:
         "Reconciling": last,
         "Stalled": last,
     }
-
-
-def test_repeating_a_status_changes_nothing() -> None:
-    once = conditions_of("Unknown", Reason.RUNNING)
-    assert conditions_of("Unknown", Reason.RUNNING, previous=once, now=NOON + timedelta(days=1)) == once
 
 
 def test_times_are_whole_seconds_in_utc() -> None:

@@ -12,7 +12,6 @@ from benchmarks.figures import (
     Comparison,
     Contender,
     Curve,
-    Goal,
     Report,
     Series,
     Table,
@@ -71,8 +70,3 @@ def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None
 )
 def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert number(value) == text
-
-
-def test_a_goal_is_met_at_its_limit() -> None:
-    assert at_most("writes", 2, 2) == Goal(what="writes", limit="≤ 2", measured="2", met=True)
-    assert not at_least("rate", 60, 59.9, "%").met

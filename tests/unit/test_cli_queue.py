@@ -80,15 +80,6 @@ def test_the_queue_for_people() -> None:
     assert lines[-2].split() == ["first", "team-a", "test", "4/7", "1m30s"]
 
 
-def test_an_empty_queue_is_a_few_fields() -> None:
-    assert queue_text(state(within="team-a"), NOON).plain.splitlines()[3:] == [
-        "Concurrency  default of the operator",
-        "Slots        0 in use",
-        "Waiting      0",
-        "Scope        namespace team-a only (you are not allowed to list the others)",
-    ]
-
-
 @pytest.mark.parametrize(
     ("leader", "shown"),
     [

@@ -16,7 +16,6 @@ from projectsetup.cli.status import (
     live_overview,
     overview,
     row,
-    without_managed_fields,
 )
 from projectsetup.cli.watch import Observed, looks_different
 from projectsetup.kube.informer import Change
@@ -137,11 +136,6 @@ def test_more_in_detail(state: dict[str, Any], *, bar: bool, line: str) -> None:
     assert line in lines(detail(resource(state), NOON, bar=bar))
 
 
-def test_only_a_running_setup_has_a_bar() -> None:
-    assert row(resource(RUNNING), NOON, bar=True)[4] == "━━━━━─────── 3/7"
-    assert row(resource(status(Reason.QUEUED, progress="3/7")), NOON, bar=True)[4] == "3/7"
-
-
 def test_a_screen_shows_active_setups_first() -> None:
     def named(name: str, state: dict[str, Any], priority: str = "1") -> ProjectSetupResource:
         return resource(state, name=name, annotations={PRIORITY: priority})
@@ -162,11 +156,6 @@ def test_a_screen_shows_active_setups_first() -> None:
     assert [line.split()[1] for line in shown[1:-1]] == ["runs", "soon", "next"]
     assert shown[-1].startswith("… and 5 more; 1 Running, ")
     assert lines(live_overview([], NOON, with_namespace=False, height=9))[-1] == "no ProjectSetups"
-
-
-@pytest.mark.parametrize("metadata", [{}, {"managedFields": [{"manager": "kubectl"}]}])
-def test_raw_objects_have_no_managed_fields(metadata: dict[str, Any]) -> None:
-    assert without_managed_fields(body(RUNNING, **metadata)) == body(RUNNING)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +11,7 @@ from rich.console import Console
 
 from projectsetup.api.durations import lasting
 from projectsetup.cli.output import Format, write_data
-from projectsetup.cli.tables import fields, moment, table
-
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+from projectsetup.cli.tables import fields, table
 
 
 class Terminal(io.StringIO):
@@ -42,12 +40,6 @@ def test_columns_are_as_wide_as_their_cells(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "5")
     assert table(columns, rows, **options).plain.splitlines() == lines
-
-
-def test_only_phases_and_statuses_have_a_colour() -> None:
-    text = table(("NAME", "PHASE"), [("Failed", "Failed"), ("Succeeded", "Queued")])
-    coloured = [(text.plain[span.start : span.end], span.style) for span in text.spans if span.style != "bold"]
-    assert [(word.strip(), style) for word, style in coloured if style] == [("Failed", "red")]
 
 
 @pytest.mark.parametrize(("width", "message"), [(40, "m" * 27 + "…"), (20, "m" * 19 + "…")])
@@ -115,9 +107,3 @@ def test_data_keeps_its_characters(
 )  # fmt: skip
 def test_durations_as_people_say_them(seconds: float, text: str) -> None:
     assert lasting(timedelta(seconds=seconds)) == text
-
-
-def test_moments_as_people_say_them() -> None:
-    assert moment(None, NOON) == ""
-    assert moment(NOON - timedelta(minutes=5), NOON) == "2026-11-24 11:55:00 UTC (5m ago)"
-    assert moment(NOON + timedelta(seconds=12), NOON) == "2026-11-24 12:00:12 UTC (in 12s)"

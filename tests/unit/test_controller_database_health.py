@@ -65,16 +65,6 @@ async def test_it_recovers_when_a_write_would_pass_and_not_before() -> None:
 
 
 @in_virtual_time
-async def test_a_short_failure_costs_no_time() -> None:
-    database = Database()
-    async with watched(database) as health:
-        await asyncio.sleep(5)
-        health.mark_down("lost the connection")
-        await asyncio.sleep(0.001)
-        assert health.problem is None
-
-
-@in_virtual_time
 async def test_a_failure_that_no_probe_sees_causes_no_busy_loop() -> None:
     database = Database()
     recoveries: list[float] = []

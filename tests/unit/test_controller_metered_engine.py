@@ -119,7 +119,3 @@ async def test_attempts_that_end_by_themselves_are_measured(steps: Any, end: Any
 async def test_adopted_attempts_are_not_measured() -> None:
     adoption = Adoption("ns", "name", "uid", UUID(int=1), 1, 1, "run", "digest")
     assert await measured(Script(ALL, SetupSucceeded()), adoption) == {}
-
-
-def test_the_digest_comes_from_the_engine() -> None:
-    assert MeteredEngine(Script([], SetupSucceeded()), Metrics()).digest(RECIPE, 3.0) == "of 3.0"

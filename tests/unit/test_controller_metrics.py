@@ -12,7 +12,6 @@ from projectsetup.api.reasons import EventReason
 from projectsetup.controller.events import Event
 from projectsetup.controller.metrics import attempt_end, count_changes, ready_since, setup_end
 from projectsetup.observe.metrics import Metrics
-from tests.support.exposition import Exposition
 
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
 RUNS: Final = {"engine": "local", "name": "run", "id": "1"}
@@ -108,15 +107,6 @@ def test_events_that_are_counted(reason: EventReason, series: str) -> None:
     count_changes(metrics, QUEUED, QUEUED, (Event(EventReason.STARTED, ""), Event(reason, "")))
     counted = {line for line in metrics.render().decode().splitlines() if line.endswith(" 1.0")}
     assert counted == {f"projectsetup_{series} 1.0"}
-
-
-def test_an_end_is_counted_once() -> None:
-    metrics = Metrics()
-    count_changes(metrics, RUNNING, OVER, ())
-    count_changes(metrics, OVER, OVER, ())
-    found = Exposition(metrics.render().decode())
-    assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") == 1
-    assert found.value("projectsetup_attempts_ended_total") == 1
 
 
 def reconciling(since: float) -> dict[str, Any]:

@@ -34,8 +34,3 @@ def test_never_less_and_at_most_a_tenth_more(
 def test_a_cap_below_the_first_delay_holds_at_once() -> None:
     delay = retry_delay(1, backoff=timedelta(minutes=1), backoff_max=timedelta(seconds=5), jitter=0.0)
     assert delay == timedelta(seconds=5)
-
-
-def test_attempts_are_counted_from_one() -> None:
-    with pytest.raises(ValueError, match="count from 1"):
-        retry_delay(0, backoff=timedelta(seconds=1), backoff_max=timedelta(seconds=1), jitter=0.0)

@@ -9,7 +9,7 @@ import pytest
 
 from projectsetup.api.reasons import Reason
 from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
-from projectsetup.controller.runs import MARK_RETRY, Runs
+from projectsetup.controller.runs import Runs
 from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.kube.leader import SoleOperator
@@ -166,13 +166,6 @@ async def test_an_attempt_that_ends_by_itself() -> None:
 
 
 @in_virtual_time
-async def test_an_attempt_that_breaks() -> None:
-    broken = InfrastructureError(Reason.STEP_KILLED, "out of memory", step="two", exit_code=137)
-    world = World(FakeEngine(seconds=1, error=broken))
-    assert await world.outcome(world.start()) is broken
-
-
-@in_virtual_time
 async def test_a_bug_in_the_engine_is_an_engine_error() -> None:
     world = World(FakeEngine(seconds=1, error=ZeroDivisionError()))
     outcome = await world.outcome(world.start())
@@ -238,18 +231,6 @@ async def test_a_moved_fence_stops_the_attempt() -> None:
     world = World(FakeEngine(seconds=10))
     world.record.held = False
     assert await world.outcome(world.start()) == AttemptStopped(StopCause.FENCED)
-
-
-@in_virtual_time
-async def test_an_attempt_continues_during_a_database_outage_and_is_marked_afterwards() -> None:
-    world = World(FakeEngine(seconds=100))
-    world.record.outage = DatabaseUnavailable("no route")
-    project = world.start()
-    await asyncio.sleep(60)
-    world.record.outage = None
-    await asyncio.sleep(2 * MARK_RETRY)
-    assert world.record.marked == [(project, FENCE, "testing")]
-    assert await world.outcome(project) == SetupSucceeded()
 
 
 async def _left(world: World, project: UUID) -> None:

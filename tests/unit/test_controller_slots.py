@@ -77,16 +77,6 @@ def test_no_slot_is_granted_before_all_expected_keys_are_reconciled() -> None:
     assert slots.grant() == [B]
 
 
-def test_a_released_slot_goes_to_the_next_key() -> None:
-    slots = Slots(1)
-    slots.enqueue(A, rank(0))
-    slots.enqueue(B, rank(1))
-    assert slots.grant() == [A]
-    assert slots.holds(A)
-    slots.release(A)
-    assert slots.grant() == [B]
-
-
 def test_a_lower_capacity_takes_no_slot_away() -> None:
     slots = Slots(2)
     for key in (A, B, C):

@@ -14,15 +14,6 @@ async def taken(queue: WorkQueue) -> Key:
         return await queue.take()
 
 
-async def test_a_key_that_is_added_twice_comes_once() -> None:
-    queue = WorkQueue()
-    queue.add(A)
-    queue.add(A)
-    queue.add(B)
-    assert [await taken(queue), await taken(queue)] == [A, B]
-    assert len(queue) == 0
-
-
 async def test_a_key_is_held_by_one_worker_at_a_time() -> None:
     queue = WorkQueue()
     queue.add(A)
@@ -66,11 +57,3 @@ async def test_a_key_that_is_added_while_a_worker_has_it_comes_once_more() -> No
     assert len(queue) == 0
     queue.add(C)
     assert await taken(queue) == C
-
-
-async def test_take_waits_for_a_key() -> None:
-    queue = WorkQueue()
-    waiting = asyncio.create_task(taken(queue))
-    await asyncio.sleep(0)
-    queue.add(C)
-    assert await waiting == C

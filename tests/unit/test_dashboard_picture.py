@@ -21,14 +21,6 @@ def test_a_gap_stays_a_gap(stacked: bool) -> None:
     assert "a &lt;b&gt;" in svg
 
 
-def test_stacked_lines_stand_on_each_other() -> None:
-    lines = [Line("below", {0.0: 1.0, 1.0: 1.0}, "red"), Line("above", {0.0: 3.0, 1.0: 3.0}, "green")]
-    svg = graph(lines, start=0, end=1, unit=NUMBER, stacked=True)
-    below, above = (set(re.findall(r",([\d.]+)", points)) for points in re.findall('<polyline points="([^"]+)"', svg))
-    assert below == {"113.0"}
-    assert above == {"8.0"}
-
-
 def test_queries_are_those_that_grafana_would_send() -> None:
     assert substitute_variables('rate(x{r=~"$recipe"}[$__rate_interval])', "30s") == 'rate(x{r=~".*"}[30s])'
     assert substitute_variables("increase(x[$__range])", "360s") == "increase(x[360s])"

@@ -76,13 +76,6 @@ def test_an_outage_keeps_the_last_state_and_ends(error: ClusterError) -> None:
 
 
 @in_virtual_time
-async def test_an_api_server_that_is_down_at_the_start_is_waited_for() -> None:
-    dashboard = Dashboard(ApiUnavailable("connection refused"))
-    await dashboard.until(lambda: dashboard.state.outage is not None)
-    await dashboard.until(lambda: dashboard.state.complete and dashboard.state.outage is None)
-
-
-@in_virtual_time
 async def test_missing_rights_at_the_start_end_the_dashboard() -> None:
     dashboard = Dashboard(ApiForbidden("list ProjectSetups: 403 no"))
     with pytest.raises(ApiForbidden):

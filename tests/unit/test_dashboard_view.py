@@ -241,12 +241,3 @@ def test_nothing_that_an_object_says_becomes_markup() -> None:
 )
 def test_what_the_board_says_of_the_cluster(changes: dict[str, Any], text: str) -> None:
     assert text in render_board(READING, known(**changes), Window.DAY, NOON)
-
-
-def test_there_are_buttons_only_where_they_were_asked_for() -> None:
-    rows = [named("a", FAILED), named("b", RUNNING)]
-    assert "t0ken" in render_board(ACTING, known(*rows), Window.DAY, NOON)
-    page = render_page(READING, known(*rows), Window.DAY, NOON)
-    assert "<form" not in page
-    assert "<button" not in page
-    assert "read-only" in page

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devcluster import build
-from devcluster.build import CONTROL_PLANE, NODE, cache_folder, find_go, find_programs, programs_folder
+from devcluster.build import CONTROL_PLANE, find_go, find_programs, programs_folder
 from devcluster.errors import DevclusterError
 
 ROOT = Path(__file__).parents[2]
@@ -32,17 +31,6 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-
-
-def test_other_flags_or_sources_have_their_own_cache_folder(tmp_path: Path) -> None:
-    for name in ("go.mod", "go.sum"):
-        (tmp_path / name).touch()
-    modules = [CONTROL_PLANE, *NODE, replace(CONTROL_PLANE, flags=("-race",)), replace(CONTROL_PLANE, folder=tmp_path)]
-    folders = {programs_folder(module) for module in modules}
-    (tmp_path / "go.sum").write_text("another")
-    folders.add(programs_folder(modules[-1]))
-    assert len(folders) == len(modules) + 1
-    assert {folder.parent for folder in folders} == {cache_folder()}
 
 
 def test_kubebuilder_assets_take_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +91,3 @@ def test_go_is_installed_if_the_one_on_the_path_is_too_old(tmp_path: Path, monke
     assert go == find_go(tmp_path / "cache", GO_MOD)
     assert go.is_relative_to(tmp_path / "cache")
     assert len(installed) == 1
-
-
-def test_each_module_requires_its_own_version_of_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_install", lambda folder: executable(folder / "go" / "bin" / "go"))
-    go = executable(tmp_path / "bin" / "go", f"{PRINTS_VERSION} go1.26.0")
-    found = [find_go(tmp_path / "cache", module.folder / "go.mod") == go for module in (CONTROL_PLANE, *NODE)]
-    assert found == [True, False, True]

@@ -8,7 +8,6 @@ import pytest
 
 from devcluster.__main__ import main
 from devcluster.files import write_private
-from devcluster.postgres import _way_in
 from devcluster.state import State
 
 
@@ -58,15 +57,3 @@ def test_the_state_of_another_version_is_refused(tmp_path: Path, capsys: pytest.
     write_private(tmp_path / "cluster.json", '{"etcd_port": 1}')
     assert main(["down", "--dir", str(tmp_path)]) == 3
     assert "cluster.json was written by another version: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("effective", "options"),
-    [
-        ("000001ffffffffff", ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]),
-        ("00000000a80425fb", ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]),
-        ("0000000000000000", []),
-    ],
-)
-def test_nobody_keeps_the_capability_to_reach_its_files(effective: str, options: list[str]) -> None:
-    assert _way_in(f"CapPrm:\t0\nCapEff:\t{effective}\nCapBnd:\t0\n") == options

@@ -101,9 +101,3 @@ def test_only_root_brings_up_a_node(
     assert main(["build", "--node"]) == 3
     assert capsys.readouterr().err.endswith("(Debian packages): install them as root\n")
     assert not (tmp_path / "cluster").exists()
-
-
-def test_capabilities_that_containers_lack_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prerequisites, "CAPABILITIES", {"SYS_ADMIN": 21, "SYS_CHROOT": 18, "unheard-of": 63})
-    assert prerequisites._lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n") == ["SYS_ADMIN", "unheard-of"]
-    assert (node_obstacle() or "").startswith("a real node needs the capabilities ")

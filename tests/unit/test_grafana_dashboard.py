@@ -47,8 +47,3 @@ def test_a_row_fills_its_lines(row: Any) -> None:
     graphs = [panel for panel in row.panels if isinstance(panel, Graph)]
     assert len(graphs) % 3 == 0 if graphs else len(row.panels) == 6
     assert all(panel.title and panel.description for panel in row.panels)
-
-
-def test_its_panels_have_titles_of_their_own() -> None:
-    titles = [(row.title, panel.title) for row in ROWS for panel in row.panels]
-    assert len(titles) == len(set(titles))

@@ -13,10 +13,8 @@ from images.__main__ import main
 from images.building import cache_folder
 from images.content import Content
 from images.sources import (
-    CERTIFICATES,
     apt_options,
     build_arguments,
-    ca_certificates,
     debian_sources,
     pip_configuration,
     pip_settings,
@@ -98,16 +96,6 @@ def test_pip_inside_a_build_uses_the_index_of_this_machine(monkeypatch: pytest.M
     assert f"index-url = {INDEX}\n" in written
     assert "timeout = 7\n" in written
     assert str(tmp_path) not in written
-
-
-def test_certificates_are_mounted_into_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    trusted = tmp_path / "ca.pem"
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    assert ca_certificates({}) is None
-    trusted.touch()
-    assert ca_certificates({}) == trusted
-    assert ca_certificates({"cert": str(tmp_path / "missing.pem")}) is None
-    assert pip_configuration({}, certificates=True) == f"[global]\ncert = {CERTIFICATES}\n"
 
 
 @pytest.fixture

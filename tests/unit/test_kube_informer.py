@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from projectsetup.kube.client import Body
-from projectsetup.kube.errors import ApiExpired, ApiForbidden, ApiUnavailable, ClusterError
+from projectsetup.kube.errors import ApiExpired, ApiUnavailable, ClusterError
 from projectsetup.kube.informer import (
     CHECK_AFTER,
     LAST_CHANCE,
@@ -107,12 +107,6 @@ async def test_it_reports_the_list_and_then_every_event() -> None:
         assert follower.colors == {"a": "blue", "c": "red", "d": "red"}
         assert next(iter(follower.informer.objects))[0] == NAMESPACE
     assert collection.requests == ["list", "watch from 13"]
-
-
-@in_virtual_time
-async def test_an_empty_list_is_reported_as_well() -> None:
-    async with following(FakeCollection()) as follower:
-        assert follower.reported == [[]]
 
 
 @in_virtual_time
@@ -262,15 +256,6 @@ async def test_a_watch_that_does_not_end_in_time_is_replaced() -> None:
     async with following(collection) as follower:
         await asyncio.sleep(WATCH_SECONDS + 2 * CHECK_AFTER + 2)
         assert follower.errors == [(Action.WATCH, "watch things: it did not end in time")]
-
-
-@in_virtual_time
-async def test_a_check_that_fails_is_a_failure_of_the_watch() -> None:
-    collection = FakeCollection()
-    async with following(collection) as follower:
-        collection.fail_lists = [ApiForbidden("list things: 403 no")]
-        await until(lambda: bool(follower.errors))
-        assert follower.errors == [(Action.WATCH, "list things: 403 no")]
 
 
 @in_virtual_time

@@ -12,7 +12,7 @@ import pytest
 from projectsetup.engines.local.supervisor.protocol import CLOCK_CHECK_INTERVAL, SILENCE_LIMIT
 from projectsetup.engines.local.supervisor_client import KILL_LIMIT
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiUnavailable, ClusterError
-from projectsetup.kube.leader import LeaseLost, SoleOperator
+from projectsetup.kube.leader import LeaseLost
 from projectsetup.kube.leader_election import (
     CALL_TIMEOUT,
     LAST_WRITE_DEADLINE,
@@ -118,25 +118,6 @@ async def leading(world: World) -> LeaderElection:
     leader = world.operator()
     await leader.acquire()
     return leader
-
-
-@in_virtual_time
-async def test_the_first_makes_the_lease() -> None:
-    world = World()
-    leader = world.operator()
-    assert not may_write(leader)
-    assert await passes(leader.acquire()) < 1
-    assert may_write(leader)
-    assert world.lease.record is not None
-    assert world.lease.record.holder == US
-
-
-@pytest.mark.parametrize("holder", ["", US])
-@in_virtual_time
-async def test_a_released_lease_and_our_own_are_taken_at_once(holder: str) -> None:
-    world = World()
-    world.lease.store(holder)
-    assert await passes(world.operator().acquire()) < 1
 
 
 @in_virtual_time
@@ -308,44 +289,31 @@ async def test_a_lost_answer_or_an_annotation_costs_one_renewal() -> None:
     holding.cancel()
 
 
+@pytest.mark.parametrize("holder", [None, "", US])
+@in_virtual_time
+async def test_an_absent_or_released_lease_and_our_own_are_taken_at_once(holder: str | None) -> None:
+    world = World()
+    if holder is not None:
+        world.lease.store(holder)
+    leader = world.operator()
+    assert not may_write(leader)
+    assert await passes(leader.acquire()) < 1
+    assert may_write(leader)
+    assert world.lease.record is not None
+    assert world.lease.record.holder == US
+
+
 @in_virtual_time
 async def test_a_released_lease_is_free_and_its_old_holder_silent() -> None:
     world = World()
     leader = await leading(world)
+    world.lease.store(US)  # by the last renewal, which was not awaited
     await leader.release()
     assert not may_write(leader)
     assert world.lease.record is not None
     assert world.lease.record.holder == ""
     await leader.release()
-
-
-@in_virtual_time
-async def test_it_is_released_although_the_last_renewal_was_not_awaited() -> None:
-    world = World()
-    leader = await leading(world)
-    world.lease.store(US)
-    await leader.release()
-    assert world.lease.record is not None
-    assert world.lease.record.holder == ""
-
-
-@in_virtual_time
-async def test_who_cannot_release_ends_all_the_same() -> None:
-    world = World()
     leader = await leading(world)
     world.lease.trouble = ApiUnavailable("away")
     assert await passes(leader.release()) < CALL_TIMEOUT
     assert not may_write(leader)
-
-
-@in_virtual_time
-async def test_without_leader_election_one_always_leads() -> None:
-    sole = SoleOperator()
-    await sole.acquire()
-    sole.allow_last_writes()
-    sole.check()
-    holding = asyncio.create_task(sole.hold())
-    await asyncio.sleep(600)
-    assert not holding.done()
-    holding.cancel()
-    await sole.release()

@@ -27,14 +27,6 @@ def name_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_every_process_has_a_name_of_its_own(other: subprocess.Popen[str]) -> None:
-    with other:
-        name = name_of(other)
-        other.kill()
-    assert name != own_identity()
-    assert own_identity() == own_identity()
-
-
 def test_a_process_is_dead_when_it_has_ended_even_before_it_is_reaped(other: subprocess.Popen[str]) -> None:
     with other:
         name = name_of(other)

@@ -164,23 +164,6 @@ async def test_the_creation_waits_for_the_api_server() -> None:
 
 
 @in_virtual_time
-async def test_a_refused_job_breaks_the_attempt_with_the_api_servers_reason() -> None:
-    jobs = FakeJobs()
-    jobs.refusal = "create Job team/x: 403 not allowed"
-    run = await Run(jobs).begin()
-    await run.fails(Reason.ENGINE_ERROR, "cannot create Job team/x: 403 not allowed")
-
-
-@in_virtual_time
-async def test_a_job_that_exceeds_a_quota_defers_the_attempt() -> None:
-    jobs = FakeJobs()
-    jobs.refusal = "create Job team/x: 403 exceeded quota: few"
-    run = await Run(jobs).begin()
-    with pytest.raises(NotStarted, match="cannot create Job team/x: 403 exceeded quota: few"):
-        await run.task
-
-
-@in_virtual_time
 async def test_an_unanswered_create_may_arrive_although_the_next_is_refused() -> None:
     jobs = FakeJobs()
     jobs.delayed = 1
@@ -219,16 +202,6 @@ async def test_a_cancelled_job_is_deleted_once_and_gone_before_the_attempt_ends(
     await stopped(run)
     assert run.job is None
     assert run.count("delete") == 1
-
-
-@in_virtual_time
-async def test_a_job_that_has_succeeded_stays_and_its_outcome_wins() -> None:
-    run, pod = await running("push")
-    run.jobs.stale = True
-    pod.succeed(CODE_COMMIT=COMMIT)
-    await run.cancel()
-    assert await run.task == SetupSucceeded(COMMIT)
-    assert run.count("delete") == 0
 
 
 @in_virtual_time
@@ -281,18 +254,6 @@ async def test_a_job_with_a_foreign_finalizer_counts_as_deleted_once_its_pods_ha
 
 
 @in_virtual_time
-async def test_a_job_that_has_failed_by_then_stays() -> None:
-    run, pod = await running("push")
-    run.jobs.stale = True
-    pod.fail(1)
-    await run.cancel()
-    with pytest.raises(SetupStopped):
-        await run.task
-    assert run.job is not None
-    assert run.count("delete") == 0
-
-
-@in_virtual_time
 async def test_a_job_that_is_being_created_is_created_and_then_deleted() -> None:
     run = Run()
     run.jobs.held = asyncio.Event()
@@ -328,41 +289,46 @@ async def test_an_attempt_that_waits_for_an_earlier_one_leaves_nothing() -> None
 
 
 @in_virtual_time
-async def test_a_cancel_waits_for_the_api_server() -> None:
+async def test_a_refused_job_breaks_the_attempt_with_the_api_servers_reason_and_a_quota_defers_it() -> None:
+    jobs = FakeJobs()
+    jobs.refusal = "create Job team/x: 403 not allowed"
+    await (await Run(jobs).begin()).fails(Reason.ENGINE_ERROR, "cannot create Job team/x: 403 not allowed")
+    jobs.refusal = "create Job team/x: 403 exceeded quota: few"
+    run = await Run(jobs).begin()
+    with pytest.raises(NotStarted, match="cannot create Job team/x: 403 exceeded quota: few"):
+        await run.task
+
+
+@in_virtual_time
+@pytest.mark.parametrize("succeeded", [True, False])
+async def test_a_job_that_has_ended_by_then_stays_and_success_wins(succeeded: bool) -> None:
+    run, pod = await running("push")
+    run.jobs.stale = True
+    if succeeded:
+        pod.succeed(CODE_COMMIT=COMMIT)
+        await run.cancel()
+        assert await run.task == SetupSucceeded(COMMIT)
+    else:
+        pod.fail(1)
+        await run.cancel()
+        with pytest.raises(SetupStopped):
+            await run.task
+    assert run.job is not None
+    assert run.count("delete") == 0
+
+
+@in_virtual_time
+@pytest.mark.parametrize("trouble", ["down", "refusal"])
+async def test_a_cancel_waits_for_the_api_server(trouble: str) -> None:
     run, _ = await running("fetch")
-    run.jobs.down = True
+    before = getattr(run.jobs, trouble)
+    setattr(run.jobs, trouble, "delete Job: 403 forbidden")
     await run.cancel()
     await settle(3600)
     assert not run.task.done()
-    run.jobs.down = False
+    setattr(run.jobs, trouble, before)
     await stopped(run)
     assert run.job is None
-
-
-@in_virtual_time
-async def test_a_cancel_waits_for_the_answer_to_a_create() -> None:
-    run = Run()
-    run.jobs.held = asyncio.Event()
-    await run.begin()
-    run.jobs.down = True
-    run.jobs.held.set()
-    await settle(60)
-    await run.cancel()
-    await settle(600)
-    assert not run.task.done()
-    run.jobs.down = False
-    await stopped(run)
-
-
-@in_virtual_time
-async def test_a_refused_deletion_is_requested_again() -> None:
-    run, _ = await running("fetch")
-    run.jobs.refusal = "delete Job: 403 forbidden"
-    await run.cancel()
-    await settle(600)
-    assert not run.task.done()
-    run.jobs.refusal = None
-    await stopped(run)
 
 
 # garbage collection
@@ -374,6 +340,10 @@ async def test_garbage_is_every_job_that_may_run_and_that_nobody_reports() -> No
     orphaned = earlier(jobs, stage="fetch")
     jobs.start_pod(earlier(jobs, number=5)).succeed()
     jobs.end_job(earlier(jobs, number=6), "Failed")
+    evicted = earlier(jobs, number=7)
+    pod = jobs.start_pod(evicted)
+    pod.run("fetch")
+    pod.be_evicted()
     run = Run(jobs)
 
     def find_run(_namespace: str, _name: str) -> CurrentRun:
@@ -383,18 +353,10 @@ async def test_garbage_is_every_job_that_may_run_and_that_nobody_reports() -> No
 
     for _ in range(2):
         await run.engine.collect_garbage(find_run)
-        assert [call for call in jobs.calls if call.startswith("delete")] == [f"delete {orphaned[1]}"]
-
-
-@in_virtual_time
-async def test_a_job_whose_pod_was_evicted_may_still_run() -> None:
-    jobs = FakeJobs()
-    pod = jobs.start_pod(earlier(jobs))
-    pod.run("fetch")
-    pod.be_evicted()
-    run = Run(jobs)
-    await run.collect_garbage()
-    assert run.count("delete") == 1
+        assert {call for call in jobs.calls if call.startswith("delete")} == {
+            f"delete {orphaned[1]}",
+            f"delete {evicted[1]}",
+        }
 
 
 @in_virtual_time

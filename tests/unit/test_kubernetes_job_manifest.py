@@ -73,7 +73,7 @@ def test_which_steps_share_a_container(steps: list[Body], stages: list[list[str]
 
 
 def test_the_job() -> None:
-    job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60))
+    job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60, queue="builds"))
     assert job["metadata"]["name"] == f"setup-{PROJECT_ID}-2-7"
     assert job["metadata"]["namespace"] == "team"
     labels = {
@@ -83,29 +83,28 @@ def test_the_job() -> None:
         "setup.codemyspec.com/attempt": "2",
         "setup.codemyspec.com/fence": "7",
     }
-    assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"] == labels
+    assert job["spec"]["template"]["metadata"]["labels"] == labels
+    assert job["metadata"]["labels"] == {**labels, "kueue.x-k8s.io/queue-name": "builds"}
     (owner,) = job["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("ProjectSetup", "uid-1", True)
-    spec = {key: value for key, value in job["spec"].items() if key != "template"}
-    assert spec == {
+    ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    expected = {
         "completions": 1,
         "parallelism": 1,
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {
-            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-        },
+        "podFailurePolicy": {"rules": [ignored]},
         "activeDeadlineSeconds": 91,
         "ttlSecondsAfterFinished": 60,
     }
+    assert {key: value for key, value in job["spec"].items() if key != "template"} == {**expected, "suspend": True}
+    job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60))
+    assert {key: value for key, value in job["spec"].items() if key != "template"} == expected
     json.dumps(job)
-
-
-def test_a_job_for_a_queue_is_suspended() -> None:
-    job = job_manifest(make_attempt(make_recipe(BUILD)), PodSettings(queue="builds"))
-    assert job["spec"]["suspend"] is True
-    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "builds"
-    assert "kueue.x-k8s.io/queue-name" not in job["spec"]["template"]["metadata"]["labels"]
+    adopted = tombstone(make_adopted())
+    assert (is_tombstone(adopted), is_tombstone(job)) == (True, False)
+    assert adopted["metadata"]["name"] == job["metadata"]["name"]
+    assert (adopted["spec"]["suspend"], adopted["spec"]["parallelism"]) == (True, 0)
 
 
 def test_the_plan_is_read_back_from_the_job() -> None:
@@ -187,12 +186,6 @@ def test_only_stages_that_declare_credentials_see_the_secret() -> None:
     assert "/dev/null" in variables(push)["GIT_SSH_COMMAND"]
 
 
-def test_without_a_secret_there_is_no_login() -> None:
-    pod = pod_of(job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()))
-    assert [volume["name"] for volume in pod["volumes"]] == ["work", "private", "fresh"]
-    assert "GIT_CONFIG_COUNT" not in variables(pod["containers"][0])
-
-
 @pytest.mark.parametrize("secret", [None, "git-login"])
 def test_a_stage_with_credentials_has_volumes_that_no_other_stage_can_write_to(secret: str | None) -> None:
     again = {**BUILD, "name": "again"}
@@ -207,6 +200,7 @@ def test_a_stage_with_credentials_has_volumes_that_no_other_stage_can_write_to(s
         assert any(places[place].startswith(f"{mount}/") for mount in own), place
     assert places["GIT_CONFIG_GLOBAL"] == "/dev/null"
     assert places["GIT_CONFIG_NOSYSTEM"] == "1"
+    assert ("GIT_CONFIG_COUNT" in places) == (secret is not None)
 
 
 def test_only_steps_without_credentials_get_the_logins_for_package_indexes() -> None:
@@ -266,11 +260,3 @@ def test_stages_share_the_termination_message_budget_of_the_pod() -> None:
     assert len(containers) == 50
     assert all(int(container["args"][0]) * (50 + 2) <= 12_288 for container in containers)
     assert [container["args"][2] for container in containers] == [str(number) for number in range(1, 51)]
-
-
-def test_a_tombstone_takes_the_name_and_never_runs() -> None:
-    job = tombstone(make_adopted())
-    assert is_tombstone(job)
-    assert not is_tombstone(job_manifest(make_attempt(make_recipe(BUILD)), PodSettings()))
-    assert job["metadata"]["name"] == job_manifest(make_attempt(make_recipe(BUILD)), PodSettings())["metadata"]["name"]
-    assert (job["spec"]["suspend"], job["spec"]["parallelism"]) == (True, 0)

@@ -8,7 +8,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.plan import PLAN
 from projectsetup.kube.job_cache import Kind
 from projectsetup.setup.types import NotStarted, SetupFailed, SetupSucceeded
-from tests.support.job_run import ATTEMPT, BUILD, FETCH, JOB, KEY, MANIFEST, PUSH, Run, existing, running, settle
+from tests.support.job_run import ATTEMPT, BUILD, JOB, KEY, MANIFEST, PUSH, Run, existing, running, settle
 from tests.support.virtual_time import in_virtual_time, now
 
 COMMIT = "c" * 40
@@ -30,22 +30,18 @@ async def test_a_success_costs_two_calls_besides_the_log() -> None:
 
 @in_virtual_time
 async def test_a_failed_step_is_reported_at_once_and_its_job_stays() -> None:
-    run = await Run().begin()
-    run.pod("push").fail(3, "no way\n")
-    outcome = await run.task
-    assert isinstance(outcome, SetupFailed)
-    assert (outcome.step, outcome.exit_code) == ("push", 3)
-    assert "no way" in outcome.message
-    assert run.progress == [PUSH]
-    assert run.count("delete") == 0
-
-
-@in_virtual_time
-async def test_a_retryable_failure_breaks_the_attempt_and_its_job_stays() -> None:
-    run = await Run().begin()
-    run.pod("push").fail(75)
-    await run.fails(Reason.STEP_TRANSIENT)
-    assert run.count("delete") == 0
+    for code in (3, 75):
+        run = await Run().begin()
+        run.pod("push").fail(code, "no way\n")
+        if code == 75:
+            await run.fails(Reason.STEP_TRANSIENT)
+        else:
+            outcome = await run.task
+            assert isinstance(outcome, SetupFailed)
+            assert (outcome.step, outcome.exit_code) == ("push", 3)
+            assert "no way" in outcome.message
+        assert run.progress == [PUSH]
+        assert run.count("delete") == 0
 
 
 @in_virtual_time
@@ -180,21 +176,6 @@ async def test_the_logs_of_quick_stages_and_of_single_steps_are_not_followed() -
 
 
 @in_virtual_time
-async def test_an_evicted_pod_is_replaced() -> None:
-    run = await Run().begin()
-    first = run.pod("push", name="first")
-    await settle(5)
-    first.be_evicted()
-    await settle(60)
-    second = run.pod("fetch", name="second")
-    await settle(5)
-    assert [progress.step for progress in run.progress if progress.waits_for is None] == ["push", "fetch"]
-    assert any("the cluster took the pod away" in (progress.waits_for or "") for progress in run.progress)
-    second.succeed(CODE_COMMIT=COMMIT)
-    assert await run.task == SetupSucceeded(COMMIT)
-
-
-@in_virtual_time
 async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_deleted() -> None:
     run = await Run().begin()
     run.pod().lack_image()
@@ -214,39 +195,14 @@ async def test_a_rejected_pod_breaks_the_attempt_with_the_reason() -> None:
 
 
 @in_virtual_time
-async def test_the_reason_why_a_pod_does_not_start_is_reported_meanwhile() -> None:
-    run = await Run().begin()
-    pod = run.pod()
-    await settle(1)
-    assert run.progress == []
-    run.jobs.warnings[run.existing_job["metadata"]["uid"]] = ['MountVolume.SetUp failed: secret "git" not found']
-    await settle(10)
-    assert [progress.waits_for for progress in run.progress] == ['MountVolume.SetUp failed: secret "git" not found']
-    pod.lack_image()
-    await settle(10)
-    assert run.progress[-1].waits_for == "ImagePullBackOff: no such image"
-    pod.run("fetch")
-    await settle(5)
-    assert run.progress[-1] == FETCH
-    pod.succeed()
-    assert await run.task == SetupSucceeded()
-
-
-@in_virtual_time
-async def test_an_exceeded_quota_defers_the_attempt_and_leaves_nothing() -> None:
-    run = await Run().begin()
-    run.jobs.warnings[run.existing_job["metadata"]["uid"]] = [NO_ROOM]
-    with pytest.raises(NotStarted, match="exceeded quota: few"):
-        await run.task
-    assert run.jobs.jobs == {}
-    assert now() < 1030
-
-
-@in_virtual_time
 async def test_an_old_warning_about_a_quota_does_not_matter_once_there_is_a_pod() -> None:
-    run = await Run().begin()
-    run.jobs.warnings[run.existing_job["metadata"]["uid"]] = [NO_ROOM]
+    without_pod, run = await Run().begin(), await Run().begin()
+    for each in (without_pod, run):
+        each.jobs.warnings[each.existing_job["metadata"]["uid"]] = [NO_ROOM]
     pod = run.pod()
+    with pytest.raises(NotStarted, match="exceeded quota: few"):
+        await without_pod.task
+    assert without_pod.jobs.jobs == {}
     await settle(60)
     assert not run.task.done()
     pod.succeed()
@@ -332,25 +288,19 @@ async def test_an_adopted_job_with_an_unreadable_plan_is_deleted() -> None:
 
 
 @in_virtual_time
-@pytest.mark.parametrize("code", [0, 3, 75])
+@pytest.mark.parametrize("code", [0, 75])
 async def test_the_attempt_ends_with_its_last_stage_although_a_sidecar_runs(code: int) -> None:
     run = await Run().begin()
     pod = run.pod()
     pod.add_sidecar()
     pod.run("push")
     await settle(600)
-    assert not run.task.done()
     assert run.count("delete") == 0
     if code:
         pod.fail(code, "no way\n")
-    else:
-        pod.succeed(CODE_COMMIT=COMMIT)
-    await settle(0.5)
-    assert not run.task.done()
-    if code == 75:
         await run.fails(Reason.STEP_TRANSIENT)
     else:
-        outcome = await run.task
-        assert outcome == SetupSucceeded(COMMIT) if code == 0 else isinstance(outcome, SetupFailed)
+        pod.succeed(CODE_COMMIT=COMMIT)
+        assert await run.task == SetupSucceeded(COMMIT)
     assert run.count(f"delete {JOB}") == 1
     assert (run.jobs.jobs, run.jobs.pods) == ({}, {})

@@ -12,7 +12,7 @@ from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.engines.kubernetes_job.run_control import JOB_CREATION_LIMIT
 from projectsetup.setup.types import InfrastructureError, SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import FakeJobs
-from tests.support.job_run import BUILD, FETCH, Run, existing, running, settle
+from tests.support.job_run import FETCH, Run, existing, running, settle
 from tests.support.virtual_time import in_virtual_time, now
 
 
@@ -88,22 +88,6 @@ async def test_an_attempt_that_is_cancelled_as_well_is_left_whatever_it_does() -
 
 
 @in_virtual_time
-async def test_the_next_operator_monitors_the_job_to_its_end() -> None:
-    first, pod = await running("fetch")
-    pod.print("[projectsetup] step build (2/3)\n")
-    await settle(5)
-    first.leave.set()
-    await left(first)
-    pod.print("[projectsetup] step build (2/3)\n")
-    second = await Run(first.jobs).adopt()
-    await settle(5)
-    assert second.progress == [BUILD]
-    pod.succeed(CODE_COMMIT="c" * 40)
-    assert await second.task == SetupSucceeded("c" * 40)
-    assert second.count("create") == 1
-
-
-@in_virtual_time
 async def test_the_first_step_of_an_adopted_attempt_is_reported() -> None:
     run = await Run(existing("fetch")[0]).adopt()
     await settle(5)
@@ -111,15 +95,6 @@ async def test_the_first_step_of_an_adopted_attempt_is_reported() -> None:
     await run.cancel()
     with pytest.raises(SetupStopped):
         await run.task
-
-
-@in_virtual_time
-async def test_an_attempt_that_ended_meanwhile_has_its_outcome() -> None:
-    jobs, pod = existing()
-    pod.succeed()
-    run = await Run(jobs).adopt()
-    assert await run.task == SetupSucceeded()
-    assert run.count("create") == 0
 
 
 @in_virtual_time
@@ -139,6 +114,7 @@ async def test_a_job_that_was_never_created_never_will_be() -> None:
     for run in (await Run(jobs).adopt(), await Run(jobs).adopt(), await Run(jobs).begin()):
         await interrupted(run)
     assert len(jobs.jobs) == 1
+    await interrupted(await Run((await left_with_a_delayed_create()).jobs).adopt())
 
 
 async def left_with_a_delayed_create() -> Run:
@@ -149,12 +125,6 @@ async def left_with_a_delayed_create() -> Run:
     first.task.cancel()
     await left(first)
     return first
-
-
-@in_virtual_time
-async def test_a_create_that_arrives_after_the_tombstone_is_too_late() -> None:
-    first = await left_with_a_delayed_create()
-    await interrupted(await Run(first.jobs).adopt())
 
 
 @in_virtual_time

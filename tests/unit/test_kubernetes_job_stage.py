@@ -67,38 +67,59 @@ def printed(ended: Ended) -> list[str]:
 
 
 def test_steps_run_one_after_another_in_one_workspace(box: Box) -> None:
+    value = "a $(b) $$HOME 'c'\n\"d\" \\n `e` *"
     ended = box(
         step("first", "echo one; pwd; echo kept >file; cd /; ls -d $HOME $TMPDIR"),
-        step("second", "cat file; test ! -s /dev/stdin", env={"WORD": "a $(b) $$ 'c'\n\"d\""}),
+        step("second", 'cat file; test ! -s /dev/stdin; printf "%s\\n" "$WORD"', env={"WORD": value}),
         step("third", 'echo "${WORD-unset}"; echo "$PROJECT_NAME" "$PARAM_LICENSE" "$ATTEMPT"; printf end'),
         step("fourth", 'cat "$TMPDIR/../file"'),
     ).run()
     assert ended.code == 0, ended
     assert [line for line in ended.lines if line.startswith("[")] == [
-        "[projectsetup] step first (1/4)",
-        "[projectsetup] step second (2/4)",
-        "[projectsetup] step third (3/4)",
-        "[projectsetup] step fourth (4/4)",
+        f"[projectsetup] step {name} ({number}/4)"
+        for number, name in enumerate(("first", "second", "third", "fourth"), start=1)
     ]
     workspace = next(line for line in ended.lines if line.endswith("/workspace"))
     assert printed(ended) == [
-        "one",
-        workspace,
-        f"{workspace}/.home",
-        f"{workspace}/.tmp",
-        "kept",
-        "unset",
-        "Näme $(id) $$(HOME) MIT 2",
-        "end",
-        "kept",
+        *("one", workspace, f"{workspace}/.home", f"{workspace}/.tmp", "kept", *value.splitlines()),
+        *("unset", "Näme $(id) $$(HOME) MIT 2", "end", "kept"),
     ]
     assert (ended.report.step, ended.report.exit_code, ended.report.tail) == ("fourth", 0, "")
 
 
-def test_a_step_has_its_own_variables_as_they_were_written(box: Box) -> None:
-    value = "a $(b) $$HOME 'c'\n\"d\" \\n `e` *"
-    ended = box(step("only", 'printf "%s" "$WORD"', env={"WORD": value})).run()
-    assert value in ended.log.decode()
+def test_many_and_long_lines_leave_room_for_the_end(box: Box) -> None:
+    run = "for i in 1 2 3 4 5 6 7; do head -c 900 /dev/zero | tr '\\0' x; echo; done; echo the end; exit 3"
+    ended = box(step("flaky", run, retry={"output": ["xxx"]})).run()
+    assert ended.report.matches[0] == "x" * 900
+    assert ended.report.tail.endswith("\nthe end\n")
+    assert len(ended.message) <= 4096
+    run = r"head -c 3000000 /dev/zero | tr '\0' y; printf '\000\377\001'; exit 3"
+    ended = box(step("endless", run, retry={"output": ["y$"]})).run()
+    assert len(ended.log) > 3000000
+    assert len(ended.message) <= 4096
+    assert "yyy" in ended.report.tail
+
+
+@pytest.mark.parametrize(
+    ("run", "report"),
+    [
+        ("trap 'echo asked; exit 9' TERM; echo begun; sleep 1000 & wait", (9, True, "begun\nasked\n")),
+        ("trap '' TERM; (setsid sleep 1000; true) & sleep 1000; echo alive; sleep 1000; true", None),
+    ],
+    ids=["asked", "deaf"],
+)
+def test_a_step_that_exceeds_its_timeout_receives_sigterm_and_then_sigkill(
+    box: Box, run: str, report: tuple[int, bool, str] | None
+) -> None:
+    container = box(step("slow", run, timeout="1s"))
+    if report is None:
+        container.grace = 1
+    ended = container.run()
+    assert (ended.code, ended.report.timed_out) == (124, True)
+    if report is None:
+        assert ended.report.exit_code == 137
+    else:
+        assert (ended.report.exit_code, ended.report.timed_out, ended.report.tail) == report
 
 
 def test_the_last_value_of_each_fact_is_reported(box: Box) -> None:
@@ -175,33 +196,6 @@ def test_lines_that_match_a_retry_pattern_are_reported(box: Box) -> None:
     assert len(ended.message) <= 4096
 
 
-def test_many_and_long_lines_that_match_leave_room_for_the_end(box: Box) -> None:
-    run = "for i in 1 2 3 4 5 6 7; do head -c 900 /dev/zero | tr '\\0' x; echo; done; echo the end; exit 3"
-    ended = box(step("flaky", run, retry={"output": ["xxx"]})).run()
-    assert ended.report.matches[0] == "x" * 900
-    assert ended.report.tail.endswith("\nthe end\n")
-    assert len(ended.message) <= 4096
-
-
-def test_an_endless_line_and_bytes_that_are_not_text(box: Box) -> None:
-    run = r"head -c 3000000 /dev/zero | tr '\0' y; printf '\000\377\001'; exit 3"
-    ended = box(step("flaky", run, retry={"output": ["y$"]})).run()
-    assert len(ended.log) > 3000000
-    assert len(ended.message) <= 4096
-    assert "yyy" in ended.report.tail
-
-
-def test_a_step_that_prints_nothing(box: Box) -> None:
-    ended = box(step("mute", "exit 3", retry={"output": ["x"]})).run()
-    assert (ended.report.matches, ended.report.tail) == ((), "")
-
-
-def test_a_step_that_exceeds_its_timeout_receives_sigterm(box: Box) -> None:
-    ended = box(step("slow", "trap 'echo asked; exit 9' TERM; echo begun; sleep 1000 & wait", timeout="1s")).run()
-    assert (ended.code, ended.report.exit_code, ended.report.timed_out) == (124, 9, True)
-    assert ended.report.tail == "begun\nasked\n"
-
-
 def test_a_step_that_succeeds_after_sigterm_has_succeeded(box: Box) -> None:
     ended = box(
         step("slow", "trap 'exit 0' TERM; sleep 1000 & wait", timeout="1s"),
@@ -209,14 +203,6 @@ def test_a_step_that_succeeds_after_sigterm_has_succeeded(box: Box) -> None:
     ).run()
     assert (ended.code, ended.report.step, ended.report.timed_out) == (0, "next", False)
     assert "reached" in ended.lines
-
-
-def test_a_step_that_ignores_sigterm_is_killed(box: Box) -> None:
-    run = "trap '' TERM; (setsid sleep 1000; true) & sleep 1000; echo alive; sleep 1000; true"
-    container = box(step("deaf", run, timeout="1s"))
-    container.grace = 1
-    ended = container.run()
-    assert (ended.code, ended.report.exit_code, ended.report.timed_out) == (124, 137, True)
 
 
 def test_nothing_of_a_step_runs_when_the_next_begins(box: Box) -> None:

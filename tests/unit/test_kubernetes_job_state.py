@@ -115,12 +115,9 @@ def test_no_job_and_a_tombstone() -> None:
     assert see(job(suspend=True, **{TOMBSTONE: "true"})) == Tombstone()
 
 
-def test_a_pod_that_succeeded_proves_success_before_its_job() -> None:
-    assert see(job(), pod("Succeeded", DONE, PUSHED)) == Ended(SetupSucceeded(COMMIT, None))
-
-
 @pytest.mark.parametrize("message", ["", "nothing that was agreed upon", "step=push\nexit=3\n\n"])
-def test_success_needs_a_report_of_every_stage(message: str) -> None:
+def test_success_needs_a_report_of_every_stage_and_no_ended_job(message: str) -> None:
+    assert see(job(), pod("Succeeded", DONE, PUSHED)) == Ended(SetupSucceeded(COMMIT, None))
     seen = see(job(), pod("Succeeded", DONE, ended("push", message=message)))
     assert not (isinstance(seen, Ended) and isinstance(seen.outcome, SetupSucceeded))
     assert isinstance(see(job(), pod("Succeeded", DONE)), Broken)
@@ -130,37 +127,33 @@ def test_a_failed_step() -> None:
     seen = see(job(), pod("Failed", ended("make", 3, "step=test\nexit=3\n\nbecause of hunter22\n")))
     assert isinstance(seen, Ended)
     assert seen.outcome == SetupFailed("test", 3, "step test failed with exit code 3: because of ***")
+    pattern_of_another_step = ended("make", 9, "step=make\nexit=9\n\nreset\n")
+    assert isinstance(see(job(), pod("Failed", pattern_of_another_step)), Ended)
+
+
+OOM, OUT_OF_MEMORY = "OOMKilled", "ran out of memory"
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "reason", "said"),
+    ("code", "message", "why", "reason", "said"),
     [
-        (75, "step=make\nexit=75\n\n", Reason.STEP_TRANSIENT, "exit code 75"),
-        (42, "step=test\nexit=42\n\n", Reason.STEP_TRANSIENT, "exit code 42"),
-        (9, "step=test\nexit=9\nmatch=connection RESET\n\nthe end\n", Reason.STEP_TRANSIENT, "connection RESET"),
-        (9, "step=test\nexit=9\n\nReset by peer\n", Reason.STEP_TRANSIENT, "Reset by peer"),
-        (124, "step=test\nexit=143\ntimeout=1\n\n", Reason.STEP_TIMED_OUT, "timed out after 10m"),
-        (137, "step=make\nexit=137\n\n", Reason.STEP_KILLED, "SIGKILL"),
-        (125, "[projectsetup] the image has no awk\n", Reason.ENGINE_ERROR, "the image has no awk"),
-        (137, "", Reason.STEP_KILLED, "killed with its container"),
+        (75, "step=make\nexit=75\n\n", "Error", Reason.STEP_TRANSIENT, "exit code 75"),
+        (42, "step=test\nexit=42\n\n", "Error", Reason.STEP_TRANSIENT, "exit code 42"),
+        (9, "step=test\nexit=9\nmatch=connection RESET\n\nend\n", "Error", Reason.STEP_TRANSIENT, "connection RESET"),
+        (9, "step=test\nexit=9\n\nReset by peer\n", "Error", Reason.STEP_TRANSIENT, "Reset by peer"),
+        (124, "step=test\nexit=143\ntimeout=1\n\n", "Error", Reason.STEP_TIMED_OUT, "timed out after 10m"),
+        (137, "step=make\nexit=137\n\n", "Error", Reason.STEP_KILLED, "SIGKILL"),
+        (125, "[projectsetup] the image has no awk\n", "Error", Reason.ENGINE_ERROR, "the image has no awk"),
+        (137, "", "Error", Reason.STEP_KILLED, "killed with its container"),
+        (137, "step=test\nexit=137\n\nKilled\n", OOM, Reason.STEP_KILLED, OUT_OF_MEMORY),
+        (137, "[projectsetup] step test (2/3)\n", OOM, Reason.STEP_KILLED, OUT_OF_MEMORY),
+        (137, "", OOM, Reason.STEP_KILLED, OUT_OF_MEMORY),
     ],
 )
-def test_retryable_failures(code: int, message: str, reason: Reason, said: str) -> None:
-    found, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
+def test_retryable_failures(code: int, message: str, why: str, reason: Reason, said: str) -> None:
+    found, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, why))))
     assert found is reason
     assert said in text
-
-
-def test_out_of_memory() -> None:
-    for message in ("step=test\nexit=137\n\nKilled\n", "[projectsetup] step test (2/3)\n", ""):
-        reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", 137, message, "OOMKilled"))))
-        assert reason is Reason.STEP_KILLED
-        assert "ran out of memory" in text
-
-
-def test_retry_patterns_count_for_their_own_step_only() -> None:
-    seen = see(job(), pod("Failed", ended("make", 9, "step=make\nexit=9\n\nreset\n")))
-    assert isinstance(seen, Ended)
 
 
 @pytest.mark.parametrize("kind", ["Failed", "FailureTarget"])
@@ -210,36 +203,37 @@ def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: 
     assert f"container make exited with code {code} without reporting on its steps" in text
 
 
-def test_the_job_tells_why_it_failed() -> None:
-    reason, text, _, _ = broken(see(job(failed("PodFailurePolicy", "the policy said so"))))
-    assert reason is Reason.ENGINE_ERROR
-    assert "the Job failed: PodFailurePolicy: the policy said so" in text
-
-
 @pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete"])
 def test_a_job_that_succeeded_counts_although_its_pod_is_gone(kind: str) -> None:
     assert see(job({"type": kind, "status": "True"})) == Unreported()
     assert isinstance(see(job({"type": kind, "status": "True"}), pod("Pending", running("make"))), Broken)
 
 
-def test_a_failed_job_without_a_pod_breaks_the_attempt() -> None:
-    reason, text, _, _ = broken(see(job({"type": "FailureTarget", "status": "True"})))
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (failed("PodFailurePolicy", "the policy"), "the Job failed: PodFailurePolicy: the policy"),
+        ({"type": "FailureTarget", "status": "True"}, "the Job's pod was deleted before its report was read"),
+    ],
+)
+def test_a_failed_job_without_a_pod_breaks_the_attempt(condition: Body, said: str) -> None:
+    reason, text, _, _ = broken(see(job(condition)))
     assert reason is Reason.ENGINE_ERROR
-    assert text == "the Job's pod was deleted before its report was read"
+    assert said in text
 
 
-def test_the_running_stage() -> None:
-    first = see(job(), pod("Pending", running("make"), waits("push")))
-    assert first == Running("pod-10", "make", PLAN.steps[0], 0, running=True)
-    second = see(job(), pod("Running", DONE, running("push")))
-    assert second == Running("pod-10", "push", PLAN.steps[2], 2, running=True)
-    between = see(job(), pod("Pending", DONE, waits("push")))
-    assert between == Running("pod-10", "push", PLAN.steps[2], 2, running=False)
-
-
-def test_a_failed_container_is_the_current_one_until_its_pod_has_ended() -> None:
-    seen = see(job(), pod("Pending", ended("make", 3, "step=test\nexit=3\n\n"), waits("push")))
-    assert seen == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
+@pytest.mark.parametrize(
+    ("seen_pod", "stage", "step", "completed", "is_running"),
+    [
+        (pod("Pending", running("make"), waits("push")), "make", 0, 0, True),
+        (pod("Running", DONE, running("push")), "push", 2, 2, True),
+        (pod("Pending", DONE, waits("push")), "push", 2, 2, False),
+        (pod("Pending", ended("make", 3, "step=test\nexit=3\n\n"), waits("push")), "make", 0, 0, False),
+    ],
+    ids=["first", "last", "between", "failed, its pod has not ended"],
+)
+def test_the_running_stage(seen_pod: Body, stage: str, step: int, completed: int, is_running: bool) -> None:
+    assert see(job(), seen_pod) == Running("pod-10", stage, PLAN.steps[step], completed, running=is_running)
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Failed"])
@@ -295,12 +289,9 @@ def test_a_pod_that_does_not_start_says_why_until_its_limit(name: str) -> None:
     assert why in text
 
 
-def test_a_job_without_a_pod_says_why_by_its_warnings() -> None:
-    seen = see(job(), warnings=("pods are forbidden: exceeded quota",))
-    assert seen == Starting("pods are forbidden: exceeded quota", NOW + timedelta(seconds=LIMIT - 20))
-
-
-def test_a_queued_job_may_wait_without_limit() -> None:
-    seen = see(job(suspend=True))
-    assert isinstance(seen, Starting)
-    assert seen.limit is None
+def test_a_job_without_a_pod_has_a_limit_unless_it_is_queued() -> None:
+    warned = see(job(), warnings=("pods are forbidden: exceeded quota",))
+    assert warned == Starting("pods are forbidden: exceeded quota", NOW + timedelta(seconds=LIMIT - 20))
+    queued = see(job(suspend=True))
+    assert isinstance(queued, Starting)
+    assert queued.limit is None

@@ -24,14 +24,6 @@ class World:
         return self.watch.silent
 
 
-def test_a_watch_that_keeps_up_is_not_silent() -> None:
-    world = World()
-    for version in range(10, 20):
-        assert not world.listed(version)
-        world.watch.delivered(version)
-    assert world.watch.problem is None
-
-
 def test_a_watch_that_missed_what_an_earlier_list_showed_is_silent_until_it_delivers() -> None:
     world = World()
     world.watch.delivered(9)
@@ -76,9 +68,3 @@ def test_what_was_deleted_need_not_be_delivered() -> None:
     assert not world.listed(100)
     assert not world.listed(50)
     assert not world.listed(50)
-
-
-def test_an_empty_list_is_not_silence() -> None:
-    world = World()
-    assert not world.listed(0)
-    assert not world.listed(0)

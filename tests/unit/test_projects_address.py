@@ -116,17 +116,6 @@ def test_a_bad_parameter_is_named(query: str, line: str) -> None:
     assert str(caught.value).startswith(line)
 
 
-def test_as_many_ports_as_hosts() -> None:
-    with pytest.raises(InvalidDatabaseUrl, match="could not match 2 port numbers to 3 hosts"):
-        DatabaseAddress.parse("postgresql://app@one:1,two:2,three/app?port=1,2")
-
-
-@pytest.mark.parametrize("query", ["sslrootcert=system", "sslkey=pkcs11:token", "sslcert=/proc/self/status"])
-def test_readable_certificates_and_keys_are_accepted(query: str) -> None:
-    name, _, value = query.partition("=")
-    assert DatabaseAddress.parse(f"postgresql://app@db.example/app?{query}").parameters[name] == value
-
-
 def test_several_hosts_default_to_the_writable_one() -> None:
     url = "postgresql://app@one,two/app"
     assert DatabaseAddress.parse(url).parameters["target_session_attrs"] == "read-write"

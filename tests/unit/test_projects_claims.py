@@ -59,10 +59,6 @@ def test_nobody_may_claim_a_ready_project(owner: Owner | None) -> None:
     assert refusal_of(ProjectStatus.READY, owner) is ProjectNotClaimable
 
 
-def test_a_missing_project_is_refused() -> None:
-    assert isinstance(refusal(ID, None, ME.uid, namespace=ME.namespace), NoSuchProject)
-
-
 @pytest.mark.parametrize("status", list(ProjectStatus))
 @pytest.mark.parametrize("owner", [None, ME, OTHER])
 @pytest.mark.parametrize("required", [False, True])
@@ -94,12 +90,3 @@ def test_refusals_say_why_in_one_line() -> None:
     assert str(owned) == f"project {ID} is being set up by ProjectSetup team-b/{ID}"
     closed = refusal(ID, project(ProjectStatus.READY), ME.uid, namespace="team-a")
     assert str(closed) == f"project {ID} is ready; a setup can start from created, setup_queued or failed"
-
-
-def test_a_project_for_people_has_the_columns_as_keys() -> None:
-    shown = project(ProjectStatus.TESTING, ME).to_dict()
-    assert shown["id"] == str(ID)
-    assert shown["status"] == "testing"
-    assert (shown["owner_uid"], shown["owner_namespace"], shown["owner_name"]) == ("uid-1", "team-a", str(ID))
-    assert shown["inserted_at"] == "2026-01-02T03:04:05+00:00"
-    assert project(ProjectStatus.TESTING).to_dict()["owner_uid"] is None

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.database import translated
-from projectsetup.projects.errors import DatabaseUnavailable, UniqueViolation
+from projectsetup.projects.errors import DatabaseUnavailable
 
 ADDRESS = DatabaseAddress.parse("postgresql://app:secret@127.0.0.1:5432/app")
 MIGRATE = "lacks the tables this version needs: run projectsetup migrate"
@@ -95,10 +95,6 @@ def test_errors_without_a_state(exc: Exception, sentence: str) -> None:
     error = translated(exc, ADDRESS)
     assert isinstance(error, DatabaseUnavailable)
     assert str(error).startswith(f"PostgreSQL at 127.0.0.1:5432/app{sentence}")
-
-
-def test_a_unique_violation_names_its_constraint() -> None:
-    assert isinstance(translated(wrapped(driver.UniqueViolation("twice")), ADDRESS), UniqueViolation)
 
 
 @pytest.mark.parametrize("state", ["22001", "23514", "42601", "42804", "XX000"])

@@ -10,8 +10,7 @@ from time import process_time
 
 import pytest
 
-from projectsetup.recipes.builtin.python_service.steps import Author
-from projectsetup.recipes.commands.push import BRANCH, DEFAULT_BRANCH
+from projectsetup.recipes.commands.push import BRANCH
 from projectsetup.recipes.errors import InvalidParameters
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import StepStatus
@@ -35,12 +34,6 @@ def test_it_refuses_licenses_it_has_no_text_for() -> None:
     assert RECIPE.check_parameters({})["license"] == "MIT"
     with pytest.raises(InvalidParameters, match=r"must match MIT\|Apache"):
         RECIPE.check_parameters({"license": "GPL-3.0-only"})
-
-
-def test_the_default_branch_and_author() -> None:
-    given = RECIPE.check_parameters({})
-    assert given["branch"] == DEFAULT_BRANCH == "main"
-    assert Author(given["author_name"], given["author_email"]) == Author()
 
 
 def test_its_branch_pattern_is_that_of_the_push() -> None:

@@ -189,10 +189,6 @@ def test_the_message_repeats_the_cause_and_not_the_noise(transcript: Transcript,
     assert words(diagnose("code repository", transcript)) == message
 
 
-def test_long_messages_are_cut() -> None:
-    assert len(words(diagnose("code repository", https("fatal: \x1b" + "x" * 1000)))) == 300
-
-
 TRACE = """\
 14:02:11.123456 http.c:684              => Send header: CONNECT git.example:443 HTTP/1.1
 14:02:11.123456 http.c:684              => Send header: Proxy-Authorization: Basic cHJveHk6c2VjcmV0

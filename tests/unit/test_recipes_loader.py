@@ -76,17 +76,6 @@ def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None
     assert RecipeBook(tmp_path).names() == ("first", "python-service", "second")
 
 
-def test_an_unknown_recipe_lists_the_available_ones(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(text_of("first"))
-    with pytest.raises(UnknownRecipe, match=r"there is no recipe 'nope'; available: first, python-service$"):
-        RecipeBook(tmp_path).get("nope")
-
-
-def test_the_directory_takes_precedence_over_built_in_recipes(tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text(text_of("python-service", "own"))
-    assert run_of(RecipeBook(tmp_path), "python-service") == "own"
-
-
 def test_an_invalid_file_does_not_uncover_the_built_in_recipe(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("name: python-service\n")
     with pytest.raises(InvalidRecipe, match=r"python-service is invalid: .*own\.yaml: image: is missing"):

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from projectsetup.recipes.builtin.python_service.project import Project, project_from
+from projectsetup.recipes.builtin.python_service.project import Project
 from projectsetup.recipes.builtin.python_service.rendering import (
     TEMPLATE,
     distribution_name,
@@ -26,7 +26,6 @@ from projectsetup.recipes.builtin.python_service.rendering import (
     toml_string,
 )
 from projectsetup.recipes.builtin.python_service.steps import uv_environment
-from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.text import harmful_character
 
@@ -62,22 +61,6 @@ def test_the_name_is_only_text(tmp_path: Path) -> None:
     assert "49" not in files["docs/index.md"]
 
 
-def test_a_project_without_a_description(tmp_path: Path) -> None:
-    render(project(description=""), tmp_path, token_auth=True)
-    files = files_of(tmp_path)
-    assert tomllib.loads(files["code/pyproject.toml"])["project"]["description"] == NAME
-    assert "\n\n\n" not in files["code/README.md"]
-
-
-def test_nothing_of_the_template_is_left(tmp_path: Path) -> None:
-    render(project(name="Orders"), tmp_path, token_auth=True)
-    for path, text in files_of(tmp_path).items():
-        assert not path.endswith(".jinja")
-        assert "{{" not in text, path
-        assert "{%" not in text, path
-        assert text.endswith("\n") or not text, path
-
-
 def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
     render(project(), tmp_path, token_auth=False)
     without = files_of(tmp_path)
@@ -87,13 +70,6 @@ def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
     assert both.keys() - without.keys() == added
     assert not any("token" in text.lower() for path, text in without.items() if path.endswith((".py", ".md")))
     assert "require_token" in both["code/src/service/security.py"]
-
-
-def test_the_content_depends_only_on_the_project(tmp_path: Path) -> None:
-    render(project(), tmp_path / "a", token_auth=False)
-    render(project(), tmp_path / "a", token_auth=True)
-    render(project(), tmp_path / "b", token_auth=True)
-    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -138,23 +114,6 @@ def test_the_lock_files_have_all_dependencies_and_no_url(tmp_path: Path) -> None
         text = (tmp_path / "code" / name).read_text()
         assert "://" not in text
         assert len(re.findall(r"==[^\\]+\\\n    --hash=sha256:", text)) == len(locked(name))
-
-
-def test_the_documentation_names_every_setting_and_route(tmp_path: Path) -> None:
-    render(project(), tmp_path, token_auth=True)
-    files = files_of(tmp_path)
-    settings = re.findall(r"^    ([a-z_]+): \w+", files["code/src/service/settings.py"], re.MULTILINE)
-    assert settings == ["api_token", "host", "port", "docs"]
-    for setting in settings:
-        assert f"`SERVICE_{setting.upper()}`" in files["docs/operations.md"]
-        assert f"`SERVICE_{setting.upper()}`" in files["code/README.md"]
-    for page in ("api.md", "authentication.md", "operations.md"):
-        assert f"({page})" in files["docs/index.md"]
-
-
-def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(CommandError, match="PROJECT_SLUG is not set"):
-        project_from({"PROJECT_NAME": "x"})
 
 
 @pytest.mark.parametrize(
@@ -222,11 +181,6 @@ def test_markdown_shows_the_text(text: str) -> None:
             assert inner, shown
             assert "<" not in inner[1]
             assert html.unescape(inner[1]) == text
-
-
-def test_markdown_keeps_paragraphs_and_plain_text() -> None:
-    text = "Orders & invoices, in snake_case: 50 %.\n\nSecond paragraph."
-    assert markdown(text) == text
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,8 @@ def test_git_gets_the_login_for_the_hosts_of_the_project(tmp_path: Path, url: st
 @pytest.mark.parametrize("url", ["https://evil.example/x", "https://docs.example/x", "https://code.example.evil.org/x"])
 def test_git_gets_no_login_for_other_hosts(tmp_path: Path, url: str) -> None:
     assert "password" not in filled(tmp_path, url, LOGIN)
-
-
-def test_without_credentials_there_is_no_login(tmp_path: Path) -> None:
     assert "password" not in filled(tmp_path, REPOSITORIES[0], None)
+    assert "PROJECT_GIT_PASSWORD" not in access(KEY).environment
 
 
 def test_no_secret_is_in_the_configuration_or_a_command() -> None:
@@ -120,11 +118,6 @@ def test_without_a_key_ssh_uses_no_key_of_the_operators_user() -> None:
     given = access(LOGIN)
     assert 'IdentityFile="/dev/null"' in given.environment["GIT_SSH_COMMAND"]
     assert given.files == {}
-
-
-def test_the_files_of_a_key() -> None:
-    assert access(KEY).files == {"key": "KEY\n", "known_hosts": "HOSTS\n"}
-    assert "PROJECT_GIT_PASSWORD" not in access(KEY).environment
 
 
 @pytest.mark.parametrize("credentials", [LOGIN, KEY])

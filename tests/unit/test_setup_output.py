@@ -45,12 +45,6 @@ def test_lines_do_not_depend_on_how_the_output_is_chunked(words: list[str], cuts
     assert end.tail == tuple(words)
 
 
-def test_the_tail_is_the_last_non_blank_lines() -> None:
-    text = "".join(f"line {n}\n\n  \n" for n in range(200))
-    end = fed(output(), text.encode() + b"\n" * 5000)
-    assert end.tail == tuple(f"line {n}" for n in range(200 - TAIL_LINES, 200))
-
-
 def test_the_tail_has_a_bounded_length() -> None:
     end = fed(output(), b"".join(b"%d " % n + b"x" * 1000 + b"\n" for n in range(100)))
     assert end.tail[-1].startswith("99 ")
