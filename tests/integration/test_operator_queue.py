@@ -213,7 +213,7 @@ def test_the_number_of_slots_changes_while_setups_run(stage: Stage, steps: Steps
         setup.ended()
 
 
-def test_a_config_map_that_is_not_understood_or_gone_changes_nothing(stage: Stage, steps: Steps) -> None:
+def test_a_config_map_with_invalid_values_or_none_changes_nothing(stage: Stage, steps: Steps) -> None:
     said = stage.operator.log.read_text().count("not understood")
     control(stage, concurrency="many", paused="perhaps")
     wait_for(lambda: stage.operator.log.read_text().count("not understood") > said, "the bad values to be told")
