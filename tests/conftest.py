@@ -1,4 +1,4 @@
-"""The real parts that tests talk to: one control plane for the whole run, a fresh database for each test."""
+"""Fixtures of real parts: one control plane for each worker, a fresh database for each test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
 from projectsetup.projects.migrate import migrate
 from tests.support.figures import print_figures, tell
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 
 __all__ = ["tell"]
 
@@ -103,7 +103,7 @@ def admin_database_url(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def new_database(admin_database_url: str) -> Callable[[], AbstractContextManager[str]]:
-    """Gives a database of its own, migrated and empty, to whom one for a single test is not enough."""
+    """Makes databases, migrated and empty, for tests that need more than one."""
 
     @contextmanager
     def new_database() -> Iterator[str]:
@@ -124,22 +124,22 @@ def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Ite
 
 
 @pytest.fixture(scope="session")
-def new_stage(
+def new_sandbox(
     kubeconfig: Path,
     new_database: Callable[[], AbstractContextManager[str]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., AbstractContextManager[Stage]]:
-    """Sets a stage for an operator, which is ended with it; arguments are those of Stage."""
+) -> Callable[..., AbstractContextManager[Sandbox]]:
+    """Makes a sandbox and ends its operator afterwards; the arguments are those of Sandbox."""
 
     @contextmanager
-    def new_stage(*, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Stage]:
-        folder = tmp_path_factory.mktemp("stage")
+    def new_sandbox(*, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Sandbox]:
+        folder = tmp_path_factory.mktemp("sandbox")
         with new_database() as url:
-            stage = Stage(folder, kubeconfig=kubeconfig, database_url=url, environment=environment, **settings)
-            yield stage
-            stage.operator.close()
+            sandbox = Sandbox(folder, kubeconfig=kubeconfig, database_url=url, environment=environment, **settings)
+            yield sandbox
+            sandbox.operator.close()
 
-    return new_stage
+    return new_sandbox
 
 
 def on_database(url: str, name: str) -> str:

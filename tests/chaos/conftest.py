@@ -1,4 +1,4 @@
-"""A control plane of their own for the fault tests: its parts are killed, so it keeps what it has acknowledged."""
+"""A control plane for the fault tests alone: its parts are killed, so it keeps what it acknowledged."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
 from tests.support.api_server import ApiServer
-from tests.support.chaos.arena import Arena, NewArena
-from tests.support.chaos.form import IS_LONG, SEED
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun
 from tests.support.chaos.freezes import FREEZES, FROZEN, Outcome
+from tests.support.chaos.options import IS_LONG, SEED
 from tests.support.chaos.watcher import Watcher
 
 
@@ -38,7 +38,7 @@ def kubeconfig_of_plane(control_plane: Cluster) -> Path:
 
 @pytest.fixture(scope="session")
 def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
-    """Sees all attempts."""
+    """Watches the processes of all attempts."""
     with Watcher(tmp_path_factory.getbasetemp().resolve()) as watcher:
         yield watcher
 
@@ -54,31 +54,31 @@ def template(control_plane: Cluster) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_arena(
+def new_fault_run(
     control_plane: Cluster, template: str, watcher: Watcher, tmp_path_factory: pytest.TempPathFactory
-) -> NewArena:
-    """Makes an arena; the arguments are those of Arena."""
+) -> NewFaultRun:
+    """Makes a fault run; the arguments are those of FaultRun."""
 
-    def new_arena(**settings: Any) -> Arena:
+    def new_fault_run(**settings: Any) -> FaultRun:
         name = f"chaos_{uuid4().hex[:12]}"
         with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         url = f"{control_plane.database_url.rpartition('/')[0]}/{name}"
-        return Arena(tmp_path_factory.mktemp("arena"), control_plane, url, watcher, **settings)
+        return FaultRun(tmp_path_factory.mktemp("fault_run"), control_plane, url, watcher, **settings)
 
-    return new_arena
+    return new_fault_run
 
 
 @pytest.fixture(scope="session")
 def frozen_leaders(
-    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path_factory: pytest.TempPathFactory
+    new_fault_run: NewFaultRun, kubeconfig_of_plane: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Outcome]]]:
-    """What comes of leaders that freeze. All at once, and beside other tests: nearly all of it is waiting."""
+    """The outcomes of leaders that freeze, all at once and beside other tests: they mostly wait."""
     with ThreadPoolExecutor(len(FREEZES)) as pool:
         yield {
             freeze.name: pool.submit(
                 freeze.run,
-                new_arena,
+                new_fault_run,
                 kubeconfig_of_plane,
                 tmp_path_factory.mktemp("proxy"),
                 seed=SEED,

@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 
 from tests.support.chaos import faulty_operator
-from tests.support.chaos.arena import Arena, NewArena, Setup
-from tests.support.chaos.form import IS_LONG
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, Setup
 from tests.support.chaos.history import Body
-from tests.support.chaos.verdict import Figures, judge
+from tests.support.chaos.invariants import Figures, check_invariants
+from tests.support.chaos.options import IS_LONG
 from tests.support.operator_process import OperatorProcess, wait_for
 
 FAULTY: Final = (sys.executable, str(Path(faulty_operator.__file__)))
@@ -25,52 +25,56 @@ LIMIT: Final = 90.0
 TIME_TO_ACT: Final = 0.5
 """Seconds of a stubborn step's every part: there is time to cancel it or to delete its ProjectSetup."""
 
-Deed = Callable[[Arena, OperatorProcess, Setup], object]
+Deed = Callable[[FaultRun, OperatorProcess, Setup], object]
 
 
 def nothing(*_: object) -> None:
     """The operator comes to its end by itself."""
 
 
-def await_step(arena: Arena, setup: Setup, number: int) -> None:
+def await_step(fault_run: FaultRun, setup: Setup, number: int) -> None:
     """Return when the step of this number has begun."""
-    wait_for(lambda: arena.journal.tells(setup.project, "begin", times=number), f"step {number} to begin", limit=LIMIT)
+    wait_for(
+        lambda: fault_run.step_log.tells(setup.project, "begin", times=number), f"step {number} to begin", limit=LIMIT
+    )
 
 
-def kill_in_step(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    await_step(arena, setup, 2)
+def kill_in_step(fault_run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+    await_step(fault_run, setup, 2)
     operator.kill()
 
 
-def cancel(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
-    await_step(arena, setup, 2)
-    arena.cancel(setup)
+def cancel(fault_run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+    await_step(fault_run, setup, 2)
+    fault_run.cancel(setup)
 
 
-def delete(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
-    await_step(arena, setup, 2)
-    arena.delete(setup)
+def delete(fault_run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+    await_step(fault_run, setup, 2)
+    fault_run.delete(setup)
 
 
 def killed_while_it_stops(deed: Deed) -> Deed:
     """That deed, and the operator is killed when the step has been told to stop."""
 
-    def both(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-        deed(arena, operator, setup)
-        wait_for(lambda: arena.journal.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT)
+    def both(fault_run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+        deed(fault_run, operator, setup)
+        wait_for(
+            lambda: fault_run.step_log.tells(setup.project, "stopping"), "the step to be told to stop", limit=LIMIT
+        )
         operator.kill()
 
     return both
 
 
-def terminate(arena: Arena, operator: OperatorProcess, setup: Setup) -> None:
-    await_step(arena, setup, 2)
+def terminate(fault_run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+    await_step(fault_run, setup, 2)
     operator.process.send_signal(signal.SIGTERM)
 
 
-def retry(arena: Arena, _: OperatorProcess, setup: Setup) -> None:
-    wait_for(lambda: arena.status(setup).get("phase") == "Failed", "the first series to fail", limit=LIMIT)
-    arena.stage.annotate(setup.project, "retry-requested-at", "now")
+def retry(fault_run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+    wait_for(lambda: fault_run.status(setup).get("phase") == "Failed", "the first series to fail", limit=LIMIT)
+    fault_run.sandbox.annotate(setup.project, "retry-requested-at", "now")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +92,24 @@ class Case:
     given_back: int = 0
     paused: bool = False
 
-    def run(self, new_arena: NewArena) -> Outcome:
+    def run(self, new_fault_run: NewFaultRun) -> Outcome:
         """Let one operator be killed, start another, and see what becomes of the setup."""
-        with new_arena(leader_election="false", shutdown_grace="100ms") as arena:
+        with new_fault_run(leader_election="false", shutdown_grace="100ms") as fault_run:
             if self.paused:
-                arena.pause()
-            setup = arena.submit(self.mood, seconds=TIME_TO_ACT if self.mood == "stubborn" else 0.1)
-            faulty = arena.operator(command=FAULTY, environment={"FAULT": self.fault}).start(ready=False)
-            self.deed(arena, faulty, setup)
+                fault_run.pause()
+            setup = fault_run.submit(self.mood, seconds=TIME_TO_ACT if self.mood == "stubborn" else 0.1)
+            faulty = fault_run.operator(command=FAULTY, environment={"FAULT": self.fault}).start(ready=False)
+            self.deed(fault_run, faulty, setup)
             wait_for(lambda: not faulty.alive, f"the operator to be killed {self.name}", limit=LIMIT)
             killed = faulty.process.returncode == -signal.SIGKILL
-            wait_for(lambda: not arena.living(), "its processes to be gone", limit=2.0)
+            wait_for(lambda: not fault_run.living(), "its processes to be gone", limit=2.0)
             if self.paused:
-                arena.resume()
-            arena.journal.gate.touch()
-            arena.operator().start(ready=False)
-            arena.await_ends(limit=LIMIT)
-            arena.await_no_remains()
-            return Outcome(killed, arena.status(setup), judge(arena))
+                fault_run.resume()
+            fault_run.step_log.gate.touch()
+            fault_run.operator().start(ready=False)
+            fault_run.await_ends(limit=LIMIT)
+            fault_run.await_no_remains()
+            return Outcome(killed, fault_run.status(setup), check_invariants(fault_run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,12 @@ if IS_LONG:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    new_arena: NewArena,
+    new_fault_run: NewFaultRun,
     frozen_leaders: object,  # noqa: ARG001  # they wait meanwhile
 ) -> Iterator[dict[str, Future[Outcome]]]:
     """All cases, some at a time: most of each is waiting."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {case.name: pool.submit(case.run, new_arena) for case in CASES}
+        yield {case.name: pool.submit(case.run, new_fault_run) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

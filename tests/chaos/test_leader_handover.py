@@ -9,9 +9,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.support.chaos.arena import NewArena, await_lead
+from tests.support.chaos.fault_run import NewFaultRun, await_lead
 from tests.support.chaos.freezes import FREEZES, LIMIT, Freeze, Outcome
-from tests.support.chaos.verdict import judge
+from tests.support.chaos.invariants import check_invariants
 from tests.support.operator_process import wait_for
 
 TAKEOVER = 10.0
@@ -38,22 +38,22 @@ def test_a_frozen_leader_wakes_too_late_to_do_anything(
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_leader_that_is_told_to_end_is_followed_at_once(
-    new_arena: NewArena, tell: Callable[[object], None], busy: bool
+    new_fault_run: NewFaultRun, tell: Callable[[object], None], busy: bool
 ) -> None:
-    with new_arena(shutdown_grace="200ms") as arena:
-        first = arena.operator().start()
+    with new_fault_run(shutdown_grace="200ms") as fault_run:
+        first = fault_run.operator().start()
         await_lead(first)
-        second = arena.operator().start()
-        running = [arena.submit("gated") for _ in range(6)] if busy else []
-        wait_for(lambda: all(arena.journal.tells(setup.project, "end") for setup in running), "the steps to run")
+        second = fault_run.operator().start()
+        running = [fault_run.submit("gated") for _ in range(6)] if busy else []
+        wait_for(lambda: all(fault_run.step_log.tells(setup.project, "end") for setup in running), "the steps to run")
         began = time.monotonic()
         first.process.send_signal(signal.SIGTERM)
         await_lead(second, limit=TAKEOVER)
         takeover = time.monotonic() - began
         assert first.process.wait(LIMIT) == 0
-        arena.journal.gate.touch()
-        arena.await_ends(limit=LIMIT)
-        arena.await_no_remains()
-        figures = judge(arena)
+        fault_run.step_log.gate.touch()
+        fault_run.await_ends(limit=LIMIT)
+        fault_run.await_no_remains()
+        figures = check_invariants(fault_run)
         tell(f"taken over {takeover:.1f} s after SIGTERM; {figures}")
         assert (figures.burned, figures.given_back) == (0, len(running))

@@ -6,42 +6,44 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.chaos.arena import Arena, NewArena, await_lead
-from tests.support.chaos.form import IS_LONG, SEED
-from tests.support.chaos.keeper import Keeper
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, await_lead
+from tests.support.chaos.invariants import check_invariants
+from tests.support.chaos.options import IS_LONG, SEED
 from tests.support.chaos.proxy import Proxy
-from tests.support.chaos.verdict import judge
+from tests.support.chaos.restarter import Restarter
 
 CANCELLED, DELETED = 5, 9
 """One in so many setups."""
 
 
 def test_all_ends_well_with_a_slow_and_lossy_api_server(
-    new_arena: NewArena, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None]
+    new_fault_run: NewFaultRun, kubeconfig_of_plane: Path, tmp_path: Path, tell: Callable[[object], None]
 ) -> None:
     count, share = (150, 0.3) if IS_LONG else (24, 0.25)
-    luck = random.Random(SEED)  # noqa: S311  # the same order every time
-    with Proxy(kubeconfig_of_plane, tmp_path, luck) as proxy, new_arena() as arena:
+    rng = random.Random(SEED)  # noqa: S311  # the same order every time
+    with Proxy(kubeconfig_of_plane, tmp_path, rng) as proxy, new_fault_run() as fault_run:
         proxy.trouble.share = share
-        keeper = Keeper(arena.operator(kubeconfig=proxy.path).start(ready=False))
-        await_lead(keeper.operator)
-        disturb(arena, count)
-        seconds = arena.await_ends(limit=600 if IS_LONG else 120, meanwhile=keeper.look)
+        restarter = Restarter(fault_run.operator(kubeconfig=proxy.path).start(ready=False))
+        await_lead(restarter.operator)
+        disturb(fault_run, count)
+        seconds = fault_run.await_ends(limit=600 if IS_LONG else 120, meanwhile=restarter.look)
         proxy.trouble.share = 0.0
-        arena.await_no_remains()
-        figures = judge(arena)
+        fault_run.await_no_remains()
+        figures = check_invariants(fault_run)
         met = ", ".join(f"{times} {kind}" for kind, times in sorted(proxy.trouble.met.items()))
-        tell(f"all over after {seconds:.0f} s; requests {met}; the operator ended {keeper.restarts} times; {figures}")
+        tell(
+            f"all over after {seconds:.0f} s; requests {met}; the operator ended {restarter.restarts} times; {figures}"
+        )
         assert figures.burned == 0
         assert sum(proxy.trouble.met.values()) > 0
 
 
-def disturb(arena: Arena, count: int) -> None:
+def disturb(fault_run: FaultRun, count: int) -> None:
     """Submit setups; cancel some of them and delete others."""
-    luck = random.Random(SEED)  # noqa: S311  # the same order every time
-    setups = arena.submit_mixed(count, luck)
+    rng = random.Random(SEED)  # noqa: S311  # the same order every time
+    setups = fault_run.submit_mixed(count, rng)
     for number, setup in enumerate(setups, start=1):
         if number % CANCELLED == 0:
-            arena.cancel(setup)
+            fault_run.cancel(setup)
         elif number % DELETED == 0:
-            arena.delete(setup)
+            fault_run.delete(setup)

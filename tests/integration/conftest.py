@@ -1,4 +1,4 @@
-"""What the tests of the operator share: one running operator, and steps that wait for their test."""
+"""Fixtures of the operator's tests: one running operator, and steps that wait for their test."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 from monitoring import MonitoringError, prometheus
 from projectsetup.projects import ProjectRecord
 from tests.support.api_server import ApiServer
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_handle import Steps
 
 
 @pytest.fixture(scope="session")
 def elsewhere(kubeconfig: Path) -> ApiServer:
-    """A second namespace that the operator of `stage` serves."""
+    """A second namespace that the operator of `sandbox` serves."""
     return ApiServer.prepared(kubeconfig, "elsewhere")
 
 
 @pytest.fixture(scope="session")
-def stage(new_stage: Callable[..., AbstractContextManager[Stage]], elsewhere: ApiServer) -> Iterator[Stage]:
+def sandbox(new_sandbox: Callable[..., AbstractContextManager[Sandbox]], elsewhere: ApiServer) -> Iterator[Sandbox]:
     """One operator for all tests that need none of their own; it has more slots than one of them takes."""
-    with new_stage(concurrency="12") as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{elsewhere.namespace}")
-        stage.operator.start()
-        yield stage
+    with new_sandbox(concurrency="12") as sandbox:
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{elsewhere.namespace}")
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
 
 @pytest.fixture
 def steps(tmp_path: Path) -> Iterator[Steps]:
-    """Steps that wait for the test, and no longer than the test takes."""
+    """Steps that wait for the test, at most until it ends."""
     steps = Steps(tmp_path / "steps")
     yield steps
     steps.let_go()

@@ -13,7 +13,7 @@ from projectsetup.api.reasons import Reason
 from tests.support.cli_scene import Scene
 from tests.support.command_line import Running, one_error
 from tests.support.setup_bodies import RUN, status
-from tests.support.tcp_door import Door
+from tests.support.tcp_proxy import TcpProxy
 
 pytest_plugins = ["tests.support.cli_fixtures"]
 
@@ -108,28 +108,28 @@ def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+def proxy(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
     """A proxy to the API server that the test can close."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
-    with Door(int(cluster["server"].rpartition(":")[2])) as door:
-        cluster["server"] = f"https://127.0.0.1:{door.port}"
+    with TcpProxy(int(cluster["server"].rpartition(":")[2])) as proxy:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
         moved = tmp_path / "kubeconfig"
         moved.write_text(yaml.safe_dump(config))
         monkeypatch.setenv("KUBECONFIG", str(moved))
-        yield door
+        yield proxy
 
 
-def test_waiting_survives_an_outage_of_the_api_server(scene: Scene, door: Door, tmp_path: Path) -> None:
+def test_waiting_survives_an_outage_of_the_api_server(scene: Scene, proxy: TcpProxy, tmp_path: Path) -> None:
     scene("setup")
     scene.claim()
     scene.report(RUNNING)
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text(PROGRESS)
-        door.shut()
+        proxy.shut()
         running.await_text("waiting for the API server")
         scene.report(SUCCEEDED)
-        door.open()
+        proxy.open()
         done = running.done()
     assert done.code == 0
     assert done.err.count("waiting for the API server") == 1

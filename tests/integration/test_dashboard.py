@@ -17,10 +17,10 @@ from projectsetup.api.reasons import Reason
 from tests.support.api_server import ApiServer
 from tests.support.command_line import CommandLine, process, write_kubeconfig
 from tests.support.dashboard_process import Dashboard, section
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_bodies import NOON, status
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_door import Door
+from tests.support.tcp_proxy import TcpProxy
 
 BAD = "<script>alert(1)</script>"
 FAILED = status(
@@ -195,9 +195,11 @@ def test_only_what_is_shown_can_be_changed(acting: Dashboard, failed: str, kubec
     assert asked_for(other, name) == set()
 
 
-def test_cancel_and_retry_do_what_the_commands_do(stage: Stage, steps: Steps, kubeconfig: Path, tmp_path: Path) -> None:
-    place = stage.api.namespace
-    setup = Setup.gated(stage, steps)
+def test_cancel_and_retry_do_what_the_commands_do(
+    sandbox: Sandbox, steps: Steps, kubeconfig: Path, tmp_path: Path
+) -> None:
+    place = sandbox.api.namespace
+    setup = Setup.gated(sandbox, steps)
     with Dashboard(tmp_path, kubeconfig, "--namespace", "all", "--allow-actions") as dashboard:
         steps.await_start(setup)
         board = dashboard.wait_for("that it runs", lambda text: setup.name in section(text, "running"))
@@ -217,17 +219,17 @@ def test_cancel_and_retry_do_what_the_commands_do(stage: Stage, steps: Steps, ku
 def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig: Path, tmp_path: Path) -> None:
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
-    with Door(int(cluster["server"].rpartition(":")[2])) as door:
-        cluster["server"] = f"https://127.0.0.1:{door.port}"
+    with TcpProxy(int(cluster["server"].rpartition(":")[2])) as proxy:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
         moved = tmp_path / "kubeconfig"
         moved.write_text(yaml.safe_dump(config))
         with Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard:
             assert failed in dashboard.wait_for("the failure", failed)
-            door.shut()
+            proxy.shut()
             board = dashboard.wait_for("the outage", "The API server does not answer.")
             assert re.search(r"This page is [0-9]+[smh]", board)
             assert failed in board
-            door.open()
+            proxy.open()
             dashboard.wait_for("that it is over", lambda text: "does not answer" not in text)
             new = still.create()["metadata"]["name"]
             dashboard.wait_for("what is new", new)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.chromium import Chromium, chromium_obstacle
 from tests.support.dashboard_process import Dashboard
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_handle import Setup
 
 OBSTACLE = chromium_obstacle()
@@ -33,9 +33,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="module")
-def dashboard(stage: Stage, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+def dashboard(sandbox: Sandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """With buttons."""
-    options = ("-n", stage.api.namespace, "--operator-namespace", stage.api.namespace, "--allow-actions")
+    options = ("-n", sandbox.api.namespace, "--operator-namespace", sandbox.api.namespace, "--allow-actions")
     with Dashboard(tmp_path_factory.mktemp("dashboard"), kubeconfig, *options) as dashboard:
         yield dashboard
 
@@ -46,11 +46,11 @@ def waiting(file: Path) -> str:
 
 
 def test_a_running_setup_moves_on_without_loading_the_page_again(
-    stage: Stage, dashboard: Dashboard, browser: Chromium, tmp_path: Path
+    sandbox: Sandbox, dashboard: Dashboard, browser: Chromium, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    setup = Setup.make(stage, "scripts", first=waiting(first), second=waiting(second))
-    place = stage.api.namespace, setup.name
+    setup = Setup.make(sandbox, "scripts", first=waiting(first), second=waiting(second))
+    place = sandbox.api.namespace, setup.name
     browser.open(dashboard.url)
     browser.run("window.mark = 'not loaded again'")
     browser.wait_for("the first step", ROW, *place, "0/3")
@@ -64,10 +64,10 @@ def test_a_running_setup_moves_on_without_loading_the_page_again(
     assert browser.complaints() == []
 
 
-def test_buttons_cancel_and_retry(stage: Stage, dashboard: Dashboard, browser: Chromium, tmp_path: Path) -> None:
+def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browser: Chromium, tmp_path: Path) -> None:
     go = tmp_path / "go"
-    setup = Setup.make(stage, "scripts", first=waiting(go))
-    place = stage.api.namespace, setup.name
+    setup = Setup.make(sandbox, "scripts", first=waiting(go))
+    place = sandbox.api.namespace, setup.name
     browser.open(dashboard.url)
     browser.wait_for("that it runs", ROW, *place, "0/3")
     browser.click(f"#cancel-{place[0]}-{place[1]}")
@@ -84,9 +84,9 @@ def test_buttons_cancel_and_retry(stage: Stage, dashboard: Dashboard, browser: C
 
 
 def test_the_page_says_when_the_dashboard_has_ended(
-    stage: Stage, kubeconfig: Path, browser: Chromium, tmp_path: Path
+    sandbox: Sandbox, kubeconfig: Path, browser: Chromium, tmp_path: Path
 ) -> None:
-    with Dashboard(tmp_path, kubeconfig, "-n", stage.api.namespace) as dashboard:
+    with Dashboard(tmp_path, kubeconfig, "-n", sandbox.api.namespace) as dashboard:
         browser.open(dashboard.url)
         assert not browser.run(GONE)
     browser.wait_for("that it has ended", GONE)

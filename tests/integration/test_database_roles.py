@@ -14,9 +14,9 @@ import pytest
 from projectsetup.projects.migrate import migrate
 from tests.support.command_line import CommandLine
 from tests.support.manifests import ROOT
-from tests.support.operator_stage import Stage, reason
+from tests.support.operator_sandbox import Sandbox, reason
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 (ROLES,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
 LOGINS: Final = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '([^']+)'", ROLES))
@@ -38,30 +38,30 @@ def login(url: str, role: str) -> str:
 
 
 @pytest.fixture
-def stage(new_stage: NewStage) -> Iterator[Stage]:
+def sandbox(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
     """Its database is empty, but for what the documentation makes."""
-    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as administrator:
+    with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as administrator:
         administrator.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         administrator.execute(ROLES)
-        yield stage
-        stage.operator.close()
+        yield sandbox
+        sandbox.operator.close()
         for role in LOGINS:
             administrator.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_the_operator_works_with_the_least_rights(
-    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli = CommandLine(capsys)
-    assert migrate(login(stage.database_url, OWNER))
-    mine = login(stage.database_url, OPERATOR)
-    stage.operator.configure({"DATABASE_URL": mine})
-    stage.operator.start()
+    assert migrate(login(sandbox.database_url, OWNER))
+    mine = login(sandbox.database_url, OPERATOR)
+    sandbox.operator.configure({"DATABASE_URL": mine})
+    sandbox.operator.start()
     monkeypatch.setenv("DATABASE_URL", mine)
     project = cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out.strip()
-    assert reason(stage.ended(stage.apply(project, "instant"))) == "SetupSucceeded"
-    assert stage.record(project)["status"] == "ready"
-    assert 'projectsetup_database_connection{protection="local"} 1.0' in stage.operator.get("/metrics")[1]
+    assert reason(sandbox.ended(sandbox.apply(project, "instant"))) == "SetupSucceeded"
+    assert sandbox.record(project)["status"] == "ready"
+    assert 'projectsetup_database_connection{protection="local"} 1.0' in sandbox.operator.get("/metrics")[1]
     cli.ok("projects", "delete", project)
     with psycopg.connect(mine, autocommit=True) as connection:
         for statement in FORBIDDEN:

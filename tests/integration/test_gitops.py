@@ -27,7 +27,7 @@ from tests.support.go_modules import (
 )
 from tests.support.manifests import MANIFESTS, Kubectl, read
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import PREFIX, Stage, message, reason
+from tests.support.operator_sandbox import PREFIX, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps
 
 Body = dict[str, Any]
@@ -47,57 +47,57 @@ PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
 @pytest.fixture(scope="module")
 def told(
-    new_stage: Callable[..., AbstractContextManager[Stage]],
+    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Body]]:
     """ProjectSetups as the API server hands them out, by the reason to which the operator has brought each."""
     steps, rival = Steps(tmp_path_factory.mktemp("gitops")), ApiServer.prepared(kubeconfig, "rival")
-    with new_stage(concurrency="1") as stage, psycopg.connect(stage.database_url, autocommit=True) as database:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{rival.namespace}")
-        unseen = Setup.make(stage).body
-        stage.operator.start()
-        stands = _brought_to_an_end(stage, rival, database)
+    with new_sandbox(concurrency="1") as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as database:
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{rival.namespace}")
+        unseen = Setup.make(sandbox).body
+        sandbox.operator.start()
+        stands = _brought_to_an_end(sandbox, rival, database)
         for why, setup in stands.items():
             setup.waits_for(why)  # before the one that keeps the only slot
-        stands["Suspended"] = Setup.make(stage, spec={"suspend": True})
-        stands["Running"] = Setup.gated(stage, steps)
+        stands["Suspended"] = Setup.make(sandbox, spec={"suspend": True})
+        stands["Running"] = Setup.gated(sandbox, steps)
         steps.await_start(stands["Running"])
-        stands["Queued"] = Setup.gated(stage, steps)
+        stands["Queued"] = Setup.gated(sandbox, steps)
         for why, setup in stands.items():
             setup.waits_for(why)
         bodies = {why: setup.body for why, setup in stands.items()}
-        project = stage.project()
+        project = sandbox.project()
         database.execute("ALTER TABLE projects RENAME TO hidden")
-        waiting = Setup.make(stage, project=project)
+        waiting = Setup.make(sandbox, project=project)
         waiting.waits_for("DatabaseUnavailable")
         bodies["DatabaseUnavailable"] = waiting.body
         database.execute("ALTER TABLE hidden RENAME TO projects")
         steps.let_go()
-        assert stage.operator.terminate() == 0
+        assert sandbox.operator.terminate() == 0
         stands["SetupSucceeded"].change(timeout="1h")
         yield {**bodies, UNSEEN: unseen, CHANGED: stands["SetupSucceeded"].body}
 
 
-def _brought_to_an_end(stage: Stage, rival: ApiServer, database: psycopg.Connection[Any]) -> dict[str, Setup]:
-    backing_off = Setup.make(stage, "scripts", second="exit 75", annotations={"backoff": "1h"})
+def _brought_to_an_end(sandbox: Sandbox, rival: ApiServer, database: psycopg.Connection[Any]) -> dict[str, Setup]:
+    backing_off = Setup.make(sandbox, "scripts", second="exit 75", annotations={"backoff": "1h"})
     backing_off.reached("BackingOff")
-    ready = stage.project()
-    testing = stage.project()
+    ready = sandbox.project()
+    testing = sandbox.project()
     database.execute("UPDATE projects SET status = 'ready' WHERE id = %s", (ready,))
     database.execute("UPDATE projects SET status = 'testing' WHERE id = %s", (testing,))
     return {
         "RetryScheduled": backing_off,
-        "SetupSucceeded": Setup.make(stage),
-        "StepFailed": Setup.make(stage, "scripts", first="echo it says no; exit 1"),
-        "AttemptsExhausted": Setup.make(stage, "scripts", first="exit 75", annotations={"max_attempts": "1"}),
-        "ProjectNotFound": Setup.make(stage, project=str(uuid.uuid4())),
-        "AlreadySetUp": Setup.make(stage, project=ready),
-        "ProjectInvalidState": Setup.make(stage, project=testing),
-        "ProjectClaimed": Setup.make(stage, project=backing_off.name, api=rival),
-        "InvalidSpec": Setup.make(stage, "broken"),
-        "DependencyMissing": Setup.make(stage, "no-such-recipe"),
-        "Cancelled": Setup.make(stage, annotations={"cancel_requested_at": "1"}),
+        "SetupSucceeded": Setup.make(sandbox),
+        "StepFailed": Setup.make(sandbox, "scripts", first="echo it says no; exit 1"),
+        "AttemptsExhausted": Setup.make(sandbox, "scripts", first="exit 75", annotations={"max_attempts": "1"}),
+        "ProjectNotFound": Setup.make(sandbox, project=str(uuid.uuid4())),
+        "AlreadySetUp": Setup.make(sandbox, project=ready),
+        "ProjectInvalidState": Setup.make(sandbox, project=testing),
+        "ProjectClaimed": Setup.make(sandbox, project=backing_off.name, api=rival),
+        "InvalidSpec": Setup.make(sandbox, "broken"),
+        "DependencyMissing": Setup.make(sandbox, "no-such-recipe"),
+        "Cancelled": Setup.make(sandbox, annotations={"cancel_requested_at": "1"}),
     }
 
 
@@ -150,8 +150,8 @@ def test_flux_agrees_with_argocd_and_with_the_contract(told: dict[str, Body]) ->
     assert "latest observed generation is 1" in verdicts[CHANGED]["message"]
 
 
-def test_the_retry_of_argocd_begins_a_new_series(stage: Stage, steps: Steps) -> None:
-    setup = Setup.make(stage, "scripts", first=PASS_ON_RETRY, place=str(steps.folder))
+def test_the_retry_of_argocd_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.make(sandbox, "scripts", first=PASS_ON_RETRY, place=str(steps.folder))
     assert setup.ended()[0] == "StepFailed"
     steps.let_go()
     patch = argocd.action("retry", setup.body)
@@ -161,8 +161,8 @@ def test_the_retry_of_argocd_begins_a_new_series(stage: Stage, steps: Steps) -> 
     assert argocd.health(setup.body).status == "Healthy"
 
 
-def test_the_cancel_of_argocd_ends_what_runs(stage: Stage, steps: Steps) -> None:
-    setup = Setup.gated(stage, steps)
+def test_the_cancel_of_argocd_ends_what_runs(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     setup.api.patch(setup.name, argocd.action("cancel", setup.body))
     assert setup.ended()[0] == "Cancelled"
@@ -170,20 +170,20 @@ def test_the_cancel_of_argocd_ends_what_runs(stage: Stage, steps: Steps) -> None
 
 
 @pytest.mark.parametrize("how", [(), ("--server-side",)])
-def test_what_people_annotate_outlives_another_sync(stage: Stage, tmp_path: Path, how: tuple[str, ...]) -> None:
+def test_what_people_annotate_outlives_another_sync(sandbox: Sandbox, tmp_path: Path, how: tuple[str, ...]) -> None:
     """Argo CD applies as kubectl does: what git does not mention stays."""
-    project = stage.project()
+    project = sandbox.project()
     body = {"apiVersion": "codemyspec.com/v1alpha1", "kind": "ProjectSetup", "metadata": {"name": project}}
     in_git = tmp_path / "setup.yaml"
     in_git.write_text(yaml.safe_dump({**body, "spec": {"recipe": "instant", "suspend": True}}))
-    stage.api.kubectl("apply", *how, "-f", str(in_git))
+    sandbox.api.kubectl("apply", *how, "-f", str(in_git))
     asked = {f"{PREFIX}priority": "0", f"{PREFIX}retry-requested-at": "1"}
     named = [f"{name}={value}" for name, value in asked.items()]
-    stage.api.kubectl("annotate", "--overwrite", "projectsetup", project, *named)
+    sandbox.api.kubectl("annotate", "--overwrite", "projectsetup", project, *named)
     in_git.write_text(yaml.safe_dump({**body, "spec": {"recipe": "instant", "suspend": False}}))
-    stage.api.kubectl("apply", *how, "-f", str(in_git))
-    assert reason(stage.ended(project)) == "SetupSucceeded"
-    assert asked.items() <= stage.api.get(project)["metadata"]["annotations"].items()
+    sandbox.api.kubectl("apply", *how, "-f", str(in_git))
+    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert asked.items() <= sandbox.api.get(project)["metadata"]["annotations"].items()
 
 
 def _is_served(kubectl: Kubectl, crd: str) -> bool:

@@ -19,7 +19,7 @@ from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_path
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.version import version
-from tests.support.image_box import USER, Image, unpack
+from tests.support.image_container import USER, Image, unpack
 from tests.support.recipe_steps import parameters
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))

@@ -19,7 +19,7 @@ from projectsetup.kube.job_cache import JobCache, Kind
 from projectsetup.kube.jobs import OF_JOB
 from tests.support.chaos.proxy import Proxy
 from tests.support.job_scene import JobScene, until
-from tests.support.tcp_door import Door
+from tests.support.tcp_proxy import TcpProxy
 
 OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
 
@@ -51,17 +51,17 @@ def board_at(monkeypatch: pytest.MonkeyPatch) -> OpenBoard:
 
 
 @contextmanager
-def behind_a_door(kubeconfig: Path, folder: Path) -> Iterator[tuple[Door, Path]]:
-    """A door before the API server, and the kubeconfig that goes through it."""
+def behind_a_door(kubeconfig: Path, folder: Path) -> Iterator[tuple[TcpProxy, Path]]:
+    """A proxy before the API server, and the kubeconfig that goes through it."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     port = urlsplit(cluster["server"]).port
     assert port
-    with Door(port) as door:
-        cluster["server"] = f"https://127.0.0.1:{door.port}"
+    with TcpProxy(port) as proxy:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
         moved = folder / "kubeconfig"
         moved.write_text(yaml.safe_dump(config))
-        yield door, moved
+        yield proxy, moved
 
 
 def told(board: JobCache, namespace: str) -> dict[str, list[str]]:
@@ -147,7 +147,7 @@ async def test_only_ours_in_the_namespaces_that_were_named(
 async def test_what_was_missed_while_the_connection_was_cut_is_found(
     board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
 ) -> None:
-    with behind_a_door(kubeconfig, tmp_path) as (door, moved):
+    with behind_a_door(kubeconfig, tmp_path) as (proxy, moved):
         uid = scene.make_job("deleted")
         scene.make_pod("deleted")
         scene.make_job("kept")
@@ -155,11 +155,11 @@ async def test_what_was_missed_while_the_connection_was_cut_is_found(
             await until("all is listed", lambda: board.complete)
             woken: list[None] = []
             with board.view(scene.namespace, uid, lambda: woken.append(None)) as view:
-                door.shut()
+                proxy.shut()
                 scene.delete_job("deleted")
                 scene.make_job("new")
                 assert set(told(board, scene.namespace)) == {"deleted", "kept"}
-                door.open()
+                proxy.open()
                 await until("the deletion is seen", lambda: set(told(board, scene.namespace)) == {"kept", "new"})
                 assert woken
                 assert view.last_job is not None

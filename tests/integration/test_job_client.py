@@ -19,7 +19,7 @@ from projectsetup.kube.connection import connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
 from projectsetup.kube.jobs import OF_JOB, JobClient
 from projectsetup.kube.leader import LeaseLost, SoleOperator
-from tests.support.job_orders import make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import make_adopted, make_attempt, make_recipe
 from tests.support.job_scene import JobScene
 
 CallsAt = Callable[..., AbstractAsyncContextManager[JobClient]]

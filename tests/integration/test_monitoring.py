@@ -21,12 +21,12 @@ from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
 from tests.support.manifests import MANIFESTS, read
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_stage import RECIPES, Stage
+from tests.support.operator_sandbox import RECIPES, Sandbox
 from tests.support.prometheus import plain_rules
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_door import Door, through
+from tests.support.tcp_proxy import TcpProxy, through
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 NEVER_LESS: Final = {"counter": "sum(max_over_time({}[1h])) > 0", "histogram": "sum(max_over_time({}_count[1h])) > 0"}
 CONSTANT: Final = dict.fromkeys(
@@ -79,15 +79,15 @@ class Scene:
 class Play:
     """The operator that leads at first, the doors between it and the rest, and who watches it."""
 
-    stage: Stage
-    database: Door
-    api: Door
+    sandbox: Sandbox
+    database: TcpProxy
+    api: TcpProxy
     steps: Steps
     prometheus: Prometheus
 
     def told(self) -> Exposition:
         """What the operator tells now."""
-        return Exposition(self.stage.operator.get("/metrics")[1])
+        return Exposition(self.sandbox.operator.get("/metrics")[1])
 
     def await_told(self, name: str, value: float = 1, **labels: str) -> None:
         """Return when the operator tells at least this value."""
@@ -101,7 +101,7 @@ class Play:
     def control(self, **data: str) -> None:
         """Set keys of the queue's ConfigMap."""
         patch = json.dumps({"data": data})
-        self.stage.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
+        self.sandbox.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
 
     def perform(self) -> None:
         """Everything that a metric tells of, once at least."""
@@ -112,10 +112,10 @@ class Play:
         self._lose_the_api_server()
 
     def _stand_in_line(self) -> None:
-        first = Setup.gated(self.stage, self.steps, annotations={"priority": "0"})
+        first = Setup.gated(self.sandbox, self.steps, annotations={"priority": "0"})
         self.steps.await_start(first)
-        second = Setup.gated(self.stage, self.steps, annotations={"priority": "3"})
-        third = Setup.gated(self.stage, self.steps, annotations={"priority": "7"})
+        second = Setup.gated(self.sandbox, self.steps, annotations={"priority": "3"})
+        third = Setup.gated(self.sandbox, self.steps, annotations={"priority": "7"})
         second.waits_for("Queued")
         third.waits_for("Queued")
         self.await_scraped(
@@ -139,14 +139,16 @@ class Play:
         assert {second.ended()[0], third.ended()[0]} == {"SetupSucceeded"}
 
     def _fail(self) -> None:
-        assert Setup.make(self.stage, "scripts", third="exit 1").ended()[0] == "StepFailed"
-        tried = Setup.make(self.stage, "scripts", second="exit 75", annotations={"max_attempts": "2", "backoff": "1ms"})
+        assert Setup.make(self.sandbox, "scripts", third="exit 1").ended()[0] == "StepFailed"
+        tried = Setup.make(
+            self.sandbox, "scripts", second="exit 75", annotations={"max_attempts": "2", "backoff": "1ms"}
+        )
         assert tried.ended()[0] == "AttemptsExhausted"
         self.await_scraped('projectsetup_step_duration_seconds_count{step="third"} == 1')
-        assert Setup.make(self.stage, "scripts").ended()[0] == "SetupSucceeded"
+        assert Setup.make(self.sandbox, "scripts").ended()[0] == "SetupSucceeded"
 
     def _miss_a_recipe(self) -> None:
-        waiting = Setup.make(self.stage, "not-there-yet")
+        waiting = Setup.make(self.sandbox, "not-there-yet")
         waiting.waits_for("DependencyMissing")
         self.await_scraped("projectsetup_awaiting_dependency == 1")
         waiting.delete()
@@ -155,11 +157,11 @@ class Play:
         self.database.shut()
         self.await_told("database_errors_total", kind="unreachable")
         self.database.open()
-        wait_for(self.stage.operator.is_ready, "the operator to be ready")
+        wait_for(self.sandbox.operator.is_ready, "the operator to be ready")
 
     def _lose_the_api_server(self) -> None:
         hold = f'touch "{self.steps.folder}/there"; until [ -e "{self.steps.folder}/away" ]; do sleep 0.05; done'
-        setup = Setup.make(self.stage, "scripts", first=hold)
+        setup = Setup.make(self.sandbox, "scripts", first=hold)
         wait_for((self.steps.folder / "there").exists, "the step to run")
         self.api.shut()
         (self.steps.folder / "away").touch()
@@ -178,7 +180,7 @@ class Play:
 @pytest.fixture(scope="module")
 def scene(
     prometheus_programs: dict[str, Path],
-    new_stage: NewStage,
+    new_sandbox: NewSandbox,
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
@@ -188,44 +190,44 @@ def scene(
     cluster = config["clusters"][0]["cluster"]
     settings: dict[str, Any] = {"leader_election": "true", "concurrency": "1"}
     began = time.time()
-    with new_stage(**settings) as stage:
-        stage.api.kubectl("create", "configmap", "projectsetup-queue")
+    with new_sandbox(**settings) as sandbox:
+        sandbox.api.kubectl("create", "configmap", "projectsetup-queue")
         standby = OperatorProcess(
             folder / "standby",
             kubeconfig=kubeconfig,
-            database_url=stage.database_url,
-            namespaces=stage.api.namespace,
-            operator_namespace=stage.api.namespace,
+            database_url=sandbox.database_url,
+            namespaces=sandbox.api.namespace,
+            operator_namespace=sandbox.api.namespace,
             recipes_dir=str(RECIPES),
             **settings,
         )
-        targets = {"first": stage.operator.port, "second": standby.port}
-        database_port, api_port = urlsplit(stage.database_url).port, urlsplit(cluster["server"]).port
+        targets = {"first": sandbox.operator.port, "second": standby.port}
+        database_port, api_port = urlsplit(sandbox.database_url).port, urlsplit(cluster["server"]).port
         assert database_port
         assert api_port
         rules = plain_rules(folder / "rules.yaml")
         with (
-            Door(database_port) as database,
-            Door(api_port) as api,
+            TcpProxy(database_port) as database,
+            TcpProxy(api_port) as api,
             running(folder, targets=targets, rules=[rules]) as prometheus,
         ):
             cluster["server"] = through(cluster["server"], api)
             (folder / "kubeconfig").write_text(yaml.safe_dump(config))
             environment = {
-                "DATABASE_URL": through(stage.database_url, database),
+                "DATABASE_URL": through(sandbox.database_url, database),
                 "KUBECONFIG": str(folder / "kubeconfig"),
             }
-            stage.operator.configure(environment)
-            stage.operator.start()
-            wait_for(stage.operator.leads, "the first operator to lead")
+            sandbox.operator.configure(environment)
+            sandbox.operator.start()
+            wait_for(sandbox.operator.leads, "the first operator to lead")
             standby.start()
             try:
-                play = Play(stage, database, api, Steps(folder / "steps"), prometheus)
+                play = Play(sandbox, database, api, Steps(folder / "steps"), prometheus)
                 play.await_scraped('projectsetup_leading{instance="second"} == 0')
                 play.perform()
                 last_words = play.told()
                 play.await_scraped('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
-                assert stage.operator.terminate() == 0
+                assert sandbox.operator.terminate() == 0
                 play.await_scraped('projectsetup_leading{instance="second"} == 1')
                 yield Scene(prometheus, began, last_words)
             finally:

@@ -14,7 +14,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.steps import setup_project
 from projectsetup.setup.types import InfrastructureError, SetupFailed, SetupOutcome, SetupProject
-from tests.support.job_orders import make_recipe
+from tests.support.job_attempts import make_recipe
 from tests.support.local_steps import PATH, until
 from tests.support.mounts import mount, mounted, needs_mounts, remount
 

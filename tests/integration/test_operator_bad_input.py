@@ -21,10 +21,10 @@ from devcluster.ports import free_port
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.mounts import mounted, needs_mounts
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message, reason
-from tests.support.tcp_door import Door
+from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.tcp_proxy import TcpProxy
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 PASSWORD = "hunter22-hunter22"
 DATABASE = f"postgresql://user:{PASSWORD}@127.0.0.1:1/nowhere"
@@ -138,47 +138,47 @@ def change_password(database_url: str, role: str, password: str) -> None:
         connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
 
 
-def test_a_database_that_refuses_the_login_is_waited_for(new_stage: NewStage, role: str, database_url: str) -> None:
+def test_a_database_that_refuses_the_login_is_waited_for(new_sandbox: NewSandbox, role: str, database_url: str) -> None:
     server = urlsplit(database_url)
     url = server._replace(netloc=f"{role}:{PASSWORD}@127.0.0.1:{server.port}").geturl()
-    with new_stage(environment={"DATABASE_URL": url}, allow_file_repos="false") as stage:
-        stage.database_url = database_url
-        stage.operator.start(ready=False)
-        project = stage.apply(stage.project(code_repo="https://git.example.test/code.git"), "instant")
-        local = stage.apply(stage.project(code_repo="/nowhere/code.git"), "instant")
+    with new_sandbox(environment={"DATABASE_URL": url}, allow_file_repos="false") as sandbox:
+        sandbox.database_url = database_url
+        sandbox.operator.start(ready=False)
+        project = sandbox.apply(sandbox.project(code_repo="https://git.example.test/code.git"), "instant")
+        local = sandbox.apply(sandbox.project(code_repo="/nowhere/code.git"), "instant")
         for waiting in (project, local):
-            status = stage.reached(waiting, "Queued", limit=60)
+            status = sandbox.reached(waiting, "Queued", limit=60)
             assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
             assert message(status).endswith(f"refused the login of user {role}")
-        code, text = stage.operator.get("/readyz")
+        code, text = sandbox.operator.get("/readyz")
         assert (code, f"refused the login of user {role}" in text) == (503, True)
-        assert stage.operator.get("/healthz")[0] == 200
+        assert sandbox.operator.get("/healthz")[0] == 200
         change_password(database_url, role, PASSWORD)
-        assert reason(stage.ended(project)) == "SetupSucceeded"
-        assert reason(stage.ended(local)) == "InvalidSpec"
-        assert "must not be a local path" in message(stage.status(local))
-        told = stage.everything_told()
-        assert stage.operator.terminate() == 0
+        assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        assert reason(sandbox.ended(local)) == "InvalidSpec"
+        assert "must not be a local path" in message(sandbox.status(local))
+        told = sandbox.everything_told()
+        assert sandbox.operator.terminate() == 0
     assert "Traceback" not in told["log"]
     assert not [place for place, text in told.items() if PASSWORD in text]
 
 
-def test_a_cluster_that_is_not_there_is_waited_for(new_stage: NewStage, kubeconfig: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_waited_for(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path: Path) -> None:
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
-    with Door(urlsplit(cluster["server"]).port or 443, is_open=False) as door:
-        cluster["server"] = f"https://127.0.0.1:{door.port}"
+    with TcpProxy(urlsplit(cluster["server"]).port or 443, is_open=False) as proxy:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
         moved = tmp_path / "kubeconfig"
         moved.write_text(yaml.safe_dump(config))
-        with new_stage(environment={"KUBECONFIG": str(moved)}, leader_election="true") as stage:
-            project = stage.apply(stage.project(), "instant")
-            stage.operator.start(ready=False)
-            wait_for(lambda: stage.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
-            wait_for(lambda: "cannot reach the Lease" in stage.operator.log_tail(), "the operator to say why")
-            assert stage.status(project) == UNSEEN
-            assert stage.operator.terminate() == 0
-            assert "Traceback" not in stage.operator.log.read_text()
-            stage.operator.start(ready=False)
-            door.open()
-            assert reason(stage.ended(project)) == "SetupSucceeded"
-            stage.operator.close()
+        with new_sandbox(environment={"KUBECONFIG": str(moved)}, leader_election="true") as sandbox:
+            project = sandbox.apply(sandbox.project(), "instant")
+            sandbox.operator.start(ready=False)
+            wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
+            wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to say why")
+            assert sandbox.status(project) == UNSEEN
+            assert sandbox.operator.terminate() == 0
+            assert "Traceback" not in sandbox.operator.log.read_text()
+            sandbox.operator.start(ready=False)
+            proxy.open()
+            assert reason(sandbox.ended(project)) == "SetupSucceeded"
+            sandbox.operator.close()

@@ -11,16 +11,16 @@ import pytest
 from tests.support.api_server import ApiServer
 from tests.support.command_line import CommandLine
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, reason
+from tests.support.operator_sandbox import Sandbox, reason
 from tests.support.setup_handle import Setup, Steps
 
 
 @pytest.fixture
 def cli(
-    stage: Stage, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sandbox: Sandbox, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setenv("DATABASE_URL", stage.database_url)
+    monkeypatch.setenv("DATABASE_URL", sandbox.database_url)
     return CommandLine(capsys)
 
 
@@ -32,20 +32,20 @@ def project(cli: CommandLine) -> str:
 
 
 @pytest.fixture
-def here(stage: Stage) -> tuple[str, str]:
+def here(sandbox: Sandbox) -> tuple[str, str]:
     """Option that names the namespace of the operator's setups."""
-    return "-n", stage.api.namespace
+    return "-n", sandbox.api.namespace
 
 
 @pytest.fixture
-def queue(stage: Stage) -> Iterator[tuple[str, str]]:
+def queue(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
     """Option that names the namespace of the operator's queue, which is as it was afterwards."""
-    yield "--operator-namespace", stage.api.namespace
-    stage.api.kubectl("delete", "configmap", "projectsetup-queue", "--ignore-not-found")
+    yield "--operator-namespace", sandbox.api.namespace
+    sandbox.api.kubectl("delete", "configmap", "projectsetup-queue", "--ignore-not-found")
 
 
-def known(stage: Stage, project: str) -> Setup:
-    return Setup(stage, stage.api, project, "0")
+def known(sandbox: Sandbox, project: str) -> Setup:
+    return Setup(sandbox, sandbox.api, project, "0")
 
 
 def test_a_project_is_set_up_while_the_command_waits(cli: CommandLine, project: str, here: tuple[str, str]) -> None:
@@ -60,7 +60,7 @@ def test_a_project_is_set_up_while_the_command_waits(cli: CommandLine, project: 
 
 
 def test_a_setup_that_fails_ends_the_waiting_command_with_1(
-    stage: Stage, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
+    sandbox: Sandbox, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
 ) -> None:
     script = 'test -e "$PARAM_PLACE/go" || { echo no compiler here; exit 3; }'
     options = ("--recipe", "scripts", "--param", f"second={script}", "--param", f"place={steps.folder}", *here)
@@ -70,15 +70,15 @@ def test_a_setup_that_fails_ends_the_waiting_command_with_1(
     assert cli.ok("projects", "get", project, "-o", "json").json["status"] == "failed"
     steps.let_go()
     assert cli("setup", project, *options, "--wait").code == 0
-    status = known(stage, project).status
+    status = known(sandbox, project).status
     assert [attempt["outcome"] for attempt in status["attempts"]] == ["Failed", "Succeeded"]
 
 
 def test_a_setup_is_cancelled_and_tried_again(
-    stage: Stage, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
+    sandbox: Sandbox, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
 ) -> None:
     cli.ok("setup", project, "--recipe", "gated", "--param", f"place={steps.folder}", "--backoff", "1h", *here)
-    setup = known(stage, project)
+    setup = known(sandbox, project)
     steps.await_start(setup)
     assert "cancel requested: the running attempt is being stopped" in cli.ok("cancel", project, *here).out
     assert setup.ended()[0] == "Cancelled"
@@ -90,9 +90,9 @@ def test_a_setup_is_cancelled_and_tried_again(
 
 
 def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
-    stage: Stage, cli: CommandLine, steps: Steps, elsewhere: ApiServer
+    sandbox: Sandbox, cli: CommandLine, steps: Steps, elsewhere: ApiServer
 ) -> None:
-    owner = Setup.gated(stage, steps)
+    owner = Setup.gated(sandbox, steps)
     steps.await_start(owner)
     text = cli.refused(2, "setup", owner.name, "--recipe", "instant", "-n", elsewhere.namespace)
     assert f"project {owner.name} belongs to another namespace" in text
@@ -101,11 +101,11 @@ def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
 
 
 def test_the_queue_is_paused_resumed_and_scaled(
-    stage: Stage, cli: CommandLine, queue: tuple[str, str], steps: Steps
+    sandbox: Sandbox, cli: CommandLine, queue: tuple[str, str], steps: Steps
 ) -> None:
     cli.ok("queue", "pause", *queue)
-    wait_for(lambda: not starts(stage), "the operator to pause")
-    setups = [Setup.gated(stage, steps) for _ in range(3)]
+    wait_for(lambda: not starts(sandbox), "the operator to pause")
+    setups = [Setup.gated(sandbox, steps) for _ in range(3)]
     for setup in setups:
         setup.waits_for("Queued")
     cli.ok("queue", "scale", "2", *queue)
@@ -119,9 +119,9 @@ def test_the_queue_is_paused_resumed_and_scaled(
     steps.await_start(*setups)
 
 
-def starts(stage: Stage) -> bool:
+def starts(sandbox: Sandbox) -> bool:
     """Whether a new setup is started; one that is not is put aside."""
-    probe = Setup.make(stage)
+    probe = Setup.make(sandbox)
     if probe.reached("Queued", "Succeeded")["phase"] == "Succeeded":
         return True
     probe.change(suspend=True)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.git_host import GitHost, git_host
-from tests.support.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
 TOKEN = "t0ken-of-nobody-in-particular"
@@ -47,22 +47,22 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
         yield host
 
 
-def make_secret(stage: Stage, **values: str) -> dict[str, str]:
+def make_secret(sandbox: Sandbox, **values: str) -> dict[str, str]:
     """A Secret, as spec.credentialsSecretRef refers to it; `_` stands for `-` in `ssh_privatekey`."""
-    name = f"secret-{len(stage.api.kubectl('get', 'secrets', '-o', 'name').split())}"
+    name = f"secret-{len(sandbox.api.kubectl('get', 'secrets', '-o', 'name').split())}"
     literals = [f"--from-literal={key.replace('ssh_', 'ssh-')}={value}" for key, value in values.items()]
-    stage.api.kubectl("create", "secret", "generic", name, *literals)
+    sandbox.api.kubectl("create", "secret", "generic", name, *literals)
     return {"name": name}
 
 
 def set_up(
-    stage: Stage, secret: dict[str, str], parameters: dict[str, str], *, repositories: tuple[str, str] | None = None
+    sandbox: Sandbox, secret: dict[str, str], parameters: dict[str, str], *, repositories: tuple[str, str] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """A project that was set up with this Secret, and the status of its ProjectSetup."""
     code, docs = repositories or (None, None)
-    project = stage.project(code_repo=code, docs_repo=docs)
-    stage.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, credentialsSecretRef=secret)
-    return project, stage.ended(project)
+    project = sandbox.project(code_repo=code, docs_repo=docs)
+    sandbox.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, credentialsSecretRef=secret)
+    return project, sandbox.ended(project)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def set_up(
     ],
 )
 def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_hosts(
-    stage: Stage, tmp_path: Path, values: dict[str, str], username: str, password: str
+    sandbox: Sandbox, tmp_path: Path, values: dict[str, str], username: str, password: str
 ) -> None:
-    number = len(stage.api.kubectl("get", "projectsetups", "-o", "name").split())
+    number = len(sandbox.api.kubectl("get", "projectsetups", "-o", "name").split())
     repositories = (CODE.replace("code", f"code-{number}"), DOCS.replace("/docs.git", f"/docs-{number}.git"))
-    secret = make_secret(stage, **values)
-    _, status = set_up(stage, secret, {**LOOKS, "place": str(tmp_path)}, repositories=repositories)
+    secret = make_secret(sandbox, **values)
+    _, status = set_up(sandbox, secret, {**LOOKS, "place": str(tmp_path)}, repositories=repositories)
     assert reason(status) == "SetupSucceeded"
     for asked in ("code-second", "docs-second"):
         answer = (tmp_path / asked).read_text().splitlines()
@@ -90,9 +90,9 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
         assert path.name == "environment-second" or password not in path.read_text()
 
 
-def test_only_the_step_with_credentials_finds_the_ssh_key(stage: Stage, tmp_path: Path) -> None:
-    secret = make_secret(stage, ssh_privatekey=KEY, known_hosts=HOSTS)
-    _, status = set_up(stage, secret, {**COPIES, "place": str(tmp_path)})
+def test_only_the_step_with_credentials_finds_the_ssh_key(sandbox: Sandbox, tmp_path: Path) -> None:
+    secret = make_secret(sandbox, ssh_privatekey=KEY, known_hosts=HOSTS)
+    _, status = set_up(sandbox, secret, {**COPIES, "place": str(tmp_path)})
     assert reason(status) == "SetupSucceeded"
     assert (tmp_path / "second" / "key").read_text().strip() == KEY
     assert (tmp_path / "second" / "key").stat().st_mode & 0o777 == 0o600
@@ -102,7 +102,7 @@ def test_only_the_step_with_credentials_finds_the_ssh_key(stage: Stage, tmp_path
 
 
 def test_git_just_works_in_the_step_with_credentials(
-    new_stage: Callable[..., AbstractContextManager[Stage]], host: GitHost
+    new_sandbox: Callable[..., AbstractContextManager[Sandbox]], host: GitHost
 ) -> None:
     repositories = (host.repository("code.git"), host.repository("docs.git"))
     commit = (
@@ -115,18 +115,18 @@ def test_git_just_works_in_the_step_with_credentials(
         "git push -q $CODE_REPO main; git push -q $DOCS_REPO main; git ls-remote $CODE_REPO\n"
         "echo CODE_COMMIT=$(git rev-parse main) > $STEP_OUTPUTS"
     )
-    with new_stage(
+    with new_sandbox(
         environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false", git_hosts="localhost"
-    ) as stage:
-        stage.operator.start()
-        secret = make_secret(stage, username=USERNAME, password=PASSWORD)
-        _, status = set_up(stage, secret, {"first": commit, "second": push}, repositories=repositories)
+    ) as sandbox:
+        sandbox.operator.start()
+        secret = make_secret(sandbox, username=USERNAME, password=PASSWORD)
+        _, status = set_up(sandbox, secret, {"first": commit, "second": push}, repositories=repositories)
     assert reason(status) == "SetupSucceeded", message(status)
     assert status["commits"]["codeRepo"] == host.commit_of("code.git") == host.commit_of("docs.git")
 
 
-def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None:
-    secret = make_secret(stage, username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
+def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> None:
+    secret = make_secret(sandbox, username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
     give_away = """
         echo "password is $PROJECT_GIT_PASSWORD"; env; set -x; : "$PROJECT_GIT_PASSWORD"; set +x
         printf %s "$PROJECT_GIT_USERNAME:$PROJECT_GIT_PASSWORD" | base64
@@ -139,7 +139,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
         echo "CODE_COMMIT=$PROJECT_GIT_PASSWORD" > "$STEP_OUTPUTS"
     """
     project, status = set_up(
-        stage,
+        sandbox,
         secret,
         {"second": give_away, "third": 'echo "gone: $(cat stolen)"; exit 3'},
         repositories=(CODE, DOCS),
@@ -148,8 +148,8 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
     assert message(status) == "step third failed with exit code 3: gone: ***"
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
-    stage.has_events(project, "Started", "RetryScheduled", "Started", "Failed")
-    told = stage.everything_told()
+    sandbox.has_events(project, "Started", "RetryScheduled", "Started", "Failed")
+    told = sandbox.everything_told()
     assert all(project in told[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")
     encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
@@ -169,8 +169,10 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(stage: Stage) -> None
         ({"something": PASSWORD}, "the credentials Secret must hold username and password, token, or ssh-privatekey"),
     ],
 )
-def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(stage: Stage, values: dict[str, str], told: str) -> None:
-    _, status = set_up(stage, make_secret(stage, **values), {})
+def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(
+    sandbox: Sandbox, values: dict[str, str], told: str
+) -> None:
+    _, status = set_up(sandbox, make_secret(sandbox, **values), {})
     assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
     assert message(status).startswith(told)
     assert PASSWORD not in str(status)

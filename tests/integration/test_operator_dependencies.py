@@ -14,10 +14,10 @@ import pytest
 from projectsetup.api.reasons import Reason
 from tests.support.api_server import Body
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import RECIPES, Stage, message
+from tests.support.operator_sandbox import RECIPES, Sandbox, message
 from tests.support.setup_handle import Setup
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 SOON = 15.0
 """Seconds after which a setup is over whose Secret or recipe has come: it is looked for at least every 10 s."""
 CROWD = 60
@@ -33,19 +33,19 @@ def recipes(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(new_stage: NewStage, recipes: Path) -> Iterator[Stage]:
+def served(new_sandbox: NewSandbox, recipes: Path) -> Iterator[Sandbox]:
     """An operator with one slot and these recipes."""
-    with new_stage(recipes_dir=str(recipes), concurrency="1") as stage:
-        stage.operator.start()
-        yield stage
+    with new_sandbox(recipes_dir=str(recipes), concurrency="1") as sandbox:
+        sandbox.operator.start()
+        yield sandbox
 
 
-def needs(stage: Stage, secret: str, **options: object) -> Setup:
-    return Setup.make(stage, spec={"credentialsSecretRef": {"name": secret}}, **options)  # type: ignore[arg-type]
+def needs(sandbox: Sandbox, secret: str, **options: object) -> Setup:
+    return Setup.make(sandbox, spec={"credentialsSecretRef": {"name": secret}}, **options)  # type: ignore[arg-type]
 
 
-def make_secret(stage: Stage, name: str) -> None:
-    stage.api.kubectl("create", "secret", "generic", name, "--from-literal=token=t")
+def make_secret(sandbox: Sandbox, name: str) -> None:
+    sandbox.api.kubectl("create", "secret", "generic", name, "--from-literal=token=t")
 
 
 def publish(recipes: Path, *names: str) -> None:
@@ -63,7 +63,7 @@ def condition(status: Body, kind: str) -> str:
     return next(str(c["status"]) for c in status["conditions"] if c["type"] == kind)
 
 
-def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Stage) -> None:
+def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Sandbox) -> None:
     setup = needs(served, "later")
     status = setup.waits_for("DependencyMissing")
     assert message(status).startswith(
@@ -78,14 +78,14 @@ def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Stage) -
     served.has_events(setup.name, "DependencyMissing", "Started", "Succeeded")
 
 
-def test_a_recipe_that_comes_later_is_waited_for(served: Stage, recipes: Path) -> None:
+def test_a_recipe_that_comes_later_is_waited_for(served: Sandbox, recipes: Path) -> None:
     setup = Setup.make(served, "late")
     assert "there is no recipe 'late'" in message(setup.waits_for("DependencyMissing"))
     publish(recipes, "instant", "late")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(served: Stage, recipes: Path) -> None:
+def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(served: Sandbox, recipes: Path) -> None:
     recipes.rename(recipes.with_name("away"))
     setup = Setup.make(served)
     assert "cannot be read" in message(setup.waits_for("DependencyMissing"))
@@ -93,7 +93,9 @@ def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(serve
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted(served: Stage, recipes: Path) -> None:
+def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted(
+    served: Sandbox, recipes: Path
+) -> None:
     setup = needs(served, "both", recipe="both")
     setup.waits_for("DependencyMissing")
     publish(recipes, "both")
@@ -102,13 +104,13 @@ def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_stage: NewStage) -> None:
-    with new_stage(dependency_limit="20s") as stage:
-        stage.operator.start()
-        setup = needs(stage, "never")
+def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbox: NewSandbox) -> None:
+    with new_sandbox(dependency_limit="20s") as sandbox:
+        sandbox.operator.start()
+        setup = needs(sandbox, "never")
         since = setup.waits_for("DependencyMissing")["dependencyMissingSince"]
-        stage.operator.kill()
-        stage.operator.start()
+        sandbox.operator.kill()
+        sandbox.operator.start()
         why, status = setup.ended(limit=40.0)
         assert (why, status["attempt"]) == (Reason.INVALID_SPEC, 0)
         assert message(status) == "Secret never of spec.credentialsSecretRef does not exist; gave up waiting after 20s"
@@ -116,11 +118,11 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_stage:
         assert 20 <= waited.total_seconds() < 30
         setup.annotate(retry_requested_at="1")
         setup.waits_for("DependencyMissing")
-        make_secret(stage, "never")
+        make_secret(sandbox, "never")
         assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Stage) -> None:
+def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Sandbox) -> None:
     crowd = [needs(served, "popular") for _ in range(CROWD)]
     for setup in crowd:
         setup.waits_for("DependencyMissing", limit=60.0)
@@ -133,11 +135,11 @@ def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Stage)
         assert setup.ended(limit=60.0)[0] == Reason.SETUP_SUCCEEDED
 
 
-def secret_reads(stage: Stage) -> int:
+def secret_reads(sandbox: Sandbox) -> int:
     """How often anybody has read a Secret; kubectl, which makes them, reads none."""
     counts = re.findall(
         r'^apiserver_request_total\{(?=[^}]*resource="secrets")(?=[^}]*verb="GET")[^}]*\} (\d+)$',
-        stage.api.kubectl("get", "--raw", "/metrics"),
+        sandbox.api.kubectl("get", "--raw", "/metrics"),
         re.MULTILINE,
     )
     return sum(map(int, counts))

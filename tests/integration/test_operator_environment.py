@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import ROOT
-from tests.support.operator_stage import AT_ONCE, Stage
+from tests.support.operator_sandbox import AT_ONCE, Sandbox
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
 
@@ -53,21 +53,21 @@ SHELL = {"PWD", "OLDPWD", "_", "OWN"}
 
 
 @pytest.fixture(scope="module")
-def stage(new_stage: Callable[..., AbstractContextManager[Stage]]) -> Iterator[Stage]:
-    with new_stage(environment=NOT_FOR_STEPS | FOR_STEPS) as stage:
-        stage.operator.start()
-        yield stage
+def sandbox(new_sandbox: Callable[..., AbstractContextManager[Sandbox]]) -> Iterator[Sandbox]:
+    with new_sandbox(environment=NOT_FOR_STEPS | FOR_STEPS) as sandbox:
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture(scope="module")
-def place(stage: Stage) -> Path:
+def place(sandbox: Sandbox) -> Path:
     """Where the three steps of one project have written their environments."""
-    place = stage.folder / "environments"
+    place = sandbox.folder / "environments"
     place.mkdir()
-    project = stage.project(name=NAME, code_repo="/repositories/code of it.git", docs_repo="/repositories/docs.git")
+    project = sandbox.project(name=NAME, code_repo="/repositories/code of it.git", docs_repo="/repositories/docs.git")
     scripts = {step: f'env -0 > "$PARAM_PLACE/{step}"' for step in ("first", "second", "third")}
-    stage.apply(project, "scripts", parameters={**scripts, "place": str(place)})
-    assert stage.ended(project)["phase"] == "Succeeded"
+    sandbox.apply(project, "scripts", parameters={**scripts, "place": str(place)})
+    assert sandbox.ended(project)["phase"] == "Succeeded"
     return place
 
 
@@ -87,38 +87,38 @@ def test_a_step_sees_what_it_is_told_and_nothing_of_the_operators_own(place: Pat
     assert seen["GIT_ALLOW_PROTOCOL"] == "https:ssh:file"
 
 
-def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(stage: Stage, place: Path) -> None:
+def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(sandbox: Sandbox, place: Path) -> None:
     seen = environment(place)
-    row = stage.record(seen["PROJECT_ID"])
+    row = sandbox.record(seen["PROJECT_ID"])
     assert seen["PROJECT_NAME"] == row["name"] == NAME
     assert seen["PROJECT_DESCRIPTION"] == row["description"] == "two\nlines"
     assert seen["CODE_REPO"] == "/repositories/code of it.git"
     assert seen["DOCS_REPO"] == "/repositories/docs.git"
     assert re.fullmatch("[a-z][a-z0-9-]*", seen["PROJECT_SLUG"])
     assert seen["ATTEMPT"] == "1"
-    assert not [*stage.folder.rglob("pwned*"), *ROOT.glob("pwned*")]
+    assert not [*sandbox.folder.rglob("pwned*"), *ROOT.glob("pwned*")]
 
 
-def test_home_and_temporary_files_are_inside_the_workspace(stage: Stage, place: Path) -> None:
+def test_home_and_temporary_files_are_inside_the_workspace(sandbox: Sandbox, place: Path) -> None:
     seen = environment(place)
     workspace = Path(seen["WORKSPACE"])
-    assert workspace.is_relative_to(stage.operator.workspaces)
+    assert workspace.is_relative_to(sandbox.operator.workspaces)
     assert Path(seen["PWD"]) == workspace
     for name in ("HOME", "TMPDIR"):
         assert Path(seen[name]).is_relative_to(workspace)
     assert not Path(seen["STEP_OUTPUTS"]).is_relative_to(workspace)
 
 
-def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(stage: Stage, tmp_path: Path) -> None:
+def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(sandbox: Sandbox, tmp_path: Path) -> None:
     look = '{ find . -mindepth 1 | sort; stat -c %a . "$HOME" "$TMPDIR"; } > "$PARAM_PLACE/first-$ATTEMPT"; touch left'
     find = 'cp left "$TMPDIR/found"; ls left "$TMPDIR" > "$PARAM_PLACE/second-$ATTEMPT"; test "$ATTEMPT" = 2 || exit 75'
-    project = stage.apply(
-        stage.project(),
+    project = sandbox.apply(
+        sandbox.project(),
         "scripts",
         annotations=AT_ONCE,
         parameters={"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)},
     )
-    assert stage.ended(project)["attempt"] == 2
+    assert sandbox.ended(project)["attempt"] == 2
     for attempt in (1, 2):
         assert (tmp_path / f"first-{attempt}").read_text().split() == ["./.home", "./.tmp", "700", "700", "700"]
         assert "found" in (tmp_path / f"second-{attempt}").read_text()

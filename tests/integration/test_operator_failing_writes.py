@@ -23,10 +23,10 @@ from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
 from tests.support.hot_standby import Pair
-from tests.support.operator_stage import Stage, message, reason
-from tests.support.tcp_door import Door, through
+from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.tcp_proxy import TcpProxy, through
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 WATCHED: Final = 8.0
 """Seconds for which the operator is watched while it waits."""
@@ -43,43 +43,43 @@ def port_of(url: str) -> int:
 
 
 @contextmanager
-def stage_on(database_url: str, kubeconfig: Path, folder: Path) -> Iterator[Stage]:
-    stage = Stage(folder, kubeconfig=kubeconfig, database_url=database_url)
-    yield stage
-    stage.operator.close()
+def sandbox_on(database_url: str, kubeconfig: Path, folder: Path) -> Iterator[Sandbox]:
+    sandbox = Sandbox(folder, kubeconfig=kubeconfig, database_url=database_url)
+    yield sandbox
+    sandbox.operator.close()
 
 
-def lines(stage: Stage, text: str = "") -> int:
-    return sum(text in line for line in stage.operator.log.read_text().splitlines())
+def lines(sandbox: Sandbox, text: str = "") -> int:
+    return sum(text in line for line in sandbox.operator.log.read_text().splitlines())
 
 
-def questions(stage: Stage) -> float:
+def questions(sandbox: Sandbox) -> float:
     """How often the database has not done what it was asked."""
-    found = [line for line in stage.operator.get("/metrics")[1].splitlines() if "database_errors_total{" in line]
+    found = [line for line in sandbox.operator.get("/metrics")[1].splitlines() if "database_errors_total{" in line]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
-def waits_quietly_and_starts_soon(stage: Stage, project: str, says: str, mend: Callable[[], object]) -> None:
+def waits_quietly_and_starts_soon(sandbox: Sandbox, project: str, says: str, mend: Callable[[], object]) -> None:
     """The operator waits with `project` for a database that fails to write; `mend` makes writes possible again."""
-    status = stage.reached(project, "Queued")
+    status = sandbox.reached(project, "Queued")
     assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
     assert says in message(status)
-    told, cpu, asked, began = lines(stage), cpu_seconds(stage.operator.pid), questions(stage), time.monotonic()
+    told, cpu, asked, began = lines(sandbox), cpu_seconds(sandbox.operator.pid), questions(sandbox), time.monotonic()
     while (watched := time.monotonic() - began) < WATCHED:
-        assert stage.operator.get("/readyz")[0] == 503
+        assert sandbox.operator.get("/readyz")[0] == 503
         time.sleep(0.5)
-    told, used, asked = lines(stage) - told, cpu_seconds(stage.operator.pid) - cpu, questions(stage) - asked
+    told, used, asked = lines(sandbox) - told, cpu_seconds(sandbox.operator.pid) - cpu, questions(sandbox) - asked
     print(f"{told} lines, {used / watched:.1%} of a CPU, {asked:.0f} questions in {watched:.0f} s")
     assert told == 0
     assert watched / 4 <= asked <= watched + 1
     assert used < watched / 4
     mended = time.monotonic()
     mend()
-    assert reason(stage.ended(project)) == "SetupSucceeded"
+    assert reason(sandbox.ended(project)) == "SetupSucceeded"
     print(f"ended {time.monotonic() - mended:.1f} s after the recovery")
     assert time.monotonic() - mended < SOON
-    assert stage.record(project)["status"] == "ready"
-    assert (lines(stage, DOWN), lines(stage, UP)) == (1, 1)
+    assert sandbox.record(project)["status"] == "ready"
+    assert (lines(sandbox, DOWN), lines(sandbox, UP)) == (1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -90,40 +90,40 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
-    with Door(port_of(pair.standby.url)) as door, stage_on(pair.primary.url, kubeconfig, tmp_path) as stage:
-        stage.operator.configure({"DATABASE_URL": through(pair.primary.url, door)})
-        projects = [stage.project() for _ in range(3)]
+    with TcpProxy(port_of(pair.standby.url)) as proxy, sandbox_on(pair.primary.url, kubeconfig, tmp_path) as sandbox:
+        sandbox.operator.configure({"DATABASE_URL": through(pair.primary.url, proxy)})
+        projects = [sandbox.project() for _ in range(3)]
         pair.follow()
-        stage.operator.start(ready=False)
+        sandbox.operator.start(ready=False)
         for project in projects:
-            stage.apply(project, "instant")
+            sandbox.apply(project, "instant")
         for project in projects:
-            stage.reached(project, "Queued")
+            sandbox.reached(project, "Queued")
         waits_quietly_and_starts_soon(
-            stage, projects[0], "is read-only now", lambda: door.lead_to(port_of(pair.primary.url))
+            sandbox, projects[0], "is read-only now", lambda: proxy.lead_to(port_of(pair.primary.url))
         )
         for project in projects:
-            assert reason(stage.ended(project)) == "SetupSucceeded"
+            assert reason(sandbox.ended(project)) == "SetupSucceeded"
 
 
-def test_revoked_rights(new_stage: NewStage) -> None:
+def test_revoked_rights(new_sandbox: NewSandbox) -> None:
     role = f"role_{secrets.token_hex(4)}"
-    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as sql:
+    with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as sql:
         sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'geheim'")
         sql.execute(f"GRANT SELECT, INSERT, UPDATE ON projects TO {role}")
-        url = urlsplit(stage.database_url)._replace(netloc=f"{role}:geheim@127.0.0.1:{port_of(stage.database_url)}")
-        stage.operator.configure({"DATABASE_URL": url.geturl()})
-        project = stage.project()
-        stage.operator.start()
+        url = urlsplit(sandbox.database_url)._replace(netloc=f"{role}:geheim@127.0.0.1:{port_of(sandbox.database_url)}")
+        sandbox.operator.configure({"DATABASE_URL": url.geturl()})
+        project = sandbox.project()
+        sandbox.operator.start()
         sql.execute(f"REVOKE UPDATE ON projects FROM {role}")
-        stage.apply(project, "instant")
+        sandbox.apply(project, "instant")
         waits_quietly_and_starts_soon(
-            stage,
+            sandbox,
             project,
             f"does not give user {role} the rights it needs",
             lambda: sql.execute(f"GRANT UPDATE ON projects TO {role}"),
         )
-        stage.operator.close()
+        sandbox.operator.close()
         sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
@@ -156,16 +156,16 @@ def database_on_small_disk(admin_database_url: str, small_disk: Path) -> Iterato
 def test_a_full_disk(database_on_small_disk: str, small_disk: Path, kubeconfig: Path, tmp_path: Path) -> None:
     migrate(database_on_small_disk)
     filler = small_disk / "filler"
-    with stage_on(database_on_small_disk, kubeconfig, tmp_path / "stage") as stage:
+    with sandbox_on(database_on_small_disk, kubeconfig, tmp_path / "sandbox") as sandbox:
         project, *_ = [wide_project(database_on_small_disk) for _ in range(100)]
-        stage.operator.start()
+        sandbox.operator.start()
         with filler.open("wb") as file:
             fill(file.fileno())
         with suppress(psycopg.errors.DiskFull):  # what room there is on the last page
             while True:
                 wide_project(database_on_small_disk)
-        stage.apply(project, "instant")
-        waits_quietly_and_starts_soon(stage, project, "No space left on device", filler.unlink)
+        sandbox.apply(project, "instant")
+        waits_quietly_and_starts_soon(sandbox, project, "No space left on device", filler.unlink)
 
 
 def wide_project(database_url: str) -> str:
@@ -195,19 +195,19 @@ def test_a_failover_to_the_other_host(kubeconfig: Path, tmp_path: Path) -> None:
         login = urlsplit(pair.primary.url).netloc.rpartition("@")[0]
         hosts = ",".join(f"127.0.0.1:{port_of(server.url)}" for server in (pair.standby, pair.primary))
         url = urlsplit(pair.primary.url)._replace(netloc=f"{login}@{hosts}").geturl()
-        with stage_on(pair.standby.url, kubeconfig, tmp_path / "stage") as stage:
-            stage.operator.configure({"DATABASE_URL": url})
-            stage.operator.start()
-            assert lines(stage, DOWN) == 0
+        with sandbox_on(pair.standby.url, kubeconfig, tmp_path / "sandbox") as sandbox:
+            sandbox.operator.configure({"DATABASE_URL": url})
+            sandbox.operator.start()
+            assert lines(sandbox, DOWN) == 0
             with psycopg.connect(pair.primary.url) as sql:
                 project = "00000000-0000-4000-8000-000000000001"
                 sql.execute("INSERT INTO projects (id, name, code_repo) VALUES (%s, 'p', 'file:///nowhere')", [project])
             pair.follow()
             pair.primary.kill()
-            stage.apply(project, "instant")
-            status = stage.reached(project, "Queued")
+            sandbox.apply(project, "instant")
+            status = sandbox.reached(project, "Queued")
             assert reason(status) == "DatabaseUnavailable"
             pair.promote()
             promoted = time.monotonic()
-            assert reason(stage.ended(project)) == "SetupSucceeded"
+            assert reason(sandbox.ended(project)) == "SetupSucceeded"
             assert time.monotonic() - promoted < SOON

@@ -15,7 +15,7 @@ from projectsetup.api.models import Failure
 from projectsetup.api.reasons import Reason
 from projectsetup.controller.outcome import AttemptEnd, EndKind
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
 LATER: Final = {"backoff": "1h"}
@@ -23,7 +23,7 @@ LATER: Final = {"backoff": "1h"}
 
 def record_end(setup: Setup, end: AttemptEnd) -> None:
     """Write the end of an attempt to the record, as an operator does that dies before it writes `.status`."""
-    with psycopg.connect(setup.stage.database_url) as connection:
+    with psycopg.connect(setup.sandbox.database_url) as connection:
         error = Jsonb(end.setup_error) if end.setup_error else None
         connection.execute(
             "UPDATE projects SET status = %s, setup_error = %s, attempt_result = %s, fence = fence + 1 WHERE id = %s",
@@ -64,8 +64,8 @@ ENDS: Final = {
 class Crash:
     """The setups at hand when the operator was killed, and what happened to them while none ran."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage = stage
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
         self._folder = folder
         self._steps: dict[str, Steps] = {}
         self.interrupted = self._running("interrupted")
@@ -76,7 +76,7 @@ class Crash:
         self.cancelled = self._running("cancelled")
         self.delayed = self._failing()
         self.cancelled_late = self._failing()
-        self.retried = Setup.make(stage, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(folder))
+        self.retried = Setup.make(sandbox, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(folder))
         for name, setup in self._by_name().items():
             self._steps[name].await_start(setup)
         self.delay = self.delayed.reached("BackingOff")
@@ -115,33 +115,33 @@ class Crash:
 
     def _running(self, name: str) -> Setup:
         self._steps[name] = Steps(self._folder / name)
-        return Setup.gated(self.stage, self._steps[name], annotations=LATER)
+        return Setup.gated(self.sandbox, self._steps[name], annotations=LATER)
 
     def _failing(self) -> Setup:
-        return Setup.make(self.stage, "scripts", first='[ "$ATTEMPT" -gt 1 ] || exit 75', annotations=LATER)
+        return Setup.make(self.sandbox, "scripts", first='[ "$ATTEMPT" -gt 1 ] || exit 75', annotations=LATER)
 
     def _claimed(self) -> Setup:
         """Claimed by an operator that died before it wrote `.status`."""
         self._steps["claimed"] = Steps(self._folder / "claimed")
         self._steps["claimed"].let_go()
-        setup = Setup.gated(self.stage, self._steps["claimed"])
-        with psycopg.connect(self.stage.database_url) as connection:
+        setup = Setup.gated(self.sandbox, self._steps["claimed"])
+        with psycopg.connect(self.sandbox.database_url) as connection:
             connection.execute(
                 "UPDATE projects SET status = 'compiling', owner_uid = %s, owner_namespace = %s, owner_name = id, "
                 "attempt = 1, fence = 1 WHERE id = %s",
-                (setup.body["metadata"]["uid"], self.stage.api.namespace, setup.name),
+                (setup.body["metadata"]["uid"], self.sandbox.api.namespace, setup.name),
             )
         return setup
 
 
 @pytest.fixture(scope="module")
-def crash(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+def crash(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
     """After the kill and another start."""
-    crash = Crash(stage, tmp_path_factory.mktemp("crash"))
-    stage.operator.kill()
+    crash = Crash(sandbox, tmp_path_factory.mktemp("crash"))
+    sandbox.operator.kill()
     assert crash.interrupted.status["phase"] == "Running"
     crash.change_meanwhile()
-    stage.operator.start()
+    sandbox.operator.start()
     yield crash
     crash.close()
 
@@ -175,7 +175,7 @@ def test_an_end_that_only_the_record_knows_is_completed(crash: Crash, phase: str
         assert status["failure"]["message"] == end.failure.message
         assert attempt["reason"] == end.failure.reason
     assert message(status) == end.message
-    Setup.make(crash.stage).ended()
+    Setup.make(crash.sandbox).ended()
     assert setup.record == crash.records[phase]
     assert crash.steps(phase).attempts == [1]
     setup.has_events("Started", "RetryScheduled" if phase == "BackingOff" else phase)
@@ -200,7 +200,7 @@ def test_a_claim_without_a_status_burns_no_attempt(crash: Crash) -> None:
 
 def test_a_delay_outlives_the_operator(crash: Crash) -> None:
     setup = crash.delayed
-    Setup.make(crash.stage).ended()  # it starts after all others were looked at
+    Setup.make(crash.sandbox).ended()  # it starts after all others were looked at
     assert setup.status == crash.delay
     soon = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     setup.api.patch_status(setup.name, {"nextAttemptAt": soon})
@@ -213,7 +213,7 @@ def test_what_was_deleted_meanwhile_is_freed(crash: Crash) -> None:
     wait_for(lambda: setup.record["owner_uid"] is None, "its project to be free")
     assert setup.record["status"] == "created"
     steps.let_go()
-    assert Setup.gated(crash.stage, steps, project=setup.name).ended()[0] == "SetupSucceeded"
+    assert Setup.gated(crash.sandbox, steps, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
 def test_what_was_asked_for_meanwhile_is_done(crash: Crash) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.api_server import Body
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_stage import RECIPES, Stage
+from tests.support.operator_sandbox import RECIPES, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 TAKEOVER = 10.0
 """Seconds, on the busiest of machines: far less than the 30 of a Lease that was not given back."""
@@ -26,43 +26,43 @@ TAKEOVER = 10.0
 class Pair:
     """Two operators for one namespace."""
 
-    stage: Stage
+    sandbox: Sandbox
     standby: OperatorProcess
 
     @property
     def leader(self) -> OperatorProcess:
         """The one that was started first."""
-        return self.stage.operator
+        return self.sandbox.operator
 
     @property
     def lease(self) -> Body:
         """What the Lease says."""
-        told: Body = json.loads(self.stage.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
+        told: Body = json.loads(self.sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
         return told
 
 
 @pytest.fixture(scope="module")
-def pair(new_stage: NewStage, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     settings: dict[str, Any] = {"leader_election": "true", "shutdown_grace": "100ms"}
-    with new_stage(**settings) as stage:
+    with new_sandbox(**settings) as sandbox:
         standby = OperatorProcess(
             tmp_path_factory.mktemp("standby"),
             kubeconfig=kubeconfig,
-            database_url=stage.database_url,
-            namespaces=stage.api.namespace,
-            operator_namespace=stage.api.namespace,
+            database_url=sandbox.database_url,
+            namespaces=sandbox.api.namespace,
+            operator_namespace=sandbox.api.namespace,
             recipes_dir=str(RECIPES),
             **settings,
         )
-        stage.operator.start()
-        wait_for(stage.operator.leads, "the first operator to lead")
+        sandbox.operator.start()
+        wait_for(sandbox.operator.leads, "the first operator to lead")
         standby.start()
-        yield Pair(stage, standby)
+        yield Pair(sandbox, standby)
         standby.close()
 
 
 def test_the_standby_watches_and_starts_nothing(pair: Pair) -> None:
-    assert Setup.make(pair.stage).ended()[0] == "SetupSucceeded"
+    assert Setup.make(pair.sandbox).ended()[0] == "SetupSucceeded"
     assert (pair.leader.leads(), pair.standby.leads()) == (True, False)
     assert (pair.leader.get("/readyz")[0], pair.standby.get("/readyz")[0]) == (200, 200)
     assert "projectsetup_attempts_started_total 1.0" in pair.leader.get("/metrics")[1]
@@ -74,9 +74,9 @@ def test_the_lease_changes_hands_at_a_clean_end(pair: Pair, steps: Steps) -> Non
     lease = pair.lease
     assert str(pair.leader.pid) in lease["holderIdentity"].split(".")
     assert lease["leaseDurationSeconds"] == 30
-    running = Setup.gated(pair.stage, steps)
+    running = Setup.gated(pair.sandbox, steps)
     steps.await_start(running)
-    queued = Setup.make(pair.stage, spec={"suspend": True})
+    queued = Setup.make(pair.sandbox, spec={"suspend": True})
     queued.reached("Suspended")
     assert pair.leader.terminate() == 0
     wait_for(pair.standby.leads, "the standby to lead", limit=TAKEOVER)

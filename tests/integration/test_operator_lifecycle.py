@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import Body
-from tests.support.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps, condition
 
 LATER = {"backoff": "1h"}
@@ -33,9 +33,9 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_a_setup_that_succeeds(stage: Stage) -> None:
+def test_a_setup_that_succeeds(sandbox: Sandbox) -> None:
     script = f'echo CODE_COMMIT={CODE} >> "$STEP_OUTPUTS"; echo DOCS_COMMIT={DOCS} >> "$STEP_OUTPUTS"'
-    setup = Setup.make(stage, "scripts", third=script)
+    setup = Setup.make(sandbox, "scripts", third=script)
     why, status = setup.ended()
     assert (why, status["phase"], status["projectStatus"]) == ("SetupSucceeded", "Succeeded", "ready")
     assert (status["attempt"], status["maxAttempts"], status["progress"]) == (1, 3, "3/3")
@@ -49,13 +49,13 @@ def test_a_setup_that_succeeds(stage: Stage) -> None:
     assert all(time.endswith("Z") for time in times)
     record = setup.record
     assert (record["status"], record["setup_error"], record["attempt"]) == ("ready", None, 1)
-    assert (record["owner_namespace"], record["owner_name"]) == (stage.api.namespace, setup.name)
+    assert (record["owner_namespace"], record["owner_name"]) == (sandbox.api.namespace, setup.name)
     setup.has_events("Started", "Succeeded")
 
 
-def test_what_is_retried_until_no_attempt_is_left(stage: Stage) -> None:
+def test_what_is_retried_until_no_attempt_is_left(sandbox: Sandbox) -> None:
     script = "echo once more; exit 42"
-    setup = Setup.make(stage, "scripts", second=script, annotations={**AT_ONCE, "max_attempts": "2"})
+    setup = Setup.make(sandbox, "scripts", second=script, annotations={**AT_ONCE, "max_attempts": "2"})
     why, status = setup.ended()
     assert (why, status["phase"]) == ("AttemptsExhausted", "Failed")
     assert (status["attempt"], status["maxAttempts"]) == (2, 2)
@@ -72,10 +72,10 @@ def test_what_is_retried_until_no_attempt_is_left(stage: Stage) -> None:
     setup.has_events("Started", "RetryScheduled", "Started", "Failed")
 
 
-def test_progress_is_told_while_it_runs(stage: Stage, steps: Steps) -> None:
+def test_progress_is_told_while_it_runs(sandbox: Sandbox, steps: Steps) -> None:
     place = steps.folder
     wait = 'until [ -e "$PARAM_PLACE/go" ]; do sleep 0.05; done'
-    setup = Setup.make(stage, "scripts", second=wait, third="exit 1", place=str(place))
+    setup = Setup.make(sandbox, "scripts", second=wait, third="exit 1", place=str(place))
     status = setup.until("at its second step", lambda status: status.get("step") == "second")
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert status["runRef"]["engine"] == "local"
@@ -86,16 +86,16 @@ def test_progress_is_told_while_it_runs(stage: Stage, steps: Steps) -> None:
     assert (status["step"], status["progress"]) == ("third", "2/3")
 
 
-def test_conditions_of_every_phase_are_those_of_kstatus(stage: Stage, steps: Steps) -> None:
-    setup = Setup.make(stage, "gated", place=str(steps.folder), spec={"suspend": True})
+def test_conditions_of_every_phase_are_those_of_kstatus(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.make(sandbox, "gated", place=str(steps.folder), spec={"suspend": True})
     seen = {"Suspended": setup.reached("Suspended")}
     setup.change(suspend=False)
     seen["Running"] = setup.reached("Running")
     setup.annotate(cancel_requested_at="1")
     seen["Cancelled"] = setup.reached("Cancelled")
-    seen["BackingOff"] = Setup.make(stage, "scripts", first="exit 75", annotations=LATER).reached("BackingOff")
-    seen["Succeeded"] = Setup.make(stage).reached("Succeeded")
-    seen["Failed"] = Setup.make(stage, "scripts", first="exit 1").reached("Failed")
+    seen["BackingOff"] = Setup.make(sandbox, "scripts", first="exit 75", annotations=LATER).reached("BackingOff")
+    seen["Succeeded"] = Setup.make(sandbox).reached("Succeeded")
+    seen["Failed"] = Setup.make(sandbox, "scripts", first="exit 1").reached("Failed")
     for phase, status in seen.items():
         assert told(status) == PROMISED[phase], phase
         assert [c["type"] for c in status["conditions"]] == ["Succeeded", "Ready", "Reconciling", "Stalled"]
@@ -103,13 +103,13 @@ def test_conditions_of_every_phase_are_those_of_kstatus(stage: Stage, steps: Ste
         assert condition(status, "Succeeded")["lastTransitionTime"]
 
 
-def test_the_generation_is_observed_on_every_path(stage: Stage, steps: Steps) -> None:
-    running = Setup.gated(stage, steps)
+def test_the_generation_is_observed_on_every_path(sandbox: Sandbox, steps: Steps) -> None:
+    running = Setup.gated(sandbox, steps)
     steps.await_start(running)
-    waiting = Setup.make(stage, "scripts", first="exit 75", annotations=LATER)
+    waiting = Setup.make(sandbox, "scripts", first="exit 75", annotations=LATER)
     waiting.reached("BackingOff")
-    ended = [Setup.make(stage), Setup.make(stage, "scripts", first="exit 1"), Setup.make(stage, "broken")]
-    suspended = Setup.make(stage, spec={"suspend": True})
+    ended = [Setup.make(sandbox), Setup.make(sandbox, "scripts", first="exit 1"), Setup.make(sandbox, "broken")]
+    suspended = Setup.make(sandbox, spec={"suspend": True})
     suspended.reached("Suspended")
     for setup in ended:
         setup.ended()
@@ -123,13 +123,13 @@ def test_the_generation_is_observed_on_every_path(stage: Stage, steps: Steps) ->
         assert transitions == [c["lastTransitionTime"] for c in before["conditions"]]
 
 
-def test_messages_hold_no_secrets_and_are_cut(stage: Stage) -> None:
+def test_messages_hold_no_secrets_and_are_cut(sandbox: Sandbox) -> None:
     token = "ghp_" + "a1B2" * 9
     script = (
         f"echo cloning https://user:{token}@git.example/x; echo API_TOKEN={token}; "
         'printf "%01500d\\n" 7; echo the end; exit 1'
     )
-    setup = Setup.make(stage, "scripts", first=script)
+    setup = Setup.make(sandbox, "scripts", first=script)
     _, status = setup.ended()
     texts = [message(status), status["failure"]["message"], status["attempts"][0]["message"]]
     texts += [setup.record["setup_error"]["message"], condition(status, "Stalled")["message"]]
@@ -140,7 +140,7 @@ def test_messages_hold_no_secrets_and_are_cut(stage: Stage) -> None:
         assert "step first failed with exit code 1" in text
         assert len(text) <= 1024
     assert texts[0].endswith("the end")
-    everything = stage.everything_told()
+    everything = sandbox.everything_told()
     del everything["resources"], everything["events"]  # they hold the script itself, as a parameter
     assert not [place for place, text in everything.items() if token in text]
 
@@ -151,28 +151,28 @@ def once(script: str) -> str:
 
 
 def run(
-    stage: Stage, recipe: str = "scripts", *, timeout: str = "30m", **parameters: str
+    sandbox: Sandbox, recipe: str = "scripts", *, timeout: str = "30m", **parameters: str
 ) -> tuple[str, dict[str, Any]]:
     """A project that was set up by these scripts, and the status of its ProjectSetup."""
-    project = stage.apply(stage.project(), recipe, annotations=AT_ONCE, parameters=parameters, timeout=timeout)
-    return project, stage.ended(project)
+    project = sandbox.apply(sandbox.project(), recipe, annotations=AT_ONCE, parameters=parameters, timeout=timeout)
+    return project, sandbox.ended(project)
 
 
 @pytest.mark.parametrize(
     ("script", "exit_code"),
     [("exit 74", 74), ("no-such-program", 127)],
 )
-def test_a_business_failure_is_terminal_at_once(stage: Stage, tmp_path: Path, script: str, exit_code: int) -> None:
-    project, status = run(stage, second=script, third='touch "$PARAM_PLACE/went-on"', place=str(tmp_path))
+def test_a_business_failure_is_terminal_at_once(sandbox: Sandbox, tmp_path: Path, script: str, exit_code: int) -> None:
+    project, status = run(sandbox, second=script, third='touch "$PARAM_PLACE/went-on"', place=str(tmp_path))
     assert (status["phase"], reason(status), status["attempt"]) == ("Failed", "StepFailed", 1)
     failure = status["failure"]
     assert (failure["step"], failure["exitCode"], failure["retryable"]) == ("second", exit_code, False)
     assert (status["step"], status["progress"]) == ("second", "1/3")
-    record = stage.record(project)
+    record = sandbox.record(project)
     assert record["status"] == "failed"
     assert record["setup_error"] == {"reason": "StepFailed", "step": "second", "message": message(status)}
     assert not (tmp_path / "went-on").exists()
-    stage.has_events(project, "Started", "Failed")
+    sandbox.has_events(project, "Started", "Failed")
 
 
 @pytest.mark.parametrize(
@@ -187,37 +187,37 @@ def test_a_business_failure_is_terminal_at_once(stage: Stage, tmp_path: Path, sc
         ("kill -KILL $$", "StepKilled", "killed by SIGKILL"),
     ],
 )
-def test_a_failure_that_may_pass_is_retried(stage: Stage, script: str, why: str, how: str) -> None:
-    project, status = run(stage, second=once(script))
+def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, script: str, why: str, how: str) -> None:
+    project, status = run(sandbox, second=once(script))
     assert (status["phase"], reason(status), status["attempt"]) == ("Succeeded", "SetupSucceeded", 2)
     first, second = status["attempts"]
     assert (first["outcome"], first["reason"], first["step"]) == ("Failed", why, "second")
     assert how in first["message"]
     assert second["outcome"] == "Succeeded"
     assert "failure" not in status
-    assert (stage.record(project)["status"], stage.record(project)["setup_error"]) == ("ready", None)
-    stage.has_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
+    assert (sandbox.record(project)["status"], sandbox.record(project)["setup_error"]) == ("ready", None)
+    sandbox.has_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
 
 
-def test_a_retry_pattern_counts_for_its_step_alone(stage: Stage) -> None:
-    _, status = run(stage, second="echo Connection reset", third="exit 1")
+def test_a_retry_pattern_counts_for_its_step_alone(sandbox: Sandbox) -> None:
+    _, status = run(sandbox, second="echo Connection reset", third="exit 1")
     assert (reason(status), status["attempt"]) == ("StepFailed", 1)
 
 
-def test_an_attempt_that_takes_too_long_is_stopped_and_retried(stage: Stage) -> None:
-    _, status = run(stage, timeout="700ms", first="sleep 0.1", third=once("sleep 600"))
+def test_an_attempt_that_takes_too_long_is_stopped_and_retried(sandbox: Sandbox) -> None:
+    _, status = run(sandbox, timeout="700ms", first="sleep 0.1", third=once("sleep 600"))
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "StepTimedOut"
     told = "the attempt timed out after 700ms, during step third; it printed nothing"
     assert status["attempts"][0]["message"] == told
 
 
-def test_whatever_a_step_prints_the_message_is_short_and_readable(stage: Stage) -> None:
+def test_whatever_a_step_prints_the_message_is_short_and_readable(sandbox: Sandbox) -> None:
     binary, endless = "head -c 3000000 /dev/urandom", "yes long | head -c 3000000 | tr -d '\\n'"
     colours = "printf '\\n\\033[31mred\\033[0m\\0end\\n'"
-    project, status = run(stage, first=f"{binary}; {endless}; {colours}; exit 1")
+    project, status = run(sandbox, first=f"{binary}; {endless}; {colours}; exit 1")
     assert reason(status) == "StepFailed"
-    for text in (message(status), status["failure"]["message"], stage.record(project)["setup_error"]["message"]):
+    for text in (message(status), status["failure"]["message"], sandbox.record(project)["setup_error"]["message"]):
         assert len(text) <= 1024
         assert text.isprintable()
         assert text.endswith("redend")

@@ -18,53 +18,53 @@ from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.exposition import Exposition
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import AT_ONCE, Stage
+from tests.support.operator_sandbox import AT_ONCE, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
-def test_health_readiness_and_metrics(stage: Stage) -> None:
-    Setup.make(stage).ended()
-    assert stage.operator.get("/healthz") == (200, "ok\n")
-    code, text = stage.operator.get("/readyz")
+def test_health_readiness_and_metrics(sandbox: Sandbox) -> None:
+    Setup.make(sandbox).ended()
+    assert sandbox.operator.get("/healthz") == (200, "ok\n")
+    code, text = sandbox.operator.get("/readyz")
     assert code == 200
     assert {"database: ok", "api server: ok", "watch: ok"} <= set(text.splitlines())
-    code, text = stage.operator.get("/metrics")
+    code, text = sandbox.operator.get("/metrics")
     assert code == 200
     found = Exposition(text)
     assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") >= 1
     assert found.value("projectsetup_leading") == 1
-    assert stage.operator.get("/nothing")[0] == 404
+    assert sandbox.operator.get("/nothing")[0] == 404
 
 
-def test_tables_that_are_made_later_are_waited_for(new_stage: NewStage) -> None:
-    with new_stage() as stage, psycopg.connect(stage.database_url, autocommit=True) as connection:
-        setup = Setup.make(stage)
+def test_tables_that_are_made_later_are_waited_for(new_sandbox: NewSandbox) -> None:
+    with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as connection:
+        setup = Setup.make(sandbox)
         connection.execute("ALTER TABLE projects RENAME TO hidden")
-        stage.operator.start(ready=False)
+        sandbox.operator.start(ready=False)
         setup.waits_for("DatabaseUnavailable")
-        code, text = stage.operator.get("/readyz")
+        code, text = sandbox.operator.get("/readyz")
         assert code == 503
         assert "run projectsetup migrate" in text
-        assert stage.operator.get("/healthz")[0] == 200
+        assert sandbox.operator.get("/healthz")[0] == 200
         connection.execute("ALTER TABLE hidden RENAME TO projects")
         assert setup.ended()[0] == "SetupSucceeded"
-        assert stage.operator.is_ready()
+        assert sandbox.operator.is_ready()
 
 
-def test_only_the_namespaces_that_are_named_are_served(new_stage: NewStage, stage: Stage) -> None:
-    with new_stage() as other:
+def test_only_the_namespaces_that_are_named_are_served(new_sandbox: NewSandbox, sandbox: Sandbox) -> None:
+    with new_sandbox() as other:
         foreign = Setup.make(other)
-        assert Setup.make(stage).ended()[0] == "SetupSucceeded"
+        assert Setup.make(sandbox).ended()[0] == "SetupSucceeded"
         assert foreign.status == UNSEEN
         assert foreign.record["status"] == "created"
 
 
-def test_all_namespaces_are_served_where_none_is_named(new_stage: NewStage) -> None:
-    with new_stage(namespaces="", concurrency="1") as stage:
-        setup = Setup.make(stage)
-        stage.operator.start()
+def test_all_namespaces_are_served_where_none_is_named(new_sandbox: NewSandbox) -> None:
+    with new_sandbox(namespaces="", concurrency="1") as sandbox:
+        setup = Setup.make(sandbox)
+        sandbox.operator.start()
         assert setup.ended()[0] == "SetupSucceeded"
 
 
@@ -78,15 +78,17 @@ def told_times(setup: Setup, reason: str, times: int) -> None:
     wait_for(lambda: setup.events.count(reason) == times, f"the event {reason} to be told {times} times")
 
 
-def test_what_is_ignored_again_and_again_is_one_event(new_stage: Callable[..., AbstractContextManager[Stage]]) -> None:
-    with new_stage() as stage:
-        stage.operator.start()
-        setup = Setup.make(stage)
+def test_what_is_ignored_again_and_again_is_one_event(
+    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
+) -> None:
+    with new_sandbox() as sandbox:
+        sandbox.operator.start()
+        setup = Setup.make(sandbox)
         setup.ended()
         for number in range(5):
             if number == 3:
-                assert stage.operator.terminate() == 0
-                stage.operator.start()
+                assert sandbox.operator.terminate() == 0
+                sandbox.operator.start()
             setup.annotate(retry_requested_at=str(number))
             told_times(setup, "RetryIgnored", number + 1)
         (event,) = stored(setup.api, setup.name, "RetryIgnored")
@@ -96,8 +98,8 @@ def test_what_is_ignored_again_and_again_is_one_event(new_stage: Callable[..., A
         assert "x5 over" in described
 
 
-def test_another_series_of_attempts_is_another_count(stage: Stage, steps: Steps) -> None:
-    setup = Setup.make(stage, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(steps.folder))
+def test_another_series_of_attempts_is_another_count(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.make(sandbox, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(steps.folder))
     for retry in ("1", "2"):
         setup.reached("Failed")
         setup.annotate(retry_requested_at=retry)
@@ -110,14 +112,14 @@ def test_another_series_of_attempts_is_another_count(stage: Stage, steps: Steps)
     wait_for(lambda: setup.events[-1] == "Succeeded", "the event of the success")
 
 
-async def test_only_the_same_about_the_same_object_counts_up(stage: Stage, kubeconfig: Path) -> None:
-    name = stage.api.create(spec={"suspend": True})["metadata"]["name"]
+async def test_only_the_same_about_the_same_object_counts_up(sandbox: Sandbox, kubeconfig: Path) -> None:
+    name = sandbox.api.create(spec={"suspend": True})["metadata"]["name"]
     async with await connect(Kubeconfig(str(kubeconfig))) as api:
         cluster = SetupClient(api, field_manager=OPERATOR)
 
         async def tell(uid: str, reason: str, message: str, reporter: str = "one") -> None:
             await cluster.post_event(
-                namespace=stage.api.namespace,
+                namespace=sandbox.api.namespace,
                 name=name,
                 uid=uid,
                 reason=reason,
@@ -131,9 +133,9 @@ async def test_only_the_same_about_the_same_object_counts_up(stage: Stage, kubec
         await tell("uid-1", "Failed", "another why")
         await tell("uid-1", "Started", "why")
         await tell("uid-2", "Failed", "why")
-    counts = [event.get("series", {}).get("count", 1) for event in stored(stage.api, name, "Failed")]
+    counts = [event.get("series", {}).get("count", 1) for event in stored(sandbox.api, name, "Failed")]
     assert sorted(counts) == [1, 1, 2]
-    assert len(stored(stage.api, name, "Started")) == 1
+    assert len(stored(sandbox.api, name, "Started")) == 1
 
 
 Line = dict[str, Any]
@@ -151,19 +153,19 @@ log, library = get_logger("test"), logging.getLogger("library")
 BREAKS_ONCE = 'echo "signed in with $PROJECT_GIT_PASSWORD"; [ "$ATTEMPT" -gt 1 ] || exit 75'
 
 
-def lines_of(stage: Stage) -> list[Line]:
-    return [json.loads(line) for line in stage.operator.log.read_text().splitlines()]
+def lines_of(sandbox: Sandbox) -> list[Line]:
+    return [json.loads(line) for line in sandbox.operator.log.read_text().splitlines()]
 
 
-def test_the_life_of_a_setup_reads_from_its_lines(new_stage: Callable[..., AbstractContextManager[Stage]]) -> None:
-    with new_stage() as stage:
-        stage.operator.start()
+def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: Callable[..., AbstractContextManager[Sandbox]]) -> None:
+    with new_sandbox() as sandbox:
+        sandbox.operator.start()
         literals = ("--from-literal=username=bob", f"--from-literal=password={PASSWORD}")
-        stage.api.kubectl("create", "secret", "generic", "git", *literals)
+        sandbox.api.kubectl("create", "secret", "generic", "git", *literals)
         setup = Setup.make(
-            stage,
+            sandbox,
             "scripts",
-            project=stage.project(code_repo="https://git.example.test/code.git"),
+            project=sandbox.project(code_repo="https://git.example.test/code.git"),
             first="echo begun",
             second=BREAKS_ONCE,
             annotations=AT_ONCE,
@@ -172,9 +174,9 @@ def test_the_life_of_a_setup_reads_from_its_lines(new_stage: Callable[..., Abstr
         why, status = setup.ended()
         assert why == "SetupSucceeded", status
         setup.has_events("Started", "RetryScheduled", "Started", "Succeeded")
-        assert stage.operator.terminate() == 0
-        lines, text = lines_of(stage), stage.operator.log.read_text()
-        database_password = urlsplit(stage.database_url).password
+        assert sandbox.operator.terminate() == 0
+        lines, text = lines_of(sandbox), sandbox.operator.log.read_text()
+        database_password = urlsplit(sandbox.database_url).password
 
     assert all({"event", "level", "timestamp", "logger"} <= line.keys() for line in lines)
     own = [line for line in lines if setup.name in json.dumps(line)]

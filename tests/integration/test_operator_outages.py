@@ -12,111 +12,111 @@ import pytest
 import yaml
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_door import Door, through
+from tests.support.tcp_proxy import TcpProxy, through
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class Proxies:
     """What lies between the operator and the rest of the world."""
 
-    stage: Stage
-    database: Door
-    api: Door
+    sandbox: Sandbox
+    database: TcpProxy
+    api: TcpProxy
 
 
 @pytest.fixture(scope="module")
-def started(new_stage: NewStage, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+def started(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
-    with new_stage(concurrency="1") as stage:
-        database_port, api_port = urlsplit(stage.database_url).port, urlsplit(cluster["server"]).port
+    with new_sandbox(concurrency="1") as sandbox:
+        database_port, api_port = urlsplit(sandbox.database_url).port, urlsplit(cluster["server"]).port
         assert database_port
         assert api_port
-        with Door(database_port) as database, Door(api_port) as api:
+        with TcpProxy(database_port) as database, TcpProxy(api_port) as api:
             cluster["server"] = through(cluster["server"], api)
-            moved = tmp_path_factory.mktemp("doors") / "kubeconfig"
+            moved = tmp_path_factory.mktemp("proxies") / "kubeconfig"
             moved.write_text(yaml.safe_dump(config))
-            environment = {"DATABASE_URL": through(stage.database_url, database), "KUBECONFIG": str(moved)}
-            stage.operator.configure(environment)
-            stage.operator.start()
-            yield Doors(stage, database, api)
-            stage.operator.close()
+            environment = {"DATABASE_URL": through(sandbox.database_url, database), "KUBECONFIG": str(moved)}
+            sandbox.operator.configure(environment)
+            sandbox.operator.start()
+            yield Proxies(sandbox, database, api)
+            sandbox.operator.close()
 
 
 @pytest.fixture
-def doors(started: Doors) -> Doors:
-    """All doors open, and the operator aware of it."""
-    for door in (started.database, started.api):
-        if not door.is_open:
-            door.open()
-    wait_for(started.stage.operator.is_ready, "the operator to be ready")
+def proxies(started: Proxies) -> Proxies:
+    """All proxies open, and the operator aware of it."""
+    for proxy in (started.database, started.api):
+        if not proxy.is_open:
+            proxy.open()
+    wait_for(started.sandbox.operator.is_ready, "the operator to be ready")
     return started
 
 
 def workspace_is_gone(setup: Setup) -> None:
-    place = setup.stage.operator.workspaces
+    place = setup.sandbox.operator.workspaces
     wait_for(lambda: not list(place.glob(f"*/{setup.name[:8]}-*")), "the attempt to end")
 
 
 # --- PostgreSQL
 
 
-def test_what_waits_goes_on_by_itself_when_the_database_is_back(doors: Doors, steps: Steps) -> None:
-    doors.database.shut()
-    setup = Setup.gated(doors.stage, steps)
+def test_what_waits_goes_on_by_itself_when_the_database_is_back(proxies: Proxies, steps: Steps) -> None:
+    proxies.database.shut()
+    setup = Setup.gated(proxies.sandbox, steps)
     status = setup.waits_for("DatabaseUnavailable")
     assert (status["phase"], status["attempt"], status["observedGeneration"]) == ("Queued", 0, 1)
     assert "waiting for the database: PostgreSQL at 127.0.0.1" in message(status)
-    assert doors.stage.operator.get("/readyz")[0] == 503
-    assert doors.stage.operator.get("/healthz")[0] == 200
+    assert proxies.sandbox.operator.get("/readyz")[0] == 503
+    assert proxies.sandbox.operator.get("/healthz")[0] == 200
     steps.let_go()
-    doors.database.open()
+    proxies.database.open()
     why, status = setup.ended()
     assert (why, status["attempt"], setup.record["status"]) == ("SetupSucceeded", 1, "ready")
     assert steps.attempts == [1]
     setup.has_events("Started", "Succeeded")
 
 
-def test_what_runs_goes_on_without_the_database_and_reports_afterwards(doors: Doors, steps: Steps) -> None:
+def test_what_runs_goes_on_without_the_database_and_reports_afterwards(proxies: Proxies, steps: Steps) -> None:
     hold = 'until [ -e "$PARAM_PLACE/{}" ]; do sleep 0.05; done'
     place = str(steps.folder)
-    setup = Setup.make(doors.stage, "scripts", first=hold.format("one"), second=hold.format("two"), place=place)
+    setup = Setup.make(proxies.sandbox, "scripts", first=hold.format("one"), second=hold.format("two"), place=place)
     setup.reached("Running")
-    doors.database.shut()
+    proxies.database.shut()
     (steps.folder / "one").touch()
     status = setup.until("at its second step", lambda status: status.get("step") == "second")
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert setup.record["status"] == "initializing"
-    doors.database.open()
+    proxies.database.open()
     wait_for(lambda: setup.record["status"] == "compiling", "the record to catch up with the second step")
-    doors.database.shut()
+    proxies.database.shut()
     (steps.folder / "two").touch()
     workspace_is_gone(setup)
     assert setup.status["phase"] == "Running"
-    doors.database.open()
+    proxies.database.open()
     why, status = setup.ended()
     assert (why, status["attempt"], status["progress"]) == ("SetupSucceeded", 1, "3/3")
     assert (setup.record["status"], setup.record["attempt"]) == ("ready", 1)
     setup.has_events("Started", "Succeeded")
 
 
-def test_a_cancel_and_a_deletion_wait_for_the_database(doors: Doors, steps: Steps) -> None:
-    running = Setup.gated(doors.stage, steps)
+def test_a_cancel_and_a_deletion_wait_for_the_database(proxies: Proxies, steps: Steps) -> None:
+    running = Setup.gated(proxies.sandbox, steps)
     steps.await_start(running)
-    queued, deleted = (Setup.gated(doors.stage, steps) for _ in range(2))
+    queued, deleted = (Setup.gated(proxies.sandbox, steps) for _ in range(2))
     for setup in (queued, deleted):
         setup.waits_for("Queued")
-    doors.database.shut()
+    proxies.database.shut()
     running.annotate(cancel_requested_at="1")
     queued.annotate(cancel_requested_at="1")
     deleted.delete()
     workspace_is_gone(running)
     assert queued.waits_for("DatabaseUnavailable").get("lastHandledCancel") is None
-    doors.database.open()
+    proxies.database.open()
     for setup in (running, queued):
         assert setup.ended()[0] == "Cancelled"
         assert setup.record["setup_error"]["reason"] == "Cancelled"
@@ -127,49 +127,51 @@ def test_a_cancel_and_a_deletion_wait_for_the_database(doors: Doors, steps: Step
 # --- the API server
 
 
-def test_what_changes_while_the_api_server_is_away_is_found_afterwards(doors: Doors, steps: Steps) -> None:
-    deleted = Setup.gated(doors.stage, steps)
+def test_what_changes_while_the_api_server_is_away_is_found_afterwards(proxies: Proxies, steps: Steps) -> None:
+    deleted = Setup.gated(proxies.sandbox, steps)
     steps.await_start(deleted)
-    cancelled = Setup.gated(doors.stage, steps)
+    cancelled = Setup.gated(proxies.sandbox, steps)
     cancelled.waits_for("Queued")
-    doors.api.shut()
+    proxies.api.shut()
     deleted.delete()
     cancelled.annotate(cancel_requested_at="1")
-    made = Setup.make(doors.stage)
-    doors.api.open()
+    made = Setup.make(proxies.sandbox)
+    proxies.api.open()
     assert made.ended()[0] == "SetupSucceeded"
     assert cancelled.ended()[0] == "Cancelled"
     wait_for(lambda: deleted.record["owner_uid"] is None, "the project of the deleted one to be free")
     assert steps.started == [deleted.name]
 
 
-def test_an_attempt_that_cannot_be_written_down_is_not_started(doors: Doors, steps: Steps) -> None:
-    doors.database.shut()
-    setup = Setup.gated(doors.stage, steps)
+def test_an_attempt_that_cannot_be_written_down_is_not_started(proxies: Proxies, steps: Steps) -> None:
+    proxies.database.shut()
+    setup = Setup.gated(proxies.sandbox, steps)
     setup.waits_for("DatabaseUnavailable")
-    doors.api.shut()
-    doors.database.open()
+    proxies.api.shut()
+    proxies.database.open()
     wait_for(lambda: setup.record["status"] == "compiling", "the project to be claimed for the attempt")
-    told = f"write status of ProjectSetup {doors.stage.api.namespace}/{setup.name}"
-    wait_for(lambda: told in doors.stage.operator.log.read_text(), "the failure to write the attempt down")
+    told = f"write status of ProjectSetup {proxies.sandbox.api.namespace}/{setup.name}"
+    wait_for(lambda: told in proxies.sandbox.operator.log.read_text(), "the failure to write the attempt down")
     assert steps.started == []
     steps.let_go()
-    doors.api.open()
+    proxies.api.open()
     why, status = setup.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
     assert steps.attempts == [1]
 
 
-def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_start(doors: Doors, steps: Steps) -> None:
-    first = Setup.gated(doors.stage, steps)
+def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_start(
+    proxies: Proxies, steps: Steps
+) -> None:
+    first = Setup.gated(proxies.sandbox, steps)
     steps.await_start(first)
-    second = Setup.gated(doors.stage, steps)
+    second = Setup.gated(proxies.sandbox, steps)
     second.waits_for("Queued")
-    doors.api.shut()
+    proxies.api.shut()
     steps.let_go()
     wait_for(lambda: first.record["status"] == "ready", "the end of the first to be told to the record")
     assert first.status["phase"] == "Running"
-    doors.api.open()
+    proxies.api.open()
     for setup in (first, second):
         why, status = setup.ended()
         assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)

@@ -10,13 +10,13 @@ import pytest
 from tests.support.api_server import ApiServer
 from tests.support.command_line import CommandLine
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
 
 @pytest.fixture
-def administrator(stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    monkeypatch.setenv("DATABASE_URL", stage.database_url)
+def administrator(sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.setenv("DATABASE_URL", sandbox.database_url)
     monkeypatch.setenv("PROJECTSETUP_ALLOW_FILE_REPOS", "true")
     return CommandLine(capsys)
 
@@ -30,30 +30,32 @@ def freed(setup: Setup) -> None:
     wait_for(lambda: is_free(setup), f"project {setup.name} to be free")
 
 
-def running(stage: Stage, steps: Steps) -> Setup:
-    setup = Setup.gated(stage, steps)
+def running(sandbox: Sandbox, steps: Steps) -> Setup:
+    setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     return setup
 
 
-def test_a_setup_in_another_namespace_ends_and_learns_nothing(stage: Stage, elsewhere: ApiServer, steps: Steps) -> None:
-    owner = running(stage, steps)
+def test_a_setup_in_another_namespace_ends_and_learns_nothing(
+    sandbox: Sandbox, elsewhere: ApiServer, steps: Steps
+) -> None:
+    owner = running(sandbox, steps)
     before = owner.status
-    rival = Setup.make(stage, project=owner.name, api=elsewhere)
+    rival = Setup.make(sandbox, project=owner.name, api=elsewhere)
     why, status = rival.ended()
     assert (why, status["phase"], status["failure"]["retryable"]) == ("ProjectClaimed", "Failed", False)
-    assert stage.api.namespace not in message(status)
+    assert sandbox.api.namespace not in message(status)
     assert (status.get("attempt", 0), status.get("projectStatus")) == (0, None)
     rival.has_events("Failed")
     assert owner.status == before
-    assert owner.record["namespace"] == owner.record["owner_namespace"] == stage.api.namespace
+    assert owner.record["namespace"] == owner.record["owner_namespace"] == sandbox.api.namespace
 
 
 def test_an_administrator_moves_a_project_once_its_setup_has_ended(
-    stage: Stage, elsewhere: ApiServer, steps: Steps, administrator: CommandLine
+    sandbox: Sandbox, elsewhere: ApiServer, steps: Steps, administrator: CommandLine
 ) -> None:
-    owner = running(stage, steps)
-    rival = Setup.make(stage, project=owner.name, api=elsewhere)
+    owner = running(sandbox, steps)
+    rival = Setup.make(sandbox, project=owner.name, api=elsewhere)
     rival.ended()
     move = ("projects", "update", owner.name, "--namespace", elsewhere.namespace)
     assert "is being set up (compiling)" in administrator.refused(2, *move)
@@ -69,8 +71,8 @@ def test_an_administrator_moves_a_project_once_its_setup_has_ended(
     assert (record["status"], record["namespace"]) == ("ready", elsewhere.namespace)
 
 
-def test_a_project_that_was_reset_is_set_up_anew(stage: Stage, administrator: CommandLine) -> None:
-    setup = Setup.make(stage)
+def test_a_project_that_was_reset_is_set_up_anew(sandbox: Sandbox, administrator: CommandLine) -> None:
+    setup = Setup.make(sandbox)
     setup.ended()
     fence = setup.record["fence"]
     administrator.ok("projects", "reset", setup.name)
@@ -80,27 +82,27 @@ def test_a_project_that_was_reset_is_set_up_anew(stage: Stage, administrator: Co
     )  # fmt: skip
     assert record["fence"] > fence
     setup.delete()
-    assert Setup.make(stage, project=setup.name).ended()[0] == "SetupSucceeded"
+    assert Setup.make(sandbox, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
-def test_deleting_what_runs_stops_it_and_frees_the_project(stage: Stage, steps: Steps) -> None:
-    setup = running(stage, steps)
+def test_deleting_what_runs_stops_it_and_frees_the_project(sandbox: Sandbox, steps: Steps) -> None:
+    setup = running(sandbox, steps)
     setup.delete()
     freed(setup)
-    wait_for(lambda: not list(stage.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
+    wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
     steps.let_go()
-    successor = Setup.gated(stage, steps, project=setup.name)
+    successor = Setup.gated(sandbox, steps, project=setup.name)
     why, status = successor.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
 
 
-def test_a_successor_waits_until_the_deleted_one_is_gone(stage: Stage, steps: Steps) -> None:
-    deleted = Setup.make(stage, "reluctant", place=str(steps.folder))
+def test_a_successor_waits_until_the_deleted_one_is_gone(sandbox: Sandbox, steps: Steps) -> None:
+    deleted = Setup.make(sandbox, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)
     deleted.delete()
-    successor = Setup.make(stage, "reluctant", project=deleted.name, place=str(steps.folder))
+    successor = Setup.make(sandbox, "reluctant", project=deleted.name, place=str(steps.folder))
     wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
-    other = Setup.make(stage)
+    other = Setup.make(sandbox)
     other.ended()
     assert len(steps.started) == 1
     steps.let_go()
@@ -109,36 +111,36 @@ def test_a_successor_waits_until_the_deleted_one_is_gone(stage: Stage, steps: St
     assert len(steps.started) == 2
 
 
-def test_deleting_what_is_over_leaves_the_record_as_it_is(stage: Stage) -> None:
-    ready, failed = Setup.make(stage), Setup.make(stage, "scripts", first="exit 1")
+def test_deleting_what_is_over_leaves_the_record_as_it_is(sandbox: Sandbox) -> None:
+    ready, failed = Setup.make(sandbox), Setup.make(sandbox, "scripts", first="exit 1")
     for setup in (ready, failed):
         setup.ended()
         setup.delete()
     wait_for(lambda: ready.record["owner_uid"] is failed.record["owner_uid"] is None, "the owners to be forgotten")
     assert (ready.record["status"], failed.record["status"]) == ("ready", "failed")
     assert failed.record["setup_error"]["reason"] == "StepFailed"
-    assert Setup.make(stage, project=ready.name).ended()[0] == "AlreadySetUp"
-    assert Setup.make(stage, project=failed.name).ended()[0] == "SetupSucceeded"
+    assert Setup.make(sandbox, project=ready.name).ended()[0] == "AlreadySetUp"
+    assert Setup.make(sandbox, project=failed.name).ended()[0] == "SetupSucceeded"
 
 
-def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(stage: Stage, steps: Steps) -> None:
-    setup = running(stage, steps)
+def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(sandbox: Sandbox, steps: Steps) -> None:
+    setup = running(sandbox, steps)
     setup.api.patch(setup.name, {"metadata": {"finalizers": ["example.com/hold"]}})
     setup.delete()
-    wait_for(lambda: not list(stage.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
+    wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
     setup.api.patch(setup.name, {"metadata": {"finalizers": None}})
     freed(setup)
 
 
-def test_a_claim_whose_owner_is_gone_is_released(stage: Stage) -> None:
-    project = stage.project()
-    with psycopg.connect(stage.database_url) as connection:
+def test_a_claim_whose_owner_is_gone_is_released(sandbox: Sandbox) -> None:
+    project = sandbox.project()
+    with psycopg.connect(sandbox.database_url) as connection:
         connection.execute(
             "UPDATE projects SET owner_uid = %s, owner_namespace = %s, owner_name = id, status = 'compiling'"
             " WHERE id = %s",
-            (str(uuid.uuid4()), stage.api.namespace, project),
+            (str(uuid.uuid4()), sandbox.api.namespace, project),
         )
-    assert Setup.make(stage, project=project).ended()[0] == "SetupSucceeded"
+    assert Setup.make(sandbox, project=project).ended()[0] == "SetupSucceeded"
 
 
 PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPUTS"'
@@ -147,11 +149,11 @@ PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPU
 def again(setup: Setup, recipe: str = "scripts", **parameters: str) -> Setup:
     """The resource of the same project, deleted and made again."""
     setup.delete()
-    return Setup.make(setup.stage, recipe, project=setup.name, spec={"parameters": parameters})
+    return Setup.make(setup.sandbox, recipe, project=setup.name, spec={"parameters": parameters})
 
 
-def test_a_resource_that_is_made_again_succeeds_and_nothing_runs(stage: Stage) -> None:
-    first = Setup.make(stage, "scripts", third=PUSH)
+def test_a_resource_that_is_made_again_succeeds_and_nothing_runs(sandbox: Sandbox) -> None:
+    first = Setup.make(sandbox, "scripts", third=PUSH)
     done = first.ended()[1]
     second = again(first, third=PUSH)
     why, status = second.ended()
@@ -163,8 +165,8 @@ def test_a_resource_that_is_made_again_succeeds_and_nothing_runs(stage: Stage) -
     assert second.record["status"] == "ready"
 
 
-def test_another_recipe_or_other_parameters_are_refused_with_both_named(stage: Stage) -> None:
-    first = Setup.make(stage, "scripts", third=": one")
+def test_another_recipe_or_other_parameters_are_refused_with_both_named(sandbox: Sandbox) -> None:
+    first = Setup.make(sandbox, "scripts", third=": one")
     first.ended()
     before = first.record
     second = again(first, third=": two")
@@ -181,9 +183,9 @@ def test_another_recipe_or_other_parameters_are_refused_with_both_named(stage: S
     assert third.record["attempt_result"] == before["attempt_result"]
 
 
-def test_a_secret_that_is_not_restored_yet_keeps_nothing_waiting(stage: Stage) -> None:
-    first = Setup.make(stage, "instant")
+def test_a_secret_that_is_not_restored_yet_keeps_nothing_waiting(sandbox: Sandbox) -> None:
+    first = Setup.make(sandbox, "instant")
     first.ended()
     first.delete()
     spec = {"credentialsSecretRef": {"name": "not-restored"}}
-    assert Setup.make(stage, "instant", project=first.name, spec=spec).ended()[0] == "AlreadySetUp"
+    assert Setup.make(sandbox, "instant", project=first.name, spec=spec).ended()[0] == "AlreadySetUp"

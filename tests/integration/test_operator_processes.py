@@ -16,11 +16,11 @@ import psycopg
 import pytest
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import AT_ONCE, Stage, reason
+from tests.support.operator_sandbox import AT_ONCE, Sandbox, reason
 from tests.support.processes import children, living, new_mark, sessions
 from tests.support.setup_handle import Setup, Steps
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 FAMILY, SESSIONS = 11, 6
 """Processes that the recipe `stubborn-family` starts, and the sessions that they are in."""
@@ -32,15 +32,15 @@ GONE_AFTER_STOP = 15.0
 
 
 @pytest.fixture(scope="module")
-def calm(new_stage: NewStage) -> Iterator[Stage]:
-    with new_stage(shutdown_grace="1s") as stage:
-        stage.operator.start()
-        yield stage
+def calm(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
+    with new_sandbox(shutdown_grace="1s") as sandbox:
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture
-def stage(calm: Stage) -> Stage:
-    """A stage with a running operator, which the test may end."""
+def sandbox(calm: Sandbox) -> Sandbox:
+    """A sandbox with a running operator, which the test may end."""
     if not calm.operator.alive:
         calm.operator.start()
     return calm
@@ -50,27 +50,27 @@ def stage(calm: Stage) -> Stage:
 class Frozen:
     """A leading operator that was frozen during an attempt."""
 
-    stage: Stage
+    sandbox: Sandbox
     project: str
     mark: str
 
 
 @pytest.fixture(scope="module")
-def frozen(new_stage: NewStage) -> Iterator[Frozen]:
+def frozen(new_sandbox: NewSandbox) -> Iterator[Frozen]:
     """Its Lease expires while other tests run."""
-    with new_stage(leader_election="true") as stage:
-        stage.operator.start()
-        wait_for(stage.operator.leads, "the operator to lead")
-        frozen = Frozen(stage, *family(stage))
-        stage.operator.freeze()
+    with new_sandbox(leader_election="true") as sandbox:
+        sandbox.operator.start()
+        wait_for(sandbox.operator.leads, "the operator to lead")
+        frozen = Frozen(sandbox, *family(sandbox))
+        sandbox.operator.freeze()
         yield frozen
 
 
-def family(stage: Stage, **spec: object) -> tuple[str, str]:
+def family(sandbox: Sandbox, **spec: object) -> tuple[str, str]:
     """A project whose attempt resists its end, and the mark of its processes."""
     mark = new_mark()
     parameters = {"mark": mark}
-    project = stage.apply(stage.project(), "stubborn-family", annotations=AT_ONCE, parameters=parameters, **spec)
+    project = sandbox.apply(sandbox.project(), "stubborn-family", annotations=AT_ONCE, parameters=parameters, **spec)
     wait_for(lambda: is_complete(living(mark)), "the whole family to be there")
     return project, mark
 
@@ -83,119 +83,121 @@ def are_gone(mark: str, *, limit: float) -> None:
     wait_for(lambda: not living(mark), "all processes of the attempt to be gone", limit=limit)
 
 
-def workspaces(stage: Stage) -> list[Path]:
-    return list(stage.operator.workspaces.iterdir())
+def workspaces(sandbox: Sandbox) -> list[Path]:
+    return list(sandbox.operator.workspaces.iterdir())
 
 
-def supervisor(stage: Stage) -> int:
-    (pid,) = children(stage.operator.pid)
+def supervisor(sandbox: Sandbox) -> int:
+    (pid,) = children(sandbox.operator.pid)
     return pid
 
 
 def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -> None:
     are_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
-    wait_for(lambda: not workspaces(frozen.stage), "the workspace to be removed")
-    assert frozen.stage.status(frozen.project)["phase"] == "Running"
+    wait_for(lambda: not workspaces(frozen.sandbox), "the workspace to be removed")
+    assert frozen.sandbox.status(frozen.project)["phase"] == "Running"
 
 
-def test_all_processes_are_gone_soon_after_the_operator_is_killed(stage: Stage) -> None:
-    families = dict(family(stage) for _ in range(3))
-    stage.operator.kill()
+def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandbox) -> None:
+    families = dict(family(sandbox) for _ in range(3))
+    sandbox.operator.kill()
     for mark in families.values():
         are_gone(mark, limit=GONE_AFTER_DEATH)
-    wait_for(lambda: not workspaces(stage), "the workspaces to be removed")
-    wait_for(lambda: not living(str(stage.operator.workspaces)), "the supervisor to end")
-    assert {stage.status(project)["phase"] for project in families} == {"Running"}
+    wait_for(lambda: not workspaces(sandbox), "the workspaces to be removed")
+    wait_for(lambda: not living(str(sandbox.operator.workspaces)), "the supervisor to end")
+    assert {sandbox.status(project)["phase"] for project in families} == {"Running"}
 
 
-def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(stage: Stage) -> None:
-    project, mark = family(stage)
-    os.kill(supervisor(stage), signal.SIGKILL)
-    status = stage.ended(project)
+def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(sandbox: Sandbox) -> None:
+    project, mark = family(sandbox)
+    os.kill(supervisor(sandbox), signal.SIGKILL)
+    status = sandbox.ended(project)
     assert not living(mark)
     assert [attempt["reason"] for attempt in status["attempts"]] == ["Interrupted", "SetupSucceeded"]
     assert status["attempts"][0]["message"] == "step multiply was interrupted: its supervisor died"
-    assert stage.record(project)["status"] == "ready"
+    assert sandbox.record(project)["status"] == "ready"
 
 
-def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(stage: Stage) -> None:
-    cancelled, cancelled_mark = family(stage)
-    deleted, deleted_mark = family(stage)
-    stage.annotate(cancelled, "cancel-requested-at", "now")
-    stage.api.delete(deleted)
-    status = stage.reached(cancelled, "Cancelled", limit=GONE_AFTER_STOP)
+def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(sandbox: Sandbox) -> None:
+    cancelled, cancelled_mark = family(sandbox)
+    deleted, deleted_mark = family(sandbox)
+    sandbox.annotate(cancelled, "cancel-requested-at", "now")
+    sandbox.api.delete(deleted)
+    status = sandbox.reached(cancelled, "Cancelled", limit=GONE_AFTER_STOP)
     assert not living(cancelled_mark)
     assert reason(status) == "Cancelled"
-    assert stage.record(cancelled)["setup_error"]["reason"] == "Cancelled"
-    wait_for(lambda: stage.record(deleted)["owner_uid"] is None, "the claim to be released", limit=GONE_AFTER_STOP)
+    assert sandbox.record(cancelled)["setup_error"]["reason"] == "Cancelled"
+    wait_for(lambda: sandbox.record(deleted)["owner_uid"] is None, "the claim to be released", limit=GONE_AFTER_STOP)
     assert not living(deleted_mark)
-    assert stage.record(deleted)["status"] == "created"
-    wait_for(lambda: len(workspaces(stage)) == 1 and not attempts(stage), "the workspaces to be removed")
+    assert sandbox.record(deleted)["status"] == "created"
+    wait_for(lambda: len(workspaces(sandbox)) == 1 and not attempts(sandbox), "the workspaces to be removed")
 
 
-def test_a_clean_shutdown_releases_the_running_attempt(stage: Stage) -> None:
-    project, mark = family(stage)
-    assert stage.operator.terminate() == 0
+def test_a_clean_shutdown_releases_the_running_attempt(sandbox: Sandbox) -> None:
+    project, mark = family(sandbox)
+    assert sandbox.operator.terminate() == 0
     assert not living(mark)
-    assert not living(str(stage.operator.workspaces))
-    assert not workspaces(stage)
-    status = stage.status(project)
+    assert not living(str(sandbox.operator.workspaces))
+    assert not workspaces(sandbox)
+    status = sandbox.status(project)
     assert (status["phase"], status["attempt"], status.get("attempts", [])) == ("Queued", 0, [])
     assert "runRef" not in status
-    record = stage.record(project)
+    record = sandbox.record(project)
     assert (record["status"], record["setup_error"]) == ("setup_queued", None)
-    stage.api.delete(project)
+    sandbox.api.delete(project)
 
 
 def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: Frozen) -> None:
-    stage = frozen.stage
-    record, version = stage.record(frozen.project), stage.api.get(frozen.project)["metadata"]["resourceVersion"]
-    await_end_of_lease(stage)
-    stage.operator.thaw()
-    assert stage.operator.process.wait(30) == 1
-    assert stage.operator.log.read_text().count("lost the leader lease") == 1
-    assert stage.record(frozen.project) == record
-    assert stage.api.get(frozen.project)["metadata"]["resourceVersion"] == version
-    assert not living(str(stage.operator.workspaces))
+    sandbox = frozen.sandbox
+    record, version = sandbox.record(frozen.project), sandbox.api.get(frozen.project)["metadata"]["resourceVersion"]
+    await_end_of_lease(sandbox)
+    sandbox.operator.thaw()
+    assert sandbox.operator.process.wait(30) == 1
+    assert sandbox.operator.log.read_text().count("lost the leader lease") == 1
+    assert sandbox.record(frozen.project) == record
+    assert sandbox.api.get(frozen.project)["metadata"]["resourceVersion"] == version
+    assert not living(str(sandbox.operator.workspaces))
 
 
-def attempts(stage: Stage) -> list[Path]:
+def attempts(sandbox: Sandbox) -> list[Path]:
     """The attempt folders of the running operator."""
-    return [entry for folder in workspaces(stage) for entry in folder.iterdir() if entry.is_dir()]
+    return [entry for folder in workspaces(sandbox) for entry in folder.iterdir() if entry.is_dir()]
 
 
-def await_end_of_lease(stage: Stage) -> None:
+def await_end_of_lease(sandbox: Sandbox) -> None:
     """Return once the Lease has expired."""
-    spec = json.loads(stage.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
+    spec = json.loads(sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
     renewed = datetime.fromisoformat(spec["renewTime"])
     end = renewed + timedelta(seconds=spec["leaseDurationSeconds"])
     wait_for(lambda: datetime.now(UTC) > end, "the Lease to expire", limit=60)
 
 
 @pytest.fixture
-def root(stage: Stage) -> Iterator[Path]:
+def root(sandbox: Sandbox) -> Iterator[Path]:
     """The workspace root; it exists again after the test."""
-    yield stage.operator.workspaces
-    stage.operator.workspaces.mkdir(exist_ok=True)
+    yield sandbox.operator.workspaces
+    sandbox.operator.workspaces.mkdir(exist_ok=True)
 
 
-def test_an_attempt_without_a_workspace_is_retried(stage: Stage, root: Path) -> None:
+def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox, root: Path) -> None:
     shutil.rmtree(root)
-    project = stage.apply(stage.project(), "instant", annotations={"backoff": "1ms", "max-attempts": "20"})
-    wait_for(lambda: stage.status(project).get("attempts"), "an attempt without a workspace")
+    project = sandbox.apply(sandbox.project(), "instant", annotations={"backoff": "1ms", "max-attempts": "20"})
+    wait_for(lambda: sandbox.status(project).get("attempts"), "an attempt without a workspace")
     root.mkdir()
-    status = stage.ended(project)
+    status = sandbox.ended(project)
     assert reason(status) == "SetupSucceeded"
     first = status["attempts"][0]
     assert (first["reason"], first["outcome"]) == ("EngineError", "Failed")
-    assert stage.record(project)["status"] == "ready"
+    assert sandbox.record(project)["status"] == "ready"
 
 
-def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(stage: Stage, root: Path, tmp_path: Path) -> None:
+def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(
+    sandbox: Sandbox, root: Path, tmp_path: Path
+) -> None:
     begin = 'test "$ATTEMPT" = 1 || exit 0; touch "$PARAM_PLACE/begun"'
     wait = 'until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
-    project = stage.apply(
-        stage.project(),
+    project = sandbox.apply(
+        sandbox.project(),
         "scripts",
         annotations=AT_ONCE,
         parameters={"first": f"{begin}; {wait}", "place": str(tmp_path)},
@@ -204,20 +206,20 @@ def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(stage: Sta
     for entry in root.iterdir():
         shutil.rmtree(entry)
     (tmp_path / "go").touch()
-    status = stage.ended(project)
+    status = sandbox.ended(project)
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "EngineError"
-    assert stage.operator.alive
+    assert sandbox.operator.alive
 
 
 @pytest.fixture
-def lasting(new_stage: NewStage) -> Iterator[Stage]:
-    with new_stage(concurrency="2", shutdown_grace="60s") as stage:
-        stage.operator.start()
-        yield stage
+def lasting(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
+    with new_sandbox(concurrency="2", shutdown_grace="60s") as sandbox:
+        sandbox.operator.start()
+        yield sandbox
 
 
-def test_a_running_attempt_may_end_within_the_grace(lasting: Stage, steps: Steps) -> None:
+def test_a_running_attempt_may_end_within_the_grace(lasting: Sandbox, steps: Steps) -> None:
     running = [Setup.gated(lasting, steps) for _ in range(2)]
     steps.await_start(*running)
     queued = Setup.gated(lasting, steps)
@@ -237,14 +239,14 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Stage, steps: Steps
     assert len(steps.started) == 2
 
 
-def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(stage: Stage, steps: Steps) -> None:
-    setup = Setup.gated(stage, steps)
+def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     before = setup.status
-    with psycopg.connect(stage.database_url) as connection:  # as another operator that has taken over
+    with psycopg.connect(sandbox.database_url) as connection:  # as another operator that has taken over
         connection.execute("UPDATE projects SET fence = fence + 1 WHERE id = %s", (setup.name,))
     record = setup.record
     steps.let_go()
-    assert stage.operator.process.wait(60) == 1
+    assert sandbox.operator.process.wait(60) == 1
     assert (setup.record, setup.status) == (record, before)
-    assert "another operator has claimed project" in stage.operator.log.read_text()
+    assert "another operator has claimed project" in sandbox.operator.log.read_text()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.recipe_steps import uv_cache
 from tests.support.setup_handle import Setup
 
@@ -24,12 +24,12 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_service_that_is_pushed_passes_its_own_tests(stage: Stage, tmp_path: Path) -> None:
+def test_the_service_that_is_pushed_passes_its_own_tests(sandbox: Sandbox, tmp_path: Path) -> None:
     repositories = {name: tmp_path / f"{name}.git" for name in ("code", "docs")}
     for repository in repositories.values():
         run(tmp_path, "git", "init", "--quiet", "--bare", str(repository))
     urls = {f"{name}_repo": f"file://{repository}" for name, repository in repositories.items()}
-    setup = Setup.make(stage, "python-service", project=stage.project(name=NAME, **urls), license="Apache-2.0")
+    setup = Setup.make(sandbox, "python-service", project=sandbox.project(name=NAME, **urls), license="Apache-2.0")
     reason, status = setup.ended(limit=LIMIT)
     assert reason == "SetupSucceeded", message(status)
     assert (status["attempt"], status["progress"]) == (1, "7/7")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.api_server import POLICY_FILE, ApiServer, Refused, wait_until
-from tests.support.operator_stage import PREFIX, Stage, message
+from tests.support.operator_sandbox import PREFIX, Sandbox, message
 from tests.support.setup_handle import Setup
 
 POLICY = "validatingadmissionpolicybinding/projectsetup-annotations"
@@ -35,16 +35,16 @@ def refused(
             assert row["setup_error"] == {"reason": expected, "step": None, "message": message(status)}
 
 
-def test_a_project_that_does_not_exist(stage: Stage) -> None:
-    setup = Setup.make(stage, project=str(uuid.uuid4()))
+def test_a_project_that_does_not_exist(sandbox: Sandbox) -> None:
+    setup = Setup.make(sandbox, project=str(uuid.uuid4()))
     refused(setup, "ProjectNotFound", setup.name, record=None)
 
 
-def test_a_project_that_is_made_later_needs_a_retry(stage: Stage) -> None:
+def test_a_project_that_is_made_later_needs_a_retry(sandbox: Sandbox) -> None:
     project = str(uuid.uuid4())
-    setup = Setup.make(stage, project=project)
+    setup = Setup.make(sandbox, project=project)
     setup.ended()
-    with psycopg.connect(stage.database_url) as connection:
+    with psycopg.connect(sandbox.database_url) as connection:
         connection.execute(
             "INSERT INTO projects (id, name, code_repo) VALUES (%s, %s, '/nowhere/later.git')", (project, project)
         )
@@ -52,21 +52,21 @@ def test_a_project_that_is_made_later_needs_a_retry(stage: Stage) -> None:
     assert setup.until_over_again("1")[0] == "SetupSucceeded"
 
 
-def test_a_project_in_a_state_from_which_nothing_starts(stage: Stage) -> None:
-    project = stage.project()
-    with psycopg.connect(stage.database_url) as connection:
+def test_a_project_in_a_state_from_which_nothing_starts(sandbox: Sandbox) -> None:
+    project = sandbox.project()
+    with psycopg.connect(sandbox.database_url) as connection:
         connection.execute("UPDATE projects SET status = 'testing' WHERE id = %s", (project,))
-    setup = Setup.make(stage, project=project)
+    setup = Setup.make(sandbox, project=project)
     refused(setup, "ProjectInvalidState", "testing", record="testing")
     assert setup.status["projectStatus"] == "testing"
 
 
-def test_a_recipe_that_is_broken(stage: Stage) -> None:
-    refused(Setup.make(stage, "broken"), "InvalidSpec", "broken.yaml", record="failed")
+def test_a_recipe_that_is_broken(sandbox: Sandbox) -> None:
+    refused(Setup.make(sandbox, "broken"), "InvalidSpec", "broken.yaml", record="failed")
 
 
-def test_parameters_that_the_recipe_does_not_want(stage: Stage) -> None:
-    refused(Setup.make(stage, "licensed", license="no good!"), "InvalidSpec", "must match", record="failed")
+def test_parameters_that_the_recipe_does_not_want(sandbox: Sandbox) -> None:
+    refused(Setup.make(sandbox, "licensed", license="no good!"), "InvalidSpec", "must match", record="failed")
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,17 @@ def test_parameters_that_the_recipe_does_not_want(stage: Stage) -> None:
         ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not contain a password"),
     ],
 )
-def test_an_address_that_nobody_would_have_let_into_the_record(stage: Stage, urls: dict[str, Any], text: str) -> None:
-    setup = Setup.make(stage, project=stage.project(**urls))  # by plain SQL
+def test_an_address_that_nobody_would_have_let_into_the_record(
+    sandbox: Sandbox, urls: dict[str, Any], text: str
+) -> None:
+    setup = Setup.make(sandbox, project=sandbox.project(**urls))  # by plain SQL
     refused(setup, "InvalidSpec", text, record="failed")
     assert "hunter22" not in message(setup.status)
 
 
-def test_a_spec_that_was_corrected_starts_on_a_retry(stage: Stage) -> None:
-    stage.api.kubectl("create", "secret", "generic", "unusable", "--from-literal=username=bob")
-    setup = Setup.make(stage, spec={"credentialsSecretRef": {"name": "unusable"}})
+def test_a_spec_that_was_corrected_starts_on_a_retry(sandbox: Sandbox) -> None:
+    sandbox.api.kubectl("create", "secret", "generic", "unusable", "--from-literal=username=bob")
+    setup = Setup.make(sandbox, spec={"credentialsSecretRef": {"name": "unusable"}})
     setup.ended()
     setup.change(credentialsSecretRef=None)
     setup.annotate(retry_requested_at="1")
@@ -96,14 +98,14 @@ def test_a_spec_that_was_corrected_starts_on_a_retry(stage: Stage) -> None:
 
 
 @pytest.fixture(scope="module")
-def unpoliced(stage: Stage) -> Iterator[Stage]:
+def unpoliced(sandbox: Sandbox) -> Iterator[Sandbox]:
     """A cluster without the admission policy, or with its binding taken away for a while."""
-    binding = stage.api.kubectl("get", POLICY, "--ignore-not-found", "-o", "yaml")
-    stage.api.kubectl("delete", POLICY, "--ignore-not-found")
-    wait_until("nothing is checked at admission", lambda: accepts_anything(stage.api))
-    yield stage
+    binding = sandbox.api.kubectl("get", POLICY, "--ignore-not-found", "-o", "yaml")
+    sandbox.api.kubectl("delete", POLICY, "--ignore-not-found")
+    wait_until("nothing is checked at admission", lambda: accepts_anything(sandbox.api))
+    yield sandbox
     if binding:
-        stage.api.kubectl("apply", "-f", str(POLICY_FILE))
+        sandbox.api.kubectl("apply", "-f", str(POLICY_FILE))
 
 
 def accepts_anything(api: ApiServer) -> bool:
@@ -121,7 +123,7 @@ def accepts_anything(api: ApiServer) -> bool:
         ("retry_requested_at", "x" * 257, "at most 256 characters"),
     ],
 )
-def test_annotations_that_mean_nothing(unpoliced: Stage, name: str, value: str, allowed: str) -> None:
+def test_annotations_that_mean_nothing(unpoliced: Sandbox, name: str, value: str, allowed: str) -> None:
     setup = Setup.make(unpoliced, annotations={name: value})
     events = ("Failed", "RetryCoalesced") if name == "retry_requested_at" else ("Failed",)
     text = f"annotation {PREFIX}{name.replace('_', '-')} is"
@@ -129,7 +131,7 @@ def test_annotations_that_mean_nothing(unpoliced: Stage, name: str, value: str, 
     assert allowed in message(setup.status)
 
 
-def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: Stage) -> None:
+def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: Sandbox) -> None:
     setup = Setup.make(unpoliced, "scripts", first="exit 75", annotations={"backoff": "1h"})
     setup.reached("BackingOff")
     setup.annotate(priority="high")
@@ -137,7 +139,7 @@ def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: St
     assert (why, status["attempt"], setup.record["status"]) == ("InvalidSpec", 1, "failed")
 
 
-def test_an_annotation_that_becomes_bad_while_it_runs_does_not_stop_it(unpoliced: Stage) -> None:
+def test_an_annotation_that_becomes_bad_while_it_runs_does_not_stop_it(unpoliced: Sandbox) -> None:
     setup = Setup.make(unpoliced, "scripts", first="sleep 1")
     setup.reached("Running")
     setup.annotate(backoff="soon")

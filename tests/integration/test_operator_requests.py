@@ -7,35 +7,35 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
-Make = Callable[[Stage, Steps], Setup]
+Make = Callable[[Sandbox, Steps], Setup]
 
 LATER = {"backoff": "1h"}
 
 
-def suspended(stage: Stage, steps: Steps) -> Setup:
-    setup = Setup.gated(stage, steps, spec={"suspend": True})
+def suspended(sandbox: Sandbox, steps: Steps) -> Setup:
+    setup = Setup.gated(sandbox, steps, spec={"suspend": True})
     setup.reached("Suspended")
     return setup
 
 
-def backing_off(stage: Stage, _: Steps) -> Setup:
-    setup = Setup.make(stage, "scripts", first='[ "$ATTEMPT" -gt 1 ] || exit 75', annotations=LATER)
+def backing_off(sandbox: Sandbox, _: Steps) -> Setup:
+    setup = Setup.make(sandbox, "scripts", first='[ "$ATTEMPT" -gt 1 ] || exit 75', annotations=LATER)
     setup.reached("BackingOff")
     return setup
 
 
-def running(stage: Stage, steps: Steps) -> Setup:
-    setup = Setup.gated(stage, steps)
+def running(sandbox: Sandbox, steps: Steps) -> Setup:
+    setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     return setup
 
 
 @pytest.mark.parametrize("make", [suspended, backing_off, running])
-def test_cancel_ends_what_is_not_over(stage: Stage, steps: Steps, make: Make) -> None:
-    setup = make(stage, steps)
+def test_cancel_ends_what_is_not_over(sandbox: Sandbox, steps: Steps, make: Make) -> None:
+    setup = make(sandbox, steps)
     before = setup.status
     setup.annotate(cancel_requested_at="2026-11-24T12:00:00Z")
     why, status = setup.ended()
@@ -52,8 +52,8 @@ def test_cancel_ends_what_is_not_over(stage: Stage, steps: Steps, make: Make) ->
     assert setup.events[-1] == "Cancelled"
 
 
-def test_cancel_after_the_end_is_ignored(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="exit 1")
+def test_cancel_after_the_end_is_ignored(sandbox: Sandbox) -> None:
+    setup = Setup.make(sandbox, "scripts", first="exit 1")
     _, before = setup.ended()
     setup.annotate(cancel_requested_at="1")
     status = setup.until("past the cancel", lambda status: status.get("lastHandledCancel") == "1")
@@ -61,9 +61,9 @@ def test_cancel_after_the_end_is_ignored(stage: Stage) -> None:
     setup.has_events("Started", "Failed", "CancelIgnored")
 
 
-def test_a_retry_after_a_failure_begins_a_new_series(stage: Stage, steps: Steps) -> None:
+def test_a_retry_after_a_failure_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
     script = '[ -e "$PARAM_PLACE/go" ] || exit 75'
-    setup = Setup.make(stage, "scripts", first=script, place=str(steps.folder), annotations={"max_attempts": "1"})
+    setup = Setup.make(sandbox, "scripts", first=script, place=str(steps.folder), annotations={"max_attempts": "1"})
     why, before = setup.ended()
     assert why == "AttemptsExhausted"
     steps.let_go()
@@ -76,8 +76,8 @@ def test_a_retry_after_a_failure_begins_a_new_series(stage: Stage, steps: Steps)
     setup.has_events("Started", "Failed", "RetryRequested", "Started", "Succeeded")
 
 
-def test_a_retry_after_a_cancel_begins_a_new_series(stage: Stage, steps: Steps) -> None:
-    setup = running(stage, steps)
+def test_a_retry_after_a_cancel_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
+    setup = running(sandbox, steps)
     setup.annotate(cancel_requested_at="1")
     setup.ended()
     setup.annotate(retry_requested_at="1")
@@ -89,8 +89,8 @@ def test_a_retry_after_a_cancel_begins_a_new_series(stage: Stage, steps: Steps) 
     assert steps.attempts == [1, 1]
 
 
-def test_a_retry_while_it_runs_is_coalesced(stage: Stage, steps: Steps) -> None:
-    setup = running(stage, steps)
+def test_a_retry_while_it_runs_is_coalesced(sandbox: Sandbox, steps: Steps) -> None:
+    setup = running(sandbox, steps)
     setup.annotate(retry_requested_at="1")
     status = setup.until("told that the retry was seen", lambda status: status.get("lastHandledRetry") == "1")
     assert (status["phase"], status["attempt"]) == ("Running", 1)
@@ -101,16 +101,16 @@ def test_a_retry_while_it_runs_is_coalesced(stage: Stage, steps: Steps) -> None:
     setup.has_events("Started", "RetryCoalesced", "Succeeded")
 
 
-def test_cancel_and_retry_together_cancel_wins(stage: Stage, steps: Steps) -> None:
-    setup = running(stage, steps)
+def test_cancel_and_retry_together_cancel_wins(sandbox: Sandbox, steps: Steps) -> None:
+    setup = running(sandbox, steps)
     setup.annotate(cancel_requested_at="c", retry_requested_at="r")
     why, status = setup.ended()
     assert (why, status["lastHandledCancel"], status["lastHandledRetry"]) == ("Cancelled", "c", "r")
     setup.has_events("Started", "Cancelled", "RetryIgnored")
 
 
-def test_a_request_that_looks_like_a_secret_is_handled_once(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="exit 1")
+def test_a_request_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) -> None:
+    setup = Setup.make(sandbox, "scripts", first="exit 1")
     setup.ended()
     value = "token=2026-11-24T12:00:00Z"
     setup.annotate(retry_requested_at=value)
@@ -119,9 +119,9 @@ def test_a_request_that_looks_like_a_secret_is_handled_once(stage: Stage) -> Non
     setup.has_events("Started", "Failed", "RetryRequested", "Started", "Failed")
 
 
-def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(stage: Stage, steps: Steps) -> None:
+def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(sandbox: Sandbox, steps: Steps) -> None:
     script = 'trap "exit 0" TERM; echo "$PROJECT_ID $ATTEMPT" >> "$PARAM_PLACE/started"; while :; do sleep 0.05; done'
-    setup = Setup.make(stage, "scripts", third=script, place=str(steps.folder))
+    setup = Setup.make(sandbox, "scripts", third=script, place=str(steps.folder))
     steps.await_start(setup)
     setup.annotate(cancel_requested_at="1")
     why, status = setup.ended()
@@ -130,11 +130,11 @@ def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(stage: Sta
     setup.has_events("Started", "Succeeded", "CancelIgnored")
 
 
-def test_a_suspended_setup_does_not_start_until_it_may(stage: Stage, steps: Steps) -> None:
-    setup = Setup.gated(stage, steps, spec={"suspend": True})
+def test_a_suspended_setup_does_not_start_until_it_may(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.gated(sandbox, steps, spec={"suspend": True})
     status = setup.waits_for("Suspended")
     assert (status["phase"], status["attempt"]) == ("Suspended", 0)
-    later = Setup.make(stage)
+    later = Setup.make(sandbox)
     later.ended()
     assert steps.started == []
     assert setup.record["owner_uid"] is None
@@ -144,8 +144,8 @@ def test_a_suspended_setup_does_not_start_until_it_may(stage: Stage, steps: Step
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)
 
 
-def test_a_running_attempt_is_stopped_and_given_back(stage: Stage, steps: Steps) -> None:
-    setup = Setup.gated(stage, steps)
+def test_a_running_attempt_is_stopped_and_given_back(sandbox: Sandbox, steps: Steps) -> None:
+    setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     setup.change(suspend=True)
     status = setup.waits_for("Suspended")
@@ -161,8 +161,8 @@ def test_a_running_attempt_is_stopped_and_given_back(stage: Stage, steps: Steps)
     assert steps.attempts == [1, 1]
 
 
-def test_backing_off_goes_on_after_a_suspension(stage: Stage) -> None:
-    setup = Setup.make(stage, "scripts", first="echo not now; exit 75", annotations=LATER)
+def test_backing_off_goes_on_after_a_suspension(sandbox: Sandbox) -> None:
+    setup = Setup.make(sandbox, "scripts", first="echo not now; exit 75", annotations=LATER)
     before = setup.reached("BackingOff")
     setup.change(suspend=True)
     setup.reached("Suspended")

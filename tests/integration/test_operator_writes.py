@@ -10,18 +10,18 @@ from pathlib import Path
 from tests.support.api_server import Body
 from tests.support.bulk import make_setups
 from tests.support.exposition import Exposition
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_handle import Setup, Steps
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 FINISHED = 1000
 MANAGER = "projectsetup-operator"
 
 
-def writes(stage: Stage) -> int:
+def writes(sandbox: Sandbox) -> int:
     """Writes of `.status` that the operator has counted."""
-    told = Exposition(stage.operator.get("/metrics")[1])
+    told = Exposition(sandbox.operator.get("/metrics")[1])
     return int(told.value("projectsetup_api_writes_total", resource="projectsetups/status", result="ok"))
 
 
@@ -31,16 +31,16 @@ def written_at(version: Body) -> str:
     return str(time)
 
 
-def test_a_setup_of_one_step_takes_two_writes(stage: Stage) -> None:
-    before = writes(stage)
-    setup = Setup.make(stage)
+def test_a_setup_of_one_step_takes_two_writes(sandbox: Sandbox) -> None:
+    before = writes(sandbox)
+    setup = Setup.make(sandbox)
     setup.ended()
     assert [version["status"]["phase"] for version in setup.changes()] == ["Running", "Succeeded"]
-    assert writes(stage) - before == 2
+    assert writes(sandbox) - before == 2
 
 
-def test_progress_is_written_once_a_second_at_most(stage: Stage) -> None:
-    setup = Setup.make(stage, "many-steps")
+def test_progress_is_written_once_a_second_at_most(sandbox: Sandbox) -> None:
+    setup = Setup.make(sandbox, "many-steps")
     setup.ended()
     started, *between, ended = setup.changes()
     assert (started["status"]["step"], ended["status"]["phase"]) == ("step-01", "Succeeded")
@@ -52,42 +52,42 @@ def test_progress_is_written_once_a_second_at_most(stage: Stage) -> None:
     assert sorted(set(seconds)) == seconds
 
 
-def test_nothing_is_written_while_nothing_changes(stage: Stage, steps: Steps) -> None:
-    running = Setup.gated(stage, steps)
+def test_nothing_is_written_while_nothing_changes(sandbox: Sandbox, steps: Steps) -> None:
+    running = Setup.gated(sandbox, steps)
     steps.await_start(running)
-    waiting = Setup.make(stage, "scripts", first="exit 75", annotations={"backoff": "1h"})
+    waiting = Setup.make(sandbox, "scripts", first="exit 75", annotations={"backoff": "1h"})
     waiting.reached("BackingOff")
     versions = [setup.body["metadata"]["resourceVersion"] for setup in (running, waiting)]
     for setup in (running, waiting):
         setup.api.patch(setup.name, {"metadata": {"labels": {"looked": "at"}}})
-    Setup.make(stage).ended()
+    Setup.make(sandbox).ended()
     for setup, version in zip((running, waiting), versions, strict=True):
         assert len(setup.api.changes(setup.name, since=version)) == 1  # the label
 
 
-def versions(stage: Stage) -> dict[str, str]:
+def versions(sandbox: Sandbox) -> dict[str, str]:
     """The resourceVersion of every ProjectSetup."""
-    items = json.loads(stage.api.kubectl("get", "projectsetups", "-o", "json"))["items"]
+    items = json.loads(sandbox.api.kubectl("get", "projectsetups", "-o", "json"))["items"]
     return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
 
 
-def test_a_restart_over_what_is_over_writes_nothing(new_stage: NewStage, kubeconfig: Path) -> None:
-    with new_stage() as stage:
-        stage.operator.start()
+def test_a_restart_over_what_is_over_writes_nothing(new_sandbox: NewSandbox, kubeconfig: Path) -> None:
+    with new_sandbox() as sandbox:
+        sandbox.operator.start()
         ended = [
-            Setup.make(stage),
-            Setup.make(stage, "scripts", first="exit 1"),
-            Setup.make(stage, "broken"),
-            Setup.make(stage, annotations={"cancel_requested_at": "1"}),
+            Setup.make(sandbox),
+            Setup.make(sandbox, "scripts", first="exit 1"),
+            Setup.make(sandbox, "broken"),
+            Setup.make(sandbox, annotations={"cancel_requested_at": "1"}),
         ]
         statuses = [setup.ended()[1] for setup in ended]
-        stage.operator.close()
+        sandbox.operator.close()
         over = [status for status in statuses if status["phase"] != "Cancelled"]  # that one is told by its annotation
-        make_setups(kubeconfig, stage.api.namespace, over, FINISHED)
-        before = versions(stage)
+        make_setups(kubeconfig, sandbox.api.namespace, over, FINISHED)
+        before = versions(sandbox)
         assert len(before) == FINISHED + len(ended)
-        stage.operator.start()
-        last = Setup.make(stage)  # it starts after all others were looked at
+        sandbox.operator.start()
+        last = Setup.make(sandbox)  # it starts after all others were looked at
         last.ended()
-        assert writes(stage) == 2
-        assert {**before, **versions(stage)} == {**versions(stage), **before}
+        assert writes(sandbox) == 2
+        assert {**before, **versions(sandbox)} == {**versions(sandbox), **before}

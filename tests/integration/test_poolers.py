@@ -14,10 +14,10 @@ from projectsetup.projects.database import _CONNECTIONS
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
 from tests.support.git_host import self_signed
-from tests.support.operator_stage import Stage, reason
+from tests.support.operator_sandbox import Sandbox, reason
 from tests.support.pgbouncer import PGBOUNCER, Pooler
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 MODES = ("session", "transaction", "statement")
 LEFTOVERS = """
@@ -96,15 +96,15 @@ async def test_a_long_query_of_another_client_is_not_cancelled(pooler: Pooler) -
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_whole_operator_works(new_stage: NewStage, tmp_path: Path, mode: str) -> None:
+def test_the_whole_operator_works(new_sandbox: NewSandbox, tmp_path: Path, mode: str) -> None:
     size = _CONNECTIONS if mode == "session" else 1  # each connection has a session of its own there
-    with new_stage() as stage, Pooler(tmp_path, stage.database_url, mode=mode, size=size) as pooler:
-        stage.operator.configure({"DATABASE_URL": pooler.url})
-        stage.operator.start()
-        for project in [stage.apply(stage.project(), "instant") for _ in range(8)]:
-            assert reason(stage.ended(project)) == "SetupSucceeded"
-        assert "database unavailable" not in stage.operator.log.read_text()
-        assert stage.operator.terminate() == 0
+    with new_sandbox() as sandbox, Pooler(tmp_path, sandbox.database_url, mode=mode, size=size) as pooler:
+        sandbox.operator.configure({"DATABASE_URL": pooler.url})
+        sandbox.operator.start()
+        for project in [sandbox.apply(sandbox.project(), "instant") for _ in range(8)]:
+            assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        assert "database unavailable" not in sandbox.operator.log.read_text()
+        assert sandbox.operator.terminate() == 0
         assert left_behind(pooler) == []
 
 

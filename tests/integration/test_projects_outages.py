@@ -18,7 +18,7 @@ from projectsetup.projects import DatabaseUnavailable, Owner, ProjectRecord, Pro
 from projectsetup.projects import database as database_module
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
-from tests.support.tcp_door import Door, through
+from tests.support.tcp_proxy import TcpProxy, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,16 +38,16 @@ async def opened(database_url: str, *, call_limit: float = 15.0) -> AsyncIterato
 
 
 @pytest.fixture
-def door(database_url: str) -> Iterator[Door]:
-    with Door(urlsplit(database_url).port or 0) as door:
-        yield door
-        door.thaw()
+def proxy(database_url: str) -> Iterator[TcpProxy]:
+    with TcpProxy(urlsplit(database_url).port or 0) as proxy:
+        yield proxy
+        proxy.thaw()
 
 
 @pytest.fixture
-def proxied_url(database_url: str, door: Door) -> str:
-    """The database behind the door."""
-    return through(database_url, door)
+def proxied_url(database_url: str, proxy: TcpProxy) -> str:
+    """The database behind the proxy."""
+    return through(database_url, proxy)
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ async def locked_out(sql: Sql) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_that_is_interrupted(proxied_url: str, door: Door) -> None:
+async def test_a_database_that_is_interrupted(proxied_url: str, proxy: TcpProxy) -> None:
     async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        door.shut()
+        proxy.shut()
         for _ in range(3):
             assert (await unavailable(record)).endswith("refuses connections: is it running?")
-        door.open()
+        proxy.open()
         assert await record.get(made.id) == made
 
 
@@ -114,7 +114,7 @@ async def test_a_server_that_is_killed_and_restarted(tmp_path: Path) -> None:
         server.program.kill()
 
 
-async def test_lost_connections_are_replaced(proxied_url: str, door: Door, sql: Sql) -> None:
+async def test_lost_connections_are_replaced(proxied_url: str, proxy: TcpProxy, sql: Sql) -> None:
     async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         sql.execute(
@@ -122,8 +122,8 @@ async def test_lost_connections_are_replaced(proxied_url: str, door: Door, sql: 
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert await record.get(made.id) == made
-        door.shut()
-        door.open()
+        proxy.shut()
+        proxy.open()
         assert await record.get(made.id) == made
 
 
@@ -146,33 +146,33 @@ async def test_a_closed_record_leaves_no_connection(database_url: str, sql: Sql)
             await asyncio.sleep(0.01)
 
 
-async def test_a_frozen_database_does_not_block_a_call(proxied_url: str, door: Door) -> None:
+async def test_a_frozen_database_does_not_block_a_call(proxied_url: str, proxy: TcpProxy) -> None:
     async with opened(proxied_url, call_limit=SHORT) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        door.freeze()
+        proxy.freeze()
         for _ in range(2):
             await asyncio.gather(*(unavailable(record) for _ in range(12)))
-        door.thaw()
+        proxy.thaw()
         assert await record.get(made.id) == made
 
 
-async def test_a_silent_server_does_not_block_a_call(proxied_url: str, door: Door) -> None:
-    door.freeze()
+async def test_a_silent_server_does_not_block_a_call(proxied_url: str, proxy: TcpProxy) -> None:
+    proxy.freeze()
     async with opened(f"{proxied_url}?connect_timeout=2") as record:
         assert (await unavailable(record)).endswith("does not answer")
 
 
-async def test_a_call_that_loses_its_connection_is_unavailable(proxied_url: str, door: Door, sql: Sql) -> None:
+async def test_a_call_that_loses_its_connection_is_unavailable(proxied_url: str, proxy: TcpProxy, sql: Sql) -> None:
     async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
         with sql.transaction():
             sql.execute("SELECT FROM projects FOR UPDATE")
             claim = asyncio.create_task(record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING))
             await locked_out(sql)
-            door.shut()
+            proxy.shut()
             with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
                 await claim
-        door.open()
+        proxy.open()
         await record.ping()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from projectsetup.setup.git import ssh_command
 from tests.support.git_host import GitHandler, https_server, self_signed
-from tests.support.push_stage import CODE, PushStage, git
+from tests.support.push_workspace import CODE, PushWorkspace, git
 from tests.support.ssh_host import SSHD, SshHost, new_key, ssh_host
 
 NEEDS_A_PERSON, MAY_PASS = 1, 75
@@ -27,9 +27,9 @@ Push = Callable[[str], tuple[int, str]]
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> PushStage:
+def stage(tmp_path: Path) -> PushWorkspace:
     """Its repository for the code can be pushed to over HTTP."""
-    stage = PushStage(tmp_path)
+    stage = PushWorkspace(tmp_path)
     git(tmp_path / CODE, "config", "http.receivepack", "true")
     return stage
 
@@ -59,7 +59,7 @@ class TroubledHandler(GitHandler):
 class HttpsHost:
     """Serves the repositories of a stage."""
 
-    stage: PushStage
+    stage: PushWorkspace
     port: int
 
     def push(self, repository: str = CODE, **environment: str) -> tuple[int, str]:
@@ -76,7 +76,7 @@ def _needs_openssl() -> None:
 
 @contextmanager
 def https_host(
-    stage: PushStage, method: str = "", status: int = CUT, expected: str | None = None
+    stage: PushWorkspace, method: str = "", status: int = CUT, expected: str | None = None
 ) -> Iterator[HttpsHost]:
     _needs_openssl()
     known = {"folder": stage.place, "method": method, "status": status, "expected": expected}
@@ -97,7 +97,7 @@ def https_host(
         (CUT, MAY_PASS),
     ],
 )
-def test_https(stage: PushStage, method: str, status: int, exit_code: int) -> None:
+def test_https(stage: PushWorkspace, method: str, status: int, exit_code: int) -> None:
     with https_host(stage, method, status) as host:
         assert host.push()[0] == exit_code, stage.printed
     assert stage.references(CODE) == ""
@@ -105,7 +105,7 @@ def test_https(stage: PushStage, method: str, status: int, exit_code: int) -> No
         assert host.push()[0] == 0, stage.printed
 
 
-def test_a_failed_login_stays_out_of_the_log(stage: PushStage) -> None:
+def test_a_failed_login_stays_out_of_the_log(stage: PushWorkspace) -> None:
     login = base64.b64encode(b"robot:correct horse").decode()
     wrong = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader"}
     wrong["GIT_CONFIG_VALUE_0"] = f"Authorization: Basic {login}"
@@ -116,7 +116,7 @@ def test_a_failed_login_stays_out_of_the_log(stage: PushStage) -> None:
     assert "header" not in stage.printed.lower()
 
 
-def test_an_untrusted_certificate(stage: PushStage) -> None:
+def test_an_untrusted_certificate(stage: PushWorkspace) -> None:
     other = stage.place / "other"
     other.mkdir()
     self_signed(other, "localhost")
@@ -126,7 +126,7 @@ def test_an_untrusted_certificate(stage: PushStage) -> None:
 
 
 @pytest.mark.parametrize("before_tls", [True, False])
-def test_a_server_that_hangs_up(stage: PushStage, *, before_tls: bool) -> None:
+def test_a_server_that_hangs_up(stage: PushWorkspace, *, before_tls: bool) -> None:
     _needs_openssl()
 
     def hang_up() -> None:
@@ -165,7 +165,7 @@ class Proxy(BaseHTTPRequestHandler):
     ("status", "exit_code"),
     [(403, NEEDS_A_PERSON), (407, NEEDS_A_PERSON), (502, MAY_PASS), (503, MAY_PASS), (200, MAY_PASS), (CUT, MAY_PASS)],
 )
-def test_a_proxy(stage: PushStage, status: int, exit_code: int) -> None:
+def test_a_proxy(stage: PushWorkspace, status: int, exit_code: int) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Proxy,), {"status": status})) as proxy:
         threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         address = {"https_proxy": f"http://127.0.0.1:{proxy.server_port}", "GIT_ALLOW_PROTOCOL": "https"}
@@ -185,7 +185,7 @@ def ssh(tmp_path: Path) -> Iterator[SshHost]:
         yield host
 
 
-def push_by_ssh(stage: PushStage, url: str, private: Path) -> tuple[int, str]:
+def push_by_ssh(stage: PushWorkspace, url: str, private: Path) -> tuple[int, str]:
     """As the operator lets git in, with the files in `private`."""
     return stage.push(code=url, docs="", GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=ssh_command(private))[:2]
 
@@ -195,13 +195,13 @@ def private(ssh: SshHost, tmp_path: Path) -> Path:
     return ssh.private(tmp_path / "private 100%")
 
 
-def test_ssh(stage: PushStage, ssh: SshHost, private: Path) -> None:
+def test_ssh(stage: PushWorkspace, ssh: SshHost, private: Path) -> None:
     assert push_by_ssh(stage, ssh.url(stage.place / CODE), private)[0] == 0, stage.printed
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
     assert "debug" not in stage.printed
 
 
-def test_ssh_refuses_the_login(stage: PushStage, ssh: SshHost, tmp_path: Path) -> None:
+def test_ssh_refuses_the_login(stage: PushWorkspace, ssh: SshHost, tmp_path: Path) -> None:
     url = ssh.url(stage.place / CODE)
     new_key(tmp_path / "other")
     key, other = (ssh.folder / "key").read_bytes(), (tmp_path / "other").read_bytes()
@@ -218,14 +218,14 @@ def test_ssh_refuses_the_login(stage: PushStage, ssh: SshHost, tmp_path: Path) -
     assert stage.references(CODE) == ""
 
 
-def test_ssh_to_a_missing_repository(stage: PushStage, ssh: SshHost, private: Path) -> None:
+def test_ssh_to_a_missing_repository(stage: PushWorkspace, ssh: SshHost, private: Path) -> None:
     """Its name, which the server repeats, would pass."""
     url = ssh.url(stage.place / "connection timed out, early eof.git")
     exit_code, line = push_by_ssh(stage, url, private)
     assert (exit_code, "does not appear to be a git repository" in line) == (NEEDS_A_PERSON, True), stage.printed
 
 
-def test_ssh_connection_lost(stage: PushStage, ssh: SshHost, private: Path) -> None:
+def test_ssh_connection_lost(stage: PushWorkspace, ssh: SshHost, private: Path) -> None:
     url = ssh.url(stage.place / CODE)
     hook = stage.put_hook(CODE, "pre-receive", 'kill -9 "$PPID"')
     assert push_by_ssh(stage, url, private)[0] == MAY_PASS, stage.printed
@@ -234,7 +234,7 @@ def test_ssh_connection_lost(stage: PushStage, ssh: SshHost, private: Path) -> N
 
 
 @pytest.mark.parametrize("listening", [True, False])
-def test_ssh_to_another_service(stage: PushStage, *, listening: bool) -> None:
+def test_ssh_to_another_service(stage: PushWorkspace, *, listening: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         if listening:
@@ -246,7 +246,7 @@ def test_ssh_to_another_service(stage: PushStage, *, listening: bool) -> None:
 
 
 @pytest.fixture(params=["file", "https", "ssh"])
-def push(request: pytest.FixtureRequest, stage: PushStage) -> Iterator[Push]:
+def push(request: pytest.FixtureRequest, stage: PushWorkspace) -> Iterator[Push]:
     if request.param == "file":
         yield lambda name: stage.push(code=stage.url(name), docs="")[:2]
     elif request.param == "https":
@@ -258,7 +258,7 @@ def push(request: pytest.FixtureRequest, stage: PushStage) -> Iterator[Push]:
         yield lambda name: push_by_ssh(stage, server.url(stage.place / name), private)
 
 
-def test_a_hook_that_declines(stage: PushStage, push: Push) -> None:
+def test_a_hook_that_declines(stage: PushWorkspace, push: Push) -> None:
     """What it prints would pass."""
     stage.put_hook(CODE, "pre-receive", "echo 'the connection timed out, internal server error'; exit 1")
     exit_code, line = push(CODE)
@@ -270,7 +270,7 @@ def test_a_hook_that_declines(stage: PushStage, push: Push) -> None:
     assert [text.strip() for text in said] == ["remote: the connection timed out, internal server error"]
 
 
-def test_a_remote_with_a_temporary_write_failure(stage: PushStage, push: Push) -> None:
+def test_a_remote_with_a_temporary_write_failure(stage: PushWorkspace, push: Push) -> None:
     lock = stage.place / CODE / "refs" / "heads" / "main.lock"
     lock.touch()
     exit_code, line = push(CODE)
@@ -279,7 +279,7 @@ def test_a_remote_with_a_temporary_write_failure(stage: PushStage, push: Push) -
     assert push(CODE)[0] == 0, stage.printed
 
 
-def test_a_remote_of_another_hash_algorithm(stage: PushStage, push: Push) -> None:
+def test_a_remote_of_another_hash_algorithm(stage: PushWorkspace, push: Push) -> None:
     git(stage.place, "init", "--quiet", "--bare", "--object-format=sha256", "sha256.git")
     git(stage.place / "sha256.git", "config", "http.receivepack", "true")
     exit_code, line = push("sha256.git")

@@ -14,7 +14,7 @@ import pytest
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.remote import RemoteState
 from projectsetup.setup.outcome import message_with_output
-from tests.support.push_stage import CODE, DOCS, RECIPE, PushStage, git
+from tests.support.push_workspace import CODE, DOCS, RECIPE, PushWorkspace, git
 from tests.support.recipe_steps import Attempt, parameters
 
 if TYPE_CHECKING:
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> PushStage:
-    return PushStage(tmp_path)
+def stage(tmp_path: Path) -> PushWorkspace:
+    return PushWorkspace(tmp_path)
 
 
-def test_pushing_to_empty_repositories_twice(stage: PushStage) -> None:
+def test_pushing_to_empty_repositories_twice(stage: PushWorkspace) -> None:
     commits = {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
     assert stage.push() == (0, f"documentation repository: pushed {stage.commit('docs')}", commits)
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
     assert stage.push() == (0, f"documentation repository: already has {stage.commit('docs')}", commits)
 
 
-def test_other_branches_are_ignored_after_the_push(stage: PushStage) -> None:
+def test_other_branches_are_ignored_after_the_push(stage: PushWorkspace) -> None:
     stage.push()
     stage.put_foreign(CODE, "refs/heads/feature")
     assert stage.push()[0] == 0
 
 
-def test_without_a_documentation_repository(stage: PushStage) -> None:
+def test_without_a_documentation_repository(stage: PushWorkspace) -> None:
     exit_code, line, outputs = stage.push(docs="")
     assert (exit_code, outputs) == (0, {"CODE_COMMIT": stage.commit("code")})
     assert line == "documentation repository: none, nothing to push"
@@ -47,7 +47,7 @@ def test_without_a_documentation_repository(stage: PushStage) -> None:
 
 
 @pytest.mark.parametrize("reference", ["refs/heads/main", "refs/heads/develop", "refs/tags/v1"])
-def test_other_history_is_never_overwritten(stage: PushStage, reference: str) -> None:
+def test_other_history_is_never_overwritten(stage: PushWorkspace, reference: str) -> None:
     before = stage.put_foreign(CODE, reference)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -56,14 +56,14 @@ def test_other_history_is_never_overwritten(stage: PushStage, reference: str) ->
     assert stage.references(CODE) == before
 
 
-def test_commits_on_top_of_ours_are_other_history(stage: PushStage) -> None:
+def test_commits_on_top_of_ours_are_other_history(stage: PushWorkspace) -> None:
     stage.push()
     before = stage.put_foreign(CODE, parents=(stage.commit("code"),))
     assert stage.push()[0] == 1
     assert stage.references(CODE) == before
 
 
-def test_other_history_in_one_repository_prevents_every_push(stage: PushStage) -> None:
+def test_other_history_in_one_repository_prevents_every_push(stage: PushWorkspace) -> None:
     stage.put_foreign(DOCS)
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -71,7 +71,7 @@ def test_other_history_in_one_repository_prevents_every_push(stage: PushStage) -
     assert stage.references(CODE) == ""
 
 
-def test_history_that_appears_before_the_push_stays(stage: PushStage) -> None:
+def test_history_that_appears_before_the_push_stays(stage: PushWorkspace) -> None:
     remote = stage.remote()
     assert remote.state() is RemoteState.EMPTY
     before = stage.put_foreign(CODE)
@@ -80,13 +80,13 @@ def test_history_that_appears_before_the_push_stays(stage: PushStage) -> None:
     assert stage.references(CODE) == before
 
 
-def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage: PushStage) -> None:
+def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage: PushWorkspace) -> None:
     stage.put_hook(CODE, "update", 'git update-ref "$1" "$3"; exit 1')
     stage.remote().push()
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
 
 
-def test_a_repository_that_refuses_the_push(stage: PushStage) -> None:
+def test_a_repository_that_refuses_the_push(stage: PushWorkspace) -> None:
     stage.put_hook(CODE, "pre-receive", "echo 'commits need a ticket number'; exit 1")
     exit_code, line, outputs = stage.push()
     assert (exit_code, outputs) == (1, {})
@@ -96,13 +96,13 @@ def test_a_repository_that_refuses_the_push(stage: PushStage) -> None:
     assert message.startswith("step push failed: remote: commits need a ticket number | ")
 
 
-def test_server_messages_of_a_successful_push_are_printed(stage: PushStage) -> None:
+def test_server_messages_of_a_successful_push_are_printed(stage: PushWorkspace) -> None:
     stage.put_hook(CODE, "post-receive", "echo 'open a merge request at https://git.example/x'")
     assert stage.push()[0] == 0
     assert "remote: open a merge request at https://git.example/x" in map(str.strip, stage.printed.splitlines())
 
 
-def test_the_code_commit_is_reported_when_the_documentation_fails(stage: PushStage) -> None:
+def test_the_code_commit_is_reported_when_the_documentation_fails(stage: PushWorkspace) -> None:
     hook = stage.put_hook(DOCS, "pre-receive", "exit 1")
     assert stage.push()[2] == {"CODE_COMMIT": stage.commit("code")}
     hook.unlink()
@@ -111,20 +111,20 @@ def test_the_code_commit_is_reported_when_the_documentation_fails(stage: PushSta
     assert outputs == {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
 
 
-def test_a_missing_repository(stage: PushStage) -> None:
+def test_a_missing_repository(stage: PushWorkspace) -> None:
     exit_code, line, _ = stage.push(code=f"file://{stage.place}/missing.git")
     assert exit_code == 1
     assert "does not appear to be a git repository" in line
 
 
 @pytest.mark.parametrize("url", ["--upload-pack=touch pwned", "-x"])
-def test_a_url_that_looks_like_an_option(stage: PushStage, url: str) -> None:
+def test_a_url_that_looks_like_an_option(stage: PushWorkspace, url: str) -> None:
     exit_code, line, _ = stage.push(code=url)
     assert (exit_code, line) == (1, "push: code repository: its URL begins with '-'")
     assert not list(stage.place.rglob("pwned"))
 
 
-def test_a_protocol_that_is_not_allowed(stage: PushStage) -> None:
+def test_a_protocol_that_is_not_allowed(stage: PushWorkspace) -> None:
     exit_code, line, _ = stage.push(code="ext::sh -c touch% pwned")
     assert exit_code == 1
     assert "transport 'ext' not allowed" in line
@@ -132,7 +132,7 @@ def test_a_protocol_that_is_not_allowed(stage: PushStage) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to another user")
-def test_a_local_repository_of_another_user_is_not_trusted(stage: PushStage) -> None:
+def test_a_local_repository_of_another_user_is_not_trusted(stage: PushWorkspace) -> None:
     for path in (stage.place / CODE, *(stage.place / CODE).rglob("*")):
         os.chown(path, 65534, 65534)
     exit_code, line, _ = stage.push()
@@ -167,13 +167,13 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
     [(401, 1), (403, 1), (404, 1), (429, 75), (500, 75), (503, 75)],
     indirect=["answering"],
 )
-def test_http_statuses(stage: PushStage, answering: str, expected: int) -> None:
+def test_http_statuses(stage: PushWorkspace, answering: str, expected: int) -> None:
     exit_code, line, outputs = stage.push(code=answering)
     assert (exit_code, outputs) == (expected, {})
     assert line.startswith("push: code repository: ")
 
 
-def test_an_unreachable_server_is_retryable(stage: PushStage) -> None:
+def test_an_unreachable_server_is_retryable(stage: PushWorkspace) -> None:
     exit_code, line, _ = stage.push(code="http://127.0.0.1:9/team/code.git")
     assert exit_code == 75
     assert "127.0.0.1" in line
@@ -182,7 +182,7 @@ def test_an_unreachable_server_is_retryable(stage: PushStage) -> None:
     assert stage.references(CODE) == ""
 
 
-def test_another_branch(stage: PushStage) -> None:
+def test_another_branch(stage: PushWorkspace) -> None:
     for name in ("code", "docs"):
         git(stage.place / "workspace" / name, "branch", "--move", "main", "team/trunk")
     step = RECIPE.steps[-1]
@@ -208,12 +208,12 @@ done"""
 BY_ROBOT = {"author_name": "Robot", "author_email": "robot@acme.example"}
 
 
-def test_the_ids_of_commits_are_those_of_earlier_versions(stage: PushStage) -> None:
+def test_the_ids_of_commits_are_those_of_earlier_versions(stage: PushWorkspace) -> None:
     """A setup that was retried over an upgrade must find its own commit in the remote."""
     assert stage.commit("code") == "50b675f08d177105b650585ca98a0e15902baac5"
 
 
-def test_a_host_that_refuses_unknown_authors(stage: PushStage) -> None:
+def test_a_host_that_refuses_unknown_authors(stage: PushWorkspace) -> None:
     stage.put_hook(CODE, "pre-receive", PUSH_RULE)
     assert stage.push(docs="")[0] == 1
     assert "remote: unknown author" in map(str.strip, stage.printed.splitlines())
@@ -223,7 +223,7 @@ def test_a_host_that_refuses_unknown_authors(stage: PushStage) -> None:
     assert (exit_code, outputs) == (0, {"CODE_COMMIT": ids[0]})
 
 
-def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_master(stage: PushStage) -> None:
+def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_master(stage: PushWorkspace) -> None:
     git(stage.place / CODE, "symbolic-ref", "HEAD", "refs/heads/master")
     stage.commit_again(branch="master")
     assert stage.push(docs="", branch="master")[0] == 0
@@ -231,7 +231,7 @@ def test_a_new_repository_whose_head_is_master_is_checked_out_if_the_branch_is_m
     assert (stage.place / "clone" / "file").read_text() == "code"
 
 
-def test_history_in_packs_and_packed_references(stage: PushStage) -> None:
+def test_history_in_packs_and_packed_references(stage: PushWorkspace) -> None:
     folder = stage.place / "workspace" / "code"
     for number in range(3):
         (folder / "file").write_text(f"{number}\n" * 1000)
@@ -271,7 +271,7 @@ def endless() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_whose_list_never_ends(stage: PushStage, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_list_never_ends(stage: PushWorkspace, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """git itself keeps all of the list: what it may allocate is bounded."""
     monkeypatch.setattr("projectsetup.recipes.commands.remote._MEMORY", 64 * 1024 * 1024)
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
@@ -281,7 +281,7 @@ def test_a_server_whose_list_never_ends(stage: PushStage, endless: str, monkeypa
     assert caught.value.exit_code == 1
 
 
-def test_too_many_branches(stage: PushStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_branches(stage: PushWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         stage.put_foreign(CODE, f"refs/heads/branch-{number}")
     monkeypatch.setattr("projectsetup.recipes.commands.remote.LISTED_BYTES", 1000)

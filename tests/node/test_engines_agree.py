@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 from devcluster import Cluster
-from tests.support.node.stages import node_stage
+from tests.support.node.sandboxes import node_sandbox
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import ENDED, Stage, reason
+from tests.support.operator_sandbox import ENDED, Sandbox, reason
 
 ENGINES: Final = ("local", "job")
 LIMIT: Final = 180.0
@@ -115,24 +115,24 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> End
     folder = tmp_path_factory.mktemp("engines")
     ends: Ends = {}
     for engine in ENGINES:
-        with node_stage(node_cluster, folder / engine, engine=engine, concurrency="6") as stage:
-            stage.operator.start()
-            names = {title: _apply(stage, row) for title, row in TABLE.items()}
+        with node_sandbox(node_cluster, folder / engine, engine=engine, concurrency="6") as sandbox:
+            sandbox.operator.start()
+            names = {title: _apply(sandbox, row) for title, row in TABLE.items()}
             wait_for(
-                partial(_over, stage, names.values()), f"all setups of the engine {engine} to be over", limit=LIMIT
+                partial(_over, sandbox, names.values()), f"all setups of the engine {engine} to be over", limit=LIMIT
             )
-            ends[engine] = {title: stage.status(name) for title, name in names.items()}
+            ends[engine] = {title: sandbox.status(name) for title, name in names.items()}
     return ends
 
 
-def _over(stage: Stage, names: Iterable[str]) -> bool:
-    return all(stage.status(name).get("phase") in ENDED for name in names)
+def _over(sandbox: Sandbox, names: Iterable[str]) -> bool:
+    return all(sandbox.status(name).get("phase") in ENDED for name in names)
 
 
-def _apply(stage: Stage, row: Row) -> str:
+def _apply(sandbox: Sandbox, row: Row) -> str:
     annotations = {"max-attempts": "1"}
-    return stage.apply(
-        stage.project(), row.recipe, annotations=annotations, parameters=row.scripts, timeout=row.timeout
+    return sandbox.apply(
+        sandbox.project(), row.recipe, annotations=annotations, parameters=row.scripts, timeout=row.timeout
     )
 
 

@@ -25,7 +25,7 @@ from tests.support.node.image_archive import derive
 from tests.support.node.installed import LIMIT, Installed
 from tests.support.node.installed_recipes import GATE, RECIPES, TOOLCHAIN
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import reason
+from tests.support.operator_sandbox import reason
 from tests.support.processes import living
 
 TEAM: Final = "team-installed"

@@ -26,7 +26,7 @@ from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.types import Progress, SetupOutcome, SetupProject, SetupStopped, SetupSucceeded
 from tests.support.api_server import ApiServer
-from tests.support.job_orders import make_recipe
+from tests.support.job_attempts import make_recipe
 
 LIMIT: Final = 120.0
 COMMIT: Final = "c0de" * 10

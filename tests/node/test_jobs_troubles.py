@@ -13,11 +13,11 @@ from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from tests.support.api_server import ApiServer, Body
 from tests.support.manifests import Kubectl
-from tests.support.node.job_arena import LITTLE
+from tests.support.node.job_fault_run import LITTLE
 from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.stages import node_stage
+from tests.support.node.sandboxes import node_sandbox
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import ENDED, PREFIX, Stage, message, reason
+from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
 
 START_LIMIT: Final = 15
 LIMIT: Final = 150.0
@@ -104,28 +104,28 @@ TABLE: Final = {
 
 
 class Scene:
-    """A stage and the namespaces beside it that its operator serves as well."""
+    """A sandbox and the namespaces beside it that its operator serves as well."""
 
-    def __init__(self, stage: Stage, cluster: Cluster) -> None:
-        self._stage = stage
-        main = stage.api.namespace
-        self._apis = {"main": stage.api}
+    def __init__(self, sandbox: Sandbox, cluster: Cluster) -> None:
+        self._sandbox = sandbox
+        main = sandbox.api.namespace
+        self._apis = {"main": sandbox.api}
         kubectl = Kubectl(cluster.kubeconfig)
         namespace = f"{main}-small"
         kubectl.make_namespace(namespace)
         kubectl("apply", f"--namespace={namespace}", "--filename=-", given=SMALL_PODS)
         self._apis["small"] = ApiServer(cluster.kubeconfig, namespace)
         kubectl("apply", f"--namespace={main}", "--filename=-", given=SECRET)
-        stage.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
+        sandbox.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
 
     @property
     def namespaces(self) -> list[str]:
-        """All of them, that of the stage first."""
+        """All of them, that of the sandbox first."""
         return [api.namespace for api in self._apis.values()]
 
     def apply(self, row: Row) -> str:
         """The setup of a new project as the row says; its name."""
-        name = self._stage.project()
+        name = self._sandbox.project()
         spec = {"recipe": row.recipe, "parameters": {"run": row.run}, **row.spec}
         annotations = {f"{PREFIX}max-attempts": str(row.attempts), f"{PREFIX}backoff": "1ms"}
         self._apis[row.namespace].create(name, spec=spec, annotations=annotations)
@@ -137,7 +137,7 @@ class Scene:
         return status
 
     def close(self) -> None:
-        """Delete the namespaces; that of the stage is deleted with it."""
+        """Delete the namespaces; that of the sandbox is deleted with it."""
         for name, api in self._apis.items():
             if name != "main":
                 api.kubectl("delete", "namespace", api.namespace, "--wait=false")
@@ -148,11 +148,11 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """By row, the status of each setup once it was over."""
     folder = tmp_path_factory.mktemp("troubles")
     settings = {"concurrency": "20", "job_start_limit": f"{START_LIMIT}s"}
-    with node_stage(node_cluster, folder / "stage", *RECIPES, **settings) as stage:
-        scene = Scene(stage, node_cluster)
+    with node_sandbox(node_cluster, folder / "sandbox", *RECIPES, **settings) as sandbox:
+        scene = Scene(sandbox, node_cluster)
         kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, scene.namespaces, folder)
-        stage.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=",".join(scene.namespaces))
-        stage.operator.start()
+        sandbox.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=",".join(scene.namespaces))
+        sandbox.operator.start()
         names = {title: scene.apply(row) for title, row in TABLE.items()}
 
         def open_ends() -> list[str]:
@@ -163,7 +163,7 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         wait_for(lambda: not open_ends(), "all setups to be over", limit=LIMIT, poll=0.5)
         yield {title: scene.status(TABLE[title], name) for title, name in names.items()}
         scene.close()
-        assert TOKEN not in "".join(stage.everything_told().values())
+        assert TOKEN not in "".join(sandbox.everything_told().values())
 
 
 @pytest.mark.parametrize("title", TABLE)

@@ -12,9 +12,9 @@ from devcluster.images import BUSYBOX
 from tests.support.api_server import Body
 from tests.support.manifests import Kubectl
 from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.stages import node_stage
+from tests.support.node.sandboxes import node_sandbox
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message, reason
+from tests.support.operator_sandbox import Sandbox, message, reason
 
 LIMIT: Final = 120.0
 NOWHERE: Final = "registry.invalid/team/toolchain:7"
@@ -53,19 +53,19 @@ def kubectl(node_cluster: Cluster) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def stage(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def sandbox(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """With one slot, so that what waits and holds it keeps all others waiting."""
     folder = tmp_path_factory.mktemp("waiting")
     settings = {"concurrency": "1", "job_labels": "team=a", "job_annotations": "mesh.example/note=hello"}
-    with node_stage(node_cluster, folder / "stage", *RECIPES, **settings) as stage:
-        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, [stage.api.namespace], folder)
-        stage.operator.configure({"KUBECONFIG": str(kubeconfig)})
-        stage.operator.start()
-        yield stage
+    with node_sandbox(node_cluster, folder / "sandbox", *RECIPES, **settings) as sandbox:
+        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, [sandbox.api.namespace], folder)
+        sandbox.operator.configure({"KUBECONFIG": str(kubeconfig)})
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture
-def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
+def mesh(sandbox: Sandbox, kubectl: Kubectl) -> Iterator[None]:
     """Every new pod of the namespace gets a container that never ends by itself."""
     admission = "admissionregistration.k8s.io/v1"
     policy: Body = {
@@ -74,7 +74,7 @@ def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
         "metadata": {"name": MESH},
         "spec": {
             "matchConstraints": {
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.api.namespace}},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": sandbox.api.namespace}},
                 "resourceRules": [
                     {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
                 ],
@@ -96,7 +96,7 @@ def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
     pod["spec"] = {"containers": [{"name": "one", "image": BUSYBOX}]}
 
     def added() -> bool:
-        where = (f"--namespace={stage.api.namespace}", "--dry-run=server", "--filename=-", "--output=name")
+        where = (f"--namespace={sandbox.api.namespace}", "--dry-run=server", "--filename=-", "--output=name")
         return MESH in kubectl("create", *where[:3], "--output=jsonpath={.spec.containers[*].name}", given=pod)
 
     wait_for(added, "the mesh to add its container", limit=LIMIT)
@@ -106,51 +106,51 @@ def mesh(stage: Stage, kubectl: Kubectl) -> Iterator[None]:
     wait_for(lambda: not added(), "the mesh to add no container any more", limit=LIMIT)
 
 
-def reached(stage: Stage, project: str, words: str, phase: str) -> Body:
+def reached(sandbox: Sandbox, project: str, words: str, phase: str) -> Body:
     """The status once the message of `Succeeded` says these words."""
 
     def is_reached() -> bool:
-        status = stage.status(project)
+        status = sandbox.status(project)
         return status.get("phase") == phase and words in message(status)
 
     try:
         wait_for(is_reached, f"{project} to be {phase} and say {words!r}", limit=LIMIT)
     except AssertionError as error:
-        raise AssertionError(f"{error}; it is {stage.status(project)}\n{stage.operator.log_tail()}") from None
-    return stage.status(project)
+        raise AssertionError(f"{error}; it is {sandbox.status(project)}\n{sandbox.operator.log_tail()}") from None
+    return sandbox.status(project)
 
 
 @pytest.mark.parametrize(
     ("resource", "words"), [("pods", "cannot create a pod"), ("count/jobs.batch", "cannot create Job")]
 )
 def test_an_exceeded_quota_does_not_count_as_an_attempt_and_holds_no_slot(
-    stage: Stage, kubectl: Kubectl, resource: str, words: str
+    sandbox: Sandbox, kubectl: Kubectl, resource: str, words: str
 ) -> None:
-    here = f"--namespace={stage.api.namespace}"
+    here = f"--namespace={sandbox.api.namespace}"
     spec = {"hard": {resource: "0"}}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
     kubectl("apply", here, "--filename=-", given=quota)
     kubectl("wait", here, "--for=jsonpath={.status.hard}", "resourcequota/few", "--timeout=20s")
-    first, second = (stage.apply(stage.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
+    first, second = (sandbox.apply(sandbox.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
     for project in (first, second):
-        status = reached(stage, project, words, "Queued")
+        status = reached(sandbox, project, words, "Queued")
         assert "exceeded quota: few" in message(status)
         assert (status["attempt"], status.get("attempts", []), "runRef" in status) == (0, [], False), status
     kubectl("delete", here, "resourcequota/few")
     for project in (first, second):
-        status = stage.ended(project, limit=LIMIT)
+        status = sandbox.ended(project, limit=LIMIT)
         assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
 
 
-def test_while_a_pod_cannot_start_the_message_says_why(stage: Stage) -> None:
+def test_while_a_pod_cannot_start_the_message_says_why(sandbox: Sandbox) -> None:
     for recipe, spec, words in (
         ("nowhere", {}, NOWHERE),
         ("trusted", {"credentialsSecretRef": {"name": "no-such"}}, 'secret "no-such" not found'),
     ):
-        project = stage.apply(stage.project(), recipe, **spec)
-        status = reached(stage, project, words, "Running")
+        project = sandbox.apply(sandbox.project(), recipe, **spec)
+        status = reached(sandbox, project, words, "Running")
         assert message(status).startswith("attempt 1 of 3: step one (1 of 1): ")
-        stage.api.delete(project)
+        sandbox.api.delete(project)
 
 
 @pytest.mark.usefixtures("mesh")
@@ -163,21 +163,21 @@ def test_while_a_pod_cannot_start_the_message_says_why(stage: Stage) -> None:
     ],
 )
 def test_a_container_that_a_mesh_has_added_does_not_keep_an_attempt_from_ending(
-    stage: Stage, kubectl: Kubectl, last: str, ends: str, failure: str | None
+    sandbox: Sandbox, kubectl: Kubectl, last: str, ends: str, failure: str | None
 ) -> None:
     parameters = {"third": last}
-    project = stage.apply(
-        stage.project(), "together", annotations={"max-attempts": "1"}, parameters=parameters, timeout="3m"
+    project = sandbox.apply(
+        sandbox.project(), "together", annotations={"max-attempts": "1"}, parameters=parameters, timeout="3m"
     )
-    status = stage.ended(project, limit=60.0)
+    status = sandbox.ended(project, limit=60.0)
     assert (reason(status), status.get("failure", {}).get("reason")) == (ends, failure), status
     selector = f"--selector=setup.codemyspec.com/project={project}"
-    assert kubectl.get("pods", f"--namespace={stage.api.namespace}", selector)["items"] == []
+    assert kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"] == []
 
 
-def test_pods_have_the_labels_and_annotations_of_the_settings(stage: Stage, kubectl: Kubectl) -> None:
-    project = stage.apply(stage.project(), "together")
-    assert reason(stage.ended(project, limit=LIMIT)) == "SetupSucceeded"
+def test_pods_have_the_labels_and_annotations_of_the_settings(sandbox: Sandbox, kubectl: Kubectl) -> None:
+    project = sandbox.apply(sandbox.project(), "together")
+    assert reason(sandbox.ended(project, limit=LIMIT)) == "SetupSucceeded"
     selector = f"--selector=team=a,setup.codemyspec.com/project={project}"
-    (pod,) = kubectl.get("pods", f"--namespace={stage.api.namespace}", selector)["items"]
+    (pod,) = kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"]
     assert pod["metadata"]["annotations"]["mesh.example/note"] == "hello"

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.api_server import ApiServer
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
 MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit {code}'
@@ -33,7 +33,7 @@ ATTACKS: Final[tuple[dict[str, Any], ...]] = (
     {"spec": {"credentialsSecretRef": {"name": "none"}}},
 )
 
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ def team_b(kubeconfig: Path) -> ApiServer:
 
 
 @pytest.fixture(scope="module")
-def stage(new_stage: NewStage, team_b: ApiServer) -> Iterator[Stage]:
-    """One operator of both namespaces; `stage.api` is team-a's."""
-    with new_stage(concurrency=str(SLOTS)) as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{team_b.namespace}")
-        stage.operator.start()
-        yield stage
+def sandbox(new_sandbox: NewSandbox, team_b: ApiServer) -> Iterator[Sandbox]:
+    """One operator of both namespaces; `sandbox.api` is team-a's."""
+    with new_sandbox(concurrency=str(SLOTS)) as sandbox:
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{team_b.namespace}")
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture
@@ -66,16 +66,16 @@ def steps(tmp_path: Path) -> Iterator[Steps]:
     steps.let_go()
 
 
-def assigned(stage: Stage, _: Steps) -> Victim:
-    project = secret_project(stage)
-    with psycopg.connect(stage.database_url) as connection:
-        connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (stage.api.namespace, project))
-    return Victim(project, None, lambda: succeeds(Setup.make(stage, project=project)))
+def assigned(sandbox: Sandbox, _: Steps) -> Victim:
+    project = secret_project(sandbox)
+    with psycopg.connect(sandbox.database_url) as connection:
+        connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (sandbox.api.namespace, project))
+    return Victim(project, None, lambda: succeeds(Setup.make(sandbox, project=project)))
 
 
-def queued(stage: Stage, steps: Steps) -> Victim:
-    steps.await_start(*(Setup.gated(stage, steps) for _ in range(SLOTS)))
-    setup = Setup.make(stage, project=secret_project(stage))
+def queued(sandbox: Sandbox, steps: Steps) -> Victim:
+    steps.await_start(*(Setup.gated(sandbox, steps) for _ in range(SLOTS)))
+    setup = Setup.make(sandbox, project=secret_project(sandbox))
     setup.reached("Queued")
 
     def go_on() -> None:
@@ -85,8 +85,8 @@ def queued(stage: Stage, steps: Steps) -> Victim:
     return Victim(setup.name, setup, go_on)
 
 
-def running(stage: Stage, steps: Steps) -> Victim:
-    setup = Setup.gated(stage, steps, project=secret_project(stage))
+def running(sandbox: Sandbox, steps: Steps) -> Victim:
+    setup = Setup.gated(sandbox, steps, project=secret_project(sandbox))
     steps.await_start(setup)
 
     def go_on() -> None:
@@ -97,44 +97,44 @@ def running(stage: Stage, steps: Steps) -> Victim:
     return Victim(setup.name, setup, go_on)
 
 
-def backing_off(stage: Stage, steps: Steps) -> Victim:
-    setup = broken(stage, steps, code=75)
+def backing_off(sandbox: Sandbox, steps: Steps) -> Victim:
+    setup = broken(sandbox, steps, code=75)
     setup.reached("BackingOff")
     return Victim(setup.name, setup, lambda: retried(setup, steps))
 
 
-def failed(stage: Stage, steps: Steps) -> Victim:
-    setup = broken(stage, steps, code=1)
+def failed(sandbox: Sandbox, steps: Steps) -> Victim:
+    setup = broken(sandbox, steps, code=1)
     assert setup.ended()[0] == "StepFailed"
     return Victim(setup.name, setup, lambda: retried(setup, steps))
 
 
-def ready(stage: Stage, _: Steps) -> Victim:
-    setup = Setup.make(stage, project=secret_project(stage))
+def ready(sandbox: Sandbox, _: Steps) -> Victim:
+    setup = Setup.make(sandbox, project=secret_project(sandbox))
     succeeds(setup)
     return Victim(setup.name, setup, lambda: succeeds(setup))
 
 
-def deleted(stage: Stage, steps: Steps) -> Victim:
-    setup = broken(stage, steps, code=75)
+def deleted(sandbox: Sandbox, steps: Steps) -> Victim:
+    setup = broken(sandbox, steps, code=75)
     setup.reached("BackingOff")
     setup.delete()
     wait_for(lambda: setup.record["owner_uid"] is None, "the claim of the deleted ProjectSetup to be released")
-    return Victim(setup.name, None, lambda: succeeds(Setup.make(stage, project=setup.name)))
+    return Victim(setup.name, None, lambda: succeeds(Setup.make(sandbox, project=setup.name)))
 
 
 STATES: Final = (assigned, queued, running, backing_off, failed, ready, deleted)
 
 
-def secret_project(stage: Stage) -> str:
+def secret_project(sandbox: Sandbox) -> str:
     secret = uuid.uuid4().hex
-    return stage.project(name=f"venture-{secret}", code_repo=f"/nowhere/repository-{secret}.git")
+    return sandbox.project(name=f"venture-{secret}", code_repo=f"/nowhere/repository-{secret}.git")
 
 
-def broken(stage: Stage, steps: Steps, *, code: int) -> Setup:
+def broken(sandbox: Sandbox, steps: Steps, *, code: int) -> Setup:
     first = MENDED.format(code=code)
     return Setup.make(
-        stage, "scripts", project=secret_project(stage), first=first, place=str(steps.folder),
+        sandbox, "scripts", project=secret_project(sandbox), first=first, place=str(steps.folder),
         annotations={"backoff": "1h"},
     )  # fmt: skip
 
@@ -150,10 +150,10 @@ def succeeds(setup: Setup) -> None:
     assert setup.ended()[0] == "SetupSucceeded"
 
 
-def learns_nothing(stage: Stage, team_b: ApiServer, row: dict[str, Any]) -> None:
+def learns_nothing(sandbox: Sandbox, team_b: ApiServer, row: dict[str, Any]) -> None:
     """Nothing of the project stands anywhere in team-b's namespace."""
     visible = team_b.kubectl("get", "projectsetups,events.events.k8s.io,jobs,pods,configmaps,secrets", "-o", "json")
-    for secret in (row["name"], row["code_repo"], stage.api.namespace, row["owner_uid"]):
+    for secret in (row["name"], row["code_repo"], sandbox.api.namespace, row["owner_uid"]):
         assert not secret or secret not in visible
     items = json.loads(visible)["items"]
     assert {item["kind"] for item in items} <= {"ProjectSetup", "Event", "ConfigMap"}
@@ -171,86 +171,88 @@ def refused(setup: Setup) -> None:
 
 
 @pytest.fixture(params=STATES, ids=lambda state: state.__name__)
-def victim(request: pytest.FixtureRequest, stage: Stage, steps: Steps) -> Victim:
-    made: Victim = request.param(stage, steps)
+def victim(request: pytest.FixtureRequest, sandbox: Sandbox, steps: Steps) -> Victim:
+    made: Victim = request.param(sandbox, steps)
     return made
 
 
 def test_a_project_of_another_namespace_is_neither_changed_nor_revealed(
-    stage: Stage, team_b: ApiServer, victim: Victim
+    sandbox: Sandbox, team_b: ApiServer, victim: Victim
 ) -> None:
-    row, status = stage.record(victim.project), victim.setup and victim.setup.status
-    attack = Setup.make(stage, project=victim.project, api=team_b)
+    row, status = sandbox.record(victim.project), victim.setup and victim.setup.status
+    attack = Setup.make(sandbox, project=victim.project, api=team_b)
     refused(attack)
     attack.annotate(retry_requested_at="again")
     assert attack.until_over_again("again")[0] == "ProjectClaimed"
     attack.annotate(cancel_requested_at="now")
-    learns_nothing(stage, team_b, row)
+    learns_nothing(sandbox, team_b, row)
     attack.delete()
     for options in ATTACKS:
-        attack = Setup.make(stage, project=victim.project, api=team_b, **options)
+        attack = Setup.make(sandbox, project=victim.project, api=team_b, **options)
         why, _ = attack.ended()
         assert why == ("Cancelled" if "cancel_requested_at" in options.get("annotations", {}) else "ProjectClaimed")
-        learns_nothing(stage, team_b, row)
+        learns_nothing(sandbox, team_b, row)
         attack.delete()
-    assert stage.record(victim.project) == row
+    assert sandbox.record(victim.project) == row
     assert (victim.setup and victim.setup.status) == status
     victim.go_on()
-    record = stage.record(victim.project)
-    assert (record["status"], record["namespace"]) == ("ready", stage.api.namespace)
+    record = sandbox.record(victim.project)
+    assert (record["status"], record["namespace"]) == ("ready", sandbox.api.namespace)
 
 
-def test_suspending_and_deleting_change_nothing(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
-    victim = running(stage, steps)
-    row = stage.record(victim.project)
-    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+def test_suspending_and_deleting_change_nothing(sandbox: Sandbox, team_b: ApiServer, steps: Steps) -> None:
+    victim = running(sandbox, steps)
+    row = sandbox.record(victim.project)
+    attack = Setup.make(sandbox, project=victim.project, api=team_b, spec={"suspend": True})
     attack.reached("Suspended")
-    learns_nothing(stage, team_b, row)
+    learns_nothing(sandbox, team_b, row)
     attack.delete()
-    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+    attack = Setup.make(sandbox, project=victim.project, api=team_b, spec={"suspend": True})
     attack.reached("Suspended")
     attack.change(suspend=False)
     refused(attack)
     attack.delete()
-    fence = Setup.make(stage, project=stage.project(), api=team_b)  # what was deleted is settled before this one ends
+    fence = Setup.make(
+        sandbox, project=sandbox.project(), api=team_b
+    )  # what was deleted is settled before this one ends
     fence.reached("Queued", "Succeeded")
-    assert stage.record(victim.project) == row
+    assert sandbox.record(victim.project) == row
     victim.go_on()
 
 
-def test_a_restarted_operator_refuses_too(stage: Stage, team_b: ApiServer, steps: Steps) -> None:
-    victim = backing_off(stage, steps)
-    attack = Setup.make(stage, project=victim.project, api=team_b, spec={"suspend": True})
+def test_a_restarted_operator_refuses_too(sandbox: Sandbox, team_b: ApiServer, steps: Steps) -> None:
+    victim = backing_off(sandbox, steps)
+    attack = Setup.make(sandbox, project=victim.project, api=team_b, spec={"suspend": True})
     attack.reached("Suspended")
-    row = stage.record(victim.project)
-    assert stage.operator.terminate() == 0
+    row = sandbox.record(victim.project)
+    assert sandbox.operator.terminate() == 0
     attack.change(suspend=False)
-    stage.operator.start()
+    sandbox.operator.start()
     refused(attack)
-    assert stage.record(victim.project) == row
+    assert sandbox.record(victim.project) == row
     victim.go_on()
 
 
-def test_no_job_is_created_in_the_attackers_namespace(new_stage: NewStage, kubeconfig: Path) -> None:
+def test_no_job_is_created_in_the_attackers_namespace(new_sandbox: NewSandbox, kubeconfig: Path) -> None:
     attacker = ApiServer.prepared(kubeconfig, "team-b")
-    with new_stage(engine="job") as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")
-        stage.operator.start()
-        setup = Setup.make(stage, project=secret_project(stage))
+    with new_sandbox(engine="job") as sandbox:
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{attacker.namespace}")
+        sandbox.operator.start()
+        setup = Setup.make(sandbox, project=secret_project(sandbox))
         setup.reached("Running")
-        wait_for(lambda: jobs(stage.api), "the Job of team-a")
-        row, status, job = setup.record, setup.status, jobs(stage.api)
-        attack = Setup.make(stage, project=setup.name, api=attacker)
+        wait_for(lambda: jobs(sandbox.api), "the Job of team-a")
+        row, status, job = setup.record, setup.status, jobs(sandbox.api)
+        attack = Setup.make(sandbox, project=setup.name, api=attacker)
         refused(attack)
-        learns_nothing(stage, attacker, row)
-        assert stage.operator.terminate() == 0
+        learns_nothing(sandbox, attacker, row)
+        assert sandbox.operator.terminate() == 0
         attack.annotate(retry_requested_at="again")
-        stage.operator.start()
+        sandbox.operator.start()
         assert attack.until_over_again("again")[0] == "ProjectClaimed"
         attack.delete()
         assert jobs(attacker) == []
-        learns_nothing(stage, attacker, row)
-        assert jobs(stage.api) == job
+        learns_nothing(sandbox, attacker, row)
+        assert jobs(sandbox.api) == job
         now = setup.record
         assert (now["owner_uid"], now["attempt"], now["status"]) == (row["owner_uid"], 1, row["status"])
         assert (setup.status["phase"], setup.status["runRef"]) == ("Running", status["runRef"])
@@ -263,25 +265,25 @@ def jobs(api: ApiServer) -> list[tuple[str, str, bool]]:
     ]
 
 
-def test_a_required_namespace_protects_projects_without_one(new_stage: NewStage, kubeconfig: Path) -> None:
+def test_a_required_namespace_protects_projects_without_one(new_sandbox: NewSandbox, kubeconfig: Path) -> None:
     attacker = ApiServer.prepared(kubeconfig, "team-b")
-    with new_stage(require_namespace="true") as stage:
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{attacker.namespace}")
-        stage.operator.start()
-        project, unknown = secret_project(stage), str(uuid.uuid4())
-        row = stage.record(project)
-        ours = Setup.make(stage, project=project)
-        attack, guess = (Setup.make(stage, project=name, api=attacker) for name in (project, unknown))
+    with new_sandbox(require_namespace="true") as sandbox:
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{attacker.namespace}")
+        sandbox.operator.start()
+        project, unknown = secret_project(sandbox), str(uuid.uuid4())
+        row = sandbox.record(project)
+        ours = Setup.make(sandbox, project=project)
+        attack, guess = (Setup.make(sandbox, project=name, api=attacker) for name in (project, unknown))
         texts = set()
         for setup in (ours, attack, guess):
             why, status = setup.ended()
             assert why == "ProjectNotFound"
             texts.add(message(status).replace(setup.name, "ID"))
         assert len(texts) == 1  # nobody learns whether there is such a project
-        learns_nothing(stage, attacker, row)
-        assert stage.record(project) == row
-        with psycopg.connect(stage.database_url) as connection:
-            connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (stage.api.namespace, project))
+        learns_nothing(sandbox, attacker, row)
+        assert sandbox.record(project) == row
+        with psycopg.connect(sandbox.database_url) as connection:
+            connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (sandbox.api.namespace, project))
         for setup, why in ((attack, "ProjectClaimed"), (ours, "SetupSucceeded")):
             setup.annotate(retry_requested_at="1")
             assert setup.until_over_again("1")[0] == why

@@ -24,9 +24,9 @@ from tests.support.api_server import ApiServer, Body
 from tests.support.attacks.tenant import Tenant
 from tests.support.manifests import Kubectl
 from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.stages import node_stage
+from tests.support.node.sandboxes import node_sandbox
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import ENDED, PREFIX, Stage, message, reason
+from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
 
 START_LIMIT: Final = 10
 LIMIT: Final = 150.0
@@ -37,16 +37,16 @@ KEPT: Final = "example.com/kept"
 
 @dataclass
 class Scene:
-    """The operator serves the namespace of the stage, which is team A's, and that of team B."""
+    """The operator serves the namespace of the sandbox, which is team A's, and that of team B."""
 
-    stage: Stage
+    sandbox: Sandbox
     team_b: ApiServer
     near: Tenant
     far: Tenant
 
     def set_up(self, api: ApiServer, *, first: str = ":", timeout: str = "5m", attempts: int = 1) -> str:
         """A new project whose first step does this; its id."""
-        project = self.stage.project()
+        project = self.sandbox.project()
         annotations = {f"{PREFIX}max-attempts": str(attempts), f"{PREFIX}backoff": "1ms"}
         spec = {"recipe": "together", "parameters": {"first": first}, "timeout": timeout}
         api.create(project, spec=spec, annotations=annotations)
@@ -63,7 +63,7 @@ class Scene:
             wait_for(lambda: self.status(api, project).get("phase") in ENDED, f"{project} to be over", limit=limit)
         except AssertionError as error:
             raise AssertionError(
-                f"{error}; it is {self.status(api, project)}\n{self.stage.operator.log_tail()}"
+                f"{error}; it is {self.status(api, project)}\n{self.sandbox.operator.log_tail()}"
             ) from error
         return self.status(api, project)
 
@@ -71,11 +71,11 @@ class Scene:
         """The Job of a project of team A, once it exists."""
 
         def there() -> bool:
-            run = self.status(self.stage.api, project).get("runRef", {})
+            run = self.status(self.sandbox.api, project).get("runRef", {})
             return bool(run) and run["name"] in self.near.kubectl("get", "jobs", "--output=name")
 
         wait_for(there, f"the Job of {project}", limit=LIMIT)
-        return self.near.get("job", self.status(self.stage.api, project)["runRef"]["name"])
+        return self.near.get("job", self.status(self.sandbox.api, project)["runRef"]["name"])
 
     def seems_to_run(self, name: str, project: str, job: str, uid: str) -> None:
         """The near attacker creates a pod that claims to be controlled by this Job, and that does not go away."""
@@ -105,15 +105,15 @@ class Scene:
 def scene(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("forged")
     settings = {"concurrency": "1", "job_start_limit": f"{START_LIMIT}s"}
-    with node_stage(node_cluster, folder / "stage", **settings) as stage:
-        team_a, team_b = stage.api.namespace, f"{stage.api.namespace}-b"
+    with node_sandbox(node_cluster, folder / "sandbox", **settings) as sandbox:
+        team_a, team_b = sandbox.api.namespace, f"{sandbox.api.namespace}-b"
         kubectl = Kubectl(node_cluster.kubeconfig)
         kubectl.make_namespace(team_b)
         kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, [team_a, team_b], folder)
-        stage.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=f"{team_a},{team_b}")
-        stage.operator.start()
+        sandbox.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=f"{team_a},{team_b}")
+        sandbox.operator.start()
         near, far = (Tenant(node_cluster.kubeconfig, namespace) for namespace in (team_a, team_b))
-        yield Scene(stage, ApiServer(node_cluster.kubeconfig, team_b), near, far)
+        yield Scene(sandbox, ApiServer(node_cluster.kubeconfig, team_b), near, far)
         kubectl("delete", "namespace", team_b, "--wait=false")
 
 
@@ -137,25 +137,25 @@ def succeeded(commit: str = FORGED) -> Body:
 
 @pytest.mark.parametrize("where", ["near", "far"])
 def test_a_forged_pod_status_makes_no_project_ready(scene: Scene, where: str) -> None:
-    project = scene.set_up(scene.stage.api, first="sleep 8; exit 3")
+    project = scene.set_up(scene.sandbox.api, first="sleep 8; exit 3")
     job = scene.job_of(project)["metadata"]["name"]
     attacker: Tenant = getattr(scene, where)
     attacker.make_pod(f"forged-{project}", labels=labels(project, job))
     attacker.patch("pod", f"forged-{project}", succeeded(), status=True)
-    status = scene.ended(scene.stage.api, project)
+    status = scene.ended(scene.sandbox.api, project)
     assert (reason(status), status["failure"]["exitCode"], status.get("commits")) == ("StepFailed", 3, None), status
-    assert scene.stage.record(project)["status"] == "failed"
+    assert scene.sandbox.record(project)["status"] == "failed"
 
 
 @pytest.mark.parametrize("where", ["near", "far"])
 def test_pods_and_jobs_that_only_have_the_labels_of_a_project_do_not_affect_it(scene: Scene, where: str) -> None:
-    project = scene.stage.project()
+    project = scene.sandbox.project()
     attacker: Tenant = getattr(scene, where)
     attacker.make_pod(f"forged-{project}", labels=labels(project))
     uid = attacker.make_job(f"forged-{project}", labels={**OURS, PROJECT: project})
     spec = {"recipe": "together", "parameters": {"first": ":"}}
-    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
-    status = scene.ended(scene.stage.api, project)
+    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
+    status = scene.ended(scene.sandbox.api, project)
     assert reason(status) == "SetupSucceeded", status
     found = attacker.get("job", f"forged-{project}")["metadata"]
     assert (found["uid"], "deletionTimestamp" in found) == (uid, False)
@@ -164,33 +164,33 @@ def test_pods_and_jobs_that_only_have_the_labels_of_a_project_do_not_affect_it(s
 def test_a_pod_that_claims_an_earlier_job_holds_the_slot_no_longer_than_the_start_limit(
     scene: Scene,
 ) -> None:
-    project = scene.stage.project()
+    project = scene.sandbox.project()
     scene.seems_to_run(f"forged-{project}", project, f"setup-{project}-1-0", "5f0c7a52-0000-4000-8000-000000000000")
     spec = {"recipe": "together", "parameters": {"first": ":"}}
-    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
+    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
     scene.others_proceed()
-    status = scene.ended(scene.stage.api, project)
+    status = scene.ended(scene.sandbox.api, project)
     assert status["failure"]["reason"] == "EngineError", status
     assert "earlier attempts did not end within 10s" in status["failure"]["message"], status
 
 
 def test_a_pod_that_claims_the_job_and_never_ends_soon_holds_no_slot(scene: Scene) -> None:
-    project = scene.set_up(scene.stage.api, first="sleep 600")
+    project = scene.set_up(scene.sandbox.api, first="sleep 600")
     job = scene.job_of(project)["metadata"]
     scene.seems_to_run(f"forged-{project}", project, job["name"], job["uid"])
-    scene.stage.annotate(project, "cancel-requested-at", "now")
+    scene.sandbox.annotate(project, "cancel-requested-at", "now")
     scene.others_proceed(meanwhile=lambda: scene.says_that_it_runs(f"forged-{project}"))
-    assert f"still waiting for forged-{project}" in message(scene.status(scene.stage.api, project))
+    assert f"still waiting for forged-{project}" in message(scene.status(scene.sandbox.api, project))
     scene.near.patch("pod", f"forged-{project}", {"metadata": {"finalizers": []}})
-    assert reason(scene.ended(scene.stage.api, project)) == "Cancelled"
+    assert reason(scene.ended(scene.sandbox.api, project)) == "Cancelled"
 
 
 def test_a_foreign_finalizer_on_a_job_does_not_hold_its_slot(scene: Scene) -> None:
-    project = scene.set_up(scene.stage.api, first="sleep 600")
+    project = scene.set_up(scene.sandbox.api, first="sleep 600")
     job = scene.job_of(project)["metadata"]["name"]
     scene.near.patch("job", job, {"metadata": {"finalizers": [KEPT]}})
-    scene.stage.annotate(project, "cancel-requested-at", "now")
-    status = scene.ended(scene.stage.api, project)
+    scene.sandbox.annotate(project, "cancel-requested-at", "now")
+    status = scene.ended(scene.sandbox.api, project)
     assert reason(status) == "Cancelled", status
     assert scene.near.get("job", job)["metadata"]["deletionTimestamp"]
     scene.others_proceed()
@@ -198,37 +198,37 @@ def test_a_foreign_finalizer_on_a_job_does_not_hold_its_slot(scene: Scene) -> No
 
 
 def test_a_suspended_job_ends_at_its_deadline(scene: Scene) -> None:
-    project = scene.set_up(scene.stage.api, first="sleep 600", timeout="20s")
+    project = scene.set_up(scene.sandbox.api, first="sleep 600", timeout="20s")
     job = scene.job_of(project)["metadata"]["name"]
     scene.near.patch("job", job, {"spec": {"suspend": True, "activeDeadlineSeconds": 10**6}})
     scene.others_proceed()
-    assert reason(scene.ended(scene.stage.api, project)) == "AttemptsExhausted"
+    assert reason(scene.ended(scene.sandbox.api, project)) == "AttemptsExhausted"
 
 
 def test_a_job_under_a_guessed_name_is_not_taken_for_the_attempts_job(scene: Scene) -> None:
-    project = scene.stage.project()
+    project = scene.sandbox.project()
     squatted = [f"setup-{project}-{number}-{fence}" for number, fence in ((1, 1), (1, 2), (1, 3), (2, 3), (2, 4))]
     uids = {name: scene.near.make_job(name, labels={**OURS, PROJECT: project}) for name in squatted}
     for name, uid in uids.items():
         scene.near.make_pod(name, labels={**labels(project, name), OF_JOB: uid})
         scene.near.patch("pod", name, succeeded(), status=True)
     spec = {"recipe": "together", "parameters": {"first": "exit 3"}}
-    scene.stage.api.create(project, spec=spec, annotations={f"{PREFIX}backoff": "1ms", f"{PREFIX}max-attempts": "9"})
-    status = scene.ended(scene.stage.api, project)
+    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}backoff": "1ms", f"{PREFIX}max-attempts": "9"})
+    status = scene.ended(scene.sandbox.api, project)
     assert (reason(status), status["attempt"], status.get("commits")) == ("StepFailed", 1, None), status
     assert {name: scene.near.get("job", name)["metadata"]["uid"] for name in squatted} == uids
     assert not any("deletionTimestamp" in scene.near.get("job", name)["metadata"] for name in squatted)
 
 
 def test_a_plan_that_he_changes_while_the_operator_is_down_is_not_trusted(scene: Scene) -> None:
-    project = scene.set_up(scene.stage.api, first=f"sleep 15; echo {'a' * 60}!; exit 3")
+    project = scene.set_up(scene.sandbox.api, first=f"sleep 15; echo {'a' * 60}!; exit 3")
     job = scene.job_of(project)["metadata"]
-    scene.stage.operator.kill()
+    scene.sandbox.operator.kill()
     plan = json.loads(job["annotations"][PLAN])
     plan["stages"][0]["steps"][0]["retry"] = {"output": ["(a+)+$"]}
     scene.near.patch("job", job["name"], {"metadata": {"annotations": {PLAN: json.dumps(plan)}}})
-    scene.stage.operator.start()
+    scene.sandbox.operator.start()
     scene.others_proceed()
-    status = scene.ended(scene.stage.api, project)
+    status = scene.ended(scene.sandbox.api, project)
     assert "was changed, so its steps are unknown" in status["failure"]["message"], status
     assert status["failure"]["retryable"] is True

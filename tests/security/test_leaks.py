@@ -24,9 +24,9 @@ from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import InfrastructureError, SetupFailed
-from tests.support.job_orders import make_attempt, make_recipe
-from tests.support.operator_stage import Stage, message, reason
-from tests.support.stage_box import Container, containers, has_namespaces
+from tests.support.job_attempts import make_attempt, make_recipe
+from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.stage_container import Container, containers, has_namespaces
 
 USERNAME: Final = "robot"
 PASSWORD: Final = "p%s'\"$(id)\\ =ä&7<k>0123456789abcdefABCDEFGHIJ"
@@ -86,29 +86,29 @@ def all_forms() -> set[str]:
 
 
 def test_a_local_step_that_prints_its_secret_in_every_form(
-    new_stage: Callable[..., AbstractContextManager[Stage]],
+    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
 ) -> None:
-    with new_stage() as stage:
-        stage.operator.start()
-        print_in_every_form(stage)
+    with new_sandbox() as sandbox:
+        sandbox.operator.start()
+        print_in_every_form(sandbox)
 
 
-def print_in_every_form(stage: Stage) -> None:
+def print_in_every_form(sandbox: Sandbox) -> None:
     literals = {"username": USERNAME, "password": PASSWORD, "ssh-privatekey": KEY, "known_hosts": HOSTS}
     arguments = [f"--from-literal={key}={value}" for key, value in literals.items()]
-    stage.api.kubectl("create", "secret", "generic", "git", *arguments)
+    sandbox.api.kubectl("create", "secret", "generic", "git", *arguments)
     script = f"""
         cat >forms.py <<'END'\n{FORMS}\nEND
         python forms.py; key=$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')
         cat "$key"; grep -v -- ----- "$key"; tr -d '\\n' <"$key"; base64 "$key"; od -An -tx1 "$key"
         python forms.py; exit 3
     """
-    project = stage.project(code_repo="https://git.example.test/team/code.git")
-    stage.apply(project, "scripts", parameters={"second": script}, credentialsSecretRef={"name": "git"})
-    status = stage.ended(project)
+    project = sandbox.project(code_repo="https://git.example.test/team/code.git")
+    sandbox.apply(project, "scripts", parameters={"second": script}, credentialsSecretRef={"name": "git"})
+    status = sandbox.ended(project)
     assert reason(status) == "StepFailed"
     assert "exit code 3" in message(status)
-    published = stage.everything_told()
+    published = sandbox.everything_told()
     assert "the end: ***" in published["log"]
     for place, text in published.items():
         assert not leaked(text), f"in the {place}"

@@ -18,7 +18,7 @@ import pytest
 
 from projectsetup.engines.local.supervisor import landlock
 from tests.support.api_server import ApiServer
-from tests.support.operator_stage import Stage, message
+from tests.support.operator_sandbox import Sandbox, message
 from tests.support.processes import children
 from tests.support.setup_handle import Setup, Steps
 
@@ -43,12 +43,14 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stage(new_stage: Callable[..., AbstractContextManager[Stage]], team_a: ApiServer, caches: Path) -> Iterator[Stage]:
-    """An operator that serves both teams; the stage's own namespace is that of team-b."""
-    with new_stage(environment={"XDG_CACHE_HOME": str(caches), "UV_CACHE_DIR": ""}) as stage:
-        stage.operator.configure(confine_steps="true", namespaces=f"{stage.api.namespace},{team_a.namespace}")
-        stage.operator.start()
-        yield stage
+def sandbox(
+    new_sandbox: Callable[..., AbstractContextManager[Sandbox]], team_a: ApiServer, caches: Path
+) -> Iterator[Sandbox]:
+    """An operator that serves both teams; the sandbox's own namespace is that of team-b."""
+    with new_sandbox(environment={"XDG_CACHE_HOME": str(caches), "UV_CACHE_DIR": ""}) as sandbox:
+        sandbox.operator.configure(confine_steps="true", namespaces=f"{sandbox.api.namespace},{team_a.namespace}")
+        sandbox.operator.start()
+        yield sandbox
 
 
 @pytest.fixture
@@ -60,13 +62,13 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def victim(stage: Stage, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]]:
+def victim(sandbox: Sandbox, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]]:
     """The operator, its supervisor and wardens, a running step of team-a, and a process that holds the URL."""
     steps = Steps(tmp_path / "steps")
-    setup = Setup.gated(stage, steps, api=team_a)
+    setup = Setup.gated(sandbox, steps, api=team_a)
     steps.await_start(setup)
     with subprocess.Popen(["sleep", "600"], env={"DATABASE_URL": SECRET, "PATH": os.environ["PATH"]}) as holder:
-        pids = {stage.operator.pid, holder.pid}
+        pids = {sandbox.operator.pid, holder.pid}
         for _ in range(3):
             pids |= {child for pid in pids for child in children(pid)}
         yield pids
@@ -75,17 +77,17 @@ def victim(stage: Stage, team_a: ApiServer, tmp_path: Path) -> Iterator[set[int]
     assert setup.ended()[1]["phase"] == "Succeeded"
 
 
-def run(stage: Stage, script: str, place: Path, *, api: ApiServer | None = None) -> None:
+def run(sandbox: Sandbox, script: str, place: Path, *, api: ApiServer | None = None) -> None:
     """Run the script in a step, which must succeed."""
-    setup = Setup.make(stage, "scripts", api=api, first=script, place=str(place))
+    setup = Setup.make(sandbox, "scripts", api=api, first=script, place=str(place))
     _, status = setup.ended(limit=60.0)
     assert status["phase"] == "Succeeded", message(status)
 
 
-def test_a_step_cannot_attack_processes_outside_itself(stage: Stage, victim: set[int], place: Path) -> None:
+def test_a_step_cannot_attack_processes_outside_itself(sandbox: Sandbox, victim: set[int], place: Path) -> None:
     report = place / "report"
     arguments = f"{SECRET[::-1]} {report} {' '.join(map(str, victim))}"
-    run(stage, f"python {ATTACK} {arguments}", place)
+    run(sandbox, f"python {ATTACK} {arguments}", place)
     won = report.read_text().splitlines()
     assert won.pop(0) == f"attacked {len(victim)}"
     assert len(victim) >= 5
@@ -94,8 +96,8 @@ def test_a_step_cannot_attack_processes_outside_itself(stage: Stage, victim: set
 
 
 @pytest.mark.usefixtures("victim")
-def test_other_attempts_cannot_be_read_or_written(stage: Stage, place: Path) -> None:
-    attempts = [path for path in stage.operator.workspaces.glob("projectsetup-*/*") if path.is_dir()]
+def test_other_attempts_cannot_be_read_or_written(sandbox: Sandbox, place: Path) -> None:
+    attempts = [path for path in sandbox.operator.workspaces.glob("projectsetup-*/*") if path.is_dir()]
     (workspace,) = [path / "workspace" for path in attempts]
     (workspace / "code.py").write_text("true")
     private = workspace.parent / "private"
@@ -104,23 +106,23 @@ def test_other_attempts_cannot_be_read_or_written(stage: Stage, place: Path) -> 
     attack = f"""
     cd "$PARAM_PLACE"
     cat {workspace}/code.py {private}/key > read || true
-    ls {workspace} {private} {stage.operator.workspaces} > listed || true
+    ls {workspace} {private} {sandbox.operator.workspaces} > listed || true
     ln {private}/key linked || true
     echo false > {workspace}/code.py || true
-    touch {workspace}/new {stage.operator.workspaces}/new || true
+    touch {workspace}/new {sandbox.operator.workspaces}/new || true
     rm -f {workspace}/code.py || true
     mv {workspace} . || true
     """
-    run(stage, attack, place)
+    run(sandbox, attack, place)
     assert sorted(path.name for path in place.iterdir()) == ["listed", "read"]
     assert (place / "read").read_text() == (place / "listed").read_text() == ""
     assert (workspace / "code.py").read_text() == "true"
     assert not (workspace / "new").exists()
-    assert not (stage.operator.workspaces / "new").exists()
+    assert not (sandbox.operator.workspaces / "new").exists()
 
 
-def test_the_operators_kubeconfig_cannot_be_read(stage: Stage, kubeconfig: Path, place: Path) -> None:
-    run(stage, f'cat {kubeconfig} > "$PARAM_PLACE/read" || true', place)
+def test_the_operators_kubeconfig_cannot_be_read(sandbox: Sandbox, kubeconfig: Path, place: Path) -> None:
+    run(sandbox, f'cat {kubeconfig} > "$PARAM_PLACE/read" || true', place)
     assert (place / "read").read_text() == ""
 
 
@@ -135,10 +137,10 @@ def wheel(place: Path) -> None:
 
 
 def test_one_team_cannot_poison_what_the_other_installs(
-    stage: Stage, team_a: ApiServer, caches: Path, place: Path
+    sandbox: Sandbox, team_a: ApiServer, caches: Path, place: Path
 ) -> None:
     wheel(place)
-    run(stage, INSTALL, place, api=team_a)
+    run(sandbox, INSTALL, place, api=team_a)
     poison = f"""
     {INSTALL}
     for file in $(find {caches} "$UV_CACHE_DIR" venv -name greeting.py); do
@@ -146,15 +148,17 @@ def test_one_team_cannot_poison_what_the_other_installs(
     done
     venv/bin/python -c 'import greeting' > "$PARAM_PLACE/attacker"
     """
-    run(stage, poison, place)
-    run(stage, INSTALL + """venv/bin/python -c 'import greeting' > "$PARAM_PLACE/victim" """, place, api=team_a)
+    run(sandbox, poison, place)
+    run(sandbox, INSTALL + """venv/bin/python -c 'import greeting' > "$PARAM_PLACE/victim" """, place, api=team_a)
     assert (place / "attacker").read_text() == "evil\n", "the attack itself must work"
     assert (place / "victim").read_text() == "true\n"
 
 
 @pytest.mark.parametrize("variable", ["UV_CACHE_DIR", "PIP_CACHE_DIR", "npm_config_cache", "GOMODCACHE", "GOCACHE"])
-def test_each_team_has_its_own_cache_for_each_tool(stage: Stage, team_a: ApiServer, place: Path, variable: str) -> None:
-    run(stage, f'echo "${variable}" > "$PARAM_PLACE/a"; echo mine > "${variable}/file"', place, api=team_a)
+def test_each_team_has_its_own_cache_for_each_tool(
+    sandbox: Sandbox, team_a: ApiServer, place: Path, variable: str
+) -> None:
+    run(sandbox, f'echo "${variable}" > "$PARAM_PLACE/a"; echo mine > "${variable}/file"', place, api=team_a)
     theirs = (place / "a").read_text().strip()
     attack = f"""
     echo "${variable}" > "$PARAM_PLACE/b"
@@ -163,6 +167,6 @@ def test_each_team_has_its_own_cache_for_each_tool(stage: Stage, team_a: ApiServ
     ! ls "{theirs}"
     ! mkdir "$(dirname "{theirs}")/new"
     """
-    run(stage, attack, place)
+    run(sandbox, attack, place)
     assert (place / "b").read_text().strip() != theirs
     assert Path(theirs, "file").read_text() == "mine\n"

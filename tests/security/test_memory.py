@@ -24,9 +24,9 @@ from benchmarks.machine import memory, peak
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from tests.support.api_server import ApiServer, Body, Refused
 from tests.support.bulk import make_all
-from tests.support.chaos.form import IS_LONG
+from tests.support.chaos.options import IS_LONG
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import Stage, reason
+from tests.support.operator_sandbox import Sandbox, reason
 
 NUMBER: Final = 10_000 if IS_LONG else 200
 LARGE: Final = 10 if IS_LONG else 2
@@ -111,23 +111,23 @@ def touching(api: ApiServer, names: list[str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Attacked:
-    """An operator, not running, that serves a neighbour (`stage`) and the tenant, and what the tenant made."""
+    """An operator, not running, that serves a neighbour (`sandbox`) and the tenant, and what the tenant made."""
 
-    stage: Stage
+    sandbox: Sandbox
     tenant: ApiServer
     names: list[str]
 
 
 @pytest.fixture(scope="module")
-def attacked(new_stage: Callable[..., AbstractContextManager[Stage]], kubeconfig: Path) -> Iterator[Attacked]:
-    with new_stage() as stage:
+def attacked(new_sandbox: Callable[..., AbstractContextManager[Sandbox]], kubeconfig: Path) -> Iterator[Attacked]:
+    with new_sandbox() as sandbox:
         tenant = ApiServer.prepared(kubeconfig, "tenant")
-        stage.operator.configure(namespaces=f"{stage.api.namespace},{tenant.namespace}")
-        stage.operator.start()
-        neighbour(stage)
-        stage.operator.terminate()
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{tenant.namespace}")
+        sandbox.operator.start()
+        neighbour(sandbox)
+        sandbox.operator.terminate()
         names = make_all(kubeconfig, tenant.namespace, worst, NUMBER)
-        yield Attacked(stage, tenant, names)
+        yield Attacked(sandbox, tenant, names)
         for name in names[::LARGE]:
             tenant.patch(name, {"metadata": {"finalizers": None}})
 
@@ -135,17 +135,17 @@ def attacked(new_stage: Callable[..., AbstractContextManager[Stage]], kubeconfig
 def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
     attacked: Attacked, tell: Callable[[object], None]
 ) -> None:
-    stage, operator = attacked.stage, attacked.stage.operator
+    sandbox, operator = attacked.sandbox, attacked.sandbox.operator
     for start in ("first", "second"):
         began = time.monotonic()
         operator.start()
-        ready, first = time.monotonic() - began, neighbour(stage, limit=AFTER_START)
+        ready, first = time.monotonic() - began, neighbour(sandbox, limit=AFTER_START)
         with touching(attacked.tenant, attacked.names):
-            served = max(neighbour(stage) for _ in range(3))
+            served = max(neighbour(sandbox) for _ in range(3))
         if IS_LONG:
-            before = lists(stage.api)
-            wait_for(lambda: lists(stage.api) > before, "a comparison with a full list", limit=60.0)  # noqa: B023
-            served = max(served, neighbour(stage))
+            before = lists(sandbox.api)
+            wait_for(lambda: lists(sandbox.api) > before, "a comparison with a full list", limit=60.0)  # noqa: B023
+            served = max(served, neighbour(sandbox))
         taken, most = memory(operator.pid).rss, peak(operator.pid)
         tell(
             f"{start} start over {NUMBER:,} of the largest: ready after {ready:.1f} s, a neighbour's setup took "
@@ -165,10 +165,10 @@ def lists(api: ApiServer) -> int:
     return sum(map(int, counts))
 
 
-def neighbour(stage: Stage, *, limit: float = NEIGHBOUR) -> float:
+def neighbour(sandbox: Sandbox, *, limit: float = NEIGHBOUR) -> float:
     """Seconds that a setup of somebody else takes now."""
     began = time.monotonic()
-    assert reason(stage.ended(stage.apply(stage.project(), "instant"), limit=limit)) == "SetupSucceeded"
+    assert reason(sandbox.ended(sandbox.apply(sandbox.project(), "instant"), limit=limit)) == "SetupSucceeded"
     return time.monotonic() - began
 
 

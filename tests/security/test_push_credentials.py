@@ -34,8 +34,8 @@ from projectsetup.setup.types import SetupFailed, SetupProject
 from tests.support.attacks.attackers_host import AttackersHost, attackers_host
 from tests.support.attacks.push_attacks import AFTER, ATTACKS
 from tests.support.git_host import GitHost, git_host
-from tests.support.node.stages import node_stage
-from tests.support.operator_stage import Stage, message, reason
+from tests.support.node.sandboxes import node_sandbox
+from tests.support.operator_sandbox import Sandbox, message, reason
 
 USERNAME, PASSWORD = "robot", "the-password-of-the-robot"
 NAMES: Final = ("code", "docs")
@@ -163,8 +163,8 @@ async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[After
         yield Aftermath(dict(zip(ATTACKS, ends, strict=True)), host, attacker, {"output": "\n".join(shown)})
 
 
-def end_of(stage: Stage, project: str) -> End:
-    status = stage.status(project)
+def end_of(sandbox: Sandbox, project: str) -> End:
+    status = sandbox.status(project)
     if reason(status) == "SetupSucceeded":
         return End(project, commits=(status["commits"]["codeRepo"], status["commits"]["docsRepo"]))
     assert (reason(status), status["failure"]["retryable"]) == ("StepFailed", False), status
@@ -182,25 +182,25 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = {"concurrency": "8", "git_hosts": gateway}
     with (
         hosts(folder, gateway) as (host, attacker),
-        node_stage(node_cluster, folder / "stage", recipe, **settings) as stage,
+        node_sandbox(node_cluster, folder / "sandbox", recipe, **settings) as sandbox,
     ):
-        stage.operator.start()
+        sandbox.operator.start()
         literals = [f"--from-literal=username={USERNAME}", f"--from-literal=password={PASSWORD}"]
-        stage.api.kubectl("create", "secret", "generic", "robot", *literals)
+        sandbox.api.kubectl("create", "secret", "generic", "robot", *literals)
         projects = {}
         for title, attack in ATTACKS.items():
             code, docs = repositories(title, host, attacker)
-            projects[title] = stage.apply(
-                stage.project(code_repo=code, docs_repo=docs),
+            projects[title] = sandbox.apply(
+                sandbox.project(code_repo=code, docs_repo=docs),
                 "victim",
                 annotations={"max-attempts": "1"},
                 parameters={"attack": attack.whole, "attacker": attacker.url},
                 credentialsSecretRef={"name": "robot"},
             )
         for project in projects.values():
-            stage.ended(project, limit=LIMIT)
-        ends = {title: end_of(stage, project) for title, project in projects.items()}
-        yield Aftermath(ends, host, attacker, stage.everything_told())
+            sandbox.ended(project, limit=LIMIT)
+        ends = {title: end_of(sandbox, project) for title, project in projects.items()}
+        yield Aftermath(ends, host, attacker, sandbox.everything_told())
 
 
 @pytest.fixture(params=["local", "job"])

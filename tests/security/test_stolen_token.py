@@ -16,7 +16,7 @@ import yaml
 
 from projectsetup.engines.kubernetes_job.manifest import job_manifest, tombstone
 from projectsetup.engines.kubernetes_job.pod import PodSettings
-from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
 from tests.support.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
 from tests.support.operator_process import wait_for
 

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from images import TOOLCHAIN, build, images_obstacle
-from tests.support.image_box import USER, Image, unpack
+from tests.support.image_container import USER, Image, unpack
 
 OBSTACLE: Final = images_obstacle((TOOLCHAIN,))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.git_host import https_server
-from tests.support.operator_stage import AT_ONCE, Stage, message, reason
+from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
 TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"
@@ -26,7 +26,7 @@ PUSH: Final = (
     "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
     'git push -q "$CODE_REPO" main'
 )
-NewStage = Callable[..., AbstractContextManager[Stage]]
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @dataclass
@@ -98,68 +98,68 @@ def trusting(folder: Path, *listeners: Listener) -> dict[str, str]:
     return {"GIT_SSL_CAINFO": str(bundle)}
 
 
-def set_up(stage: Stage, url: str, **secret: str) -> tuple[str, dict[str, Any]]:
+def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, dict[str, Any]]:
     """What became of a project with this repository, whose row was written past all checks."""
-    name = f"git-{len(stage.api.kubectl('get', 'secrets', '-o', 'name').split())}"
+    name = f"git-{len(sandbox.api.kubectl('get', 'secrets', '-o', 'name').split())}"
     literals = [f"--from-literal={key}={value}" for key, value in secret.items()]
-    stage.api.kubectl("create", "secret", "generic", name, *literals)
-    project = stage.project(code_repo=url)
-    stage.apply(
+    sandbox.api.kubectl("create", "secret", "generic", name, *literals)
+    project = sandbox.project(code_repo=url)
+    sandbox.apply(
         project,
         "scripts",
         annotations=AT_ONCE,
         parameters={"second": PUSH},
         credentialsSecretRef={"name": name},
     )
-    return project, stage.ended(project)
+    return project, sandbox.ended(project)
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
 def test_pointing_the_repository_at_another_host_does_not_reveal_the_password(
-    new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path, engine: str
+    new_sandbox: NewSandbox, thief: Listener, good: Listener, tmp_path: Path, engine: str
 ) -> None:
-    with new_stage(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as stage:
-        stage.operator.start()
+    with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as sandbox:
+        sandbox.operator.start()
         hosts = f"git.example.com localhost:{good.port}"
-        _, status = set_up(stage, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
+        _, status = set_up(sandbox, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
         assert message(status) == f"the credentials Secret does not name localhost:{thief.port} in its key `host`"
         assert thief.seen == []
-        assert not stage.api.kubectl("get", "jobs", "-o", "name")
+        assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
         if engine == "local":
-            set_up(stage, good.url, username=USERNAME, password=PASSWORD, host=hosts)
+            set_up(sandbox, good.url, username=USERNAME, password=PASSWORD, host=hosts)
             assert good.passwords
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
 def test_nothing_is_sent_to_internal_or_unlisted_hosts(
-    new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
+    new_sandbox: NewSandbox, thief: Listener, tmp_path: Path, engine: str
 ) -> None:
     login = {"username": USERNAME, "password": PASSWORD}
     in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
-    with new_stage(environment=trusting(tmp_path, thief) | in_a_pod, engine=engine) as stage:
-        stage.operator.start()
+    with new_sandbox(environment=trusting(tmp_path, thief) | in_a_pod, engine=engine) as sandbox:
+        sandbox.operator.start()
         for name in ("localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
-            _, status = set_up(stage, thief.url.replace("localhost", name), **login)
+            _, status = set_up(sandbox, thief.url.replace("localhost", name), **login)
             assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
             assert "is an internal address" in message(status)
-        stage.operator.terminate()
-        stage.operator.configure(git_hosts="git.example.com")
-        stage.operator.start()
-        _, status = set_up(stage, f"https://localhost:{thief.port}/other.git", **login)
+        sandbox.operator.terminate()
+        sandbox.operator.configure(git_hosts="git.example.com")
+        sandbox.operator.start()
+        _, status = set_up(sandbox, f"https://localhost:{thief.port}/other.git", **login)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
         assert "is not one of the hosts in PROJECTSETUP_GIT_HOSTS" in message(status)
-        assert not stage.api.kubectl("get", "jobs", "-o", "name")
+        assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
     assert thief.seen == []
 
 
 def test_a_redirect_does_not_reveal_the_password(
-    new_stage: NewStage, thief: Listener, good: Listener, tmp_path: Path
+    new_sandbox: NewSandbox, thief: Listener, good: Listener, tmp_path: Path
 ) -> None:
     good.redirect_to = thief.url
-    with new_stage(environment=trusting(tmp_path, thief, good), git_hosts="localhost") as stage:
-        stage.operator.start()
-        _, status = set_up(stage, good.url, username=USERNAME, password=PASSWORD)
+    with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost") as sandbox:
+        sandbox.operator.start()
+        _, status = set_up(sandbox, good.url, username=USERNAME, password=PASSWORD)
         assert reason(status) == "StepFailed"
     assert good.passwords, "the host that may know the password was not asked"
     assert thief.seen, "git did not follow the redirect: this test proves nothing"
@@ -168,15 +168,15 @@ def test_a_redirect_does_not_reveal_the_password(
 
 @pytest.mark.parametrize("engine", ["local", "job"])
 def test_a_token_in_a_url_is_never_shown_or_mounted(
-    new_stage: NewStage, thief: Listener, tmp_path: Path, engine: str
+    new_sandbox: NewSandbox, thief: Listener, tmp_path: Path, engine: str
 ) -> None:
-    with new_stage(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as stage:
-        stage.operator.start()
+    with new_sandbox(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as sandbox:
+        sandbox.operator.start()
         url = thief.url.replace("https://", f"https://{TOKEN}@")
-        _, status = set_up(stage, url, username=USERNAME, password=PASSWORD)
+        _, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
         assert "must not contain a token as its user name; use the credentials Secret" in message(status)
-        shown = stage.everything_told() | {"jobs": stage.api.kubectl("get", "jobs", "-o", "json")}
+        shown = sandbox.everything_told() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
         assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
         assert not [place for place, text in shown.items() if TOKEN in text]
     assert thief.seen == []

@@ -22,8 +22,8 @@ from monitoring.prometheus import running
 from projectsetup.projects.migrate import migrate
 from tests.support.manifests import ROOT
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_stage import Stage
-from tests.support.tcp_door import Door, through
+from tests.support.operator_sandbox import Sandbox
+from tests.support.tcp_proxy import TcpProxy, through
 
 TARGET: Final = ROOT / "docs" / "screens" / "grafana-dashboard.png"
 SECONDS: Final = 360.0
@@ -76,30 +76,30 @@ def _draw(cluster: Cluster, folder: Path) -> None:
         head = f"name: {recipe}\ndescription: for the picture\nimage: busybox\nsteps:\n"
         (recipes / f"{recipe}.yaml").write_text(head + text)
     port = int(cluster.database_url.rpartition(":")[2].partition("/")[0])
-    with Door(port) as door:
+    with TcpProxy(port) as proxy:
         settings: dict[str, Any] = {"leader_election": "true", "concurrency": "4", "recipes_dir": str(recipes)}
-        environment = {"DATABASE_URL": through(cluster.database_url, door)}
-        stage = Stage(
+        environment = {"DATABASE_URL": through(cluster.database_url, proxy)}
+        sandbox = Sandbox(
             folder / "first",
             kubeconfig=cluster.kubeconfig,
             database_url=cluster.database_url,
             environment=environment,
             **settings,
         )
-        stage.api.kubectl("create", "configmap", "projectsetup-queue")
+        sandbox.api.kubectl("create", "configmap", "projectsetup-queue")
         second = OperatorProcess(
             folder / "second",
             kubeconfig=cluster.kubeconfig,
             database_url=cluster.database_url,
             environment=environment,
-            namespaces=stage.api.namespace,
-            operator_namespace=stage.api.namespace,
+            namespaces=sandbox.api.namespace,
+            operator_namespace=sandbox.api.namespace,
             **settings,
         )
-        targets = {"operator-1": stage.operator.port, "operator-2": second.port}
-        with _started(stage.operator, second), running(folder, targets=targets, interval="2s") as prometheus:
+        targets = {"operator-1": sandbox.operator.port, "operator-2": second.port}
+        with _started(sandbox.operator, second), running(folder, targets=targets, interval="2s") as prometheus:
             start = time.time()
-            _work(stage, door)
+            _work(sandbox, proxy)
             take_screenshot(page(prometheus, start=start, end=time.time(), interval="20s"), TARGET)
 
 
@@ -115,27 +115,27 @@ def _started(leader: OperatorProcess, standby: OperatorProcess) -> Iterator[None
         standby.close()
 
 
-def _work(stage: Stage, door: Door) -> None:
+def _work(sandbox: Sandbox, proxy: TcpProxy) -> None:
     luck, began, paused = random.Random(6), time.monotonic(), False  # noqa: S311  # the picture needs no secrecy
     while (share := (time.monotonic() - began) / SECONDS) < 1:
         wanted = PAUSED[0] < share < PAUSED[1]
         if wanted is not paused:
             paused = wanted
             patch = json.dumps({"data": {"paused": str(paused).lower()}})
-            stage.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
+            sandbox.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
         away = DATABASE_AWAY[0] < share < DATABASE_AWAY[1]
-        if away is door.is_open:
-            door.shut() if away else door.open()
-        if share > LEADER_ENDS and stage.operator.alive:
-            stage.operator.terminate()
-        project = stage.project()
+        if away is proxy.is_open:
+            proxy.shut() if away else proxy.open()
+        if share > LEADER_ENDS and sandbox.operator.alive:
+            sandbox.operator.terminate()
+        project = sandbox.project()
         recipe = luck.choices(tuple(_RECIPES), weights=(2, 1))[0]
         priority = luck.choices((0, 1, 5, 9), weights=(1, 6, 2, 1))[0]
-        stage.apply(project, recipe, annotations={"priority": str(priority), "backoff": "5s", "max-attempts": "2"})
+        sandbox.apply(project, recipe, annotations={"priority": str(priority), "backoff": "5s", "max-attempts": "2"})
         if luck.random() < 0.04:
-            stage.annotate(project, "cancel-requested-at", "1")
+            sandbox.annotate(project, "cancel-requested-at", "1")
         elif luck.random() < 0.03:
-            stage.annotate(project, "retry-requested-at", "1")
+            sandbox.annotate(project, "retry-requested-at", "1")
         crowded = share < 0.18 or 0.42 < share < 0.52
         time.sleep(luck.expovariate(2.2 if crowded else 1.0))
 

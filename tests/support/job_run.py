@@ -14,7 +14,7 @@ from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupOutcome
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
-from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
 
 FETCH: Final = Progress("compiling", "fetch", 0, 3)
 BUILD: Final = Progress("compiling", "build", 1, 3)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tests.support.api_server import ApiServer, Body
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import ENDED, PREFIX, Row, Stage, reason
+from tests.support.operator_sandbox import ENDED, PREFIX, Row, Sandbox, reason
 
 
 class Steps:
@@ -47,7 +47,7 @@ class Steps:
 class Setup:
     """A ProjectSetup in the namespace of `api`; annotations are named without their prefix, `_` for `-`."""
 
-    stage: Stage
+    sandbox: Sandbox
     api: ApiServer
     name: str
     created: str
@@ -56,7 +56,7 @@ class Setup:
     @classmethod
     def make(
         cls,
-        stage: Stage,
+        sandbox: Sandbox,
         recipe: str = "instant",
         *,
         project: str | None = None,
@@ -66,15 +66,15 @@ class Setup:
         **parameters: str,
     ) -> Self:
         """Create one, of a new project where none is given."""
-        place = api or stage.api
+        place = api or sandbox.api
         wanted = {"recipe": recipe, "parameters": parameters, **(spec or {})}
-        body = place.create(project or stage.project(), spec=wanted, annotations=_named(annotations or {}))
-        return cls(stage, place, body["metadata"]["name"], body["metadata"]["resourceVersion"])
+        body = place.create(project or sandbox.project(), spec=wanted, annotations=_named(annotations or {}))
+        return cls(sandbox, place, body["metadata"]["name"], body["metadata"]["resourceVersion"])
 
     @classmethod
-    def gated(cls, stage: Stage, steps: Steps, **options: Any) -> Self:
+    def gated(cls, sandbox: Sandbox, steps: Steps, **options: Any) -> Self:
         """Create one whose only step waits to be let go."""
-        return cls.make(stage, "gated", place=str(steps.folder), **options)
+        return cls.make(sandbox, "gated", place=str(steps.folder), **options)
 
     @property
     def body(self) -> Body:
@@ -90,7 +90,7 @@ class Setup:
     @property
     def record(self) -> Row:
         """The row of its project."""
-        return self.stage.record(self.name)
+        return self.sandbox.record(self.name)
 
     def annotate(self, **values: str) -> None:
         """Set annotations."""
@@ -111,7 +111,7 @@ class Setup:
         try:
             wait_for(holds, f"ProjectSetup {self.name} to be {what}", limit=limit)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {seen[0]}\n{self.stage.operator.log_tail()}") from None
+            raise AssertionError(f"{error}; it is {seen[0]}\n{self.sandbox.operator.log_tail()}") from None
         return seen[0]
 
     def reached(self, *phases: str, limit: float = 30.0) -> Body:

@@ -15,7 +15,7 @@ from projectsetup.engines.kubernetes_job.manifest import is_tombstone
 from projectsetup.kube.job_cache import Kind
 from projectsetup.setup.types import InfrastructureError, NotStarted, SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import Body, FakeJobs
-from tests.support.job_orders import PROJECT_ID
+from tests.support.job_attempts import PROJECT_ID
 from tests.support.job_run import ATTEMPT, JOB, KEY, MANIFEST, Run, earlier, existing, running, settle
 from tests.support.virtual_time import in_virtual_time, now
 

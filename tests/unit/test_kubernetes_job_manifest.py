@@ -14,7 +14,7 @@ from projectsetup.engines.kubernetes_job.plan import PLAN, Plan, stages_of
 from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT, PodSettings, literal
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.types import InfrastructureError
-from tests.support.job_orders import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
 
 Body = dict[str, Any]
 

@@ -16,9 +16,9 @@ import pytest
 from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT
 from projectsetup.setup.output import IGNORED_PREFIX
 from projectsetup.setup.types import Volume
-from tests.support.job_orders import make_attempt, make_recipe
+from tests.support.job_attempts import make_attempt, make_recipe
 from tests.support.mounts import mounted, needs_mounts
-from tests.support.stage_box import LIMIT, Container, Ended, containers, has_namespaces
+from tests.support.stage_container import LIMIT, Container, Ended, containers, has_namespaces
 
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
 CODE, DOCS = "a" * 40, "b" * 64

@@ -12,7 +12,7 @@ import pytest
 from projectsetup.recipes.lint import unportable_steps, unsafe_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import Recipe
-from tests.support.job_orders import make_recipe
+from tests.support.job_attempts import make_recipe
 
 UNSAFE = {
     "./push.sh": "runs ./push.sh",

@@ -1,4 +1,4 @@
-"""The record of an arena, and who has changed it."""
+"""The record of a fault run, and who has changed it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.support.operator_stage import Row
+from tests.support.operator_sandbox import Row
 
 _TABLES: Final = """
     CREATE TABLE audit (

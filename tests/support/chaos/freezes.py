@@ -1,4 +1,4 @@
-"""A leader that is frozen, at moments that are chosen, and the standby that takes over."""
+"""Freezes a leader at chosen moments while a standby takes over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.chaos.arena import Arena, NewArena, await_lead
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, await_lead
+from tests.support.chaos.invariants import Figures, check_invariants
 from tests.support.chaos.proxy import Proxy
-from tests.support.chaos.verdict import Figures, judge
 from tests.support.operator_process import OperatorProcess, wait_for
 
 FAULTY: Final = (sys.executable, str(Path(__file__).with_name("faulty_operator.py")))
@@ -47,54 +47,56 @@ class Freeze:
     name: str
     fault: str = ""
 
-    def run(self, new_arena: NewArena, kubeconfig: Path, folder: Path, *, seed: int, frozen: float) -> Outcome:
+    def run(self, new_fault_run: NewFaultRun, kubeconfig: Path, folder: Path, *, seed: int, frozen: float) -> Outcome:
         """Freeze a leader, let another one finish the work, wake the first."""
         with ExitStack() as stack:
-            arena = stack.enter_context(new_arena())
+            fault_run = stack.enter_context(new_fault_run())
             proxy = stack.enter_context(Proxy(kubeconfig, folder, random.Random(seed)))  # noqa: S311
-            first = arena.operator(kubeconfig=proxy.path, command=FAULTY, environment={"FAULT": self.fault or NO_FAULT})
+            first = fault_run.operator(
+                kubeconfig=proxy.path, command=FAULTY, environment={"FAULT": self.fault or NO_FAULT}
+            )
             first.start()
             await_lead(first)
-            second = arena.operator().start()
+            second = fault_run.operator().start()
             assert not second.leads()
-            began = self._freeze(arena, first)
-            gone = self._await_takeover(arena, second) - began
+            began = self._freeze(fault_run, first)
+            gone = self._await_takeover(fault_run, second) - began
             takeover = time.monotonic() - began
-            arena.journal.gate.touch()
-            arena.await_ends(limit=LIMIT)
+            fault_run.step_log.gate.touch()
+            fault_run.await_ends(limit=LIMIT)
             time.sleep(max(0.0, began + frozen - time.monotonic()))
-            written, recorded = len(proxy.written), arena.changes_by(first)
+            written, recorded = len(proxy.written), fault_run.changes_by(first)
             first.thaw()
             exit_code = first.process.wait(LIMIT)
             complaints = first.log.read_text().count("lost the leader lease")
-            arena.await_no_remains()
+            fault_run.await_no_remains()
             return Outcome(
                 takeover,
                 gone,
                 exit_code,
                 complaints,
                 proxy.written[written:],
-                arena.changes_by(first) - recorded,
-                judge(arena),
+                fault_run.changes_by(first) - recorded,
+                check_invariants(fault_run),
             )
 
-    def _freeze(self, arena: Arena, leader: OperatorProcess) -> float:
+    def _freeze(self, fault_run: FaultRun, leader: OperatorProcess) -> float:
         """When it was frozen."""
         if not self.fault:
             setups = [
-                arena.submit(mood) for mood in ("fortress", "gated", "fortress", "family", "calm", "calm", "calm")
+                fault_run.submit(mood) for mood in ("fortress", "gated", "fortress", "family", "calm", "calm", "calm")
             ]
-            wait_for(lambda: all(arena.journal.tells(s.project, "end") for s in setups[:3]), "the steps to run")
+            wait_for(lambda: all(fault_run.step_log.tells(s.project, "end") for s in setups[:3]), "the steps to run")
             leader.freeze()
             return time.monotonic()
         for mood in ("calm", "family", "calm"):
-            arena.submit(mood)
+            fault_run.submit(mood)
         wait_for(lambda: _is_stopped(leader.pid), f"the leader to stop itself {self.name}", limit=LIMIT)
         return time.monotonic()
 
-    def _await_takeover(self, arena: Arena, standby: OperatorProcess) -> float:
+    def _await_takeover(self, fault_run: FaultRun, standby: OperatorProcess) -> float:
         """When the last process of the frozen leader's attempts was gone, which is before the standby leads."""
-        wait_for(lambda: not arena.living(), "the frozen leader's attempts to end", limit=25.0)
+        wait_for(lambda: not fault_run.living(), "the frozen leader's attempts to end", limit=25.0)
         gone = time.monotonic()
         assert not standby.leads(), "the Lease was taken before the attempts were known to be gone"
         await_lead(standby, limit=TAKEOVER)

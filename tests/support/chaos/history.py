@@ -1,4 +1,4 @@
-"""Every version of every ProjectSetup that was ever stored, told by etcd itself and not by the API server."""
+"""Every stored version of every ProjectSetup, read from etcd and not from the API server."""
 
 from __future__ import annotations
 

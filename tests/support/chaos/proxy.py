@@ -1,4 +1,4 @@
-"""A way to the API server that is slow and loses things, and that knows who has written what."""
+"""A faulty proxy before the API server: slow, lossy, and a log of who wrote what."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _EXPIRED: Final = {
 class Trouble:
     """How bad it is: the share of the requests that meet with trouble, and which was met how often."""
 
-    luck: random.Random
+    rng: random.Random
     share: float = 0.0
     deaf: bool = False
     """Watches stay open and tell nothing."""
@@ -52,9 +52,9 @@ class Trouble:
 
     def pick(self, kinds: tuple[str, ...], share: float) -> str:
         """What happens to one of those requests of which `share` meet with trouble: one of `kinds`, or nothing ("")."""
-        if self.luck.random() >= share:
+        if self.rng.random() >= share:
             return ""
-        kind = self.luck.choice(kinds)
+        kind = self.rng.choice(kinds)
         self.met[kind] += 1
         return kind
 
@@ -62,7 +62,7 @@ class Trouble:
 class Proxy:
     """Passes requests on to the API server of `kubeconfig`; enter it to open it. `path` is the kubeconfig for it."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, luck: random.Random) -> None:
+    def __init__(self, kubeconfig: Path, folder: Path, rng: random.Random) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load(kubeconfig.read_text())
         cluster = config["clusters"][0]["cluster"]
@@ -74,7 +74,7 @@ class Proxy:
         cluster["server"] = f"http://127.0.0.1:{self._port}"
         self.path = folder / "kubeconfig"
         self.path.write_text(yaml.safe_dump(config))
-        self.trouble = Trouble(luck)
+        self.trouble = Trouble(rng)
         self.written: list[str] = []
         """Method and path of every request that changed something."""
         self.watched: list[str] = []
@@ -116,11 +116,11 @@ class Proxy:
             kind = self.trouble.pick(("delay", "refused", "lost", "broken"), self.trouble.share)
         match kind:
             case "refused":
-                return _refusal(self.trouble.luck.choice(STATUSES))
+                return _refusal(self.trouble.rng.choice(STATUSES))
             case "expired":
                 return web.json_response(_EXPIRED)
             case "delay":
-                await asyncio.sleep(self.trouble.luck.uniform(0.0, LONGEST_DELAY))
+                await asyncio.sleep(self.trouble.rng.uniform(0.0, LONGEST_DELAY))
         try:
             return await self._forward(session, request, kind, watches=watches)
         except (aiohttp.ClientError, OSError):
@@ -149,7 +149,7 @@ class Proxy:
         await told.prepare(request)
         self.watched.append(request.path)
         try:
-            async with asyncio.timeout(self.trouble.luck.uniform(0.0, LONGEST_WATCH) if self.trouble.share else None):
+            async with asyncio.timeout(self.trouble.rng.uniform(0.0, LONGEST_WATCH) if self.trouble.share else None):
                 async for piece in answer.content.iter_any():
                     if not self.trouble.deaf:
                         await told.write(piece)

@@ -1,4 +1,4 @@
-"""What runs on this machine, seen from /proc and not from the operator's own books."""
+"""The processes on this machine that belong to attempts, from /proc and not from the operator."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from projectsetup.kube.lease import LEASE_NAME
 from tests.conftest import on_database
 from tests.support.manifests import ACCOUNT, BASE, SYSTEM, Body, Kubectl
 from tests.support.operator_process import wait_for
-from tests.support.operator_stage import ENDED
+from tests.support.operator_sandbox import ENDED
 
 DATABASE: Final = "projectsetup-database"
 RECIPES: Final = "projectsetup-recipes"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.support.chaos.verdict import Figures, judge
-from tests.support.node.job_arena import JobArena
+from tests.support.chaos.invariants import Figures, check_invariants
+from tests.support.node.job_fault_run import JobFaultRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +26,23 @@ class JobFigures:
         )
 
 
-def check_jobs(arena: JobArena) -> JobFigures:
-    """Check everything that the watches saw of the arena's Jobs, pods and setups, and count it."""
-    ledger = arena.ledger
-    ledger.caught_up()
-    overlaps = ledger.overlaps(arena.setups)
+def check_jobs(fault_run: JobFaultRun) -> JobFigures:
+    """Check everything that the watches saw of the fault run's Jobs, pods and setups, and count it."""
+    watch_history = fault_run.watch_history
+    watch_history.caught_up()
+    overlaps = watch_history.overlaps(fault_run.setups)
     assert overlaps == [], f"two pods of a project ran at once: {overlaps[:3]}"
-    unexplained = ledger.unexplained_pods(arena.setups)
+    unexplained = watch_history.unexplained_pods(fault_run.setups)
     assert unexplained == [], f"pods of Jobs that had one already: {unexplained[:3]}"
-    for project, numbers in ledger.starts().items():
+    for project, numbers in watch_history.starts().items():
         started_again = {number: jobs for number, jobs in numbers.items() if jobs > 1}
-        given_back = {number for number in started_again if arena.gave_back(project, number)}
+        given_back = {number for number in started_again if fault_run.gave_back(project, number)}
         assert started_again.keys() == given_back, f"{project}: attempts that ran as several Jobs: {started_again}"
-    pods = [pod for project in arena.setups for pod in ledger.pods_of(project)]
+    pods = [pod for project in fault_run.setups for pod in watch_history.pods_of(project)]
     return JobFigures(
-        of_setups=judge(arena),
-        jobs=sum(len(ledger.jobs_of(project)) for project in arena.setups),
+        of_setups=check_invariants(fault_run),
+        jobs=sum(len(watch_history.jobs_of(project)) for project in fault_run.setups),
         pods=len(pods),
-        taken_away=sum(ledger.was_taken_away(pod.name) for pod in pods),
-        tombstones=sum(len(ledger.tombstones_of(project)) for project in arena.setups),
+        taken_away=sum(watch_history.was_taken_away(pod.name) for pod in pods),
+        tombstones=sum(len(watch_history.tombstones_of(project)) for project in fault_run.setups),
     )

@@ -1,4 +1,4 @@
-"""What really runs of pods, seen from /proc of the machine that is their node."""
+"""The processes of pods, from /proc of the machine that is their node."""
 
 from __future__ import annotations
 

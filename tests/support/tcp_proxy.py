@@ -19,7 +19,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: the connection ends by a reset."""
 
 
-class Door:
+class TcpProxy:
     """Passes TCP connections at `port` of this machine on to `behind`, a port of this machine too, while it is open.
 
     Shut, it resets all connections and refuses new ones. Frozen, it accepts connections and passes nothing on.
@@ -99,8 +99,8 @@ class Door:
                 cut.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-def through(url: str, door: Door) -> str:
-    """The same address, behind the door."""
+def through(url: str, proxy: TcpProxy) -> str:
+    """The same address, behind the proxy."""
     parts = urlsplit(url)
     login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return parts._replace(netloc=f"{login}127.0.0.1:{door.port}").geturl()
+    return parts._replace(netloc=f"{login}127.0.0.1:{proxy.port}").geturl()

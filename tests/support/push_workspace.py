@@ -18,7 +18,7 @@ CODE, DOCS = "code.git", "docs.git"
 
 
 @dataclass
-class PushStage:
+class PushWorkspace:
     """Two bare repositories, and a workspace whose commits are ready to be pushed."""
 
     place: Path

@@ -1,4 +1,4 @@
-"""Which attempts were ever told as started, read from every version of `.status`."""
+"""The attempts that any version of `.status` reports as started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.chaos.history import Version
 
 
 @dataclass(slots=True)
-class Told:
+class ReportedAttempts:
     """Of one project: how often each attempt number was told as started, and given back."""
 
     started: Counter[int] = field(default_factory=Counter)
@@ -22,12 +22,12 @@ class Told:
     _running: bool = False
 
 
-def read_attempts(versions: Sequence[Version]) -> Told:
+def read_attempts(versions: Sequence[Version]) -> ReportedAttempts:
     """An attempt may be told as started when its number follows on those used; given back, it is used no longer.
 
     `problems` names each version in which that is not so.
     """
-    told = Told()
+    told = ReportedAttempts()
     uid = None
     for version in versions:
         if version.body is None or version.body["metadata"]["uid"] != uid:
@@ -37,7 +37,7 @@ def read_attempts(versions: Sequence[Version]) -> Told:
     return told
 
 
-def _take_in(told: Told, version: Version) -> None:
+def _take_in(told: ReportedAttempts, version: Version) -> None:
     status = version.status
     number, running = status.get("attempt") or 0, "runRef" in status
     if running and (not told._running or number != told._used):

@@ -1,4 +1,4 @@
-"""What must hold when all is over, whatever happened meanwhile; and the figures that are printed."""
+"""The invariants that hold after every fault run, and the figures that are printed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.chaos.arena import Arena, Setup
-from tests.support.chaos.attempts_told import Told, read_attempts
+from tests.support.chaos.fault_run import FaultRun, Setup
 from tests.support.chaos.history import Body
-from tests.support.operator_stage import Row, reason
+from tests.support.chaos.reported_attempts import ReportedAttempts, read_attempts
+from tests.support.operator_sandbox import Row, reason
 
 ENDS: Final = {"failing": {"StepFailed"}}
 """The ends that a mood may come to; the other moods succeed."""
@@ -39,32 +39,32 @@ class Figures:
         )
 
 
-def judge(arena: Arena) -> Figures:
+def check_invariants(fault_run: FaultRun) -> Figures:
     """Check every setup, its record and its attempts, and count."""
-    rows, starts = arena.record.rows(), arena.starts()
-    figures = Figures(setups=len(arena.setups), ends=_ends(arena))
-    overlaps = arena.watcher.overlaps(arena.setups)
+    rows, starts = fault_run.record.rows(), fault_run.starts()
+    figures = Figures(setups=len(fault_run.setups), ends=_ends(fault_run))
+    overlaps = fault_run.watcher.overlaps(fault_run.setups)
     assert overlaps == [], f"two attempts of a project at once: {overlaps[:3]}"
-    for project, setup in arena.setups.items():
-        told = read_attempts(arena.history.versions[project])
+    for project, setup in fault_run.setups.items():
+        told = read_attempts(fault_run.history.versions[project])
         ran = starts.get(project, {})
         _check_attempts(project, told, ran)
-        _check_end(setup, arena.status(setup), rows[project])
+        _check_end(setup, fault_run.status(setup), rows[project])
         figures.started += told.started.total()
         figures.run += sum(ran.values())
         figures.burned += len(told.burned)
         figures.given_back += told.given_back.total()
-    figures.looks = arena.watcher.looks - arena.looks_before
+    figures.looks = fault_run.watcher.looks - fault_run.looks_before
     return figures
 
 
-def _ends(arena: Arena) -> dict[str, int]:
-    setups = arena.setups.values()
-    found = Counter("deleted" if setup.deleted else arena.status(setup)["phase"] for setup in setups)
+def _ends(fault_run: FaultRun) -> dict[str, int]:
+    setups = fault_run.setups.values()
+    found = Counter("deleted" if setup.deleted else fault_run.status(setup)["phase"] for setup in setups)
     return dict(sorted(found.items()))
 
 
-def _check_attempts(project: str, told: Told, ran: dict[int, int]) -> None:
+def _check_attempts(project: str, told: ReportedAttempts, ran: dict[int, int]) -> None:
     assert told.problems == [], f"{project}: {told.problems}"
     for number, times in ran.items():
         assert times <= told.started[number], f"{project}: attempt {number} ran {times} times, told {told.started}"

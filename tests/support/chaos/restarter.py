@@ -1,4 +1,4 @@
-"""What a kubelet does for an operator."""
+"""Restarts an operator as a kubelet does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.operator_process import OperatorProcess
 
 
 @dataclass(slots=True)
-class Keeper:
+class Restarter:
     """Starts the operator again when it has ended because it could not renew its Lease."""
 
     operator: OperatorProcess

@@ -1,4 +1,4 @@
-"""Operators on a cluster with a real node: a stage for each, with a database of its own and recipes for busybox."""
+"""Operators on a cluster with a real node: a sandbox for each, with a database of its own and recipes for busybox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
-from tests.support.operator_stage import Stage
+from tests.support.operator_sandbox import Sandbox
 
 SCRIPTS: Final = f"""\
 name: scripts
@@ -62,8 +62,8 @@ def write_recipes(folder: Path, *texts: str) -> Path:
 
 
 @contextmanager
-def node_stage(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -> Iterator[Stage]:
-    """A stage on the cluster, whose operator, not started yet, runs Jobs unless `settings` say otherwise."""
+def node_sandbox(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -> Iterator[Sandbox]:
+    """A sandbox on the cluster, whose operator, not started yet, runs Jobs unless `settings` say otherwise."""
     folder.mkdir()
     name = f"stage_{uuid4().hex[:12]}"
     with psycopg.connect(cluster.database_url, autocommit=True) as connection:
@@ -71,9 +71,9 @@ def node_stage(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -
     url = on_database(cluster.database_url, name)
     migrate(url)
     settings = {"engine": "job", "recipes_dir": str(write_recipes(folder, *recipes)), **settings}
-    stage = Stage(folder, kubeconfig=cluster.kubeconfig, database_url=url, environment=None, **settings)
+    sandbox = Sandbox(folder, kubeconfig=cluster.kubeconfig, database_url=url, environment=None, **settings)
     try:
-        yield stage
+        yield sandbox
     finally:
-        stage.operator.close()
-        stage.api.kubectl("delete", "namespace", stage.api.namespace, "--wait=false")
+        sandbox.operator.close()
+        sandbox.api.kubectl("delete", "namespace", sandbox.api.namespace, "--wait=false")

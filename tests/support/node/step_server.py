@@ -21,7 +21,7 @@ class Word:
     what: str
 
 
-class Desk:
+class StepServer:
     """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, answered `go` once the project may continue."""
 
     def __init__(self, address: str) -> None:
@@ -34,7 +34,7 @@ class Desk:
         """Its address and port, as arguments of `nc`."""
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, name="desk", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, name="step_server", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,11 +74,11 @@ class _Server(ThreadingTCPServer):
     request_queue_size = 128
 
 
-def _handler(desk: Desk) -> type[StreamRequestHandler]:
+def _handler(step_server: StepServer) -> type[StreamRequestHandler]:
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
             try:
-                self.wfile.write(desk.answer(self.rfile.readline().decode()).encode())
+                self.wfile.write(step_server.answer(self.rfile.readline().decode()).encode())
             except OSError:
                 return  # the client is gone
 

@@ -1,4 +1,4 @@
-"""What the steps of the recipe `tumult` have written down themselves, outside of any workspace."""
+"""The log that the steps of the recipe `tumult` write themselves, outside of any workspace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Line:
     workspace: str
 
 
-class Journal:
+class StepLog:
     """Each line is added by one write to a file opened for appending, so that none is lost or torn."""
 
     def __init__(self, path: Path) -> None:

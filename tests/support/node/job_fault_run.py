@@ -1,4 +1,4 @@
-"""An arena whose attempts are Jobs on a real node, with everything that can be seen of them."""
+"""An fault_run whose attempts are Jobs on a real node, with everything that can be seen of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
-from tests.support.chaos.arena import QUICKLY, Arena, Setup
-from tests.support.chaos.attempts_told import read_attempts
+from tests.support.chaos.fault_run import QUICKLY, FaultRun, Setup
 from tests.support.chaos.history import Body
+from tests.support.chaos.reported_attempts import read_attempts
 from tests.support.chaos.watcher import Sight
-from tests.support.node.desk import Desk
-from tests.support.node.ledger import Entry, Ledger
 from tests.support.node.pod_watcher import PodWatcher
+from tests.support.node.step_server import StepServer
+from tests.support.node.watch_history import Entry, WatchHistory
 from tests.support.operator_process import wait_for
 
 TELL: Final = """\
-tell() { echo "tell $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_DESK || true; }
+tell() { echo "tell $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_SERVER || true; }
 """
-WAIT: Final = 'until test "$(echo "wait $PROJECT_ID" | nc $PARAM_DESK)" = go; do sleep 0.2; done'
+WAIT: Final = 'until test "$(echo "wait $PROJECT_ID" | nc $PARAM_SERVER)" = go; do sleep 0.2; done'
 BEGIN: Final = f"""\
 {TELL}
 tell begin
@@ -66,10 +66,10 @@ LITTLE: Final[Body] = {
 """Resources that let many pods fit on the node."""
 FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
 HEAD: Final[Body] = {
-    "description": "Reports to a desk outside of the pod, and behaves as its mood says; the last stage is alone",
+    "description": "Reports to a server outside of the pod, and behaves as its mood says; the last stage is alone",
     "image": BUSYBOX,
     "resources": LITTLE,
-    "parameters": {"desk": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
+    "parameters": {"server": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
 }
 RECIPES: Final[dict[str, list[Body]]] = {
     "tumult": [
@@ -82,11 +82,17 @@ RECIPES: Final[dict[str, list[Body]]] = {
 """Their steps."""
 
 
-class JobArena(Arena):
+class JobFaultRun(FaultRun):
     """Watches while it is entered; leaving it ends its operators and deletes its namespace."""
 
     def __init__(
-        self, folder: Path, cluster: Cluster, database_url: str, watcher: PodWatcher, desk: Desk, **settings: str
+        self,
+        folder: Path,
+        cluster: Cluster,
+        database_url: str,
+        watcher: PodWatcher,
+        step_server: StepServer,
+        **settings: str,
     ) -> None:
         recipes = folder / "recipes"
         recipes.mkdir()
@@ -95,19 +101,19 @@ class JobArena(Arena):
         super().__init__(
             folder, cluster, database_url, watcher, engine="job", **{"recipes_dir": str(recipes), **settings}
         )
-        self.desk = desk
-        self.ledger = Ledger(cluster.kubeconfig, self.stage.api.namespace)
+        self.step_server = step_server
+        self.watch_history = WatchHistory(cluster.kubeconfig, self.sandbox.api.namespace)
         api: Any = config.new_client_from_config(str(cluster.kubeconfig))
         self._pods: Any = client.CoreV1Api(api)
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.ledger)
+        self._stack.enter_context(self.watch_history)
         super().__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         super().__exit__(*_)
-        self.stage.api.kubectl("delete", "namespace", self.stage.api.namespace, "--wait=false")
+        self.sandbox.api.kubectl("delete", "namespace", self.sandbox.api.namespace, "--wait=false")
 
     def submit(
         self,
@@ -118,15 +124,15 @@ class JobArena(Arena):
         recipe: str = "tumult",
     ) -> Setup:
         """A new project, and the ProjectSetup for it, by one of RECIPES."""
-        project = self.stage.project()
-        parameters = {"desk": self.desk.place, "mood": mood, "seconds": f"{seconds:.2f}"}
-        self.stage.apply(project, recipe, annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
+        project = self.sandbox.project()
+        parameters = {"server": self.step_server.place, "mood": mood, "seconds": f"{seconds:.2f}"}
+        self.sandbox.apply(project, recipe, annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
         self.setups[project] = Setup(project, mood)
         return self.setups[project]
 
     def starts(self) -> dict[str, dict[int, int]]:
         """How many Jobs of each attempt number of each project ran."""
-        return self.ledger.starts()
+        return self.watch_history.starts()
 
     def gave_back(self, project: str, number: int) -> bool:
         """Whether an attempt was ever given back."""
@@ -135,11 +141,11 @@ class JobArena(Arena):
     def works(self, *setups: Setup, times: int = 1) -> None:
         """Return once the second step of these has begun so often."""
         for setup in setups:
-            self.desk.hears(setup.project, "work", times=times)
+            self.step_server.hears(setup.project, "work", times=times)
 
     def reached(self, setup: Setup, *phases: str, limit: float = 60.0) -> Body:
         """The status once it has one of these phases."""
-        return self.stage.reached(setup.project, *phases, limit=limit)
+        return self.sandbox.reached(setup.project, *phases, limit=limit)
 
     def first_at(self, setup: Setup, phase: str) -> int:
         """The revision at which `.status` had this phase for the first time."""
@@ -150,8 +156,8 @@ class JobArena(Arena):
 
     def pod(self, setup: Setup) -> Entry:
         """Its one pod that is alive."""
-        (name,) = self.ledger.living_pods(setup.project)
-        return self.ledger.pods[name][-1]
+        (name,) = self.watch_history.living_pods(setup.project)
+        return self.watch_history.pods[name][-1]
 
     def living_of(self, setup: Setup) -> list[Sight]:
         """The processes of its pods that are alive."""
@@ -159,24 +165,29 @@ class JobArena(Arena):
 
     def evict(self, pod: str) -> None:
         """As a drain does, through the eviction API."""
-        metadata = {"name": pod, "namespace": self.stage.api.namespace}
+        metadata = {"name": pod, "namespace": self.sandbox.api.namespace}
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-        self._pods.create_namespaced_pod_eviction(pod, self.stage.api.namespace, body, _request_timeout=20)
+        self._pods.create_namespaced_pod_eviction(pod, self.sandbox.api.namespace, body, _request_timeout=20)
 
     def await_over(self, setup: Setup) -> None:
         """Return once its newest Job has ended, whether an operator runs or not."""
         wait_for(
-            lambda: self.ledger.jobs_of(setup.project)[-1].has("Complete", "Failed"), "the Job to be over", limit=60
+            lambda: self.watch_history.jobs_of(setup.project)[-1].has("Complete", "Failed"),
+            "the Job to be over",
+            limit=60,
         )
 
 
 @contextmanager
-def job_arena(cluster: Cluster, folder: Path, watcher: PodWatcher, **settings: str) -> Iterator[JobArena]:
-    """An arena with a database of its own; `settings` are those of its operators."""
-    name = f"arena_{uuid4().hex[:12]}"
+def job_fault_run(cluster: Cluster, folder: Path, watcher: PodWatcher, **settings: str) -> Iterator[JobFaultRun]:
+    """An fault_run with a database of its own; `settings` are those of its operators."""
+    name = f"fault_run_{uuid4().hex[:12]}"
     with psycopg.connect(cluster.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     url = on_database(cluster.database_url, name)
     migrate(url)
-    with Desk(cluster.gateway) as desk, JobArena(folder, cluster, url, watcher, desk, **settings) as arena:
-        yield arena
+    with (
+        StepServer(cluster.gateway) as step_server,
+        JobFaultRun(folder, cluster, url, watcher, step_server, **settings) as fault_run,
+    ):
+        yield fault_run

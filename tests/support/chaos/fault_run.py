@@ -1,4 +1,4 @@
-"""A namespace, a database and a journal of their own, setups of every mood in them, and all that is seen of them."""
+"""A namespace, a database and a step log of their own, setups of every mood in them, and all that is seen of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from devcluster import Cluster
 from devcluster.state import State
 from tests.support.chaos.audit import Audit
 from tests.support.chaos.history import Body, History
-from tests.support.chaos.journal import Journal
+from tests.support.chaos.step_log import StepLog
 from tests.support.chaos.watcher import Sight, Watcher
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_stage import ENDED, Stage
+from tests.support.operator_sandbox import ENDED, Sandbox
 
 RECIPES: Final = Path(__file__).parents[2] / "chaos" / "recipes"
 QUICKLY: Final = {"max-attempts": "20", "backoff": "100ms", "backoff-max": "1s"}
@@ -35,7 +35,7 @@ class Setup:
     deleted: bool = False
 
 
-class Arena:
+class FaultRun:
     """Enter it to begin to watch; leaving it ends its operators."""
 
     def __init__(self, folder: Path, cluster: Cluster, database_url: str, watcher: Watcher, **settings: str) -> None:
@@ -43,13 +43,13 @@ class Arena:
         self._settings = {"leader_election": "true", "concurrency": "6", "recipes_dir": str(RECIPES), **settings}
         self._folder = folder
         self._kubeconfig = cluster.kubeconfig
-        self.stage = Stage(folder / "stage", kubeconfig=cluster.kubeconfig, database_url=database_url)
-        self.journal = Journal(folder / "journal")
+        self.sandbox = Sandbox(folder / "sandbox", kubeconfig=cluster.kubeconfig, database_url=database_url)
+        self.step_log = StepLog(folder / "step_log")
         self.setups: dict[str, Setup] = {}
         self.operators: list[OperatorProcess] = []
         self.watcher = watcher
         port = State.read(cluster.directory / "cluster.json").etcd_port
-        self.history = History(port, self.stage.api.namespace)
+        self.history = History(port, self.sandbox.api.namespace)
         self._stack = ExitStack()
         self.record = Audit(database_url)
 
@@ -66,9 +66,9 @@ class Arena:
     def operator(
         self, *, kubeconfig: Path | None = None, command: Sequence[str] = (), environment: dict[str, str] | None = None
     ) -> OperatorProcess:
-        """Another operator of this arena, not started yet."""
+        """Another operator of this fault run, not started yet."""
         name = _name(len(self.operators))
-        namespace = self.stage.api.namespace
+        namespace = self.sandbox.api.namespace
         operator = OperatorProcess(
             self._folder / name,
             kubeconfig=kubeconfig or self._kubeconfig,
@@ -84,37 +84,37 @@ class Arena:
 
     def pause(self) -> None:
         """Pause the queue, before its operator starts."""
-        self.stage.api.kubectl("create", "configmap", "projectsetup-queue", "--from-literal=paused=true")
+        self.sandbox.api.kubectl("create", "configmap", "projectsetup-queue", "--from-literal=paused=true")
 
     def resume(self) -> None:
         """Let the queue go on."""
-        self.stage.api.kubectl("delete", "configmap", "projectsetup-queue")
+        self.sandbox.api.kubectl("delete", "configmap", "projectsetup-queue")
 
     def submit(self, mood: str, *, seconds: float = 0.1, annotations: dict[str, str] | None = None) -> Setup:
         """A new project, and the ProjectSetup for it."""
-        project = self.stage.project()
-        parameters = {"journal": str(self.journal.path), "mood": mood, "seconds": f"{seconds:.2f}"}
-        self.stage.apply(project, "tumult", annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
+        project = self.sandbox.project()
+        parameters = {"log": str(self.step_log.path), "mood": mood, "seconds": f"{seconds:.2f}"}
+        self.sandbox.apply(project, "tumult", annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
         self.setups[project] = Setup(project, mood)
         return self.setups[project]
 
-    def submit_mixed(self, count: int, luck: random.Random) -> list[Setup]:
+    def submit_mixed(self, count: int, rng: random.Random) -> list[Setup]:
         """Setups of every mood, of different lengths and priorities."""
-        moods = luck.choices(list(MOODS), list(MOODS.values()), k=count)
+        moods = rng.choices(list(MOODS), list(MOODS.values()), k=count)
         return [
-            self.submit(mood, seconds=luck.uniform(0.02, 0.4), annotations={"priority": str(luck.randint(0, 9))})
+            self.submit(mood, seconds=rng.uniform(0.02, 0.4), annotations={"priority": str(rng.randint(0, 9))})
             for mood in moods
         ]
 
     def cancel(self, setup: Setup) -> None:
         """Ask to cancel it."""
         setup.cancelled = True
-        self.stage.annotate(setup.project, "cancel-requested-at", "now")
+        self.sandbox.annotate(setup.project, "cancel-requested-at", "now")
 
     def delete(self, setup: Setup) -> None:
         """Delete its ProjectSetup."""
         setup.deleted = True
-        self.stage.api.delete(setup.project)
+        self.sandbox.api.delete(setup.project)
 
     def status(self, setup: Setup) -> Body:
         """What `.status` told last."""
@@ -152,7 +152,7 @@ class Arena:
 
     def starts(self) -> dict[str, dict[int, int]]:
         """How often each attempt number of each project was started, as its steps tell."""
-        return self.journal.starts()
+        return self.step_log.starts()
 
     def await_no_remains(self) -> None:
         """Return when no process and no workspace of any attempt is left."""
@@ -190,8 +190,8 @@ def _entries(folder: Path) -> Iterable[Path]:
         return ()
 
 
-NewArena = Callable[..., Arena]
-"""Makes an arena with settings of its own for its operators."""
+NewFaultRun = Callable[..., FaultRun]
+"""Makes a fault run with settings of its own for its operators."""
 
 
 def await_lead(operator: OperatorProcess, *, limit: float = 60.0) -> None:

@@ -22,7 +22,7 @@ AT_ONCE: Final = {"backoff": "1ms"}
 Row = dict[str, Any]
 
 
-class Stage:
+class Sandbox:
     """The operator is not started yet; `settings` and `environment` are those of OperatorProcess."""
 
     def __init__(

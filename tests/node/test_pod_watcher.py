@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from projectsetup.engines.kubernetes_job.manifest import ATTEMPT, PROJECT, TOMBSTONE
-from tests.support.node.ledger import OF_JOB, Entry, Ledger
+from tests.support.node.watch_history import OF_JOB, Entry, WatchHistory
 
 ONE, OTHER = "one-project", "another-project"
 
@@ -15,18 +15,20 @@ class Story:
     """A sequence of watch events."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(Path("none"), "none")
+        self.watch_history = WatchHistory(Path("none"), "none")
         self._revision = 0
 
     def job(self, name: str, project: str = ONE, *, attempt: int = 1, stone: bool = False, **more: Any) -> int:
         annotations = {TOMBSTONE: "true"} if stone else {}
         labels = {PROJECT: project, ATTEMPT: str(attempt)}
-        return self._tell(self.ledger.jobs[name], name, labels, annotations, **more)
+        return self._tell(self.watch_history.jobs[name], name, labels, annotations, **more)
 
     def pod(self, name: str, job: str, project: str = ONE, *, phase: str = "Running", **more: Any) -> int:
         labels = {PROJECT: project, OF_JOB: job}
         running: list[Any] = [{"state": {"running" if phase == "Running" else "waiting": {}}}]
-        return self._tell(self.ledger.pods[name], name, labels, {}, phase=phase, containerStatuses=running, **more)
+        return self._tell(
+            self.watch_history.pods[name], name, labels, {}, phase=phase, containerStatuses=running, **more
+        )
 
     def _tell(
         self,
@@ -51,8 +53,8 @@ def test_two_pods_of_a_project_at_once_are_detected() -> None:
     story.pod("a", "first", phase="Pending")
     at = story.pod("b", "second", phase="Pending")
     story.pod("a", "first", gone=True)
-    assert story.ledger.overlaps({ONE}) == [(at, {"a", "b"})]
-    assert story.ledger.overlaps({OTHER}) == []
+    assert story.watch_history.overlaps({ONE}) == [(at, {"a", "b"})]
+    assert story.watch_history.overlaps({OTHER}) == []
 
 
 def test_pods_one_after_the_other_and_of_two_projects_are_harmless() -> None:
@@ -63,7 +65,7 @@ def test_pods_one_after_the_other_and_of_two_projects_are_harmless() -> None:
     story.pod("b", "first")
     story.pod("b", "first", gone=True)
     story.pod("c", "second")
-    assert story.ledger.overlaps({ONE, OTHER}) == []
+    assert story.watch_history.overlaps({ONE, OTHER}) == []
 
 
 def test_what_was_alive_at_a_revision() -> None:
@@ -72,9 +74,9 @@ def test_what_was_alive_at_a_revision() -> None:
     alive = story.pod("a", "first")
     over = story.pod("a", "first", phase="Succeeded")
     done = story.job("first", conditions=("Complete",))
-    assert story.ledger.living(ONE, at=alive) == ["first", "a"]
-    assert story.ledger.living(ONE, at=over) == ["first"]
-    assert story.ledger.living(ONE, at=done) == story.ledger.living(ONE) == []
+    assert story.watch_history.living(ONE, at=alive) == ["first", "a"]
+    assert story.watch_history.living(ONE, at=over) == ["first"]
+    assert story.watch_history.living(ONE, at=done) == story.watch_history.living(ONE) == []
 
 
 def test_a_pod_after_one_that_was_not_disrupted_is_detected() -> None:
@@ -83,9 +85,9 @@ def test_a_pod_after_one_that_was_not_disrupted_is_detected() -> None:
     story.pod("a", "first", conditions=("DisruptionTarget",))
     story.pod("a", "first", gone=True)
     story.pod("b", "first", phase="Failed")
-    assert story.ledger.unexplained_pods({ONE}) == []
+    assert story.watch_history.unexplained_pods({ONE}) == []
     story.pod("c", "first")
-    assert story.ledger.unexplained_pods({ONE}) == ["c"]
+    assert story.watch_history.unexplained_pods({ONE}) == ["c"]
 
 
 def test_an_attempt_that_runs_as_two_jobs_is_detected_and_tombstones_do_not_count() -> None:
@@ -95,8 +97,8 @@ def test_an_attempt_that_runs_as_two_jobs_is_detected_and_tombstones_do_not_coun
     story.pod("a", "first")
     story.job("second", attempt=2)
     story.pod("b", "second", phase="Pending")
-    assert story.ledger.starts() == {ONE: {1: 1}}
+    assert story.watch_history.starts() == {ONE: {1: 1}}
     story.job("again")
     story.pod("c", "again")
-    assert story.ledger.starts() == {ONE: {1: 2}}
-    assert [entry.name for entry in story.ledger.tombstones_of(ONE)] == ["stone"]
+    assert story.watch_history.starts() == {ONE: {1: 2}}
+    assert [entry.name for entry in story.watch_history.tombstones_of(ONE)] == ["stone"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.chaos.attempts_told import read_attempts
 from tests.support.chaos.history import Version
-from tests.support.chaos.journal import Journal
+from tests.support.chaos.reported_attempts import read_attempts
+from tests.support.chaos.step_log import StepLog
 from tests.support.chaos.watcher import Watcher
 from tests.support.operator_process import wait_for
 
@@ -85,9 +85,9 @@ def test_attempts_that_must_not_be_told_so(told: list[tuple[int, bool]]) -> None
 
 
 def test_each_workspace_is_a_start_of_its_own(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
+    step_log = StepLog(tmp_path / "step_log")
     lines = [(1, "begin", "one"), (1, "end", "one"), (1, "begin", "two"), (2, "begin", "three")]
-    journal.path.write_text("".join(f"{PROJECT} {number} 77 {what} /{place}\n" for number, what, place in lines))
-    assert journal.starts() == {PROJECT: {1: 2, 2: 1}}
-    assert journal.tells(PROJECT, "end")
-    assert not journal.tells("another", "end")
+    step_log.path.write_text("".join(f"{PROJECT} {number} 77 {what} /{place}\n" for number, what, place in lines))
+    assert step_log.starts() == {PROJECT: {1: 2, 2: 1}}
+    assert step_log.tells(PROJECT, "end")
+    assert not step_log.tells("another", "end")

@@ -59,7 +59,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Ledger:
+class WatchHistory:
     """Watches while it is entered. A pod lives from its creation until it is deleted or has a final phase."""
 
     kubeconfig: Path
@@ -81,7 +81,9 @@ class Ledger:
                 stdout=subprocess.PIPE,
             )
             self._processes.append(process)
-            threading.Thread(target=self._follow, args=(kind, process), name=f"ledger of {kind}", daemon=True).start()
+            threading.Thread(
+                target=self._follow, args=(kind, process), name=f"watch_history of {kind}", daemon=True
+            ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
