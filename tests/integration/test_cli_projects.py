@@ -76,30 +76,12 @@ def test_values_are_kept_to_the_letter(cli: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("option", "url", "problem"),
     [
-        ("--code-repo", "ext::sh -c 'touch /tmp/x'", "code_repo: a repository URL must not use 'ext': use https://,"),
         ("--code-repo", "--upload-pack=touch /tmp/x", "code_repo: a repository URL must not begin with '-'"),
-        ("--docs-repo", "--upload-pack=x", "docs_repo: a repository URL must not begin with '-'"),
         ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http': use https://,"),
         ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not contain a password"),
-        (
-            "--docs-repo",
-            "https://ghp_0123@git.example/a",
-            "docs_repo: a repository URL must not contain a token",
-        ),
-        (
-            "--docs-repo",
-            "https://0xa9fea9fe/a",
-            "docs_repo: 169.254.169.254:443 is an internal address",
-        ),
-        (
-            "--code-repo",
-            "git@kubernetes.default.svc:a",
-            "code_repo: kubernetes.default.",
-        ),
-        ("--docs-repo", "/srv/git/a", "docs_repo: a repository URL must not be a local path"),
-        ("--docs-repo", "file:///srv/git/a", "docs_repo: a repository URL must not be a local path"),
-        ("--docs-repo", "https://git.example/a\nb", "docs_repo: a repository URL must not contain control characters"),
-        ("--docs-repo", "", "docs_repo: a repository URL must not be empty"),
+        ("--docs-repo", "https://ghp_0123@git.example/a", "docs_repo: a repository URL must not contain a token"),
+        ("--docs-repo", "https://0xa9fea9fe/a", "docs_repo: 169.254.169.254:443 is an internal address"),
+        ("--code-repo", "git@kubernetes.default.svc:a", "code_repo: kubernetes.default."),
         ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be different repositories"),
     ],
 )
@@ -111,25 +93,9 @@ def test_an_unsafe_repository_is_refused(cli: CommandLine, option: str, url: str
     assert cli.ok("projects", "list", "-o", "json").json == []
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("", "the name must not be empty"),
-        ("x" * 101, "the name has 101 characters; at most 100 are allowed"),
-        ("a\x1b[2Jb", "the name contains an unprintable character: U+001B"),
-    ],
-)
-def test_an_unreadable_name_is_refused(cli: CommandLine, name: str, problem: str) -> None:
-    arguments = ("--name", name, "--code-repo", "https://git.example/a")
-    assert cli.refused(2, "projects", "create", *arguments) == problem
-
-
-def test_names_and_repositories_are_unique(cli: CommandLine, project: str) -> None:
-    assert project
-    line = cli.refused(2, "projects", "create", "--name", "App", "--code-repo", "https://git.example/other")
-    assert line == "another project already has this name: App"
-    line = cli.refused(2, "projects", "create", "--name", "Other", "--code-repo", "https://git.example/app")
-    assert line == "another project already has this code_repo: https://git.example/app"
+def test_an_unreadable_name_is_refused(cli: CommandLine) -> None:
+    line = cli.refused(2, "projects", "create", "--name", "a\x1b[2Jb", "--code-repo", "https://git.example/a")
+    assert line == "the name contains an unprintable character: U+001B"
 
 
 def test_files_as_repositories_must_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +176,9 @@ def test_an_update_changes_only_what_is_given(cli: CommandLine) -> None:
     ("arguments", "problem"),
     [
         ([], "nothing to change; give at least one option"),
-        (["--name", " "], "the name must not be empty"),
         (["--name", "Taken"], "another project already has this name: Taken"),
-        (["--code-repo", ""], "code_repo: a repository URL must not be empty"),
         (["--code-repo", "ext::sh"], "code_repo: a repository URL must not use 'ext'"),
-        (["--code-repo", "https://git.example/taken"], "another project already has this code_repo"),
         (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be different repositories"),
-        (["--description", "x" * 10_001], "the description has 10001 characters"),
         (["--namespace", "Team B"], "'Team B' is not a valid namespace name"),
     ],
 )
@@ -236,7 +198,7 @@ def test_a_failed_project_is_reset(cli: CommandLine, project: str, database_url:
     assert (shown["status"], shown["setup_error"], shown["attempt"], shown["fence"]) == ("created", None, 0, 1)
 
 
-@pytest.mark.parametrize("command", [["reset"], ["update", "--name", "Other"]])
+@pytest.mark.parametrize("command", [["reset"], ["update", "--name", "Other"], ["delete"]])
 def test_a_missing_project_or_one_in_setup_is_not_changed(
     cli: CommandLine, project: str, database_url: str, command: list[str]
 ) -> None:
@@ -254,12 +216,6 @@ def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
     assert cli.ok("projects", "list").out == "ID  NAME  NAMESPACE  STATUS  OWNER  UPDATED\n"
 
 
-def test_a_project_that_is_being_set_up_is_not_deleted(cli: CommandLine, project: str, database_url: str) -> None:
-    being_set_up(database_url, project)
-    line = cli.refused(2, "projects", "delete", project)
-    assert line == f"project {project} is being set up (testing); cancel its setup first"
-
-
 def test_migrate_prints_what_it_did(cli: CommandLine, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -270,14 +226,13 @@ def test_migrate_prints_what_it_did(cli: CommandLine, database_url: str) -> None
     assert cli.ok("projects", "list", "-o", "json").json == []
 
 
-@pytest.mark.parametrize("arguments", [["projects", "list"], ["migrate"]])
 def test_a_database_that_refuses_the_login(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str, arguments: list[str]
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     scheme, _, rest = database_url.partition("://")
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://projectsetup:geheim@{rest.partition('@')[2]}")
-    line = cli.refused(3, *arguments)
+    line = cli.refused(3, "projects", "list")
     assert line.endswith("refused the login of user projectsetup")
     assert "geheim" not in line
     monkeypatch.setenv("DATABASE_URL", on_database(database_url, "nix"))
-    assert cli.refused(3, *arguments).endswith("/nix has no database nix")
+    assert cli.refused(3, "projects", "list").endswith("/nix has no database nix")

@@ -71,16 +71,6 @@ def test_the_end_of_an_earlier_series_is_not_the_end(scene: Scene, tmp_path: Pat
         assert running.done().code == 0
 
 
-def test_a_second_call_waits_for_the_same_setup(scene: Scene, tmp_path: Path) -> None:
-    scene("setup")
-    scene.claim()
-    scene.report(RUNNING)
-    with called(scene, tmp_path, "setup", "--wait") as running:
-        running.await_text("is already in progress")
-        scene.report(SUCCEEDED)
-        assert running.done().code == 0
-
-
 def test_waiting_ends_when_the_resource_is_deleted(scene: Scene, tmp_path: Path) -> None:
     with called(scene, tmp_path, "setup", "--wait") as running:
         running.await_text("waiting for the operator")

@@ -140,18 +140,6 @@ def test_service_accounts_log_in_with_tokens_of_the_server(second: Cluster) -> N
     assert who == "system:serviceaccount:default:somebody"
 
 
-def test_up_again_starts_what_is_down(second: Cluster) -> None:
-    assert second.up() is False
-    second.stop("apiserver")
-    assert second.up() is True
-    assert "default" in kubectl(second, "get", "namespaces")
-
-
-def test_an_unknown_part(second: Cluster) -> None:
-    with pytest.raises(DevclusterError, match="unknown part 'kubelet': choose one of etcd, postgres, apiserver"):
-        second.stop("kubelet")
-
-
 def test_commands_from_up_to_down(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     done = devcluster("up", "--dir", folder)

@@ -24,9 +24,6 @@ from tests.support.tcp_proxy import TcpProxy
 OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
 
 NEVER = 3600.0
-SOON = 0.5
-
-
 @pytest.fixture
 def scene(kubeconfig: Path) -> JobScene:
     return JobScene(kubeconfig)
@@ -165,47 +162,6 @@ async def test_what_was_missed_while_the_connection_was_cut_is_found(
                 assert view.last_job is not None
             scene.delete_job("kept")
             await until("it watches again", lambda: set(told(board, scene.namespace)) == {"new"})
-
-
-async def test_a_watch_that_cannot_be_had_is_replaced_by_lists(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
-) -> None:
-    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
-        proxy.trouble.no_watch = True
-        async with board_at(proxy.path, scene.namespace) as board:
-            await until("all is listed", lambda: board.complete)
-            scene.make_job("one")
-            await until("it is listed", lambda: set(told(board, scene.namespace)) == {"one"})
-            proxy.trouble.no_watch = False
-            begun = len(proxy.watched)
-            await until("it watches again", lambda: len(proxy.watched) >= begun + 2)
-
-
-async def test_a_watch_that_tells_nothing_is_found_out(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
-) -> None:
-    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
-        async with board_at(proxy.path, scene.namespace, check_after=SOON) as board:
-            await until("it watches", lambda: len(proxy.watched) == 2)
-            proxy.trouble.deaf = True
-            scene.make_job("one")
-            await until("it is found", lambda: set(told(board, scene.namespace)) == {"one"})
-            scene.delete_job("one")
-            await until("that it has gone is found", lambda: not told(board, scene.namespace))
-
-
-async def test_a_watch_that_has_nothing_to_tell_is_left_alone(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
-) -> None:
-    scene.make_job("one")
-    scene.make_pod("one")
-    with Proxy(kubeconfig, tmp_path / "proxy", random.Random(1)) as proxy:  # noqa: S311
-        async with board_at(proxy.path, scene.namespace, check_after=0.05) as board:
-            await until("it watches", lambda: len(proxy.watched) == 2)
-            for number in range(10):
-                scene.make_job(f"job-{number}")
-                await until("it is told", lambda name=f"job-{number}": name in told(board, scene.namespace))  # type: ignore[misc]
-        assert len(proxy.watched) == 2
 
 
 async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(

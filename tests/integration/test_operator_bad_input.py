@@ -19,7 +19,6 @@ from psycopg import sql
 
 from devcluster.ports import free_port
 from tests.support.api_server import UNSEEN, ApiServer
-from tests.support.mounts import mounted, needs_mounts
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import Sandbox, message, reason
 from tests.support.tcp_proxy import TcpProxy
@@ -76,22 +75,6 @@ def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: 
     assert done.stdout == ""
     assert PASSWORD not in done.stderr
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(("projectsetup-", ".projectsetup-"))]
-
-
-@needs_mounts
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ("noexec", "cannot run a program there: Permission denied (is it mounted noexec?)"),
-        ("ro", "cannot create a directory there: Read-only file system"),
-        ("size=512k", "the disk is full"),
-    ],
-)
-def test_a_workspace_root_that_is_of_no_use_ends_the_start(tmp_path: Path, options: str, why: str) -> None:
-    with mounted(tmp_path / "root", options) as root:
-        done = operator(tmp_path, PROJECTSETUP_WORKSPACE_ROOT=str(root))
-    assert done.returncode == 2
-    assert done.stderr == f"error: PROJECTSETUP_WORKSPACE_ROOT={root}: {why}\n"
 
 
 def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:

@@ -111,12 +111,6 @@ def test_the_code_commit_is_reported_when_the_documentation_fails(stage: PushWor
     assert outputs == {"CODE_COMMIT": stage.commit("code"), "DOCS_COMMIT": stage.commit("docs")}
 
 
-def test_a_missing_repository(stage: PushWorkspace) -> None:
-    exit_code, line, _ = stage.push(code=f"file://{stage.place}/missing.git")
-    assert exit_code == 1
-    assert "does not appear to be a git repository" in line
-
-
 @pytest.mark.parametrize("url", ["--upload-pack=touch pwned", "-x"])
 def test_a_url_that_looks_like_an_option(stage: PushWorkspace, url: str) -> None:
     exit_code, line, _ = stage.push(code=url)
@@ -138,39 +132,6 @@ def test_a_local_repository_of_another_user_is_not_trusted(stage: PushWorkspace)
     exit_code, line, _ = stage.push()
     assert exit_code == 1
     assert "dubious ownership" in line
-
-
-@pytest.fixture
-def answering(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server that answers every request with the status of the parameter."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(request.param)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
-            """Says nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/team/code.git"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("answering", "expected"),
-    [(401, 1), (403, 1), (404, 1), (429, 75), (500, 75), (503, 75)],
-    indirect=["answering"],
-)
-def test_http_statuses(stage: PushWorkspace, answering: str, expected: int) -> None:
-    exit_code, line, outputs = stage.push(code=answering)
-    assert (exit_code, outputs) == (expected, {})
-    assert line.startswith("push: code repository: ")
 
 
 def test_an_unreachable_server_is_retryable(stage: PushWorkspace) -> None:
