@@ -18,7 +18,7 @@ from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
 from projectsetup.projects.migrate import migrate
 from tests.support.figures import print_figures, tell
-from tests.support.operator_sandbox import Sandbox
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 
 __all__ = ["tell"]
 
@@ -128,7 +128,7 @@ def new_sandbox(
     kubeconfig: Path,
     new_database: Callable[[], AbstractContextManager[str]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., AbstractContextManager[Sandbox]]:
+) -> NewSandbox:
     """Makes a sandbox and ends its operator afterwards; the arguments are those of Sandbox."""
 
     @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from monitoring import MonitoringError, prometheus
 from projectsetup.projects import ProjectRecord
 from tests.support.api_server import ApiServer
-from tests.support.operator_sandbox import Sandbox
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Steps
 
 
@@ -22,7 +21,7 @@ def elsewhere(kubeconfig: Path) -> ApiServer:
 
 
 @pytest.fixture(scope="session")
-def sandbox(new_sandbox: Callable[..., AbstractContextManager[Sandbox]], elsewhere: ApiServer) -> Iterator[Sandbox]:
+def sandbox(new_sandbox: NewSandbox, elsewhere: ApiServer) -> Iterator[Sandbox]:
     """One operator for all tests that need none of their own; it has more slots than one of them takes."""
     with new_sandbox(concurrency="12") as sandbox:
         sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{elsewhere.namespace}")

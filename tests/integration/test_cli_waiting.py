@@ -13,7 +13,7 @@ from projectsetup.api.reasons import Reason
 from tests.support.cli_scene import Scene
 from tests.support.command_line import Running, one_error
 from tests.support.setup_bodies import RUN, status
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy, proxied_api_server
 
 pytest_plugins = ["tests.support.cli_fixtures"]
 
@@ -100,12 +100,7 @@ def test_waiting_can_be_interrupted(scene: Scene, tmp_path: Path) -> None:
 @pytest.fixture
 def proxy(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
     """A proxy to the API server that the test can close."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
-    with TcpProxy(int(cluster["server"].rpartition(":")[2])) as proxy:
-        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-        moved = tmp_path / "kubeconfig"
-        moved.write_text(yaml.safe_dump(config))
+    with proxied_api_server(kubeconfig, tmp_path) as (proxy, moved):
         monkeypatch.setenv("KUBECONFIG", str(moved))
         yield proxy
 

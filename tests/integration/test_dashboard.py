@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, PRIORITY, RETRY_REQUESTED_AT
 from projectsetup.api.models import Commits, Failure
@@ -20,7 +19,7 @@ from tests.support.dashboard_process import Dashboard, section
 from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_bodies import NOON, status
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import proxied_api_server
 
 BAD = "<script>alert(1)</script>"
 FAILED = status(
@@ -217,23 +216,20 @@ def test_cancel_and_retry_do_what_the_commands_do(
 
 
 def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig: Path, tmp_path: Path) -> None:
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
-    with TcpProxy(int(cluster["server"].rpartition(":")[2])) as proxy:
-        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-        moved = tmp_path / "kubeconfig"
-        moved.write_text(yaml.safe_dump(config))
-        with Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard:
-            assert failed in dashboard.wait_for("the failure", failed)
-            proxy.shut()
-            board = dashboard.wait_for("the outage", "The API server does not answer.")
-            assert re.search(r"This page is [0-9]+[smh]", board)
-            assert failed in board
-            proxy.open()
-            dashboard.wait_for("that it is over", lambda text: "does not answer" not in text)
-            new = still.create()["metadata"]["name"]
-            dashboard.wait_for("what is new", new)
-            still.delete(new)
+    with (
+        proxied_api_server(kubeconfig, tmp_path) as (proxy, moved),
+        Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard,
+    ):
+        assert failed in dashboard.wait_for("the failure", failed)
+        proxy.shut()
+        board = dashboard.wait_for("the outage", "The API server does not answer.")
+        assert re.search(r"This page is [0-9]+[smh]", board)
+        assert failed in board
+        proxy.open()
+        dashboard.wait_for("that it is over", lambda text: "does not answer" not in text)
+        new = still.create()["metadata"]["name"]
+        dashboard.wait_for("what is new", new)
+        still.delete(new)
 
 
 def test_it_ends_when_interrupted(still: ApiServer, kubeconfig: Path, tmp_path: Path) -> None:

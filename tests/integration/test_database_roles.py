@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,9 +13,7 @@ import pytest
 from projectsetup.projects.migrate import migrate
 from tests.support.command_line import CommandLine
 from tests.support.manifests import ROOT
-from tests.support.operator_sandbox import Sandbox, reason
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
+from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
 
 (ROLES,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
 LOGINS: Final = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '([^']+)'", ROLES))

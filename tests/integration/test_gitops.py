@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +26,7 @@ from tests.support.go_modules import (
 )
 from tests.support.manifests import MANIFESTS, Kubectl, read
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import PREFIX, Sandbox, message, reason
+from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps
 
 Body = dict[str, Any]
@@ -47,7 +46,7 @@ PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
 @pytest.fixture(scope="module")
 def told(
-    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
+    new_sandbox: NewSandbox,
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Body]]:

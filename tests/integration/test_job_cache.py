@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from projectsetup.engines.kubernetes_job.manifest import OURS, SELECTOR
 from projectsetup.kube.connection import connect
@@ -19,11 +17,13 @@ from projectsetup.kube.job_cache import JobCache, Kind
 from projectsetup.kube.jobs import OF_JOB
 from tests.support.chaos.proxy import Proxy
 from tests.support.job_scene import JobScene, until
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import proxied_api_server
 
 OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
 
 NEVER = 3600.0
+
+
 @pytest.fixture
 def scene(kubeconfig: Path) -> JobScene:
     return JobScene(kubeconfig)
@@ -45,20 +45,6 @@ def board_at(monkeypatch: pytest.MonkeyPatch) -> OpenBoard:
                 await board.close()
 
     return board_at
-
-
-@contextmanager
-def behind_a_door(kubeconfig: Path, folder: Path) -> Iterator[tuple[TcpProxy, Path]]:
-    """A proxy before the API server, and the kubeconfig that goes through it."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
-    port = urlsplit(cluster["server"]).port
-    assert port
-    with TcpProxy(port) as proxy:
-        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-        moved = folder / "kubeconfig"
-        moved.write_text(yaml.safe_dump(config))
-        yield proxy, moved
 
 
 def told(board: JobCache, namespace: str) -> dict[str, list[str]]:
@@ -144,7 +130,7 @@ async def test_only_ours_in_the_namespaces_that_were_named(
 async def test_what_was_missed_while_the_connection_was_cut_is_found(
     board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
 ) -> None:
-    with behind_a_door(kubeconfig, tmp_path) as (proxy, moved):
+    with proxied_api_server(kubeconfig, tmp_path) as (proxy, moved):
         uid = scene.make_job("deleted")
         scene.make_pod("deleted")
         scene.make_job("kept")

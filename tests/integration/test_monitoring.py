@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from monitoring.panels import ROWS, Figure
 from monitoring.picture import substitute_variables
@@ -21,12 +19,10 @@ from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
 from tests.support.manifests import MANIFESTS, read
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_sandbox import RECIPES, Sandbox
+from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
 from tests.support.prometheus import plain_rules
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_proxy import TcpProxy, through
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
+from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
 NEVER_LESS: Final = {"counter": "sum(max_over_time({}[1h])) > 0", "histogram": "sum(max_over_time({}_count[1h])) > 0"}
 CONSTANT: Final = dict.fromkeys(
@@ -186,8 +182,6 @@ def scene(
 ) -> Iterator[Scene]:
     assert prometheus_programs
     folder = tmp_path_factory.mktemp("monitoring")
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
     settings: dict[str, Any] = {"leader_election": "true", "concurrency": "1"}
     began = time.time()
     with new_sandbox(**settings) as sandbox:
@@ -202,21 +196,13 @@ def scene(
             **settings,
         )
         targets = {"first": sandbox.operator.port, "second": standby.port}
-        database_port, api_port = urlsplit(sandbox.database_url).port, urlsplit(cluster["server"]).port
-        assert database_port
-        assert api_port
         rules = plain_rules(folder / "rules.yaml")
         with (
-            TcpProxy(database_port) as database,
-            TcpProxy(api_port) as api,
+            TcpProxy(urlsplit(sandbox.database_url).port or 0) as database,
+            proxied_api_server(kubeconfig, folder) as (api, moved),
             running(folder, targets=targets, rules=[rules]) as prometheus,
         ):
-            cluster["server"] = through(cluster["server"], api)
-            (folder / "kubeconfig").write_text(yaml.safe_dump(config))
-            environment = {
-                "DATABASE_URL": through(sandbox.database_url, database),
-                "KUBECONFIG": str(folder / "kubeconfig"),
-            }
+            environment = {"DATABASE_URL": through(sandbox.database_url, database), "KUBECONFIG": str(moved)}
             sandbox.operator.configure(environment)
             sandbox.operator.start()
             wait_for(sandbox.operator.leads, "the first operator to lead")

@@ -7,23 +7,20 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-import yaml
 from psycopg import sql
 
 from devcluster.ports import free_port
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox, message, reason
-from tests.support.tcp_proxy import TcpProxy
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
+from tests.support.operator_sandbox import NewSandbox, message, reason
+from tests.support.tcp_proxy import proxied_api_server
 
 PASSWORD = "hunter22-hunter22"
 DATABASE = f"postgresql://user:{PASSWORD}@127.0.0.1:1/nowhere"
@@ -147,21 +144,18 @@ def test_a_database_that_refuses_the_login_is_waited_for(new_sandbox: NewSandbox
 
 
 def test_a_cluster_that_is_not_there_is_waited_for(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path: Path) -> None:
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
-    with TcpProxy(urlsplit(cluster["server"]).port or 443, is_open=False) as proxy:
-        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
-        moved = tmp_path / "kubeconfig"
-        moved.write_text(yaml.safe_dump(config))
-        with new_sandbox(environment={"KUBECONFIG": str(moved)}, leader_election="true") as sandbox:
-            project = sandbox.apply(sandbox.project(), "instant")
-            sandbox.operator.start(ready=False)
-            wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
-            wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to say why")
-            assert sandbox.status(project) == UNSEEN
-            assert sandbox.operator.terminate() == 0
-            assert "Traceback" not in sandbox.operator.log.read_text()
-            sandbox.operator.start(ready=False)
-            proxy.open()
-            assert reason(sandbox.ended(project)) == "SetupSucceeded"
-            sandbox.operator.close()
+    with (
+        proxied_api_server(kubeconfig, tmp_path, is_open=False) as (proxy, moved),
+        new_sandbox(environment={"KUBECONFIG": str(moved)}, leader_election="true") as sandbox,
+    ):
+        project = sandbox.apply(sandbox.project(), "instant")
+        sandbox.operator.start(ready=False)
+        wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
+        wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to say why")
+        assert sandbox.status(project) == UNSEEN
+        assert sandbox.operator.terminate() == 0
+        assert "Traceback" not in sandbox.operator.log.read_text()
+        sandbox.operator.start(ready=False)
+        proxy.open()
+        assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        sandbox.operator.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.git_host import GitHost, git_host
-from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
+from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
 TOKEN = "t0ken-of-nobody-in-particular"
@@ -101,9 +100,7 @@ def test_only_the_step_with_credentials_finds_the_ssh_key(sandbox: Sandbox, tmp_
         assert all(not path.read_bytes() for path in (tmp_path / step).iterdir())
 
 
-def test_git_just_works_in_the_step_with_credentials(
-    new_sandbox: Callable[..., AbstractContextManager[Sandbox]], host: GitHost
-) -> None:
+def test_git_just_works_in_the_step_with_credentials(new_sandbox: NewSandbox, host: GitHost) -> None:
     repositories = (host.repository("code.git"), host.repository("docs.git"))
     commit = (
         "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"

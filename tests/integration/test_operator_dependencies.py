@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import pytest
 from projectsetup.api.reasons import Reason
 from tests.support.api_server import Body
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import RECIPES, Sandbox, message
+from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup
 
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 SOON = 15.0
 """Seconds after which a setup is over whose Secret or recipe has come: it is looked for at least every 10 s."""
 CROWD = 60

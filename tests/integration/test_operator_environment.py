@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.api_server import ROOT
-from tests.support.operator_sandbox import AT_ONCE, Sandbox
+from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
 
@@ -53,7 +52,7 @@ SHELL = {"PWD", "OLDPWD", "_", "OWN"}
 
 
 @pytest.fixture(scope="module")
-def sandbox(new_sandbox: Callable[..., AbstractContextManager[Sandbox]]) -> Iterator[Sandbox]:
+def sandbox(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
     with new_sandbox(environment=NOT_FOR_STEPS | FOR_STEPS) as sandbox:
         sandbox.operator.start()
         yield sandbox

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,10 +23,8 @@ from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
 from tests.support.hot_standby import Pair
-from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
 from tests.support.tcp_proxy import TcpProxy, through
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 WATCHED: Final = 8.0
 """Seconds for which the operator is watched while it waits."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import pytest
 
 from tests.support.api_server import Body
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_sandbox import RECIPES, Sandbox
+from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 TAKEOVER = 10.0
 """Seconds, on the busiest of machines: far less than the 30 of a Lease that was not given back."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +16,8 @@ from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.exposition import Exposition
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import AT_ONCE, Sandbox
+from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 def test_health_readiness_and_metrics(sandbox: Sandbox) -> None:
@@ -79,7 +75,7 @@ def told_times(setup: Setup, reason: str, times: int) -> None:
 
 
 def test_what_is_ignored_again_and_again_is_one_event(
-    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
+    new_sandbox: NewSandbox,
 ) -> None:
     with new_sandbox() as sandbox:
         sandbox.operator.start()
@@ -157,7 +153,7 @@ def lines_of(sandbox: Sandbox) -> list[Line]:
     return [json.loads(line) for line in sandbox.operator.log.read_text().splitlines()]
 
 
-def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: Callable[..., AbstractContextManager[Sandbox]]) -> None:
+def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: NewSandbox) -> None:
     with new_sandbox() as sandbox:
         sandbox.operator.start()
         literals = ("--from-literal=username=bob", f"--from-literal=password={PASSWORD}")

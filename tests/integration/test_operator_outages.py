@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox, message
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup, Steps
-from tests.support.tcp_proxy import TcpProxy, through
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
+from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +26,10 @@ class Proxies:
 
 @pytest.fixture(scope="module")
 def started(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster = config["clusters"][0]["cluster"]
     with new_sandbox(concurrency="1") as sandbox:
-        database_port, api_port = urlsplit(sandbox.database_url).port, urlsplit(cluster["server"]).port
-        assert database_port
-        assert api_port
-        with TcpProxy(database_port) as database, TcpProxy(api_port) as api:
-            cluster["server"] = through(cluster["server"], api)
-            moved = tmp_path_factory.mktemp("proxies") / "kubeconfig"
-            moved.write_text(yaml.safe_dump(config))
+        folder = tmp_path_factory.mktemp("proxies")
+        behind = urlsplit(sandbox.database_url).port or 0
+        with TcpProxy(behind) as database, proxied_api_server(kubeconfig, folder) as (api, moved):
             environment = {"DATABASE_URL": through(sandbox.database_url, database), "KUBECONFIG": str(moved)}
             sandbox.operator.configure(environment)
             sandbox.operator.start()

@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,9 @@ import psycopg
 import pytest
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import AT_ONCE, Sandbox, reason
+from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, reason
 from tests.support.processes import children, living, new_mark, sessions
 from tests.support.setup_handle import Setup, Steps
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 FAMILY, SESSIONS = 11, 6
 """Processes that the recipe `stubborn-family` starts, and the sessions that they are in."""

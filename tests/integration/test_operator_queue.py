@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from tests.support.api_server import ApiServer
 from tests.support.exposition import Exposition
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
 CONFIG_MAP = "projectsetup-queue"
@@ -50,7 +49,7 @@ def elsewhere(kubeconfig: Path) -> ApiServer:
 
 
 @pytest.fixture(scope="module")
-def narrow(new_sandbox: Callable[..., AbstractContextManager[Sandbox]], elsewhere: ApiServer) -> Iterator[Sandbox]:
+def narrow(new_sandbox: NewSandbox, elsewhere: ApiServer) -> Iterator[Sandbox]:
     """An operator with one slot."""
     with new_sandbox(concurrency="1", shutdown_grace="1ms") as sandbox:
         sandbox.operator.configure(namespaces=f"{sandbox.api.namespace} {elsewhere.namespace}")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.support.api_server import Body
 from tests.support.bulk import make_setups
 from tests.support.exposition import Exposition
-from tests.support.operator_sandbox import Sandbox
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 FINISHED = 1000
 MANAGER = "projectsetup-operator"

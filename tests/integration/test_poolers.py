@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,10 +13,8 @@ from projectsetup.projects.database import _CONNECTIONS
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
 from tests.support.git_host import self_signed
-from tests.support.operator_sandbox import Sandbox, reason
+from tests.support.operator_sandbox import NewSandbox, reason
 from tests.support.pgbouncer import PGBOUNCER, Pooler
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 MODES = ("session", "transaction", "statement")
 LEFTOVERS = """

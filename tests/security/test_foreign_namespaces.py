@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,7 @@ import pytest
 
 from tests.support.api_server import ApiServer
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox, message
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
 MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit {code}'
@@ -32,8 +31,6 @@ ATTACKS: Final[tuple[dict[str, Any], ...]] = (
     {"recipe": "no-such-recipe"},
     {"spec": {"credentialsSecretRef": {"name": "none"}}},
 )
-
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +23,7 @@ from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import InfrastructureError, SetupFailed
 from tests.support.job_attempts import make_attempt, make_recipe
-from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
 from tests.support.stage_container import Container, containers, has_namespaces
 
 USERNAME: Final = "robot"
@@ -86,7 +84,7 @@ def all_forms() -> set[str]:
 
 
 def test_a_local_step_that_prints_its_secret_in_every_form(
-    new_sandbox: Callable[..., AbstractContextManager[Sandbox]],
+    new_sandbox: NewSandbox,
 ) -> None:
     with new_sandbox() as sandbox:
         sandbox.operator.start()

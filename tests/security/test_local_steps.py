@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ import pytest
 
 from projectsetup.engines.local.supervisor import landlock
 from tests.support.api_server import ApiServer
-from tests.support.operator_sandbox import Sandbox, message
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message
 from tests.support.processes import children
 from tests.support.setup_handle import Setup, Steps
 
@@ -43,9 +42,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sandbox(
-    new_sandbox: Callable[..., AbstractContextManager[Sandbox]], team_a: ApiServer, caches: Path
-) -> Iterator[Sandbox]:
+def sandbox(new_sandbox: NewSandbox, team_a: ApiServer, caches: Path) -> Iterator[Sandbox]:
     """An operator that serves both teams; the sandbox's own namespace is that of team-b."""
     with new_sandbox(environment={"XDG_CACHE_HOME": str(caches), "UV_CACHE_DIR": ""}) as sandbox:
         sandbox.operator.configure(confine_steps="true", namespaces=f"{sandbox.api.namespace},{team_a.namespace}")

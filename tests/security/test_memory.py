@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -26,7 +26,7 @@ from tests.support.api_server import ApiServer, Body, Refused
 from tests.support.bulk import make_all
 from tests.support.chaos.options import IS_LONG
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
 
 NUMBER: Final = 10_000 if IS_LONG else 200
 LARGE: Final = 10 if IS_LONG else 2
@@ -119,7 +119,7 @@ class Attacked:
 
 
 @pytest.fixture(scope="module")
-def attacked(new_sandbox: Callable[..., AbstractContextManager[Sandbox]], kubeconfig: Path) -> Iterator[Attacked]:
+def attacked(new_sandbox: NewSandbox, kubeconfig: Path) -> Iterator[Attacked]:
     with new_sandbox() as sandbox:
         tenant = ApiServer.prepared(kubeconfig, "tenant")
         sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{tenant.namespace}")

@@ -8,8 +8,7 @@ another. Both want the password, or have the operator connect to what only the c
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.git_host import https_server
-from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
+from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
 TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"
@@ -26,7 +25,6 @@ PUSH: Final = (
     "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
     'git push -q "$CODE_REPO" main'
 )
-NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
 
 
 @dataclass

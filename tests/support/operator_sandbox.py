@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,10 @@ class Sandbox:
             "database": "\n".join(row[0] for row in rows),
             "metrics": self.operator.get("/metrics")[1],
         }
+
+
+NewSandbox = Callable[..., AbstractContextManager[Sandbox]]
+"""The fixture `new_sandbox`; its arguments are those of Sandbox."""
 
 
 def reason(status: Body) -> str:

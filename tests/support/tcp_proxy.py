@@ -7,9 +7,12 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
+
+import yaml
 
 from devcluster.ports import free_port
 
@@ -104,3 +107,15 @@ def through(url: str, proxy: TcpProxy) -> str:
     parts = urlsplit(url)
     login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     return parts._replace(netloc=f"{login}127.0.0.1:{proxy.port}").geturl()
+
+
+@contextlib.contextmanager
+def proxied_api_server(kubeconfig: Path, folder: Path, *, is_open: bool = True) -> Iterator[tuple[TcpProxy, Path]]:
+    """A proxy before the API server, and a kubeconfig in the folder that leads through it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    with TcpProxy(urlsplit(cluster["server"]).port or 443, is_open=is_open) as proxy:
+        cluster["server"] = through(cluster["server"], proxy)
+        path = folder / "proxied-kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        yield proxy, path
