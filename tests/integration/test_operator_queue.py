@@ -213,9 +213,9 @@ def test_the_number_of_slots_changes_while_setups_run(sandbox: Sandbox, steps: S
 
 
 def test_a_config_map_with_invalid_values_or_none_changes_nothing(sandbox: Sandbox, steps: Steps) -> None:
-    said = sandbox.operator.log.read_text().count("not understood")
+    said = sandbox.operator.log.read_text().count("invalid values in the queue")
     control(sandbox, concurrency="many", paused="perhaps")
-    wait_for(lambda: sandbox.operator.log.read_text().count("not understood") > said, "the bad values to be told")
+    wait_for(lambda: sandbox.operator.log.read_text().count("invalid values in the queue") > said, "the warning")
     setups = [Setup.gated(sandbox, steps) for _ in range(2)]
     slots(sandbox, 1, 1)
     control(sandbox, concurrency="2", paused=None)
