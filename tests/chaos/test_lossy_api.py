@@ -6,11 +6,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.chaos.fault_run import FaultRun, NewFaultRun, await_lead
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, Restarter, await_lead
 from tests.support.chaos.invariants import check_invariants
 from tests.support.chaos.options import IS_LONG, SEED
 from tests.support.chaos.proxy import Proxy
-from tests.support.chaos.restarter import Restarter
 
 CANCELLED, DELETED = 5, 9
 """One in so many setups."""

@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 from devcluster import Cluster
 from devcluster.cluster import PARTS
-from tests.support.chaos.fault_run import FaultRun, NewFaultRun, await_lead
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, Restarter, await_lead
 from tests.support.chaos.invariants import check_invariants
 from tests.support.chaos.options import IS_LONG, SEED
-from tests.support.chaos.restarter import Restarter
 from tests.support.operator_process import wait_for
 
 LIMIT = 120.0

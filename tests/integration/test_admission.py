@@ -10,7 +10,8 @@ import pytest
 
 from projectsetup.api.models import parse_resource
 from tests.support.annotation_cases import ACCEPTED, PREFIX, REFUSED
-from tests.support.api_server import POLICY_FILE, ApiServer, Refused, wait_until
+from tests.support.api_server import POLICY_FILE, ApiServer, Refused
+from tests.support.operator_process import wait_for
 
 LONG = 5000
 """Characters of a message beyond which Kubernetes leaves out the value."""
@@ -33,7 +34,7 @@ def policed(kubeconfig: Path) -> ApiServer:
     """A namespace of a cluster in which the policy is enforced."""
     api_server = ApiServer.prepared(kubeconfig, "admission")
     api_server.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_until("the policy is enforced", lambda: is_enforced(api_server))
+    wait_for(lambda: is_enforced(api_server), "the policy is enforced")
     return api_server
 
 
@@ -41,10 +42,10 @@ def policed(kubeconfig: Path) -> ApiServer:
 def unpoliced_name(policed: ApiServer) -> str:
     """Name of a ProjectSetup with bad annotations that was made while the policy was not bound."""
     policed.kubectl("delete", BINDING)
-    wait_until("the policy is no longer enforced", lambda: not is_enforced(policed))
+    wait_for(lambda: not is_enforced(policed), "the policy is no longer enforced")
     name: str = policed.create(annotations=BAD)["metadata"]["name"]
     policed.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_until("the policy is enforced again", lambda: is_enforced(policed))
+    wait_for(lambda: is_enforced(policed), "the policy is enforced again")
     return name
 
 

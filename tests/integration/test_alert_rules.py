@@ -10,8 +10,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.support.manifests import MANIFESTS, read
-from tests.support.prometheus import plain_rules
+from tests.support.manifests import MANIFESTS, plain_rules, read
 
 TESTS: Final = Path(__file__).parents[1] / "alerts"
 (_RULES,) = read(MANIFESTS / "monitoring" / "rules.yaml")

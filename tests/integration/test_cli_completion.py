@@ -15,7 +15,7 @@ import pytest
 from devcluster.build import find_programs
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.completion import TIMEOUT
-from tests.support.cli_scene import Scene
+from tests.support.cli_fixtures import CliProject
 from tests.support.command_line import SECONDS
 from tests.support.setup_bodies import RUN, status
 
@@ -64,14 +64,14 @@ def printed(*command: str, given: str = "") -> str:
     return done.stdout
 
 
-def test_bash_offers_matching_choices(scene: Scene, bash: Complete) -> None:
-    scene("setup")
-    offered = bash("queue _", "status -o _", f"projects get {scene.project[:4]}", f"cancel -n {scene.namespace} _")
+def test_bash_offers_matching_choices(project: CliProject, bash: Complete) -> None:
+    project("setup")
+    offered = bash("queue _", "status -o _", f"projects get {project.id[:4]}", f"cancel -n {project.namespace} _")
     assert offered[:2] == [["show", "pause", "resume", "scale"], ["table", "json", "yaml", "name"]]
-    assert offered[2:] == [[scene.project], [scene.project]]
-    scene.report(status(Reason.STEP_FAILED))
-    offered = bash(f"cancel -n {scene.namespace} _", f"retry --context devcluster -n {scene.namespace} _")
-    assert offered == [[], [scene.project]]
+    assert offered[2:] == [[project.id], [project.id]]
+    project.report(status(Reason.STEP_FAILED))
+    offered = bash(f"cancel -n {project.namespace} _", f"retry --context devcluster -n {project.namespace} _")
+    assert offered == [[], [project.id]]
 
 
 def test_an_unreachable_cluster_or_database_offers_nothing_silently(
@@ -82,13 +82,13 @@ def test_an_unreachable_cluster_or_database_offers_nothing_silently(
     assert bash("status _", "projects get _") == [[], []]
 
 
-def test_kubectl_finds_the_plugin_and_its_completion(scene: Scene, path: None) -> None:  # noqa: ARG001  # kubectl has to find it
-    scene("setup")
-    scene.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
+def test_kubectl_finds_the_plugin_and_its_completion(project: CliProject, path: None) -> None:  # noqa: ARG001  # kubectl has to find it
+    project("setup")
+    project.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
     kubectl = str(find_programs()["kubectl"])
     plugins = subprocess.run([kubectl, "plugin", "list"], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert str(PROGRAMS / "kubectl-projectsetup") in plugins.stdout
     assert "Usage: kubectl projectsetup queue" in printed(kubectl, "projectsetup", "queue", "--help")
-    words = (kubectl, "__complete", "projectsetup", "status", "-n", scene.namespace, "")
+    words = (kubectl, "__complete", "projectsetup", "status", "-n", project.namespace, "")
     offered = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
-    assert offered.stdout == f"{scene.project}\tRunning test 4/7\n:4\n"
+    assert offered.stdout == f"{project.id}\tRunning test 4/7\n:4\n"

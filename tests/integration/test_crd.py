@@ -22,7 +22,8 @@ from projectsetup.api.models import (
 from projectsetup.api.reasons import AttemptOutcome, Reason
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from projectsetup.api.status import conditions_for, phase_of
-from tests.support.api_server import CRD_FILE, UNSEEN, ApiServer, Refused, wait_until
+from tests.support.api_server import CRD_FILE, UNSEEN, ApiServer, Refused
+from tests.support.operator_process import wait_for
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -131,10 +132,10 @@ def oversized(api_server: ApiServer, tmp_path: Path) -> str:
     (tmp_path / "crd.yaml").write_text(yaml.safe_dump(before))
     spec: dict[str, object] = {"parameters": {f"p{number}": "x" * 4096 for number in range(64)}}
     api_server.kubectl("apply", "-f", str(tmp_path / "crd.yaml"))
-    wait_until("the limit is gone", lambda: _accepts(api_server, spec))
+    wait_for(lambda: _accepts(api_server, spec), "the limit is gone")
     name: str = api_server.create(spec=spec)["metadata"]["name"]
     api_server.kubectl("apply", "-f", str(CRD_FILE))
-    wait_until("the limit is there again", lambda: not _accepts(api_server, spec))
+    wait_for(lambda: not _accepts(api_server, spec), "the limit is there again")
     return name
 
 

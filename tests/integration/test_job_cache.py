@@ -16,7 +16,8 @@ from projectsetup.kube.connection import connect
 from projectsetup.kube.job_cache import JobCache, Kind
 from projectsetup.kube.jobs import OF_JOB
 from tests.support.chaos.proxy import Proxy
-from tests.support.job_scene import JobScene, until
+from tests.support.job_namespace import JobNamespace
+from tests.support.local_steps import until
 from tests.support.tcp_proxy import proxied_api_server
 
 OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
@@ -25,8 +26,8 @@ NEVER = 3600.0
 
 
 @pytest.fixture
-def scene(kubeconfig: Path) -> JobScene:
-    return JobScene(kubeconfig)
+def job_namespace(kubeconfig: Path) -> JobNamespace:
+    return JobNamespace(kubeconfig)
 
 
 @pytest.fixture
@@ -57,54 +58,54 @@ def told(board: JobCache, namespace: str) -> dict[str, list[str]]:
 
 
 async def test_it_tells_what_is_there_and_what_becomes_of_it(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
-    scene.make_job("early")
-    pod = scene.make_pod("early")
-    async with board_at(kubeconfig, scene.namespace) as board:
-        await until("all is listed", lambda: board.complete)
-        assert told(board, scene.namespace) == {"early": ["Pending"]}
+    job_namespace.make_job("early")
+    pod = job_namespace.make_pod("early")
+    async with board_at(kubeconfig, job_namespace.namespace) as board:
+        await until(lambda: board.complete, "all is listed")
+        assert told(board, job_namespace.namespace) == {"early": ["Pending"]}
         changed = time.monotonic()
-        scene.make_job("late")
-        scene.tell_pod(pod, "Succeeded")
+        job_namespace.make_job("late")
+        job_namespace.tell_pod(pod, "Succeeded")
         await until(
-            "the changes are told", lambda: told(board, scene.namespace) == {"early": ["Succeeded"], "late": []}
+            lambda: told(board, job_namespace.namespace) == {"early": ["Succeeded"], "late": []}, "the changes are told"
         )
         assert all(board.age(kind) < time.monotonic() - changed for kind in Kind)
-        scene.delete_pod(pod)
-        scene.delete_job("late")
-        await until("the deletions are told", lambda: told(board, scene.namespace) == {"early": []})
+        job_namespace.delete_pod(pod)
+        job_namespace.delete_job("late")
+        await until(lambda: told(board, job_namespace.namespace) == {"early": []}, "the deletions are told")
 
 
 async def test_who_looks_at_a_job_is_woken_and_sees_what_has_gone(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
     woken: list[str] = []
-    async with board_at(kubeconfig, scene.namespace) as board:
-        uid = scene.make_job("one")
-        with board.view(scene.namespace, uid, lambda: woken.append("one")) as view:
-            with board.view(scene.namespace, "other", lambda: woken.append("other")):
-                pod = scene.make_pod("one")
-                scene.make_pod("one", job_uid="of-another", labels={**OURS, OF_JOB: uid})
-                await until("the Job is seen", lambda: view.job is not None and len(view.pods) == 1)
-                scene.tell_pod(pod, "Succeeded")
-                scene.delete_pod(pod)
-                scene.delete_job("one")
-                await until("the Job has gone", lambda: view.job is None and not view.pods)
+    async with board_at(kubeconfig, job_namespace.namespace) as board:
+        uid = job_namespace.make_job("one")
+        with board.view(job_namespace.namespace, uid, lambda: woken.append("one")) as view:
+            with board.view(job_namespace.namespace, "other", lambda: woken.append("other")):
+                pod = job_namespace.make_pod("one")
+                job_namespace.make_pod("one", job_uid="of-another", labels={**OURS, OF_JOB: uid})
+                await until(lambda: view.job is not None and len(view.pods) == 1, "the Job is seen")
+                job_namespace.tell_pod(pod, "Succeeded")
+                job_namespace.delete_pod(pod)
+                job_namespace.delete_job("one")
+                await until(lambda: view.job is None and not view.pods, "the Job has gone")
             assert view.last_job is not None
             assert [gone["status"]["phase"] for gone in view.deleted_pods] == ["Succeeded"]
         assert set(woken) == {"one"}
-        with board.view(scene.namespace, uid, lambda: None) as view:
+        with board.view(job_namespace.namespace, uid, lambda: None) as view:
             assert (view.last_job, view.deleted_pods) == (None, [])
 
 
 async def test_it_keeps_what_matters_and_nothing_that_is_large(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
-    scene.make_job("one")
-    scene.tell_pod(scene.make_pod("one"), "Running", message="x" * 100_000)
-    async with board_at(kubeconfig, scene.namespace) as board:
-        await until("all is listed", lambda: board.complete)
+    job_namespace.make_job("one")
+    job_namespace.tell_pod(job_namespace.make_pod("one"), "Running", message="x" * 100_000)
+    async with board_at(kubeconfig, job_namespace.namespace) as board:
+        await until(lambda: board.complete, "all is listed")
         [(job, [pod])] = board.snapshot()
     assert len(json.dumps([job, pod])) < 7_000
     assert (job["spec"], pod["spec"]) == ({"suspend": False}, {})
@@ -112,55 +113,57 @@ async def test_it_keeps_what_matters_and_nothing_that_is_large(
 
 
 async def test_only_ours_in_the_namespaces_that_were_named(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
-    second, third = JobScene(kubeconfig), JobScene(kubeconfig)
-    scene.make_job("somebody-elses", labels={"app": "other"})
-    for place in (scene, second, third):
+    second, third = JobNamespace(kubeconfig), JobNamespace(kubeconfig)
+    job_namespace.make_job("somebody-elses", labels={"app": "other"})
+    for place in (job_namespace, second, third):
         place.make_job("ours")
-    async with board_at(kubeconfig, scene.namespace, second.namespace) as board:
-        await until("all is listed", lambda: board.complete)
+    async with board_at(kubeconfig, job_namespace.namespace, second.namespace) as board:
+        await until(lambda: board.complete, "all is listed")
         places = {job["metadata"]["namespace"]: job["metadata"]["name"] for job, _ in board.snapshot()}
-        assert places == {scene.namespace: "ours", second.namespace: "ours"}
+        assert places == {job_namespace.namespace: "ours", second.namespace: "ours"}
     async with board_at(kubeconfig) as board:
-        await until("all is listed", lambda: board.complete)
+        await until(lambda: board.complete, "all is listed")
         assert told(board, third.namespace) == {"ours": []}
 
 
 async def test_what_was_missed_while_the_connection_was_cut_is_found(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
 ) -> None:
     with proxied_api_server(kubeconfig, tmp_path) as (proxy, moved):
-        uid = scene.make_job("deleted")
-        scene.make_pod("deleted")
-        scene.make_job("kept")
-        async with board_at(moved, scene.namespace) as board:
-            await until("all is listed", lambda: board.complete)
+        uid = job_namespace.make_job("deleted")
+        job_namespace.make_pod("deleted")
+        job_namespace.make_job("kept")
+        async with board_at(moved, job_namespace.namespace) as board:
+            await until(lambda: board.complete, "all is listed")
             woken: list[None] = []
-            with board.view(scene.namespace, uid, lambda: woken.append(None)) as view:
+            with board.view(job_namespace.namespace, uid, lambda: woken.append(None)) as view:
                 proxy.shut()
-                scene.delete_job("deleted")
-                scene.make_job("new")
-                assert set(told(board, scene.namespace)) == {"deleted", "kept"}
+                job_namespace.delete_job("deleted")
+                job_namespace.make_job("new")
+                assert set(told(board, job_namespace.namespace)) == {"deleted", "kept"}
                 proxy.open()
-                await until("the deletion is seen", lambda: set(told(board, scene.namespace)) == {"kept", "new"})
+                await until(
+                    lambda: set(told(board, job_namespace.namespace)) == {"kept", "new"}, "the deletion is seen"
+                )
                 assert woken
                 assert view.last_job is not None
-            scene.delete_job("kept")
-            await until("it watches again", lambda: set(told(board, scene.namespace)) == {"new"})
+            job_namespace.delete_job("kept")
+            await until(lambda: set(told(board, job_namespace.namespace)) == {"new"}, "it watches again")
 
 
 async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
-    board_at: OpenBoard, kubeconfig: Path, scene: JobScene, tmp_path: Path
+    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
 ) -> None:
     with Proxy(kubeconfig, tmp_path / "proxy", random.Random(7)) as proxy:  # noqa: S311
         proxy.trouble.share = 0.3
-        async with board_at(proxy.path, scene.namespace) as board:
+        async with board_at(proxy.path, job_namespace.namespace) as board:
             for number in range(20):
-                scene.make_job(f"job-{number}")
-                pod = scene.make_pod(f"job-{number}")
+                job_namespace.make_job(f"job-{number}")
+                pod = job_namespace.make_pod(f"job-{number}")
                 if number % 2:
-                    scene.delete_job(f"job-{number}")
-                scene.tell_pod(pod, "Running")
+                    job_namespace.delete_job(f"job-{number}")
+                job_namespace.tell_pod(pod, "Running")
             expected = {f"job-{number}": ["Running"] for number in range(0, 20, 2)}
-            await until("all is told", lambda: told(board, scene.namespace) == expected)
+            await until(lambda: told(board, job_namespace.namespace) == expected, "all is told")

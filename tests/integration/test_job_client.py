@@ -20,7 +20,7 @@ from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, Clu
 from projectsetup.kube.jobs import OF_JOB, JobClient
 from projectsetup.kube.leader import LeaseLost, SoleOperator
 from tests.support.job_attempts import make_adopted, make_attempt, make_recipe
-from tests.support.job_scene import JobScene
+from tests.support.job_namespace import JobNamespace
 
 CallsAt = Callable[..., AbstractAsyncContextManager[JobClient]]
 
@@ -28,8 +28,8 @@ PROJECT_ID = uuid4()
 
 
 @pytest.fixture
-def scene(kubeconfig: Path) -> JobScene:
-    return JobScene(kubeconfig)
+def job_namespace(kubeconfig: Path) -> JobNamespace:
+    return JobNamespace(kubeconfig)
 
 
 @pytest.fixture
@@ -68,29 +68,33 @@ async def error_of(call: Awaitable[Any]) -> ClusterError:
     return caught.value
 
 
-async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(calls: JobClient, scene: JobScene) -> None:
+async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
+    calls: JobClient, job_namespace: JobNamespace
+) -> None:
     recipe = make_recipe({"name": "one"}, {"name": "two", "isolate": True})
-    attempt = make_attempt(recipe, namespace=scene.namespace)
-    made = await calls.create_or_get(scene.namespace, job_manifest(attempt, PodSettings()))
-    again = await calls.create_or_get(scene.namespace, tombstone(make_adopted(namespace=scene.namespace)))
+    attempt = make_attempt(recipe, namespace=job_namespace.namespace)
+    made = await calls.create_or_get(job_namespace.namespace, job_manifest(attempt, PodSettings()))
+    again = await calls.create_or_get(
+        job_namespace.namespace, tombstone(make_adopted(namespace=job_namespace.namespace))
+    )
     assert (again["metadata"]["uid"], is_tombstone(again)) == (made["metadata"]["uid"], False)
     stone = await calls.create_or_get(
-        scene.namespace, tombstone(make_adopted(namespace=scene.namespace, run_name="setup-other"))
+        job_namespace.namespace, tombstone(make_adopted(namespace=job_namespace.namespace, run_name="setup-other"))
     )
     assert is_tombstone(stone)
     assert stone["spec"]["suspend"] is True
 
 
-async def test_of_many_who_create_the_same_one_does(calls: JobClient, scene: JobScene) -> None:
-    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
-    made = await asyncio.gather(*(calls.create_or_get(scene.namespace, body) for _ in range(20)))
+async def test_of_many_who_create_the_same_one_does(calls: JobClient, job_namespace: JobNamespace) -> None:
+    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=job_namespace.namespace), PodSettings())
+    made = await asyncio.gather(*(calls.create_or_get(job_namespace.namespace, body) for _ in range(20)))
     assert len({job["metadata"]["uid"] for job in made}) == 1
 
 
-async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient, scene: JobScene) -> None:
-    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=scene.namespace), PodSettings())
+async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient, job_namespace: JobNamespace) -> None:
+    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=job_namespace.namespace), PodSettings())
     unknown = {**body, "spec": {**body["spec"], "backofLimit": 1}}
-    error = await error_of(calls.create_or_get(scene.namespace, unknown))
+    error = await error_of(calls.create_or_get(job_namespace.namespace, unknown))
     assert isinstance(error, calls.refused)
     assert isinstance(error, ApiRejected)
     assert 'unknown field "spec.backofLimit"' in str(error)
@@ -101,12 +105,12 @@ async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient
 
 
 async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
-    calls: JobClient, scene: JobScene, kubeconfig: Path
+    calls: JobClient, job_namespace: JobNamespace, kubeconfig: Path
 ) -> None:
-    ending = JobScene(kubeconfig)
-    scene.allow_jobs(0)
+    ending = JobNamespace(kubeconfig)
+    job_namespace.allow_jobs(0)
     ending.begin_to_end()
-    for place in (scene, ending):
+    for place in (job_namespace, ending):
         body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=place.namespace), PodSettings())
         error = await error_of(calls.create_or_get(place.namespace, body))
         assert isinstance(error, calls.no_room), error
@@ -114,72 +118,76 @@ async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
         assert isinstance(error, ApiForbidden)
 
 
-async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(calls: JobClient, scene: JobScene) -> None:
-    assert await calls.get_job(scene.namespace, "none") is None
-    await calls.delete_job(scene.namespace, "none", str(uuid4()))
+async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(
+    calls: JobClient, job_namespace: JobNamespace
+) -> None:
+    assert await calls.get_job(job_namespace.namespace, "none") is None
+    await calls.delete_job(job_namespace.namespace, "none", str(uuid4()))
 
 
 async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_meant(
-    calls: JobClient, scene: JobScene
+    calls: JobClient, job_namespace: JobNamespace
 ) -> None:
-    uid = scene.make_job("one")
-    await calls.delete_job(scene.namespace, "one", str(uuid4()))
-    job = await calls.get_job(scene.namespace, "one")
+    uid = job_namespace.make_job("one")
+    await calls.delete_job(job_namespace.namespace, "one", str(uuid4()))
+    job = await calls.get_job(job_namespace.namespace, "one")
     assert job is not None
     assert "deletionTimestamp" not in job["metadata"]
-    await calls.delete_job(scene.namespace, "one", uid)
-    job = await calls.get_job(scene.namespace, "one")
+    await calls.delete_job(job_namespace.namespace, "one", uid)
+    job = await calls.get_job(job_namespace.namespace, "one")
     assert job is not None
     assert job["metadata"]["deletionTimestamp"]
     assert "foregroundDeletion" in job["metadata"]["finalizers"]
-    scene.finish_deletion("one")
-    assert await calls.get_job(scene.namespace, "one") is None
+    job_namespace.finish_deletion("one")
+    assert await calls.get_job(job_namespace.namespace, "one") is None
 
 
-async def test_the_pods_of_one_job(calls: JobClient, scene: JobScene) -> None:
-    uid, other = scene.make_job("one"), scene.make_job("other")
-    names = {scene.make_pod("one"), scene.make_pod("one")}
-    scene.make_pod("other")
-    scene.make_pod("one", job_uid=other, labels={**OURS, OF_JOB: uid})
-    found = await calls.pods_of(scene.namespace, uid)
+async def test_the_pods_of_one_job(calls: JobClient, job_namespace: JobNamespace) -> None:
+    uid, other = job_namespace.make_job("one"), job_namespace.make_job("other")
+    names = {job_namespace.make_pod("one"), job_namespace.make_pod("one")}
+    job_namespace.make_pod("other")
+    job_namespace.make_pod("one", job_uid=other, labels={**OURS, OF_JOB: uid})
+    found = await calls.pods_of(job_namespace.namespace, uid)
     assert {pod["metadata"]["name"] for pod in found} == names
     assert {tuple(pod) for pod in found} == {("metadata", "spec", "status")}
     assert {tuple(pod["spec"]) for pod in found} == {()}
 
 
 async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
-    calls: JobClient, scene: JobScene, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+    calls: JobClient, job_namespace: JobNamespace, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projectsetup.kube.client.PAGE", 2)
-    second = JobScene(kubeconfig)
-    for place, number in ((scene, 5), (second, 2)):
+    second = JobNamespace(kubeconfig)
+    for place, number in ((job_namespace, 5), (second, 2)):
         for index in range(number):
             place.make_job(f"job-{index}", project=PROJECT_ID)
             place.make_pod(f"job-{index}", project=PROJECT_ID)
-    scene.make_job("of-another", project=uuid4())
+    job_namespace.make_job("of-another", project=uuid4())
     selector = f"{SELECTOR},{PROJECT}={PROJECT_ID}"
-    for place, number in ((scene, 5), (second, 2)):
+    for place, number in ((job_namespace, 5), (second, 2)):
         jobs, pods = await calls.select(place.namespace, selector)
         assert {body["metadata"]["namespace"] for body in (*jobs, *pods)} == {place.namespace}
         assert (len(jobs), len(pods)) == (number, number)
 
 
-async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(calls: JobClient, scene: JobScene) -> None:
-    uid = scene.make_job("one")
-    scene.warn("one", uid, "first", at="2026-01-01T00:00:00Z")
-    scene.warn("one", uid, "last", at="2026-01-01T00:00:02Z")
-    scene.warn("other", str(uuid4()), "of another", at="2026-01-01T00:00:01Z")
-    assert await calls.warnings_about(scene.namespace, [uid, str(uuid4())]) == ["last", "first"]
+async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(
+    calls: JobClient, job_namespace: JobNamespace
+) -> None:
+    uid = job_namespace.make_job("one")
+    job_namespace.warn("one", uid, "first", at="2026-01-01T00:00:00Z")
+    job_namespace.warn("one", uid, "last", at="2026-01-01T00:00:02Z")
+    job_namespace.warn("other", str(uuid4()), "of another", at="2026-01-01T00:00:01Z")
+    assert await calls.warnings_about(job_namespace.namespace, [uid, str(uuid4())]) == ["last", "first"]
 
 
 async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_empty_one(
-    calls: JobClient, scene: JobScene
+    calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     async def read(pod: str) -> list[bytes]:
-        return [piece async for piece in calls.follow_log(scene.namespace, pod, "one", since=None)]
+        return [piece async for piece in calls.follow_log(job_namespace.namespace, pod, "one", since=None)]
 
     assert isinstance(await error_of(read("none")), ApiNotFound)
-    pod = scene.make_pod("one", job_uid=str(uuid4()))
+    pod = job_namespace.make_pod("one", job_uid=str(uuid4()))
     assert await read(pod) == []
 
 
@@ -199,16 +207,16 @@ class Deposed(SoleOperator):
 
 
 async def test_who_does_not_lead_makes_and_deletes_nothing(
-    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, scene: JobScene
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, job_namespace: JobNamespace
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     name = f"setup-{uuid4()}-1-1"
     async with await connect() as api, await connect(streaming=True) as streams:
         calls = JobClient(api, streams, Deposed())
         for call in (
-            calls.create_or_get(scene.namespace, {"metadata": {"name": name}}),
-            calls.delete_job(scene.namespace, name, "uid"),
+            calls.create_or_get(job_namespace.namespace, {"metadata": {"name": name}}),
+            calls.delete_job(job_namespace.namespace, name, "uid"),
         ):
             with pytest.raises(LeaseLost):
                 await call
-        assert await calls.get_job(scene.namespace, name) is None
+        assert await calls.get_job(job_namespace.namespace, name) is None

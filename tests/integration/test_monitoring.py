@@ -17,10 +17,9 @@ from monitoring.panels import ROWS, Figure
 from monitoring.picture import substitute_variables
 from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
-from tests.support.manifests import MANIFESTS, read
+from tests.support.manifests import MANIFESTS, plain_rules, read
 from tests.support.operator_process import OperatorProcess, wait_for
 from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
-from tests.support.prometheus import plain_rules
 from tests.support.setup_handle import Setup, Steps
 from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
@@ -63,7 +62,7 @@ COUNTED: Final[Sequence[tuple[str, dict[str, str], float]]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Recording:
     """What happened, as Prometheus has seen it, and what the first leader told at its end."""
 
     prometheus: Prometheus
@@ -72,7 +71,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class Scenario:
     """The operator that leads at first, the doors between it and the rest, and who watches it."""
 
     sandbox: Sandbox
@@ -101,13 +100,13 @@ class Play:
 
     def perform(self) -> None:
         """Everything that a metric tells of, once at least."""
-        self._stand_in_line()
+        self._wait_in_the_queue()
         self._fail()
         self._miss_a_recipe()
         self._lose_the_database()
         self._lose_the_api_server()
 
-    def _stand_in_line(self) -> None:
+    def _wait_in_the_queue(self) -> None:
         first = Setup.gated(self.sandbox, self.steps, annotations={"priority": "0"})
         self.steps.await_start(first)
         second = Setup.gated(self.sandbox, self.steps, annotations={"priority": "3"})
@@ -174,12 +173,12 @@ class Play:
 
 
 @pytest.fixture(scope="module")
-def scene(
+def recording(
     prometheus_programs: dict[str, Path],
     new_sandbox: NewSandbox,
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+) -> Iterator[Recording]:
     assert prometheus_programs
     folder = tmp_path_factory.mktemp("monitoring")
     settings: dict[str, Any] = {"leader_election": "true", "concurrency": "1"}
@@ -208,49 +207,49 @@ def scene(
             wait_for(sandbox.operator.leads, "the first operator to lead")
             standby.start()
             try:
-                play = Play(sandbox, database, api, Steps(folder / "steps"), prometheus)
-                play.await_scraped('projectsetup_leading{instance="second"} == 0')
-                play.perform()
-                last_words = play.told()
-                play.await_scraped('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
+                scenario = Scenario(sandbox, database, api, Steps(folder / "steps"), prometheus)
+                scenario.await_scraped('projectsetup_leading{instance="second"} == 0')
+                scenario.perform()
+                last_words = scenario.told()
+                scenario.await_scraped('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
                 assert sandbox.operator.terminate() == 0
-                play.await_scraped('projectsetup_leading{instance="second"} == 1')
-                yield Scene(prometheus, began, last_words)
+                scenario.await_scraped('projectsetup_leading{instance="second"} == 1')
+                yield Recording(prometheus, began, last_words)
             finally:
                 standby.close()
 
 
 @pytest.mark.parametrize("metric", sorted(documented()))
-def test_a_real_run_moves(scene: Scene, metric: str) -> None:
+def test_a_real_run_moves(recording: Recording, metric: str) -> None:
     moves = CONSTANT.get(metric) or NEVER_LESS.get(documented()[metric].type, UP_AND_DOWN)
     moved = moves.format(metric)
-    assert scene.prometheus.query(moved)
+    assert recording.prometheus.query(moved)
 
 
 @pytest.mark.parametrize(
     ("metric", "labels", "value"), COUNTED, ids=[f"{name} {' '.join(labels.values())}" for name, labels, _ in COUNTED]
 )
-def test_counts_what_happened(scene: Scene, metric: str, labels: dict[str, str], value: float) -> None:
-    assert scene.last_words.value(f"projectsetup_{metric}", **labels) == value
+def test_counts_what_happened(recording: Recording, metric: str, labels: dict[str, str], value: float) -> None:
+    assert recording.last_words.value(f"projectsetup_{metric}", **labels) == value
 
 
-def test_what_the_operators_expose_is_what_is_documented(scene: Scene) -> None:
-    assert scene.last_words.families == documented()
+def test_what_the_operators_expose_is_what_is_documented(recording: Recording) -> None:
+    assert recording.last_words.families == documented()
 
 
 @pytest.mark.parametrize("title", QUERIES)
-def test_each_query_of_the_dashboard_shows_something(scene: Scene, title: str) -> None:
+def test_each_query_of_the_dashboard_shows_something(recording: Recording, title: str) -> None:
     query = substitute_variables(QUERIES[title], "30s")
-    found = scene.prometheus.query_range(query, start=scene.began, end=time.time(), step=1.0)
+    found = recording.prometheus.query_range(query, start=recording.began, end=time.time(), step=1.0)
     assert any(math.isfinite(value) for series in found for _, value in series.points)
 
 
-def test_each_alert_is_evaluated(scene: Scene) -> None:
+def test_each_alert_is_evaluated(recording: Recording) -> None:
     def all_evaluated() -> bool:
-        return all(rule["health"] != "unknown" for rule in scene.prometheus.rules())
+        return all(rule["health"] != "unknown" for rule in recording.prometheus.rules())
 
     wait_for(all_evaluated, "Prometheus to evaluate all rules")
-    rules = scene.prometheus.rules()
+    rules = recording.prometheus.rules()
     assert {rule["health"] for rule in rules} == {"ok"}
     (manifest,) = read(MANIFESTS / "monitoring" / "rules.yaml")
     assert [rule["name"] for rule in rules] == [rule["alert"] for rule in manifest["spec"]["groups"][0]["rules"]]

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.api_server import POLICY_FILE, ApiServer, Refused, wait_until
+from tests.support.api_server import POLICY_FILE, ApiServer, Refused
+from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import PREFIX, Sandbox, message
 from tests.support.setup_handle import Setup
 
@@ -102,7 +103,7 @@ def unpoliced(sandbox: Sandbox) -> Iterator[Sandbox]:
     """A cluster without the admission policy, or with its binding taken away for a while."""
     binding = sandbox.api.kubectl("get", POLICY, "--ignore-not-found", "-o", "yaml")
     sandbox.api.kubectl("delete", POLICY, "--ignore-not-found")
-    wait_until("nothing is checked at admission", lambda: accepts_anything(sandbox.api))
+    wait_for(lambda: accepts_anything(sandbox.api), "nothing is checked at admission")
     yield sandbox
     if binding:
         sandbox.api.kubectl("apply", "-f", str(POLICY_FILE))

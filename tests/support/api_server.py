@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,14 +28,6 @@ Body = dict[str, Any]
 
 class Refused(Exception):
     """The API server refused a write; the text is its message."""
-
-
-def wait_until(what: str, is_true: Callable[[], bool]) -> None:
-    """Return once `is_true`; fail with `what` was waited for when it does not come true in time."""
-    deadline = time.monotonic() + _SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited {_SECONDS:.0f} s until {what}"
-        time.sleep(0.05)
 
 
 class ApiServer:

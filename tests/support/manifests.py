@@ -82,3 +82,10 @@ def operator_container(objects: list[Body]) -> Body:
     spec = pick(objects, "Deployment", ACCOUNT)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     return dict(container)
+
+
+def plain_rules(target: Path) -> Path:
+    """The groups of the PrometheusRule, in a file of their own."""
+    (rule,) = read(MANIFESTS / "monitoring" / "rules.yaml")
+    target.write_text(yaml.safe_dump(rule["spec"], sort_keys=False))
+    return target

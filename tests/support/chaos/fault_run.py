@@ -201,3 +201,20 @@ def await_lead(operator: OperatorProcess, *, limit: float = 60.0) -> None:
     except AssertionError as error:
         raise AssertionError(f"{error}: {operator.log_tail()}") from None
     assert operator.alive, f"the operator ended: {operator.log_tail()}"
+
+
+@dataclass(slots=True)
+class Restarter:
+    """Starts the operator again when it has ended because it could not renew its Lease."""
+
+    operator: OperatorProcess
+    restarts: int = 0
+
+    def look(self) -> None:
+        """To be called again and again."""
+        if self.operator.alive:
+            return
+        assert self.operator.process.returncode == 1, self.operator.log_tail()
+        assert "lost the leader lease" in self.operator.log_tail(), self.operator.log_tail()
+        self.restarts += 1
+        self.operator.start(ready=False)

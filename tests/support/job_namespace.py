@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -16,20 +14,10 @@ from kubernetes.client.exceptions import ApiException
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
 from projectsetup.kube.jobs import OF_JOB
 
-_SECONDS: Final = 30.0
-
 Body = dict[str, Any]
 
 
-async def until(what: str, is_true: Callable[[], bool]) -> None:
-    """Return once `is_true`; fail with `what` if that takes too long."""
-    deadline = time.monotonic() + _SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited {_SECONDS:.0f} s until {what}"
-        await asyncio.sleep(0.02)
-
-
-class JobScene:
+class JobNamespace:
     """Jobs and pods in a new namespace of the API server of `kubeconfig`."""
 
     def __init__(self, kubeconfig: Path) -> None:
