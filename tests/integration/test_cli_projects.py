@@ -77,7 +77,7 @@ def test_values_are_kept_to_the_letter(cli: CommandLine) -> None:
     ("option", "url", "problem"),
     [
         ("--code-repo", "--upload-pack=touch /tmp/x", "code_repo: a repository URL must not begin with '-'"),
-        ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http': use https://,"),
+        ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http'; use https://,"),
         ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not contain a password"),
         ("--docs-repo", "https://ghp_0123@git.example/a", "docs_repo: a repository URL must not contain a token"),
         ("--docs-repo", "https://0xa9fea9fe/a", "docs_repo: 169.254.169.254:443 is an internal address"),
