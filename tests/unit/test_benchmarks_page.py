@@ -5,8 +5,6 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import pytest
-
 from benchmarks import page
 from benchmarks.figures import (
     Comparison,
@@ -17,7 +15,6 @@ from benchmarks.figures import (
     Table,
     at_least,
     at_most,
-    number,
 )
 
 REPORT = Report(
@@ -63,10 +60,3 @@ def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None
     for plot in ("operator.svg", "operator-1.svg"):
         assert f"(performance/{plot})" in text
         assert ET.fromstring((tmp_path / page.RESULTS / plot).read_text()).tag.endswith("svg")  # noqa: S314  # our own
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (2, "2"), (12.345, "12.3"), (99.99, "100"), (12345.6, "12,346")]
-)
-def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
-    assert number(value) == text

@@ -47,11 +47,6 @@ def silent_server() -> Iterator[socket.socket]:
         yield server
 
 
-def test_the_module_is_the_command() -> None:
-    done = process("--version")
-    assert (done.code, done.err) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["--help"], 0), (["setup", "--help"], 0), (["crd"], 0), (["recipes", "list"], 0), (["setup"], 2)],

@@ -64,15 +64,10 @@ def test_setups_line_up_as_the_operator_starts_them() -> None:
 def test_the_queue_for_people() -> None:
     lines = queue_text(state(LINE, paused=True, concurrency=3), NOON).plain.splitlines()
     assert lines[:8] == [
-        "Namespace    ops",
-        "Operator     operator-0",
-        "Paused       yes, no new attempts start",
-        "Concurrency  3",
-        "Slots        2 of 3 in use",
-        "Waiting      4, the longest for 1h",
-        "Backing off  2, the next in 12s",
+        "Namespace    ops", "Operator     operator-0", "Paused       yes, no new attempts start", "Concurrency  3",
+        "Slots        2 of 3 in use", "Waiting      4, the longest for 1h", "Backing off  2, the next in 12s",
         "Suspended    1",
-    ]
+    ]  # fmt: skip
     assert [line.split() for line in lines[9:12]] == [
         ["PRIORITY", "WAITING", "LONGEST"], ["0", "1", "1s"], ["1", "3", "1h"],
     ]  # fmt: skip

@@ -68,25 +68,13 @@ def test_the_oldest_comes_first() -> None:
 def test_a_running_setup_in_detail() -> None:
     spec = {"parameters": {"license": "MIT"}, "credentialsSecretRef": {"name": "git"}, "suspend": True}
     assert lines(detail(resource(RUNNING, spec=spec), LATER))[:18] == [
-        f"Project      {NAME}",
-        "Namespace    team-a",
-        "Phase        Running",
-        "Reason       Running",
-        "Message      step compile",
-        "Status       compiling",
-        "Step         compile 3/7",
-        "Attempt      1/3",
-        "Recipe       python-service",
-        "Parameters   license=MIT",
-        "Credentials  Secret git",
-        "Suspended    yes",
-        "Timeout      30m per attempt",
-        "Priority     1",
-        "Backoff      15s to 10m",
-        "Created      2026-11-24 11:00:00 UTC (1h5m ago)",
-        "Queued       2026-11-24 11:58:00 UTC (7m ago)",
+        f"Project      {NAME}", "Namespace    team-a", "Phase        Running", "Reason       Running",
+        "Message      step compile", "Status       compiling", "Step         compile 3/7", "Attempt      1/3",
+        "Recipe       python-service", "Parameters   license=MIT", "Credentials  Secret git", "Suspended    yes",
+        "Timeout      30m per attempt", "Priority     1", "Backoff      15s to 10m",
+        "Created      2026-11-24 11:00:00 UTC (1h5m ago)", "Queued       2026-11-24 11:58:00 UTC (7m ago)",
         "Started      2026-11-24 12:00:00 UTC (5m ago)",
-    ]
+    ]  # fmt: skip
 
 
 def test_a_failure_in_detail() -> None:

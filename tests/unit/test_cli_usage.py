@@ -105,13 +105,6 @@ def test_a_bad_setting_of_the_operator_is_named_without_secrets(
     assert "geheim" not in line
 
 
-@pytest.mark.parametrize("arguments", [[], ["projects"], ["recipes"], ["queue"]])
-def test_a_missing_command_shows_the_help(cli: CommandLine, arguments: list[str]) -> None:
-    done = cli(*arguments)
-    assert (done.code, done.err) == (2, "")
-    assert "Usage: projectsetup" in done.out
-
-
 def test_the_help_names_every_command_in_panels_and_the_exit_codes(cli: CommandLine) -> None:
     out = cli.ok("--help").out
     panels = (

@@ -54,15 +54,9 @@ from tests.support.lifecycle_world import (
 def done_with(recipe: str | None, **parameters: str) -> dict[str, Any]:
     """The end of a successful setup as the record keeps it; None: an older version wrote it."""
     return AttemptEnd(
-        kind=EndKind.SUCCEEDED,
-        attempt=1,
-        reason=Reason.SETUP_SUCCEEDED,
-        message="done",
-        finished_at=NOW,
-        commits=Commits(code_repo="c0de"),
-        recipe=recipe,
-        parameters=None if recipe is None else parameters,
-    ).to_result()
+        kind=EndKind.SUCCEEDED, attempt=1, reason=Reason.SETUP_SUCCEEDED, message="done", finished_at=NOW,
+        commits=Commits(code_repo="c0de"), recipe=recipe, parameters=None if recipe is None else parameters,
+    ).to_result()  # fmt: skip
 
 
 REQUESTED = {"recipe": "service", "parameters": {"license": "MIT"}}
@@ -147,13 +141,10 @@ def test_a_request_for_a_project_that_it_may_not_claim_fails_in_its_status_alone
 @pytest.mark.parametrize(
     "world",
     [
-        World().annotate(priority="10"),
-        World().annotate(max_attempts="0"),
-        World().annotate(backoff="-1s"),
-        World(input_problem="there is no recipe 'x'"),
-        World(spec={"timeout": "soon"}),
+        World().annotate(priority="10"), World().annotate(max_attempts="0"), World().annotate(backoff="-1s"),
+        World(input_problem="there is no recipe 'x'"), World(spec={"timeout": "soon"}),
     ],
-)
+)  # fmt: skip
 def test_an_invalid_spec_is_terminal_and_recorded(world: World) -> None:
     decision = world.but(project=project()).decide()
     end = expect(decision, d.RecordEnd, succeeded=("False", Reason.INVALID_SPEC)).end
@@ -248,14 +239,11 @@ ELSEWHERE = RecordRead(None, ClaimRefusal(Reason.PROJECT_CLAIMED, "project belon
 @pytest.mark.parametrize(
     ("spec", "annotations", "reason"),
     [
-        ({}, {}, Reason.PROJECT_CLAIMED),
-        ({"timeout": "soon"}, {}, Reason.PROJECT_CLAIMED),
-        ({}, {"priority": "10"}, Reason.PROJECT_CLAIMED),
-        ({}, RETRY, Reason.PROJECT_CLAIMED),
-        ({}, CANCEL, Reason.CANCELLED),
-        (SUSPENDED, CANCEL, Reason.CANCELLED),
+        ({}, {}, Reason.PROJECT_CLAIMED), ({"timeout": "soon"}, {}, Reason.PROJECT_CLAIMED),
+        ({}, {"priority": "10"}, Reason.PROJECT_CLAIMED), ({}, RETRY, Reason.PROJECT_CLAIMED),
+        ({}, CANCEL, Reason.CANCELLED), (SUSPENDED, CANCEL, Reason.CANCELLED),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize(
     "status",
     [
@@ -490,12 +478,8 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     decision = ended(running(), NotStarted("exceeded quota: few"))
     message = "attempt 1 could not start and does not count; next attempt at 12:00:30 UTC: exceeded quota: few"
     queued: dict[str, Any] = {
-        "phase": Phase.QUEUED,
-        "attempt": 0,
-        "attempts": (),
-        "run_ref": None,
-        "next_attempt_at": due,
-    }
+        "phase": Phase.QUEUED, "attempt": 0, "attempts": (), "run_ref": None, "next_attempt_at": due,
+    }  # fmt: skip
     expect(decision, d.RecordEnd, message=message, **queued)
     assert (decision.end.kind, decision.end.attempts_used) == (EndKind.RELEASED, 0)
     world = World(project=project("setup_queued", US, attempt=0), slot=True).written(decision.status)
@@ -729,12 +713,9 @@ def test_every_decision_reports_the_generation_and_settles(
     if world.run is not None:
         world = world.but(run_outcome=outcome)
     world = world.but(
-        project=project(status, owner, attempt=attempt, fence=5),
-        record=DOWN if unavailable else None,
-        slot=slot,
-        spec={"suspend": suspend},
-        owner_is_active=True,
-    )
+        project=project(status, owner, attempt=attempt, fence=5), record=DOWN if unavailable else None, slot=slot,
+        spec={"suspend": suspend}, owner_is_active=True,
+    )  # fmt: skip
     for _ in range(4):
         new = getattr(world.decide(), "status", None)
         if new is None:
@@ -751,13 +732,9 @@ def test_every_decision_reports_the_generation_and_settles(
 
 @given(
     st.builds(
-        AttemptEnd,
-        kind=st.sampled_from(EndKind),
-        attempt=st.integers(0, 20),
-        reason=st.sampled_from(Reason),
-        message=st.text(max_size=50),
-        finished_at=st.just(NOW),
+        AttemptEnd, kind=st.sampled_from(EndKind), attempt=st.integers(0, 20), reason=st.sampled_from(Reason),
+        message=st.text(max_size=50), finished_at=st.just(NOW),
     )
-)
+)  # fmt: skip
 def test_an_end_survives_the_record(end: AttemptEnd) -> None:
     assert AttemptEnd.from_result(end.to_result()) == end

@@ -9,7 +9,7 @@ import pytest
 
 from projectsetup.api.reasons import Reason
 from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
-from projectsetup.controller.runs import Runs
+from projectsetup.controller.runs import MARK_RETRY, Runs
 from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.kube.leader import SoleOperator
@@ -138,18 +138,9 @@ def _attempt(number: int) -> AttemptSpec:
         {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
     )
     return AttemptSpec(
-        namespace="default",
-        name=str(project.id),
-        uid="uid",
-        project=project,
-        recipe=recipe,
-        parameters={},
-        number=number,
-        fence=FENCE,
-        run_name="run",
-        timeout=60,
-        credentials=None,
-    )
+        namespace="default", name=str(project.id), uid="uid", project=project, recipe=recipe, parameters={},
+        number=number, fence=FENCE, run_name="run", timeout=60, credentials=None,
+    )  # fmt: skip
 
 
 @in_virtual_time
@@ -165,31 +156,34 @@ async def test_an_attempt_that_ends_by_itself() -> None:
     assert world.runs.keys() == []
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InfrastructureError(Reason.STEP_KILLED, "out of memory", step="two", exit_code=137), Reason.STEP_KILLED),
+        (ZeroDivisionError(), Reason.ENGINE_ERROR),
+    ],
+    ids=["it breaks", "it has a bug"],
+)
 @in_virtual_time
-async def test_a_bug_in_the_engine_is_an_engine_error() -> None:
-    world = World(FakeEngine(seconds=1, error=ZeroDivisionError()))
+async def test_an_engine_that_raises_breaks_the_attempt(error: Exception, reason: Reason) -> None:
+    world = World(FakeEngine(seconds=1, error=error))
     outcome = await world.outcome(world.start())
     assert isinstance(outcome, InfrastructureError)
-    assert outcome.reason == Reason.ENGINE_ERROR
+    assert outcome.reason is reason
 
 
 @in_virtual_time
-async def test_a_stopped_attempt_has_the_first_cause() -> None:
+async def test_a_stopped_attempt_has_the_first_cause_and_may_be_stopped_before_it_starts() -> None:
     world = World()
     project = world.start()
     await asyncio.sleep(1)
     world.runs.stop(project, StopCause.CANCEL)
     world.runs.stop(project, StopCause.SHUTDOWN)
     assert await world.outcome(project) == AttemptStopped(StopCause.CANCEL)
-
-
-@in_virtual_time
-async def test_an_attempt_can_be_stopped_before_it_starts() -> None:
-    world = World()
-    project = world.start()
+    project = world.start(2)
     world.runs.stop(project, StopCause.DELETED)
     assert await world.outcome(project) == AttemptStopped(StopCause.DELETED)
-    assert world.engine.started == []
+    assert world.engine.started == [1]
 
 
 @in_virtual_time
@@ -231,6 +225,18 @@ async def test_a_moved_fence_stops_the_attempt() -> None:
     world = World(FakeEngine(seconds=10))
     world.record.held = False
     assert await world.outcome(world.start()) == AttemptStopped(StopCause.FENCED)
+
+
+@in_virtual_time
+async def test_an_attempt_continues_during_a_database_outage_and_is_marked_afterwards() -> None:
+    world = World(FakeEngine(seconds=100))
+    world.record.outage = DatabaseUnavailable("no route")
+    project = world.start()
+    await asyncio.sleep(60)
+    world.record.outage = None
+    await asyncio.sleep(2 * MARK_RETRY)
+    assert world.record.marked == [(project, FENCE, "testing")]
+    assert await world.outcome(project) == SetupSucceeded()
 
 
 async def _left(world: World, project: UUID) -> None:

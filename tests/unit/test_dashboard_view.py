@@ -28,13 +28,9 @@ def minutes(number: float) -> datetime:
 
 def attempt(number: int, outcome: str, finished_at: datetime) -> AttemptRecord:
     return AttemptRecord(
-        number=number,
-        started_at=finished_at - timedelta(minutes=1),
-        finished_at=finished_at,
-        outcome=outcome,
-        reason="StepTransient",
-        message="reset",
-    )
+        number=number, started_at=finished_at - timedelta(minutes=1), finished_at=finished_at, outcome=outcome,
+        reason="StepTransient", message="reset",
+    )  # fmt: skip
 
 
 UNSEEN: dict[str, Any] = {}
@@ -56,22 +52,17 @@ SUCCEEDED = status(
     attempts=(attempt(1, "Failed", minutes(8)), attempt(2, "Succeeded", minutes(2))),
 )  # fmt: skip
 
+AWAY = "waiting for the database: refused"
+
+
 ROWS: list[tuple[str, Mapping[str, Any], dict[str, Any]]] = [
     ("unseen", UNSEEN, {"phase": Phase.QUEUED, "seen": False, "attempt": "0/3", "reason": "", "ends": ()}),
     ("queued", status(Reason.QUEUED, "waiting for a free slot"), {"seen": True, "reason": "Queued", "message": ""}),
-    (
-        "database away",
-        status(Reason.DATABASE_UNAVAILABLE, "waiting for the database: refused"),
-        {"phase": Phase.QUEUED, "message": "waiting for the database: refused"},
-    ),
+    ("database away", status(Reason.DATABASE_UNAVAILABLE, AWAY), {"phase": Phase.QUEUED, "message": AWAY}),
     ("running", RUNNING, {"step": "test", "progress": Progress(4, 7), "attempt": "1/3", "message": ""}),
     ("progress of another version", {**RUNNING, "progress": "most"}, {"progress": None}),
-    (
-        "backing off",
-        BACKING_OFF,
-        {"reason": "StepTransient", "message": "reset", "step": "push", "next_attempt_at": minutes(-2)},
-    ),
-    ("backing off", BACKING_OFF, {"ends": (End(minutes(1), EndKind.RETRIED),)}),
+    ("backing off", BACKING_OFF, {"reason": "StepTransient", "message": "reset", "next_attempt_at": minutes(-2)}),
+    ("backing off", BACKING_OFF, {"ends": (End(minutes(1), EndKind.RETRIED),), "step": "push"}),
     ("failed", FAILED, {"reason": "AttemptsExhausted", "message": "all 2 attempts broke", "exit_code": 75}),
     ("failed", FAILED, {"ends": (End(minutes(9), EndKind.RETRIED), End(minutes(5), EndKind.FAILED))}),
     ("cancelled", CANCELLED, {"ends": (End(minutes(4), EndKind.RETRIED), End(minutes(3), EndKind.FAILED))}),
@@ -162,17 +153,12 @@ def test_a_long_section_shows_its_first_rows_and_how_many_there_are() -> None:
 @pytest.mark.parametrize(
     ("window", "at", "bucket"),
     [
-        (Window.HOUR, NOON, 11),
-        (Window.HOUR, NOON + timedelta(minutes=7), 11),
-        (Window.HOUR, minutes(0.1), 10),
-        (Window.HOUR, minutes(55), 0),
-        (Window.HOUR, minutes(55.1), None),
-        (Window.DAY, minutes(30), 22),
-        (Window.DAY, NOON - timedelta(hours=23), 0),
-        (Window.DAY, NOON - timedelta(days=1), None),
+        (Window.HOUR, NOON, 11), (Window.HOUR, NOON + timedelta(minutes=7), 11), (Window.HOUR, minutes(0.1), 10),
+        (Window.HOUR, minutes(55), 0), (Window.HOUR, minutes(55.1), None), (Window.DAY, minutes(30), 22),
+        (Window.DAY, NOON - timedelta(hours=23), 0), (Window.DAY, NOON - timedelta(days=1), None),
         (Window.WEEK, NOON - timedelta(days=1), 23),
     ],
-)
+)  # fmt: skip
 def test_the_bucket_of_an_end(window: Window, at: datetime, bucket: int | None) -> None:
     found = throughput([End(at, EndKind.FAILED)], window, NOON)
     assert [number for number, entry in enumerate(found.buckets) if entry.total] == ([] if bucket is None else [bucket])

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from devcluster import build
-from devcluster.build import CONTROL_PLANE, find_go, find_programs, programs_folder
+from devcluster.build import CONTROL_PLANE, find_programs, programs_folder
 from devcluster.errors import DevclusterError
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = CONTROL_PLANE.programs
-GO_MOD = CONTROL_PLANE.folder / "go.mod"
 PRINTS_VERSION = 'test "$1" = version && echo go version'
 
 
@@ -76,18 +75,3 @@ def test_a_failed_build_reports_the_end_of_its_log_and_installs_nothing(
         build.build()
     assert str(caught.value).endswith(f": {why}")
     assert find_programs().keys() <= {"kubectl"}
-
-
-def test_go_is_installed_if_the_one_on_the_path_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    executable(tmp_path / "bin" / "go", "echo go version go1.25.5 linux/amd64")
-    installed: list[Path] = []
-
-    def install(folder: Path) -> None:
-        installed.append(folder)
-        folder.mkdir(parents=True)
-
-    monkeypatch.setattr(build, "_install", install)
-    go = find_go(tmp_path / "cache", GO_MOD)
-    assert go == find_go(tmp_path / "cache", GO_MOD)
-    assert go.is_relative_to(tmp_path / "cache")
-    assert len(installed) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from devcluster.errors import DevclusterError
 from devcluster.node import network
-from devcluster.node.host import CHANGED, Mount, parse, restore_settings, save_settings
+from devcluster.node.host import CHANGED, restore_settings, save_settings
 from devcluster.node.network import RANGES, free_network
 from devcluster.state import State
 
@@ -75,23 +75,3 @@ def test_settings_are_restored_when_the_last_node_is_removed(settings: Path, tmp
     assert changed(settings) == dict.fromkeys(CHANGED, "7")
     assert not saved.exists()
     restore_settings(saved, settings=settings)
-
-
-def test_settings_changed_by_others_stay(settings: Path, tmp_path: Path) -> None:
-    save_settings(tmp_path / "saved", settings=settings)
-    (settings / "kernel/panic").write_text("60\n")
-    restore_settings(tmp_path / "saved", settings=settings)
-    assert changed(settings) == dict.fromkeys(CHANGED, "7") | {"kernel/panic": "60"}
-
-
-def test_mount_points_are_unescaped() -> None:
-    table = (
-        "29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n"
-        r"64 29 0:40 / /tmp/with\040space/\134 rw - tmpfs tmpfs rw,size=1k" + "\n"
-        "65 29 0:41 / /sys/fs/cgroup/pids rw shared:2 master:3 - cgroup cgroup rw,pids\n"
-    )
-    assert parse(table) == [
-        Mount(Path("/"), "ext4", ("rw", "discard")),
-        Mount(Path("/tmp/with space/\\"), "tmpfs", ("rw", "size=1k")),
-        Mount(Path("/sys/fs/cgroup/pids"), "cgroup", ("rw", "pids")),
-    ]

@@ -11,7 +11,7 @@ import pytest
 from devcluster.__main__ import main
 from devcluster.errors import DevclusterError
 from devcluster.node import prerequisites
-from devcluster.node.prerequisites import install_packages, is_static, missing_packages, node_obstacle
+from devcluster.node.prerequisites import install_packages, missing_packages, node_obstacle
 
 PACKAGES = ["runc", "containernetworking-plugins", "busybox-static", "iproute2", "openssl"]
 APT = """\
@@ -52,18 +52,6 @@ def install_apt(folder: Path, script: str = APT) -> None:
     text = script.format(folder=folder, static=folder / "static")
     apt.write_text(f"#!/bin/sh\nPATH={os.defpath}\n{text}")
     apt.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (elf(1, 2), True), (elf(1, 3), False), (elf()[:40], False), (b"#!/bin/sh\n", False), (b"", False),
-        (b"\x7fELF\x01\x01" + elf(1)[6:], False),
-    ],
-)  # fmt: skip
-def test_static_programs_are_expected_from_others(tmp_path: Path, content: bytes, expected: bool) -> None:
-    (tmp_path / "program").write_bytes(content)
-    assert is_static(tmp_path / "program") is expected
 
 
 def test_packages_are_installed_once_after_their_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

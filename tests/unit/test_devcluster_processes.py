@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from devcluster.errors import DevclusterError, PortTaken
-from devcluster.ports import free_port, listens
+from devcluster.errors import DevclusterError
 from devcluster.processes import Program, defer_signals, is_in_use, start_time
 
-LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
 FAMILY = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & wait"
 
 
@@ -68,29 +64,6 @@ def test_the_log_explains_a_program_that_exits_during_start(program: Program) ->
     program.spawn(["sh", "-c", "echo first; echo '  no   such option' >&2; exit 1"])
     with pytest.raises(DevclusterError, match=r"part exited during start: first no such option$"):
         program.await_ready(lambda: True, port=1, limit=10)
-
-
-def test_a_taken_port_is_a_separate_error(program: Program) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        program.spawn([sys.executable, "-c", LISTEN, str(port)])
-        with pytest.raises(PortTaken):
-            program.await_ready(lambda: True, port=port, limit=10)
-
-
-def test_ready_means_listening_and_ready(program: Program) -> None:
-    port = free_port()
-    asked: list[int] = []
-
-    def ready() -> bool:
-        asked.append(port)
-        return len(asked) == 2
-
-    program.spawn([sys.executable, "-c", LISTEN, str(port)])
-    program.await_ready(ready, port=port, limit=30)
-    assert asked == [port, port]
-    assert listens(program.pid or 0, port)
-    program.kill()
 
 
 def test_a_folder_is_in_use_while_it_is_the_working_directory_of_a_process(tmp_path: Path) -> None:

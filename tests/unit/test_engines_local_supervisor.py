@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectsetup.engines.local.supervisor import directories, landlock, protocol
+from projectsetup.engines.local.supervisor import directories, landlock
 from projectsetup.engines.local.supervisor.directories import remove_tree
 from projectsetup.engines.local.supervisor.processes import descendants
 
@@ -60,24 +59,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(started, 0)[1]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ("secret" in done.stdout) is not has_landlock
-
-
-def test_a_message_carries_its_file_descriptors() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    reading, writing = os.pipe()
-    with ours, theirs:
-        protocol.send(ours, {"op": "run", "id": 1}, (reading, writing))
-        received = protocol.receive(theirs)
-        assert received is not None
-        message, fds = received
-        assert message == {"op": "run", "id": 1}
-        assert all(not os.get_inheritable(fd) for fd in fds)
-        os.write(fds[1], b"x")
-        assert os.read(reading, 1) == b"x"
-        ours.close()
-        assert protocol.receive(theirs) is None
-    for fd in (reading, writing, *fds):
-        os.close(fd)
 
 
 def test_a_directory_belongs_to_its_supervisor_while_that_lives(tmp_path: Path) -> None:

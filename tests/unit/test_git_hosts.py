@@ -77,15 +77,11 @@ def test_other_hosts_are_accepted_unless_a_list_excludes_them(name: str) -> None
     [
         ("https://GitHub.com/a", GitHost("github.com", 443)),
         ("https://github.com:8443/a", GitHost("github.com", 8443)),
-        ("ssh://git@github.com/a", GitHost("github.com", 22)),
-        ("git@github.com:22/a", GitHost("github.com", 22)),
-        ("git@[::1]:a", GitHost("::1", 22)),
-        ("https://0x7F.1/a", GitHost("127.0.0.1", 443)),
-        ("git@github.com:a://b", GitHost("github.com", 22)),
-        ("/srv/a.git", None),
-        ("file:///srv/a.git", None),
+        ("ssh://git@github.com/a", GitHost("github.com", 22)), ("git@github.com:22/a", GitHost("github.com", 22)),
+        ("git@[::1]:a", GitHost("::1", 22)), ("https://0x7F.1/a", GitHost("127.0.0.1", 443)),
+        ("git@github.com:a://b", GitHost("github.com", 22)), ("/srv/a.git", None), ("file:///srv/a.git", None),
     ],
-)
+)  # fmt: skip
 def test_the_host_of_a_url(url: str, host: GitHost | None) -> None:
     assert host_of(url) == host
 

@@ -16,8 +16,6 @@ from images.sources import (
     apt_options,
     build_arguments,
     debian_sources,
-    pip_configuration,
-    pip_settings,
 )
 from tests.support.manifests import ROOT
 
@@ -51,12 +49,6 @@ def program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_a_copy_has_the_same_key_and_contains_the_sources(content: Content) -> None:
-    assert content.key() == content.copy(content.root.parent / "again").key()
-    assert (content.root / "operator/projectsetup/cli/app.py").exists()
-    assert not list(content.root.rglob("__pycache__"))
-
-
 @pytest.mark.parametrize(
     "name",
     ["Dockerfile", ".dockerignore", "requirements-runtime.lock", "images/base.py", "operator/projectsetup/cli/app.py"],
@@ -68,15 +60,6 @@ def test_changed_sources_have_another_key(content: Content, name: str) -> None:
     assert content.key() != before
 
 
-def test_the_mode_of_a_file_changes_the_key_bytecode_does_not(content: Content) -> None:
-    before = content.key()
-    (content.root / "operator/__pycache__").mkdir()
-    (content.root / "operator/__pycache__/module.pyc").touch()
-    assert content.key() == before
-    (content.root / "README.md").chmod(0o755)
-    assert content.key() != before
-
-
 def test_other_sources_do_not_change_the_base_image(content: Content) -> None:
     before = content.base_key()
     (content.root / "operator/new.py").touch()
@@ -85,17 +68,6 @@ def test_other_sources_do_not_change_the_base_image(content: Content) -> None:
     content.dockerfile.write_text(dockerfile.replace(f"debian:{content.release()}-", "debian:sid-"))
     assert content.release() == "sid"
     assert content.base_key() != before
-
-
-def test_pip_inside_a_build_uses_the_index_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {INDEX}\ntimeout = 5\n[freeze]\ntimeout = 6\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "7")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    written = pip_configuration(pip_settings(), certificates=False)
-    assert f"index-url = {INDEX}\n" in written
-    assert "timeout = 7\n" in written
-    assert str(tmp_path) not in written
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -60,13 +60,10 @@ def test_a_missing_object_is_told_from_a_kind_that_is_not_served() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        aiohttp.ClientConnectionError("reset"),
-        aiohttp.ClientPayloadError("cut"),
-        aiohttp.ServerDisconnectedError(),
-        TimeoutError(),
-        ConnectionRefusedError(111, "refused"),
+        aiohttp.ClientConnectionError("reset"), aiohttp.ClientPayloadError("cut"), aiohttp.ServerDisconnectedError(),
+        TimeoutError(), ConnectionRefusedError(111, "refused"),
     ],
-)
+)  # fmt: skip
 def test_no_answer(error: Exception) -> None:
     assert type(told(error)) is ApiUnavailable
 
@@ -110,19 +107,10 @@ async def _read() -> tuple[list[int], list[int]]:
 
     application = web.Application()
     application.router.add_get("/things", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server: Any = site._server
-    host, port = server.sockets[0].getsockname()
-    try:
-        async with ApiClient(Configuration(host=f"http://{host}:{port}")) as api:
-            found, version = await RestClient(api).list_all("list things", "/things", query={"limit": 50})
-        assert version == "7"
-        return [item["size"] for item in found], limits
-    finally:
-        await runner.cleanup()
+    async with TestServer(application) as server, ApiClient(Configuration(host=str(server.make_url("")))) as api:
+        found, version = await RestClient(api).list_all("list things", "/things", query={"limit": 50})
+    assert version == "7"
+    return [item["size"] for item in found], limits
 
 
 def test_a_page_that_is_too_large_is_read_in_smaller_ones_and_nothing_is_missed() -> None:

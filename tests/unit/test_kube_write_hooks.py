@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
+from aiohttp.test_utils import TestServer
 
 from projectsetup.kube.write_hooks import guarded, resource_of, result_of
 
@@ -36,14 +37,9 @@ async def server() -> AsyncIterator[Server]:
     server = Server()
     app = web.Application()
     app.router.add_route("*", "/{name}", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.url = f"http://{host}:{port}"
-    yield server
-    await runner.cleanup()
+    async with TestServer(app) as running:
+        server.url = str(running.make_url("")).rstrip("/")
+        yield server
 
 
 async def test_a_write_that_waited_for_a_connection_is_checked_when_it_leaves(server: Server) -> None:
@@ -102,18 +98,9 @@ def test_the_resource_and_nothing_of_the_object(path: str, resource: str) -> Non
 @pytest.mark.parametrize(
     ("status", "result"),
     [
-        (200, "ok"),
-        (201, "ok"),
-        (400, "rejected"),
-        (401, "unavailable"),
-        (403, "forbidden"),
-        (404, "not_found"),
-        (409, "conflict"),
-        (422, "rejected"),
-        (429, "unavailable"),
-        (499, "rejected"),
-        (500, "unavailable"),
+        (200, "ok"), (201, "ok"), (400, "rejected"), (401, "unavailable"), (403, "forbidden"), (404, "not_found"),
+        (409, "conflict"), (422, "rejected"), (429, "unavailable"), (499, "rejected"), (500, "unavailable"),
     ],
-)
+)  # fmt: skip
 def test_what_became_of_it(status: int, result: str) -> None:
     assert result_of(status) == result

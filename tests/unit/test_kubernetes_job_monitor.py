@@ -112,21 +112,6 @@ async def test_steps_that_last_are_reported_except_the_first() -> None:
 
 
 @in_virtual_time
-async def test_quick_steps_are_not_reported() -> None:
-    run = await Run().begin()
-    pod = run.pod("fetch")
-    await settle(0.3)
-    pod.print("[projectsetup] step build (2/3)\n")
-    await settle(0.3)
-    pod.run("push")
-    await settle(0.3)
-    pod.succeed()
-    await run.task
-    await settle(5)
-    assert run.progress == []
-
-
-@in_virtual_time
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -163,19 +148,6 @@ async def test_a_log_is_followed_again_from_where_it_was_cut() -> None:
 
 
 @in_virtual_time
-async def test_the_logs_of_quick_stages_and_of_single_steps_are_not_followed() -> None:
-    run = await Run().begin()
-    pod = run.pod("fetch")
-    await settle(0.9)
-    pod.run("push")
-    await settle(5)
-    assert run.progress == [PUSH]
-    pod.succeed()
-    await run.task
-    assert run.count("log") == 0
-
-
-@in_virtual_time
 async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_deleted() -> None:
     run = await Run().begin()
     run.pod().lack_image()
@@ -187,9 +159,27 @@ async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_delet
 
 
 @in_virtual_time
+async def test_quick_steps_are_not_reported_and_their_logs_not_followed() -> None:
+    run = await Run().begin()
+    pod = run.pod("fetch")
+    await settle(0.3)
+    pod.print("[projectsetup] step build (2/3)\n")
+    await settle(0.3)
+    pod.run("push")
+    await settle(0.3)
+    pod.succeed()
+    await run.task
+    await settle(5)
+    assert run.progress == []
+    assert run.count("log") == 0
+
+
+@in_virtual_time
 async def test_a_rejected_pod_breaks_the_attempt_with_the_reason() -> None:
     run = await Run().begin()
     run.jobs.warnings[run.existing_job["metadata"]["uid"]] = ['pods "x" is forbidden: violates PodSecurity']
+    await settle(20)
+    assert run.progress[-1].waits_for == 'pods "x" is forbidden: violates PodSecurity'
     await run.fails(Reason.ENGINE_ERROR, "violates PodSecurity")
     assert run.jobs.jobs == {}
 

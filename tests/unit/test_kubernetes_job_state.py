@@ -71,13 +71,10 @@ def pod(phase: str, *containers: Body, created: float = -10, conditions: tuple[B
     return {
         "metadata": {"name": f"pod{created:+.0f}", "namespace": "team", "creationTimestamp": at(created)},
         "status": {
-            "phase": phase,
-            "conditions": list(conditions),
-            "initContainerStatuses": list(containers[:1]),
-            "containerStatuses": list(containers[1:]),
-            **status,
+            "phase": phase, "conditions": list(conditions), "initContainerStatuses": list(containers[:1]),
+            "containerStatuses": list(containers[1:]), **status,
         },
-    }
+    }  # fmt: skip
 
 
 def running(name: str) -> Body:

@@ -12,29 +12,14 @@ import pytest
 from tests.support.manifests import ROOT
 
 WORDS: Final = {
-    r"sights?": "state",
-    r"verdicts?": "outcome",
-    r"judges?": "outcome",
-    r"luck": "jitter",
-    r"wish(es)?": "request",
-    r"vacanc(y|ies)": "lease observer",
-    r"patience": "shield",
-    r"told|telling": "reported, report",
-    r"departures?": "cleanup",
-    r"sweep(s|ing|er)?": "garbage collection",
-    r"burned": "consumed",
-    r"rooms": "packages",
-    r"(?-i:Notices?)\b(?! )": "event",
-    r"start line": "slots, queue",
-    r"anew": "again",
-    r"who leads": "the leader",
-    r"gets? on": "progresses",
-    r"is away": "is unavailable",
-    r"said no|says no": "failed, refused",
-    r"(that|those) there (is|are)": "available, existing",
-    r"(has|have) to be repeated": "is retried",
+    r"sights?": "state", r"verdicts?": "outcome", r"judges?": "outcome", r"luck": "jitter", r"wish(es)?": "request",
+    r"vacanc(y|ies)": "lease observer", r"patience": "shield", r"told|telling": "reported, report",
+    r"departures?": "cleanup", r"sweep(s|ing|er)?": "garbage collection", r"burned": "consumed", r"rooms": "packages",
+    r"(?-i:Notices?)\b(?! )": "event", r"start line": "slots, queue", r"anew": "again", r"who leads": "the leader",
+    r"gets? on": "progresses", r"is away": "is unavailable", r"said no|says no": "failed, refused",
+    r"(that|those) there (is|are)": "available, existing", r"(has|have) to be repeated": "is retried",
     r"what is over": "finished",
-}
+}  # fmt: skip
 """Regular expressions of whole words, and what to write instead."""
 EXCEPTIONS: Final[dict[str, str]] = {
     "tests/unit/test_plain_english.py": "it lists the words",
@@ -42,22 +27,12 @@ EXCEPTIONS: Final[dict[str, str]] = {
 }
 """Files that may contain the words, and why."""
 NOT_YET_CLEAN: Final = (
-    "operator/projectsetup/cli/following.py",
-    "operator/projectsetup/dashboard/rendering.py",
-    "operator/projectsetup/dashboard/server.py",
-    "operator/projectsetup/dashboard/static/live.js",
-    "tests/chaos/",
-    "tests/integration/",
-    "tests/kstatus/",
-    "tests/mutations/catalogue.py",
-    "tests/node/",
-    "tests/prepare.py",
-    "tests/security/",
-    "tests/support/",
-    "tests/unit/test_cli_recipes.py",
-    "tests/unit/test_dashboard_view.py",
+    "operator/projectsetup/cli/following.py", "operator/projectsetup/dashboard/rendering.py",
+    "operator/projectsetup/dashboard/server.py", "operator/projectsetup/dashboard/static/live.js", "tests/chaos/",
+    "tests/integration/", "tests/kstatus/", "tests/mutations/catalogue.py", "tests/node/", "tests/prepare.py",
+    "tests/security/", "tests/support/", "tests/unit/test_cli_recipes.py", "tests/unit/test_dashboard_view.py",
     "tests/unit/test_kube_",
-)
+)  # fmt: skip
 """Prefixes of files that still contain some of the words. Remove an entry once its files are clean."""
 SUFFIXES: Final = frozenset(
     {"", ".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".html", ".js", ".css", ".go", ".ini", ".jinja", ".Dockerfile"}

@@ -43,15 +43,6 @@ def test_an_invalid_recipe_is_refused_in_one_line(text: str, expected: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_merged_keys_are_not_repeated_keys() -> None:
-    text = (
-        "name: a\nimage: a\nsteps:\n"
-        "- &first {name: one, status: testing, run: a}\n"
-        "- {<<: *first, name: two}\n"
-    )  # fmt: skip
-    assert [step.name for step in load_recipe(text, "a.yaml").steps] == ["one", "two"]
-
-
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -136,8 +127,3 @@ def test_only_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "nowhere.yaml").symlink_to("missing")
     (tmp_path / ".hidden.yaml").write_text("name: [")
     assert RecipeBook(tmp_path).names() == ("python-service",)
-
-
-def test_a_missing_directory(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRecipe, match="cannot be read: No such file or directory"):
-        RecipeBook(tmp_path / "missing").get("python-service")

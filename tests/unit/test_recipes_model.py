@@ -44,26 +44,21 @@ def error_of(text: str) -> str:
     return message
 
 
-def test_a_complete_recipe() -> None:
+def test_a_complete_recipe_and_one_with_defaults() -> None:
     recipe = load_recipe(EXAMPLE, "example.yaml")
     (step,) = recipe.steps
     assert (recipe.name, recipe.image_of(step)) == ("example", "other:1")
     assert (step.status, step.timeout, step.env) == (StepStatus.COMPILING, timedelta(minutes=5), {"KEY": "value"})
     assert (step.retry.exit_codes, step.retry.output) == ((75,), ("Connection reset", "(?i)temporary failure"))
+    recipe = load_recipe(recipe_text(), "sample.yaml")
+    (step,) = recipe.steps
+    assert (step.credentials, step.isolate, step.env, recipe.image_of(step)) == (False, False, {}, "toolchain:1")
+    assert (step.retry.exit_codes, step.retry.output, step.timeout) == ((), (), timedelta(minutes=10))
+    assert (recipe.resources, recipe.workspace_size) == (DEFAULT_RESOURCES, "2Gi")
     top = 'resources: {limits: {cpu: 2, memory: 4Gi}}\nworkspaceSize: 6Gi\ndescription: "Prix\\u00a0: so\\u00adft"'
     recipe = load_recipe(recipe_text(top=top), "sample.yaml")
     assert (recipe.resources.requests, recipe.resources.limits) == (Amounts(), Amounts(cpu="2", memory="4Gi"))
     assert (recipe.workspace_size, recipe.description) == ("6Gi", "Prix\u00a0: so\u00adft")
-
-
-def test_defaults() -> None:
-    recipe = load_recipe(recipe_text(), "sample.yaml")
-    (step,) = recipe.steps
-    assert step.timeout == timedelta(minutes=10)
-    assert (step.credentials, step.isolate, step.env, step.image) == (False, False, {}, None)
-    assert (step.retry.exit_codes, step.retry.output) == ((), ())
-    assert recipe.image_of(step) == "toolchain:1"
-    assert (recipe.resources, recipe.workspace_size) == (DEFAULT_RESOURCES, "2Gi")
 
 
 def test_a_dumped_recipe_loads_as_the_same() -> None:

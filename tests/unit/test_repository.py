@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from importlib import metadata
 from typing import Final
 
 import pytest
@@ -44,11 +43,3 @@ def test_the_hooks_run_what_make_lint_runs() -> None:
     assert local["repo"] == "local"
     assert [hook["entry"] for hook in local["hooks"]] == linters
     assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in local["hooks"])
-
-
-def test_the_package_is_licensed_and_typed() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["license"] == "Apache-2.0"
-    assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License\n")
-    assert (ROOT / "operator" / "projectsetup" / "py.typed").is_file()
-    assert metadata.metadata("projectsetup")["Name"] == project["name"]

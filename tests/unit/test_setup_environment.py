@@ -56,19 +56,11 @@ def test_the_project_is_in_the_environment() -> None:
         PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w")
     )
     assert environment == {
-        "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444",
-        "PROJECT_NAME": "Näme $(id)",
-        "PROJECT_SLUG": "name",
-        "PROJECT_DESCRIPTION": "two\nlines",
-        "CODE_REPO": "https://code/x",
-        "DOCS_REPO": "",
-        "ATTEMPT": "2",
-        "WORKSPACE": "/w",
-        "HOME": "/w/.home",
-        "TMPDIR": "/w/.tmp",
-        "PARAM_LICENSE": "MIT",
+        "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444", "PROJECT_NAME": "Näme $(id)", "PROJECT_SLUG": "name",
+        "PROJECT_DESCRIPTION": "two\nlines", "CODE_REPO": "https://code/x", "DOCS_REPO": "", "ATTEMPT": "2",
+        "WORKSPACE": "/w", "HOME": "/w/.home", "TMPDIR": "/w/.tmp", "PARAM_LICENSE": "MIT",
         "PARAM_PYTHON_VERSION": "3 .11",
-    }
+    }  # fmt: skip
 
 
 def test_passwords_and_tokens_in_urls_are_secrets() -> None:
@@ -83,18 +75,12 @@ def test_passwords_and_tokens_in_urls_are_secrets() -> None:
 
 def test_the_portable_environment_has_no_paths_and_no_logins() -> None:
     operator = {
-        "LANG": "de_DE.UTF-8",
-        "LC_TIME": "C",
-        "HTTPS_PROXY": "http://proxy.example:3128",
-        "http_proxy": "http://user:word@proxy.example:3128",
-        "PIP_INDEX_URL": "https://packages.example/simple",
-        "UV_INDEX_URL": "https://user:word@packages.example/simple",
-        "UV_CACHE_DIR": "/var/cache/uv",
-        "SSL_CERT_FILE": "/etc/ssl/own.pem",
-        "PATH": "/usr/bin",
-        "HOME": "/home/operator",
+        "LANG": "de_DE.UTF-8", "LC_TIME": "C", "HTTPS_PROXY": "http://proxy.example:3128",
+        "http_proxy": "http://user:word@proxy.example:3128", "PIP_INDEX_URL": "https://packages.example/simple",
+        "UV_INDEX_URL": "https://user:word@packages.example/simple", "UV_CACHE_DIR": "/var/cache/uv",
+        "SSL_CERT_FILE": "/etc/ssl/own.pem", "PATH": "/usr/bin", "HOME": "/home/operator",
         "DATABASE_URL": "postgresql://u:p@h/d",
-    }
+    }  # fmt: skip
     assert portable_environment(operator) == {
         "LANG": "de_DE.UTF-8",
         "LC_TIME": "C",
