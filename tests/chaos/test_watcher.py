@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.chaos.history import Version
-from tests.support.chaos.reported_attempts import read_attempts
+from tests.support.chaos.invariants import read_attempts
 from tests.support.chaos.step_log import StepLog
 from tests.support.chaos.watcher import Watcher
 from tests.support.operator_process import wait_for

@@ -153,10 +153,7 @@ async def test_the_beginning_of_a_large_outputs_file_is_read(attempt: LocalAttem
     ("script", "end"),
     [
         ("exit 3", StepExit(exit_code=3)),
-        ("false; echo no", StepExit(exit_code=1)),
-        ("echo $MISSING", StepExit(exit_code=2)),
         ("kill -9 $$", StepExit(signal=signal.SIGKILL)),
-        ("kill -SEGV $$", StepExit(signal=signal.SIGSEGV)),
         ("sh -c 'kill -9 $$'; true", StepExit(exit_code=137)),
         ("nonsense-command", StepExit(exit_code=127)),
     ],
@@ -333,16 +330,6 @@ async def test_a_flood_of_output_takes_no_memory(attempt: LocalAttempt) -> None:
     assert end == StepExit(exit_code=0)
     assert seen == size + 4
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
-
-
-async def test_twenty_steps_at_once(engine: LocalEngine) -> None:
-    async def one(number: int) -> str:
-        async with engine.open(uuid4(), 1) as attempt:
-            for _ in range(3):
-                output = await printed(attempt, f"echo {number} >> file; sleep 0.1; cat file")
-            return output
-
-    assert await asyncio.gather(*map(one, range(20))) == [f"{number}\n" * 3 for number in range(20)]
 
 
 async def test_a_script_and_values_as_long_as_linux_allows(attempt: LocalAttempt) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from projectsetup.recipes.commands.errors import CommandError
 from projectsetup.recipes.commands.remote import RemoteState
-from projectsetup.setup.outcome import message_with_output
 from tests.support.push_workspace import CODE, DOCS, RECIPE, PushWorkspace, git
 from tests.support.recipe_steps import Attempt, parameters
 
@@ -84,16 +83,6 @@ def test_a_push_that_fails_because_the_same_commit_just_arrived_is_success(stage
     stage.put_hook(CODE, "update", 'git update-ref "$1" "$3"; exit 1')
     stage.remote().push()
     assert stage.references(CODE) == f"{stage.commit('code')} refs/heads/main"
-
-
-def test_a_repository_that_refuses_the_push(stage: PushWorkspace) -> None:
-    stage.put_hook(CODE, "pre-receive", "echo 'commits need a ticket number'; exit 1")
-    exit_code, line, outputs = stage.push()
-    assert (exit_code, outputs) == (1, {})
-    assert "pre-receive hook declined" in line
-    assert "remote: commits need a ticket number" in map(str.strip, stage.printed.splitlines())
-    message = message_with_output("step push failed", stage.printed.splitlines())
-    assert message.startswith("step push failed: remote: commits need a ticket number | ")
 
 
 def test_server_messages_of_a_successful_push_are_printed(stage: PushWorkspace) -> None:

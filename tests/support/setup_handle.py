@@ -140,12 +140,6 @@ class Setup:
         """Delete it."""
         self.api.delete(self.name)
 
-    def backs_off_after(self, attempt: int) -> Body:
-        """The status once it backs off after the attempt of this number."""
-        place = ("BackingOff", attempt)
-        told = f"backing off after attempt {attempt}"
-        return self.until(told, lambda status: (status.get("phase"), status.get("attempt")) == place)
-
     @property
     def events(self) -> list[str]:
         """Reasons of the events on it, in the order of time."""

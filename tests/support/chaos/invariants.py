@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.support.chaos.fault_run import FaultRun, Setup
-from tests.support.chaos.history import Body
-from tests.support.chaos.reported_attempts import ReportedAttempts, read_attempts
+from tests.support.chaos.history import Body, Version
 from tests.support.operator_sandbox import Row, reason
 
 ENDS: Final = {"failing": {"StepFailed"}}
@@ -84,3 +84,48 @@ def _check_end(setup: Setup, status: Body, row: Row) -> None:
     error = row["setup_error"]
     assert (error or {}).get("reason") == (None if error is None else reason(status))
     assert (error is None) is (row["status"] == "ready"), f"{setup}: {row}"
+
+
+@dataclass(slots=True)
+class ReportedAttempts:
+    """Of one project: how often each attempt number was told as started, and given back."""
+
+    started: Counter[int] = field(default_factory=Counter)
+    given_back: Counter[int] = field(default_factory=Counter)
+    burned: set[tuple[int, str]] = field(default_factory=set)
+    """Attempts that a crash has ended, by number and start."""
+    problems: list[str] = field(default_factory=list)
+    _used: int = 0
+    _running: bool = False
+
+
+def read_attempts(versions: Sequence[Version]) -> ReportedAttempts:
+    """An attempt may be told as started when its number follows on those used; given back, it is used no longer.
+
+    `problems` names each version in which that is not so.
+    """
+    told = ReportedAttempts()
+    uid = None
+    for version in versions:
+        if version.body is None or version.body["metadata"]["uid"] != uid:
+            told._used, told._running = 0, False
+            uid = version.body["metadata"]["uid"] if version.body else None
+        _take_in(told, version)
+    return told
+
+
+def _take_in(told: ReportedAttempts, version: Version) -> None:
+    status = version.status
+    number, running = status.get("attempt") or 0, "runRef" in status
+    if running and (not told._running or number != told._used):
+        told.started[number] += 1
+        if told._running or number != told._used + 1:
+            told.problems.append(f"revision {version.revision}: {number} started after {told._used}")
+    elif told._running and not running and number == told._used - 1:
+        told.given_back[told._used] += 1
+    elif number != told._used and not (number == 0 and not told._running):  # 0: a new series
+        told.problems.append(f"revision {version.revision}: {number} after {told._used}")
+    for record in status.get("attempts", ()):
+        if record["reason"] == "Interrupted":
+            told.burned.add((record["number"], record["startedAt"]))
+    told._used, told._running = number, running

@@ -18,7 +18,7 @@ from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
 from tests.support.chaos.fault_run import QUICKLY, FaultRun, Setup
 from tests.support.chaos.history import Body
-from tests.support.chaos.reported_attempts import read_attempts
+from tests.support.chaos.invariants import read_attempts
 from tests.support.chaos.watcher import Sight
 from tests.support.node.pod_watcher import PodWatcher
 from tests.support.node.step_server import StepServer
