@@ -62,7 +62,7 @@ mutations: build
 
 chaos: build
 	CHAOS=long $(BIN)/pytest -s -o timeout=3600 tests/chaos tests/node/test_jobs_storm.py tests/node/test_jobs_disruptions.py \
-		tests/node/test_jobs_troubles.py tests/security/test_memory.py
+		tests/node/test_jobs_failing_pods.py tests/security/test_memory.py
 
 demo: build
 	@$(BIN)/python -m demo

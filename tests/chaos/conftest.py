@@ -1,4 +1,4 @@
-"""A control plane for the fault tests alone: its parts are killed, so it keeps what it acknowledged."""
+"""The control plane of the fault tests. Its parts are killed, so it syncs to disk before it acknowledges a write."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import pytest
 from devcluster import Cluster
 from projectsetup.projects.migrate import migrate
 from tests.support.api_server import ApiServer
-from tests.support.chaos.fault_run import FaultRun, NewFaultRun
-from tests.support.chaos.freezes import FREEZES, FROZEN, Outcome
-from tests.support.chaos.options import IS_LONG, SEED
-from tests.support.chaos.watcher import Watcher
+from tests.support.chaos.fault_run import IS_LONG, SEED, FaultRun, NewFaultRun
+from tests.support.chaos.frozen_leader import FREEZES, FROZEN, Outcome
+from tests.support.chaos.process_watcher import ProcessWatcher
 
 
 @pytest.fixture(scope="session")
@@ -31,21 +30,21 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 
 @pytest.fixture(scope="session")
-def kubeconfig_of_plane(control_plane: Cluster) -> Path:
+def control_plane_kubeconfig(control_plane: Cluster) -> Path:
     """The administrator's kubeconfig of that API server."""
     return control_plane.kubeconfig
 
 
 @pytest.fixture(scope="session")
-def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher]:
+def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessWatcher]:
     """Watches the processes of all attempts."""
-    with Watcher(tmp_path_factory.getbasetemp().resolve()) as watcher:
+    with ProcessWatcher(tmp_path_factory.getbasetemp().resolve()) as watcher:
         yield watcher
 
 
 @pytest.fixture(scope="session")
 def template(control_plane: Cluster) -> str:
-    """The name of a database with all tables, to copy."""
+    """The name of a migrated database to copy."""
     name = "chaos_template"
     with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -55,31 +54,31 @@ def template(control_plane: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def new_fault_run(
-    control_plane: Cluster, template: str, watcher: Watcher, tmp_path_factory: pytest.TempPathFactory
+    control_plane: Cluster, template: str, watcher: ProcessWatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> NewFaultRun:
-    """Makes a fault run; the arguments are those of FaultRun."""
+    """Creates a fault run; the arguments are settings of its operators."""
 
     def new_fault_run(**settings: Any) -> FaultRun:
         name = f"chaos_{uuid4().hex[:12]}"
         with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         url = f"{control_plane.database_url.rpartition('/')[0]}/{name}"
-        return FaultRun(tmp_path_factory.mktemp("fault_run"), control_plane, url, watcher, **settings)
+        return FaultRun(tmp_path_factory.mktemp("run"), control_plane, url, watcher, **settings)
 
     return new_fault_run
 
 
 @pytest.fixture(scope="session")
 def frozen_leaders(
-    new_fault_run: NewFaultRun, kubeconfig_of_plane: Path, tmp_path_factory: pytest.TempPathFactory
+    new_fault_run: NewFaultRun, control_plane_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Outcome]]]:
-    """The outcomes of leaders that freeze, all at once and beside other tests: they mostly wait."""
+    """The outcome of each freeze. All run in parallel with other tests, because they mostly wait."""
     with ThreadPoolExecutor(len(FREEZES)) as pool:
         yield {
             freeze.name: pool.submit(
                 freeze.run,
                 new_fault_run,
-                kubeconfig_of_plane,
+                control_plane_kubeconfig,
                 tmp_path_factory.mktemp("proxy"),
                 seed=SEED,
                 frozen=FROZEN if IS_LONG else 0.0,

@@ -1,4 +1,4 @@
-"""A leader that freezes or ends, and the standby that takes over."""
+"""A leader freezes or ends, and its standby takes over."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.support.chaos.fault_run import NewFaultRun, await_lead
-from tests.support.chaos.freezes import FREEZES, LIMIT, Freeze, Outcome
+from tests.support.chaos.fault_run import NewFaultRun, await_leadership
+from tests.support.chaos.frozen_leader import FREEZES, LIMIT, Freeze, Outcome
 from tests.support.chaos.invariants import check_invariants
-from tests.support.operator_process import wait_for
 
 TAKEOVER = 10.0
-"""Seconds, on the busiest of machines: far less than the 30 of a Lease that was not given back."""
+"""Seconds on a busy machine; far below the 30 s until a Lease that was not released expires."""
 
 
 @pytest.mark.parametrize("freeze", FREEZES, ids=lambda freeze: freeze.name)
@@ -32,28 +31,28 @@ def test_a_frozen_leader_wakes_too_late_to_do_anything(
     assert outcome.complaints == 1
     events = [request for request in outcome.written if request.endswith("/events")]
     assert ([request for request in outcome.written if request not in events], outcome.recorded) == ([], 0)
-    assert len(events) <= 1, "no more than was being sent in the instant of the freeze, and nothing fences an event"
-    assert outcome.figures.given_back == 0
+    assert len(events) <= 1, "more than the event that was in flight; events are not fenced"
+    assert outcome.figures.released == 0
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
-def test_a_leader_that_is_told_to_end_is_followed_at_once(
+def test_a_terminated_leader_hands_over_at_once(
     new_fault_run: NewFaultRun, tell: Callable[[object], None], busy: bool
 ) -> None:
-    with new_fault_run(shutdown_grace="200ms") as fault_run:
-        first = fault_run.operator().start()
-        await_lead(first)
-        second = fault_run.operator().start()
-        running = [fault_run.submit("gated") for _ in range(6)] if busy else []
-        wait_for(lambda: all(fault_run.step_log.tells(setup.project, "end") for setup in running), "the steps to run")
+    with new_fault_run(shutdown_grace="200ms") as run:
+        first = run.operator().start()
+        await_leadership(first)
+        second = run.operator().start()
+        running = [run.submit("gated") for _ in range(6)] if busy else []
+        run.await_step_event("end", *running)
         began = time.monotonic()
         first.process.send_signal(signal.SIGTERM)
-        await_lead(second, limit=TAKEOVER)
+        await_leadership(second, limit=TAKEOVER)
         takeover = time.monotonic() - began
         assert first.process.wait(LIMIT) == 0
-        fault_run.step_log.gate.touch()
-        fault_run.await_ends(limit=LIMIT)
-        fault_run.await_no_remains()
-        figures = check_invariants(fault_run)
+        run.step_log.gate.touch()
+        run.await_ends(limit=LIMIT)
+        run.await_cleanup()
+        figures = check_invariants(run)
         tell(f"taken over {takeover:.1f} s after SIGTERM; {figures}")
-        assert (figures.burned, figures.given_back) == (0, len(running))
+        assert (figures.interrupted, figures.released) == (0, len(running))

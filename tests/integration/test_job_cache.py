@@ -157,7 +157,7 @@ async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
     board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
 ) -> None:
     with Proxy(kubeconfig, tmp_path / "proxy", random.Random(7)) as proxy:  # noqa: S311
-        proxy.trouble.share = 0.3
+        proxy.faults.share = 0.3
         async with board_at(proxy.path, job_namespace.namespace) as board:
             for number in range(20):
                 job_namespace.make_job(f"job-{number}")

@@ -1,4 +1,4 @@
-// Tells what kstatus, with which Flux judges the health of objects, makes of those in a JSON list on standard input.
+// Prints the kstatus result, which Flux uses as the health of an object, of each object in a JSON list on standard input.
 package main
 
 import (
@@ -10,31 +10,31 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-type verdict struct {
+type health struct {
 	Status  status.Status `json:"status"`
 	Message string        `json:"message"`
 }
 
-func judge() ([]verdict, error) {
+func compute() ([]health, error) {
 	var objects []unstructured.Unstructured
 	if err := json.NewDecoder(os.Stdin).Decode(&objects); err != nil {
 		return nil, err
 	}
-	verdicts := make([]verdict, 0, len(objects))
+	results := make([]health, 0, len(objects))
 	for i := range objects {
-		result, err := status.Compute(&objects[i])
+		computed, err := status.Compute(&objects[i])
 		if err != nil {
 			return nil, err
 		}
-		verdicts = append(verdicts, verdict{result.Status, result.Message})
+		results = append(results, health{computed.Status, computed.Message})
 	}
-	return verdicts, nil
+	return results, nil
 }
 
 func main() {
-	verdicts, err := judge()
+	results, err := compute()
 	if err == nil {
-		err = json.NewEncoder(os.Stdout).Encode(verdicts)
+		err = json.NewEncoder(os.Stdout).Encode(results)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -215,7 +215,7 @@ MUTATIONS: Final = (
             "if refusal.owner is not None:",
         ),
         (
-            "without the database no attempt is burned",
+            "without the database no attempt is consumed",
             "return _report(facts, status.database_unavailable(facts, why), until=facts.now + DATABASE_POLL)",
             "return Requeue()",
         ),

@@ -1,4 +1,4 @@
-"""One table of recipes and their outcomes: both engines report the same, word for word."""
+"""One table of recipes and their outcomes: both engines report the same messages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ODD: Final = "$(PROJECT_ID) $$ $HOME `id` \\ ' \""
 
 @dataclass(frozen=True)
 class Row:
-    """A setup that runs these scripts in one attempt; the reason of `Succeeded`, and its failure, if any."""
+    """Scripts that run in one attempt, the reason of `Succeeded`, and the failure, if any."""
 
     reason: str
     scripts: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
     step: str | None = None
     code: int | None = None
-    said: str = ""
+    message: str = ""
     recipe: str = "scripts"
     timeout: str = "30m"
 
@@ -56,7 +56,7 @@ TABLE: Final = {
             "odd": ODD,
         },
     ),
-    "the workspace goes on": Row(
+    "the workspace is shared by the steps": Row(
         "SetupSucceeded", {"first": "echo one >a; mkdir d", "third": "test one = $(cat a); cd d"}
     ),
     "facts": Row("SetupSucceeded", {"first": f'echo "CODE_COMMIT={"c0de" * 10}" >>"$STEP_OUTPUTS"'}),
@@ -65,7 +65,7 @@ TABLE: Final = {
         "StepFailed", {"first": "exit 74"}, "StepFailed", "first", 74, "it printed nothing"
     ),
     "no such program": Row("StepFailed", {"third": "no-such-program 2>&-"}, "StepFailed", "third", 127, "nothing"),
-    "it asks for another attempt": Row("AttemptsExhausted", {"second": "exit 75"}, "StepTransient", "second", 75),
+    "it requests another attempt": Row("AttemptsExhausted", {"second": "exit 75"}, "StepTransient", "second", 75),
     "an exit code of the recipe": Row("AttemptsExhausted", {"second": "exit 42"}, "StepTransient", "second", 42),
     "a line of the recipe": Row(
         "AttemptsExhausted", {"second": "echo fetch: Connection reset; exit 9"}, "StepTransient", "second", 9, "reset"
@@ -111,7 +111,7 @@ Ends = dict[str, dict[str, dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ends:
-    """By engine and row, the status of each setup once it has ended."""
+    """The final status of each setup, by engine and row."""
     folder = tmp_path_factory.mktemp("engines")
     ends: Ends = {}
     for engine in ENGINES:
@@ -119,13 +119,13 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> End
             sandbox.operator.start()
             names = {title: _apply(sandbox, row) for title, row in TABLE.items()}
             wait_for(
-                partial(_over, sandbox, names.values()), f"all setups of the engine {engine} to be over", limit=LIMIT
+                partial(_have_ended, sandbox, names.values()), f"all setups of the engine {engine} to end", limit=LIMIT
             )
             ends[engine] = {title: sandbox.status(name) for title, name in names.items()}
     return ends
 
 
-def _over(sandbox: Sandbox, names: Iterable[str]) -> bool:
+def _have_ended(sandbox: Sandbox, names: Iterable[str]) -> bool:
     return all(sandbox.status(name).get("phase") in ENDED for name in names)
 
 
@@ -138,12 +138,12 @@ def _apply(sandbox: Sandbox, row: Row) -> str:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("title", TABLE)
-def test_the_end_is_what_the_recipe_says(ends: Ends, title: str, engine: str) -> None:
+def test_a_setup_ends_as_its_row_says(ends: Ends, title: str, engine: str) -> None:
     row, status = TABLE[title], ends[engine][title]
     assert reason(status) == row.reason, status
     failure = status.get("failure", {})
     assert (failure.get("reason"), failure.get("step"), failure.get("exitCode")) == (row.failure, row.step, row.code)
-    assert row.said in failure.get("message", "")
+    assert row.message in failure.get("message", "")
 
 
 @pytest.mark.parametrize("title", TABLE)
@@ -155,6 +155,6 @@ def test_both_engines_report_the_same(ends: Ends, title: str) -> None:
 def _reported(status: dict[str, Any]) -> dict[str, Any]:
     reported = {name: status.get(name) for name in ("phase", "projectStatus", "step", "progress", "attempt", "commits")}
     failure = dict(status.get("failure", {}))
-    if "the attempt did not end" in failure.get("message", ""):  # a Job that is ended does not report what was printed
+    if "the attempt did not end" in failure.get("message", ""):  # a Job that timed out does not report its output
         failure["message"] = failure["message"].partition(";")[0]
     return {**reported, "failure": failure}

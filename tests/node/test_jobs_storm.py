@@ -12,38 +12,36 @@ from typing import Final
 from kubernetes.client.exceptions import ApiException
 
 from devcluster import Cluster
-from tests.support.chaos.fault_run import await_lead
-from tests.support.chaos.options import IS_LONG, SEED
-from tests.support.node.job_checks import check_jobs
-from tests.support.node.job_fault_run import JobFaultRun, job_fault_run
-from tests.support.node.pod_watcher import PodWatcher
+from tests.support.chaos.fault_run import IS_LONG, SEED, await_leadership
+from tests.support.chaos.process_watcher import PodWatcher
+from tests.support.node.job_fault_run import JobFaultRun, check_job_invariants, job_fault_run
 from tests.support.operator_process import OperatorProcess, wait_for
 
 SETUPS, KILLS, EVICTIONS = (50, 10, 25) if IS_LONG else (20, 5, 10)
-LIFE: Final = 3.0
-"""The most seconds that the operator lives once it leads."""
+MAX_LIFE: Final = 3.0
+"""The most seconds between leadership and the kill."""
 BACKLOG: Final = 4
-"""Setups that each life finds beyond those that it has time for."""
+"""Setups that wait beyond those that one operator has time for."""
 TTL: Final = 10
 LIMIT: Final = 600.0 if IS_LONG else 120.0
 
 
 class Storm:
-    """Kills and evictions, in an order that the seed decides."""
+    """Kills the operator and evicts pods in an order that the seed decides."""
 
-    def __init__(self, fault_run: JobFaultRun, operator: OperatorProcess) -> None:
-        self._fault_run = fault_run
+    def __init__(self, run: JobFaultRun, operator: OperatorProcess) -> None:
+        self._run = run
         self._operator = operator
-        self._random = random.Random(SEED)  # noqa: S311  # the same order every time
+        self._rng = random.Random(SEED)  # noqa: S311  # the same order every time
         self.evicted: set[str] = set()
 
-    def blow(self) -> None:
-        """Kill the operator and evict pods; setups are submitted meanwhile, so that each life has work."""
+    def execute(self) -> None:
+        """Kill the operator and evict pods while setups are submitted, so that each operator has work."""
         for kill in range(1, KILLS + 1):
-            there = min(SETUPS * kill // KILLS + BACKLOG, SETUPS)
-            self._fault_run.submit_mixed(there - len(self._fault_run.setups), self._random)
-            await_lead(self._operator)
-            until = time.monotonic() + self._random.uniform(0.0, LIFE)
+            submitted = min(SETUPS * kill // KILLS + BACKLOG, SETUPS)
+            self._run.submit_mixed(submitted - len(self._run.setups), self._rng)
+            await_leadership(self._operator)
+            until = time.monotonic() + self._rng.uniform(0.0, MAX_LIFE)
             while len(self.evicted) < EVICTIONS * kill // KILLS:
                 self._evict_one()
             time.sleep(max(0.0, until - time.monotonic()))
@@ -51,11 +49,11 @@ class Storm:
             self._operator.start(ready=False)
 
     def _evict_one(self) -> None:
-        """A pod of which a container runs, and that was not evicted before."""
+        """Evict a pod with a running container that was not evicted before."""
         wait_for(self._running, "a pod that runs", limit=LIMIT)
-        pod = self._random.choice(self._running())
+        pod = self._rng.choice(self._running())
         try:
-            self._fault_run.evict(pod)
+            self._run.evict(pod)
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -63,7 +61,7 @@ class Storm:
             self.evicted.add(pod)
 
     def _running(self) -> list[str]:
-        return [pod for pod in self._fault_run.watch_history.running_pods() if pod not in self.evicted]
+        return [pod for pod in self._run.job_history.running_pods() if pod not in self.evicted]
 
 
 def test_kills_and_evictions_at_random_moments(
@@ -71,33 +69,31 @@ def test_kills_and_evictions_at_random_moments(
 ) -> None:
     with (
         PodWatcher() as watcher,
-        job_fault_run(node_cluster, tmp_path, watcher, concurrency="10", job_ttl=f"{TTL}s") as fault_run,
+        job_fault_run(node_cluster, tmp_path, watcher, concurrency="10", job_ttl=f"{TTL}s") as run,
     ):
-        operator = fault_run.operator().start(ready=False)
-        storm = Storm(fault_run, operator)
-        storm.blow()
-        seconds = fault_run.await_ends(limit=LIMIT)
-        fault_run.await_no_remains()
-        figures = check_jobs(fault_run)
-        done = f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all over {seconds:.0f} s later"
+        operator = run.operator().start(ready=False)
+        storm = Storm(run, operator)
+        storm.execute()
+        seconds = run.await_ends(limit=LIMIT)
+        run.await_cleanup()
+        figures = check_job_invariants(run)
+        done = f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all ended {seconds:.0f} s later"
         tell(f"{done}; {figures}")
-        assert figures.of_setups.given_back == 0
-        wait_for(lambda: not unfinished(fault_run), "nothing but finished Jobs to be left")
-        wait_for(lambda: not left(fault_run), "the finished Jobs and their pods to go", limit=TTL + 60)
+        assert figures.setups.released == 0
+        wait_for(lambda: not unfinished(run), "nothing but finished Jobs to be left")
+        wait_for(lambda: not left(run), "the finished Jobs and their pods to go", limit=TTL + 60)
         assert operator.terminate() == 0
 
 
-def unfinished(fault_run: JobFaultRun) -> list[str]:
-    """The Jobs and pods of all setups that may still run."""
-    return [name for project in fault_run.setups for name in fault_run.watch_history.living(project)]
+def unfinished(run: JobFaultRun) -> list[str]:
+    """Return the Jobs and pods of all setups that may still run."""
+    return [name for project in run.setups for name in run.job_history.living(project)]
 
 
-def left(fault_run: JobFaultRun) -> list[str]:
-    """The Jobs and pods that still exist, except tombstones, which stay a while."""
-    watch_history = fault_run.watch_history
+def left(run: JobFaultRun) -> list[str]:
+    """Return the Jobs and pods that still exist, except tombstones, which are kept for a while."""
+    job_history = run.job_history
     found = [
-        entry
-        for project in fault_run.setups
-        for entry in (*watch_history.jobs_of(project), *watch_history.pods_of(project))
+        entry for project in run.setups for entry in (*job_history.jobs_of(project), *job_history.pods_of(project))
     ]
-    return [entry.name for entry in found if not entry.gone]
+    return [version.name for version in found if not version.gone]

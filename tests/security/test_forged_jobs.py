@@ -23,8 +23,7 @@ from projectsetup.kube.jobs import OF_JOB
 from tests.support.api_server import ApiServer, Body
 from tests.support.attacks.tenant import Tenant
 from tests.support.manifests import Kubectl
-from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.sandboxes import node_sandbox
+from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
 

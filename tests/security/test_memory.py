@@ -24,7 +24,7 @@ from benchmarks.machine import memory, peak
 from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from tests.support.api_server import ApiServer, Body, Refused
 from tests.support.bulk import make_all
-from tests.support.chaos.options import IS_LONG
+from tests.support.chaos.fault_run import IS_LONG
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
 

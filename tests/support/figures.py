@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.chaos.options import SEED
+from tests.support.chaos.fault_run import SEED
 
 FIGURES = "figures"
 """The name of the property of a test that holds a line of them; reports carry it from workers to the summary."""

@@ -1,8 +1,8 @@
-"""The real operator, but for one thing: at the call that FAULT names it sends itself a signal.
+"""The real operator, except that it sends itself a signal at the call that FAULT names.
 
-FAULT is `METHOD DETAIL before|after SIGNAL [N]`, such as `replace_status Running after SIGKILL`: at the N-th call (the
-first) of that method of a port whose detail is that one (`*`: any), before the call or after it has returned.
-COMPARE_SECONDS makes the comparisons with full lists more frequent than they are.
+FAULT is `METHOD DETAIL before|after SIGNAL [N]`, such as `replace_status Running after SIGKILL`: the signal is sent
+before or after the N-th call (default 1) of that port method with that detail (`*`: any).
+RESYNC_SECONDS shortens the time between full lists and the age at which a silent watch counts as broken.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from projectsetup.settings import load_settings
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to this process, and when."""
+    """The signal to send, and when."""
 
     method: str
     detail: str
@@ -36,11 +36,11 @@ class Fault:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """As FAULT says; without it nothing happens."""
+        """Parse FAULT; without it no signal is sent."""
         return cls(*os.environ.get("FAULT", "none * before SIGKILL").split())
 
     def strike(self, method: str, moment: str, arguments: dict[str, Any]) -> None:
-        """Let it happen if this is the call."""
+        """Send the signal if this is the call."""
         if (method, moment) != (self.method, self.moment) or self.detail not in {"*", _detail(method, arguments)}:
             return
         self.calls_left = str(int(self.calls_left) - 1)
@@ -49,7 +49,7 @@ class Fault:
 
 
 class Faulty:
-    """A port whose every call may be the one."""
+    """Wraps a port and checks each call against the fault."""
 
     def __init__(self, port: Any, fault: Fault) -> None:
         self._port = port
@@ -70,7 +70,7 @@ class Faulty:
 
 
 def _detail(method: str, arguments: dict[str, Any]) -> str:
-    """What tells calls of one method apart: the status of the project, the phase that is written, how it ended."""
+    """Return what distinguishes calls of one method: the claimed status, the written phase, or the kind of end."""
     match method:
         case "claim":
             return str(arguments["status"])
@@ -82,7 +82,7 @@ def _detail(method: str, arguments: dict[str, Any]) -> str:
 
 
 async def run() -> int:
-    """`bootstrap.run_operator` with faulty ports."""
+    """Run `bootstrap.run_operator` with faulty ports."""
     settings, fault, metrics = load_settings(), Fault.from_environment(), new_metrics()
     configure_logging(settings.log_format, scrub=str)
     database = DatabaseAddress.parse(settings.database_url.get_secret_value())
@@ -102,6 +102,6 @@ async def run() -> int:
 
 
 if __name__ == "__main__":
-    if seconds := os.environ.get("COMPARE_SECONDS"):
+    if seconds := os.environ.get("RESYNC_SECONDS"):
         controller.RESYNC_PERIOD = watch_age.DELIVERY_LIMIT = float(seconds)
     sys.exit(asyncio.run(run()))

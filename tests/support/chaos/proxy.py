@@ -1,4 +1,4 @@
-"""A faulty proxy before the API server: slow, lossy, and a log of who wrote what."""
+"""A proxy of the API server that delays, drops and refuses requests, and records writes and watches."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ _EXPIRED: Final = {
 
 
 @dataclass(slots=True)
-class Trouble:
-    """How bad it is: the share of the requests that meet with trouble, and which was met how often."""
+class Faults:
+    """The share of requests to disturb, and how often each fault occurred."""
 
     rng: random.Random
     share: float = 0.0
-    deaf: bool = False
-    """Watches stay open and tell nothing."""
+    silent: bool = False
+    """Watches stay open and deliver nothing."""
     no_watch: bool = False
-    """Whoever wants to watch is told that it is too late (410)."""
-    met: Counter[str] = field(default_factory=Counter)
+    """New watches are refused with 410."""
+    counts: Counter[str] = field(default_factory=Counter)
 
     def pick(self, kinds: tuple[str, ...], share: float) -> str:
-        """What happens to one of those requests of which `share` meet with trouble: one of `kinds`, or nothing ("")."""
+        """Choose one of `kinds` for a `share` of the calls, and no fault ("") for the others."""
         if self.rng.random() >= share:
             return ""
         kind = self.rng.choice(kinds)
-        self.met[kind] += 1
+        self.counts[kind] += 1
         return kind
 
 
 class Proxy:
-    """Passes requests on to the API server of `kubeconfig`; enter it to open it. `path` is the kubeconfig for it."""
+    """Forwards to the API server of `kubeconfig` while it is entered. `path` is the kubeconfig of the proxy."""
 
     def __init__(self, kubeconfig: Path, folder: Path, rng: random.Random) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,11 +74,11 @@ class Proxy:
         cluster["server"] = f"http://127.0.0.1:{self._port}"
         self.path = folder / "kubeconfig"
         self.path.write_text(yaml.safe_dump(config))
-        self.trouble = Trouble(rng)
+        self.faults = Faults(rng)
         self.written: list[str] = []
         """Method and path of every request that changed something."""
         self.watched: list[str] = []
-        """Path of every watch that was begun."""
+        """Path of every watch that began."""
         self._open = threading.Event()
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
@@ -107,20 +107,20 @@ class Proxy:
 
     async def _answer(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
         watches = request.query.get("watch") in {"true", "True", "1"}
-        if watches and self.trouble.no_watch:
-            self.trouble.met[f"no watch of {request.path}"] += 1
+        if watches and self.faults.no_watch:
+            self.faults.counts[f"no watch of {request.path}"] += 1
             return _refusal(410)
-        if watches:  # there are few of them
-            kind = self.trouble.pick(("delay", "refused", "expired"), min(2 * self.trouble.share, 1.0))
+        if watches:  # few requests are watches, so they fail twice as often
+            kind = self.faults.pick(("delay", "refused", "expired"), min(2 * self.faults.share, 1.0))
         else:
-            kind = self.trouble.pick(("delay", "refused", "lost", "broken"), self.trouble.share)
+            kind = self.faults.pick(("delay", "refused", "lost", "broken"), self.faults.share)
         match kind:
             case "refused":
-                return _refusal(self.trouble.rng.choice(STATUSES))
+                return _refusal(self.faults.rng.choice(STATUSES))
             case "expired":
                 return web.json_response(_EXPIRED)
             case "delay":
-                await asyncio.sleep(self.trouble.rng.uniform(0.0, LONGEST_DELAY))
+                await asyncio.sleep(self.faults.rng.uniform(0.0, LONGEST_DELAY))
         try:
             return await self._forward(session, request, kind, watches=watches)
         except (aiohttp.ClientError, OSError):
@@ -134,39 +134,39 @@ class Proxy:
         async with session.request(request.method, url, data=body, headers=headers) as answer:
             if request.method != "GET" and answer.ok:
                 self.written.append(f"{request.method} {request.path}")
-            match kind:  # it was done, but nobody hears of it
+            match kind:  # the write succeeded, but the client does not learn it
                 case "lost":
                     return _refusal(503)
                 case "broken":
                     return _cut(request)
             if watches and answer.ok:
-                return await self._pass_on(request, answer)
+                return await self._forward_watch(request, answer)
             return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
-    async def _pass_on(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """A watch; while there is trouble none lives long."""
-        told = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
-        await told.prepare(request)
+    async def _forward_watch(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Forward a watch; while there are faults, cut it soon."""
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        await response.prepare(request)
         self.watched.append(request.path)
         try:
-            async with asyncio.timeout(self.trouble.rng.uniform(0.0, LONGEST_WATCH) if self.trouble.share else None):
+            async with asyncio.timeout(self.faults.rng.uniform(0.0, LONGEST_WATCH) if self.faults.share else None):
                 async for piece in answer.content.iter_any():
-                    if not self.trouble.deaf:
-                        await told.write(piece)
+                    if not self.faults.silent:
+                        await response.write(piece)
         except TimeoutError:
-            self.trouble.met["cut"] += 1
-            await told.write(b'{"type": "MODIF')
-            return _cut(request, told)
-        return told
+            self.faults.counts["cut"] += 1
+            await response.write(b'{"type": "MODIF')
+            return _cut(request, response)
+        return response
 
 
 def _refusal(status: int) -> web.Response:
-    message = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "trouble", "code": status}
+    message = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "injected fault", "code": status}
     return web.json_response(message, status=status, headers={"Retry-After": "1"} if status == 429 else {})
 
 
-def _cut(request: web.BaseRequest, told: web.StreamResponse | None = None) -> web.StreamResponse:
-    """End the connection in the middle of whatever it was."""
+def _cut(request: web.BaseRequest, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    """Abort the connection in mid-response."""
     if request.transport is not None:
         request.transport.abort()
-    return told or web.Response()
+    return response or web.Response()

@@ -1,4 +1,4 @@
-"""The log that the steps of the recipe `tumult` write themselves, outside of any workspace."""
+"""The log that steps of the recipe `fault-test` write themselves, outside of any workspace."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A step of an attempt has begun, ended, or was asked to stop."""
+    """An event of a step: `begin`, `end`, or `stopping` when it received SIGTERM."""
 
     project: str
     attempt: int
     pid: int
-    what: str
+    event: str
     workspace: str
 
 
 class StepLog:
-    """Each line is added by one write to a file opened for appending, so that none is lost or torn."""
+    """Each line is one write to a file opened for appending, so none is lost or torn."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.path.touch()
         self.gate = Path(f"{path}.go")
-        """Once this file is there, steps in the mood `gated` go on."""
+        """Gated steps wait for this file."""
 
     def lines(self) -> list[Line]:
-        """All lines, in the order in which they were written."""
+        """Return all lines in the order of writing."""
         parts = (line.split(" ", 4) for line in self.path.read_text().splitlines())
-        return [Line(project, int(attempt), int(pid), what, place) for project, attempt, pid, what, place in parts]
+        return [Line(project, int(attempt), int(pid), event, place) for project, attempt, pid, event, place in parts]
 
-    def tells(self, project: str, what: str, *, times: int = 1) -> bool:
-        """Whether steps of this project have told that so often."""
-        return sum(line.project == project and line.what == what for line in self.lines()) >= times
+    def has(self, project: str, event: str, *, times: int = 1) -> bool:
+        """Return whether steps of this project logged the event at least so many times."""
+        return sum(line.project == project and line.event == event for line in self.lines()) >= times
 
     def starts(self) -> dict[str, dict[int, int]]:
-        """How often each attempt number of each project was started: every start has a workspace of its own."""
+        """Return how often each attempt number of each project started; every start has its own workspace."""
         places: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for line in self.lines():
             places[line.project][line.attempt].add(line.workspace)

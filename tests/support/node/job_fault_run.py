@@ -1,63 +1,61 @@
-"""An fault_run whose attempts are Jobs on a real node, with everything that can be seen of them."""
+"""A fault run whose attempts are Jobs on a real node, everything observed of them, and what must hold at its end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
-from uuid import uuid4
 
-import psycopg
 import yaml
 from kubernetes import client, config
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.projects.migrate import migrate
-from tests.conftest import on_database
-from tests.support.chaos.fault_run import QUICKLY, FaultRun, Setup
-from tests.support.chaos.history import Body
-from tests.support.chaos.invariants import read_attempts
-from tests.support.chaos.watcher import Sight
-from tests.support.node.pod_watcher import PodWatcher
+from tests.support.chaos.fault_run import FaultRun, Setup
+from tests.support.chaos.invariants import Figures, ReportedAttempts, check_invariants
+from tests.support.chaos.process_watcher import AttemptProcess, PodWatcher
+from tests.support.chaos.setup_history import Body
+from tests.support.node.job_history import JobHistory, ObjectVersion
+from tests.support.node.sandboxes import create_database
 from tests.support.node.step_server import StepServer
-from tests.support.node.watch_history import Entry, WatchHistory
 from tests.support.operator_process import wait_for
 
-TELL: Final = """\
-tell() { echo "tell $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_SERVER || true; }
+REPORT: Final = """\
+report() { echo "report $PROJECT_ID $ATTEMPT $(hostname) $1" | nc $PARAM_SERVER || true; }
 """
 WAIT: Final = 'until test "$(echo "wait $PROJECT_ID" | nc $PARAM_SERVER)" = go; do sleep 0.2; done'
 BEGIN: Final = f"""\
-{TELL}
-tell begin
-if [ "$PARAM_MOOD" = family ]; then
+{REPORT}
+report begin
+if [ "$PARAM_BEHAVIOR" = forking ]; then
   (trap '' TERM; exec setsid sleep 600) &
   setsid sh -c 'trap "" TERM; setsid sleep 600 & cd /; sleep 600' &
 fi
 sleep "$PARAM_SECONDS"
 """
 WORK: Final = f"""\
-{TELL}
-case "$PARAM_MOOD" in
-  fortress) trap '' TERM ;;
-  stubborn) trap 'tell stopping' TERM ;;
+{REPORT}
+case "$PARAM_BEHAVIOR" in
+  sigterm-proof) trap '' TERM ;;
+  lingering) trap 'report stopping' TERM ;;
 esac
-tell work
-case "$PARAM_MOOD" in
+report work
+case "$PARAM_BEHAVIOR" in
   transient) test "$ATTEMPT" -ge 2 || exit 75 ;;
   failing) exit 9 ;;
-  stubborn) for i in 1 2 3 4; do sleep "$PARAM_SECONDS" || true; done ;;
-  gated|fortress) {WAIT} ;;
+  lingering) for i in 1 2 3 4; do sleep "$PARAM_SECONDS" || true; done ;;
+  gated|sigterm-proof) {WAIT} ;;
 esac
 sleep "$PARAM_SECONDS"
-tell worked
+report worked
 """
 FINISH: Final = f"""\
-{TELL}
+{REPORT}
 echo "CODE_COMMIT=$(printf '%s' "$PROJECT_ID" | sha1sum | cut -d' ' -f1)" >> "$STEP_OUTPUTS"
-tell end
+report end
 """
 LITTLE: Final[Body] = {
     "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"},
@@ -66,24 +64,24 @@ LITTLE: Final[Body] = {
 """Resources that let many pods fit on the node."""
 FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
 HEAD: Final[Body] = {
-    "description": "Reports to a server outside of the pod, and behaves as its mood says; the last stage is alone",
+    "description": "Reports to a server outside the pod; its last step has its own container",
     "image": BUSYBOX,
     "resources": LITTLE,
-    "parameters": {"server": {}, "mood": {"default": "calm"}, "seconds": {"default": "0.1"}},
+    "parameters": {"server": {}, "behavior": {"default": "quick"}, "seconds": {"default": "0.1"}},
 }
 RECIPES: Final[dict[str, list[Body]]] = {
-    "tumult": [
+    "fault-test": [
         {"name": "begin", "status": "initializing", "run": BEGIN},
         {"name": "work", "status": "testing", "run": WORK},
         FINISH_STEP,
     ],
     "single": [FINISH_STEP],
 }
-"""Their steps."""
+"""The steps of each recipe."""
 
 
 class JobFaultRun(FaultRun):
-    """Watches while it is entered; leaving it ends its operators and deletes its namespace."""
+    """Observes while it is entered; leaving it ends its operators and deletes its namespace."""
 
     def __init__(
         self,
@@ -102,12 +100,12 @@ class JobFaultRun(FaultRun):
             folder, cluster, database_url, watcher, engine="job", **{"recipes_dir": str(recipes), **settings}
         )
         self.step_server = step_server
-        self.watch_history = WatchHistory(cluster.kubeconfig, self.sandbox.api.namespace)
+        self.job_history = JobHistory(cluster.kubeconfig, self.sandbox.api.namespace)
         api: Any = config.new_client_from_config(str(cluster.kubeconfig))
         self._pods: Any = client.CoreV1Api(api)
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.watch_history)
+        self._stack.enter_context(self.job_history)
         super().__enter__()
         return self
 
@@ -117,77 +115,109 @@ class JobFaultRun(FaultRun):
 
     def submit(
         self,
-        mood: str,
+        behavior: str,
         *,
         seconds: float = 0.1,
         annotations: dict[str, str] | None = None,
-        recipe: str = "tumult",
+        recipe: str = "fault-test",
     ) -> Setup:
-        """A new project, and the ProjectSetup for it, by one of RECIPES."""
-        project = self.sandbox.project()
-        parameters = {"server": self.step_server.place, "mood": mood, "seconds": f"{seconds:.2f}"}
-        self.sandbox.apply(project, recipe, annotations={**QUICKLY, **(annotations or {})}, parameters=parameters)
-        self.setups[project] = Setup(project, mood)
-        return self.setups[project]
+        """Create a project and its ProjectSetup with one of RECIPES."""
+        parameters = {"server": self.step_server.address, "behavior": behavior, "seconds": f"{seconds:.2f}"}
+        return self._submit(recipe, behavior, parameters, annotations)
 
     def starts(self) -> dict[str, dict[int, int]]:
-        """How many Jobs of each attempt number of each project ran."""
-        return self.watch_history.starts()
+        """Return how many Jobs of each attempt number of each project ran."""
+        return self.job_history.starts()
 
-    def gave_back(self, project: str, number: int) -> bool:
-        """Whether an attempt was ever given back."""
-        return read_attempts(self.history.versions[project]).given_back[number] > 0
+    def was_released(self, project: str, number: int) -> bool:
+        """Return whether an attempt was ever released."""
+        return ReportedAttempts.read(self.history.versions[project]).released[number] > 0
 
-    def works(self, *setups: Setup, times: int = 1) -> None:
-        """Return once the second step of these has begun so often."""
+    def await_work(self, *setups: Setup, times: int = 1) -> None:
+        """Return once the second step of these setups has begun so many times."""
         for setup in setups:
-            self.step_server.hears(setup.project, "work", times=times)
+            self.step_server.await_report(setup.project, "work", times=times)
 
     def reached(self, setup: Setup, *phases: str, limit: float = 60.0) -> Body:
-        """The status once it has one of these phases."""
+        """Return the status once it has one of these phases."""
         return self.sandbox.reached(setup.project, *phases, limit=limit)
 
     def first_at(self, setup: Setup, phase: str) -> int:
-        """The revision at which `.status` had this phase for the first time."""
-        self.history.caught_up()
+        """Return the first revision at which `.status` had this phase."""
+        self.history.catch_up()
         return next(
             version.revision for version in self.history.versions[setup.project] if version.status.get("phase") == phase
         )
 
-    def pod(self, setup: Setup) -> Entry:
-        """Its one pod that is alive."""
-        (name,) = self.watch_history.living_pods(setup.project)
-        return self.watch_history.pods[name][-1]
+    def pod(self, setup: Setup) -> ObjectVersion:
+        """Return its one live pod."""
+        (name,) = self.job_history.living_pods(setup.project)
+        return self.job_history.pods[name][-1]
 
-    def living_of(self, setup: Setup) -> list[Sight]:
-        """The processes of its pods that are alive."""
+    def processes_of(self, setup: Setup) -> list[AttemptProcess]:
+        """Return the live processes of its pods."""
         return self.watcher.living({setup.project})
 
     def evict(self, pod: str) -> None:
-        """As a drain does, through the eviction API."""
+        """Evict the pod through the eviction API, as a drain does."""
         metadata = {"name": pod, "namespace": self.sandbox.api.namespace}
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
         self._pods.create_namespaced_pod_eviction(pod, self.sandbox.api.namespace, body, _request_timeout=20)
 
-    def await_over(self, setup: Setup) -> None:
+    def await_job_end(self, setup: Setup) -> None:
         """Return once its newest Job has ended, whether an operator runs or not."""
         wait_for(
-            lambda: self.watch_history.jobs_of(setup.project)[-1].has("Complete", "Failed"),
-            "the Job to be over",
-            limit=60,
+            lambda: self.job_history.jobs_of(setup.project)[-1].has("Complete", "Failed"), "the Job to end", limit=60
         )
 
 
 @contextmanager
 def job_fault_run(cluster: Cluster, folder: Path, watcher: PodWatcher, **settings: str) -> Iterator[JobFaultRun]:
-    """An fault_run with a database of its own; `settings` are those of its operators."""
-    name = f"fault_run_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    url = on_database(cluster.database_url, name)
+    """A fault run with its own database; `settings` are those of its operators."""
+    url = create_database(cluster, "job_run")
     migrate(url)
     with (
         StepServer(cluster.gateway) as step_server,
-        JobFaultRun(folder, cluster, url, watcher, step_server, **settings) as fault_run,
+        JobFaultRun(folder, cluster, url, watcher, step_server, **settings) as run,
     ):
-        yield fault_run
+        yield run
+
+
+@dataclass(frozen=True, slots=True)
+class JobFigures:
+    """Counts; `setups` are those that every engine has."""
+
+    setups: Figures
+    jobs: int
+    pods: int
+    disrupted: int
+    """Pods that the cluster evicted or lost."""
+    tombstones: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.setups}; {self.jobs} Jobs and {self.tombstones} tombstones, {self.pods} pods, "
+            f"{self.disrupted} of them disrupted and replaced; never two of a project ran at once"
+        )
+
+
+def check_job_invariants(run: JobFaultRun) -> JobFigures:
+    """Check every version of Jobs, pods and setups that was observed, and count them."""
+    job_history = run.job_history
+    job_history.catch_up()
+    overlaps = job_history.overlaps(run.setups)
+    assert overlaps == [], f"two pods of a project ran at once: {overlaps[:3]}"
+    unexplained = job_history.unexplained_pods(run.setups)
+    assert unexplained == [], f"pods of Jobs that had one already: {unexplained[:3]}"
+    for project, numbers in job_history.starts().items():
+        started_again = {number: jobs for number, jobs in numbers.items() if jobs > 1}
+        released = {number for number in started_again if run.was_released(project, number)}
+        assert started_again.keys() == released, f"{project}: attempts that ran as several Jobs: {started_again}"
+    pods = [pod for project in run.setups for pod in job_history.pods_of(project)]
+    return JobFigures(
+        setups=check_invariants(run),
+        jobs=sum(len(job_history.jobs_of(project)) for project in run.setups),
+        pods=len(pods),
+        disrupted=sum(job_history.was_disrupted(pod.name) for pod in pods),
+        tombstones=sum(len(job_history.tombstones_of(project)) for project in run.setups),
+    )

@@ -1,21 +1,27 @@
-"""Operators on a cluster with a real node: a sandbox for each, with a database of its own and recipes for busybox."""
+"""Operators on a cluster with a real node: each has its own database, recipes for busybox, and if needed its rights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 import psycopg
+import yaml
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
+from tests.support.manifests import ACCOUNT, BASE, Body, Kubectl, Refused, pick, read
+from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import Sandbox
 
+ROLES: Final = ("projectsetup-operator", "projectsetup-jobs")
+"""The ClusterRoles of the operator in the namespaces of setups; it may not read Secrets."""
 SCRIPTS: Final = f"""\
 name: scripts
 description: Three steps, each the script that its parameter holds
@@ -52,7 +58,7 @@ steps:
 
 
 def write_recipes(folder: Path, *texts: str) -> Path:
-    """A folder of recipes with these and the two above."""
+    """Write these recipes and the two above into a folder."""
     recipes = folder / "recipes"
     recipes.mkdir()
     for text in (SCRIPTS, TOGETHER, *texts):
@@ -61,14 +67,19 @@ def write_recipes(folder: Path, *texts: str) -> Path:
     return recipes
 
 
-@contextmanager
-def node_sandbox(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -> Iterator[Sandbox]:
-    """A sandbox on the cluster, whose operator, not started yet, runs Jobs unless `settings` say otherwise."""
-    folder.mkdir()
-    name = f"stage_{uuid4().hex[:12]}"
+def create_database(cluster: Cluster, prefix: str) -> str:
+    """Create an empty database and return its URL."""
+    name = f"{prefix}_{uuid4().hex[:12]}"
     with psycopg.connect(cluster.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    url = on_database(cluster.database_url, name)
+    return on_database(cluster.database_url, name)
+
+
+@contextmanager
+def node_sandbox(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -> Iterator[Sandbox]:
+    """A sandbox whose operator is not started yet and runs Jobs unless `settings` say otherwise."""
+    folder.mkdir()
+    url = create_database(cluster, "sandbox")
     migrate(url)
     settings = {"engine": "job", "recipes_dir": str(write_recipes(folder, *recipes)), **settings}
     sandbox = Sandbox(folder, kubeconfig=cluster.kubeconfig, database_url=url, environment=None, **settings)
@@ -77,3 +88,49 @@ def node_sandbox(cluster: Cluster, folder: Path, *recipes: str, **settings: str)
     finally:
         sandbox.operator.close()
         sandbox.api.kubectl("delete", "namespace", sandbox.api.namespace, "--wait=false")
+
+
+def operator_kubeconfig(administrator: Path, namespaces: Sequence[str], folder: Path) -> Path:
+    """A kubeconfig of a service account in the first namespace that has the operator's rights in all of them, only."""
+    home = namespaces[0]
+    kubectl, objects = Kubectl(administrator), read(BASE / "operator-access.yaml")
+    for role in ROLES:
+        kubectl("apply", "--filename=-", given=pick(objects, "ClusterRole", role))
+    for kind in ("ServiceAccount", "Role"):
+        body = pick(objects, kind, ACCOUNT)
+        kubectl("apply", "--filename=-", given={**body, "metadata": {"name": ACCOUNT, "namespace": home}})
+    kubectl("apply", "--filename=-", given=_binding("Role", ACCOUNT, home, home))
+    for namespace in namespaces:
+        for role in ROLES:
+            kubectl("apply", "--filename=-", given=_binding("ClusterRole", role, namespace, home))
+
+    content = yaml.safe_load(administrator.read_text())
+    token = kubectl("create", "token", ACCOUNT, f"--namespace={home}", "--duration=1h").strip()
+    content["users"] = [{"name": user["name"], "user": {"token": token}} for user in content["users"]]
+    path = folder / "operator-kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(content))
+    own = Kubectl(path)
+    for namespace in namespaces:
+        for right in (("watch", "projectsetups.codemyspec.com"), ("create", "jobs.batch")):
+            wait_for(partial(_may, own, *right, namespace), f"{right} to be allowed in {namespace}")
+    assert not _may(own, "get", "secrets", home)
+    return path
+
+
+def _binding(kind: str, role: str, namespace: str, home: str) -> Body:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": f"{role}-{kind.lower()}", "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": home}],
+    }
+
+
+def _may(kubectl: Kubectl, verb: str, resource: str, namespace: str) -> bool:
+    try:
+        kubectl("auth", "can-i", verb, resource, f"--namespace={namespace}")
+    except Refused:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""A server to which steps in pods report, and which decides when they continue."""
+"""A server that steps in pods report to, and that decides when they continue."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tests.support.operator_process import wait_for
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What a step of an attempt reports: it began, ended, or received SIGTERM."""
+class Report:
+    """The report of a step: the event is `begin`, `work`, `worked`, `end`, or `stopping` after SIGTERM."""
 
     project: str
     attempt: int
     pod: str
-    what: str
+    event: str
 
 
 class StepServer:
-    """Takes `tell PROJECT ATTEMPT POD WHAT` and `wait PROJECT`, answered `go` once the project may continue."""
+    """Accepts `report PROJECT ATTEMPT POD EVENT` and `wait PROJECT`, answered `go` once the project may continue."""
 
     def __init__(self, address: str) -> None:
-        """`address`: one of this machine that pods can reach."""
-        self.words: list[Word] = []
+        """`address` is one of this machine that pods can reach."""
+        self._reports: list[Report] = []
         self._gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self._closing = False
         self._server = _Server((address, 0), _handler(self))
-        self.place = f"{address} {self._server.server_address[1]}"
+        self.address = f"{address} {self._server.server_address[1]}"
         """Its address and port, as arguments of `nc`."""
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, name="step_server", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, name="step server", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,25 +44,27 @@ class StepServer:
         self._server.server_close()
 
     def open(self, *projects: str) -> None:
-        """Let the steps of these projects continue that wait, or will wait."""
+        """Let the steps of these projects continue that wait or will wait."""
         for project in projects:
             self._gates[project].set()
 
-    def reports(self, project: str, what: str) -> list[Word]:
-        """Return the reports of this kind."""
-        return [word for word in list(self.words) if (word.project, word.what) == (project, what)]
+    def reports(self, project: str, event: str) -> list[Report]:
+        """Return the reports of this event."""
+        return [report for report in list(self._reports) if (report.project, report.event) == (project, event)]
 
-    def hears(self, project: str, what: str, *, times: int = 1, limit: float = 60.0) -> None:
-        """Return once that was reported so often."""
+    def await_report(self, project: str, event: str, *, times: int = 1, limit: float = 60.0) -> None:
+        """Return once the event was reported at least so many times."""
         wait_for(
-            lambda: len(self.reports(project, what)) >= times, f"{project} to report {what} {times} times", limit=limit
+            lambda: len(self.reports(project, event)) >= times,
+            f"{project} to report {event} {times} times",
+            limit=limit,
         )
 
     def answer(self, line: str) -> str:
         """Answer a line."""
         match line.split():
-            case ["tell", project, attempt, pod, what]:
-                self.words.append(Word(project, int(attempt), pod, what))
+            case ["report", project, attempt, pod, event]:
+                self._reports.append(Report(project, int(attempt), pod, event))
             case ["wait", project]:
                 self._gates[project].wait()
                 return "" if self._closing else "go"

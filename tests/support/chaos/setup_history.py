@@ -1,4 +1,4 @@
-"""Every stored version of every ProjectSetup, read from etcd and not from the API server."""
+"""Every stored version of every ProjectSetup, read from etcd itself and not from the API server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from tests.support.operator_process import wait_for
 
 _PREFIX: Final = "/registry/codemyspec.com/projectsetups/"
-_AGAIN: Final = 0.2
+_RETRY_DELAY: Final = 0.2
 
 Body = dict[str, Any]
 
@@ -34,8 +34,8 @@ class Version:
 
 
 @dataclass(slots=True)
-class History:
-    """Follows the etcd that listens on `port`, through all its outages, without missing a version."""
+class SetupHistory:
+    """Watches the etcd on `port` through all its outages without missing a version."""
 
     port: int
     namespace: str
@@ -48,27 +48,27 @@ class History:
 
     def __enter__(self) -> Self:
         self._next = self._revision() + 1
-        self._thread = threading.Thread(target=self._follow_always, name="history", daemon=True)
+        self._thread = threading.Thread(target=self._watch_always, name="history", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
 
-    def caught_up(self) -> None:
-        """Return when everything that is stored by now was told."""
+    def catch_up(self) -> None:
+        """Return once everything stored by now has been read."""
         revision = self._newest()
-        wait_for(lambda: self.problem or self._next > revision, f"etcd to tell of revision {revision}")
+        wait_for(lambda: self.problem or self._next > revision, f"etcd to report revision {revision}")
         assert self.problem is None, self.problem
 
-    def _follow_always(self) -> None:
+    def _watch_always(self) -> None:
         while not self._stop.is_set() and self.problem is None:
             try:
-                self._follow()
+                self._watch()
             except (OSError, http.client.HTTPException, ValueError):
-                time.sleep(_AGAIN)
+                time.sleep(_RETRY_DELAY)
 
-    def _follow(self) -> None:
+    def _watch(self) -> None:
         request = {"create_request": {**self._range(), "start_revision": str(self._next)}}
         for line in self._post("/v3/watch", request):
             result = json.loads(line)["result"]
@@ -76,11 +76,11 @@ class History:
                 self.problem = f"etcd no longer knows revision {self._next}: {result}"
                 return
             for event in result.get("events", ()):
-                self._take_in(event)
+                self._add(event)
             if self._stop.is_set():
                 return
 
-    def _take_in(self, event: Body) -> None:
+    def _add(self, event: Body) -> None:
         kv = event["kv"]
         name = base64.b64decode(kv["key"]).decode().rpartition("/")[2]
         deleted = event.get("type") == "DELETE"

@@ -1,4 +1,4 @@
-"""Pods that cannot start yet, and pods to which a mesh has added a container."""
+"""Pods that cannot start yet, and pods to which a mesh adds a container."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from tests.support.api_server import Body
 from tests.support.manifests import Kubectl
-from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.sandboxes import node_sandbox
+from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import Sandbox, message, reason
 
 LIMIT: Final = 120.0
-NOWHERE: Final = "registry.invalid/team/toolchain:7"
+MISSING_IMAGE: Final = "registry.invalid/team/toolchain:7"
 RECIPES: Final = (
     f"""\
-name: nowhere
-description: Has an image that is not there
-image: {NOWHERE}
+name: missing-image
+description: Names an image that does not exist
+image: {MISSING_IMAGE}
 steps:
 - {{name: one, status: compiling, run: ":"}}
 """,
     f"""\
 name: trusted
-description: Wants a Secret
+description: Requires a Secret
 image: {BUSYBOX}
 steps:
 - {{name: one, status: compiling, run: ":", credentials: true}}
@@ -54,7 +53,7 @@ def kubectl(node_cluster: Cluster) -> Kubectl:
 
 @pytest.fixture(scope="module")
 def sandbox(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """With one slot, so that what waits and holds it keeps all others waiting."""
+    """A sandbox with one slot, so that a waiting setup that held it would block all others."""
     folder = tmp_path_factory.mktemp("waiting")
     settings = {"concurrency": "1", "job_labels": "team=a", "job_annotations": "mesh.example/note=hello"}
     with node_sandbox(node_cluster, folder / "sandbox", *RECIPES, **settings) as sandbox:
@@ -66,7 +65,7 @@ def sandbox(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def mesh(sandbox: Sandbox, kubectl: Kubectl) -> Iterator[None]:
-    """Every new pod of the namespace gets a container that never ends by itself."""
+    """Every new pod of the namespace gets a container that never ends."""
     admission = "admissionregistration.k8s.io/v1"
     policy: Body = {
         "apiVersion": admission,
@@ -103,28 +102,28 @@ def mesh(sandbox: Sandbox, kubectl: Kubectl) -> Iterator[None]:
     yield
     for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
         kubectl("delete", kind, MESH)
-    wait_for(lambda: not added(), "the mesh to add no container any more", limit=LIMIT)
+    wait_for(lambda: not added(), "the mesh to stop adding its container", limit=LIMIT)
 
 
-def reached(sandbox: Sandbox, project: str, words: str, phase: str) -> Body:
-    """The status once the message of `Succeeded` says these words."""
+def reached(sandbox: Sandbox, project: str, text: str, phase: str) -> Body:
+    """Return the status once it has this phase and its message contains this text."""
 
     def is_reached() -> bool:
         status = sandbox.status(project)
-        return status.get("phase") == phase and words in message(status)
+        return status.get("phase") == phase and text in message(status)
 
     try:
-        wait_for(is_reached, f"{project} to be {phase} and say {words!r}", limit=LIMIT)
+        wait_for(is_reached, f"{project} to be {phase} and say {text!r}", limit=LIMIT)
     except AssertionError as error:
         raise AssertionError(f"{error}; it is {sandbox.status(project)}\n{sandbox.operator.log_tail()}") from None
     return sandbox.status(project)
 
 
 @pytest.mark.parametrize(
-    ("resource", "words"), [("pods", "cannot create a pod"), ("count/jobs.batch", "cannot create Job")]
+    ("resource", "text"), [("pods", "cannot create a pod"), ("count/jobs.batch", "cannot create Job")]
 )
-def test_an_exceeded_quota_does_not_count_as_an_attempt_and_holds_no_slot(
-    sandbox: Sandbox, kubectl: Kubectl, resource: str, words: str
+def test_an_exceeded_quota_consumes_no_attempt_and_holds_no_slot(
+    sandbox: Sandbox, kubectl: Kubectl, resource: str, text: str
 ) -> None:
     here = f"--namespace={sandbox.api.namespace}"
     spec = {"hard": {resource: "0"}}
@@ -133,7 +132,7 @@ def test_an_exceeded_quota_does_not_count_as_an_attempt_and_holds_no_slot(
     kubectl("wait", here, "--for=jsonpath={.status.hard}", "resourcequota/few", "--timeout=20s")
     first, second = (sandbox.apply(sandbox.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
     for project in (first, second):
-        status = reached(sandbox, project, words, "Queued")
+        status = reached(sandbox, project, text, "Queued")
         assert "exceeded quota: few" in message(status)
         assert (status["attempt"], status.get("attempts", []), "runRef" in status) == (0, [], False), status
     kubectl("delete", here, "resourcequota/few")
@@ -142,13 +141,13 @@ def test_an_exceeded_quota_does_not_count_as_an_attempt_and_holds_no_slot(
         assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
 
 
-def test_while_a_pod_cannot_start_the_message_says_why(sandbox: Sandbox) -> None:
-    for recipe, spec, words in (
-        ("nowhere", {}, NOWHERE),
+def test_the_message_says_why_a_pod_cannot_start(sandbox: Sandbox) -> None:
+    for recipe, spec, text in (
+        ("missing-image", {}, MISSING_IMAGE),
         ("trusted", {"credentialsSecretRef": {"name": "no-such"}}, 'secret "no-such" not found'),
     ):
         project = sandbox.apply(sandbox.project(), recipe, **spec)
-        status = reached(sandbox, project, words, "Running")
+        status = reached(sandbox, project, text, "Running")
         assert message(status).startswith("attempt 1 of 3: step one (1 of 1): ")
         sandbox.api.delete(project)
 
@@ -162,7 +161,7 @@ def test_while_a_pod_cannot_start_the_message_says_why(sandbox: Sandbox) -> None
         ("exit 75", "AttemptsExhausted", "StepTransient"),
     ],
 )
-def test_a_container_that_a_mesh_has_added_does_not_keep_an_attempt_from_ending(
+def test_a_container_of_a_mesh_does_not_keep_an_attempt_from_ending(
     sandbox: Sandbox, kubectl: Kubectl, last: str, ends: str, failure: str | None
 ) -> None:
     parameters = {"third": last}

@@ -1,4 +1,4 @@
-"""The record of a fault run, and who has changed it."""
+"""Every change of the record of a fault run, with the operator that made it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TABLES: Final = """
 """
 
 
-class Audit:
-    """Has every change of the record noted, with the name under which the database knows who made it."""
+class AuditLog:
+    """A trigger in the database logs each change with the application name of its connection."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
@@ -29,16 +29,16 @@ class Audit:
             connection.execute(_TABLES)
 
     def url_for(self, name: str) -> str:
-        """How to reach the database under that name."""
+        """Return the URL for an operator of this name."""
         return f"{self._url}?application_name={name}"
 
     def changes_by(self, name: str) -> int:
-        """How many changes were made under that name."""
+        """Return the number of changes that the operator of this name made."""
         with psycopg.connect(self._url) as connection:
             row = connection.execute("SELECT count(*) FROM audit WHERE application = %s", (name,)).fetchone()
         return int(row[0]) if row else 0
 
     def rows(self) -> dict[str, Row]:
-        """The record as it is, by project."""
+        """Return the current record of each project."""
         with psycopg.connect(self._url, row_factory=dict_row) as connection:
             return {str(row["id"]): row for row in connection.execute("SELECT * FROM projects")}

@@ -1,4 +1,4 @@
-"""Jobs whose pods do not start or do not stay, and what an operator with only its own rights reports of them."""
+"""Jobs whose pods do not start or are killed, and what an operator with only its own rights reports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from devcluster.images import BUSYBOX
 from tests.support.api_server import ApiServer, Body
 from tests.support.manifests import Kubectl
 from tests.support.node.job_fault_run import LITTLE
-from tests.support.node.rights import operator_kubeconfig
-from tests.support.node.sandboxes import node_sandbox
+from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
 
 START_LIMIT: Final = 15
 LIMIT: Final = 150.0
-NOWHERE: Final = "registry.invalid/team/toolchain:7"
+MISSING_IMAGE: Final = "registry.invalid/team/toolchain:7"
 TOKEN: Final = "glpat-only-the-pod-sees-this"
 SECRET: Final = {
     "apiVersion": "v1",
@@ -51,7 +50,7 @@ def recipe(name: str, *, image: str = BUSYBOX, credentials: bool = False, **more
 
 RECIPES: Final = (
     recipe("plain"),
-    recipe("nowhere", image=NOWHERE),
+    recipe("missing-image", image=MISSING_IMAGE),
     recipe("huge", resources={"requests": {"cpu": "500"}}),
     recipe("trusted", credentials=True),
     recipe("narrow", resources={"requests": LITTLE["requests"], "limits": {"memory": "48Mi"}}),
@@ -63,7 +62,7 @@ FILL: Final = "dd if=/dev/zero of=much bs=1M count=32; sleep 120"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A setup and its end: the reasons of `Succeeded` and of the failure, and words of the message."""
+    """A setup and its end: the reasons of `Succeeded` and of the failure, and parts of the message."""
 
     recipe: str = "plain"
     run: str = ":"
@@ -72,7 +71,7 @@ class Row:
     attempts: int = 1
     reason: str = "AttemptsExhausted"
     failure: str | None = "EngineError"
-    said: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     step: str | None = None
 
 
@@ -84,27 +83,29 @@ TABLE: Final = {
         spec={"credentialsSecretRef": {"name": "git"}},
         reason="StepFailed",
         failure="StepFailed",
-        said=("the token is ***",),
+        messages=("the token is ***",),
         step="first",
     ),
-    "a Secret that is not there": Row(
-        "trusted", spec={"credentialsSecretRef": {"name": "no-such"}}, said=("did not start within 15s", '"no-such"')
+    "a missing Secret": Row(
+        "trusted",
+        spec={"credentialsSecretRef": {"name": "no-such"}},
+        messages=("did not start within 15s", '"no-such"'),
     ),
-    "an image that is not there": Row("nowhere", said=("did not start within 15s", NOWHERE)),
-    "a pod that fits nowhere": Row("huge", said=("did not start within 15s", "Insufficient cpu")),
+    "a missing image": Row("missing-image", messages=("did not start within 15s", MISSING_IMAGE)),
+    "a pod that fits on no node": Row("huge", messages=("did not start within 15s", "Insufficient cpu")),
     "a limit of the namespace": Row(
-        namespace="small", said=("did not start within 15s", "maximum memory usage per Container is 8Mi")
+        namespace="small", messages=("did not start within 15s", "maximum memory usage per Container is 8Mi")
     ),
-    "out of memory": Row("narrow", HOG, failure="StepKilled", said=("step first ran out of memory",), step="first"),
-    "out of memory, but once": Row(
+    "out of memory": Row("narrow", HOG, failure="StepKilled", messages=("step first ran out of memory",), step="first"),
+    "out of memory in the first attempt": Row(
         "narrow", f'test "$ATTEMPT" -gt 1 || {HOG}', attempts=2, reason="SetupSucceeded", failure=None
     ),
-    "a full workspace": Row("cramped", FILL, failure="StepKilled", said=("work", "exceeds the limit", "4Mi")),
+    "a full workspace": Row("cramped", FILL, failure="StepKilled", messages=("work", "exceeds the limit", "4Mi")),
 }
 
 
 class Scene:
-    """A sandbox and the namespaces beside it that its operator serves as well."""
+    """A sandbox and the other namespaces that its operator serves."""
 
     def __init__(self, sandbox: Sandbox, cluster: Cluster) -> None:
         self._sandbox = sandbox
@@ -120,11 +121,11 @@ class Scene:
 
     @property
     def namespaces(self) -> list[str]:
-        """All of them, that of the sandbox first."""
+        """All namespaces, that of the sandbox first."""
         return [api.namespace for api in self._apis.values()]
 
     def apply(self, row: Row) -> str:
-        """The setup of a new project as the row says; its name."""
+        """Create the setup of a row for a new project; return its name."""
         name = self._sandbox.project()
         spec = {"recipe": row.recipe, "parameters": {"run": row.run}, **row.spec}
         annotations = {f"{PREFIX}max-attempts": str(row.attempts), f"{PREFIX}backoff": "1ms"}
@@ -132,7 +133,7 @@ class Scene:
         return name
 
     def status(self, row: Row, name: str) -> Body:
-        """Its `.status`."""
+        """Return its `.status`."""
         status: Body = self._apis[row.namespace].get(name).get("status", {})
         return status
 
@@ -145,8 +146,8 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Body]]:
-    """By row, the status of each setup once it was over."""
-    folder = tmp_path_factory.mktemp("troubles")
+    """The final status of the setup of each row."""
+    folder = tmp_path_factory.mktemp("failing-pods")
     settings = {"concurrency": "20", "job_start_limit": f"{START_LIMIT}s"}
     with node_sandbox(node_cluster, folder / "sandbox", *RECIPES, **settings) as sandbox:
         scene = Scene(sandbox, node_cluster)
@@ -155,31 +156,31 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         sandbox.operator.start()
         names = {title: scene.apply(row) for title, row in TABLE.items()}
 
-        def open_ends() -> list[str]:
+        def unfinished() -> list[str]:
             return [
                 title for title, name in names.items() if scene.status(TABLE[title], name).get("phase") not in ENDED
             ]
 
-        wait_for(lambda: not open_ends(), "all setups to be over", limit=LIMIT, poll=0.5)
+        wait_for(lambda: not unfinished(), "all setups to end", limit=LIMIT, poll=0.5)
         yield {title: scene.status(TABLE[title], name) for title, name in names.items()}
         scene.close()
         assert TOKEN not in "".join(sandbox.everything_told().values())
 
 
 @pytest.mark.parametrize("title", TABLE)
-def test_the_end_names_the_trouble(ends: dict[str, Body], title: str) -> None:
+def test_the_end_names_the_cause(ends: dict[str, Body], title: str) -> None:
     row, status = TABLE[title], ends[title]
     assert (reason(status), status["attempt"]) == (row.reason, row.attempts), status
     failure = status.get("failure", {})
     assert failure.get("reason") == row.failure, status
-    for words in row.said:
-        assert words in failure["message"], failure
-        assert words in message(status), status
+    for text in row.messages:
+        assert text in failure["message"], failure
+        assert text in message(status), status
     if row.step is not None:
         assert failure["step"] == row.step
 
 
 def test_a_pod_that_ran_out_of_memory_is_retried(ends: dict[str, Body]) -> None:
-    attempts = ends["out of memory, but once"]["attempts"]
+    attempts = ends["out of memory in the first attempt"]["attempts"]
     assert [one["reason"] for one in attempts] == ["StepKilled", "SetupSucceeded"]
     assert "ran out of memory" in attempts[0]["message"]
