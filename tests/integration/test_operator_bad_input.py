@@ -137,7 +137,7 @@ def test_a_database_that_refuses_the_login_is_waited_for(new_sandbox: NewSandbox
         assert reason(sandbox.ended(project)) == "SetupSucceeded"
         assert reason(sandbox.ended(local)) == "InvalidSpec"
         assert "must not be a local path" in message(sandbox.status(local))
-        told = sandbox.everything_told()
+        told = sandbox.published_texts()
         assert sandbox.operator.terminate() == 0
     assert "Traceback" not in told["log"]
     assert not [place for place, text in told.items() if PASSWORD in text]

@@ -146,7 +146,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> 
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
     sandbox.has_events(project, "Started", "RetryScheduled", "Started", "Failed")
-    told = sandbox.everything_told()
+    told = sandbox.published_texts()
     assert all(project in told[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")
     encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()

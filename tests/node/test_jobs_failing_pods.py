@@ -164,7 +164,7 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         wait_for(lambda: not unfinished(), "all setups to end", limit=LIMIT, poll=0.5)
         yield {title: scene.status(TABLE[title], name) for title, name in names.items()}
         scene.close()
-        assert TOKEN not in "".join(sandbox.everything_told().values())
+        assert TOKEN not in "".join(sandbox.published_texts().values())
 
 
 @pytest.mark.parametrize("title", TABLE)

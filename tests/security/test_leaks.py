@@ -106,7 +106,7 @@ def print_in_every_form(sandbox: Sandbox) -> None:
     status = sandbox.ended(project)
     assert reason(status) == "StepFailed"
     assert "exit code 3" in message(status)
-    published = sandbox.everything_told()
+    published = sandbox.published_texts()
     assert "the end: ***" in published["log"]
     for place, text in published.items():
         assert not leaked(text), f"in the {place}"

@@ -200,7 +200,7 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for project in projects.values():
             sandbox.ended(project, limit=LIMIT)
         ends = {title: end_of(sandbox, project) for title, project in projects.items()}
-        yield Aftermath(ends, host, attacker, sandbox.everything_told())
+        yield Aftermath(ends, host, attacker, sandbox.published_texts())
 
 
 @pytest.fixture(params=["local", "job"])

@@ -174,7 +174,7 @@ def test_a_token_in_a_url_is_never_shown_or_mounted(
         _, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
         assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
         assert "must not contain a token as its user name; use the credentials Secret" in message(status)
-        shown = sandbox.everything_told() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
+        shown = sandbox.published_texts() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
         assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
         assert not [place for place, text in shown.items() if TOKEN in text]
     assert thief.seen == []

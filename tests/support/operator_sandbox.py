@@ -109,7 +109,7 @@ class Sandbox:
             f"the events {', '.join(reasons)} on {project_id}",
         )
 
-    def everything_told(self) -> dict[str, str]:
+    def published_texts(self) -> dict[str, str]:
         """All that people can read of the setups here, by where they can read it."""
         with psycopg.connect(self.database_url) as connection:
             rows = connection.execute("SELECT projects::text FROM projects").fetchall()
