@@ -1,6 +1,6 @@
-"""The attacker controls the network between the operator and PostgreSQL: he answers in the server's place.
+"""The attacker controls the network between the operator and PostgreSQL and answers in the server's place.
 
-He may read, change and answer all packets. He has no certificate that the CA of the database has signed.
+The attacker may read, change and answer all packets, but has no certificate that the CA of the database has signed.
 """
 
 from __future__ import annotations

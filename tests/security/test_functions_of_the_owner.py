@@ -1,6 +1,6 @@
 """The attacker has the operator's database role, which reads and writes rows, and may make temporary tables.
 
-He wants the rights of the role that migrated: that of a superuser, where an administrator did so.
+The attacker wants the rights of the role that ran the migrations, which may be a superuser.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_an_attacker_cannot_inject_functions(database_url: str, role: str) -> No
         attacker.execute(LOOKALIKE)
         attacker.execute(ATTACK.format(role=role))
         functions = [name for (name,) in attacker.execute(OF_THE_OWNER)]
-        assert functions, "none has the rights of its owner any more: this test can go"
+        assert functions, "no function runs with the rights of its owner: delete this test"
         for function in functions:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 attacker.execute(ATTACH.format(function=f"public.{function}"))

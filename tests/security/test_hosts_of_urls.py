@@ -1,6 +1,6 @@
 """The attacker may write the URL of a project's repository, and wants git to connect to another host than is checked.
 
-`PROJECTSETUP_GIT_HOSTS` lists `good.example` alone. Where git would connect is what it tells ssh and a proxy.
+`PROJECTSETUP_GIT_HOSTS` lists only `good.example`. Git would connect to the target that it passes to ssh or to a proxy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ ATTACKS: Final = [
 
 @dataclass
 class Network:
-    """A proxy and an ssh that let nobody through, and note where git wanted to go."""
+    """A proxy and an ssh that refuse every connection and record its target."""
 
     folder: Path
     proxy: socket.socket
@@ -79,7 +79,7 @@ class Network:
                 client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 
     def asked_by(self, url: str) -> list[GitHost]:
-        """Where git goes for this URL."""
+        """Return the hosts that git connects to for this URL."""
         self.connected.clear()
         asked = self.folder / "asked"
         asked.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 
 
 @pytest.mark.parametrize("url", ATTACKS)
-def test_git_connects_to_no_other_host_than_the_one_that_is_checked(network: Network, url: str) -> None:
+def test_git_connects_only_to_the_checked_host(network: Network, url: str) -> None:
     try:
         check_repository_url(url, allow_file=False, hosts=GitHosts.parse(GOOD))
     except InvalidProject:
@@ -123,7 +123,7 @@ def test_git_connects_to_no_other_host_than_the_one_that_is_checked(network: Net
 
 
 @pytest.mark.parametrize("url", [f"ssh://git@{GOOD}:2222/app.git", f"git@{GOOD}:app.git", f"https://{GOOD}:8443/app"])
-def test_what_git_connects_to_is_seen(network: Network, url: str) -> None:
+def test_the_network_records_where_git_connects(network: Network, url: str) -> None:
     assert network.asked_by(url) == [host_of(url)]
 
 

@@ -30,25 +30,25 @@ from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
 
 NUMBER: Final = 10_000 if IS_LONG else 200
 LARGE: Final = 10 if IS_LONG else 2
-"""One in so many is as large as can be. 10,000 of those would not fit into an etcd of its usual 2 GiB."""
+"""One in so many has the maximum size. 10,000 of those would not fit into an etcd of its usual 2 GiB."""
 ANNOTATION: Final = 75_000 if IS_LONG else 250_000
 LIMIT: Final = 600.0 if IS_LONG else 250.0
-"""MiB that the operator may ever take. Its container may take 1,024."""
+"""The most MiB that the operator may use. The limit of its container is 1,024."""
 NEIGHBOUR: Final = 30.0
-"""Seconds within which a setup of somebody else ends; how long it takes is told, not judged."""
+"""The most seconds that another tenant's setup may take; the measured time is only reported."""
 AFTER_START: Final = 600.0 if IS_LONG else 60.0
-"""The same right after a start, when all that the tenant has made is read again."""
+"""The same limit right after a start, while the operator lists all that the tenant created."""
 ASTRAL: Final = "".join(chr(0x1F300 + number) for number in range(256))
 """Characters of four bytes each."""
 
 
 def noise(length: int) -> str:
-    """Text that hardly gets smaller when it is packed."""
-    return "".join(random.choices(ASTRAL, k=length))  # noqa: S311  # it is to be large, not secret
+    """Text that hardly compresses."""
+    return "".join(random.choices(ASTRAL, k=length))  # noqa: S311  # large, not secret
 
 
 def kept() -> Body:
-    """One that is as large as what the operator keeps."""
+    """A ProjectSetup just small enough for the operator to keep whole."""
     return {
         "metadata": {"annotations": {"tenant": os.urandom(ANNOTATION // 2).hex()}},
         "spec": {
@@ -61,7 +61,7 @@ def kept() -> Body:
 
 
 def large() -> Body:
-    """One with the most of everything."""
+    """A ProjectSetup with the maximum of every field."""
     when = "2026-01-01T00:00:00Z"
     attempt = {"number": 1, "startedAt": when, "finishedAt": when, "outcome": "Failed", "reason": noise(253)}
     condition = {"status": "Unknown", "lastTransitionTime": when, "reason": noise(1024), "message": noise(1024)}
@@ -85,13 +85,13 @@ def large() -> Body:
 
 
 def worst(number: int) -> Body:
-    """Most of them are just small enough to be kept, the others are as large as can be."""
+    """Most are just small enough to be kept; the others have the maximum size."""
     return kept() if number % LARGE else large()
 
 
 @contextmanager
 def touching(api: ApiServer, names: list[str]) -> Iterator[None]:
-    """One after the other is changed, for ever: each change is an event with all of the object in it."""
+    """Change one after the other meanwhile: each change is a watch event with the whole object."""
     ending = Event()
 
     def touch() -> None:
@@ -132,7 +132,7 @@ def attacked(new_sandbox: NewSandbox, kubeconfig: Path) -> Iterator[Attacked]:
             tenant.patch(name, {"metadata": {"finalizers": None}})
 
 
-def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
+def test_setups_of_the_maximum_size_keep_the_operator_within_its_memory_limit(
     attacked: Attacked, tell: Callable[[object], None]
 ) -> None:
     sandbox, operator = attacked.sandbox, attacked.sandbox.operator
@@ -156,7 +156,7 @@ def test_the_largest_there_can_be_leave_the_operator_in_its_limit(
 
 
 def lists(api: ApiServer) -> int:
-    """How many lists of ProjectSetups the API server has answered."""
+    """Return how many lists of ProjectSetups the API server has answered."""
     counts = re.findall(
         r'^apiserver_request_total\{[^}]*resource="projectsetups"[^}]*verb="LIST"[^}]*\} (\d+)$',
         api.kubectl("get", "--raw", "/metrics"),
@@ -166,7 +166,7 @@ def lists(api: ApiServer) -> int:
 
 
 def neighbour(sandbox: Sandbox, *, limit: float = NEIGHBOUR) -> float:
-    """Seconds that a setup of somebody else takes now."""
+    """Return the seconds that another tenant's setup takes now."""
     began = time.monotonic()
     assert reason(sandbox.ended(sandbox.apply(sandbox.project(), "instant"), limit=limit)) == "SetupSucceeded"
     return time.monotonic() - began
@@ -186,6 +186,6 @@ def test_more_parameters_than_allowed_are_refused(attacked: Attacked, parameters
         attacked.tenant.create(spec={"parameters": parameters})
 
 
-def test_a_handled_request_in_status_is_no_place_for_a_megabyte(attacked: Attacked) -> None:
+def test_a_large_handled_request_in_status_is_refused(attacked: Attacked) -> None:
     with pytest.raises(Refused, match="lastHandledRetry"):
         attacked.tenant.patch_status(attacked.names[0], {"lastHandledRetry": noise(1_000)})

@@ -1,7 +1,7 @@
 """The attacker may create ProjectSetups in namespace team-a, and has projects for thousands of them.
 
-Each names a Secret of its own that does not exist, so that the operator asks the API server for all of them again and
-again, and nobody in team-b is told in time that a Secret is there.
+Each names a different missing Secret, so that the operator keeps asking the API server for all of them, and notices too
+late that a Secret of team-b exists.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from projectsetup.recipes.loader import RecipeBook
 
 MANY: Final = 5_000
 ANSWER: Final = 0.01
-"""Seconds that the API server may take for an answer."""
+"""Seconds that the API server takes for an answer."""
 VICTIM: Final = ("team-b", "victim")
 
 
 @dataclass
 class Secrets:
-    """Notes who asks for what, and has the victim's Secret alone."""
+    """Records each request, and has only the Secret of the victim."""
 
     asked: list[Key] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ def test_a_namespace_with_thousands_of_missing_secrets_delays_no_other() -> None
     missing.wait(VICTIM, Missing.secret("team-b", "credentials"))
     asyncio.run(missing.check())
     assert woken == [VICTIM]
-    assert len(secrets.asked) * ANSWER < 5, "the next look is not in time for a promise of 10 s"
+    assert len(secrets.asked) * ANSWER < 5, "one check takes too long to notice a Secret within the promised 10 s"
     for _ in range(MANY // MAX_SECRETS - 1):
         asyncio.run(missing.check())
-    assert len(set(secrets.asked)) == MANY + 1, "not all were asked for"
+    assert len(set(secrets.asked)) == MANY + 1, "some Secrets were never requested"

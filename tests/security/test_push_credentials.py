@@ -3,7 +3,7 @@
 It runs in a step between `commit` and `push`, and in another after `push`. With either engine it may write whatever the
 user of the steps may write, workspace, HOME and TMPDIR among it, and it has a git host of its own. It wants the
 password with which `push` logs in, or the commits pushed somewhere else. It must get neither: the push succeeds as if
-nothing had been, or the setup ends at once with a failure that names what was wrong.
+there were no attack, or the setup fails at once with a message that names the cause.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """The ends by their attacks, and what people could see meanwhile."""
+    """The end of each attack, and everything that was published meanwhile."""
 
     ends: Mapping[str, End]
     host: GitHost
@@ -205,7 +205,7 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(params=["local", "job"])
 def aftermath(request: pytest.FixtureRequest) -> Aftermath:
-    """What came of all attacks, by each engine."""
+    """The outcome of all attacks, by engine."""
     aftermath: Aftermath = request.getfixturevalue(request.param)
     return aftermath
 
@@ -233,7 +233,7 @@ def test_the_attacker_never_sees_the_password(aftermath: Aftermath) -> None:
 
 
 def test_the_attacker_would_notice(aftermath: Aftermath) -> None:
-    """His host hears from the step after the push, so that the silence of the thief means something."""
+    """The step after the push reaches the attacker's host, so the absence of stolen data is meaningful."""
     assert any(request.startswith("POST /after") for request in aftermath.attacker.received)
 
 

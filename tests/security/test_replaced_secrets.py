@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no L
 
 
 def publish(mount: Path, version: str) -> None:
-    """Write all files anew, as the kubelet does."""
+    """Replace all files at once, as the kubelet does."""
     (mount / f"..{version}").mkdir()
     (mount / f"..{version}" / "tls.key").write_text(f"KEY {version}")
     (mount / "..data_tmp").symlink_to(f"..{version}")
