@@ -49,8 +49,9 @@ def _run(mutations: Sequence[Mutation], jobs: int) -> int:
         for number in range(jobs):
             copies.put(_copy(Path(folder) / str(number)))
         unbroken = copies.get()
-        if (code := _test(unbroken, sorted({test for mutation in mutations for test in mutation.tests}))) != 0:
-            print(f"the tests do not pass without a mutation (pytest ended with exit code {code})", file=sys.stderr)
+        code, printed = _test(unbroken, sorted({test for mutation in mutations for test in mutation.tests}))
+        if code != 0:
+            print(f"{printed}\nthe tests do not pass without a mutation", file=sys.stderr)
             return 1
         copies.put(unbroken)
         caught = list(pool.map(lambda mutation: _is_caught(mutation, copies), mutations))
@@ -63,7 +64,7 @@ def _is_caught(mutation: Mutation, copies: SimpleQueue[Path]) -> bool:
     try:
         original = (root / mutation.file).read_text()
         mutation.apply(root)
-        code = _test(root, mutation.tests)
+        code, _ = _test(root, mutation.tests)
         (root / mutation.file).write_text(original)
     finally:
         copies.put(root)
@@ -84,20 +85,14 @@ def _copy(target: Path) -> Path:
     return target
 
 
-def _test(root: Path, tests: Sequence[str]) -> int:
-    """The exit code of pytest."""
+def _test(root: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """The exit code of pytest, and the end of what it printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root}", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=LIMIT,
-        check=False,
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
     )
-    return done.returncode
+    return done.returncode, done.stdout[-4000:] + done.stderr[-1000:]
 
 
 if __name__ == "__main__":
