@@ -95,3 +95,8 @@ def test_text_becomes_one_printable_line(text: str, line: str) -> None:
 def test_a_long_or_multi_line_message_becomes_one_line() -> None:
     assert one_line("x" * 5000) == "x" * (LONGEST_LINE - 1) + "…"
     assert explain(ApiRejected("denied:\n  line two")) == (ExitCode.BAD_INPUT, "denied: line two")
+
+
+def test_exit_codes_keep_their_numbers() -> None:
+    codes = (ExitCode.DONE, ExitCode.FAILED, ExitCode.BAD_INPUT, ExitCode.UNREACHABLE)
+    assert [int(code) for code in codes] == [0, 1, 2, 3]

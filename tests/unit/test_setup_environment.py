@@ -12,8 +12,10 @@ from projectsetup.setup.environment import (
     inherited_environment,
     package_caches,
     portable_environment,
+    private_paths,
     project_environment,
     secrets_in,
+    trusted_path,
 )
 from projectsetup.setup.types import SetupProject
 
@@ -118,3 +120,11 @@ def test_each_tool_has_a_private_cache_per_namespace(tmp_path: Path) -> None:
 @pytest.mark.parametrize("operator", [{}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": "/proc/self"}])
 def test_there_are_no_caches_without_a_writable_folder(operator: dict[str, str]) -> None:
     assert package_caches(operator, "team").own == {}
+
+
+def test_a_step_with_credentials_reads_no_git_configuration_of_a_user() -> None:
+    assert private_paths(Path("/p")) == {"HOME": "/p/home", "TMPDIR": "/p/tmp", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+
+def test_the_path_of_a_step_with_credentials_has_no_entry_in_the_workspace() -> None:
+    assert trusted_path("/usr/bin:/w/bin:bin:/w:/w/../w/x:/bin", Path("/w")) == "/usr/bin:/bin"

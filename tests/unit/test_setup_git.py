@@ -134,3 +134,8 @@ def test_git_ignores_hooks_helpers_and_monitors_of_a_repository(tmp_path: Path, 
             given = f"url={url}\nusername=bob\npassword=x\n\n"
             git(tmp_path, environment, "credential", action, given=given)
     assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize("credentials", [None, LOGIN, KEY])
+def test_git_never_asks_for_a_login(credentials: GitCredentials | None) -> None:
+    assert access(credentials).environment["GIT_TERMINAL_PROMPT"] == "0"

@@ -177,3 +177,7 @@ def test_long_messages_keep_the_beginning_of_the_server_and_the_end_of_the_rest(
     assert len(message) == MESSAGE_LENGTH
     assert message.startswith("step compile failed: …")
     assert message.endswith("begin | the last line")
+
+
+def test_a_message_has_at_most_1024_characters() -> None:
+    assert len(message_with_output("step compile failed", ("x" * 5000,))) == 1024
