@@ -64,6 +64,8 @@ def test_no_slot_is_granted_while_paused_or_closed(obstacle: str) -> None:
     assert slots.grant() == []
     setattr(slots, obstacle, False)
     assert slots.grant() == [A]
+    setattr(slots, obstacle, True)
+    assert slots.holds(A) == (obstacle == "paused")
 
 
 def test_no_slot_is_granted_before_all_expected_keys_are_reconciled() -> None:
