@@ -17,10 +17,10 @@ from xdist.scheduler import LoadScopeScheduling
 from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
 from projectsetup.projects.migrate import migrate
-from tests.support.figures import print_figures, tell
+from tests.support.figures import print_figures, report_figures
 from tests.support.operator_sandbox import NewSandbox, Sandbox
 
-__all__ = ["tell"]
+__all__ = ["report_figures"]
 
 TEMPLATE = "template_migrated"
 

@@ -22,7 +22,7 @@ from tests.support.pgbouncer import PGBOUNCER
 from tests.support.ssh_host import SSHD
 
 Errors = (DevclusterError, ImagesError, MonitoringError, OSError)
-WORTH_TELLING: Final = 2.0
+MIN_REPORTED_SECONDS: Final = 2.0
 """Seconds; what takes less was there already."""
 
 
@@ -88,7 +88,7 @@ def _optional(what: str, prepare: Callable[[], object]) -> None:
 def _timed(what: str, prepare: Callable[[], object]) -> None:
     began = time.monotonic()
     prepare()
-    if (took := time.monotonic() - began) > WORTH_TELLING:
+    if (took := time.monotonic() - began) > MIN_REPORTED_SECONDS:
         print(f"prepared {what} in {took:.0f} s", flush=True)
 
 

@@ -42,7 +42,7 @@ def run(new_fault_run: NewFaultRun) -> Iterator[FaultRun]:
 
 
 def test_setups_end_well_with_a_slow_and_lossy_api_server(
-    proxy: Proxy, run: FaultRun, tell: Callable[[object], None]
+    proxy: Proxy, run: FaultRun, report_figures: Callable[[object], None]
 ) -> None:
     count, proxy.faults.share = (150, 0.3) if IS_LONG else (24, 0.25)
     restarter = Restarter(run.operator(kubeconfig=proxy.path).start(ready=False))
@@ -58,13 +58,15 @@ def test_setups_end_well_with_a_slow_and_lossy_api_server(
     run.await_cleanup()
     figures = check_invariants(run)
     faults = ", ".join(f"{times} {kind}" for kind, times in sorted(proxy.faults.counts.items()))
-    tell(f"all ended after {seconds:.0f} s; requests {faults}; operator restarts: {restarter.restarts}; {figures}")
+    report_figures(
+        f"all ended after {seconds:.0f} s; requests {faults}; operator restarts: {restarter.restarts}; {figures}"
+    )
     assert figures.interrupted == 0
     assert sum(proxy.faults.counts.values()) > 0
 
 
 def test_a_silent_watch_is_detected_and_missed_changes_are_found(
-    proxy: Proxy, run: FaultRun, tell: Callable[[object], None]
+    proxy: Proxy, run: FaultRun, report_figures: Callable[[object], None]
 ) -> None:
     environment = {} if IS_LONG else {"RESYNC_SECONDS": RESYNC_SECONDS}
     operator = run.operator(kubeconfig=proxy.path, command=FAULTY_OPERATOR, environment=environment).start()
@@ -82,11 +84,11 @@ def test_a_silent_watch_is_detected_and_missed_changes_are_found(
     run.submit("quick")
     run.await_ends(limit=LIMIT)
     run.await_cleanup()
-    tell(check_invariants(run))
+    report_figures(check_invariants(run))
     assert "restarting the watch" in operator.log.read_text()
 
 
-def test_a_refused_watch_is_retried(proxy: Proxy, run: FaultRun, tell: Callable[[object], None]) -> None:
+def test_a_refused_watch_is_retried(proxy: Proxy, run: FaultRun, report_figures: Callable[[object], None]) -> None:
     watch = f"/apis/codemyspec.com/v1alpha1/namespaces/{run.sandbox.api.namespace}/projectsetups"
     proxy.faults.no_watch = True
     await_leadership(run.operator(kubeconfig=proxy.path).start())
@@ -96,4 +98,4 @@ def test_a_refused_watch_is_retried(proxy: Proxy, run: FaultRun, tell: Callable[
     wait_for(lambda: watch in proxy.watched, "the watch to begin", limit=LIMIT)
     run.submit("quick")
     run.await_ends(limit=LIMIT)
-    tell(check_invariants(run))
+    report_figures(check_invariants(run))

@@ -173,9 +173,9 @@ def test_a_killed_operator_loses_nothing(case: Case, outcomes: dict[str, Future[
         assert outcome.status["attempt"] == case.attempt
 
 
-def test_figures(outcomes: dict[str, Future[Outcome]], tell: Callable[[object], None]) -> None:
+def test_figures(outcomes: dict[str, Future[Outcome]], report_figures: Callable[[object], None]) -> None:
     figures = [future.result().figures for future in outcomes.values()]
-    tell(
+    report_figures(
         f"killed at {len(figures)} points between two writes; {sum(one.ran for one in figures)} attempts ran, "
         f"{sum(one.interrupted for one in figures)} interrupted, {sum(one.released for one in figures)} released"
     )

@@ -19,16 +19,16 @@ TAKEOVER = 10.0
 
 @pytest.mark.parametrize("freeze", FREEZES, ids=lambda freeze: freeze.name)
 def test_a_frozen_leader_wakes_too_late_to_do_anything(
-    freeze: Freeze, frozen_leaders: dict[str, Future[Outcome]], tell: Callable[[object], None]
+    freeze: Freeze, frozen_leaders: dict[str, Future[Outcome]], report_figures: Callable[[object], None]
 ) -> None:
     outcome = frozen_leaders[freeze.name].result()
-    tell(
+    report_figures(
         f"taken over {outcome.takeover:.1f} s after the freeze, all processes gone after {outcome.gone:.1f} s; the "
         f"woken leader wrote {len(outcome.written)} times to the API server, {outcome.recorded} times to the record, "
         f"exit code {outcome.exit_code}; {outcome.figures}"
     )
     assert outcome.exit_code == 1
-    assert outcome.complaints == 1
+    assert outcome.lease_losses == 1
     events = [request for request in outcome.written if request.endswith("/events")]
     assert ([request for request in outcome.written if request not in events], outcome.recorded) == ([], 0)
     assert len(events) <= 1, "more than the event that was in flight; events are not fenced"
@@ -37,7 +37,7 @@ def test_a_frozen_leader_wakes_too_late_to_do_anything(
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_a_terminated_leader_hands_over_at_once(
-    new_fault_run: NewFaultRun, tell: Callable[[object], None], busy: bool
+    new_fault_run: NewFaultRun, report_figures: Callable[[object], None], busy: bool
 ) -> None:
     with new_fault_run(shutdown_grace="200ms") as run:
         first = run.operator().start()
@@ -54,5 +54,5 @@ def test_a_terminated_leader_hands_over_at_once(
         run.await_ends(limit=LIMIT)
         run.await_cleanup()
         figures = check_invariants(run)
-        tell(f"taken over {takeover:.1f} s after SIGTERM; {figures}")
+        report_figures(f"taken over {takeover:.1f} s after SIGTERM; {figures}")
         assert (figures.interrupted, figures.released) == (0, len(running))

@@ -53,18 +53,18 @@ class Outages:
 
 
 def test_outages_lose_nothing_and_interrupt_no_attempt(
-    new_fault_run: NewFaultRun, control_plane: Cluster, tell: Callable[[object], None]
+    new_fault_run: NewFaultRun, control_plane: Cluster, report_figures: Callable[[object], None]
 ) -> None:
     lengths = (1, 10, 60) if IS_LONG else (1, 6)
     with new_fault_run() as run:
         outages = Outages(run, control_plane)
         for part in PARTS:
             after = {seconds: outages.strike(part, seconds) for seconds in lengths}
-            tell(
+            report_figures(
                 ", ".join(f"{part} down for {seconds} s: all ended {after[seconds]:.1f} s later" for seconds in lengths)
             )
         run.await_cleanup()
         figures, restarts = check_invariants(run), outages.restarter.restarts
-        tell(f"the operator ended {restarts} times; {figures}")
+        report_figures(f"the operator ended {restarts} times; {figures}")
         assert figures.interrupted == 0
         assert figures.released == 0 or restarts > 0

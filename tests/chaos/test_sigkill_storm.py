@@ -64,7 +64,7 @@ class Storm:
         time.sleep(max(0.0, until - time.monotonic()))
 
 
-def test_sigkills_at_random_moments(new_fault_run: NewFaultRun, tell: Callable[[object], None]) -> None:
+def test_sigkills_at_random_moments(new_fault_run: NewFaultRun, report_figures: Callable[[object], None]) -> None:
     setups, kills = (300, 200) if IS_LONG else (30, 7)
     with new_fault_run(concurrency="4") as run:
         storm = Storm(run, setups=setups, kills=kills)
@@ -72,7 +72,7 @@ def test_sigkills_at_random_moments(new_fault_run: NewFaultRun, tell: Callable[[
         seconds = run.await_ends(limit=600 if IS_LONG else 90)
         run.await_cleanup()
         figures = check_invariants(run)
-        tell(
+        report_figures(
             f"{kills} SIGKILLs of two operators, {storm.leaders} of the leader, all ended {seconds:.0f} s later; "
             f"{figures}"
         )

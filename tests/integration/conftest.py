@@ -15,16 +15,16 @@ from tests.support.setup_handle import Steps
 
 
 @pytest.fixture(scope="session")
-def elsewhere(kubeconfig: Path) -> ApiServer:
+def other_namespace(kubeconfig: Path) -> ApiServer:
     """A second namespace that the operator of `sandbox` serves."""
     return ApiServer.prepared(kubeconfig, "elsewhere")
 
 
 @pytest.fixture(scope="session")
-def sandbox(new_sandbox: NewSandbox, elsewhere: ApiServer) -> Iterator[Sandbox]:
+def sandbox(new_sandbox: NewSandbox, other_namespace: ApiServer) -> Iterator[Sandbox]:
     """One operator for all tests that need none of their own; it has more slots than one of them takes."""
     with new_sandbox(concurrency="12") as sandbox:
-        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{elsewhere.namespace}")
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{other_namespace.namespace}")
         sandbox.operator.start()
         yield sandbox
 
@@ -50,4 +50,4 @@ def steps(tmp_path: Path) -> Iterator[Steps]:
     """Steps that wait for the test, at most until it ends."""
     steps = Steps(tmp_path / "steps")
     yield steps
-    steps.let_go()
+    steps.release()

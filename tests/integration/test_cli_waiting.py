@@ -111,7 +111,7 @@ def test_waiting_survives_an_outage_of_the_api_server(project: CliProject, proxy
     project.report(RUNNING)
     with called(project, tmp_path, "setup", "--wait") as running:
         running.await_text(PROGRESS)
-        proxy.shut()
+        proxy.close()
         running.await_text("waiting for the API server")
         project.report(SUCCEEDED)
         proxy.open()

@@ -210,7 +210,7 @@ def test_cancel_and_retry_do_what_the_commands_do(
         dashboard.wait_for("that it was cancelled", lambda text: setup.name in section(text, "failed"))
         assert dashboard.press("retry", place, setup.name).status == 303
         assert "a new series of attempts starts" in dashboard.get().text
-        steps.let_go()
+        steps.release()
         setup.reached("Succeeded")
         dashboard.wait_for("the success", lambda text: setup.name in section(text, "succeeded"))
 
@@ -221,7 +221,7 @@ def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig:
         Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard,
     ):
         assert failed in dashboard.wait_for("the failure", failed)
-        proxy.shut()
+        proxy.close()
         board = dashboard.wait_for("the outage", "The API server does not answer.")
         assert re.search(r"This page is [0-9]+[smh]", board)
         assert failed in board
@@ -235,7 +235,7 @@ def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig:
 def test_it_ends_when_interrupted(still: ApiServer, kubeconfig: Path, tmp_path: Path) -> None:
     with Dashboard(tmp_path, kubeconfig, "-n", still.namespace) as dashboard:
         assert dashboard.interrupt() == 0
-        assert dashboard.said.count("\n") == 1
+        assert dashboard.output.count("\n") == 1
 
 
 def test_a_port_that_is_taken(reading: Dashboard, kubeconfig: Path) -> None:

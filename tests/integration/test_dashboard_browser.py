@@ -61,7 +61,7 @@ def test_a_running_setup_moves_on_without_loading_the_page_again(
     browser.wait_for("the success", HEADING, *place, "Succeeded")
     assert browser.run(MARKED), "the page was loaded again"
     assert browser.run("return document.activeElement === document.querySelector('nav a')"), "the focus was lost"
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browser: Chromium, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browse
     go.touch()
     browser.wait_for("the success", HEADING, *place, "Succeeded")
     assert setup.reached("Succeeded")["attempt"] == 1
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_the_page_says_when_the_dashboard_has_ended(
@@ -91,4 +91,4 @@ def test_the_page_says_when_the_dashboard_has_ended(
         assert not browser.run(GONE)
     browser.wait_for("that it has ended", GONE)
     browser.open("about:blank")
-    browser.complaints()
+    browser.console_messages()

@@ -58,21 +58,21 @@ def told(
         sandbox.operator.start()
         stands = _brought_to_an_end(sandbox, rival, database)
         for why, setup in stands.items():
-            setup.waits_for(why)  # before the one that keeps the only slot
+            setup.reached_reason(why)  # before the one that keeps the only slot
         stands["Suspended"] = Setup.make(sandbox, spec={"suspend": True})
         stands["Running"] = Setup.gated(sandbox, steps)
         steps.await_start(stands["Running"])
         stands["Queued"] = Setup.gated(sandbox, steps)
         for why, setup in stands.items():
-            setup.waits_for(why)
+            setup.reached_reason(why)
         bodies = {why: setup.body for why, setup in stands.items()}
         project = sandbox.project()
         database.execute("ALTER TABLE projects RENAME TO hidden")
         waiting = Setup.make(sandbox, project=project)
-        waiting.waits_for("DatabaseUnavailable")
+        waiting.reached_reason("DatabaseUnavailable")
         bodies["DatabaseUnavailable"] = waiting.body
         database.execute("ALTER TABLE hidden RENAME TO projects")
-        steps.let_go()
+        steps.release()
         assert sandbox.operator.terminate() == 0
         stands["SetupSucceeded"].change(timeout="1h")
         yield {**bodies, UNSEEN: unseen, CHANGED: stands["SetupSucceeded"].body}
@@ -152,11 +152,11 @@ def test_flux_agrees_with_argocd_and_with_the_contract(told: dict[str, Body]) ->
 def test_the_retry_of_argocd_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.make(sandbox, "scripts", first=PASS_ON_RETRY, place=str(steps.folder))
     assert setup.ended()[0] == "StepFailed"
-    steps.let_go()
+    steps.release()
     patch = argocd.action("retry", setup.body)
     setup.api.patch(setup.name, patch)
     (asked,) = patch["metadata"]["annotations"].values()
-    assert setup.until_over_again(asked)[0] == "SetupSucceeded"
+    assert setup.ended_after_retry(asked)[0] == "SetupSucceeded"
     assert argocd.health(setup.body).status == "Healthy"
 
 

@@ -67,7 +67,7 @@ async def test_it_tells_what_is_there_and_what_becomes_of_it(
         assert told(board, job_namespace.namespace) == {"early": ["Pending"]}
         changed = time.monotonic()
         job_namespace.make_job("late")
-        job_namespace.tell_pod(pod, "Succeeded")
+        job_namespace.set_pod_status(pod, "Succeeded")
         await until(
             lambda: told(board, job_namespace.namespace) == {"early": ["Succeeded"], "late": []}, "the changes are told"
         )
@@ -88,7 +88,7 @@ async def test_who_looks_at_a_job_is_woken_and_sees_what_has_gone(
                 pod = job_namespace.make_pod("one")
                 job_namespace.make_pod("one", job_uid="of-another", labels={**OURS, OF_JOB: uid})
                 await until(lambda: view.job is not None and len(view.pods) == 1, "the Job is seen")
-                job_namespace.tell_pod(pod, "Succeeded")
+                job_namespace.set_pod_status(pod, "Succeeded")
                 job_namespace.delete_pod(pod)
                 job_namespace.delete_job("one")
                 await until(lambda: view.job is None and not view.pods, "the Job has gone")
@@ -103,7 +103,7 @@ async def test_it_keeps_what_matters_and_nothing_that_is_large(
     board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
     job_namespace.make_job("one")
-    job_namespace.tell_pod(job_namespace.make_pod("one"), "Running", message="x" * 100_000)
+    job_namespace.set_pod_status(job_namespace.make_pod("one"), "Running", message="x" * 100_000)
     async with board_at(kubeconfig, job_namespace.namespace) as board:
         await until(lambda: board.complete, "all is listed")
         [(job, [pod])] = board.snapshot()
@@ -139,7 +139,7 @@ async def test_what_was_missed_while_the_connection_was_cut_is_found(
             await until(lambda: board.complete, "all is listed")
             woken: list[None] = []
             with board.view(job_namespace.namespace, uid, lambda: woken.append(None)) as view:
-                proxy.shut()
+                proxy.close()
                 job_namespace.delete_job("deleted")
                 job_namespace.make_job("new")
                 assert set(told(board, job_namespace.namespace)) == {"deleted", "kept"}
@@ -164,6 +164,6 @@ async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
                 pod = job_namespace.make_pod(f"job-{number}")
                 if number % 2:
                     job_namespace.delete_job(f"job-{number}")
-                job_namespace.tell_pod(pod, "Running")
+                job_namespace.set_pod_status(pod, "Running")
             expected = {f"job-{number}": ["Running"] for number in range(0, 20, 2)}
             await until(lambda: told(board, job_namespace.namespace) == expected, "all is told")

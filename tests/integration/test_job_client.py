@@ -19,7 +19,7 @@ from projectsetup.kube.connection import connect
 from projectsetup.kube.errors import ApiForbidden, ApiNotFound, ApiRejected, ClusterError
 from projectsetup.kube.jobs import OF_JOB, JobClient
 from projectsetup.kube.leader import LeaseLost, SoleOperator
-from tests.support.job_attempts import make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import make_adoption, make_attempt, make_recipe
 from tests.support.job_namespace import JobNamespace
 
 CallsAt = Callable[..., AbstractAsyncContextManager[JobClient]]
@@ -75,11 +75,11 @@ async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
     attempt = make_attempt(recipe, namespace=job_namespace.namespace)
     made = await calls.create_or_get(job_namespace.namespace, job_manifest(attempt, PodSettings()))
     again = await calls.create_or_get(
-        job_namespace.namespace, tombstone(make_adopted(namespace=job_namespace.namespace))
+        job_namespace.namespace, tombstone(make_adoption(namespace=job_namespace.namespace))
     )
     assert (again["metadata"]["uid"], is_tombstone(again)) == (made["metadata"]["uid"], False)
     stone = await calls.create_or_get(
-        job_namespace.namespace, tombstone(make_adopted(namespace=job_namespace.namespace, run_name="setup-other"))
+        job_namespace.namespace, tombstone(make_adoption(namespace=job_namespace.namespace, run_name="setup-other"))
     )
     assert is_tombstone(stone)
     assert stone["spec"]["suspend"] is True
@@ -109,7 +109,7 @@ async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
 ) -> None:
     ending = JobNamespace(kubeconfig)
     job_namespace.allow_jobs(0)
-    ending.begin_to_end()
+    ending.terminate_namespace()
     for place in (job_namespace, ending):
         body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=place.namespace), PodSettings())
         error = await error_of(calls.create_or_get(place.namespace, body))

@@ -65,7 +65,7 @@ def ignored(_: bytes) -> None:
 async def running(attempt: LocalAttempt, step: Step, output: bytearray | None = None) -> AsyncIterator[Task]:
     """The step while it runs; at the end it must be gone within the limit."""
     task = asyncio.create_task(attempt.run(step.command, ignored if output is None else output.extend))
-    await step.is_ready()
+    await step.wait_ready()
     yield task
     await until(task.done, "the step to be gone")
     assert not step.alive
@@ -217,7 +217,7 @@ async def test_a_cancelled_step_is_gone_before_the_cancellation_is_raised(
     step = Step(tmp_path, script)
     async with running(attempt, step) as task:
         if script is STUBBORN:
-            await step.is_complete()
+            await step.wait_complete()
         for _ in range(3):
             task.cancel()
             await asyncio.sleep(0)
@@ -283,7 +283,7 @@ async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Pa
 
     tasks = [asyncio.create_task(one(step)) for step in steps]
     for step in steps:
-        await step.is_ready()
+        await step.wait_ready()
     await engine.kill_all()
     assert not any(step.alive for step in steps)
     for error in await asyncio.gather(*tasks, return_exceptions=True):
@@ -361,7 +361,7 @@ async def test_a_closed_engine_runs_nothing(engine: LocalEngine, tmp_path: Path)
             await attempt.run(step.command, ignored)
 
     task = asyncio.create_task(run())
-    await step.is_ready()
+    await step.wait_ready()
     await engine.close()
     assert not step.alive
     with pytest.raises(InfrastructureError, match="step test was interrupted"):

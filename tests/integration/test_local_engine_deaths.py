@@ -38,7 +38,7 @@ def step(tmp_path: Path) -> Step:
 @pytest.fixture
 async def dying(root: Path, step: Step) -> AsyncIterator[Operator]:
     with operator(root, step) as dying:
-        await step.is_complete()
+        await step.wait_complete()
         yield dying
 
 
@@ -73,7 +73,7 @@ async def test_all_steps_are_gone_soon_after_the_operator_is_killed(root: Path, 
     steps = [Step(tmp_path, script) for script in [f"{ESCAPING}\nsleep 1000"] * 7 + [FORKING]]
     with operator(root, *steps) as dying:
         for step in steps:
-            await step.is_ready()
+            await step.wait_ready()
         dying.send(signal.SIGKILL)
         await until(lambda: not any(step.alive for step in steps), "all to be gone", limit=GONE_AFTER_DEATH)
         await until(lambda: not dying.directories, "the workspaces to be removed")
@@ -104,7 +104,7 @@ async def test_all_steps_are_gone_after_the_operator_freezes(
 ) -> None:
     other_step = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
     with operator(root, other_step) as other:
-        await other_step.is_ready()
+        await other_step.wait_ready()
         await asyncio.gather(frozen_operator(dying, step), frozen_machine(other, other_step))
         for woken in (dying, other):
             assert woken.process.communicate()[0].splitlines() == ["Interrupted"]
@@ -125,7 +125,7 @@ async def test_supervisor_and_wardens_ignore_termination_signals(dying: Operator
 
 async def test_the_steps_of_a_killed_supervisor_end_with_it(engine: LocalEngine, step: Step) -> None:
     running = asyncio.create_task(run(engine, step))
-    await step.is_ready()
+    await step.wait_ready()
     killed = supervisor_of(engine)
     os.kill(killed, signal.SIGKILL)
     with pytest.raises(InfrastructureError, match="its supervisor died") as caught:
@@ -156,7 +156,7 @@ async def test_an_attempt_does_not_continue_under_a_new_supervisor(engine: Local
 
 async def test_a_frozen_supervisor_does_not_keep_steps_alive(engine: LocalEngine, step: Step) -> None:
     running = asyncio.create_task(run(engine, step))
-    await step.is_ready()
+    await step.wait_ready()
     os.kill(supervisor_of(engine), signal.SIGSTOP)
     await engine.kill_all()
     assert not step.alive
@@ -169,10 +169,10 @@ async def test_the_step_of_a_killed_warden_ends_with_it(engine: LocalEngine, ste
     os.mkfifo(fifo)
     other = Step(tmp_path, f'touch "$READY"; read line < {fifo}; exit 5')
     unharmed = asyncio.create_task(run(engine, other))
-    await other.is_ready()
+    await other.wait_ready()
     others = children(supervisor_of(engine))
     running = asyncio.create_task(run(engine, step))
-    await step.is_ready()
+    await step.wait_ready()
     (warden,) = children(supervisor_of(engine)) - others
     os.kill(warden, signal.SIGKILL)
     with pytest.raises(InfrastructureError) as caught:
@@ -225,7 +225,7 @@ async def test_the_next_operator_kills_a_stopped_warden(dying: Operator, step: S
 async def test_another_live_operator_is_not_affected(dying: Operator, step: Step, root: Path, tmp_path: Path) -> None:
     other = Step(tmp_path, f"{ESCAPING}\nsleep 1000")
     with operator(root, other) as live:
-        await other.is_complete()
+        await other.wait_complete()
         before, directories = other.alive, len(live.directories)
         kill_all_except_the_steps(dying)
         engine = LocalEngine(root)

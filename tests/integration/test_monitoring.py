@@ -111,25 +111,25 @@ class Scenario:
         self.steps.await_start(first)
         second = Setup.gated(self.sandbox, self.steps, annotations={"priority": "3"})
         third = Setup.gated(self.sandbox, self.steps, annotations={"priority": "7"})
-        second.waits_for("Queued")
-        third.waits_for("Queued")
+        second.reached_reason("Queued")
+        third.reached_reason("Queued")
         self.await_scraped(
             'projectsetup_queue_depth{priority="7"} == 1 and on (instance) projectsetup_queue_oldest_seconds > 0'
         )
         self.control(paused="true")
         self.await_scraped("projectsetup_queue_paused == 1")
         second.annotate(retry_requested_at="1")
-        second.until("told of its retry", lambda status: status.get("lastHandledRetry") == "1")
+        second.wait_for("told of its retry", lambda status: status.get("lastHandledRetry") == "1")
         third.annotate(cancel_requested_at="1")
         assert third.ended()[0] == "Cancelled"
         third.annotate(retry_requested_at="1")
-        third.waits_for("Queued")
-        self.steps.let_go(first)
+        third.reached_reason("Queued")
+        self.steps.release(first)
         assert first.ended()[0] == "SetupSucceeded"
         first.annotate(cancel_requested_at="1", retry_requested_at="1")
-        first.until("told of its cancel", lambda status: status.get("lastHandledCancel") == "1")
+        first.wait_for("told of its cancel", lambda status: status.get("lastHandledCancel") == "1")
         self.await_scraped('projectsetup_step_duration_seconds_count{step="wait"} == 1')
-        self.steps.let_go()
+        self.steps.release()
         self.control(paused="false", concurrency="2")
         assert {second.ended()[0], third.ended()[0]} == {"SetupSucceeded"}
 
@@ -144,12 +144,12 @@ class Scenario:
 
     def _miss_a_recipe(self) -> None:
         waiting = Setup.make(self.sandbox, "not-there-yet")
-        waiting.waits_for("DependencyMissing")
+        waiting.reached_reason("DependencyMissing")
         self.await_scraped("projectsetup_awaiting_dependency == 1")
         waiting.delete()
 
     def _lose_the_database(self) -> None:
-        self.database.shut()
+        self.database.close()
         self.await_told("database_errors_total", kind="unreachable")
         self.database.open()
         wait_for(self.sandbox.operator.is_ready, "the operator to be ready")
@@ -158,7 +158,7 @@ class Scenario:
         hold = f'touch "{self.steps.folder}/there"; until [ -e "{self.steps.folder}/away" ]; do sleep 0.05; done'
         setup = Setup.make(self.sandbox, "scripts", first=hold)
         wait_for((self.steps.folder / "there").exists, "the step to run")
-        self.api.shut()
+        self.api.close()
         (self.steps.folder / "away").touch()
         self.await_told("reconcile_failures_total")
         failed = {"result": "unavailable", "resource": "projectsetups/status", "verb": "update"}

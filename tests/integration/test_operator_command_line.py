@@ -68,7 +68,7 @@ def test_a_setup_that_fails_ends_the_waiting_command_with_1(
     assert (done.code, done.out) == (1, "")
     assert "no compiler here" in done.err.splitlines()[-1]
     assert cli.ok("projects", "get", project, "-o", "json").json["status"] == "failed"
-    steps.let_go()
+    steps.release()
     assert cli("setup", project, *options, "--wait").code == 0
     status = known(sandbox, project).status
     assert [attempt["outcome"] for attempt in status["attempts"]] == ["Failed", "Succeeded"]
@@ -82,19 +82,19 @@ def test_a_setup_is_cancelled_and_tried_again(
     steps.await_start(setup)
     assert "cancel requested: the running attempt is being stopped" in cli.ok("cancel", project, *here).out
     assert setup.ended()[0] == "Cancelled"
-    steps.let_go()
+    steps.release()
     assert "a new series of attempts starts" in cli.ok("retry", project, *here).out
-    setup.until("the second end", lambda status: reason(status) == "SetupSucceeded")
+    setup.wait_for("the second end", lambda status: reason(status) == "SetupSucceeded")
     assert "retry ignored" in cli.ok("retry", project, *here).out
-    setup.has_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
+    setup.wait_for_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
 
 
 def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
-    sandbox: Sandbox, cli: CommandLine, steps: Steps, elsewhere: ApiServer
+    sandbox: Sandbox, cli: CommandLine, steps: Steps, other_namespace: ApiServer
 ) -> None:
     owner = Setup.gated(sandbox, steps)
     steps.await_start(owner)
-    text = cli.refused(2, "setup", owner.name, "--recipe", "instant", "-n", elsewhere.namespace)
+    text = cli.refused(2, "setup", owner.name, "--recipe", "instant", "-n", other_namespace.namespace)
     assert f"project {owner.name} belongs to another namespace" in text
     assert "is being set up" in cli.refused(2, "projects", "delete", owner.name)
     assert owner.status["phase"] == "Running"
@@ -107,7 +107,7 @@ def test_the_queue_is_paused_resumed_and_scaled(
     wait_for(lambda: not starts(sandbox), "the operator to pause")
     setups = [Setup.gated(sandbox, steps) for _ in range(3)]
     for setup in setups:
-        setup.waits_for("Queued")
+        setup.reached_reason("Queued")
     cli.ok("queue", "scale", "2", *queue)
     shown = cli.ok("queue", "show", *queue, "-o", "json").json
     assert (shown["paused"], shown["concurrency"]) == (True, 2)

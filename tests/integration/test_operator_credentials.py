@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.git_host import GitHost, git_host
-from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
 TOKEN = "t0ken-of-nobody-in-particular"
@@ -60,7 +60,7 @@ def set_up(
     """A project that was set up with this Secret, and the status of its ProjectSetup."""
     code, docs = repositories or (None, None)
     project = sandbox.project(code_repo=code, docs_repo=docs)
-    sandbox.apply(project, "scripts", annotations=AT_ONCE, parameters=parameters, credentialsSecretRef=secret)
+    sandbox.apply(project, "scripts", annotations=NO_BACKOFF, parameters=parameters, credentialsSecretRef=secret)
     return project, sandbox.ended(project)
 
 
@@ -145,7 +145,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> 
     assert message(status) == "step third failed with exit code 3: gone: ***"
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
-    sandbox.has_events(project, "Started", "RetryScheduled", "Started", "Failed")
+    sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Failed")
     told = sandbox.published_texts()
     assert all(project in told[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")

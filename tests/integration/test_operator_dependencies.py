@@ -63,7 +63,7 @@ def condition(status: Body, kind: str) -> str:
 
 def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Sandbox) -> None:
     setup = needs(served, "later")
-    status = setup.waits_for("DependencyMissing")
+    status = setup.reached_reason("DependencyMissing")
     assert message(status).startswith(
         "Secret later of spec.credentialsSecretRef does not exist; waiting for it until 20"
     )
@@ -73,12 +73,12 @@ def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Sandbox)
     why, status = setup.ended(limit=SOON)
     assert (why, status["attempt"]) == (Reason.SETUP_SUCCEEDED, 1)
     assert "dependencyMissingSince" not in status
-    served.has_events(setup.name, "DependencyMissing", "Started", "Succeeded")
+    served.wait_for_events(setup.name, "DependencyMissing", "Started", "Succeeded")
 
 
 def test_a_recipe_that_comes_later_is_waited_for(served: Sandbox, recipes: Path) -> None:
     setup = Setup.make(served, "late")
-    assert "there is no recipe 'late'" in message(setup.waits_for("DependencyMissing"))
+    assert "there is no recipe 'late'" in message(setup.reached_reason("DependencyMissing"))
     publish(recipes, "instant", "late")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
@@ -86,7 +86,7 @@ def test_a_recipe_that_comes_later_is_waited_for(served: Sandbox, recipes: Path)
 def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(served: Sandbox, recipes: Path) -> None:
     recipes.rename(recipes.with_name("away"))
     setup = Setup.make(served)
-    assert "cannot be read" in message(setup.waits_for("DependencyMissing"))
+    assert "cannot be read" in message(setup.reached_reason("DependencyMissing"))
     publish(recipes, "instant")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
@@ -95,9 +95,9 @@ def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted
     served: Sandbox, recipes: Path
 ) -> None:
     setup = needs(served, "both", recipe="both")
-    setup.waits_for("DependencyMissing")
+    setup.reached_reason("DependencyMissing")
     publish(recipes, "both")
-    setup.until("waiting for its Secret", lambda status: "Secret both" in message(status), limit=SOON)
+    setup.wait_for("waiting for its Secret", lambda status: "Secret both" in message(status), limit=SOON)
     make_secret(served, "both")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
@@ -106,7 +106,7 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbo
     with new_sandbox(dependency_limit="20s") as sandbox:
         sandbox.operator.start()
         setup = needs(sandbox, "never")
-        since = setup.waits_for("DependencyMissing")["dependencyMissingSince"]
+        since = setup.reached_reason("DependencyMissing")["dependencyMissingSince"]
         sandbox.operator.kill()
         sandbox.operator.start()
         why, status = setup.ended(limit=40.0)
@@ -115,7 +115,7 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbo
         waited = datetime.fromisoformat(status["finishedAt"]) - datetime.fromisoformat(since)
         assert 20 <= waited.total_seconds() < 30
         setup.annotate(retry_requested_at="1")
-        setup.waits_for("DependencyMissing")
+        setup.reached_reason("DependencyMissing")
         make_secret(sandbox, "never")
         assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
@@ -123,7 +123,7 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbo
 def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Sandbox) -> None:
     crowd = [needs(served, "popular") for _ in range(CROWD)]
     for setup in crowd:
-        setup.waits_for("DependencyMissing", limit=60.0)
+        setup.reached_reason("DependencyMissing", limit=60.0)
     before, since = secret_reads(served), served.api.get(crowd[0].name)
     wait_for(lambda: secret_reads(served) >= before + 2, "two more looks at the Secret")
     assert secret_reads(served) <= before + 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import ROOT
-from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
 
@@ -114,7 +114,7 @@ def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(sandbox: 
     project = sandbox.apply(
         sandbox.project(),
         "scripts",
-        annotations=AT_ONCE,
+        annotations=NO_BACKOFF,
         parameters={"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)},
     )
     assert sandbox.ended(project)["attempt"] == 2

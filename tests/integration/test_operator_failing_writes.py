@@ -98,7 +98,7 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
         for project in projects:
             sandbox.reached(project, "Queued")
         waits_quietly_and_starts_soon(
-            sandbox, projects[0], "is read-only now", lambda: proxy.lead_to(port_of(pair.primary.url))
+            sandbox, projects[0], "is read-only now", lambda: proxy.redirect(port_of(pair.primary.url))
         )
         for project in projects:
             assert reason(sandbox.ended(project)) == "SetupSucceeded"

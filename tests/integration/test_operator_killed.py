@@ -92,7 +92,7 @@ class Crash:
         for phase, end in ENDS.items():
             record_end(self.ended[phase], end)
         record_end(self.returned, an_end(EndKind.RELEASED, Reason.QUEUED))
-        self._steps["returned"].let_go()
+        self._steps["returned"].release()
         record_end(self.untold, ENDS["Succeeded"])
         nothing = {"conditions": None, "phase": None, "runRef": None, "attempt": None}
         self.untold.api.patch_status(self.untold.name, nothing)
@@ -107,7 +107,7 @@ class Crash:
     def close(self) -> None:
         """Let all steps end."""
         for steps in self._steps.values():
-            steps.let_go()
+            steps.release()
 
     def _by_name(self) -> dict[str, Setup]:
         alone = {name: getattr(self, name) for name in ("interrupted", "returned", "untold", "deleted", "cancelled")}
@@ -123,7 +123,7 @@ class Crash:
     def _claimed(self) -> Setup:
         """Claimed by an operator that died before it wrote `.status`."""
         self._steps["claimed"] = Steps(self._folder / "claimed")
-        self._steps["claimed"].let_go()
+        self._steps["claimed"].release()
         setup = Setup.gated(self.sandbox, self._steps["claimed"])
         with psycopg.connect(self.sandbox.database_url) as connection:
             connection.execute(
@@ -153,12 +153,12 @@ def test_an_attempt_found_running_is_interrupted_and_retried(crash: Crash) -> No
     (attempt,) = status["attempts"]
     assert (attempt["number"], attempt["outcome"], attempt["reason"]) == (1, "Failed", "Interrupted")
     assert (setup.record["status"], setup.record["attempt"]) == ("setup_queued", 1)
-    steps.let_go()
+    steps.release()
     setup.annotate(retry_requested_at="now")
     why, status = setup.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 2)
     assert steps.attempts == [1, 2]
-    setup.has_events("Started", "RetryScheduled", "RetryCoalesced", "Started", "Succeeded")
+    setup.wait_for_events("Started", "RetryScheduled", "RetryCoalesced", "Started", "Succeeded")
 
 
 @pytest.mark.parametrize("phase", ENDS)
@@ -178,7 +178,7 @@ def test_an_end_that_only_the_record_knows_is_completed(crash: Crash, phase: str
     Setup.make(crash.sandbox).ended()
     assert setup.record == crash.records[phase]
     assert crash.steps(phase).attempts == [1]
-    setup.has_events("Started", "RetryScheduled" if phase == "BackingOff" else phase)
+    setup.wait_for_events("Started", "RetryScheduled" if phase == "BackingOff" else phase)
 
 
 def test_an_attempt_that_only_the_record_knows_as_given_back_is_given_back(crash: Crash) -> None:
@@ -212,12 +212,12 @@ def test_what_was_deleted_meanwhile_is_freed(crash: Crash) -> None:
     setup, steps = crash.deleted, crash.steps("deleted")
     wait_for(lambda: setup.record["owner_uid"] is None, "its project to be free")
     assert setup.record["status"] == "created"
-    steps.let_go()
+    steps.release()
     assert Setup.gated(crash.sandbox, steps, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
 def test_what_was_asked_for_meanwhile_is_done(crash: Crash) -> None:
-    assert crash.retried.until_over_again("1")[0] == "SetupSucceeded"
+    assert crash.retried.ended_after_retry("1")[0] == "SetupSucceeded"
     assert crash.cancelled_late.ended()[0] == "Cancelled"
     assert crash.cancelled.ended()[0] == "Cancelled"
     assert crash.steps("cancelled").attempts == [1]

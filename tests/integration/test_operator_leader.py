@@ -79,7 +79,7 @@ def test_the_lease_changes_hands_at_a_clean_end(pair: Pair, steps: Steps) -> Non
     wait_for(pair.standby.leads, "the standby to lead", limit=TAKEOVER)
     assert str(pair.standby.pid) in pair.lease["holderIdentity"].split(".")
     assert pair.lease["leaseTransitions"] == lease["leaseTransitions"] + 1
-    steps.let_go()
+    steps.release()
     why, status = running.ended()
     assert (why, status["attempt"], steps.attempts) == ("SetupSucceeded", 1, [1, 1])
     queued.change(suspend=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import Body
-from tests.support.operator_sandbox import AT_ONCE, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps, condition
 
 LATER = {"backoff": "1h"}
@@ -50,12 +50,12 @@ def test_a_setup_that_succeeds(sandbox: Sandbox) -> None:
     record = setup.record
     assert (record["status"], record["setup_error"], record["attempt"]) == ("ready", None, 1)
     assert (record["owner_namespace"], record["owner_name"]) == (sandbox.api.namespace, setup.name)
-    setup.has_events("Started", "Succeeded")
+    setup.wait_for_events("Started", "Succeeded")
 
 
 def test_what_is_retried_until_no_attempt_is_left(sandbox: Sandbox) -> None:
     script = "echo once more; exit 42"
-    setup = Setup.make(sandbox, "scripts", second=script, annotations={**AT_ONCE, "max_attempts": "2"})
+    setup = Setup.make(sandbox, "scripts", second=script, annotations={**NO_BACKOFF, "max_attempts": "2"})
     why, status = setup.ended()
     assert (why, status["phase"]) == ("AttemptsExhausted", "Failed")
     assert (status["attempt"], status["maxAttempts"]) == (2, 2)
@@ -69,19 +69,19 @@ def test_what_is_retried_until_no_attempt_is_left(sandbox: Sandbox) -> None:
     record = setup.record
     assert (record["status"], record["setup_error"]["reason"]) == ("failed", "AttemptsExhausted")
     assert record["setup_error"]["step"] == "second"
-    setup.has_events("Started", "RetryScheduled", "Started", "Failed")
+    setup.wait_for_events("Started", "RetryScheduled", "Started", "Failed")
 
 
 def test_progress_is_told_while_it_runs(sandbox: Sandbox, steps: Steps) -> None:
     place = steps.folder
     wait = 'until [ -e "$PARAM_PLACE/go" ]; do sleep 0.05; done'
     setup = Setup.make(sandbox, "scripts", second=wait, third="exit 1", place=str(place))
-    status = setup.until("at its second step", lambda status: status.get("step") == "second")
+    status = setup.wait_for("at its second step", lambda status: status.get("step") == "second")
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert status["runRef"]["engine"] == "local"
     assert status["startedAt"]
     assert setup.record["status"] == "compiling"
-    steps.let_go()
+    steps.release()
     _, status = setup.ended()
     assert (status["step"], status["progress"]) == ("third", "2/3")
 
@@ -116,7 +116,7 @@ def test_the_generation_is_observed_on_every_path(sandbox: Sandbox, steps: Steps
     for setup in (running, waiting, *ended, suspended):
         before = setup.status
         setup.change(timeout="59m")
-        after = setup.until("told of generation 2", lambda status: status["observedGeneration"] == 2)
+        after = setup.wait_for("told of generation 2", lambda status: status["observedGeneration"] == 2)
         assert after["phase"] == before["phase"]
         assert {c["observedGeneration"] for c in after["conditions"]} == {2}
         transitions = [c["lastTransitionTime"] for c in after["conditions"]]
@@ -133,7 +133,7 @@ def test_messages_hold_no_secrets_and_are_cut(sandbox: Sandbox) -> None:
     _, status = setup.ended()
     texts = [message(status), status["failure"]["message"], status["attempts"][0]["message"]]
     texts += [setup.record["setup_error"]["message"], condition(status, "Stalled")["message"]]
-    setup.has_events("Started", "Failed")
+    setup.wait_for_events("Started", "Failed")
     texts += setup.notes("Failed")
     for text in texts:
         assert token not in text
@@ -154,7 +154,7 @@ def run(
     sandbox: Sandbox, recipe: str = "scripts", *, timeout: str = "30m", **parameters: str
 ) -> tuple[str, dict[str, Any]]:
     """A project that was set up by these scripts, and the status of its ProjectSetup."""
-    project = sandbox.apply(sandbox.project(), recipe, annotations=AT_ONCE, parameters=parameters, timeout=timeout)
+    project = sandbox.apply(sandbox.project(), recipe, annotations=NO_BACKOFF, parameters=parameters, timeout=timeout)
     return project, sandbox.ended(project)
 
 
@@ -172,7 +172,7 @@ def test_a_business_failure_is_terminal_at_once(sandbox: Sandbox, tmp_path: Path
     assert record["status"] == "failed"
     assert record["setup_error"] == {"reason": "StepFailed", "step": "second", "message": message(status)}
     assert not (tmp_path / "went-on").exists()
-    sandbox.has_events(project, "Started", "Failed")
+    sandbox.wait_for_events(project, "Started", "Failed")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, script: str, why: 
     assert second["outcome"] == "Succeeded"
     assert "failure" not in status
     assert (sandbox.record(project)["status"], sandbox.record(project)["setup_error"]) == ("ready", None)
-    sandbox.has_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
+    sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
 
 
 def test_a_retry_pattern_counts_for_its_step_alone(sandbox: Sandbox) -> None:

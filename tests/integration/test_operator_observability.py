@@ -16,7 +16,7 @@ from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.exposition import Exposition
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
 
@@ -39,7 +39,7 @@ def test_tables_that_are_made_later_are_waited_for(new_sandbox: NewSandbox) -> N
         setup = Setup.make(sandbox)
         connection.execute("ALTER TABLE projects RENAME TO hidden")
         sandbox.operator.start(ready=False)
-        setup.waits_for("DatabaseUnavailable")
+        setup.reached_reason("DatabaseUnavailable")
         code, text = sandbox.operator.get("/readyz")
         assert code == 503
         assert "run projectsetup migrate" in text
@@ -99,12 +99,12 @@ def test_another_series_of_attempts_is_another_count(sandbox: Sandbox, steps: St
     for retry in ("1", "2"):
         setup.reached("Failed")
         setup.annotate(retry_requested_at=retry)
-        setup.until_over_again(retry)
+        setup.ended_after_retry(retry)
     told_times(setup, "Failed", 3)
     assert [len(stored(setup.api, setup.name, why)) for why in ("Started", "Failed", "RetryRequested")] == [1, 1, 1]
-    steps.let_go()
+    steps.release()
     setup.annotate(retry_requested_at="3")
-    assert setup.until_over_again("3")[0] == "SetupSucceeded"
+    assert setup.ended_after_retry("3")[0] == "SetupSucceeded"
     wait_for(lambda: setup.events[-1] == "Succeeded", "the event of the success")
 
 
@@ -164,12 +164,12 @@ def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: NewSandbox) -> No
             project=sandbox.project(code_repo="https://git.example.test/code.git"),
             first="echo begun",
             second=BREAKS_ONCE,
-            annotations=AT_ONCE,
+            annotations=NO_BACKOFF,
             spec={"credentialsSecretRef": {"name": "git"}},
         )
         why, status = setup.ended()
         assert why == "SetupSucceeded", status
-        setup.has_events("Started", "RetryScheduled", "Started", "Succeeded")
+        setup.wait_for_events("Started", "RetryScheduled", "Started", "Succeeded")
         assert sandbox.operator.terminate() == 0
         lines, text = lines_of(sandbox), sandbox.operator.log.read_text()
         database_password = urlsplit(sandbox.database_url).password

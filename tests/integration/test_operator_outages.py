@@ -56,19 +56,19 @@ def workspace_is_gone(setup: Setup) -> None:
 
 
 def test_what_waits_goes_on_by_itself_when_the_database_is_back(proxies: Proxies, steps: Steps) -> None:
-    proxies.database.shut()
+    proxies.database.close()
     setup = Setup.gated(proxies.sandbox, steps)
-    status = setup.waits_for("DatabaseUnavailable")
+    status = setup.reached_reason("DatabaseUnavailable")
     assert (status["phase"], status["attempt"], status["observedGeneration"]) == ("Queued", 0, 1)
     assert "waiting for the database: PostgreSQL at 127.0.0.1" in message(status)
     assert proxies.sandbox.operator.get("/readyz")[0] == 503
     assert proxies.sandbox.operator.get("/healthz")[0] == 200
-    steps.let_go()
+    steps.release()
     proxies.database.open()
     why, status = setup.ended()
     assert (why, status["attempt"], setup.record["status"]) == ("SetupSucceeded", 1, "ready")
     assert steps.attempts == [1]
-    setup.has_events("Started", "Succeeded")
+    setup.wait_for_events("Started", "Succeeded")
 
 
 def test_what_runs_goes_on_without_the_database_and_reports_afterwards(proxies: Proxies, steps: Steps) -> None:
@@ -76,14 +76,14 @@ def test_what_runs_goes_on_without_the_database_and_reports_afterwards(proxies: 
     place = str(steps.folder)
     setup = Setup.make(proxies.sandbox, "scripts", first=hold.format("one"), second=hold.format("two"), place=place)
     setup.reached("Running")
-    proxies.database.shut()
+    proxies.database.close()
     (steps.folder / "one").touch()
-    status = setup.until("at its second step", lambda status: status.get("step") == "second")
+    status = setup.wait_for("at its second step", lambda status: status.get("step") == "second")
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert setup.record["status"] == "initializing"
     proxies.database.open()
     wait_for(lambda: setup.record["status"] == "compiling", "the record to catch up with the second step")
-    proxies.database.shut()
+    proxies.database.close()
     (steps.folder / "two").touch()
     workspace_is_gone(setup)
     assert setup.status["phase"] == "Running"
@@ -91,7 +91,7 @@ def test_what_runs_goes_on_without_the_database_and_reports_afterwards(proxies: 
     why, status = setup.ended()
     assert (why, status["attempt"], status["progress"]) == ("SetupSucceeded", 1, "3/3")
     assert (setup.record["status"], setup.record["attempt"]) == ("ready", 1)
-    setup.has_events("Started", "Succeeded")
+    setup.wait_for_events("Started", "Succeeded")
 
 
 def test_a_cancel_and_a_deletion_wait_for_the_database(proxies: Proxies, steps: Steps) -> None:
@@ -99,13 +99,13 @@ def test_a_cancel_and_a_deletion_wait_for_the_database(proxies: Proxies, steps: 
     steps.await_start(running)
     queued, deleted = (Setup.gated(proxies.sandbox, steps) for _ in range(2))
     for setup in (queued, deleted):
-        setup.waits_for("Queued")
-    proxies.database.shut()
+        setup.reached_reason("Queued")
+    proxies.database.close()
     running.annotate(cancel_requested_at="1")
     queued.annotate(cancel_requested_at="1")
     deleted.delete()
     workspace_is_gone(running)
-    assert queued.waits_for("DatabaseUnavailable").get("lastHandledCancel") is None
+    assert queued.reached_reason("DatabaseUnavailable").get("lastHandledCancel") is None
     proxies.database.open()
     for setup in (running, queued):
         assert setup.ended()[0] == "Cancelled"
@@ -121,8 +121,8 @@ def test_what_changes_while_the_api_server_is_away_is_found_afterwards(proxies: 
     deleted = Setup.gated(proxies.sandbox, steps)
     steps.await_start(deleted)
     cancelled = Setup.gated(proxies.sandbox, steps)
-    cancelled.waits_for("Queued")
-    proxies.api.shut()
+    cancelled.reached_reason("Queued")
+    proxies.api.close()
     deleted.delete()
     cancelled.annotate(cancel_requested_at="1")
     made = Setup.make(proxies.sandbox)
@@ -134,16 +134,16 @@ def test_what_changes_while_the_api_server_is_away_is_found_afterwards(proxies: 
 
 
 def test_an_attempt_that_cannot_be_written_down_is_not_started(proxies: Proxies, steps: Steps) -> None:
-    proxies.database.shut()
+    proxies.database.close()
     setup = Setup.gated(proxies.sandbox, steps)
-    setup.waits_for("DatabaseUnavailable")
-    proxies.api.shut()
+    setup.reached_reason("DatabaseUnavailable")
+    proxies.api.close()
     proxies.database.open()
     wait_for(lambda: setup.record["status"] == "compiling", "the project to be claimed for the attempt")
     told = f"write status of ProjectSetup {proxies.sandbox.api.namespace}/{setup.name}"
     wait_for(lambda: told in proxies.sandbox.operator.log.read_text(), "the failure to write the attempt down")
     assert steps.started == []
-    steps.let_go()
+    steps.release()
     proxies.api.open()
     why, status = setup.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
@@ -156,9 +156,9 @@ def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_star
     first = Setup.gated(proxies.sandbox, steps)
     steps.await_start(first)
     second = Setup.gated(proxies.sandbox, steps)
-    second.waits_for("Queued")
-    proxies.api.shut()
-    steps.let_go()
+    second.reached_reason("Queued")
+    proxies.api.close()
+    steps.release()
     wait_for(lambda: first.record["status"] == "ready", "the end of the first to be told to the record")
     assert first.status["phase"] == "Running"
     proxies.api.open()

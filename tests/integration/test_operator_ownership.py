@@ -37,38 +37,38 @@ def running(sandbox: Sandbox, steps: Steps) -> Setup:
 
 
 def test_a_setup_in_another_namespace_ends_and_learns_nothing(
-    sandbox: Sandbox, elsewhere: ApiServer, steps: Steps
+    sandbox: Sandbox, other_namespace: ApiServer, steps: Steps
 ) -> None:
     owner = running(sandbox, steps)
     before = owner.status
-    rival = Setup.make(sandbox, project=owner.name, api=elsewhere)
+    rival = Setup.make(sandbox, project=owner.name, api=other_namespace)
     why, status = rival.ended()
     assert (why, status["phase"], status["failure"]["retryable"]) == ("ProjectClaimed", "Failed", False)
     assert sandbox.api.namespace not in message(status)
     assert (status.get("attempt", 0), status.get("projectStatus")) == (0, None)
-    rival.has_events("Failed")
+    rival.wait_for_events("Failed")
     assert owner.status == before
     assert owner.record["namespace"] == owner.record["owner_namespace"] == sandbox.api.namespace
 
 
 def test_an_administrator_moves_a_project_once_its_setup_has_ended(
-    sandbox: Sandbox, elsewhere: ApiServer, steps: Steps, administrator: CommandLine
+    sandbox: Sandbox, other_namespace: ApiServer, steps: Steps, administrator: CommandLine
 ) -> None:
     owner = running(sandbox, steps)
-    rival = Setup.make(sandbox, project=owner.name, api=elsewhere)
+    rival = Setup.make(sandbox, project=owner.name, api=other_namespace)
     rival.ended()
-    move = ("projects", "update", owner.name, "--namespace", elsewhere.namespace)
+    move = ("projects", "update", owner.name, "--namespace", other_namespace.namespace)
     assert "is being set up (compiling)" in administrator.refused(2, *move)
     assert "is being set up (compiling)" in administrator.refused(2, "projects", "reset", owner.name)
     owner.annotate(cancel_requested_at="1")
     owner.ended()
     administrator.ok(*move)
     owner.annotate(retry_requested_at="1")
-    assert owner.until_over_again("1")[0] == "ProjectClaimed"
+    assert owner.ended_after_retry("1")[0] == "ProjectClaimed"
     rival.annotate(retry_requested_at="1")
-    assert rival.until_over_again("1")[0] == "SetupSucceeded"
+    assert rival.ended_after_retry("1")[0] == "SetupSucceeded"
     record = rival.record
-    assert (record["status"], record["namespace"]) == ("ready", elsewhere.namespace)
+    assert (record["status"], record["namespace"]) == ("ready", other_namespace.namespace)
 
 
 def test_a_project_that_was_reset_is_set_up_anew(sandbox: Sandbox, administrator: CommandLine) -> None:
@@ -90,7 +90,7 @@ def test_deleting_what_runs_stops_it_and_frees_the_project(sandbox: Sandbox, ste
     setup.delete()
     freed(setup)
     wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
-    steps.let_go()
+    steps.release()
     successor = Setup.gated(sandbox, steps, project=setup.name)
     why, status = successor.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
@@ -105,7 +105,7 @@ def test_a_successor_waits_until_the_deleted_one_is_gone(sandbox: Sandbox, steps
     other = Setup.make(sandbox)
     other.ended()
     assert len(steps.started) == 1
-    steps.let_go()
+    steps.release()
     why, status = successor.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)
     assert len(steps.started) == 2

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, reason
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, reason
 from tests.support.processes import children, living, new_mark, sessions
 from tests.support.setup_handle import Setup, Steps
 
@@ -67,7 +67,7 @@ def family(sandbox: Sandbox, **spec: object) -> tuple[str, str]:
     """A project whose attempt resists its end, and the mark of its processes."""
     mark = new_mark()
     parameters = {"mark": mark}
-    project = sandbox.apply(sandbox.project(), "stubborn-family", annotations=AT_ONCE, parameters=parameters, **spec)
+    project = sandbox.apply(sandbox.project(), "stubborn-family", annotations=NO_BACKOFF, parameters=parameters, **spec)
     wait_for(lambda: is_complete(living(mark)), "the whole family to be there")
     return project, mark
 
@@ -196,7 +196,7 @@ def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(
     project = sandbox.apply(
         sandbox.project(),
         "scripts",
-        annotations=AT_ONCE,
+        annotations=NO_BACKOFF,
         parameters={"first": f"{begin}; {wait}", "place": str(tmp_path)},
     )
     wait_for((tmp_path / "begun").exists, "the step to begin")
@@ -220,14 +220,14 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Sandbox, steps: Ste
     running = [Setup.gated(lasting, steps) for _ in range(2)]
     steps.await_start(*running)
     queued = Setup.gated(lasting, steps)
-    queued.waits_for("Queued")
+    queued.reached_reason("Queued")
     lasting.operator.process.send_signal(signal.SIGTERM)
     wait_for(lambda: "no new attempts start" in lasting.operator.log.read_text(), "the operator to begin to end")
-    steps.let_go(running[0])
+    steps.release(running[0])
     assert running[0].ended()[0] == "SetupSucceeded"
-    Setup.make(lasting).waits_for("Queued")
+    Setup.make(lasting).reached_reason("Queued")
     assert len(steps.started) == 2
-    steps.let_go()
+    steps.release()
     assert lasting.operator.process.wait(60) == 0
     for setup in running:
         status = setup.status
@@ -243,7 +243,7 @@ def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(sandbox: S
     with psycopg.connect(sandbox.database_url) as connection:  # as another operator that has taken over
         connection.execute("UPDATE projects SET fence = fence + 1 WHERE id = %s", (setup.name,))
     record = setup.record
-    steps.let_go()
+    steps.release()
     assert sandbox.operator.process.wait(60) == 1
     assert (setup.record, setup.status) == (record, before)
     assert "another operator has claimed project" in sandbox.operator.log.read_text()

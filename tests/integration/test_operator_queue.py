@@ -39,20 +39,20 @@ def slots(sandbox: Sandbox, taken: int, waiting: int) -> None:
 
 def all_seen(sandbox: Sandbox) -> None:
     """Return when all changes up to now were seen: a new setup is told as queued."""
-    Setup.make(sandbox, annotations={"priority": "9"}).waits_for("Queued")
+    Setup.make(sandbox, annotations={"priority": "9"}).reached_reason("Queued")
 
 
 @pytest.fixture(scope="module")
-def elsewhere(kubeconfig: Path) -> ApiServer:
+def other_namespace(kubeconfig: Path) -> ApiServer:
     """A second namespace, which no other operator serves."""
     return ApiServer.prepared(kubeconfig, "line")
 
 
 @pytest.fixture(scope="module")
-def narrow(new_sandbox: NewSandbox, elsewhere: ApiServer) -> Iterator[Sandbox]:
+def narrow(new_sandbox: NewSandbox, other_namespace: ApiServer) -> Iterator[Sandbox]:
     """An operator with one slot."""
     with new_sandbox(concurrency="1", shutdown_grace="1ms") as sandbox:
-        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace} {elsewhere.namespace}")
+        sandbox.operator.configure(namespaces=f"{sandbox.api.namespace} {other_namespace.namespace}")
         sandbox.api.kubectl("create", "configmap", CONFIG_MAP)
         sandbox.operator.start()
         yield sandbox
@@ -89,14 +89,14 @@ def in_order(places: list[Place]) -> list[str]:
     return [place.name.partition("/")[2] for place in ordered]
 
 
-def test_priority_then_time_then_name(sandbox: Sandbox, elsewhere: ApiServer, steps: Steps) -> None:
+def test_priority_then_time_then_name(sandbox: Sandbox, other_namespace: ApiServer, steps: Steps) -> None:
     sandbox.operator.close()
     rng = random.Random(8)  # noqa: S311
     places = [
-        stand_in_line(sandbox, steps, rng.choice((sandbox.api, elsewhere)), rng.randrange(3), rng.randrange(3))
+        stand_in_line(sandbox, steps, rng.choice((sandbox.api, other_namespace)), rng.randrange(3), rng.randrange(3))
         for _ in range(24)
     ]
-    steps.let_go()
+    steps.release()
     sandbox.operator.start()
     for _, setup in places:
         setup.ended()
@@ -108,14 +108,14 @@ def test_the_order_holds_after_a_restart(sandbox: Sandbox, steps: Steps) -> None
     all_seen(sandbox)
     setups = [Setup.gated(sandbox, steps, annotations={"priority": str(priority)}) for priority in (5, 0, 7, 3, 2)]
     for setup in setups:
-        setup.waits_for("Queued")
+        setup.reached_reason("Queued")
     before = [setup.status for setup in setups]
     sandbox.operator.kill()
     sandbox.operator.start()
     slots(sandbox, 0, len(setups) + 1)
     assert [setup.status for setup in setups] == before
     assert steps.started == []
-    steps.let_go()
+    steps.release()
     control(sandbox, paused="false")
     for setup in setups:
         setup.ended()
@@ -127,11 +127,11 @@ def test_a_changed_priority_counts_at_once(sandbox: Sandbox, steps: Steps) -> No
     steps.await_start(blocker)
     first, second, third = (Setup.gated(sandbox, steps, annotations={"priority": "5"}) for _ in range(3))
     for setup in (first, second, third):
-        assert setup.waits_for("Queued")["phase"] == "Queued"
+        assert setup.reached_reason("Queued")["phase"] == "Queued"
     third.annotate(priority="1")
     second.annotate(priority="2")
     all_seen(sandbox)
-    steps.let_go()
+    steps.release()
     for setup in (first, second, third):
         setup.ended()
     assert steps.started == [setup.name for setup in (blocker, third, second, first)]
@@ -141,7 +141,7 @@ def test_while_it_waits_for_a_slot(sandbox: Sandbox, steps: Steps) -> None:
     blocker = Setup.gated(sandbox, steps)
     steps.await_start(blocker)
     setup = Setup.gated(sandbox, steps)
-    status = setup.waits_for("Queued")
+    status = setup.reached_reason("Queued")
     assert (status["phase"], status["attempt"]) == ("Queued", 0)
     assert status["queuedAt"] == setup.body["metadata"]["creationTimestamp"]
     record = setup.record
@@ -150,13 +150,13 @@ def test_while_it_waits_for_a_slot(sandbox: Sandbox, steps: Steps) -> None:
     setup.annotate(cancel_requested_at="1")
     assert setup.ended()[0] == "Cancelled"
     setup.annotate(retry_requested_at="1")
-    setup.waits_for("Queued")
+    setup.reached_reason("Queued")
     setup.annotate(retry_requested_at="2")
-    status = setup.until("told of retry 2", lambda status: status["lastHandledRetry"] == "2")
+    status = setup.wait_for("told of retry 2", lambda status: status["lastHandledRetry"] == "2")
     assert status["phase"] == "Queued"
-    setup.has_events("Cancelled", "RetryRequested", "RetryCoalesced")
+    setup.wait_for_events("Cancelled", "RetryRequested", "RetryCoalesced")
     setup.change(suspend=True)
-    setup.waits_for("Suspended")
+    setup.reached_reason("Suspended")
     slots(sandbox, 1, 0)
     assert steps.started == [blocker.name]
 
@@ -165,12 +165,12 @@ def test_a_deleted_setup_holds_its_slot_until_its_processes_are_gone(sandbox: Sa
     deleted = Setup.make(sandbox, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)
     setup = Setup.gated(sandbox, steps)
-    setup.waits_for("Queued")
+    setup.reached_reason("Queued")
     deleted.delete()
     wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
     all_seen(sandbox)
     assert steps.started == [deleted.name]
-    steps.let_go()
+    steps.release()
     assert setup.ended()[0] == "SetupSucceeded"
 
 
@@ -181,14 +181,14 @@ def test_paused_starts_nothing_and_lets_go_on_what_runs(sandbox: Sandbox, steps:
     control(sandbox, paused="true")
     wait_for(lambda: is_held(sandbox), "the pause to be seen")
     waiting = Setup.gated(sandbox, steps)
-    waiting.waits_for("Queued")
+    waiting.reached_reason("Queued")
     slots(sandbox, 1, 2)
     assert steps.started == [running.name]
-    steps.let_go(running)
+    steps.release(running)
     assert running.ended()[0] == "SetupSucceeded"
     slots(sandbox, 0, 2)
     assert waiting.status["phase"] == "Queued"
-    steps.let_go()
+    steps.release()
     control(sandbox, paused=None)
     assert waiting.ended()[0] == "SetupSucceeded"
 
@@ -205,7 +205,7 @@ def test_the_number_of_slots_changes_while_setups_run(sandbox: Sandbox, steps: S
     control(sandbox, concurrency="3")
     slots(sandbox, 3, 1)
     control(sandbox, concurrency="0")
-    steps.let_go()
+    steps.release()
     slots(sandbox, 0, 1)
     control(sandbox, concurrency="1")
     for setup in setups:
@@ -223,9 +223,9 @@ def test_a_config_map_with_invalid_values_or_none_changes_nothing(sandbox: Sandb
     sandbox.api.kubectl("delete", "configmap", CONFIG_MAP)
     setups += [Setup.gated(sandbox, steps)]
     slots(sandbox, 2, 1)
-    steps.let_go(setups[0])
+    steps.release(setups[0])
     slots(sandbox, 1, 1)
-    steps.let_go()
+    steps.release()
     for setup in setups:
         setup.ended()
     sandbox.api.kubectl("create", "configmap", CONFIG_MAP)

@@ -28,7 +28,7 @@ def refused(
     assert status["failure"] == told_failure
     assert status["finishedAt"]
     assert "runRef" not in status
-    setup.has_events(*events)
+    setup.wait_for_events(*events)
     if record is not None:
         row = setup.record
         assert row["status"] == record
@@ -50,7 +50,7 @@ def test_a_project_that_is_made_later_needs_a_retry(sandbox: Sandbox) -> None:
             "INSERT INTO projects (id, name, code_repo) VALUES (%s, %s, '/nowhere/later.git')", (project, project)
         )
     setup.annotate(retry_requested_at="1")
-    assert setup.until_over_again("1")[0] == "SetupSucceeded"
+    assert setup.ended_after_retry("1")[0] == "SetupSucceeded"
 
 
 def test_a_project_in_a_state_from_which_nothing_starts(sandbox: Sandbox) -> None:
@@ -93,7 +93,7 @@ def test_a_spec_that_was_corrected_starts_on_a_retry(sandbox: Sandbox) -> None:
     setup.ended()
     setup.change(credentialsSecretRef=None)
     setup.annotate(retry_requested_at="1")
-    why, status = setup.until_over_again("1")
+    why, status = setup.ended_after_retry("1")
     assert (why, setup.record["status"], setup.record["setup_error"]) == ("SetupSucceeded", "ready", None)
     assert "failure" not in status
 

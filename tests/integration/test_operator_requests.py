@@ -56,9 +56,9 @@ def test_cancel_after_the_end_is_ignored(sandbox: Sandbox) -> None:
     setup = Setup.make(sandbox, "scripts", first="exit 1")
     _, before = setup.ended()
     setup.annotate(cancel_requested_at="1")
-    status = setup.until("past the cancel", lambda status: status.get("lastHandledCancel") == "1")
+    status = setup.wait_for("past the cancel", lambda status: status.get("lastHandledCancel") == "1")
     assert status == {**before, "lastHandledCancel": "1"}
-    setup.has_events("Started", "Failed", "CancelIgnored")
+    setup.wait_for_events("Started", "Failed", "CancelIgnored")
 
 
 def test_a_retry_after_a_failure_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
@@ -66,14 +66,14 @@ def test_a_retry_after_a_failure_begins_a_new_series(sandbox: Sandbox, steps: St
     setup = Setup.make(sandbox, "scripts", first=script, place=str(steps.folder), annotations={"max_attempts": "1"})
     why, before = setup.ended()
     assert why == "AttemptsExhausted"
-    steps.let_go()
+    steps.release()
     setup.annotate(retry_requested_at="2026-11-24T12:00:00Z")
-    why, status = setup.until_over_again("2026-11-24T12:00:00Z")
+    why, status = setup.ended_after_retry("2026-11-24T12:00:00Z")
     assert (why, status["attempt"], status["projectStatus"]) == ("SetupSucceeded", 1, "ready")
     assert status["queuedAt"] >= before["finishedAt"]
     assert [(a["number"], a["outcome"]) for a in status["attempts"]] == [(1, "Failed"), (1, "Succeeded")]
     assert (setup.record["status"], setup.record["setup_error"]) == ("ready", None)
-    setup.has_events("Started", "Failed", "RetryRequested", "Started", "Succeeded")
+    setup.wait_for_events("Started", "Failed", "RetryRequested", "Started", "Succeeded")
 
 
 def test_a_retry_after_a_cancel_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
@@ -82,7 +82,7 @@ def test_a_retry_after_a_cancel_begins_a_new_series(sandbox: Sandbox, steps: Ste
     setup.ended()
     setup.annotate(retry_requested_at="1")
     setup.reached("Running")
-    steps.let_go()
+    steps.release()
     why, status = setup.ended()
     assert (why, status["attempt"], status["lastHandledCancel"]) == ("SetupSucceeded", 1, "1")
     assert [(a["number"], a["outcome"]) for a in status["attempts"]] == [(1, "Cancelled"), (1, "Succeeded")]
@@ -92,13 +92,13 @@ def test_a_retry_after_a_cancel_begins_a_new_series(sandbox: Sandbox, steps: Ste
 def test_a_retry_while_it_runs_is_coalesced(sandbox: Sandbox, steps: Steps) -> None:
     setup = running(sandbox, steps)
     setup.annotate(retry_requested_at="1")
-    status = setup.until("told that the retry was seen", lambda status: status.get("lastHandledRetry") == "1")
+    status = setup.wait_for("told that the retry was seen", lambda status: status.get("lastHandledRetry") == "1")
     assert (status["phase"], status["attempt"]) == ("Running", 1)
-    steps.let_go()
+    steps.release()
     why, status = setup.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)
     assert steps.attempts == [1]
-    setup.has_events("Started", "RetryCoalesced", "Succeeded")
+    setup.wait_for_events("Started", "RetryCoalesced", "Succeeded")
 
 
 def test_cancel_and_retry_together_cancel_wins(sandbox: Sandbox, steps: Steps) -> None:
@@ -106,7 +106,7 @@ def test_cancel_and_retry_together_cancel_wins(sandbox: Sandbox, steps: Steps) -
     setup.annotate(cancel_requested_at="c", retry_requested_at="r")
     why, status = setup.ended()
     assert (why, status["lastHandledCancel"], status["lastHandledRetry"]) == ("Cancelled", "c", "r")
-    setup.has_events("Started", "Cancelled", "RetryIgnored")
+    setup.wait_for_events("Started", "Cancelled", "RetryIgnored")
 
 
 def test_a_request_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) -> None:
@@ -114,9 +114,9 @@ def test_a_request_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) ->
     setup.ended()
     value = "token=2026-11-24T12:00:00Z"
     setup.annotate(retry_requested_at=value)
-    why, _ = setup.until_over_again(value)
+    why, _ = setup.ended_after_retry(value)
     assert why == "StepFailed"
-    setup.has_events("Started", "Failed", "RetryRequested", "Started", "Failed")
+    setup.wait_for_events("Started", "Failed", "RetryRequested", "Started", "Failed")
 
 
 def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(sandbox: Sandbox, steps: Steps) -> None:
@@ -127,18 +127,18 @@ def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(sandbox: S
     why, status = setup.ended()
     assert (why, status["projectStatus"], status["lastHandledCancel"]) == ("SetupSucceeded", "ready", "1")
     assert setup.record["status"] == "ready"
-    setup.has_events("Started", "Succeeded", "CancelIgnored")
+    setup.wait_for_events("Started", "Succeeded", "CancelIgnored")
 
 
 def test_a_suspended_setup_does_not_start_until_it_may(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.gated(sandbox, steps, spec={"suspend": True})
-    status = setup.waits_for("Suspended")
+    status = setup.reached_reason("Suspended")
     assert (status["phase"], status["attempt"]) == ("Suspended", 0)
     later = Setup.make(sandbox)
     later.ended()
     assert steps.started == []
     assert setup.record["owner_uid"] is None
-    steps.let_go()
+    steps.release()
     setup.change(suspend=False)
     why, status = setup.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)
@@ -148,13 +148,13 @@ def test_a_running_attempt_is_stopped_and_given_back(sandbox: Sandbox, steps: St
     setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     setup.change(suspend=True)
-    status = setup.waits_for("Suspended")
+    status = setup.reached_reason("Suspended")
     assert (status["phase"], status["attempt"], status["projectStatus"]) == ("Suspended", 0, "setup_queued")
     assert not {"runRef", "failure", "startedAt", "step", "progress"} & status.keys()
     assert status["attempts"] == []
     record = setup.record
     assert (record["status"], record["setup_error"], record["attempt"]) == ("setup_queued", None, 0)
-    steps.let_go()
+    steps.release()
     setup.change(suspend=False)
     why, status = setup.ended()
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)

@@ -92,7 +92,7 @@ async def locked_out(sql: Sql) -> None:
 async def test_a_database_that_is_interrupted(proxied_url: str, proxy: TcpProxy) -> None:
     async with opened(proxied_url) as record:
         made = await record.create(name="App", code_repo="https://git.example/a")
-        proxy.shut()
+        proxy.close()
         for _ in range(3):
             assert (await unavailable(record)).endswith("refuses connections: is it running?")
         proxy.open()
@@ -122,7 +122,7 @@ async def test_lost_connections_are_replaced(proxied_url: str, proxy: TcpProxy, 
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert await record.get(made.id) == made
-        proxy.shut()
+        proxy.close()
         proxy.open()
         assert await record.get(made.id) == made
 
@@ -169,7 +169,7 @@ async def test_a_call_that_loses_its_connection_is_unavailable(proxied_url: str,
             sql.execute("SELECT FROM projects FOR UPDATE")
             claim = asyncio.create_task(record.claim(made.id, OWNER, attempt=1, status=ProjectStatus.INITIALIZING))
             await locked_out(sql)
-            proxy.shut()
+            proxy.close()
             with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
                 await claim
         proxy.open()

@@ -125,10 +125,10 @@ def test_a_lost_node_that_returns(run: JobFaultRun, node_cluster: Cluster) -> No
     succeed_in_one_attempt(run, setups, pods=2)
 
 
-def test_two_pods_of_a_project_never_run_at_once(run: JobFaultRun, tell: Callable[[object], None]) -> None:
+def test_two_pods_of_a_project_never_run_at_once(run: JobFaultRun, report_figures: Callable[[object], None]) -> None:
     run.await_ends(limit=60)
     run.await_cleanup()
     figures = check_job_invariants(run)
     assert (figures.setups.interrupted, figures.setups.released) == (0, 0)
     assert figures.disrupted == figures.pods - figures.jobs
-    tell(figures)
+    report_figures(figures)

@@ -65,7 +65,7 @@ class Storm:
 
 
 def test_kills_and_evictions_at_random_moments(
-    node_cluster: Cluster, tmp_path: Path, tell: Callable[[object], None]
+    node_cluster: Cluster, tmp_path: Path, report_figures: Callable[[object], None]
 ) -> None:
     with (
         PodWatcher() as watcher,
@@ -78,7 +78,7 @@ def test_kills_and_evictions_at_random_moments(
         run.await_cleanup()
         figures = check_job_invariants(run)
         done = f"{KILLS} SIGKILLs of the operator, {len(storm.evicted)} evictions, all ended {seconds:.0f} s later"
-        tell(f"{done}; {figures}")
+        report_figures(f"{done}; {figures}")
         assert figures.setups.released == 0
         wait_for(lambda: not unfinished(run), "nothing but finished Jobs to be left")
         wait_for(lambda: not left(run), "the finished Jobs and their pods to go", limit=TTL + 60)

@@ -60,7 +60,7 @@ def sandbox(new_sandbox: NewSandbox, team_b: ApiServer) -> Iterator[Sandbox]:
 def steps(tmp_path: Path) -> Iterator[Steps]:
     steps = Steps(tmp_path / "steps")
     yield steps
-    steps.let_go()
+    steps.release()
 
 
 def assigned(sandbox: Sandbox, _: Steps) -> Victim:
@@ -76,7 +76,7 @@ def queued(sandbox: Sandbox, steps: Steps) -> Victim:
     setup.reached("Queued")
 
     def go_on() -> None:
-        steps.let_go()
+        steps.release()
         succeeds(setup)
 
     return Victim(setup.name, setup, go_on)
@@ -87,7 +87,7 @@ def running(sandbox: Sandbox, steps: Steps) -> Victim:
     steps.await_start(setup)
 
     def go_on() -> None:
-        steps.let_go()
+        steps.release()
         succeeds(setup)
         assert steps.attempts == [1]
 
@@ -139,7 +139,7 @@ def broken(sandbox: Sandbox, steps: Steps, *, code: int) -> Setup:
 def retried(setup: Setup, steps: Steps) -> None:
     (steps.folder / "mended").touch()
     setup.annotate(retry_requested_at="by team-a")
-    why, _ = setup.until_over_again("by team-a")
+    why, _ = setup.ended_after_retry("by team-a")
     assert why == "SetupSucceeded"
 
 
@@ -164,7 +164,7 @@ def refused(setup: Setup) -> None:
     why, status = setup.ended()
     assert (why, status["failure"]["retryable"]) == ("ProjectClaimed", False)
     assert message(status).startswith(f"project {setup.name} belongs to another namespace; an administrator can move")
-    setup.has_events("Failed")
+    setup.wait_for_events("Failed")
 
 
 @pytest.fixture(params=STATES, ids=lambda state: state.__name__)
@@ -180,7 +180,7 @@ def test_a_project_of_another_namespace_is_neither_changed_nor_revealed(
     attack = Setup.make(sandbox, project=victim.project, api=team_b)
     refused(attack)
     attack.annotate(retry_requested_at="again")
-    assert attack.until_over_again("again")[0] == "ProjectClaimed"
+    assert attack.ended_after_retry("again")[0] == "ProjectClaimed"
     attack.annotate(cancel_requested_at="now")
     learns_nothing(sandbox, team_b, row)
     attack.delete()
@@ -245,7 +245,7 @@ def test_no_job_is_created_in_the_attackers_namespace(new_sandbox: NewSandbox, k
         assert sandbox.operator.terminate() == 0
         attack.annotate(retry_requested_at="again")
         sandbox.operator.start()
-        assert attack.until_over_again("again")[0] == "ProjectClaimed"
+        assert attack.ended_after_retry("again")[0] == "ProjectClaimed"
         attack.delete()
         assert jobs(attacker) == []
         learns_nothing(sandbox, attacker, row)
@@ -283,4 +283,4 @@ def test_a_required_namespace_protects_projects_without_one(new_sandbox: NewSand
             connection.execute("UPDATE projects SET namespace = %s WHERE id = %s", (sandbox.api.namespace, project))
         for setup, why in ((attack, "ProjectClaimed"), (ours, "SetupSucceeded")):
             setup.annotate(retry_requested_at="1")
-            assert setup.until_over_again("1")[0] == why
+            assert setup.ended_after_retry("1")[0] == why

@@ -70,7 +70,7 @@ def victim(sandbox: Sandbox, team_a: ApiServer, tmp_path: Path) -> Iterator[set[
             pids |= {child for pid in pids for child in children(pid)}
         yield pids
         holder.kill()
-    steps.let_go()
+    steps.release()
     assert setup.ended()[1]["phase"] == "Succeeded"
 
 

@@ -133,7 +133,7 @@ def attacked(new_sandbox: NewSandbox, kubeconfig: Path) -> Iterator[Attacked]:
 
 
 def test_setups_of_the_maximum_size_keep_the_operator_within_its_memory_limit(
-    attacked: Attacked, tell: Callable[[object], None]
+    attacked: Attacked, report_figures: Callable[[object], None]
 ) -> None:
     sandbox, operator = attacked.sandbox, attacked.sandbox.operator
     for start in ("first", "second"):
@@ -147,7 +147,7 @@ def test_setups_of_the_maximum_size_keep_the_operator_within_its_memory_limit(
             wait_for(lambda: lists(sandbox.api) > before, "a comparison with a full list", limit=60.0)  # noqa: B023
             served = max(served, neighbour(sandbox))
         taken, most = memory(operator.pid).rss, peak(operator.pid)
-        tell(
+        report_figures(
             f"{start} start over {NUMBER:,} of the largest: ready after {ready:.1f} s, a neighbour's setup took "
             f"{first:.1f} s then and {served:.1f} s at most later, memory {taken:.0f} MiB, at most {most:.0f} MiB"
         )

@@ -16,7 +16,7 @@ import yaml
 
 from projectsetup.engines.kubernetes_job.manifest import job_manifest, tombstone
 from projectsetup.engines.kubernetes_job.pod import PodSettings
-from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adoption, make_attempt, make_recipe
 from tests.support.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
 from tests.support.operator_process import wait_for
 
@@ -195,7 +195,7 @@ def test_no_such_job_can_be_created(thief: Kubectl, how: str) -> None:
     [
         job(),
         job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=TEAM, run_name=NAME), PodSettings()),
-        tombstone(make_adopted(namespace=TEAM, run_name=NAME)),
+        tombstone(make_adoption(namespace=TEAM, run_name=NAME)),
     ],
     ids=["with credentials", "without", "a tombstone"],
 )

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.git_host import https_server
-from tests.support.operator_sandbox import AT_ONCE, NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message, reason
 
 USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
 TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"
@@ -105,7 +105,7 @@ def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, dict[str, An
     sandbox.apply(
         project,
         "scripts",
-        annotations=AT_ONCE,
+        annotations=NO_BACKOFF,
         parameters={"second": PUSH},
         credentialsSecretRef={"name": name},
     )

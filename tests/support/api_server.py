@@ -118,7 +118,7 @@ class ApiServer:
             "events.k8s.io", "v1", self.namespace, "events", _request_timeout=_SECONDS
         )
         own = [event for event in listed["items"] if event["regarding"].get("name") == name]
-        return sorted((told for event in own for told in _tellings(event)), key=lambda told: str(told["eventTime"]))
+        return sorted((told for event in own for told in _occurrences(event)), key=lambda told: str(told["eventTime"]))
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints."""
@@ -135,6 +135,6 @@ class ApiServer:
         return answer
 
 
-def _tellings(event: Body) -> list[Body]:
+def _occurrences(event: Body) -> list[Body]:
     series = event.get("series")
     return [event, *([{**event, "eventTime": series["lastObservedTime"]}] * (series["count"] - 1) if series else ())]

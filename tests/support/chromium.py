@@ -109,7 +109,7 @@ class Chromium:
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {self.run('return document.body.innerText')}") from None
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         """What the browser has complained of on its console since the last call."""
         return [str(entry["message"]) for entry in self._call("POST", "/se/log", {"type": "browser"})]
 

@@ -13,7 +13,7 @@ import pytest
 
 from projectsetup.projects import Owner, Project, ProjectRecord, ProjectStatus
 from tests.support.api_server import ApiServer
-from tests.support.command_line import CommandLine, Done
+from tests.support.command_line import CommandLine, CommandResult
 
 
 class Records:
@@ -76,7 +76,7 @@ class CliProject:
         """How the command line names the ProjectSetup."""
         return f"ProjectSetup {self.namespace}/{self.id}"
 
-    def __call__(self, command: str, *arguments: object) -> Done:
+    def __call__(self, command: str, *arguments: object) -> CommandResult:
         """Call a command about the project, which must succeed."""
         return self.cli.ok(command, self.id, "-n", self.namespace, *arguments)
 

@@ -25,7 +25,7 @@ SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandResult:
     """The exit code and output of a command."""
 
     code: int
@@ -44,14 +44,14 @@ class CommandLine:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
-    def __call__(self, *arguments: object) -> Done:
+    def __call__(self, *arguments: object) -> CommandResult:
         """Call one command."""
         self._capsys.readouterr()
         code = run([str(argument) for argument in arguments], called_as="projectsetup")
         out, err = self._capsys.readouterr()
-        return Done(int(code), out, err)
+        return CommandResult(int(code), out, err)
 
-    def ok(self, *arguments: object) -> Done:
+    def ok(self, *arguments: object) -> CommandResult:
         """Call one command, which must succeed and print nothing on standard error."""
         done = self(*arguments)
         assert (done.code, done.err) == (0, ""), done
@@ -84,12 +84,12 @@ def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def process(*arguments: str, **changes: str | None) -> Done:
+def process(*arguments: str, **changes: str | None) -> CommandResult:
     """Run one command in its own process, with a changed environment."""
     done = subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=SECONDS, env=environment(changes), check=False
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def write_kubeconfig(path: Path, server: str) -> str:
@@ -146,12 +146,12 @@ class Running:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
-    def done(self) -> Done:
+    def done(self) -> CommandResult:
         """Wait for its end."""
         code = self._process.wait(SECONDS)
         if self._reader:
             self._reader.join(SECONDS)
-        return Done(code, self._out.read_text(), self._err.read_text())
+        return CommandResult(code, self._out.read_text(), self._err.read_text())
 
     def _so_far(self) -> str:
         return self._out.read_text() + self._err.read_text()

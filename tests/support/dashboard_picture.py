@@ -29,7 +29,7 @@ TARGET: Final = ROOT / "docs" / "screens" / "grafana-dashboard.png"
 SECONDS: Final = 360.0
 """How long it goes on."""
 PAUSED: Final = (0.30, 0.38)
-DATABASE_AWAY: Final = (0.55, 0.60)
+DATABASE_DOWN: Final = (0.55, 0.60)
 LEADER_ENDS: Final = 0.78
 """When what happens, as shares of that time."""
 
@@ -123,9 +123,9 @@ def _work(sandbox: Sandbox, proxy: TcpProxy) -> None:
             paused = wanted
             patch = json.dumps({"data": {"paused": str(paused).lower()}})
             sandbox.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
-        away = DATABASE_AWAY[0] < share < DATABASE_AWAY[1]
+        away = DATABASE_DOWN[0] < share < DATABASE_DOWN[1]
         if away is proxy.is_open:
-            proxy.shut() if away else proxy.open()
+            proxy.close() if away else proxy.open()
         if share > LEADER_ENDS and sandbox.operator.alive:
             sandbox.operator.terminate()
         project = sandbox.project()

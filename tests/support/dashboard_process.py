@@ -40,9 +40,9 @@ class Dashboard:
                 stderr=out,
                 env=environment({"KUBECONFIG": str(kubeconfig)}),
             )
-        wait_for(lambda: "Ctrl-C" in self.said or not self.alive, "the dashboard to tell its address", limit=SECONDS)
-        found = re.search(r"http://127\.0\.0\.1:([0-9]+)/", self.said)
-        assert found, self.said
+        wait_for(lambda: "Ctrl-C" in self.output or not self.alive, "the dashboard to tell its address", limit=SECONDS)
+        found = re.search(r"http://127\.0\.0\.1:([0-9]+)/", self.output)
+        assert found, self.output
         self.url, self.port = found[0], int(found[1])
         self.wait_for("the first list", lambda text: "Loading ProjectSetups" not in text)
 
@@ -55,7 +55,7 @@ class Dashboard:
         self.process.wait()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What it has printed."""
         return self._out.read_text()
 

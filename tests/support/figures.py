@@ -13,15 +13,17 @@ FIGURES = "figures"
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+def report_figures(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[[object], None]:
     """Print figures when all tests are over, and at once to who listens."""
 
-    def tell(figures: object) -> None:
+    def report_figures(figures: object) -> None:
         line = f"{request.node.name}: {figures}"
         print(line)
         record_property(FIGURES, line)
 
-    return tell
+    return report_figures
 
 
 def print_figures(terminalreporter: pytest.TerminalReporter) -> None:

@@ -41,7 +41,7 @@ def make_attempt(recipe: Recipe, **changes: Any) -> AttemptSpec:
     return AttemptSpec(**{**given, **changes})
 
 
-def make_adopted(**changes: Any) -> Adoption:
+def make_adoption(**changes: Any) -> Adoption:
     """The same attempt, found by another operator."""
     given: dict[str, Any] = {
         "namespace": "team",

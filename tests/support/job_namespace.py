@@ -55,7 +55,7 @@ class JobNamespace:
         self._core.create_namespaced_pod(self.namespace, {"metadata": metadata, "spec": _pod_spec()})
         return name
 
-    def tell_pod(self, name: str, phase: str, **status: Any) -> None:
+    def set_pod_status(self, name: str, phase: str, **status: Any) -> None:
         """Write the status of a pod, as the kubelet does."""
         self._core.patch_namespaced_pod_status(name, self.namespace, {"status": {"phase": phase, **status}})
 
@@ -87,7 +87,7 @@ class JobNamespace:
         status = {"status": {**spec, "used": {"count/jobs.batch": "0"}}}
         self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
 
-    def begin_to_end(self) -> None:
+    def terminate_namespace(self) -> None:
         """Request the deletion of the namespace, which nobody carries out."""
         self._core.delete_namespace(self.namespace)
 

@@ -14,7 +14,7 @@ from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupOutcome
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
-from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adoption, make_attempt, make_recipe
 
 FETCH: Final = Progress("compiling", "fetch", 0, 3)
 BUILD: Final = Progress("compiling", "build", 1, 3)
@@ -49,7 +49,7 @@ class Run:
 
     async def adopt(self, **changes: Any) -> Self:
         """Adopt an attempt, and return when it waits."""
-        return await self._run(make_adopted(**{"run_name": JOB, **changes}))
+        return await self._run(make_adoption(**{"run_name": JOB, **changes}))
 
     async def _run(self, attempt: AttemptSpec | Adoption) -> Self:
         self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave))
@@ -61,16 +61,16 @@ class Run:
         self.task.cancel()
         await settle()
 
-    async def fails(self, reason: Reason, match: str | None = None) -> None:
+    async def expect_failure(self, reason: Reason, match: str | None = None) -> None:
         """Wait until the attempt has failed for this reason."""
         with pytest.raises(InfrastructureError, match=match) as caught:
             await self.task
         assert caught.value.reason is reason
         assert not isinstance(caught.value, NotStarted)
 
-    async def collect_garbage(self, run: str | None = None, *, over: bool = True) -> None:
+    async def collect_garbage(self, run: str | None = None, *, finished: bool = True) -> None:
         """Collect garbage while every ProjectSetup reports this run."""
-        await self.engine.collect_garbage(lambda _namespace, _name: CurrentRun(ATTEMPT.uid, run, over))
+        await self.engine.collect_garbage(lambda _namespace, _name: CurrentRun(ATTEMPT.uid, run, finished))
 
     def pod(self, stage: str | None = None, *, name: str = "pod") -> FakePod:
         """Create a pod of the Job, which runs this stage."""

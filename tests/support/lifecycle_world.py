@@ -60,7 +60,7 @@ class World:
         new = {PREFIX + name.replace("_", "-"): value for name, value in values.items()}
         return replace(self, annotations=self.annotations | new)
 
-    def but(self, **facts: Any) -> World:
+    def replace(self, **facts: Any) -> World:
         """The same world with other facts; those of the run begin with `run_`."""
         run = {name.removeprefix("run_"): facts.pop(name) for name in list(facts) if name.startswith("run_")}
         if run:
@@ -185,24 +185,24 @@ def running(attempt: int = 1, **annotations: str) -> World:
     world.status = {"attempt": attempt - 1} if attempt > 1 else {}
     world = world.written(expect(world.decide(), d.StartAttempt).status)
     run = RunView(UID, attempt, 5, Progress("initializing", "generate", 0, 7))
-    return world.but(project=project("initializing", US, attempt=attempt, fence=5), run=run)
+    return world.replace(project=project("initializing", US, attempt=attempt, fence=5), run=run)
 
 
 def ended(world: World, outcome: RunOutcome) -> Any:
     """The decision once the attempt has ended."""
-    return expect(world.but(run_outcome=outcome).decide(), d.RecordEnd)
+    return expect(world.replace(run_outcome=outcome).decide(), d.RecordEnd)
 
 
-def over(outcome: RunOutcome = FAILED) -> World:
+def finished(outcome: RunOutcome = FAILED) -> World:
     """The setup has ended with its first attempt."""
-    return running().written(ended(running(), outcome).status).but(run=None)
+    return running().written(ended(running(), outcome).status).replace(run=None)
 
 
 def backing_off() -> World:
     """The first attempt broke; the second is not due."""
     broken = InfrastructureError(Reason.STEP_TRANSIENT, "reset", step="push", exit_code=75)
     world = running().written(ended(running(), broken).status)
-    return world.but(run=None, slot=False, project=project("setup_queued", US, attempt=1, fence=6))
+    return world.replace(run=None, slot=False, project=project("setup_queued", US, attempt=1, fence=6))
 
 
 def awaiting() -> World:
@@ -216,4 +216,4 @@ def left_running(engine: str = "job") -> World:
     world = World(project=project("setup_queued", US, attempt=1, fence=8), slot=True, engine="job")
     world.status = {"attempt": 1}
     world = world.written(expect(world.decide(), d.StartAttempt).status)
-    return world.but(project=project("compiling", US, attempt=2, fence=9), slot=False, engine=engine)
+    return world.replace(project=project("compiling", US, attempt=2, fence=9), slot=False, engine=engine)

@@ -80,13 +80,13 @@ class Step:
         """The ids of its living processes."""
         return living(self.mark)
 
-    async def is_ready(self) -> None:
+    async def wait_ready(self) -> None:
         """Wait until the step has created the file `$READY`."""
         await until(self.ready.exists, "the step to be ready")
 
-    async def is_complete(self) -> None:
+    async def wait_complete(self) -> None:
         """Wait until exactly the processes of an escaping step are running."""
-        await self.is_ready()
+        await self.wait_ready()
         await until(lambda: len(self.alive) == FAMILY, "the family to be complete")
 
 

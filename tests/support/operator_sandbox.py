@@ -17,7 +17,7 @@ from tests.support.operator_process import OperatorProcess, wait_for
 RECIPES: Final = Path(__file__).parents[1] / "recipes"
 ENDED: Final = ("Succeeded", "Failed", "Cancelled")
 PREFIX: Final = "setup.codemyspec.com/"
-AT_ONCE: Final = {"backoff": "1ms"}
+NO_BACKOFF: Final = {"backoff": "1ms"}
 """Annotation for those who need not wait for the next attempt."""
 
 Row = dict[str, Any]
@@ -102,7 +102,7 @@ class Sandbox:
         assert row is not None, f"there is no project {project_id}"
         return row
 
-    def has_events(self, project_id: str, *reasons: str) -> None:
+    def wait_for_events(self, project_id: str, *reasons: str) -> None:
         """Return when these events, and no others, were left on a ProjectSetup in this order."""
         wait_for(
             lambda: [event["reason"] for event in self.api.events(project_id)] == list(reasons),

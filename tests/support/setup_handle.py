@@ -29,7 +29,7 @@ class Steps:
         """The numbers of the attempts that have started."""
         return [int(line.split()[1]) for line in self._lines()]
 
-    def let_go(self, setup: Setup | None = None) -> None:
+    def release(self, setup: Setup | None = None) -> None:
         """Let the step of one project, or all steps, come to their end."""
         (self.folder / (f"go-{setup.name}" if setup else "go")).touch()
 
@@ -100,7 +100,7 @@ class Setup:
         """Change fields of the spec."""
         self.api.patch(self.name, {"spec": spec})
 
-    def until(self, what: str, is_true: Callable[[Body], object], *, limit: float = 30.0) -> Body:
+    def wait_for(self, what: str, is_true: Callable[[Body], object], *, limit: float = 30.0) -> Body:
         """The status once `is_true` of it."""
         seen: list[Body] = [{}]
 
@@ -116,25 +116,25 @@ class Setup:
 
     def reached(self, *phases: str, limit: float = 30.0) -> Body:
         """The status once it has one of these phases."""
-        return self.until(" or ".join(phases), lambda status: status.get("phase") in phases, limit=limit)
+        return self.wait_for(" or ".join(phases), lambda status: status.get("phase") in phases, limit=limit)
 
     def ended(self, *, limit: float = 30.0) -> tuple[str, Body]:
         """Reason and status once it is over."""
         status = self.reached(*ENDED, limit=limit)
         return reason(status), status
 
-    def until_over_again(self, retry: str, *, limit: float = 30.0) -> tuple[str, Body]:
+    def ended_after_retry(self, retry: str, *, limit: float = 30.0) -> tuple[str, Body]:
         """Reason and status once the series that the retry of this value began is over."""
 
         def is_over(status: Body) -> bool:
             return status["phase"] in ENDED and status.get("lastHandledRetry") == retry
 
-        status = self.until(f"over again after retry {retry}", is_over, limit=limit)
+        status = self.wait_for(f"over again after retry {retry}", is_over, limit=limit)
         return reason(status), status
 
-    def waits_for(self, why: str, *, limit: float = 30.0) -> Body:
+    def reached_reason(self, why: str, *, limit: float = 30.0) -> Body:
         """The status once the reason of `Succeeded` is `why`."""
-        return self.until(f"told {why}", lambda status: reason(status) == why, limit=limit)
+        return self.wait_for(f"told {why}", lambda status: reason(status) == why, limit=limit)
 
     def delete(self) -> None:
         """Delete it."""
@@ -149,7 +149,7 @@ class Setup:
         """The texts of the events of one reason."""
         return [event["note"] for event in self.api.events(self.name) if event["reason"] == about]
 
-    def has_events(self, *reasons: str) -> None:
+    def wait_for_events(self, *reasons: str) -> None:
         """Return when these events, and no others, were left on it in this order."""
         try:
             wait_for(lambda: self.events == list(reasons), f"events {reasons} on {self.name}", limit=10.0)

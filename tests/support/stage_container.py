@@ -39,7 +39,7 @@ def expand(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ContainerResult:
     """The end of a container."""
 
     code: int
@@ -95,7 +95,7 @@ class Container:
         )
         return Running(process, message)
 
-    def run(self) -> Ended:
+    def run(self) -> ContainerResult:
         """Run it to its end."""
         return self.start().end()
 
@@ -141,7 +141,7 @@ class Running:
         (first,) = children(self._process.pid)
         os.kill(first, number)
 
-    def end(self) -> Ended:
+    def end(self) -> ContainerResult:
         """Wait for its end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(LIMIT)
@@ -151,7 +151,7 @@ class Running:
         assert self._process.stdout is not None
         self._process.stdout.close()
         assert code is not None, f"did not end within {LIMIT} s: {self._log!r}"
-        return Ended(code, self._log, self._message.read_bytes())
+        return ContainerResult(code, self._log, self._message.read_bytes())
 
 
 def containers(attempt: AttemptSpec, settings: PodSettings | None = None) -> list[Mapping[str, object]]:

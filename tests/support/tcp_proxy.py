@@ -31,11 +31,11 @@ class TcpProxy:
     def __init__(self, behind: int, *, is_open: bool = True) -> None:
         self._behind = behind
         self.port = free_port()
-        self._shut = threading.Event()
+        self._closed = threading.Event()
         self._flows = threading.Event()
         self._flows.set()
         self._threads: list[threading.Thread] = []
-        self._shut.set()
+        self._closed.set()
         if is_open:
             self.open()
 
@@ -43,21 +43,21 @@ class TcpProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.shut()
+        self.close()
 
     @property
     def is_open(self) -> bool:
         """Whether connections are let through."""
-        return not self._shut.is_set()
+        return not self._closed.is_set()
 
     def open(self) -> None:
         """Let connections through."""
         listener = socket.create_server(("127.0.0.1", self.port))
         listener.settimeout(_POLL)
-        self._shut.clear()
+        self._closed.clear()
         self._spawn(self._accept, listener)
 
-    def lead_to(self, port: int) -> None:
+    def redirect(self, port: int) -> None:
         """Pass new connections on to another port; those that there are go on where they lead."""
         self._behind = port
 
@@ -69,9 +69,9 @@ class TcpProxy:
         """Pass data on again, what was held back first."""
         self._flows.set()
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Cut all connections and let none through; returns when all are cut."""
-        self._shut.set()
+        self._closed.set()
         while self._threads:
             self._threads.pop(0).join()
 
@@ -82,7 +82,7 @@ class TcpProxy:
 
     def _accept(self, listener: socket.socket) -> None:
         with listener:
-            while not self._shut.is_set():
+            while not self._closed.is_set():
                 with contextlib.suppress(TimeoutError):
                     front, _ = listener.accept()
                     self._spawn(self._pass_on, front)
@@ -90,7 +90,7 @@ class TcpProxy:
     def _pass_on(self, front: socket.socket) -> None:
         with front, socket.create_connection(("127.0.0.1", self._behind)) as back, contextlib.suppress(OSError):
             other = {front: back, back: front}
-            while not self._shut.is_set():
+            while not self._closed.is_set():
                 if not self._flows.wait(_POLL):
                     continue
                 for ready in select.select([front, back], [], [], _POLL)[0]:

@@ -42,8 +42,8 @@ from tests.support.lifecycle_world import (
     backing_off,
     ended,
     expect,
+    finished,
     left_running,
-    over,
     project,
     reasons,
     running,
@@ -84,35 +84,35 @@ CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
     [
         row("a new setup with a slot", NEW, d.StartAttempt, events=["Started"], observed_generation=1,
             **FIRST, **FIRST_STEP),
-        row("a new setup without one", NEW.but(slot=False), d.WaitForSlot, phase=Phase.QUEUED, queued_at=CREATED,
+        row("a new setup without one", NEW.replace(slot=False), d.WaitForSlot, phase=Phase.QUEUED, queued_at=CREATED,
             project_status="setup_queued"),
-        row("a setup from created", NEW.but(project=project("created")), d.StartAttempt),
-        row("a setup from setup_queued", NEW.but(project=project("setup_queued")), d.StartAttempt),
-        row("a setup from failed", NEW.but(project=project("failed")), d.StartAttempt),
-        row("a claim without a status", NEW.but(project=CLAIMED), d.StartAttempt, number=1),
+        row("a setup from created", NEW.replace(project=project("created")), d.StartAttempt),
+        row("a setup from setup_queued", NEW.replace(project=project("setup_queued")), d.StartAttempt),
+        row("a setup from failed", NEW.replace(project=project("failed")), d.StartAttempt),
+        row("a claim without a status", NEW.replace(project=CLAIMED), d.StartAttempt, number=1),
         row("a suspension without a database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus,
             phase=Phase.SUSPENDED),
-        row("a lost response to the start", running().but(run=None, prepared_fence=5), d.StartPrepared),
-        row("a start of another attempt", running().but(run=None, prepared_fence=4), d.RecordEnd),
-        row("a dependency that stays missing", awaiting().but(now=NOW + DEPENDENCY_LIMIT), d.RecordEnd,
+        row("a lost response to the start", running().replace(run=None, prepared_fence=5), d.StartPrepared),
+        row("a start of another attempt", running().replace(run=None, prepared_fence=4), d.RecordEnd),
+        row("a dependency that stays missing", awaiting().replace(now=NOW + DEPENDENCY_LIMIT), d.RecordEnd,
             succeeded=INVALID, message=TOO_LATE, events=["Failed"], dependency_missing_since=None, attempt=0),
         row("a retry during the wait for it", awaiting().annotate(**RETRY), d.AwaitDependency,
             events=["RetryCoalesced"], last_handled_retry="r"),
-        row("a cancel of an attempt that stops", running().annotate(**CANCEL).but(**STOPPING), d.WriteStatus,
+        row("a cancel of an attempt that stops", running().annotate(**CANCEL).replace(**STOPPING), d.WriteStatus,
             last_handled_cancel=None),
-        row("an end without a database", running().but(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
-        row("an end under a moved fence", running().but(run_outcome=BROKEN, project=MOVED), d.StepDown),
-        row("an end without a project", running().but(run_outcome=FENCED, project=None), d.WriteStatus,
+        row("an end without a database", running().replace(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
+        row("an end under a moved fence", running().replace(run_outcome=BROKEN, project=MOVED), d.StepDown),
+        row("an end without a project", running().replace(run_outcome=FENCED, project=None), d.WriteStatus,
             succeeded=NOT_FOUND, run_ref=None),
-        row("an end at an unreported step", running().but(run_outcome=FAILED, run_progress=AT_COMPILE), d.RecordEnd,
+        row("an end at an unreported step", running().replace(run_outcome=FAILED, run_progress=AT_COMPILE), d.RecordEnd,
             step="compile", progress="3/7", project_status="failed"),
-        row("a lowered limit", backing_off().annotate(max_attempts="1").but(now=LATER), d.RecordEnd,
+        row("a lowered limit", backing_off().annotate(max_attempts="1").replace(now=LATER), d.RecordEnd,
             succeeded=("False", Reason.ATTEMPTS_EXHAUSTED)),
-        row("a recorded success", NEW.but(project=DONE), d.WriteStatus,
+        row("a recorded success", NEW.replace(project=DONE), d.WriteStatus,
             succeeded=("True", Reason.SETUP_SUCCEEDED)),
         row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
         row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
-        row("an adoption without a database", left_running().but(record=DOWN), d.Requeue),
+        row("an adoption without a database", left_running().replace(record=DOWN), d.Requeue),
     ],
 )  # fmt: skip
 def test_decisions(world: World, kind: type[Any], expected: dict[str, Any]) -> None:
@@ -146,7 +146,7 @@ def test_a_request_for_a_project_that_it_may_not_claim_fails_in_its_status_alone
     ],
 )  # fmt: skip
 def test_an_invalid_spec_is_terminal_and_recorded(world: World) -> None:
-    decision = world.but(project=project()).decide()
+    decision = world.replace(project=project()).decide()
     end = expect(decision, d.RecordEnd, succeeded=("False", Reason.INVALID_SPEC)).end
     assert end.project_status is ProjectStatus.FAILED
     assert end.setup_error["reason"] == "InvalidSpec"
@@ -156,7 +156,7 @@ def test_an_invalid_spec_is_terminal_and_recorded(world: World) -> None:
 def test_another_owner_is_looked_up_before_it_blocks_the_setup() -> None:
     world = World(project=project("compiling", THEM), slot=True)
     assert world.decide() == d.ReleaseOwner(THEM)
-    decision = world.but(owner_is_active=True).decide()
+    decision = world.replace(owner_is_active=True).decide()
     expect(decision, d.WriteStatus, succeeded=("False", Reason.PROJECT_CLAIMED))
     assert f"other/{ID}" in decision.status.conditions[0].message  # type: ignore[union-attr]
 
@@ -172,7 +172,7 @@ def test_waiting_for_the_database_uses_up_no_attempt() -> None:
     decision = expect(world.decide(), d.WriteStatus, succeeded=("Unknown", Reason.DATABASE_UNAVAILABLE), attempt=0)
     world = world.written(decision.status)
     expect(world.decide(), d.Requeue)
-    expect(world.but(record=None, project=project()).decide(), d.StartAttempt)
+    expect(world.replace(record=None, project=project()).decide(), d.StartAttempt)
 
 
 @pytest.mark.parametrize("requests", [CANCEL, CANCEL | RETRY])
@@ -226,7 +226,7 @@ def test_a_ready_project_that_differs_from_the_request_is_a_failure_that_names_b
 
 
 def test_a_success_records_its_recipe_and_parameters() -> None:
-    end = ended(running().but(spec=REQUESTED), SUCCEEDED).end
+    end = ended(running().replace(spec=REQUESTED), SUCCEEDED).end
     assert (end.recipe, end.parameters) == ("service", {"license": "MIT"})
 
 
@@ -306,17 +306,17 @@ def test_waiting_for_a_missing_dependency_uses_up_no_attempt() -> None:
 
 
 def test_the_wait_counts_from_the_time_in_status_and_is_reported_once() -> None:
-    world = awaiting().but(now=NOW + DEPENDENCY_LIMIT - timedelta(seconds=1))
+    world = awaiting().replace(now=NOW + DEPENDENCY_LIMIT - timedelta(seconds=1))
     decision = expect(world.decide(), d.AwaitDependency, events=[])
     assert (decision.status, decision.until) == (world.resource().status, NOW + DEPENDENCY_LIMIT)
 
 
 @pytest.mark.parametrize("slot", [True, False])
 def test_once_the_dependency_exists_the_setup_continues_and_a_later_wait_starts_over(slot: bool) -> None:
-    world = awaiting().but(missing=None, slot=slot, now=NOW + timedelta(minutes=9))
+    world = awaiting().replace(missing=None, slot=slot, now=NOW + timedelta(minutes=9))
     expect(world.decide(), d.StartAttempt if slot else d.WaitForSlot, dependency_missing_since=None)
-    world = world.written(expect(world.but(slot=False).decide(), d.WaitForSlot).status)
-    again = expect(world.but(missing=MISSING, now=NOW + timedelta(minutes=20)).decide(), d.AwaitDependency)
+    world = world.written(expect(world.replace(slot=False).decide(), d.WaitForSlot).status)
+    again = expect(world.replace(missing=MISSING, now=NOW + timedelta(minutes=20)).decide(), d.AwaitDependency)
     assert again.until == NOW + timedelta(minutes=20) + DEPENDENCY_LIMIT
 
 
@@ -325,10 +325,10 @@ def test_once_the_dependency_exists_the_setup_continues_and_a_later_wait_starts_
     [
         (lambda world: world.annotate(**CANCEL), Reason.CANCELLED),
         (lambda world: world.annotate(priority="10"), Reason.INVALID_SPEC),
-        (lambda world: world.but(input_problem="parameter x is not declared"), Reason.INVALID_SPEC),
-        (lambda world: world.but(project=None), Reason.PROJECT_NOT_FOUND),
-        (lambda world: world.but(spec=SUSPENDED), Reason.SUSPENDED),
-        (lambda world: world.but(record=DOWN), Reason.DATABASE_UNAVAILABLE),
+        (lambda world: world.replace(input_problem="parameter x is not declared"), Reason.INVALID_SPEC),
+        (lambda world: world.replace(project=None), Reason.PROJECT_NOT_FOUND),
+        (lambda world: world.replace(spec=SUSPENDED), Reason.SUSPENDED),
+        (lambda world: world.replace(record=DOWN), Reason.DATABASE_UNAVAILABLE),
     ],
 )
 def test_what_outranks_a_missing_dependency(change: Change, reason: Reason) -> None:
@@ -336,9 +336,9 @@ def test_what_outranks_a_missing_dependency(change: Change, reason: Reason) -> N
 
 
 def test_the_delay_comes_before_the_wait_for_a_dependency() -> None:
-    world = backing_off().but(missing=MISSING)
+    world = backing_off().replace(missing=MISSING)
     expect(world.decide(), d.Requeue)
-    expect(world.but(now=NOW + timedelta(hours=1)).decide(), d.AwaitDependency, attempt=1)
+    expect(world.replace(now=NOW + timedelta(hours=1)).decide(), d.AwaitDependency, attempt=1)
 
 
 # --- during an attempt
@@ -347,9 +347,9 @@ def test_the_delay_comes_before_the_wait_for_a_dependency() -> None:
 def test_progress_is_written_at_most_once_a_second() -> None:
     world = running()
     assert world.decide() == d.Requeue()
-    world = world.but(run_progress=AT_COMPILE, last_progress_write=NOW, now=NOW + timedelta(milliseconds=400))
+    world = world.replace(run_progress=AT_COMPILE, last_progress_write=NOW, now=NOW + timedelta(milliseconds=400))
     assert world.decide() == d.Requeue(until=NOW + timedelta(seconds=1))
-    decision = world.but(now=NOW + timedelta(seconds=1)).decide()
+    decision = world.replace(now=NOW + timedelta(seconds=1)).decide()
     expect(decision, d.WriteStatus, step="compile", progress="3/7", project_status="compiling")
 
 
@@ -357,14 +357,14 @@ def test_progress_is_written_at_most_once_a_second() -> None:
     ("change", "cause"),
     [
         (lambda world: world.annotate(**CANCEL), StopCause.CANCEL),
-        (lambda world: world.but(spec=SUSPENDED), StopCause.SUSPEND),
-        (lambda world: world.but(spec=SUSPENDED).annotate(**CANCEL), StopCause.CANCEL),
+        (lambda world: world.replace(spec=SUSPENDED), StopCause.SUSPEND),
+        (lambda world: world.replace(spec=SUSPENDED).annotate(**CANCEL), StopCause.CANCEL),
     ],
 )
 def test_what_stops_a_running_attempt(change: Change, cause: StopCause) -> None:
     world = change(running())
     assert world.decide() == d.StopRun(cause)
-    assert not isinstance(world.but(run_stopping=cause).decide(), d.StopRun)
+    assert not isinstance(world.replace(run_stopping=cause).decide(), d.StopRun)
 
 
 def test_a_retry_during_an_attempt_is_coalesced() -> None:
@@ -375,7 +375,7 @@ def test_a_retry_during_an_attempt_is_coalesced() -> None:
 
 
 def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() -> None:
-    world = running().annotate(**CANCEL).but(run_stopping=StopCause.SHUTDOWN, run_left_running=True)
+    world = running().annotate(**CANCEL).replace(run_stopping=StopCause.SHUTDOWN, run_left_running=True)
     assert world.run is not None
     assert (world.decide(), decide_deleted(world.run)) == (d.Requeue(), d.Requeue())
 
@@ -468,7 +468,7 @@ def test_an_outcome_that_came_before_the_cancel_stands(outcome: RunOutcome, phas
 def test_an_attempt_that_was_stopped_does_not_count(
     spec: dict[str, Any], cause: StopCause, phase: Phase, message: str
 ) -> None:
-    decision = ended(running(2).but(spec=spec), AttemptStopped(cause))
+    decision = ended(running(2).replace(spec=spec), AttemptStopped(cause))
     expect(decision, d.RecordEnd, message=message, phase=phase, attempt=1, attempts=())
     assert decision.end.project_status is ProjectStatus.SETUP_QUEUED
 
@@ -484,7 +484,7 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     assert (decision.end.kind, decision.end.attempts_used) == (EndKind.RELEASED, 0)
     world = World(project=project("setup_queued", US, attempt=0), slot=True).written(decision.status)
     assert world.decide() == d.Requeue(until=due)
-    expect(world.but(now=due).decide(), d.StartAttempt)
+    expect(world.replace(now=due).decide(), d.StartAttempt)
 
 
 # --- between two attempts
@@ -493,15 +493,15 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
 def test_backing_off_holds_no_slot_and_ends_when_due() -> None:
     due = NOW + timedelta(seconds=15)
     assert backing_off().decide() == d.Requeue(until=due)
-    expect(backing_off().but(now=due).decide(), d.WaitForSlot)
-    decision = expect(backing_off().but(now=due, slot=True).decide(), d.StartAttempt, next_attempt_at=None)
+    expect(backing_off().replace(now=due).decide(), d.WaitForSlot)
+    decision = expect(backing_off().replace(now=due, slot=True).decide(), d.StartAttempt, next_attempt_at=None)
     assert decision.number == 2
 
 
 @pytest.mark.parametrize("interruption", [{"spec": SUSPENDED}, {"record": DOWN}], ids=["suspended", "no database"])
 def test_an_interruption_of_backing_off(interruption: dict[str, Any]) -> None:
     before = backing_off().resource().status
-    interrupted = expect(backing_off().but(**interruption).decide(), d.WriteStatus)
+    interrupted = expect(backing_off().replace(**interruption).decide(), d.WriteStatus)
     assert interrupted.status.phase is not Phase.BACKING_OFF
     world = backing_off().written(interrupted.status)
     decision = expect(world.decide(), d.WriteStatus, phase=before.phase, attempt=before.attempt)
@@ -514,7 +514,7 @@ def test_an_interruption_of_backing_off(interruption: dict[str, Any]) -> None:
     "obstacle", [{}, {"spec": SUSPENDED}, {"record": DOWN}], ids=["none", "suspended", "no database"]
 )
 def test_a_retry_while_backing_off_ends_the_delay_but_not_the_series(obstacle: dict[str, Any]) -> None:
-    decision = backing_off().annotate(**RETRY).but(**obstacle).decide()
+    decision = backing_off().annotate(**RETRY).replace(**obstacle).decide()
     handled: dict[str, Any] = {"last_handled_retry": "r", "next_attempt_at": NOW, "attempt": 1}
     expect(decision, d.WriteStatus, events=["RetryCoalesced"], **handled)
 
@@ -522,7 +522,7 @@ def test_a_retry_while_backing_off_ends_the_delay_but_not_the_series(obstacle: d
 def test_the_last_ten_attempts_are_kept() -> None:
     old = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:00Z", "message": ""}
     earlier = [{"number": number, "outcome": "Failed", "reason": "Old", **old} for number in range(1, 11)]
-    decision = ended(running().but(status=running().status | {"attempts": earlier}), FAILED)
+    decision = ended(running().replace(status=running().status | {"attempts": earlier}), FAILED)
     kept = [(attempt.number, attempt.reason) for attempt in decision.status.attempts]
     assert kept == [*((number, "Old") for number in range(2, 11)), (1, "StepFailed")]
 
@@ -531,7 +531,9 @@ def test_the_last_ten_attempts_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "world", [running().but(run=None), left_running("local"), left_running("other")], ids=["local", "was job", "other"]
+    "world",
+    [running().replace(run=None), left_running("local"), left_running("other")],
+    ids=["local", "was job", "other"],
 )
 def test_an_attempt_that_did_not_outlive_its_operator_is_interrupted(world: World) -> None:
     decision = expect(world.decide(), d.RecordEnd, phase=Phase.BACKING_OFF)
@@ -551,11 +553,11 @@ outcomes = st.one_of(
 def test_status_completed_from_the_record_is_what_would_have_been_written(
     outcome: RunOutcome, attempt: int, seconds: int
 ) -> None:
-    world = running(attempt).but(run_progress=AT_COMPILE)
+    world = running(attempt).replace(run_progress=AT_COMPILE)
     decision = ended(world, outcome)
     result = decision.end.to_result()
     recorded = project(str(decision.end.project_status), US, attempt=attempt, fence=6, result=result)
-    world = world.but(run=None, project=recorded, now=NOW + timedelta(seconds=seconds))
+    world = world.replace(run=None, project=recorded, now=NOW + timedelta(seconds=seconds))
     completed = expect(world.decide(), d.WriteStatus)
     assert _without_transitions(completed.status) == _without_transitions(decision.status)
     assert completed.events == decision.events
@@ -595,12 +597,12 @@ def test_the_id_of_a_run_is_the_digest_of_its_plan() -> None:
 def test_a_run_that_outlived_its_operator_is_adopted_where_it_was(status: dict[str, Any], progress: Progress) -> None:
     world = left_running()
     run = RunRef(engine="job", name=f"setup-{ID}-2-9-token", id=f"{UID}-9")
-    assert world.but(status=world.status | status).decide() == d.AdoptAttempt(2, run, progress)
+    assert world.replace(status=world.status | status).decide() == d.AdoptAttempt(2, run, progress)
 
 
 def test_an_end_in_the_record_is_reported_and_nothing_is_adopted() -> None:
     result = ended(running(), FAILED).end.model_copy(update={"attempt": 2}).to_result()
-    world = left_running().but(project=project("failed", US, attempt=2, fence=10, result=result))
+    world = left_running().replace(project=project("failed", US, attempt=2, fence=10, result=result))
     expect(world.decide(), d.WriteStatus, succeeded=("False", Reason.STEP_FAILED))
 
 
@@ -608,30 +610,30 @@ def test_an_end_in_the_record_is_reported_and_nothing_is_adopted() -> None:
     "found", [None, project("ready", US, attempt=2), project("created", None), project("testing", THEM)]
 )
 def test_nothing_is_adopted_for_a_project_that_is_no_longer_ours(found: Project | None) -> None:
-    assert not isinstance(left_running().but(project=found).decide(), d.AdoptAttempt)
+    assert not isinstance(left_running().replace(project=found).decide(), d.AdoptAttempt)
 
 
 # --- after the setup has ended
 
 
 def test_nothing_is_written_to_a_setup_that_has_ended() -> None:
-    assert over().decide() == d.Requeue()
-    assert not needs_record(over().resource(), None)
+    assert finished().decide() == d.Requeue()
+    assert not needs_record(finished().resource(), None)
 
 
 def test_the_observed_generation_of_an_ended_setup_stays_up_to_date() -> None:
-    world = over().but(generation=2)
+    world = finished().replace(generation=2)
     decision = expect(world.decide(), d.WriteStatus, observed_generation=2)
     assert {c.observed_generation for c in decision.status.conditions} == {2}
     assert world.written(decision.status).decide() == d.Requeue()
 
 
 def test_a_retry_starts_a_new_series_and_keeps_the_attempts() -> None:
-    world = over().annotate(**RETRY)
+    world = finished().annotate(**RETRY)
     new: dict[str, Any] = {"phase": Phase.QUEUED, "attempt": 0, "queued_at": NOW, "last_handled_retry": "r"}
     decision = expect(world.decide(), d.WriteStatus, events=["RetryRequested"], **new)
     assert len(decision.status.attempts) == 1
-    world = world.written(decision.status).but(project=project("failed", US, attempt=1, fence=6), slot=True)
+    world = world.written(decision.status).replace(project=project("failed", US, attempt=1, fence=6), slot=True)
     assert expect(world.decide(), d.StartAttempt).number == 1
 
 
@@ -647,16 +649,16 @@ def test_a_retry_starts_a_new_series_and_keeps_the_attempts() -> None:
 def test_requests_that_come_too_late_are_ignored_once(
     outcome: RunOutcome, annotations: dict[str, str], events: list[str]
 ) -> None:
-    world = over(outcome).annotate(**annotations)
+    world = finished(outcome).annotate(**annotations)
     handled: dict[str, Any] = {"last_handled_retry": "r", "last_handled_cancel": annotations.get("cancel_requested_at")}
     decision = expect(
-        world.decide(), d.WriteStatus, events=events, phase=over(outcome).resource().status.phase, **handled
+        world.decide(), d.WriteStatus, events=events, phase=finished(outcome).resource().status.phase, **handled
     )
     assert world.written(decision.status).decide() == d.Requeue()
 
 
 def test_a_retry_that_comes_with_a_cancel_is_ignored_when_the_attempt_has_ended() -> None:
-    world = running().annotate(**CANCEL, **RETRY).but(run_stopping=StopCause.CANCEL, run_progress=AT_COMPILE)
+    world = running().annotate(**CANCEL, **RETRY).replace(run_stopping=StopCause.CANCEL, run_progress=AT_COMPILE)
     decision = expect(world.decide(), d.WriteStatus, events=[], last_handled_retry=None)
     decision = ended(world.written(decision.status), AttemptStopped(StopCause.CANCEL))
     handled: dict[str, Any] = {"last_handled_retry": "r", "last_handled_cancel": "c"}
@@ -694,7 +696,7 @@ def test_what_a_deleted_setup_leaves(run: RunView | None, decision: d.Decision) 
     attempt=st.integers(0, 4),
     requests=st.sampled_from([{}, CANCEL, RETRY, CANCEL | RETRY]),
     unavailable=st.booleans(),
-    start=st.sampled_from([World, running, backing_off, over]),
+    start=st.sampled_from([World, running, backing_off, finished]),
     outcome=st.one_of(st.none(), outcomes),
 )
 def test_every_decision_reports_the_generation_and_settles(
@@ -711,8 +713,8 @@ def test_every_decision_reports_the_generation_and_settles(
 ) -> None:
     world = start().annotate(**requests)
     if world.run is not None:
-        world = world.but(run_outcome=outcome)
-    world = world.but(
+        world = world.replace(run_outcome=outcome)
+    world = world.replace(
         project=project(status, owner, attempt=attempt, fence=5), record=DOWN if unavailable else None, slot=slot,
         spec={"suspend": suspend}, owner_is_active=True,
     )  # fmt: skip
@@ -726,7 +728,7 @@ def test_every_decision_reports_the_generation_and_settles(
         world = world.written(new)
         assert new.run_ref is None or not world.resource().is_over
         if new.run_ref is None:
-            world = world.but(run=None)
+            world = world.replace(run=None)
     assert isinstance(world.decide(), d.WaitForSlot | d.StartAttempt | d.RecordEnd | d.Requeue | d.WriteStatus)
 
 

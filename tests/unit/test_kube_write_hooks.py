@@ -22,13 +22,13 @@ class Server:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.arrived = asyncio.Event()
-        self.let_go = asyncio.Event()
+        self.release = asyncio.Event()
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.seen.append(f"{request.method} {request.path}")
         self.arrived.set()
-        await self.let_go.wait()
+        await self.release.wait()
         return web.Response()
 
 
@@ -55,7 +55,7 @@ async def test_a_write_that_waited_for_a_connection_is_checked_when_it_leaves(se
         second = asyncio.create_task(session.post(f"{server.url}/second"))
         reading = asyncio.create_task(session.get(f"{server.url}/reading"))
         leads = False
-        server.let_go.set()
+        server.release.set()
         (await asyncio.wait_for(first, 10)).release()
         with pytest.raises(Lost):
             await asyncio.wait_for(second, 10)
@@ -70,7 +70,7 @@ async def test_a_write_is_checked_once_more_when_its_body_leaves(server: Server)
         if (answer := next(answers)) is not None:
             raise answer
 
-    server.let_go.set()
+    server.release.set()
     async with ClientSession(request_class=guarded(check)) as session:
         with pytest.raises(ClientConnectionError):
             await asyncio.wait_for(session.post(f"{server.url}/written", data=b"body"), 10)

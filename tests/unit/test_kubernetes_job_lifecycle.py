@@ -110,7 +110,7 @@ async def test_a_foreign_job_of_the_same_name_breaks_the_attempt_and_stays() -> 
     jobs.jobs[KEY]["metadata"]["ownerReferences"][0]["uid"] = "somebody-else"
     pod.succeed(CODE_COMMIT="0" * 40)
     for run in (await Run(jobs).begin(), await Run(jobs).adopt()):
-        await run.fails(Reason.ENGINE_ERROR, "does not belong to this ProjectSetup")
+        await run.expect_failure(Reason.ENGINE_ERROR, "does not belong to this ProjectSetup")
         assert run.count("delete") == 0
 
 
@@ -121,7 +121,7 @@ async def test_the_wait_for_earlier_attempts_has_a_limit_and_is_part_of_the_atte
     jobs.deletion_takes = None
     run = await Run(jobs).begin()
     began = now()
-    await run.fails(Reason.ENGINE_ERROR, f"earlier attempts did not end within 5m: {left[1]}")
+    await run.expect_failure(Reason.ENGINE_ERROR, f"earlier attempts did not end within 5m: {left[1]}")
     assert now() - began < 310
     assert run.job is None
     jobs = FakeJobs()
@@ -131,7 +131,7 @@ async def test_the_wait_for_earlier_attempts_has_a_limit_and_is_part_of_the_atte
     await settle(210)
     spent = MANIFEST["spec"]["activeDeadlineSeconds"] - run.existing_job["spec"]["activeDeadlineSeconds"]
     assert 200 <= spent <= 205
-    await run.fails(Reason.ENGINE_ERROR, "did not start within")
+    await run.expect_failure(Reason.ENGINE_ERROR, "did not start within")
     assert now() - began < 320
 
 
@@ -289,7 +289,7 @@ async def test_an_attempt_that_waits_for_an_earlier_one_leaves_nothing() -> None
 async def test_a_refused_job_breaks_the_attempt_with_the_api_servers_reason_and_a_quota_defers_it() -> None:
     jobs = FakeJobs()
     jobs.refusal = "create Job team/x: 403 not allowed"
-    await (await Run(jobs).begin()).fails(Reason.ENGINE_ERROR, "cannot create Job team/x: 403 not allowed")
+    await (await Run(jobs).begin()).expect_failure(Reason.ENGINE_ERROR, "cannot create Job team/x: 403 not allowed")
     jobs.refusal = "create Job team/x: 403 exceeded quota: few"
     run = await Run(jobs).begin()
     with pytest.raises(NotStarted, match="cannot create Job team/x: 403 exceeded quota: few"):
@@ -363,7 +363,7 @@ async def test_a_tombstone_stays_while_it_is_young_or_its_setup_has_not_ended() 
         await run.task
     await run.collect_garbage()
     await settle(600)
-    await run.collect_garbage(over=False)
+    await run.collect_garbage(finished=False)
     assert is_tombstone(run.existing_job)
     assert run.count("delete") == 0
     await run.collect_garbage()

@@ -14,7 +14,7 @@ from projectsetup.engines.kubernetes_job.plan import PLAN, Plan, stages_of
 from projectsetup.engines.kubernetes_job.pod import STAGE_SCRIPT, PodSettings, literal
 from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.types import InfrastructureError
-from tests.support.job_attempts import PROJECT_ID, make_adopted, make_attempt, make_recipe
+from tests.support.job_attempts import PROJECT_ID, make_adoption, make_attempt, make_recipe
 
 Body = dict[str, Any]
 
@@ -96,7 +96,7 @@ def test_the_job() -> None:
     job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60))
     assert {key: value for key, value in job["spec"].items() if key != "template"} == expected
     json.dumps(job)
-    adopted = tombstone(make_adopted())
+    adopted = tombstone(make_adoption())
     assert (is_tombstone(adopted), is_tombstone(job)) == (True, False)
     assert adopted["metadata"]["name"] == job["metadata"]["name"]
     assert (adopted["spec"]["suspend"], adopted["spec"]["parallelism"]) == (True, 0)
@@ -150,7 +150,7 @@ def test_a_changed_plan_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "job", [job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()), tombstone(make_adopted())]
+    "job", [job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings()), tombstone(make_adoption())]
 )
 def test_the_restricted_pod_security_standard_admits_it(job: Body) -> None:
     pod = pod_of(job)

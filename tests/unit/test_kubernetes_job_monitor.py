@@ -34,7 +34,7 @@ async def test_a_failed_step_is_reported_at_once_and_its_job_stays() -> None:
         run = await Run().begin()
         run.pod("push").fail(code, "no way\n")
         if code == 75:
-            await run.fails(Reason.STEP_TRANSIENT)
+            await run.expect_failure(Reason.STEP_TRANSIENT)
         else:
             outcome = await run.task
             assert isinstance(outcome, SetupFailed)
@@ -62,7 +62,7 @@ async def test_a_later_job_of_the_same_name_is_not_ours() -> None:
     run.jobs.remove(KEY)
     run.jobs.make(MANIFEST)
     run.jobs.start_pod(KEY).succeed(CODE_COMMIT="0" * 40)
-    await run.fails(Reason.INTERRUPTED)
+    await run.expect_failure(Reason.INTERRUPTED)
     assert run.count("delete") == 0
 
 
@@ -70,7 +70,7 @@ async def test_a_later_job_of_the_same_name_is_not_ours() -> None:
 async def test_the_deadline_holds_whatever_the_job_says() -> None:
     run, _ = await running("push")
     run.existing_job["spec"]["activeDeadlineSeconds"] = 10**9
-    await run.fails(Reason.STEP_TIMED_OUT)
+    await run.expect_failure(Reason.STEP_TIMED_OUT)
     assert ATTEMPT.timeout < now() - 1000 < ATTEMPT.timeout + 60
     assert run.job is None
 
@@ -80,7 +80,7 @@ async def test_a_job_that_somebody_suspends_ends_at_its_deadline() -> None:
     run = await Run().begin()
     run.existing_job["spec"]["suspend"] = True
     run.jobs.update(Kind.JOBS, run.existing_job)
-    await run.fails(Reason.ENGINE_ERROR, "no step began within 24h: the Job is suspended")
+    await run.expect_failure(Reason.ENGINE_ERROR, "no step began within 24h: the Job is suspended")
     assert now() - 1000 < ATTEMPT.timeout + 60
 
 
@@ -88,7 +88,7 @@ async def test_a_job_that_somebody_suspends_ends_at_its_deadline() -> None:
 async def test_a_job_that_failed_while_its_pod_runs_is_deleted_with_it() -> None:
     run, _ = await running("push")
     run.jobs.end_job(KEY, "Failed")
-    await run.fails(Reason.ENGINE_ERROR)
+    await run.expect_failure(Reason.ENGINE_ERROR)
     assert run.job is None
 
 
@@ -153,7 +153,7 @@ async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_delet
     run.pod().lack_image()
     await settle(299)
     assert not run.task.done()
-    await run.fails(Reason.ENGINE_ERROR, "no such image")
+    await run.expect_failure(Reason.ENGINE_ERROR, "no such image")
     assert (run.jobs.jobs, run.jobs.pods) == ({}, {})
     assert now() < 1310
 
@@ -180,7 +180,7 @@ async def test_a_rejected_pod_breaks_the_attempt_with_the_reason() -> None:
     run.jobs.warnings[run.existing_job["metadata"]["uid"]] = ['pods "x" is forbidden: violates PodSecurity']
     await settle(20)
     assert run.progress[-1].waits_for == 'pods "x" is forbidden: violates PodSecurity'
-    await run.fails(Reason.ENGINE_ERROR, "violates PodSecurity")
+    await run.expect_failure(Reason.ENGINE_ERROR, "violates PodSecurity")
     assert run.jobs.jobs == {}
 
 
@@ -211,7 +211,7 @@ async def test_a_deleted_job_interrupts_the_attempt_once_its_pod_is_gone() -> No
     await settle(60)
     assert not run.task.done()
     run.jobs.remove(KEY)
-    await run.fails(Reason.INTERRUPTED)
+    await run.expect_failure(Reason.INTERRUPTED)
 
 
 @in_virtual_time
@@ -273,7 +273,7 @@ async def test_an_adopted_job_with_an_unreadable_plan_is_deleted() -> None:
     jobs, _ = existing("fetch")
     jobs.jobs[KEY]["metadata"]["annotations"][PLAN] = "{}"
     run = await Run(jobs).adopt()
-    await run.fails(Reason.ENGINE_ERROR, "is unreadable")
+    await run.expect_failure(Reason.ENGINE_ERROR, "is unreadable")
     assert jobs.jobs == {}
 
 
@@ -288,7 +288,7 @@ async def test_the_attempt_ends_with_its_last_stage_although_a_sidecar_runs(code
     assert run.count("delete") == 0
     if code:
         pod.fail(code, "no way\n")
-        await run.fails(Reason.STEP_TRANSIENT)
+        await run.expect_failure(Reason.STEP_TRANSIENT)
     else:
         pod.succeed(CODE_COMMIT=COMMIT)
         assert await run.task == SetupSucceeded(COMMIT)

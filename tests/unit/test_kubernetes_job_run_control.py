@@ -25,7 +25,7 @@ async def left(run: Run) -> None:
 
 async def interrupted(run: Run) -> None:
     """Wait until the attempt was interrupted before its Job was created, which never will be."""
-    await run.fails(Reason.INTERRUPTED, "ended before it created Job")
+    await run.expect_failure(Reason.INTERRUPTED, "ended before it created Job")
     run.jobs.deliver()
     assert is_tombstone(run.existing_job)
 

@@ -18,7 +18,7 @@ from projectsetup.setup.output import IGNORED_PREFIX
 from projectsetup.setup.types import Volume
 from tests.support.job_attempts import make_attempt, make_recipe
 from tests.support.mounts import mounted, needs_mounts
-from tests.support.stage_container import LIMIT, Container, Ended, containers, has_namespaces
+from tests.support.stage_container import LIMIT, Container, ContainerResult, containers, has_namespaces
 
 SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "sh")]
 CODE, DOCS = "a" * 40, "b" * 64
@@ -62,7 +62,7 @@ def step(name: str, run: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "run": run, **more}
 
 
-def printed(ended: Ended) -> list[str]:
+def printed(ended: ContainerResult) -> list[str]:
     return [line for line in ended.lines if not line.startswith("[projectsetup] ")]
 
 
@@ -230,7 +230,7 @@ def test_processes_that_keep_forking_are_killed_too(box: Box) -> None:
     assert (ended.code, ended.report.step) == (0, "looks"), ended
 
 
-def stopped_while_it_runs(container: Container) -> Ended:
+def stopped_while_it_runs(container: Container) -> ContainerResult:
     """The end of a stage that receives SIGTERM once a step has printed `begun`."""
     running = container.start()
     running.wait_for("\nbegun")

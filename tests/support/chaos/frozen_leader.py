@@ -29,7 +29,7 @@ class Outcome:
     gone: float
     """Seconds from the freeze to the end of the frozen leader's last attempt process."""
     exit_code: int
-    complaints: int
+    lease_losses: int
     """Log lines of the woken leader about its lost Lease."""
     written: list[str]
     """Its writes to the API server after it woke."""
@@ -66,13 +66,13 @@ class Freeze:
             written, recorded = len(proxy.written), run.changes_by(first)
             first.thaw()
             exit_code = first.process.wait(LIMIT)
-            complaints = first.log.read_text().count("lost the leader lease")
+            lease_losses = first.log.read_text().count("lost the leader lease")
             run.await_cleanup()
             return Outcome(
                 takeover,
                 gone,
                 exit_code,
-                complaints,
+                lease_losses,
                 proxy.written[written:],
                 run.changes_by(first) - recorded,
                 check_invariants(run),
