@@ -14,6 +14,15 @@ async def taken(queue: WorkQueue) -> Key:
         return await queue.take()
 
 
+async def test_a_key_that_is_added_twice_comes_once() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    queue.add(A)
+    queue.add(B)
+    assert [await taken(queue), await taken(queue)] == [A, B]
+    assert len(queue) == 0
+
+
 async def test_a_key_is_held_by_one_worker_at_a_time() -> None:
     queue = WorkQueue()
     queue.add(A)
@@ -29,6 +38,7 @@ async def test_the_earlier_of_two_times_counts() -> None:
     queue = WorkQueue()
     queue.add(A, delay=3600)
     queue.add(B, delay=0.05)
+    queue.add(B, delay=3600)
     queue.add(A)
     assert [await taken(queue), await taken(queue)] == [A, B]
 
