@@ -1,4 +1,4 @@
-"""Fixtures of the operator's tests: one running operator, and steps that wait for their test."""
+"""Fixtures of the operator's tests: one running operator, and gated steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def other_namespace(kubeconfig: Path) -> ApiServer:
 
 @pytest.fixture(scope="session")
 def sandbox(new_sandbox: NewSandbox, other_namespace: ApiServer) -> Iterator[Sandbox]:
-    """One operator for all tests that need none of their own; it has more slots than one of them takes."""
+    """The operator that most tests share; it has more slots than one test takes."""
     with new_sandbox(concurrency="12") as sandbox:
         sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{other_namespace.namespace}")
         sandbox.operator.start()
@@ -31,7 +31,7 @@ def sandbox(new_sandbox: NewSandbox, other_namespace: ApiServer) -> Iterator[San
 
 @pytest.fixture(scope="session")
 def prometheus_programs() -> dict[str, Path]:
-    """Prometheus and promtool; where they cannot be had, who needs them is skipped."""
+    """Prometheus and promtool; tests that need them are skipped if they cannot be fetched."""
     try:
         return prometheus.fetch()
     except (MonitoringError, OSError) as error:
@@ -47,7 +47,7 @@ async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
 
 @pytest.fixture
 def steps(tmp_path: Path) -> Iterator[Steps]:
-    """Steps that wait for the test, at most until it ends."""
+    """Gated steps, released at the end of the test."""
     steps = Steps(tmp_path / "steps")
     yield steps
     steps.release()

@@ -1,4 +1,4 @@
-"""What the operator and people may do on a cluster: enough for their work, and no more."""
+"""Rights of the operator and of users on a cluster: enough for their work, and no more."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_operator_may_do_its_work_everywhere(installed: Installation, verb: 
 
 
 @pytest.mark.parametrize(("verb", "resource", "name"), IN_ITS_OWN_NAMESPACE)
-def test_the_operator_may_lead_and_be_controlled_in_its_namespace(
+def test_the_operator_may_use_its_lease_and_queue_in_its_namespace(
     installed: Installation, verb: str, resource: str, name: str
 ) -> None:
     assert installed.may(verb, resource, name, namespace=SYSTEM)
@@ -120,7 +120,7 @@ def test_the_operator_may_do_nothing_else(installed: Installation, verb: str, re
     assert not any(installed.may(verb, resource, name, namespace=namespace) for namespace in ("", SYSTEM, TEAM))
 
 
-def test_secrets_are_read_where_that_is_allowed(installed: Installation) -> None:
+def test_secrets_can_be_read_only_where_bound(installed: Installation) -> None:
     namespace = f"credentials-{uuid4().hex[:8]}"
     installed.kubectl.make_namespace(namespace)
     installed.bind(CREDENTIALS, CREDENTIALS, f"--serviceaccount={SYSTEM}:{ACCOUNT}", namespace)
@@ -140,7 +140,7 @@ def test_all_secrets_can_be_made_readable(installed: Installation) -> None:
         installed.await_right("get", "secrets", "any", namespace=OTHER, given=False)
 
 
-def test_the_operator_of_some_namespaces_may_do_nothing_in_others(only_namespaces: Installation) -> None:
+def test_a_namespaced_operator_may_do_nothing_in_other_namespaces(only_namespaces: Installation) -> None:
     for verb, resource, name in (*EVERYWHERE, ("get", "secrets", "any")):
         assert only_namespaces.may(verb, resource, name, namespace=TEAM)
         assert not only_namespaces.may(verb, resource, name, namespace=OTHER)
@@ -154,7 +154,7 @@ def test_the_operator_of_some_namespaces_may_do_nothing_in_others(only_namespace
         ("projectsetup-edit", {"create", "update", "patch", "delete", "deletecollection"}, set()),
     ],
 )
-def test_people_may_view_or_edit(installed: Installation, role: str, allowed: set[str], denied: set[str]) -> None:
+def test_users_may_view_or_edit(installed: Installation, role: str, allowed: set[str], denied: set[str]) -> None:
     user = f"user-of-{role}"
     namespace = f"people-{uuid4().hex[:8]}"
     installed.kubectl.make_namespace(namespace)
@@ -170,7 +170,7 @@ def test_people_may_view_or_edit(installed: Installation, role: str, allowed: se
     ("role", "joins"),
     [("projectsetup-view", {"view", "edit", "admin"}), ("projectsetup-edit", {"edit", "admin"})],
 )
-def test_roles_for_people_join_those_of_the_cluster(installed: Installation, role: str, joins: set[str]) -> None:
+def test_roles_for_users_aggregate_to_those_of_the_cluster(installed: Installation, role: str, joins: set[str]) -> None:
     labels = installed.kubectl.get("clusterrole", role)["metadata"]["labels"]
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     assert {name.removeprefix(prefix) for name in labels if name.startswith(prefix)} == joins

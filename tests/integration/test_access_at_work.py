@@ -1,4 +1,4 @@
-"""The real operator with the rights of its service account and no others: it sets a project up from end to end."""
+"""The real operator with only the rights of its service account sets a project up from end to end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def served(request: pytest.FixtureRequest, installed: Installation) -> Iterator[
 def operator(
     served: tuple[str, str], installed: Installation, database_url: str, tmp_path: Path
 ) -> Iterator[OperatorProcess]:
-    """The operator as its service account, which starts with a paused queue."""
+    """The operator under its service account; its queue is paused at first."""
     control_queue(installed, paused=True)
     recipes = tmp_path / "recipes"
     recipes.mkdir()
@@ -109,7 +109,7 @@ async def test_sets_a_project_up(
         events = installed.kubectl.get("events.events.k8s.io", f"--namespace={namespace}")["items"]
         return {event["reason"] for event in events if event["regarding"]["name"] == name}
 
-    wait_for(lambda: status().get("phase") == "Queued", "the setup to stand in the paused queue")
+    wait_for(lambda: status().get("phase") == "Queued", "the setup to wait in the paused queue")
     control_queue(installed, paused=False)
     wait_for(lambda: status().get("phase") in {"Succeeded", "Failed"}, "the setup to end")
 

@@ -14,7 +14,7 @@ from tests.support.api_server import POLICY_FILE, ApiServer, Refused
 from tests.support.operator_process import wait_for
 
 LONG = 5000
-"""Characters of a message beyond which Kubernetes leaves out the value."""
+"""Characters beyond which Kubernetes leaves the value out of a message."""
 
 
 BINDING = "validatingadmissionpolicybinding/projectsetup-annotations"
@@ -34,18 +34,18 @@ def policed(kubeconfig: Path) -> ApiServer:
     """A namespace of a cluster in which the policy is enforced."""
     api_server = ApiServer.prepared(kubeconfig, "admission")
     api_server.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_for(lambda: is_enforced(api_server), "the policy is enforced")
+    wait_for(lambda: is_enforced(api_server), "the policy to be enforced")
     return api_server
 
 
 @pytest.fixture
 def unpoliced_name(policed: ApiServer) -> str:
-    """Name of a ProjectSetup with bad annotations that was made while the policy was not bound."""
+    """Name of a ProjectSetup with bad annotations, created while the policy was not bound."""
     policed.kubectl("delete", BINDING)
-    wait_for(lambda: not is_enforced(policed), "the policy is no longer enforced")
+    wait_for(lambda: not is_enforced(policed), "the policy to be lifted")
     name: str = policed.create(annotations=BAD)["metadata"]["name"]
     policed.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_for(lambda: is_enforced(policed), "the policy is enforced again")
+    wait_for(lambda: is_enforced(policed), "the policy to be enforced again")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Each alert fires when it should, says what it should, and clears: promtool runs a file of tests for each."""
+"""Each alert fires, has the right text, and clears: promtool runs a test file for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALERTS: Final = [rule["alert"] for group in _RULES["spec"]["groups"] for rule in
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of tests, beside the rules as Prometheus reads them."""
+    """The test files, beside the rules as Prometheus reads them."""
     folder = tmp_path_factory.mktemp("alerts") / "tests"
     shutil.copytree(TESTS, folder)
     plain_rules(folder / "rules.yaml")

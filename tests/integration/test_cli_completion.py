@@ -39,14 +39,14 @@ Complete = Callable[..., list[list[str]]]
 
 @pytest.fixture
 def path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands of this installation are found, and shells are named instead of detected."""
+    """Put the commands of this installation on PATH."""
     monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv(TIMEOUT, f"{SECONDS}s")
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
 
 
 @pytest.fixture
-def bash(path: None) -> Complete:  # noqa: ARG001  # what bash calls has to be found
+def bash(path: None) -> Complete:  # noqa: ARG001  # bash needs it on PATH
     """What bash offers for the last word of each of these lines."""
     if shutil.which("bash") is None:
         pytest.skip("there is no bash on this machine")
@@ -82,7 +82,7 @@ def test_an_unreachable_cluster_or_database_offers_nothing_silently(
     assert bash("status _", "projects get _") == [[], []]
 
 
-def test_kubectl_finds_the_plugin_and_its_completion(project: CliProject, path: None) -> None:  # noqa: ARG001  # kubectl has to find it
+def test_kubectl_finds_the_plugin_and_its_completion(project: CliProject, path: None) -> None:  # noqa: ARG001  # kubectl needs it on PATH
     project("setup")
     project.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
     kubectl = str(find_programs()["kubectl"])

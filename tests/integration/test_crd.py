@@ -1,4 +1,4 @@
-"""The CRD on a real API server: what it refuses, fills in, selects and shows."""
+"""The CRD on a real API server: validation, defaults, field selectors and columns."""
 
 from __future__ import annotations
 
@@ -132,10 +132,10 @@ def oversized(api_server: ApiServer, tmp_path: Path) -> str:
     (tmp_path / "crd.yaml").write_text(yaml.safe_dump(before))
     spec: dict[str, object] = {"parameters": {f"p{number}": "x" * 4096 for number in range(64)}}
     api_server.kubectl("apply", "-f", str(tmp_path / "crd.yaml"))
-    wait_for(lambda: _accepts(api_server, spec), "the limit is gone")
+    wait_for(lambda: _accepts(api_server, spec), "the limit to be lifted")
     name: str = api_server.create(spec=spec)["metadata"]["name"]
     api_server.kubectl("apply", "-f", str(CRD_FILE))
-    wait_for(lambda: not _accepts(api_server, spec), "the limit is there again")
+    wait_for(lambda: not _accepts(api_server, spec), "the limit to be enforced again")
     return name
 
 

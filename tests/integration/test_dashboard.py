@@ -1,4 +1,4 @@
-"""`projectsetup dashboard` as a process, asked as browsers ask, and as those who mean no good."""
+"""`projectsetup dashboard` as a process, with the requests of browsers and of attackers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def still(kubeconfig: Path) -> ApiServer:
 
 @pytest.fixture(scope="module")
 def failed(still: ApiServer) -> str:
-    """A setup of that namespace that failed."""
+    """A failed setup in that namespace."""
     name: str = still.create()["metadata"]["name"]
     still.patch_status(name, FAILED)
     return name
@@ -47,7 +47,7 @@ def failed(still: ApiServer) -> str:
 
 @pytest.fixture(scope="module")
 def reading(still: ApiServer, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """Shows that namespace."""
+    """A dashboard of that namespace."""
     options = ("-n", still.namespace, "--operator-namespace", still.namespace)
     with Dashboard(tmp_path_factory.mktemp("reading"), kubeconfig, *options) as dashboard:
         yield dashboard
@@ -55,18 +55,18 @@ def reading(still: ApiServer, kubeconfig: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def acting(still: ApiServer, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """Has buttons for that namespace."""
+    """A dashboard of that namespace with buttons."""
     options = ("-n", still.namespace, "--allow-actions")
     with Dashboard(tmp_path_factory.mktemp("acting"), kubeconfig, *options) as dashboard:
         yield dashboard
 
 
 def asked_for(api: ApiServer, name: str) -> set[str]:
-    """What was asked for of a setup."""
+    """The requests in the annotations of a setup."""
     return {*(api.get(name)["metadata"].get("annotations") or {})} & {RETRY_REQUESTED_AT, CANCEL_REQUESTED_AT}
 
 
-def test_it_shows_what_there_is_as_it_changes(reading: Dashboard, still: ApiServer, failed: str) -> None:
+def test_it_shows_setups_as_they_change(reading: Dashboard, still: ApiServer, failed: str) -> None:
     later, sooner = (still.create(annotations={PRIORITY: priority})["metadata"]["name"] for priority in ("2", "0"))
     board = reading.wait_for("the queue", lambda text: later in text and sooner in text)
     queue = section(board, "queue")
@@ -78,19 +78,19 @@ def test_it_shows_what_there_is_as_it_changes(reading: Dashboard, still: ApiServ
     assert "c0de" in section(board, "succeeded")
     assert sooner not in section(board, "queue")
     still.delete(later)
-    reading.wait_for("that it is gone", lambda text: later not in text)
+    reading.wait_for("the deletion", lambda text: later not in text)
     still.kubectl("create", "configmap", "projectsetup-queue", "--from-literal=paused=true")
-    reading.wait_for("that the queue is paused", "Paused: no new attempt starts.")
+    reading.wait_for("the paused queue", "Paused: no new attempt starts.")
     assert failed in section(board, "failed")
 
 
-def test_what_a_project_says_is_only_text(reading: Dashboard, failed: str) -> None:
+def test_project_data_is_only_text(reading: Dashboard, failed: str) -> None:
     board = reading.wait_for("the failure", failed)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in section(board, "failed")
     assert "<script" not in board
 
 
-def test_every_answer_keeps_other_sites_out(reading: Dashboard) -> None:
+def test_every_response_keeps_other_sites_out(reading: Dashboard) -> None:
     paths = ["/", "/board", "/static/htmx.min.js", "/static/live.js", "/static/dashboard.css", "/nowhere", "/?window=x"]
     for path in paths:
         answer = reading.get(path)
@@ -119,7 +119,7 @@ def test_a_page_needs_nothing_that_the_policy_forbids(acting: Dashboard, failed:
 @pytest.mark.parametrize(
     "host", [None, "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "[::1]:{port}"]
 )
-def test_another_name_for_this_machine_is_refused(acting: Dashboard, host: str | None) -> None:
+def test_other_host_names_are_refused(acting: Dashboard, host: str | None) -> None:
     for path in ("/", "/board", "/static/live.js", "/retry"):
         for method in ("GET", "POST"):
             answer = acting.request(method, path, Host=host and host.format(port=acting.port))
@@ -149,7 +149,7 @@ def test_it_listens_at_the_loopback_address_alone(reading: Dashboard) -> None:
         (False, {}),
     ],
 )
-def test_what_no_page_of_ours_asked_for_is_refused(
+def test_forged_requests_are_refused(
     acting: Dashboard, still: ApiServer, failed: str, token: bool, headers: dict[str, str | None]
 ) -> None:
     acting.wait_for("the failure", failed)
@@ -171,7 +171,7 @@ def test_reading_changes_nothing(acting: Dashboard, still: ApiServer, failed: st
     assert asked_for(still, failed) == set()
 
 
-def test_without_actions_there_are_none(reading: Dashboard, still: ApiServer, failed: str) -> None:
+def test_actions_are_refused_unless_enabled(reading: Dashboard, still: ApiServer, failed: str) -> None:
     reading.wait_for("the failure", failed)
     page = reading.get().text
     assert "<form" not in page
@@ -182,7 +182,7 @@ def test_without_actions_there_are_none(reading: Dashboard, still: ApiServer, fa
     assert asked_for(still, failed) == set()
 
 
-def test_only_what_is_shown_can_be_changed(acting: Dashboard, failed: str, kubeconfig: Path) -> None:
+def test_only_listed_setups_can_be_changed(acting: Dashboard, failed: str, kubeconfig: Path) -> None:
     acting.wait_for("the failure", failed)
     other = ApiServer.prepared(kubeconfig, "hidden")
     name = other.create()["metadata"]["name"]
@@ -201,13 +201,13 @@ def test_cancel_and_retry_do_what_the_commands_do(
     setup = Setup.gated(sandbox, steps)
     with Dashboard(tmp_path, kubeconfig, "--namespace", "all", "--allow-actions") as dashboard:
         steps.await_start(setup)
-        board = dashboard.wait_for("that it runs", lambda text: setup.name in section(text, "running"))
+        board = dashboard.wait_for("the running setup", lambda text: setup.name in section(text, "running"))
         assert f"{place}/" in section(board, "running")
         answer = dashboard.press("cancel", place, setup.name)
         assert (answer.status, answer.headers["location"]) == (303, "/")
         assert "cancel requested: the running attempt is being stopped" in dashboard.get().text
         setup.reached("Cancelled")
-        dashboard.wait_for("that it was cancelled", lambda text: setup.name in section(text, "failed"))
+        dashboard.wait_for("the cancelled setup", lambda text: setup.name in section(text, "failed"))
         assert dashboard.press("retry", place, setup.name).status == 303
         assert "a new series of attempts starts" in dashboard.get().text
         steps.release()
@@ -215,7 +215,7 @@ def test_cancel_and_retry_do_what_the_commands_do(
         dashboard.wait_for("the success", lambda text: setup.name in section(text, "succeeded"))
 
 
-def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig: Path, tmp_path: Path) -> None:
+def test_an_outage_is_reported_until_it_ends(still: ApiServer, failed: str, kubeconfig: Path, tmp_path: Path) -> None:
     with (
         proxied_api_server(kubeconfig, tmp_path) as (proxy, moved),
         Dashboard(tmp_path, moved, "-n", still.namespace) as dashboard,
@@ -226,9 +226,9 @@ def test_an_outage_is_told_and_passes(still: ApiServer, failed: str, kubeconfig:
         assert re.search(r"This page is [0-9]+[smh]", board)
         assert failed in board
         proxy.open()
-        dashboard.wait_for("that it is over", lambda text: "does not answer" not in text)
+        dashboard.wait_for("the end of the outage", lambda text: "does not answer" not in text)
         new = still.create()["metadata"]["name"]
-        dashboard.wait_for("what is new", new)
+        dashboard.wait_for("the new setup", new)
         still.delete(new)
 
 
@@ -238,7 +238,7 @@ def test_it_ends_when_interrupted(still: ApiServer, kubeconfig: Path, tmp_path: 
         assert dashboard.output.count("\n") == 1
 
 
-def test_a_port_that_is_taken(reading: Dashboard, kubeconfig: Path) -> None:
+def test_a_port_in_use(reading: Dashboard, kubeconfig: Path) -> None:
     done = process("dashboard", "--port", str(reading.port), KUBECONFIG=str(kubeconfig))
     assert (done.code, done.out) == (2, "")
     assert done.err == (
@@ -249,11 +249,11 @@ def test_a_port_that_is_taken(reading: Dashboard, kubeconfig: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--host", "localhost"], ["--port", "70000"], ["--port", "x"], ["-A", "-n", "team-a"], ["-n", "A_B"]]
 )
-def test_what_cannot_be_asked_for(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_invalid_options(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert CommandLine(capsys).refused(2, "dashboard", *arguments)
 
 
-def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
+def test_an_unreachable_cluster(tmp_path: Path) -> None:
     done = process("dashboard", KUBECONFIG=write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1"))
     assert (done.code, done.out) == (3, "")
     assert "Cannot connect to host 127.0.0.1" in done.err

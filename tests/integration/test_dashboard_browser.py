@@ -27,14 +27,14 @@ MARKED = "return window.mark === 'not loaded again'"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    """One for all tests."""
+    """A browser for all tests."""
     with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def dashboard(sandbox: Sandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """With buttons."""
+    """A dashboard with buttons."""
     options = ("-n", sandbox.api.namespace, "--operator-namespace", sandbox.api.namespace, "--allow-actions")
     with Dashboard(tmp_path_factory.mktemp("dashboard"), kubeconfig, *options) as dashboard:
         yield dashboard
@@ -45,7 +45,7 @@ def waiting(file: Path) -> str:
     return f"until [ -e {file} ]; do sleep 0.05; done"
 
 
-def test_a_running_setup_moves_on_without_loading_the_page_again(
+def test_progress_is_shown_without_reloading_the_page(
     sandbox: Sandbox, dashboard: Dashboard, browser: Chromium, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
@@ -69,14 +69,14 @@ def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browse
     setup = Setup.make(sandbox, "scripts", first=waiting(go))
     place = sandbox.api.namespace, setup.name
     browser.open(dashboard.url)
-    browser.wait_for("that it runs", ROW, *place, "0/3")
+    browser.wait_for("the running setup", ROW, *place, "0/3")
     browser.click(f"#cancel-{place[0]}-{place[1]}")
     browser.wait_for("the question", TEXT, "Cancel this setup?")
     browser.click("button.danger")
-    browser.wait_for("what comes of it", TEXT, "is stopped")
-    browser.wait_for("that it was cancelled", HEADING, *place, "Failed and cancelled")
+    browser.wait_for("the result", TEXT, "is stopped")
+    browser.wait_for("the cancelled setup", HEADING, *place, "Failed and cancelled")
     browser.click(f"#retry-{place[0]}-{place[1]}")
-    browser.wait_for("what comes of it", TEXT, "a new series")
+    browser.wait_for("the result", TEXT, "a new series")
     go.touch()
     browser.wait_for("the success", HEADING, *place, "Succeeded")
     assert setup.reached("Succeeded")["attempt"] == 1
@@ -89,6 +89,6 @@ def test_the_page_says_when_the_dashboard_has_ended(
     with Dashboard(tmp_path, kubeconfig, "-n", sandbox.api.namespace) as dashboard:
         browser.open(dashboard.url)
         assert not browser.run(GONE)
-    browser.wait_for("that it has ended", GONE)
+    browser.wait_for("the end of the dashboard", GONE)
     browser.open("about:blank")
     browser.console_messages()

@@ -1,4 +1,4 @@
-"""The roles of docs/deployment.md: the operator has the rights that it needs, and no others."""
+"""The roles of docs/deployment.md: the operator has exactly the rights that it needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def login(url: str, role: str) -> str:
 
 @pytest.fixture
 def sandbox(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
-    """Its database is empty, but for what the documentation makes."""
+    """Its database holds only what the documentation creates."""
     with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as administrator:
         administrator.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         administrator.execute(ROLES)

@@ -1,4 +1,4 @@
-"""The local control plane: up, its parts killed and started again, several at once, and nothing left of it."""
+"""The local control plane: start, kill and restart of its parts, several at once, and a clean removal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = 60
 
 
 def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """One command in a process of its own, as people give it."""
+    """Run one command in its own process."""
     command = [sys.executable, "-m", "devcluster", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT, check=False
@@ -40,7 +40,7 @@ def kubectl(cluster: Cluster, *arguments: str) -> str:
 
 
 def processes_below(directory: Path) -> list[str]:
-    """What still runs in the folder, or was started with a path in it."""
+    """Processes that run in the folder or were started with a path in it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -63,7 +63,7 @@ def test_processes_are_seen(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One more control plane beside the one that all tests share, with the data safe."""
+    """A second control plane with durable data."""
     second = Cluster(tmp_path_factory.mktemp("second") / "cluster", fsync=True)
     second.up()
     yield second
@@ -108,19 +108,19 @@ def test_a_killed_server_drops_its_sessions_at_once(second: Cluster) -> None:
     second.start("postgres")
 
 
-def test_a_server_that_died_by_itself_is_started_again(second: Cluster) -> None:
+def test_a_crashed_server_is_restarted(second: Cluster) -> None:
     pid = Program(second.directory, "postgres").pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + LIMIT
     while is_in_use(second.directory / "postgres"):
-        assert time.monotonic() < end, f"waited {LIMIT} s for the children of PostgreSQL to follow it"
+        assert time.monotonic() < end, f"waited {LIMIT} s for the children of PostgreSQL to end"
     second.start("postgres")
     psycopg.connect(second.database_url).close()
 
 
 @pytest.mark.parametrize(("option", "expected"), [("fsync", "on"), ("full_page_writes", "on")])
-def test_data_are_safe_where_that_was_asked(second: Cluster, option: str, expected: str) -> None:
+def test_data_are_durable_on_request(second: Cluster, option: str, expected: str) -> None:
     with psycopg.connect(second.database_url) as connection:
         assert connection.execute(f"SHOW {option}").fetchone() == (expected,)
     assert not any("unsafe-no-fsync" in line for line in processes_below(second.directory))
@@ -158,7 +158,7 @@ def test_commands_from_up_to_down(tmp_path: Path) -> None:
     assert processes_below(folder) == []
 
 
-def test_a_folder_that_was_there_stays_and_is_empty(tmp_path: Path) -> None:
+def test_an_existing_folder_is_kept_empty(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     cluster.up()
     cluster.down()
@@ -166,14 +166,14 @@ def test_a_folder_that_was_there_stays_and_is_empty(tmp_path: Path) -> None:
     assert processes_below(tmp_path) == []
 
 
-def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
     with pytest.raises(DevclusterError, match="is not empty and not a devcluster"):
         Cluster(tmp_path).up()
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
-def test_ports_that_others_took_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_taken_by_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = State.new
     taken = ["etcd_port", "etcd_peer_port", "apiserver_port", "postgres_port"]
     states: list[State] = []
@@ -194,7 +194,7 @@ def test_ports_that_others_took_meanwhile(tmp_path: Path, monkeypatch: pytest.Mo
             cluster.down()
 
 
-def test_a_part_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failing_part_reports_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     for name in ("etcd", "kube-apiserver", "kubectl"):
         program = tmp_path / "assets" / name
         program.parent.mkdir(exist_ok=True)

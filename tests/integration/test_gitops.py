@@ -1,4 +1,4 @@
-"""What Argo CD and Flux make of real ProjectSetups, brought by a real operator to every reason there is."""
+"""How Argo CD and Flux assess real ProjectSetups that a real operator has brought to every reason of the contract."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ KSTATUS_OF: Final = {
     "Progressing": "InProgress",
     "Suspended": "InProgress",
 }
-"""kstatus has no word for what is suspended: it is not there yet, and nobody says that it failed."""
+"""kstatus has no status for a suspended object: it counts as in progress, not as failed."""
 
 PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
 
 @pytest.fixture(scope="module")
-def told(
+def setups(
     new_sandbox: NewSandbox,
     kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Body]]:
-    """ProjectSetups as the API server hands them out, by the reason to which the operator has brought each."""
+    """ProjectSetups as the API server returns them, by the reason to which the operator has brought each."""
     steps, rival = Steps(tmp_path_factory.mktemp("gitops")), ApiServer.prepared(kubeconfig, "rival")
     with new_sandbox(concurrency="1") as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as database:
         sandbox.operator.configure(namespaces=f"{sandbox.api.namespace},{rival.namespace}")
@@ -88,7 +88,7 @@ def _brought_to_an_end(sandbox: Sandbox, rival: ApiServer, database: psycopg.Con
     return {
         "RetryScheduled": backing_off,
         "SetupSucceeded": Setup.make(sandbox),
-        "StepFailed": Setup.make(sandbox, "scripts", first="echo it says no; exit 1"),
+        "StepFailed": Setup.make(sandbox, "scripts", first="echo 2 tests failed; exit 1"),
         "AttemptsExhausted": Setup.make(sandbox, "scripts", first="exit 75", annotations={"max_attempts": "1"}),
         "ProjectNotFound": Setup.make(sandbox, project=str(uuid.uuid4())),
         "AlreadySetUp": Setup.make(sandbox, project=ready),
@@ -100,15 +100,15 @@ def _brought_to_an_end(sandbox: Sandbox, rival: ApiServer, database: psycopg.Con
     }
 
 
-def test_every_reason_of_the_contract_was_reached(told: dict[str, Body]) -> None:
-    assert told.keys() - {UNSEEN, CHANGED} == OF_THE_CONTRACT
+def test_every_reason_of_the_contract_was_reached(setups: dict[str, Body]) -> None:
+    assert setups.keys() - {UNSEEN, CHANGED} == OF_THE_CONTRACT
     for why in OF_THE_CONTRACT:
-        status = told[why]["status"]
-        assert (reason(status), status["observedGeneration"]) == (why, told[why]["metadata"]["generation"])
+        status = setups[why]["status"]
+        assert (reason(status), status["observedGeneration"]) == (why, setups[why]["metadata"]["generation"])
 
 
-def test_argocd_shows_each_as_the_contract_has_it(told: dict[str, Body]) -> None:
-    for why, body in told.items():
+def test_argocd_shows_the_health_of_the_contract(setups: dict[str, Body]) -> None:
+    for why, body in setups.items():
         health = argocd.health(body)
         if why in {UNSEEN, CHANGED}:
             assert (health.status, health.message.rpartition(" ")[2]) == ("Progressing", "yet"), why
@@ -118,35 +118,35 @@ def test_argocd_shows_each_as_the_contract_has_it(told: dict[str, Body]) -> None
         assert health.message == f"{why}: {message(body['status'])}"
 
 
-def test_argocd_shows_how_far_a_setup_is_and_why_it_failed(told: dict[str, Body]) -> None:
-    messages = {why: argocd.health(body).message for why, body in told.items()}
+def test_argocd_shows_the_progress_and_the_failure(setups: dict[str, Body]) -> None:
+    messages = {why: argocd.health(body).message for why, body in setups.items()}
     assert messages["Running"] == "Running: attempt 1 of 3: step wait (1 of 1)"
     assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3 failed: StepTransient: step second")
     assert "next attempt at" in messages["RetryScheduled"]
-    assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: it says no"
+    assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: 2 tests failed"
     assert "broken.yaml" in messages["InvalidSpec"]
     assert messages["DependencyMissing"].startswith("DependencyMissing: there is no recipe 'no-such-recipe'")
     assert messages["DatabaseUnavailable"].startswith("DatabaseUnavailable: waiting for the database: ")
 
 
-def test_argocd_offers_what_would_have_an_effect(told: dict[str, Body]) -> None:
-    for why, body in told.items():
+def test_argocd_offers_only_actions_with_an_effect(setups: dict[str, Body]) -> None:
+    for why, body in setups.items():
         offered = argocd.available(body)
         assert ("retry" in offered) == (why in {*TERMINAL_FAILURES, "RetryScheduled"}), why
         assert ("cancel" in offered) == (why in {*WAITING, UNSEEN}), why
 
 
-def test_flux_agrees_with_argocd_and_with_the_contract(told: dict[str, Body]) -> None:
+def test_flux_agrees_with_argocd_and_with_the_contract(setups: dict[str, Body]) -> None:
     try:
-        verdicts = dict(zip(told, kstatus(list(told.values())), strict=True))
+        results = dict(zip(setups, kstatus(list(setups.values())), strict=True))
     except DevclusterError as error:
         pytest.skip(str(error))
-    for why, body in told.items():
-        assert verdicts[why]["status"] == KSTATUS_OF[argocd.health(body).status], why
+    for why, body in setups.items():
+        assert results[why]["status"] == KSTATUS_OF[argocd.health(body).status], why
         if why in {*WAITING, *TERMINAL_FAILURES}:
-            assert verdicts[why]["message"] == message(body["status"]), why
-    assert "latest observed generation is -1" in verdicts[UNSEEN]["message"]
-    assert "latest observed generation is 1" in verdicts[CHANGED]["message"]
+            assert results[why]["message"] == message(body["status"]), why
+    assert "latest observed generation is -1" in results[UNSEEN]["message"]
+    assert "latest observed generation is 1" in results[CHANGED]["message"]
 
 
 def test_the_retry_of_argocd_begins_a_new_series(sandbox: Sandbox, steps: Steps) -> None:
@@ -160,7 +160,7 @@ def test_the_retry_of_argocd_begins_a_new_series(sandbox: Sandbox, steps: Steps)
     assert argocd.health(setup.body).status == "Healthy"
 
 
-def test_the_cancel_of_argocd_ends_what_runs(sandbox: Sandbox, steps: Steps) -> None:
+def test_the_cancel_of_argocd_stops_the_attempt(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     setup.api.patch(setup.name, argocd.action("cancel", setup.body))
@@ -169,8 +169,8 @@ def test_the_cancel_of_argocd_ends_what_runs(sandbox: Sandbox, steps: Steps) -> 
 
 
 @pytest.mark.parametrize("how", [(), ("--server-side",)])
-def test_what_people_annotate_outlives_another_sync(sandbox: Sandbox, tmp_path: Path, how: tuple[str, ...]) -> None:
-    """Argo CD applies as kubectl does: what git does not mention stays."""
+def test_annotations_of_users_survive_another_sync(sandbox: Sandbox, tmp_path: Path, how: tuple[str, ...]) -> None:
+    """Argo CD applies as kubectl does: fields that git does not mention stay."""
     project = sandbox.project()
     body = {"apiVersion": "codemyspec.com/v1alpha1", "kind": "ProjectSetup", "metadata": {"name": project}}
     in_git = tmp_path / "setup.yaml"
@@ -194,7 +194,7 @@ def _is_served(kubectl: Kubectl, crd: str) -> bool:
     ("folder", "files"),
     [("argocd", (ARGOCD_APPLICATION,)), ("flux", (FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY))],
 )
-def test_the_examples_are_taken_by_a_cluster_with_these_crds(
+def test_a_cluster_with_these_crds_accepts_the_examples(
     kubeconfig: Path, folder: str, files: tuple[Published, ...]
 ) -> None:
     try:

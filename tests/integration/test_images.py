@@ -1,4 +1,4 @@
-"""The images themselves, built on this machine and run: a user without rights, no network, nothing to write to."""
+"""The images, built and run on this machine: an unprivileged user, no network, a read-only root."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_answers(image: Image) -> None:
     assert "Usage: projectsetup" in output
 
 
-def test_a_setting_that_is_wrong_ends_the_operator_with_one_line(image: Image) -> None:
+def test_an_invalid_setting_ends_the_operator_with_one_line(image: Image) -> None:
     exit_code, output = image.run(
         *image.entrypoint, *image.description["config"]["Cmd"], environment={"DATABASE_URL": "nonsense"}
     )
@@ -95,11 +95,11 @@ def test_cannot_write_and_has_no_rights(image: Image) -> None:
     assert "CapBnd:\t0000000000000000\n" in status
 
 
-def test_the_user_has_a_name_because_ssh_asks_for_it(image: Image) -> None:
+def test_the_user_has_a_name_as_ssh_requires(image: Image) -> None:
     assert image.run("id", "--user", "--name") == (0, "projectsetup\n")
 
 
-def test_holds_nothing_to_build_with(image: Image) -> None:
+def test_holds_no_build_tools(image: Image) -> None:
     assert not programs(image) & set(BUILDING)
     assert image.run("python", "-c", "import pip")[0] == 1
 
@@ -109,7 +109,7 @@ def test_the_operator_alone_holds_no_tools_of_the_steps(operator: Image, toolcha
     assert programs(toolchain) >= {*OF_THE_STEPS, *OF_A_STAGE}
 
 
-def test_the_bill_of_materials_names_what_is_inside(
+def test_the_bill_of_materials_is_complete(
     request: pytest.FixtureRequest, archives: dict[str, Path], image: Image
 ) -> None:
     name = OPERATOR if "operator" in request.node.callspec.id else TOOLCHAIN_OFFLINE
@@ -133,12 +133,12 @@ def test_the_bill_of_materials_names_what_is_inside(
     assert any(locator.startswith("pkg:pypi/uv@") for locator in locators) == (name == TOOLCHAIN_OFFLINE)
 
 
-def test_no_program_gives_rights(image: Image) -> None:
+def test_no_program_is_setuid(image: Image) -> None:
     special = stat.S_ISUID | stat.S_ISGID
     assert not [path for path, about in files(image) if stat.S_ISREG(about.st_mode) and about.st_mode & special]
 
 
-def test_nothing_is_open_to_everybody(image: Image) -> None:
+def test_nothing_is_world_writable(image: Image) -> None:
     found = [path for path, about in files(image) if not stat.S_ISLNK(about.st_mode) and about.st_mode & stat.S_IWOTH]
     assert all(path.lstat().st_mode & stat.S_ISVTX for path in found)
 
@@ -150,7 +150,7 @@ def test_is_compiled(image: Image) -> None:
     assert all(list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc")) for path in sources)
 
 
-def test_tells_nothing_of_the_machine_that_built_it(image: Image) -> None:
+def test_holds_no_data_of_the_build_machine(image: Image) -> None:
     for name in ("etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/apt/sources.list", "etc/apt/apt.conf"):
         assert (image.root / name).read_bytes() == b"", name
     for name in ("etc/pip.conf", "etc/uv", "run/secrets", "root/.config", "root/.cache", "build", "opt/pip"):

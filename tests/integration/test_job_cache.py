@@ -1,4 +1,4 @@
-"""The board of Jobs and pods: what it tells is what is there, whatever happens to its watches."""
+"""The cache of Jobs and pods matches the cluster, whatever happens to its watches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.job_namespace import JobNamespace
 from tests.support.local_steps import until
 from tests.support.tcp_proxy import proxied_api_server
 
-OpenBoard = Callable[..., AbstractAsyncContextManager[JobCache]]
+OpenCache = Callable[..., AbstractAsyncContextManager[JobCache]]
 
 NEVER = 3600.0
 
@@ -31,134 +31,135 @@ def job_namespace(kubeconfig: Path) -> JobNamespace:
 
 
 @pytest.fixture
-def board_at(monkeypatch: pytest.MonkeyPatch) -> OpenBoard:
-    """Opens a board that reaches the API server by a kubeconfig."""
+def cache_at(monkeypatch: pytest.MonkeyPatch) -> OpenCache:
+    """Opens a cache that reaches the API server through a kubeconfig."""
 
     @asynccontextmanager
-    async def board_at(kubeconfig: Path, *namespaces: str, check_after: float = NEVER) -> AsyncIterator[JobCache]:
+    async def cache_at(kubeconfig: Path, *namespaces: str, check_after: float = NEVER) -> AsyncIterator[JobCache]:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         async with await connect(streaming=True) as streams:
-            board = JobCache(streams, namespaces, selector=SELECTOR, check_after=check_after)
-            await board.start()
+            cache = JobCache(streams, namespaces, selector=SELECTOR, check_after=check_after)
+            await cache.start()
             try:
-                yield board
+                yield cache
             finally:
-                await board.close()
+                await cache.close()
 
-    return board_at
+    return cache_at
 
 
-def told(board: JobCache, namespace: str) -> dict[str, list[str]]:
+def pod_phases(cache: JobCache, namespace: str) -> dict[str, list[str]]:
     """The Jobs of a namespace, each with the phases of its pods."""
     return {
         job["metadata"]["name"]: sorted(pod["status"]["phase"] for pod in pods)
-        for job, pods in board.snapshot()
+        for job, pods in cache.snapshot()
         if job["metadata"]["namespace"] == namespace
     }
 
 
-async def test_it_tells_what_is_there_and_what_becomes_of_it(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
+async def test_it_lists_jobs_and_follows_their_changes(
+    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
     job_namespace.make_job("early")
     pod = job_namespace.make_pod("early")
-    async with board_at(kubeconfig, job_namespace.namespace) as board:
-        await until(lambda: board.complete, "all is listed")
-        assert told(board, job_namespace.namespace) == {"early": ["Pending"]}
+    async with cache_at(kubeconfig, job_namespace.namespace) as cache:
+        await until(lambda: cache.complete, "the first list to be complete")
+        assert pod_phases(cache, job_namespace.namespace) == {"early": ["Pending"]}
         changed = time.monotonic()
         job_namespace.make_job("late")
         job_namespace.set_pod_status(pod, "Succeeded")
         await until(
-            lambda: told(board, job_namespace.namespace) == {"early": ["Succeeded"], "late": []}, "the changes are told"
+            lambda: pod_phases(cache, job_namespace.namespace) == {"early": ["Succeeded"], "late": []},
+            "the changes to arrive",
         )
-        assert all(board.age(kind) < time.monotonic() - changed for kind in Kind)
+        assert all(cache.age(kind) < time.monotonic() - changed for kind in Kind)
         job_namespace.delete_pod(pod)
         job_namespace.delete_job("late")
-        await until(lambda: told(board, job_namespace.namespace) == {"early": []}, "the deletions are told")
+        await until(lambda: pod_phases(cache, job_namespace.namespace) == {"early": []}, "the deletions to arrive")
 
 
-async def test_who_looks_at_a_job_is_woken_and_sees_what_has_gone(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
+async def test_a_view_of_a_job_is_notified_of_changes_and_deletions(
+    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
     woken: list[str] = []
-    async with board_at(kubeconfig, job_namespace.namespace) as board:
+    async with cache_at(kubeconfig, job_namespace.namespace) as cache:
         uid = job_namespace.make_job("one")
-        with board.view(job_namespace.namespace, uid, lambda: woken.append("one")) as view:
-            with board.view(job_namespace.namespace, "other", lambda: woken.append("other")):
+        with cache.view(job_namespace.namespace, uid, lambda: woken.append("one")) as view:
+            with cache.view(job_namespace.namespace, "other", lambda: woken.append("other")):
                 pod = job_namespace.make_pod("one")
                 job_namespace.make_pod("one", job_uid="of-another", labels={**OURS, OF_JOB: uid})
-                await until(lambda: view.job is not None and len(view.pods) == 1, "the Job is seen")
+                await until(lambda: view.job is not None and len(view.pods) == 1, "the Job to be in the view")
                 job_namespace.set_pod_status(pod, "Succeeded")
                 job_namespace.delete_pod(pod)
                 job_namespace.delete_job("one")
-                await until(lambda: view.job is None and not view.pods, "the Job has gone")
+                await until(lambda: view.job is None and not view.pods, "the Job to leave the view")
             assert view.last_job is not None
             assert [gone["status"]["phase"] for gone in view.deleted_pods] == ["Succeeded"]
         assert set(woken) == {"one"}
-        with board.view(job_namespace.namespace, uid, lambda: None) as view:
+        with cache.view(job_namespace.namespace, uid, lambda: None) as view:
             assert (view.last_job, view.deleted_pods) == (None, [])
 
 
-async def test_it_keeps_what_matters_and_nothing_that_is_large(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
-) -> None:
+async def test_it_drops_large_fields(cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace) -> None:
     job_namespace.make_job("one")
     job_namespace.set_pod_status(job_namespace.make_pod("one"), "Running", message="x" * 100_000)
-    async with board_at(kubeconfig, job_namespace.namespace) as board:
-        await until(lambda: board.complete, "all is listed")
-        [(job, [pod])] = board.snapshot()
+    async with cache_at(kubeconfig, job_namespace.namespace) as cache:
+        await until(lambda: cache.complete, "the first list to be complete")
+        [(job, [pod])] = cache.snapshot()
     assert len(json.dumps([job, pod])) < 7_000
     assert (job["spec"], pod["spec"]) == ({"suspend": False}, {})
     assert (pod["status"]["phase"], len(pod["status"]["message"])) == ("Running", 4096)
 
 
-async def test_only_ours_in_the_namespaces_that_were_named(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace
+async def test_only_our_jobs_in_the_configured_namespaces(
+    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
     second, third = JobNamespace(kubeconfig), JobNamespace(kubeconfig)
     job_namespace.make_job("somebody-elses", labels={"app": "other"})
     for place in (job_namespace, second, third):
         place.make_job("ours")
-    async with board_at(kubeconfig, job_namespace.namespace, second.namespace) as board:
-        await until(lambda: board.complete, "all is listed")
-        places = {job["metadata"]["namespace"]: job["metadata"]["name"] for job, _ in board.snapshot()}
+    async with cache_at(kubeconfig, job_namespace.namespace, second.namespace) as cache:
+        await until(lambda: cache.complete, "the first list to be complete")
+        places = {job["metadata"]["namespace"]: job["metadata"]["name"] for job, _ in cache.snapshot()}
         assert places == {job_namespace.namespace: "ours", second.namespace: "ours"}
-    async with board_at(kubeconfig) as board:
-        await until(lambda: board.complete, "all is listed")
-        assert told(board, third.namespace) == {"ours": []}
+    async with cache_at(kubeconfig) as cache:
+        await until(lambda: cache.complete, "the first list to be complete")
+        assert pod_phases(cache, third.namespace) == {"ours": []}
 
 
-async def test_what_was_missed_while_the_connection_was_cut_is_found(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
+async def test_changes_during_a_cut_connection_are_found(
+    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
 ) -> None:
     with proxied_api_server(kubeconfig, tmp_path) as (proxy, moved):
         uid = job_namespace.make_job("deleted")
         job_namespace.make_pod("deleted")
         job_namespace.make_job("kept")
-        async with board_at(moved, job_namespace.namespace) as board:
-            await until(lambda: board.complete, "all is listed")
+        async with cache_at(moved, job_namespace.namespace) as cache:
+            await until(lambda: cache.complete, "the first list to be complete")
             woken: list[None] = []
-            with board.view(job_namespace.namespace, uid, lambda: woken.append(None)) as view:
+            with cache.view(job_namespace.namespace, uid, lambda: woken.append(None)) as view:
                 proxy.close()
                 job_namespace.delete_job("deleted")
                 job_namespace.make_job("new")
-                assert set(told(board, job_namespace.namespace)) == {"deleted", "kept"}
+                assert set(pod_phases(cache, job_namespace.namespace)) == {"deleted", "kept"}
                 proxy.open()
                 await until(
-                    lambda: set(told(board, job_namespace.namespace)) == {"kept", "new"}, "the deletion is seen"
+                    lambda: set(pod_phases(cache, job_namespace.namespace)) == {"kept", "new"}, "the deletion to arrive"
                 )
                 assert woken
                 assert view.last_job is not None
             job_namespace.delete_job("kept")
-            await until(lambda: set(told(board, job_namespace.namespace)) == {"new"}, "it watches again")
+            await until(
+                lambda: set(pod_phases(cache, job_namespace.namespace)) == {"new"}, "the watch to be open again"
+            )
 
 
-async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
-    board_at: OpenBoard, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
+async def test_errors_and_cuts_of_every_kind_only_delay_it(
+    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
 ) -> None:
     with Proxy(kubeconfig, tmp_path / "proxy", random.Random(7)) as proxy:  # noqa: S311
         proxy.faults.share = 0.3
-        async with board_at(proxy.path, job_namespace.namespace) as board:
+        async with cache_at(proxy.path, job_namespace.namespace) as cache:
             for number in range(20):
                 job_namespace.make_job(f"job-{number}")
                 pod = job_namespace.make_pod(f"job-{number}")
@@ -166,4 +167,4 @@ async def test_errors_and_cuts_of_every_kind_delay_it_and_no_more(
                     job_namespace.delete_job(f"job-{number}")
                 job_namespace.set_pod_status(pod, "Running")
             expected = {f"job-{number}": ["Running"] for number in range(0, 20, 2)}
-            await until(lambda: told(board, job_namespace.namespace) == expected, "all is told")
+            await until(lambda: pod_phases(cache, job_namespace.namespace) == expected, "all changes to arrive")

@@ -1,4 +1,4 @@
-"""The calls by which attempts are run as Jobs, on a real API server."""
+"""The client of the Job engine on a real API server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def job_namespace(kubeconfig: Path) -> JobNamespace:
 
 @pytest.fixture
 def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
-    """Makes calls to the API server of a kubeconfig."""
+    """Opens a client of the API server that a kubeconfig names."""
 
     @asynccontextmanager
     async def calls_at(kubeconfig: Path) -> AsyncIterator[JobClient]:
@@ -47,13 +47,13 @@ def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
 
 @pytest.fixture
 async def calls(calls_at: CallsAt, kubeconfig: Path) -> AsyncIterator[JobClient]:
-    """As an operator of all namespaces makes them."""
+    """The client of an operator that serves all namespaces."""
     async with calls_at(kubeconfig) as calls:
         yield calls
 
 
-def to_nobody(kubeconfig: Path, folder: Path) -> Path:
-    """A kubeconfig that leads to a port at which nobody listens."""
+def dead_kubeconfig(kubeconfig: Path, folder: Path) -> Path:
+    """A kubeconfig that points to a port at which nothing listens."""
     config = yaml.safe_load(kubeconfig.read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
     moved = folder / "kubeconfig"
@@ -62,13 +62,13 @@ def to_nobody(kubeconfig: Path, folder: Path) -> Path:
 
 
 async def error_of(call: Awaitable[Any]) -> ClusterError:
-    """What the call raises."""
+    """The error that the call raises."""
     with pytest.raises(ClusterError) as caught:
         await call
     return caught.value
 
 
-async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
+async def test_the_api_server_stores_a_job_and_its_tombstone_unchanged(
     calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     recipe = make_recipe({"name": "one"}, {"name": "two", "isolate": True})
@@ -85,13 +85,13 @@ async def test_the_job_of_an_attempt_and_its_tombstone_are_taken_as_they_are(
     assert stone["spec"]["suspend"] is True
 
 
-async def test_of_many_who_create_the_same_one_does(calls: JobClient, job_namespace: JobNamespace) -> None:
+async def test_one_of_many_concurrent_creates_wins(calls: JobClient, job_namespace: JobNamespace) -> None:
     body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=job_namespace.namespace), PodSettings())
     made = await asyncio.gather(*(calls.create_or_get(job_namespace.namespace, body) for _ in range(20)))
     assert len({job["metadata"]["uid"] for job in made}) == 1
 
 
-async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient, job_namespace: JobNamespace) -> None:
+async def test_permanent_refusals_are_distinguished(calls: JobClient, job_namespace: JobNamespace) -> None:
     body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=job_namespace.namespace), PodSettings())
     unknown = {**body, "spec": {**body["spec"], "backofLimit": 1}}
     error = await error_of(calls.create_or_get(job_namespace.namespace, unknown))
@@ -104,7 +104,7 @@ async def test_what_would_be_refused_another_time_is_told_apart(calls: JobClient
     assert not isinstance(error, calls.no_room)
 
 
-async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
+async def test_a_full_quota_and_a_terminating_namespace_leave_no_room(
     calls: JobClient, job_namespace: JobNamespace, kubeconfig: Path
 ) -> None:
     ending = JobNamespace(kubeconfig)
@@ -118,14 +118,12 @@ async def test_a_full_quota_and_a_namespace_that_is_being_deleted_leave_no_room(
         assert isinstance(error, ApiForbidden)
 
 
-async def test_a_job_that_is_not_there_is_none_and_need_not_be_deleted(
-    calls: JobClient, job_namespace: JobNamespace
-) -> None:
+async def test_a_missing_job_is_none_and_deleting_it_succeeds(calls: JobClient, job_namespace: JobNamespace) -> None:
     assert await calls.get_job(job_namespace.namespace, "none") is None
     await calls.delete_job(job_namespace.namespace, "none", str(uuid4()))
 
 
-async def test_a_deletion_waits_for_the_pods_and_meets_only_the_one_that_was_meant(
+async def test_a_deletion_waits_for_the_pods_and_hits_only_the_job_with_the_uid(
     calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     uid = job_namespace.make_job("one")
@@ -153,7 +151,7 @@ async def test_the_pods_of_one_job(calls: JobClient, job_namespace: JobNamespace
     assert {tuple(pod["spec"]) for pod in found} == {()}
 
 
-async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
+async def test_all_jobs_and_pods_of_a_project_are_found_page_by_page(
     calls: JobClient, job_namespace: JobNamespace, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projectsetup.kube.client.PAGE", 2)
@@ -170,7 +168,7 @@ async def test_all_of_a_project_in_one_namespace_is_found_page_by_page(
         assert (len(jobs), len(pods)) == (number, number)
 
 
-async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(
+async def test_warnings_about_the_given_objects_come_newest_first(
     calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     uid = job_namespace.make_job("one")
@@ -180,7 +178,7 @@ async def test_warnings_come_newest_first_and_only_of_what_was_asked_for(
     assert await calls.warnings_about(job_namespace.namespace, [uid, str(uuid4())]) == ["last", "first"]
 
 
-async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_empty_one(
+async def test_a_missing_pod_has_no_log_and_an_unstarted_one_an_empty_log(
     calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     async def read(pod: str) -> list[bytes]:
@@ -191,8 +189,8 @@ async def test_a_pod_that_is_not_there_has_no_log_and_one_that_did_not_start_an_
     assert await read(pod) == []
 
 
-async def test_an_api_server_that_is_away_may_come_back(calls_at: CallsAt, kubeconfig: Path, tmp_path: Path) -> None:
-    async with calls_at(to_nobody(kubeconfig, tmp_path)) as calls:
+async def test_an_unreachable_api_server_is_unavailable(calls_at: CallsAt, kubeconfig: Path, tmp_path: Path) -> None:
+    async with calls_at(dead_kubeconfig(kubeconfig, tmp_path)) as calls:
         for call in (calls.get_job("ns", "one"), calls.select("ns", SELECTOR), calls.delete_job("ns", "one", "uid")):
             error = await error_of(call)
             assert isinstance(error, calls.failed)
@@ -200,13 +198,13 @@ async def test_an_api_server_that_is_away_may_come_back(calls_at: CallsAt, kubec
 
 
 class Deposed(SoleOperator):
-    """Leads no more."""
+    """The guard of an operator that has lost the leader lease."""
 
     def check(self) -> None:
         raise LeaseLost("frozen for too long")
 
 
-async def test_who_does_not_lead_makes_and_deletes_nothing(
+async def test_an_operator_without_the_lease_creates_and_deletes_nothing(
     kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, job_namespace: JobNamespace
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))

@@ -1,4 +1,4 @@
-"""Steps as real processes: how they run, how they end, and that nothing of them is left."""
+"""Steps as real processes: start, end and cleanup."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def ignored(_: bytes) -> None:
 
 @asynccontextmanager
 async def running(attempt: LocalAttempt, step: Step, output: bytearray | None = None) -> AsyncIterator[Task]:
-    """The step while it runs; at the end it must be gone within the limit."""
+    """The step while it runs; it must end within the limit."""
     task = asyncio.create_task(attempt.run(step.command, ignored if output is None else output.extend))
     await step.wait_ready()
     yield task
@@ -86,7 +86,7 @@ async def test_a_step_has_exactly_its_environment(attempt: LocalAttempt, monkeyp
 
 
 OF_THE_C_LIBRARY = 1 << 31 | 1 << 32
-"""Signals 32 and 33: the parent of the tests may ignore them, and no program can change that."""
+"""Signals 32 and 33: the parent of the tests may ignore them, and a program cannot reset them."""
 
 
 async def test_every_step_starts_with_default_process_settings(attempt: LocalAttempt) -> None:

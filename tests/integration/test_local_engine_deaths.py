@@ -138,7 +138,7 @@ async def test_the_steps_of_a_killed_supervisor_end_with_it(engine: LocalEngine,
 async def test_the_next_attempt_runs_under_a_new_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
     os.kill(supervisor_of(engine), signal.SIGKILL)
     await until(lambda: not living(str(supervisor_of(engine))), "it to end")
-    with contextlib.suppress(InfrastructureError):  # the engine may not have seen it yet
+    with contextlib.suppress(InfrastructureError):  # the engine may not have noticed yet
         await run(engine, Step(tmp_path, "exit 2"))
     assert await run(engine, Step(tmp_path, "exit 3")) == StepExit(exit_code=3)
 

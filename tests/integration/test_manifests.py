@@ -1,4 +1,4 @@
-"""The manifests on a real API server: they build, are accepted, and the pods keep to the restricted profile."""
+"""The manifests on a real API server: they build, are accepted, and their pods meet the restricted profile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.manifests import (
 OVERLAYS: Final = sorted(folder for folder in (MANIFESTS / "overlays").iterdir())
 VERSION: Final = metadata.version("projectsetup")
 FOREIGN: Final = ("PodMonitor", "PrometheusRule", "Application")
-"""Kinds of other people's CRDs, which are not part of an installation."""
+"""Kinds of third-party CRDs, which are not part of an installation."""
 
 DEFAULT_ACCOUNT: Final = {
     "apiVersion": "v1",
@@ -45,7 +45,7 @@ DEFAULT_ACCOUNT: Final = {
 
 @pytest.fixture(scope="module")
 def kubectl(kubeconfig: Path) -> Kubectl:
-    """Of a cluster on which base is installed and the namespaces of the overlays are there."""
+    """kubectl of a cluster with base and the namespaces of the overlays."""
     kubectl = Kubectl(kubeconfig)
     kubectl.install()
     for name in ("team-a", "team-b"):
@@ -129,7 +129,7 @@ def test_an_overlay_gives_migrate_a_role_of_its_own(tmp_path: Path) -> None:
     assert secrets == {"migrate": "projectsetup-database-owner", "operator": "projectsetup-database"}
 
 
-def test_argo_cd_installs_what_is_there() -> None:
+def test_argo_cd_installs_existing_paths() -> None:
     for name in ("operator-application.yaml", "projects-application.yaml"):
         (application,) = read(MANIFESTS / "argocd" / name)
         source = application["spec"]["source"]
@@ -164,7 +164,7 @@ def test_settings_are_those_of_the_operator(folder: Path) -> None:
         assert values["PROJECTSETUP_ENGINE"] == "job"
 
 
-def test_the_pod_is_given_the_time_that_a_clean_end_may_take() -> None:
+def test_the_grace_period_covers_a_clean_shutdown() -> None:
     objects = build(BASE)
     values = {variable["name"]: variable.get("value") for variable in operator_container(objects)["env"]}
     needed = parse_duration(values["PROJECTSETUP_SHUTDOWN_GRACE"]) + timedelta(seconds=GRACE + REPORT_LIMIT)

@@ -1,4 +1,4 @@
-"""A real Prometheus looks at two real operators: every metric moves, every query and every alert can be evaluated."""
+"""A real Prometheus scrapes two real operators: every metric moves, every query and alert can be evaluated."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ COUNTED: Final[Sequence[tuple[str, dict[str, str], float]]] = (
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What happened, as Prometheus has seen it, and what the first leader told at its end."""
+    """What Prometheus recorded, and the last exposition of the first leader."""
 
     prometheus: Prometheus
     began: float
-    last_words: Exposition
+    last_exposition: Exposition
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The operator that leads at first, the doors between it and the rest, and who watches it."""
+    """The first leader, the proxies in front of its database and API server, and Prometheus."""
 
     sandbox: Sandbox
     database: TcpProxy
@@ -80,18 +80,18 @@ class Scenario:
     steps: Steps
     prometheus: Prometheus
 
-    def told(self) -> Exposition:
-        """What the operator tells now."""
+    def exposition(self) -> Exposition:
+        """The current metrics of the operator."""
         return Exposition(self.sandbox.operator.get("/metrics")[1])
 
-    def await_told(self, name: str, value: float = 1, **labels: str) -> None:
-        """Return when the operator tells at least this value."""
+    def wait_for_metric(self, name: str, value: float = 1, **labels: str) -> None:
+        """Return once the operator exposes at least this value."""
         what = f"{name} {labels} to be {value}"
-        wait_for(lambda: self.told().value(f"projectsetup_{name}", **labels) >= value, what)
+        wait_for(lambda: self.exposition().value(f"projectsetup_{name}", **labels) >= value, what)
 
-    def await_scraped(self, query: str) -> None:
-        """Return when Prometheus finds something for this query."""
-        wait_for(lambda: self.prometheus.query(query), f"Prometheus to see {query}")
+    def wait_for_scrape(self, query: str) -> None:
+        """Return once this query has a result."""
+        wait_for(lambda: self.prometheus.query(query), f"Prometheus to return a result for {query}")
 
     def control(self, **data: str) -> None:
         """Set keys of the queue's ConfigMap."""
@@ -99,7 +99,7 @@ class Scenario:
         self.sandbox.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
 
     def perform(self) -> None:
-        """Everything that a metric tells of, once at least."""
+        """Make every event that a metric counts happen at least once."""
         self._wait_in_the_queue()
         self._fail()
         self._miss_a_recipe()
@@ -113,13 +113,13 @@ class Scenario:
         third = Setup.gated(self.sandbox, self.steps, annotations={"priority": "7"})
         second.reached_reason("Queued")
         third.reached_reason("Queued")
-        self.await_scraped(
+        self.wait_for_scrape(
             'projectsetup_queue_depth{priority="7"} == 1 and on (instance) projectsetup_queue_oldest_seconds > 0'
         )
         self.control(paused="true")
-        self.await_scraped("projectsetup_queue_paused == 1")
+        self.wait_for_scrape("projectsetup_queue_paused == 1")
         second.annotate(retry_requested_at="1")
-        second.wait_for("told of its retry", lambda status: status.get("lastHandledRetry") == "1")
+        second.wait_for("past its retry", lambda status: status.get("lastHandledRetry") == "1")
         third.annotate(cancel_requested_at="1")
         assert third.ended()[0] == "Cancelled"
         third.annotate(retry_requested_at="1")
@@ -127,8 +127,8 @@ class Scenario:
         self.steps.release(first)
         assert first.ended()[0] == "SetupSucceeded"
         first.annotate(cancel_requested_at="1", retry_requested_at="1")
-        first.wait_for("told of its cancel", lambda status: status.get("lastHandledCancel") == "1")
-        self.await_scraped('projectsetup_step_duration_seconds_count{step="wait"} == 1')
+        first.wait_for("past its cancel", lambda status: status.get("lastHandledCancel") == "1")
+        self.wait_for_scrape('projectsetup_step_duration_seconds_count{step="wait"} == 1')
         self.steps.release()
         self.control(paused="false", concurrency="2")
         assert {second.ended()[0], third.ended()[0]} == {"SetupSucceeded"}
@@ -139,18 +139,18 @@ class Scenario:
             self.sandbox, "scripts", second="exit 75", annotations={"max_attempts": "2", "backoff": "1ms"}
         )
         assert tried.ended()[0] == "AttemptsExhausted"
-        self.await_scraped('projectsetup_step_duration_seconds_count{step="third"} == 1')
+        self.wait_for_scrape('projectsetup_step_duration_seconds_count{step="third"} == 1')
         assert Setup.make(self.sandbox, "scripts").ended()[0] == "SetupSucceeded"
 
     def _miss_a_recipe(self) -> None:
         waiting = Setup.make(self.sandbox, "not-there-yet")
         waiting.reached_reason("DependencyMissing")
-        self.await_scraped("projectsetup_awaiting_dependency == 1")
+        self.wait_for_scrape("projectsetup_awaiting_dependency == 1")
         waiting.delete()
 
     def _lose_the_database(self) -> None:
         self.database.close()
-        self.await_told("database_errors_total", kind="unreachable")
+        self.wait_for_metric("database_errors_total", kind="unreachable")
         self.database.open()
         wait_for(self.sandbox.operator.is_ready, "the operator to be ready")
 
@@ -160,16 +160,16 @@ class Scenario:
         wait_for((self.steps.folder / "there").exists, "the step to run")
         self.api.close()
         (self.steps.folder / "away").touch()
-        self.await_told("reconcile_failures_total")
+        self.wait_for_metric("reconcile_failures_total")
         failed = {"result": "unavailable", "resource": "projectsetups/status", "verb": "update"}
-        self.await_told("api_writes_total", 1, **failed)
-        self.await_scraped('projectsetup_api_writes_total{result="unavailable",resource="projectsetups/status"} > 0')
-        seen = self.told().value("projectsetup_api_writes_total", **failed)
-        self.await_told("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
+        self.wait_for_metric("api_writes_total", 1, **failed)
+        self.wait_for_scrape('projectsetup_api_writes_total{result="unavailable",resource="projectsetups/status"} > 0')
+        seen = self.exposition().value("projectsetup_api_writes_total", **failed)
+        self.wait_for_metric("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
         for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
-            self.await_told(ends, 8)
+            self.wait_for_metric(ends, 8)
 
 
 @pytest.fixture(scope="module")
@@ -208,13 +208,13 @@ def recording(
             standby.start()
             try:
                 scenario = Scenario(sandbox, database, api, Steps(folder / "steps"), prometheus)
-                scenario.await_scraped('projectsetup_leading{instance="second"} == 0')
+                scenario.wait_for_scrape('projectsetup_leading{instance="second"} == 0')
                 scenario.perform()
-                last_words = scenario.told()
-                scenario.await_scraped('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
+                last_exposition = scenario.exposition()
+                scenario.wait_for_scrape('increase(projectsetup_api_writes_total{result="unavailable"}[1m]) > 0')
                 assert sandbox.operator.terminate() == 0
-                scenario.await_scraped('projectsetup_leading{instance="second"} == 1')
-                yield Recording(prometheus, began, last_words)
+                scenario.wait_for_scrape('projectsetup_leading{instance="second"} == 1')
+                yield Recording(prometheus, began, last_exposition)
             finally:
                 standby.close()
 
@@ -230,15 +230,15 @@ def test_a_real_run_moves(recording: Recording, metric: str) -> None:
     ("metric", "labels", "value"), COUNTED, ids=[f"{name} {' '.join(labels.values())}" for name, labels, _ in COUNTED]
 )
 def test_counts_what_happened(recording: Recording, metric: str, labels: dict[str, str], value: float) -> None:
-    assert recording.last_words.value(f"projectsetup_{metric}", **labels) == value
+    assert recording.last_exposition.value(f"projectsetup_{metric}", **labels) == value
 
 
-def test_what_the_operators_expose_is_what_is_documented(recording: Recording) -> None:
-    assert recording.last_words.families == documented()
+def test_the_exposed_metrics_are_the_documented_ones(recording: Recording) -> None:
+    assert recording.last_exposition.families == documented()
 
 
 @pytest.mark.parametrize("title", QUERIES)
-def test_each_query_of_the_dashboard_shows_something(recording: Recording, title: str) -> None:
+def test_each_query_of_the_dashboard_has_a_result(recording: Recording, title: str) -> None:
     query = substitute_variables(QUERIES[title], "30s")
     found = recording.prometheus.query_range(query, start=recording.began, end=time.time(), step=1.0)
     assert any(math.isfinite(value) for series in found for _, value in series.points)

@@ -1,4 +1,4 @@
-"""What is not the project's fault, for real: full, read-only and noexec file systems, and limits of the machine."""
+"""Real obstacles that are not the project's fault: full, read-only and noexec file systems, limits of the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 async def outcome(root: Path, script: str) -> SetupOutcome:
-    """What becomes of an attempt with workspaces there, whose only step is this script."""
+    """The outcome of an attempt with workspaces below `root` whose only step is this script."""
     engine = LocalEngine(root, grace=1.0)
     await engine.start()
     try:
@@ -74,7 +74,7 @@ async def test_a_full_disk_is_not_the_projects_fault(tmp_path: Path, stack: Exit
     assert "because the disk is full" in error.message
 
 
-async def test_where_there_is_room_a_failure_is_the_projects(tmp_path: Path, stack: ExitStack) -> None:
+async def test_with_free_space_a_failure_is_the_projects(tmp_path: Path, stack: ExitStack) -> None:
     root = stack.enter_context(mounted(tmp_path / "root", "size=8m,nr_inodes=200"))
     assert isinstance(await outcome(root, "echo some device >&2; exit 1"), SetupFailed)
 
@@ -128,7 +128,7 @@ async def test_a_limit_of_the_machine_is_not_the_projects_fault(tmp_path: Path, 
         ("size=512k", "the disk is full"),
     ],
 )
-async def test_an_engine_does_not_start_where_workspaces_are_of_no_use(
+async def test_an_engine_does_not_start_with_an_unusable_workspace_root(
     tmp_path: Path, stack: ExitStack, options: str, why: str
 ) -> None:
     root = stack.enter_context(mounted(tmp_path / "root", options))

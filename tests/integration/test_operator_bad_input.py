@@ -1,4 +1,4 @@
-"""An operator that is told nonsense ends with one line; one whose cluster or database is not there waits for it."""
+"""An operator with invalid settings exits with one line; without its cluster or database it waits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ current-context: here
 
 
 def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """An operator that ends by itself."""
+    """Run an operator until it exits."""
     (folder / "kubeconfig").write_text(KUBECONFIG)
     environment = {
         "PATH": os.environ["PATH"],
@@ -63,7 +63,7 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
         ),
     ],
 )
-def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
+def test_an_invalid_setting_ends_the_start(tmp_path: Path, variables: dict[str, str], line: str) -> None:
     (tmp_path / "no.yaml").write_text("clusters: [")
     done = operator(tmp_path, **variables)
     assert done.returncode == 2
@@ -74,7 +74,7 @@ def test_a_setting_that_means_nothing_ends_the_start(tmp_path: Path, variables: 
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(("projectsetup-", ".projectsetup-"))]
 
 
-def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
+def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
     with closing(socket.create_server(("", 0))) as taken:
         done = operator(tmp_path, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
     assert done.returncode == 2
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("host", "lines"), [("db.example", 1), ("127.0.0.1", 0)])
-def test_a_connection_that_is_not_protected_is_named_once(tmp_path: Path, host: str, lines: int) -> None:
+def test_an_unencrypted_connection_is_warned_about_once(tmp_path: Path, host: str, lines: int) -> None:
     warning = f"the connection to PostgreSQL at {host}:5432/app is not protected"
     url = f"postgresql://user:{PASSWORD}@{host}:5432/app"
     with closing(socket.create_server(("", 0))) as taken:
@@ -94,7 +94,7 @@ def test_a_connection_that_is_not_protected_is_named_once(tmp_path: Path, host: 
     assert PASSWORD not in done.stderr
 
 
-def test_a_name_that_is_no_project_id_is_refused_in_one_line(kubeconfig: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_project_id_is_refused_in_one_line(kubeconfig: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text("apiVersion: codemyspec.com/v1alpha1\nkind: ProjectSetup\nmetadata: {name: orders}")
     with pytest.raises(AssertionError) as refusal:
@@ -118,7 +118,9 @@ def change_password(database_url: str, role: str, password: str) -> None:
         connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
 
 
-def test_a_database_that_refuses_the_login_is_waited_for(new_sandbox: NewSandbox, role: str, database_url: str) -> None:
+def test_the_operator_waits_for_a_database_that_refuses_the_login(
+    new_sandbox: NewSandbox, role: str, database_url: str
+) -> None:
     server = urlsplit(database_url)
     url = server._replace(netloc=f"{role}:{PASSWORD}@127.0.0.1:{server.port}").geturl()
     with new_sandbox(environment={"DATABASE_URL": url}, allow_file_repos="false") as sandbox:
@@ -137,21 +139,23 @@ def test_a_database_that_refuses_the_login_is_waited_for(new_sandbox: NewSandbox
         assert reason(sandbox.ended(project)) == "SetupSucceeded"
         assert reason(sandbox.ended(local)) == "InvalidSpec"
         assert "must not be a local path" in message(sandbox.status(local))
-        told = sandbox.published_texts()
+        texts = sandbox.published_texts()
         assert sandbox.operator.terminate() == 0
-    assert "Traceback" not in told["log"]
-    assert not [place for place, text in told.items() if PASSWORD in text]
+    assert "Traceback" not in texts["log"]
+    assert not [place for place, text in texts.items() if PASSWORD in text]
 
 
-def test_a_cluster_that_is_not_there_is_waited_for(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path: Path) -> None:
+def test_the_operator_waits_for_an_unreachable_cluster(
+    new_sandbox: NewSandbox, kubeconfig: Path, tmp_path: Path
+) -> None:
     with (
         proxied_api_server(kubeconfig, tmp_path, is_open=False) as (proxy, moved),
         new_sandbox(environment={"KUBECONFIG": str(moved)}, leader_election="true") as sandbox,
     ):
         project = sandbox.apply(sandbox.project(), "instant")
         sandbox.operator.start(ready=False)
-        wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to say that it is not ready")
-        wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to say why")
+        wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to report that it is not ready")
+        wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to log why")
         assert sandbox.status(project) == UNSEEN
         assert sandbox.operator.terminate() == 0
         assert "Traceback" not in sandbox.operator.log.read_text()

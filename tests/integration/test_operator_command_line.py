@@ -1,4 +1,4 @@
-"""The command line and the operator, each real, between them only the API server and the record."""
+"""The real command line with a real operator: they share only the API server and the record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cli(
 
 @pytest.fixture
 def project(cli: CommandLine) -> str:
-    """A project of the command line's making."""
+    """A project that the command line created."""
     name = f"Shop {uuid4()}"
     return cli.ok("projects", "create", "--name", name, "--code-repo", f"https://git.example/{uuid4()}.git").out.strip()
 
@@ -39,7 +39,7 @@ def here(sandbox: Sandbox) -> tuple[str, str]:
 
 @pytest.fixture
 def queue(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
-    """Option that names the namespace of the operator's queue, which is as it was afterwards."""
+    """Option that names the namespace of the queue; the queue is reset afterwards."""
     yield "--operator-namespace", sandbox.api.namespace
     sandbox.api.kubectl("delete", "configmap", "projectsetup-queue", "--ignore-not-found")
 
@@ -74,7 +74,7 @@ def test_a_setup_that_fails_ends_the_waiting_command_with_1(
     assert [attempt["outcome"] for attempt in status["attempts"]] == ["Failed", "Succeeded"]
 
 
-def test_a_setup_is_cancelled_and_tried_again(
+def test_a_setup_is_cancelled_and_retried(
     sandbox: Sandbox, cli: CommandLine, project: str, here: tuple[str, str], steps: Steps
 ) -> None:
     cli.ok("setup", project, "--recipe", "gated", "--param", f"place={steps.folder}", "--backoff", "1h", *here)
@@ -89,7 +89,7 @@ def test_a_setup_is_cancelled_and_tried_again(
     setup.wait_for_events("Started", "Cancelled", "RetryRequested", "Started", "Succeeded", "RetryIgnored")
 
 
-def test_a_project_that_is_set_up_elsewhere_is_refused_by_both(
+def test_both_refuse_a_project_that_another_namespace_sets_up(
     sandbox: Sandbox, cli: CommandLine, steps: Steps, other_namespace: ApiServer
 ) -> None:
     owner = Setup.gated(sandbox, steps)
@@ -120,7 +120,7 @@ def test_the_queue_is_paused_resumed_and_scaled(
 
 
 def starts(sandbox: Sandbox) -> bool:
-    """Whether a new setup is started; one that is not is put aside."""
+    """Whether a new setup starts; a setup that does not is suspended."""
     probe = Setup.make(sandbox)
     if probe.reached("Queued", "Succeeded")["phase"] == "Succeeded":
         return True

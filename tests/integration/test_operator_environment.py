@@ -1,4 +1,4 @@
-"""What a step finds around it: its environment and its workspace, seen from inside by way of the operator."""
+"""The environment and the workspace of a step, as a step that the operator runs sees them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FOR_STEPS = {
     "SSL_CERT_DIR": "/etc/ssl/certs",
     "PIP_DEFAULT_TIMEOUT": "77",
 }
-TOLD = {
+PROMISED = {
     *("PROJECT_ID", "PROJECT_NAME", "PROJECT_SLUG", "PROJECT_DESCRIPTION", "CODE_REPO", "DOCS_REPO", "ATTEMPT"),
     *("WORKSPACE", "HOME", "TMPDIR", "STEP_OUTPUTS"),
     *("PARAM_FIRST", "PARAM_SECOND", "PARAM_THIRD", "PARAM_PLACE"),
 }
 GIT = {"GIT_ALLOW_PROTOCOL", "GIT_CONFIG_NOSYSTEM", "GIT_SSH_COMMAND", "GIT_TERMINAL_PROMPT"}
 GIT_WITH_CREDENTIALS = {"GIT_CONFIG_GLOBAL"}
-"""What the step `second`, which declares `credentials: true`, gets besides."""
+"""Variables that the step `second` gets as well, since it declares `credentials: true`."""
 SETTINGS = re.compile(
     "PATH|LANG|LANGUAGE|LC_.+"
     "|(?i:(https?|ftp|all|no)_proxy)"
@@ -48,7 +48,7 @@ SETTINGS = re.compile(
 )
 """Names of settings that steps share with the operator: PATH, locale, proxies, certificates, package caches."""
 SHELL = {"PWD", "OLDPWD", "_", "OWN"}
-"""What sh itself sets, and the one variable that the recipe sets."""
+"""Variables that sh sets, and the one that the recipe sets."""
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +75,18 @@ def environment(place: Path, step: str = "first") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("step", ["first", "second", "third"])
-def test_a_step_sees_what_it_is_told_and_nothing_of_the_operators_own(place: Path, step: str) -> None:
+def test_a_step_sees_the_promised_variables_and_none_of_the_operator(place: Path, step: str) -> None:
     seen = environment(place, step)
     git = GIT | GIT_WITH_CREDENTIALS if step == "second" else GIT
-    assert seen.keys() >= TOLD | git
-    assert not [name for name in seen.keys() - TOLD - git - SHELL if not SETTINGS.fullmatch(name)]
+    assert seen.keys() >= PROMISED | git
+    assert not [name for name in seen.keys() - PROMISED - git - SHELL if not SETTINGS.fullmatch(name)]
     assert not seen.keys() & NOT_FOR_STEPS.keys()
     assert "hidden" not in (place / step).read_text()
     assert seen.items() >= FOR_STEPS.items()
     assert seen["GIT_ALLOW_PROTOCOL"] == "https:ssh:file"
 
 
-def test_the_project_is_told_as_it_is_and_nothing_of_it_is_executed(sandbox: Sandbox, place: Path) -> None:
+def test_a_step_gets_the_fields_of_the_project_unchanged_and_unexecuted(sandbox: Sandbox, place: Path) -> None:
     seen = environment(place)
     row = sandbox.record(seen["PROJECT_ID"])
     assert seen["PROJECT_NAME"] == row["name"] == NAME

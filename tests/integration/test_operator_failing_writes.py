@@ -1,4 +1,4 @@
-"""A database that can be read and not written is waited for quietly, and what waits starts soon after it recovers."""
+"""The operator waits quietly for a database that refuses writes; waiting setups start soon after it recovers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
 from tests.support.tcp_proxy import TcpProxy, through
 
 WATCHED: Final = 8.0
-"""Seconds for which the operator is watched while it waits."""
+"""Seconds for which the waiting operator is observed."""
 SOON: Final = 10.0
 """Seconds from the recovery of the database to the end of a setup that does nothing."""
 DOWN, UP = "database unavailable; waiting for it", "database available again"
 TABLESPACE_MIB: Final = 48
 WIDE: Final = 700
-"""Random bytes of a description, in hexadecimal digits: so many that a page has no room for another version."""
+"""Hexadecimal digits of a random description: a page cannot hold a second version."""
 
 
 def port_of(url: str) -> int:
@@ -62,13 +62,13 @@ def waits_quietly_and_starts_soon(sandbox: Sandbox, project: str, says: str, men
     status = sandbox.reached(project, "Queued")
     assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
     assert says in message(status)
-    told, cpu, asked, began = lines(sandbox), cpu_seconds(sandbox.operator.pid), questions(sandbox), time.monotonic()
+    written, cpu, asked, began = lines(sandbox), cpu_seconds(sandbox.operator.pid), questions(sandbox), time.monotonic()
     while (watched := time.monotonic() - began) < WATCHED:
         assert sandbox.operator.get("/readyz")[0] == 503
         time.sleep(0.5)
-    told, used, asked = lines(sandbox) - told, cpu_seconds(sandbox.operator.pid) - cpu, questions(sandbox) - asked
-    print(f"{told} lines, {used / watched:.1%} of a CPU, {asked:.0f} questions in {watched:.0f} s")
-    assert told == 0
+    written, used, asked = lines(sandbox) - written, cpu_seconds(sandbox.operator.pid) - cpu, questions(sandbox) - asked
+    print(f"{written} lines, {used / watched:.1%} of a CPU, {asked:.0f} questions in {watched:.0f} s")
+    assert written == 0
     assert watched / 4 <= asked <= watched + 1
     assert used < watched / 4
     mended = time.monotonic()

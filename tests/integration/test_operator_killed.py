@@ -1,4 +1,4 @@
-"""An operator is killed at work, things change while none runs, and the next operator continues."""
+"""An operator is killed during attempts, resources change while none runs, and the next operator continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LATER: Final = {"backoff": "1h"}
 
 
 def record_end(setup: Setup, end: AttemptEnd) -> None:
-    """Write the end of an attempt to the record, as an operator does that dies before it writes `.status`."""
+    """Write the end of an attempt to the record, as by an operator that dies before it writes `.status`."""
     with psycopg.connect(setup.sandbox.database_url) as connection:
         error = Jsonb(end.setup_error) if end.setup_error else None
         connection.execute(
@@ -58,11 +58,11 @@ ENDS: Final = {
         due=datetime(2222, 1, 1, tzinfo=UTC),
     ),
 }
-"""Ends that only the record knows, by the phase that they amount to."""
+"""Ends that only the record holds, by the phase that they lead to."""
 
 
 class Crash:
-    """The setups at hand when the operator was killed, and what happened to them while none ran."""
+    """The setups at the time of the kill, and their changes while no operator ran."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
@@ -88,7 +88,7 @@ class Crash:
         return self._steps[name]
 
     def change_meanwhile(self) -> None:
-        """What happens while no operator runs."""
+        """Change the setups while no operator runs."""
         for phase, end in ENDS.items():
             record_end(self.ended[phase], end)
         record_end(self.returned, an_end(EndKind.RELEASED, Reason.QUEUED))
@@ -136,7 +136,7 @@ class Crash:
 
 @pytest.fixture(scope="module")
 def crash(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
-    """After the kill and another start."""
+    """The state after the kill and the next start."""
     crash = Crash(sandbox, tmp_path_factory.mktemp("crash"))
     sandbox.operator.kill()
     assert crash.interrupted.status["phase"] == "Running"
@@ -146,7 +146,7 @@ def crash(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     crash.close()
 
 
-def test_an_attempt_found_running_is_interrupted_and_retried(crash: Crash) -> None:
+def test_a_running_attempt_is_interrupted_and_retried(crash: Crash) -> None:
     setup, steps = crash.interrupted, crash.steps("interrupted")
     status = setup.reached("BackingOff")
     assert (status["attempt"], status["failure"]["reason"], status["failure"]["retryable"]) == (1, "Interrupted", True)
@@ -162,7 +162,7 @@ def test_an_attempt_found_running_is_interrupted_and_retried(crash: Crash) -> No
 
 
 @pytest.mark.parametrize("phase", ENDS)
-def test_an_end_that_only_the_record_knows_is_completed(crash: Crash, phase: str) -> None:
+def test_an_end_that_only_the_record_holds_is_completed(crash: Crash, phase: str) -> None:
     setup, end = crash.ended[phase], ENDS[phase]
     status = setup.reached(phase)
     assert (status["attempt"], status["projectStatus"]) == (1, str(end.project_status))
@@ -181,26 +181,26 @@ def test_an_end_that_only_the_record_knows_is_completed(crash: Crash, phase: str
     setup.wait_for_events("Started", "RetryScheduled" if phase == "BackingOff" else phase)
 
 
-def test_an_attempt_that_only_the_record_knows_as_given_back_is_given_back(crash: Crash) -> None:
+def test_a_release_that_only_the_record_holds_is_completed(crash: Crash) -> None:
     why, status = crash.returned.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
     assert crash.steps("returned").attempts == [1, 1]
 
 
-def test_a_success_is_never_repeated_though_nothing_of_it_is_told(crash: Crash) -> None:
+def test_an_unreported_success_is_never_repeated(crash: Crash) -> None:
     assert crash.untold.ended()[0] == "SetupSucceeded"
     assert crash.steps("untold").attempts == [1]
 
 
-def test_a_claim_without_a_status_burns_no_attempt(crash: Crash) -> None:
+def test_a_claim_without_a_status_consumes_no_attempt(crash: Crash) -> None:
     why, status = crash.claimed.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
     assert crash.steps("claimed").attempts == [1]
 
 
-def test_a_delay_outlives_the_operator(crash: Crash) -> None:
+def test_a_backoff_survives_the_operator(crash: Crash) -> None:
     setup = crash.delayed
-    Setup.make(crash.sandbox).ended()  # it starts after all others were looked at
+    Setup.make(crash.sandbox).ended()  # it starts after all others were reconciled
     assert setup.status == crash.delay
     soon = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     setup.api.patch_status(setup.name, {"nextAttemptAt": soon})
@@ -208,7 +208,7 @@ def test_a_delay_outlives_the_operator(crash: Crash) -> None:
     assert (why, status["attempt"]) == ("SetupSucceeded", 2)
 
 
-def test_what_was_deleted_meanwhile_is_freed(crash: Crash) -> None:
+def test_a_setup_deleted_during_the_outage_frees_its_project(crash: Crash) -> None:
     setup, steps = crash.deleted, crash.steps("deleted")
     wait_for(lambda: setup.record["owner_uid"] is None, "its project to be free")
     assert setup.record["status"] == "created"
@@ -216,7 +216,7 @@ def test_what_was_deleted_meanwhile_is_freed(crash: Crash) -> None:
     assert Setup.gated(crash.sandbox, steps, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
-def test_what_was_asked_for_meanwhile_is_done(crash: Crash) -> None:
+def test_requests_made_during_the_outage_are_handled(crash: Crash) -> None:
     assert crash.retried.ended_after_retry("1")[0] == "SetupSucceeded"
     assert crash.cancelled_late.ended()[0] == "Cancelled"
     assert crash.cancelled.ended()[0] == "Cancelled"

@@ -1,4 +1,4 @@
-"""One operator acts, another stands by: who holds the Lease, and how it changes hands."""
+"""One operator leads and another stands by: who holds the Lease, and how it is handed over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
 TAKEOVER = 10.0
-"""Seconds, on the busiest of machines: far less than the 30 of a Lease that was not given back."""
+"""Seconds on a busy machine: far below the 30 that a Lease takes to expire if it was not released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Pair:
 
     @property
     def leader(self) -> OperatorProcess:
-        """The one that was started first."""
+        """The operator that started first."""
         return self.sandbox.operator
 
     @property
     def lease(self) -> Body:
-        """What the Lease says."""
-        told: Body = json.loads(self.sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
-        return told
+        """The spec of the Lease."""
+        spec: Body = json.loads(self.sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
+        return spec
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_standby_watches_and_starts_nothing(pair: Pair) -> None:
     assert 'resource="projectsetups/status"' not in pair.standby.get("/metrics")[1]
 
 
-def test_the_lease_changes_hands_at_a_clean_end(pair: Pair, steps: Steps) -> None:
+def test_a_clean_shutdown_hands_the_lease_over(pair: Pair, steps: Steps) -> None:
     lease = pair.lease
     assert str(pair.leader.pid) in lease["holderIdentity"].split(".")
     assert lease["leaseDurationSeconds"] == 30

@@ -1,4 +1,4 @@
-"""How a setup goes, from queued to its end: what `.status`, the record and the events tell at each point."""
+"""A setup from queued to its end: `.status`, the record and the events at each point."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMISED = {  # status of Ready, Reconciling and Stalled, by phase
 }
 
 
-def told(status: Body) -> tuple[str, ...]:
+def kstatus_conditions(status: Body) -> tuple[str, ...]:
     return tuple(condition(status, kind)["status"] for kind in ("Ready", "Reconciling", "Stalled"))
 
 
@@ -53,7 +53,7 @@ def test_a_setup_that_succeeds(sandbox: Sandbox) -> None:
     setup.wait_for_events("Started", "Succeeded")
 
 
-def test_what_is_retried_until_no_attempt_is_left(sandbox: Sandbox) -> None:
+def test_a_retryable_failure_uses_up_all_attempts(sandbox: Sandbox) -> None:
     script = "echo once more; exit 42"
     setup = Setup.make(sandbox, "scripts", second=script, annotations={**NO_BACKOFF, "max_attempts": "2"})
     why, status = setup.ended()
@@ -72,7 +72,7 @@ def test_what_is_retried_until_no_attempt_is_left(sandbox: Sandbox) -> None:
     setup.wait_for_events("Started", "RetryScheduled", "Started", "Failed")
 
 
-def test_progress_is_told_while_it_runs(sandbox: Sandbox, steps: Steps) -> None:
+def test_progress_is_reported_during_an_attempt(sandbox: Sandbox, steps: Steps) -> None:
     place = steps.folder
     wait = 'until [ -e "$PARAM_PLACE/go" ]; do sleep 0.05; done'
     setup = Setup.make(sandbox, "scripts", second=wait, third="exit 1", place=str(place))
@@ -97,7 +97,7 @@ def test_conditions_of_every_phase_are_those_of_kstatus(sandbox: Sandbox, steps:
     seen["Succeeded"] = Setup.make(sandbox).reached("Succeeded")
     seen["Failed"] = Setup.make(sandbox, "scripts", first="exit 1").reached("Failed")
     for phase, status in seen.items():
-        assert told(status) == PROMISED[phase], phase
+        assert kstatus_conditions(status) == PROMISED[phase], phase
         assert [c["type"] for c in status["conditions"]] == ["Succeeded", "Ready", "Reconciling", "Stalled"]
         assert {c["observedGeneration"] for c in status["conditions"]} == {status["observedGeneration"]}
         assert condition(status, "Succeeded")["lastTransitionTime"]
@@ -116,7 +116,7 @@ def test_the_generation_is_observed_on_every_path(sandbox: Sandbox, steps: Steps
     for setup in (running, waiting, *ended, suspended):
         before = setup.status
         setup.change(timeout="59m")
-        after = setup.wait_for("told of generation 2", lambda status: status["observedGeneration"] == 2)
+        after = setup.wait_for("at generation 2", lambda status: status["observedGeneration"] == 2)
         assert after["phase"] == before["phase"]
         assert {c["observedGeneration"] for c in after["conditions"]} == {2}
         transitions = [c["lastTransitionTime"] for c in after["conditions"]]
@@ -141,7 +141,7 @@ def test_messages_hold_no_secrets_and_are_cut(sandbox: Sandbox) -> None:
         assert len(text) <= 1024
     assert texts[0].endswith("the end")
     everything = sandbox.published_texts()
-    del everything["resources"], everything["events"]  # they hold the script itself, as a parameter
+    del everything["resources"], everything["events"]  # they hold the script, as a parameter
     assert not [place for place, text in everything.items() if token in text]
 
 
@@ -187,7 +187,7 @@ def test_a_business_failure_is_terminal_at_once(sandbox: Sandbox, tmp_path: Path
         ("kill -KILL $$", "StepKilled", "killed by SIGKILL"),
     ],
 )
-def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, script: str, why: str, how: str) -> None:
+def test_a_retryable_failure_is_retried(sandbox: Sandbox, script: str, why: str, how: str) -> None:
     project, status = run(sandbox, second=once(script))
     assert (status["phase"], reason(status), status["attempt"]) == ("Succeeded", "SetupSucceeded", 2)
     first, second = status["attempts"]
@@ -199,7 +199,7 @@ def test_a_failure_that_may_pass_is_retried(sandbox: Sandbox, script: str, why: 
     sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
 
 
-def test_a_retry_pattern_counts_for_its_step_alone(sandbox: Sandbox) -> None:
+def test_a_retry_pattern_applies_only_to_its_step(sandbox: Sandbox) -> None:
     _, status = run(sandbox, second="echo Connection reset", third="exit 1")
     assert (reason(status), status["attempt"]) == ("StepFailed", 1)
 
@@ -208,11 +208,11 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_retried(sandbox: Sandbox)
     _, status = run(sandbox, timeout="700ms", first="sleep 0.1", third=once("sleep 600"))
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "StepTimedOut"
-    told = "the attempt timed out after 700ms, during step third; it printed nothing"
-    assert status["attempts"][0]["message"] == told
+    expected = "the attempt timed out after 700ms, during step third; it printed nothing"
+    assert status["attempts"][0]["message"] == expected
 
 
-def test_whatever_a_step_prints_the_message_is_short_and_readable(sandbox: Sandbox) -> None:
+def test_the_message_is_short_and_readable_for_any_output(sandbox: Sandbox) -> None:
     binary, endless = "head -c 3000000 /dev/urandom", "yes long | head -c 3000000 | tr -d '\\n'"
     colours = "printf '\\n\\033[31mred\\033[0m\\0end\\n'"
     project, status = run(sandbox, first=f"{binary}; {endless}; {colours}; exit 1")

@@ -1,4 +1,4 @@
-"""What the operator tells about itself, and whom it serves."""
+"""Health, metrics, events and logs of the operator, and the namespaces that it serves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_health_readiness_and_metrics(sandbox: Sandbox) -> None:
     assert sandbox.operator.get("/nothing")[0] == 404
 
 
-def test_tables_that_are_made_later_are_waited_for(new_sandbox: NewSandbox) -> None:
+def test_the_operator_waits_for_missing_tables(new_sandbox: NewSandbox) -> None:
     with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as connection:
         setup = Setup.make(sandbox)
         connection.execute("ALTER TABLE projects RENAME TO hidden")
@@ -49,7 +49,7 @@ def test_tables_that_are_made_later_are_waited_for(new_sandbox: NewSandbox) -> N
         assert sandbox.operator.is_ready()
 
 
-def test_only_the_namespaces_that_are_named_are_served(new_sandbox: NewSandbox, sandbox: Sandbox) -> None:
+def test_only_the_configured_namespaces_are_served(new_sandbox: NewSandbox, sandbox: Sandbox) -> None:
     with new_sandbox() as other:
         foreign = Setup.make(other)
         assert Setup.make(sandbox).ended()[0] == "SetupSucceeded"
@@ -57,7 +57,7 @@ def test_only_the_namespaces_that_are_named_are_served(new_sandbox: NewSandbox, 
         assert foreign.record["status"] == "created"
 
 
-def test_all_namespaces_are_served_where_none_is_named(new_sandbox: NewSandbox) -> None:
+def test_all_namespaces_are_served_without_a_setting(new_sandbox: NewSandbox) -> None:
     with new_sandbox(namespaces="", concurrency="1") as sandbox:
         setup = Setup.make(sandbox)
         sandbox.operator.start()
@@ -66,15 +66,15 @@ def test_all_namespaces_are_served_where_none_is_named(new_sandbox: NewSandbox) 
 
 def stored(api: ApiServer, name: str, reason: str) -> list[dict[str, Any]]:
     """The events of one reason, one for each object in the API server."""
-    told = {event["metadata"]["name"]: event for event in api.events(name) if event["reason"] == reason}
-    return list(told.values())
+    found = {event["metadata"]["name"]: event for event in api.events(name) if event["reason"] == reason}
+    return list(found.values())
 
 
-def told_times(setup: Setup, reason: str, times: int) -> None:
-    wait_for(lambda: setup.events.count(reason) == times, f"the event {reason} to be told {times} times")
+def wait_for_event_count(setup: Setup, reason: str, times: int) -> None:
+    wait_for(lambda: setup.events.count(reason) == times, f"the event {reason} to occur {times} times")
 
 
-def test_what_is_ignored_again_and_again_is_one_event(
+def test_repeated_ignored_requests_share_one_event(
     new_sandbox: NewSandbox,
 ) -> None:
     with new_sandbox() as sandbox:
@@ -86,7 +86,7 @@ def test_what_is_ignored_again_and_again_is_one_event(
                 assert sandbox.operator.terminate() == 0
                 sandbox.operator.start()
             setup.annotate(retry_requested_at=str(number))
-            told_times(setup, "RetryIgnored", number + 1)
+            wait_for_event_count(setup, "RetryIgnored", number + 1)
         (event,) = stored(setup.api, setup.name, "RetryIgnored")
         assert event["series"]["count"] == 5
         assert setup.events[:2] == ["Started", "Succeeded"]
@@ -94,13 +94,13 @@ def test_what_is_ignored_again_and_again_is_one_event(
         assert "x5 over" in described
 
 
-def test_another_series_of_attempts_is_another_count(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_new_series_of_attempts_starts_a_new_event(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.make(sandbox, "scripts", first='[ -e "$PARAM_PLACE/go" ] || exit 1', place=str(steps.folder))
     for retry in ("1", "2"):
         setup.reached("Failed")
         setup.annotate(retry_requested_at=retry)
         setup.ended_after_retry(retry)
-    told_times(setup, "Failed", 3)
+    wait_for_event_count(setup, "Failed", 3)
     assert [len(stored(setup.api, setup.name, why)) for why in ("Started", "Failed", "RetryRequested")] == [1, 1, 1]
     steps.release()
     setup.annotate(retry_requested_at="3")
@@ -108,12 +108,14 @@ def test_another_series_of_attempts_is_another_count(sandbox: Sandbox, steps: St
     wait_for(lambda: setup.events[-1] == "Succeeded", "the event of the success")
 
 
-async def test_only_the_same_about_the_same_object_counts_up(sandbox: Sandbox, kubeconfig: Path) -> None:
+async def test_only_identical_events_on_the_same_object_are_counted_together(
+    sandbox: Sandbox, kubeconfig: Path
+) -> None:
     name = sandbox.api.create(spec={"suspend": True})["metadata"]["name"]
     async with await connect(Kubeconfig(str(kubeconfig))) as api:
         cluster = SetupClient(api, field_manager=OPERATOR)
 
-        async def tell(uid: str, reason: str, message: str, reporter: str = "one") -> None:
+        async def report(uid: str, reason: str, message: str, reporter: str = "one") -> None:
             await cluster.post_event(
                 namespace=sandbox.api.namespace,
                 name=name,
@@ -124,11 +126,11 @@ async def test_only_the_same_about_the_same_object_counts_up(sandbox: Sandbox, k
                 reporter=reporter,
             )
 
-        await tell("uid-1", "Failed", "why")
-        await tell("uid-1", "Failed", "why", "another operator")
-        await tell("uid-1", "Failed", "another why")
-        await tell("uid-1", "Started", "why")
-        await tell("uid-2", "Failed", "why")
+        await report("uid-1", "Failed", "why")
+        await report("uid-1", "Failed", "why", "another operator")
+        await report("uid-1", "Failed", "another why")
+        await report("uid-1", "Started", "why")
+        await report("uid-2", "Failed", "why")
     counts = [event.get("series", {}).get("count", 1) for event in stored(sandbox.api, name, "Failed")]
     assert sorted(counts) == [1, 1, 2]
     assert len(stored(sandbox.api, name, "Started")) == 1
@@ -153,7 +155,7 @@ def lines_of(sandbox: Sandbox) -> list[Line]:
     return [json.loads(line) for line in sandbox.operator.log.read_text().splitlines()]
 
 
-def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: NewSandbox) -> None:
+def test_the_log_shows_the_history_of_a_setup(new_sandbox: NewSandbox) -> None:
     with new_sandbox() as sandbox:
         sandbox.operator.start()
         literals = ("--from-literal=username=bob", f"--from-literal=password={PASSWORD}")
@@ -196,12 +198,12 @@ def test_the_life_of_a_setup_reads_from_its_lines(new_sandbox: NewSandbox) -> No
 
 
 def logged(script: str) -> list[Line]:
-    """What a process writes to its log in which `script` runs with `log` and `library`, a logger of each kind."""
+    """The log of a process that runs `script` with the loggers `log` and `library`."""
     done = subprocess.run([sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_no_line_holds_a_secret_whoever_writes_it() -> None:
+def test_no_log_line_holds_a_secret() -> None:
     lines = logged("""
 log.info("connecting to " + url, error="token=abcdefgh at " + url, count=3)
 library.warning("cannot reach %s", url)
@@ -217,14 +219,14 @@ except OSError:
     assert "hunter22" not in json.dumps(lines)
 
 
-def test_lines_of_libraries_say_which_setup_they_are_about() -> None:
-    within, told, after = logged("""
+def test_log_lines_of_libraries_name_their_setup() -> None:
+    within, tagged, after = logged("""
 with about_setup(("team-a", "id-1"), attempt=2, step=None):
     library.warning("within")
-library.warning("told", extra={"namespace": "team-a", "project": "id-2"})
+library.warning("tagged", extra={"namespace": "team-a", "project": "id-2"})
 library.warning("after")
 """)
     assert {"namespace": "team-a", "project": "id-1", "attempt": 2}.items() <= within.items()
     assert "step" not in within
-    assert {"namespace": "team-a", "project": "id-2"}.items() <= told.items()
+    assert {"namespace": "team-a", "project": "id-2"}.items() <= tagged.items()
     assert not {"namespace", "project", "attempt"} & after.keys()

@@ -1,4 +1,4 @@
-"""PostgreSQL or the API server away: nothing is lost, no attempt is burned by waiting, what runs goes on."""
+"""Outages of PostgreSQL and the API server: nothing is lost, waiting consumes no attempt, running attempts continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """What lies between the operator and the rest of the world."""
+    """The proxies between the operator and its database and API server."""
 
     sandbox: Sandbox
     database: TcpProxy
@@ -39,7 +39,7 @@ def started(new_sandbox: NewSandbox, kubeconfig: Path, tmp_path_factory: pytest.
 
 @pytest.fixture
 def proxies(started: Proxies) -> Proxies:
-    """All proxies open, and the operator aware of it."""
+    """All proxies open, and the operator ready."""
     for proxy in (started.database, started.api):
         if not proxy.is_open:
             proxy.open()
@@ -55,7 +55,7 @@ def workspace_is_gone(setup: Setup) -> None:
 # --- PostgreSQL
 
 
-def test_what_waits_goes_on_by_itself_when_the_database_is_back(proxies: Proxies, steps: Steps) -> None:
+def test_waiting_setups_continue_once_the_database_recovers(proxies: Proxies, steps: Steps) -> None:
     proxies.database.close()
     setup = Setup.gated(proxies.sandbox, steps)
     status = setup.reached_reason("DatabaseUnavailable")
@@ -71,7 +71,9 @@ def test_what_waits_goes_on_by_itself_when_the_database_is_back(proxies: Proxies
     setup.wait_for_events("Started", "Succeeded")
 
 
-def test_what_runs_goes_on_without_the_database_and_reports_afterwards(proxies: Proxies, steps: Steps) -> None:
+def test_a_running_attempt_continues_without_the_database_and_reports_afterwards(
+    proxies: Proxies, steps: Steps
+) -> None:
     hold = 'until [ -e "$PARAM_PLACE/{}" ]; do sleep 0.05; done'
     place = str(steps.folder)
     setup = Setup.make(proxies.sandbox, "scripts", first=hold.format("one"), second=hold.format("two"), place=place)
@@ -117,7 +119,7 @@ def test_a_cancel_and_a_deletion_wait_for_the_database(proxies: Proxies, steps: 
 # --- the API server
 
 
-def test_what_changes_while_the_api_server_is_away_is_found_afterwards(proxies: Proxies, steps: Steps) -> None:
+def test_changes_during_an_outage_of_the_api_server_are_found_afterwards(proxies: Proxies, steps: Steps) -> None:
     deleted = Setup.gated(proxies.sandbox, steps)
     steps.await_start(deleted)
     cancelled = Setup.gated(proxies.sandbox, steps)
@@ -133,15 +135,15 @@ def test_what_changes_while_the_api_server_is_away_is_found_afterwards(proxies: 
     assert steps.started == [deleted.name]
 
 
-def test_an_attempt_that_cannot_be_written_down_is_not_started(proxies: Proxies, steps: Steps) -> None:
+def test_an_attempt_that_cannot_be_recorded_is_not_started(proxies: Proxies, steps: Steps) -> None:
     proxies.database.close()
     setup = Setup.gated(proxies.sandbox, steps)
     setup.reached_reason("DatabaseUnavailable")
     proxies.api.close()
     proxies.database.open()
     wait_for(lambda: setup.record["status"] == "compiling", "the project to be claimed for the attempt")
-    told = f"write status of ProjectSetup {proxies.sandbox.api.namespace}/{setup.name}"
-    wait_for(lambda: told in proxies.sandbox.operator.log.read_text(), "the failure to write the attempt down")
+    failure = f"write status of ProjectSetup {proxies.sandbox.api.namespace}/{setup.name}"
+    wait_for(lambda: failure in proxies.sandbox.operator.log.read_text(), "the failure to record the attempt")
     assert steps.started == []
     steps.release()
     proxies.api.open()
@@ -150,7 +152,7 @@ def test_an_attempt_that_cannot_be_written_down_is_not_started(proxies: Proxies,
     assert steps.attempts == [1]
 
 
-def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_start(
+def test_a_running_attempt_continues_without_the_api_server_and_reports_before_others_start(
     proxies: Proxies, steps: Steps
 ) -> None:
     first = Setup.gated(proxies.sandbox, steps)
@@ -159,7 +161,7 @@ def test_what_runs_goes_on_without_the_api_server_and_reports_before_others_star
     second.reached_reason("Queued")
     proxies.api.close()
     steps.release()
-    wait_for(lambda: first.record["status"] == "ready", "the end of the first to be told to the record")
+    wait_for(lambda: first.record["status"] == "ready", "the record to hold the end of the first")
     assert first.status["phase"] == "Running"
     proxies.api.open()
     for setup in (first, second):

@@ -36,7 +36,7 @@ def running(sandbox: Sandbox, steps: Steps) -> Setup:
     return setup
 
 
-def test_a_setup_in_another_namespace_ends_and_learns_nothing(
+def test_a_setup_in_another_namespace_fails_without_details(
     sandbox: Sandbox, other_namespace: ApiServer, steps: Steps
 ) -> None:
     owner = running(sandbox, steps)
@@ -71,7 +71,7 @@ def test_an_administrator_moves_a_project_once_its_setup_has_ended(
     assert (record["status"], record["namespace"]) == ("ready", other_namespace.namespace)
 
 
-def test_a_project_that_was_reset_is_set_up_anew(sandbox: Sandbox, administrator: CommandLine) -> None:
+def test_a_project_that_was_reset_is_set_up_again(sandbox: Sandbox, administrator: CommandLine) -> None:
     setup = Setup.make(sandbox)
     setup.ended()
     fence = setup.record["fence"]
@@ -85,7 +85,7 @@ def test_a_project_that_was_reset_is_set_up_anew(sandbox: Sandbox, administrator
     assert Setup.make(sandbox, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
-def test_deleting_what_runs_stops_it_and_frees_the_project(sandbox: Sandbox, steps: Steps) -> None:
+def test_deleting_a_running_setup_stops_it_and_frees_the_project(sandbox: Sandbox, steps: Steps) -> None:
     setup = running(sandbox, steps)
     setup.delete()
     freed(setup)
@@ -96,12 +96,12 @@ def test_deleting_what_runs_stops_it_and_frees_the_project(sandbox: Sandbox, ste
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
 
 
-def test_a_successor_waits_until_the_deleted_one_is_gone(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_successor_waits_until_the_deleted_setup_has_stopped(sandbox: Sandbox, steps: Steps) -> None:
     deleted = Setup.make(sandbox, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)
     deleted.delete()
     successor = Setup.make(sandbox, "reluctant", project=deleted.name, place=str(steps.folder))
-    wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
+    wait_for((steps.folder / "asked-to-stop").exists, "the deleted setup to be stopped")
     other = Setup.make(sandbox)
     other.ended()
     assert len(steps.started) == 1
@@ -111,19 +111,19 @@ def test_a_successor_waits_until_the_deleted_one_is_gone(sandbox: Sandbox, steps
     assert len(steps.started) == 2
 
 
-def test_deleting_what_is_over_leaves_the_record_as_it_is(sandbox: Sandbox) -> None:
+def test_deleting_a_finished_setup_keeps_the_record(sandbox: Sandbox) -> None:
     ready, failed = Setup.make(sandbox), Setup.make(sandbox, "scripts", first="exit 1")
     for setup in (ready, failed):
         setup.ended()
         setup.delete()
-    wait_for(lambda: ready.record["owner_uid"] is failed.record["owner_uid"] is None, "the owners to be forgotten")
+    wait_for(lambda: ready.record["owner_uid"] is failed.record["owner_uid"] is None, "the owners to be cleared")
     assert (ready.record["status"], failed.record["status"]) == ("ready", "failed")
     assert failed.record["setup_error"]["reason"] == "StepFailed"
     assert Setup.make(sandbox, project=ready.name).ended()[0] == "AlreadySetUp"
     assert Setup.make(sandbox, project=failed.name).ended()[0] == "SetupSucceeded"
 
 
-def test_what_is_being_deleted_is_stopped_though_somebody_else_holds_it(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_deleted_setup_is_stopped_despite_a_foreign_finalizer(sandbox: Sandbox, steps: Steps) -> None:
     setup = running(sandbox, steps)
     setup.api.patch(setup.name, {"metadata": {"finalizers": ["example.com/hold"]}})
     setup.delete()
@@ -147,12 +147,12 @@ PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPU
 
 
 def again(setup: Setup, recipe: str = "scripts", **parameters: str) -> Setup:
-    """The resource of the same project, deleted and made again."""
+    """The resource of the same project, deleted and created again."""
     setup.delete()
     return Setup.make(setup.sandbox, recipe, project=setup.name, spec={"parameters": parameters})
 
 
-def test_a_resource_that_is_made_again_succeeds_and_nothing_runs(sandbox: Sandbox) -> None:
+def test_a_recreated_resource_succeeds_without_an_attempt(sandbox: Sandbox) -> None:
     first = Setup.make(sandbox, "scripts", third=PUSH)
     done = first.ended()[1]
     second = again(first, third=PUSH)
@@ -183,7 +183,7 @@ def test_another_recipe_or_other_parameters_are_refused_with_both_named(sandbox:
     assert third.record["attempt_result"] == before["attempt_result"]
 
 
-def test_a_secret_that_is_not_restored_yet_keeps_nothing_waiting(sandbox: Sandbox) -> None:
+def test_a_recreated_resource_does_not_wait_for_its_secret(sandbox: Sandbox) -> None:
     first = Setup.make(sandbox, "instant")
     first.ended()
     first.delete()

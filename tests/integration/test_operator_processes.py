@@ -1,4 +1,4 @@
-"""All processes of an attempt end with it, whatever happens to the operator and however they resist."""
+"""All processes of an attempt end with it, even if they resist or the operator dies."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def frozen(new_sandbox: NewSandbox) -> Iterator[Frozen]:
 
 
 def family(sandbox: Sandbox, **spec: object) -> tuple[str, str]:
-    """A project whose attempt resists its end, and the mark of its processes."""
+    """A project whose attempt resists termination, and the mark of its processes."""
     mark = new_mark()
     parameters = {"mark": mark}
     project = sandbox.apply(sandbox.project(), "stubborn-family", annotations=NO_BACKOFF, parameters=parameters, **spec)
-    wait_for(lambda: is_complete(living(mark)), "the whole family to be there")
+    wait_for(lambda: is_complete(living(mark)), "all processes of the family to run")
     return project, mark
 
 
@@ -76,7 +76,7 @@ def is_complete(members: set[int]) -> bool:
     return len(members) >= FAMILY and len(sessions(members)) >= SESSIONS
 
 
-def are_gone(mark: str, *, limit: float) -> None:
+def wait_until_gone(mark: str, *, limit: float) -> None:
     wait_for(lambda: not living(mark), "all processes of the attempt to be gone", limit=limit)
 
 
@@ -90,7 +90,7 @@ def supervisor(sandbox: Sandbox) -> int:
 
 
 def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -> None:
-    are_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
+    wait_until_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
     wait_for(lambda: not workspaces(frozen.sandbox), "the workspace to be removed")
     assert frozen.sandbox.status(frozen.project)["phase"] == "Running"
 
@@ -99,7 +99,7 @@ def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandb
     families = dict(family(sandbox) for _ in range(3))
     sandbox.operator.kill()
     for mark in families.values():
-        are_gone(mark, limit=GONE_AFTER_DEATH)
+        wait_until_gone(mark, limit=GONE_AFTER_DEATH)
     wait_for(lambda: not workspaces(sandbox), "the workspaces to be removed")
     wait_for(lambda: not living(str(sandbox.operator.workspaces)), "the supervisor to end")
     assert {sandbox.status(project)["phase"] for project in families} == {"Running"}
@@ -222,7 +222,7 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Sandbox, steps: Ste
     queued = Setup.gated(lasting, steps)
     queued.reached_reason("Queued")
     lasting.operator.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: "no new attempts start" in lasting.operator.log.read_text(), "the operator to begin to end")
+    wait_for(lambda: "no new attempts start" in lasting.operator.log.read_text(), "the shutdown to begin")
     steps.release(running[0])
     assert running[0].ended()[0] == "SetupSucceeded"
     Setup.make(lasting).reached_reason("Queued")
@@ -236,7 +236,7 @@ def test_a_running_attempt_may_end_within_the_grace(lasting: Sandbox, steps: Ste
     assert len(steps.started) == 2
 
 
-def test_an_operator_whose_fence_has_moved_on_writes_nothing_and_ends(sandbox: Sandbox, steps: Steps) -> None:
+def test_an_operator_with_an_outdated_fence_writes_nothing_and_exits(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     before = setup.status

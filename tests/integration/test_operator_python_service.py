@@ -1,4 +1,4 @@
-"""The built-in recipe through the operator: every status in order, and the pushed commits in `.status`."""
+"""The built-in recipe run by the operator: every status in order, and the pushed commits in `.status`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_built_in_recipe_through_the_operator(sandbox: Sandbox, tmp_path: Pa
     reason, status = setup.ended(limit=LIMIT)
     assert reason == "SetupSucceeded", message(status)
     assert (status["attempt"], status["progress"]) == (1, "7/7")
-    told = [IN_ORDER.index(version["status"]["projectStatus"]) for version in setup.changes()]
-    assert told == sorted(told)
+    positions = [IN_ORDER.index(version["status"]["projectStatus"]) for version in setup.changes()]
+    assert positions == sorted(positions)
     assert status["commits"] == {
         f"{name}Repo": run(repository, "git", "rev-parse", "main") for name, repository in repositories.items()
     }

@@ -1,4 +1,4 @@
-"""Who starts next, how many at once, and the ConfigMap by which people control that."""
+"""Queue order, the number of slots, and the ConfigMap that controls them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def slots(sandbox: Sandbox, taken: int, waiting: int) -> None:
 
 
 def all_seen(sandbox: Sandbox) -> None:
-    """Return when all changes up to now were seen: a new setup is told as queued."""
+    """Return once the operator has seen all changes: a new setup is reported as queued."""
     Setup.make(sandbox, annotations={"priority": "9"}).reached_reason("Queued")
 
 
@@ -60,7 +60,7 @@ def narrow(new_sandbox: NewSandbox, other_namespace: ApiServer) -> Iterator[Sand
 
 @pytest.fixture
 def sandbox(narrow: Sandbox) -> Iterator[Sandbox]:
-    """The same with nothing to do, before and after."""
+    """The same, idle before and after the test."""
     if not narrow.operator.alive:
         narrow.operator.start()
     yield narrow
@@ -69,7 +69,7 @@ def sandbox(narrow: Sandbox) -> Iterator[Sandbox]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a setup stands in line."""
+    """The position of a setup in the queue."""
 
     priority: int
     queued_at: str
@@ -77,7 +77,7 @@ class Place:
     """`namespace/name`"""
 
 
-def stand_in_line(sandbox: Sandbox, steps: Steps, api: ApiServer, priority: int, second: int) -> tuple[Place, Setup]:
+def enqueue(sandbox: Sandbox, steps: Steps, api: ApiServer, priority: int, second: int) -> tuple[Place, Setup]:
     queued_at = f"2026-01-01T00:00:{second:02}Z"
     setup = Setup.gated(sandbox, steps, api=api, annotations={"priority": str(priority)})
     api.patch_status(setup.name, {"queuedAt": queued_at})
@@ -93,7 +93,7 @@ def test_priority_then_time_then_name(sandbox: Sandbox, other_namespace: ApiServ
     sandbox.operator.close()
     rng = random.Random(8)  # noqa: S311
     places = [
-        stand_in_line(sandbox, steps, rng.choice((sandbox.api, other_namespace)), rng.randrange(3), rng.randrange(3))
+        enqueue(sandbox, steps, rng.choice((sandbox.api, other_namespace)), rng.randrange(3), rng.randrange(3))
         for _ in range(24)
     ]
     steps.release()
@@ -122,7 +122,7 @@ def test_the_order_holds_after_a_restart(sandbox: Sandbox, steps: Steps) -> None
     assert steps.started == [setups[index].name for index in (1, 4, 3, 0, 2)]
 
 
-def test_a_changed_priority_counts_at_once(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_changed_priority_applies_at_once(sandbox: Sandbox, steps: Steps) -> None:
     blocker = Setup.gated(sandbox, steps, annotations={"priority": "0"})
     steps.await_start(blocker)
     first, second, third = (Setup.gated(sandbox, steps, annotations={"priority": "5"}) for _ in range(3))
@@ -137,7 +137,7 @@ def test_a_changed_priority_counts_at_once(sandbox: Sandbox, steps: Steps) -> No
     assert steps.started == [setup.name for setup in (blocker, third, second, first)]
 
 
-def test_while_it_waits_for_a_slot(sandbox: Sandbox, steps: Steps) -> None:
+def test_requests_to_a_queued_setup(sandbox: Sandbox, steps: Steps) -> None:
     blocker = Setup.gated(sandbox, steps)
     steps.await_start(blocker)
     setup = Setup.gated(sandbox, steps)
@@ -152,7 +152,7 @@ def test_while_it_waits_for_a_slot(sandbox: Sandbox, steps: Steps) -> None:
     setup.annotate(retry_requested_at="1")
     setup.reached_reason("Queued")
     setup.annotate(retry_requested_at="2")
-    status = setup.wait_for("told of retry 2", lambda status: status["lastHandledRetry"] == "2")
+    status = setup.wait_for("past retry 2", lambda status: status["lastHandledRetry"] == "2")
     assert status["phase"] == "Queued"
     setup.wait_for_events("Cancelled", "RetryRequested", "RetryCoalesced")
     setup.change(suspend=True)
@@ -167,19 +167,19 @@ def test_a_deleted_setup_holds_its_slot_until_its_processes_are_gone(sandbox: Sa
     setup = Setup.gated(sandbox, steps)
     setup.reached_reason("Queued")
     deleted.delete()
-    wait_for((steps.folder / "asked-to-stop").exists, "the deleted one to be stopped")
+    wait_for((steps.folder / "asked-to-stop").exists, "the deleted setup to be stopped")
     all_seen(sandbox)
     assert steps.started == [deleted.name]
     steps.release()
     assert setup.ended()[0] == "SetupSucceeded"
 
 
-def test_paused_starts_nothing_and_lets_go_on_what_runs(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_paused_queue_starts_nothing_and_stops_nothing(sandbox: Sandbox, steps: Steps) -> None:
     control(sandbox, concurrency="2")
     running = Setup.gated(sandbox, steps)
     steps.await_start(running)
     control(sandbox, paused="true")
-    wait_for(lambda: is_held(sandbox), "the pause to be seen")
+    wait_for(lambda: is_held(sandbox), "the pause to take effect")
     waiting = Setup.gated(sandbox, steps)
     waiting.reached_reason("Queued")
     slots(sandbox, 1, 2)
@@ -194,7 +194,7 @@ def test_paused_starts_nothing_and_lets_go_on_what_runs(sandbox: Sandbox, steps:
 
 
 def is_held(sandbox: Sandbox) -> bool:
-    """Whether a new setup is not started although there is a free slot; the one that is not stays in line."""
+    """Whether a new setup stays queued although a slot is free."""
     status = Setup.make(sandbox, annotations={"priority": "9"}).reached("Queued", "Succeeded")
     return bool(status["phase"] == "Queued")
 

@@ -1,4 +1,4 @@
-"""What can never be set up is told at once, in one line, and starts nothing."""
+"""Invalid requests are reported at once, in one line, and start nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def refused(
     assert (why, status["phase"], status["attempt"]) == (expected, "Failed", 0)
     assert text in message(status)
     assert "\n" not in message(status)
-    told_failure = {"reason": expected, "message": message(status), "retryable": False}
-    assert status["failure"] == told_failure
+    failure = {"reason": expected, "message": message(status), "retryable": False}
+    assert status["failure"] == failure
     assert status["finishedAt"]
     assert "runRef" not in status
     setup.wait_for_events(*events)
@@ -41,7 +41,7 @@ def test_a_project_that_does_not_exist(sandbox: Sandbox) -> None:
     refused(setup, "ProjectNotFound", setup.name, record=None)
 
 
-def test_a_project_that_is_made_later_needs_a_retry(sandbox: Sandbox) -> None:
+def test_a_project_created_later_needs_a_retry(sandbox: Sandbox) -> None:
     project = str(uuid.uuid4())
     setup = Setup.make(sandbox, project=project)
     setup.ended()
@@ -53,7 +53,7 @@ def test_a_project_that_is_made_later_needs_a_retry(sandbox: Sandbox) -> None:
     assert setup.ended_after_retry("1")[0] == "SetupSucceeded"
 
 
-def test_a_project_in_a_state_from_which_nothing_starts(sandbox: Sandbox) -> None:
+def test_a_project_in_a_state_without_a_start(sandbox: Sandbox) -> None:
     project = sandbox.project()
     with psycopg.connect(sandbox.database_url) as connection:
         connection.execute("UPDATE projects SET status = 'testing' WHERE id = %s", (project,))
@@ -62,11 +62,11 @@ def test_a_project_in_a_state_from_which_nothing_starts(sandbox: Sandbox) -> Non
     assert setup.status["projectStatus"] == "testing"
 
 
-def test_a_recipe_that_is_broken(sandbox: Sandbox) -> None:
+def test_a_broken_recipe(sandbox: Sandbox) -> None:
     refused(Setup.make(sandbox, "broken"), "InvalidSpec", "broken.yaml", record="failed")
 
 
-def test_parameters_that_the_recipe_does_not_want(sandbox: Sandbox) -> None:
+def test_parameters_that_the_recipe_does_not_declare(sandbox: Sandbox) -> None:
     refused(Setup.make(sandbox, "licensed", license="no good!"), "InvalidSpec", "must match", record="failed")
 
 
@@ -79,15 +79,13 @@ def test_parameters_that_the_recipe_does_not_want(sandbox: Sandbox) -> None:
         ({"docs_repo": "https://user:hunter22@git.example/x"}, "must not contain a password"),
     ],
 )
-def test_an_address_that_nobody_would_have_let_into_the_record(
-    sandbox: Sandbox, urls: dict[str, Any], text: str
-) -> None:
+def test_a_repository_url_that_bypassed_validation(sandbox: Sandbox, urls: dict[str, Any], text: str) -> None:
     setup = Setup.make(sandbox, project=sandbox.project(**urls))  # by plain SQL
     refused(setup, "InvalidSpec", text, record="failed")
     assert "hunter22" not in message(setup.status)
 
 
-def test_a_spec_that_was_corrected_starts_on_a_retry(sandbox: Sandbox) -> None:
+def test_a_corrected_spec_starts_on_a_retry(sandbox: Sandbox) -> None:
     sandbox.api.kubectl("create", "secret", "generic", "unusable", "--from-literal=username=bob")
     setup = Setup.make(sandbox, spec={"credentialsSecretRef": {"name": "unusable"}})
     setup.ended()
@@ -100,10 +98,10 @@ def test_a_spec_that_was_corrected_starts_on_a_retry(sandbox: Sandbox) -> None:
 
 @pytest.fixture(scope="module")
 def unpoliced(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """A cluster without the admission policy, or with its binding taken away for a while."""
+    """A cluster without the admission policy, or whose binding is removed for the test."""
     binding = sandbox.api.kubectl("get", POLICY, "--ignore-not-found", "-o", "yaml")
     sandbox.api.kubectl("delete", POLICY, "--ignore-not-found")
-    wait_for(lambda: accepts_anything(sandbox.api), "nothing is checked at admission")
+    wait_for(lambda: accepts_anything(sandbox.api), "the policy to be inactive")
     yield sandbox
     if binding:
         sandbox.api.kubectl("apply", "-f", str(POLICY_FILE))
@@ -124,7 +122,7 @@ def accepts_anything(api: ApiServer) -> bool:
         ("retry_requested_at", "x" * 257, "at most 256 characters"),
     ],
 )
-def test_annotations_that_mean_nothing(unpoliced: Sandbox, name: str, value: str, allowed: str) -> None:
+def test_invalid_annotations(unpoliced: Sandbox, name: str, value: str, allowed: str) -> None:
     setup = Setup.make(unpoliced, annotations={name: value})
     events = ("Failed", "RetryCoalesced") if name == "retry_requested_at" else ("Failed",)
     text = f"annotation {PREFIX}{name.replace('_', '-')} is"
@@ -132,7 +130,7 @@ def test_annotations_that_mean_nothing(unpoliced: Sandbox, name: str, value: str
     assert allowed in message(setup.status)
 
 
-def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: Sandbox) -> None:
+def test_an_invalid_annotation_during_backoff_ends_the_setup(unpoliced: Sandbox) -> None:
     setup = Setup.make(unpoliced, "scripts", first="exit 75", annotations={"backoff": "1h"})
     setup.reached("BackingOff")
     setup.annotate(priority="high")
@@ -140,7 +138,7 @@ def test_an_annotation_that_becomes_bad_while_it_backs_off_ends_it(unpoliced: Sa
     assert (why, status["attempt"], setup.record["status"]) == ("InvalidSpec", 1, "failed")
 
 
-def test_an_annotation_that_becomes_bad_while_it_runs_does_not_stop_it(unpoliced: Sandbox) -> None:
+def test_an_invalid_annotation_does_not_stop_a_running_attempt(unpoliced: Sandbox) -> None:
     setup = Setup.make(unpoliced, "scripts", first="sleep 1")
     setup.reached("Running")
     setup.annotate(backoff="soon")

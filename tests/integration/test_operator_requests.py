@@ -1,4 +1,4 @@
-"""What users ask for: cancel, manual retry, both at once, suspend and resume."""
+"""Requests of users: cancel, manual retry, both at once, suspend and resume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def running(sandbox: Sandbox, steps: Steps) -> Setup:
 
 
 @pytest.mark.parametrize("make", [suspended, backing_off, running])
-def test_cancel_ends_what_is_not_over(sandbox: Sandbox, steps: Steps, make: Make) -> None:
+def test_cancel_ends_an_unfinished_setup(sandbox: Sandbox, steps: Steps, make: Make) -> None:
     setup = make(sandbox, steps)
     before = setup.status
     setup.annotate(cancel_requested_at="2026-11-24T12:00:00Z")
@@ -92,7 +92,7 @@ def test_a_retry_after_a_cancel_begins_a_new_series(sandbox: Sandbox, steps: Ste
 def test_a_retry_while_it_runs_is_coalesced(sandbox: Sandbox, steps: Steps) -> None:
     setup = running(sandbox, steps)
     setup.annotate(retry_requested_at="1")
-    status = setup.wait_for("told that the retry was seen", lambda status: status.get("lastHandledRetry") == "1")
+    status = setup.wait_for("past the retry", lambda status: status.get("lastHandledRetry") == "1")
     assert (status["phase"], status["attempt"]) == ("Running", 1)
     steps.release()
     why, status = setup.ended()
@@ -109,7 +109,7 @@ def test_cancel_and_retry_together_cancel_wins(sandbox: Sandbox, steps: Steps) -
     setup.wait_for_events("Started", "Cancelled", "RetryIgnored")
 
 
-def test_a_request_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) -> None:
+def test_a_request_token_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) -> None:
     setup = Setup.make(sandbox, "scripts", first="exit 1")
     setup.ended()
     value = "token=2026-11-24T12:00:00Z"
@@ -119,7 +119,7 @@ def test_a_request_that_looks_like_a_secret_is_handled_once(sandbox: Sandbox) ->
     setup.wait_for_events("Started", "Failed", "RetryRequested", "Started", "Failed")
 
 
-def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_last_step_that_succeeds_despite_a_cancel_is_a_success(sandbox: Sandbox, steps: Steps) -> None:
     script = 'trap "exit 0" TERM; echo "$PROJECT_ID $ATTEMPT" >> "$PARAM_PLACE/started"; while :; do sleep 0.05; done'
     setup = Setup.make(sandbox, "scripts", third=script, place=str(steps.folder))
     steps.await_start(setup)
@@ -130,7 +130,7 @@ def test_a_last_step_that_ends_well_in_spite_of_a_cancel_is_a_success(sandbox: S
     setup.wait_for_events("Started", "Succeeded", "CancelIgnored")
 
 
-def test_a_suspended_setup_does_not_start_until_it_may(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_suspended_setup_starts_only_after_resume(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.gated(sandbox, steps, spec={"suspend": True})
     status = setup.reached_reason("Suspended")
     assert (status["phase"], status["attempt"]) == ("Suspended", 0)
@@ -144,7 +144,7 @@ def test_a_suspended_setup_does_not_start_until_it_may(sandbox: Sandbox, steps: 
     assert (why, status["attempt"]) == ("SetupSucceeded", 1)
 
 
-def test_a_running_attempt_is_stopped_and_given_back(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_suspended_attempt_is_stopped_and_released(sandbox: Sandbox, steps: Steps) -> None:
     setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     setup.change(suspend=True)
@@ -161,7 +161,7 @@ def test_a_running_attempt_is_stopped_and_given_back(sandbox: Sandbox, steps: St
     assert steps.attempts == [1, 1]
 
 
-def test_backing_off_goes_on_after_a_suspension(sandbox: Sandbox) -> None:
+def test_backoff_continues_after_a_suspension(sandbox: Sandbox) -> None:
     setup = Setup.make(sandbox, "scripts", first="echo not now; exit 75", annotations=LATER)
     before = setup.reached("BackingOff")
     setup.change(suspend=True)
@@ -170,5 +170,5 @@ def test_backing_off_goes_on_after_a_suspension(sandbox: Sandbox) -> None:
     after = setup.reached("BackingOff")
     assert (after["nextAttemptAt"], after["attempt"]) == (before["nextAttemptAt"], 1)
     times = {"lastTransitionTime": None, "observedGeneration": None}
-    told = [[{**condition, **times} for condition in status["conditions"]] for status in (before, after)]
-    assert told[0] == told[1]
+    conditions = [[{**condition, **times} for condition in status["conditions"]] for status in (before, after)]
+    assert conditions[0] == conditions[1]

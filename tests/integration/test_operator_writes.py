@@ -1,4 +1,4 @@
-"""How often the operator writes: no more than it has something to tell."""
+"""The operator writes only when it has something to report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MANAGER = "projectsetup-operator"
 
 def writes(sandbox: Sandbox) -> int:
     """Writes of `.status` that the operator has counted."""
-    told = Exposition(sandbox.operator.get("/metrics")[1])
-    return int(told.value("projectsetup_api_writes_total", resource="projectsetups/status", result="ok"))
+    exposition = Exposition(sandbox.operator.get("/metrics")[1])
+    return int(exposition.value("projectsetup_api_writes_total", resource="projectsetups/status", result="ok"))
 
 
 def written_at(version: Body) -> str:
@@ -42,8 +42,8 @@ def test_progress_is_written_once_a_second_at_most(sandbox: Sandbox) -> None:
     assert (started["status"]["step"], ended["status"]["phase"]) == ("step-01", "Succeeded")
     assert between, "its steps take longer than a second"
     assert {version["status"]["phase"] for version in between} == {"Running"}
-    told = [version["status"]["step"] for version in (started, *between)]
-    assert sorted(set(told)) == told
+    reported_steps = [version["status"]["step"] for version in (started, *between)]
+    assert sorted(set(reported_steps)) == reported_steps
     seconds = [written_at(version) for version in (started, *between)]
     assert sorted(set(seconds)) == seconds
 
@@ -67,7 +67,7 @@ def versions(sandbox: Sandbox) -> dict[str, str]:
     return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
 
 
-def test_a_restart_over_what_is_over_writes_nothing(new_sandbox: NewSandbox, kubeconfig: Path) -> None:
+def test_a_restart_with_finished_setups_writes_nothing(new_sandbox: NewSandbox, kubeconfig: Path) -> None:
     with new_sandbox() as sandbox:
         sandbox.operator.start()
         ended = [
@@ -78,12 +78,13 @@ def test_a_restart_over_what_is_over_writes_nothing(new_sandbox: NewSandbox, kub
         ]
         statuses = [setup.ended()[1] for setup in ended]
         sandbox.operator.close()
-        over = [status for status in statuses if status["phase"] != "Cancelled"]  # that one is told by its annotation
-        make_setups(kubeconfig, sandbox.api.namespace, over, FINISHED)
+        # a cancel is reported by its annotation
+        finished = [status for status in statuses if status["phase"] != "Cancelled"]
+        make_setups(kubeconfig, sandbox.api.namespace, finished, FINISHED)
         before = versions(sandbox)
         assert len(before) == FINISHED + len(ended)
         sandbox.operator.start()
-        last = Setup.make(sandbox)  # it starts after all others were looked at
+        last = Setup.make(sandbox)  # it starts after all others were reconciled
         last.ended()
         assert writes(sandbox) == 2
         assert {**before, **versions(sandbox)} == {**versions(sandbox), **before}

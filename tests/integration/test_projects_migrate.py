@@ -1,4 +1,4 @@
-"""The schema as the migrations make it."""
+"""The schema that the migrations create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that is away, frozen, full, locked or closed to us, between the record and a real PostgreSQL."""
+"""The record and a real PostgreSQL that is unavailable, frozen, full, locked or inaccessible."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def proxy(database_url: str) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def proxied_url(database_url: str, proxy: TcpProxy) -> str:
-    """The database behind the proxy."""
+    """The database through the proxy."""
     return through(database_url, proxy)
 
 
@@ -70,7 +70,7 @@ def as_user(database_url: str, userinfo: str) -> str:
 
 
 async def unavailable(record: ProjectRecord) -> str:
-    """What the record says when asked; it must say it within the time a call has."""
+    """The error of a call to the record, which must come within the limit of a call."""
     async with asyncio.timeout(30):
         with pytest.raises(DatabaseUnavailable) as caught:
             await record.ping()

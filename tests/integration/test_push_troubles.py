@@ -1,4 +1,4 @@
-"""A push meets real servers in trouble: what may pass is worth another attempt, what cannot pass is not."""
+"""Pushes to real servers with problems: temporary failures are retryable, permanent ones are not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Push = Callable[[str], tuple[int, str]]
 
 @pytest.fixture
 def stage(tmp_path: Path) -> PushWorkspace:
-    """Its repository for the code can be pushed to over HTTP."""
+    """A workspace whose code repository accepts pushes over HTTP."""
     stage = PushWorkspace(tmp_path)
     git(tmp_path / CODE, "config", "http.receivepack", "true")
     return stage
@@ -181,7 +181,7 @@ def ssh(tmp_path: Path) -> Iterator[SshHost]:
 
 
 def push_by_ssh(stage: PushWorkspace, url: str, private: Path) -> tuple[int, str]:
-    """As the operator lets git in, with the files in `private`."""
+    """Push with the files in `private`, as git runs under the operator."""
     return stage.push(code=url, docs="", GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=ssh_command(private))[:2]
 
 
@@ -214,7 +214,7 @@ def test_ssh_refuses_the_login(stage: PushWorkspace, ssh: SshHost, tmp_path: Pat
 
 
 def test_ssh_to_a_missing_repository(stage: PushWorkspace, ssh: SshHost, private: Path) -> None:
-    """Its name, which the server repeats, would pass."""
+    """The server repeats its name, which reads like a retryable failure."""
     url = ssh.url(stage.place / "connection timed out, early eof.git")
     exit_code, line = push_by_ssh(stage, url, private)
     assert (exit_code, "does not appear to be a git repository" in line) == (NEEDS_A_PERSON, True), stage.printed
@@ -254,7 +254,7 @@ def push(request: pytest.FixtureRequest, stage: PushWorkspace) -> Iterator[Push]
 
 
 def test_a_hook_that_declines(stage: PushWorkspace, push: Push) -> None:
-    """What it prints would pass."""
+    """Its output reads like a retryable failure."""
     stage.put_hook(CODE, "pre-receive", "echo 'the connection timed out, internal server error'; exit 1")
     exit_code, line = push(CODE)
     assert (exit_code, line) == (

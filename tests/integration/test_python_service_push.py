@@ -1,4 +1,4 @@
-"""Pushing to repositories that are empty, ours already, somebody else's, out of reach, or closed to us."""
+"""Pushes to repositories that are empty, already ours, somebody else's, unreachable or forbidden."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ BY_ROBOT = {"author_name": "Robot", "author_email": "robot@acme.example"}
 
 
 def test_the_ids_of_commits_are_those_of_earlier_versions(stage: PushWorkspace) -> None:
-    """A setup that was retried over an upgrade must find its own commit in the remote."""
+    """A setup retried after an upgrade must find its own commit in the remote."""
     assert stage.commit("code") == "50b675f08d177105b650585ca98a0e15902baac5"
 
 
@@ -195,7 +195,7 @@ def test_history_in_packs_and_packed_references(stage: PushWorkspace) -> None:
 
 @pytest.fixture
 def endless() -> Iterator[str]:
-    """A server that lists branches for as long as it is listened to."""
+    """A server whose list of branches never ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -208,10 +208,10 @@ def endless() -> Iterator[str]:
                     line = f"{number:040x} refs/heads/{number:0200d}\n"
                     self.wfile.write(f"{len(line) + 4:04x}{line}".encode() * 1000)
             except OSError:
-                return  # nobody listens any more
+                return  # the client has hung up
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
-            """Says nothing."""
+            """Nothing is logged."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -222,7 +222,7 @@ def endless() -> Iterator[str]:
 
 
 def test_a_server_whose_list_never_ends(stage: PushWorkspace, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """git itself keeps all of the list: what it may allocate is bounded."""
+    """git keeps the whole list in memory: its allocations are bounded."""
     monkeypatch.setattr("projectsetup.recipes.commands.remote._MEMORY", 64 * 1024 * 1024)
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "http")
     remote = replace(stage.remote(), url=endless)
