@@ -30,7 +30,7 @@ class WorkQueue:
     def add(self, key: Key, *, delay: float = 0.0) -> None:
         """Reconcile `key` in `delay` seconds; an earlier time that was set before stays."""
         due = self._clock() + max(delay, 0.0)
-        if True:
+        if due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._heap, (due, key))
             self._changed.set()
