@@ -1,4 +1,4 @@
-"""Fixtures of real parts: one control plane for each worker, a fresh database for each test."""
+"""Fixtures with real components: one control plane for each worker, a fresh database for each test."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ IMAGES_ON_A_NODE = tuple(
     )
 )
 ONE_WORKER = {"a node with the images": IMAGES_ON_A_NODE, "a node": ("tests/node/",), "fault tests": ("tests/chaos/",)}
-"""What shares a control plane that is expensive to bring up: the first that fits counts."""
+"""Modules that share an expensive control plane; the first match applies."""
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
-settings.load_profile("patient")  # how fast a machine is decides no test
+settings.load_profile("patient")  # the speed of the machine decides no test
 
 
 def pytest_configure() -> None:
-    """A run in the background of a shell ignores SIGINT, and so would the programs that its tests interrupt."""
+    """A background run ignores SIGINT, and the programs that its tests interrupt would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests measured, after the run."""
+    """Print the figures of the tests after the run."""
     print_figures(terminalreporter)
 
 
@@ -58,7 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class ByControlPlane(LoadScopeScheduling):
-    """Hands out whole modules, and those of ONE_WORKER together."""
+    """Distributes whole modules, and keeps those of ONE_WORKER together."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
@@ -76,7 +76,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API server, a real PostgreSQL and a real node; without root on Linux its tests are skipped by name."""
+    """A real API server, PostgreSQL and node; tests are skipped, with the reason, where there can be no node."""
     if obstacle := node_obstacle():
         pytest.skip(obstacle)
     cluster = Cluster(tmp_path_factory.mktemp("node") / "cluster", node=True)
@@ -103,7 +103,7 @@ def admin_database_url(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def new_database(admin_database_url: str) -> Callable[[], AbstractContextManager[str]]:
-    """Makes databases, migrated and empty, for tests that need more than one."""
+    """Creates migrated, empty databases for tests that need several."""
 
     @contextmanager
     def new_database() -> Iterator[str]:
@@ -118,7 +118,7 @@ def new_database(admin_database_url: str) -> Callable[[], AbstractContextManager
 
 @pytest.fixture
 def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """A database of its own for one test, migrated and empty."""
+    """A migrated, empty database for one test."""
     with new_database() as url:
         yield url
 
@@ -129,7 +129,7 @@ def new_sandbox(
     new_database: Callable[[], AbstractContextManager[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> NewSandbox:
-    """Makes a sandbox and ends its operator afterwards; the arguments are those of Sandbox."""
+    """Creates a sandbox and stops its operator afterwards; the arguments are those of Sandbox."""
 
     @contextmanager
     def new_sandbox(*, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Sandbox]:

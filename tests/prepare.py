@@ -1,4 +1,4 @@
-"""Builds, once and with progress, what the tests need; says what of it this machine cannot have."""
+"""Builds the prerequisites of the tests once, with progress, and reports what is unavailable on this machine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.ssh_host import SSHD
 
 Errors = (DevclusterError, ImagesError, MonitoringError, OSError)
 MIN_REPORTED_SECONDS: Final = 2.0
-"""Seconds; what takes less was there already."""
+"""Seconds; a shorter preparation found everything in place."""
 
 
 def main() -> int:
-    """0, or 1 where something can be had and could not be built."""
+    """0, or 1 if a required part could not be built."""
     began = time.monotonic()
     if obstacle := node_obstacle():
         print(f"the tests on a real node will be skipped: {obstacle}", flush=True)
@@ -68,7 +68,7 @@ def _prepare_gitops() -> None:
 
 
 def _needed(what: str, prepare: Callable[[], object]) -> bool:
-    """Whether it is there; a machine that can have it must."""
+    """Whether the preparation succeeded; failure is an error."""
     try:
         _timed(what, prepare)
     except Errors as error:
@@ -78,7 +78,7 @@ def _needed(what: str, prepare: Callable[[], object]) -> bool:
 
 
 def _optional(what: str, prepare: Callable[[], object]) -> None:
-    """What only some tests need, and no machine must have."""
+    """Prepare a part without which some tests are skipped."""
     try:
         _timed(what, prepare)
     except Errors as error:

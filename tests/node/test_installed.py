@@ -217,7 +217,7 @@ def test_the_namespace_of_the_attempts_admits_only_restricted_pods(installed: In
 
 
 def waits_at_the_gate(installed: Installed, host: GitHost, name: str) -> str:
-    """A project whose setup has begun and goes on when the gate is opened."""
+    """A project whose running setup continues once the gate opens."""
     project = installed.project(TEAM, name, host.repository(f"{name}.git"))
     installed.set_up(TEAM, project, recipe="gated")
     wait_for(lambda: _gate_runs(installed, project), "the step behind the gate to run", limit=LIMIT)

@@ -1,4 +1,4 @@
-"""What annotations may say: one table for the parser of the operator and for the admission policy of the cluster."""
+"""Valid and invalid annotations: one table for the parser of the operator and the admission policy of the cluster."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ REFUSED: Final = [
     *(("backoff", value, DURATION) for value in ("12345678s", "1s" * 17, "1" * 6000)),
     *((name, "x" * 257, "must have at most 256 characters") for name in ("retry-requested-at", "cancel-requested-at")),
 ]
-"""Name without prefix, value, and what the message says is allowed."""
+"""Name without prefix, value, and the end of the message."""

@@ -1,4 +1,4 @@
-"""ProjectSetups of the tests on a real API server: making them, changing them, and what it answers."""
+"""Creates, changes and reads ProjectSetups on a real API server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CRD_FILE: Final = ROOT / "crds" / "projectsetups.yaml"
 POLICY_FILE: Final = ROOT / "manifests" / "base" / "admission-policy.yaml"
 
 UNSEEN: Final = {"observedGeneration": -1}
-"""The status of a ProjectSetup that no operator has looked at."""
+"""The status of a ProjectSetup that no operator has reconciled."""
 
 _SECONDS: Final = 20.0
 
@@ -42,7 +42,7 @@ class ApiServer:
 
     @classmethod
     def prepared(cls, kubeconfig: Path, namespace: str) -> ApiServer:
-        """With the CRD applied, in a new namespace of which `namespace` begins the name."""
+        """Apply the CRD and create a namespace whose name begins with `namespace`."""
         server = cls(kubeconfig, f"{namespace}-{uuid.uuid4().hex[:8]}")
         server.kubectl("create", "namespace", server.namespace)
         server.kubectl("apply", "-f", str(CRD_FILE))
@@ -58,7 +58,7 @@ class ApiServer:
         annotations: Mapping[str, str] | None = None,
         dry_run: bool = False,
     ) -> Body:
-        """Create a ProjectSetup with what is given; without `name`, of a new project."""
+        """Create a ProjectSetup with these fields; without `name`, its name is a new UUID."""
         metadata = {"name": str(uuid.uuid4()) if name is None else name, "annotations": annotations}
         body: Body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
         body |= {key: value for key, value in (("spec", spec), ("status", status)) if value is not None}
@@ -66,7 +66,7 @@ class ApiServer:
         return self._call(self._objects.create_namespaced_custom_object, body=body, **options)
 
     def get(self, name: str) -> Body:
-        """The ProjectSetup as it is stored."""
+        """The stored ProjectSetup."""
         return self._call(self._objects.get_namespaced_custom_object, name=name)
 
     def patch(self, name: str, change: Mapping[str, Any]) -> Body:
@@ -83,7 +83,7 @@ class ApiServer:
         self._call(self._objects.delete_namespaced_custom_object, name=name)
 
     def select(self, selector: str) -> set[str]:
-        """Names of the ProjectSetups that the field selector finds."""
+        """The names of the ProjectSetups that match the field selector."""
         found = self._call(self._objects.list_namespaced_custom_object, field_selector=selector)
         return {item["metadata"]["name"] for item in found["items"]}
 
@@ -107,21 +107,21 @@ class ApiServer:
             found.append(dict(event["object"]))
             if found[-1]["metadata"]["resourceVersion"] == newest:
                 return found
-        raise AssertionError(f"the watch did not tell of version {newest} of {name}")
+        raise AssertionError(f"the watch did not deliver version {newest} of {name}")
 
     def events(self, name: str) -> list[Body]:
-        """The events on the ProjectSetup, in the order of time; one that was told n times is there n times.
+        """The events on the ProjectSetup in order of time; an event that occurred n times is listed n times.
 
-        What is told in between is not kept: all but the first have the time of the last.
+        The API server keeps no times in between: all but the first occurrence have the time of the last.
         """
         listed: Any = self._objects.list_namespaced_custom_object(
             "events.k8s.io", "v1", self.namespace, "events", _request_timeout=_SECONDS
         )
         own = [event for event in listed["items"] if event["regarding"].get("name") == name]
-        return sorted((told for event in own for told in _occurrences(event)), key=lambda told: str(told["eventTime"]))
+        return sorted((one for event in own for one in _occurrences(event)), key=lambda one: str(one["eventTime"]))
 
     def kubectl(self, *arguments: str) -> str:
-        """What kubectl prints."""
+        """Run kubectl in the namespace; returns its standard output."""
         command = [self._kubectl, f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Argo CD as far as it has to do with ProjectSetups: it runs the Lua of `manifests/argocd/argocd-cm.yaml`."""
+"""The part of Argo CD that concerns ProjectSetups: it runs the Lua of `manifests/argocd/argocd-cm.yaml`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ package.loaded.os, package.preload.os = nil, function() return {time = time, dat
 getmetatable("").__index = nil
 os, string, math, io, debug, coroutine = nil, nil, nil, nil, nil, nil
 """
-"""Argo CD opens base, package and table, and offers two functions of `os` to whom requires it; see its util/lua."""
+"""Argo CD opens base, package and table, and two functions of `os` to scripts that require it; see its util/lua."""
 
 Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a health check returns."""
+    """The result of a health check."""
 
     status: str
     message: str
@@ -43,14 +43,14 @@ def health(body: Mapping[str, Any], *, kind: str = "codemyspec.com_ProjectSetup"
 
 
 def available(body: Mapping[str, Any]) -> set[str]:
-    """The actions that are offered on an object."""
+    """The names of the actions that are enabled on an object."""
     found = _run(ACTIONS["discovery.lua"], body)
     assert set(found) == {action["name"] for action in ACTIONS["definitions"]}
     return {name for name in found if not found[name]["disabled"]}
 
 
 def action(name: str, body: Mapping[str, Any]) -> Body:
-    """The merge patch that this action comes to: what its Lua has changed, as Argo CD sends it to the API server."""
+    """The merge patch of this action: the changes of its Lua, as Argo CD sends them to the API server."""
     (script,) = (action["action.lua"] for action in ACTIONS["definitions"] if action["name"] == name)
     changed = _python(_run(script, body))
     return _difference(dict(copy.deepcopy(body)), changed)
@@ -73,7 +73,7 @@ def _python(value: Any) -> Any:
 
 
 def _difference(before: Body, after: Body) -> Body:
-    """What `after` holds and `before` does not; to Lua, an empty list and an empty object are the same."""
+    """The merge patch from `before` to `after`; Lua does not distinguish an empty list from an empty object."""
     changes: Body = {}
     for name, value in after.items():
         old = before.get(name)
@@ -82,5 +82,5 @@ def _difference(before: Body, after: Body) -> Body:
                 changes[name] = inner
         elif old != value and (old or value):
             changes[name] = value
-    assert before.keys() <= after.keys(), "an action takes nothing away"
+    assert before.keys() <= after.keys(), "an action removes no fields"
     return changes

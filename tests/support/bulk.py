@@ -1,4 +1,4 @@
-"""ProjectSetups by the thousand, made faster than a Kubernetes client for one at a time makes them."""
+"""Creates ProjectSetups by the thousand, faster than the Kubernetes client."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _CONNECTIONS: Final = 4
 
 
 def make_setups(kubeconfig: Path, namespace: str, statuses: Sequence[Body], number: int) -> None:
-    """Create so many ProjectSetups of projects that nobody knows, which have these statuses, one after the other."""
+    """Create `number` ProjectSetups of projects that do not exist, with these statuses in turn."""
 
-    def made(number: int) -> Body:
+    def make_body(number: int) -> Body:
         return {"spec": {"recipe": "instant"}, "status": statuses[number % len(statuses)]}
 
-    make_all(kubeconfig, namespace, made, number)
+    make_all(kubeconfig, namespace, make_body, number)
 
 
-def make_all(kubeconfig: Path, namespace: str, made: Callable[[int], Body], number: int) -> list[str]:
-    """Create so many ProjectSetups, of projects that nobody knows, as `made` says; their names."""
+def make_all(kubeconfig: Path, namespace: str, make_body: Callable[[int], Body], number: int) -> list[str]:
+    """Create `number` ProjectSetups of projects that do not exist with `make_body`; returns their names."""
     shares = [range(first, number, _CONNECTIONS) for first in range(_CONNECTIONS)]
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        works = [pool.submit(_make, kubeconfig, namespace, made, share) for share in shares]
+        works = [pool.submit(_make, kubeconfig, namespace, make_body, share) for share in shares]
         return [name for work in works for name in work.result()]
 
 
-def _make(kubeconfig: Path, namespace: str, made: Callable[[int], Body], share: range) -> list[str]:
+def _make(kubeconfig: Path, namespace: str, make_body: Callable[[int], Body], share: range) -> list[str]:
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     trusted = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -56,7 +56,7 @@ def _make(kubeconfig: Path, namespace: str, made: Callable[[int], Body], share: 
     names = []
     for number in share:
         names.append(name := str(uuid.uuid4()))
-        body = {"apiVersion": API_VERSION, "kind": KIND, **made(number)}
+        body = {"apiVersion": API_VERSION, "kind": KIND, **make_body(number)}
         body["metadata"] = {**body.get("metadata", {}), "name": name}
         status = {"status": body.pop("status")}
         send("POST", collection, body, "application/json")

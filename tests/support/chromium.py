@@ -1,4 +1,4 @@
-"""Chromium without a screen, driven as the W3C's WebDriver says, both from Debian's packages."""
+"""Headless Chromium, driven through WebDriver; both come from Debian's packages."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from devcluster.ports import free_port
 from tests.support.operator_process import wait_for
 
 SECONDS: Final = 120.0
-"""Longest time that the browser may take for one thing."""
+"""Limit of one operation of the browser."""
 ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"
-"""What WebDriver calls a reference to an element."""
-PASSING: Final = frozenset({"no such element", "stale element reference", "element click intercepted"})
+"""The key of an element reference in WebDriver."""
+RETRYABLE: Final = frozenset({"no such element", "stale element reference", "element click intercepted"})
 _PACKAGES: Final = {"chromium": "chromium", "chromium-driver": "chromedriver"}
 """Debian's packages, and the program of each."""
 
 
 def chromium_obstacle() -> str | None:
-    """Why there is no Chromium here; None when there is one."""
+    """Why Chromium is unavailable; None if it is installed."""
     missing = _missing()
-    return f"there is no {' and no '.join(missing)} here, of Debian's packages of these names" if missing else None
+    return f"missing Debian packages: {', '.join(missing)}" if missing else None
 
 
 def install_chromium() -> None:
-    """Install what is missing, where that can be done; DevclusterError says why it cannot."""
+    """Install the missing packages; DevclusterError says why that is impossible."""
     missing = _missing()
     if not missing:
         return
@@ -57,7 +57,7 @@ def _system() -> str | None:
 
 
 class Refused(AssertionError):
-    """The browser did not do what it was told; `kind` is WebDriver's word for why."""
+    """The browser rejected a command; `kind` is the error code of WebDriver."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -91,35 +91,35 @@ class Chromium:
             self._end_driver()
 
     def open(self, url: str) -> None:
-        """Load a page; returns when it is loaded."""
+        """Load a page and wait until it is loaded."""
         self._call("POST", "/url", {"url": url})
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What the body of a function in JavaScript returns."""
+        """The return value of a JavaScript function with this body."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def click(self, selector: str) -> None:
-        """Click the element that a CSS selector finds first, where a person would: it has to be visible."""
+        """Click the first element that matches the CSS selector; it must be visible."""
         wait_for(lambda: self._clicked(selector), f"a click on {selector}", limit=SECONDS)
 
     def wait_for(self, what: str, script: str, *arguments: object) -> None:
-        """Return once the body of a function in JavaScript returns something true."""
+        """Return once a JavaScript function with this body returns a true value."""
         try:
             wait_for(lambda: self.run(script, *arguments), f"the page to show {what}", limit=SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {self.run('return document.body.innerText')}") from None
 
     def console_messages(self) -> list[str]:
-        """What the browser has complained of on its console since the last call."""
+        """The messages on the console of the browser since the last call."""
         return [str(entry["message"]) for entry in self._call("POST", "/se/log", {"type": "browser"})]
 
     def _clicked(self, selector: str) -> bool:
-        """Whether it could be clicked; not while the page renews just that element."""
+        """Whether the click succeeded; it fails while the page replaces the element."""
         try:
             found = self._call("POST", "/element", {"using": "css selector", "value": selector})
             self._call("POST", f"/element/{found[ELEMENT]}/click", {})
         except Refused as error:
-            if error.kind not in PASSING:
+            if error.kind not in RETRYABLE:
                 raise
             return False
         return True

@@ -1,4 +1,4 @@
-"""The command line as tests call it: in this process, or in its own."""
+"""Runs the command line in this process or in its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from projectsetup.cli.app import run
 
 SECONDS: Final = 60.0
-"""Most seconds that a command in its own process may take."""
+"""Limit in seconds of a command in its own process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def one_error(err: str) -> str:
 
 
 def command(*arguments: str) -> list[str]:
-    """The arguments that start a command in its own process."""
+    """The arguments that run a command in its own process."""
     return [sys.executable, "-m", "projectsetup", *arguments]
 
 
@@ -108,9 +108,9 @@ users: [{{name: u, user: {{token: geheim}}}}]
 
 
 class Running:
-    """A command that runs in its own process, with its output in files of `folder`.
+    """A command in its own process, with its output in files below `folder`.
 
-    On a terminal, standard output holds everything.
+    On a terminal, standard output holds both streams.
     """
 
     def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
@@ -135,7 +135,7 @@ class Running:
         self._process.wait()
 
     def await_text(self, text: str) -> None:
-        """Return once it has printed `text`, on either stream."""
+        """Return once the command has printed `text`, on either stream."""
         deadline = time.monotonic() + SECONDS
         while text not in self._so_far():
             assert self._process.poll() is None, f"it ended before it printed {text!r}: {self._so_far()}"
@@ -143,11 +143,11 @@ class Running:
             time.sleep(0.05)
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def done(self) -> CommandResult:
-        """Wait for its end."""
+        """Wait for the command to exit."""
         code = self._process.wait(SECONDS)
         if self._reader:
             self._reader.join(SECONDS)
@@ -158,7 +158,7 @@ class Running:
 
 
 def _copy(terminal: int, file: Path) -> None:
-    """Copy what is printed on a terminal to a file until the terminal is closed."""
+    """Copy the output on a terminal to a file until the terminal is closed."""
     with file.open("ab", buffering=0) as out, suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as printed:
         while chunk := printed.read(65536):
             out.write(chunk)

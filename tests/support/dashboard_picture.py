@@ -1,7 +1,7 @@
-"""`python -m tests.support.dashboard_picture` redraws docs/screens/grafana-dashboard.png from minutes of work.
+"""`python -m tests.support.dashboard_picture` redraws docs/screens/grafana-dashboard.png from a real run.
 
-Two operators set up projects while more come than there are slots, the queue is paused, the database goes away, and the
-leader ends. A real Prometheus watches, and answers the queries of the dashboard.
+Two operators set up projects while more arrive than there are slots, the queue is paused, the database is unavailable
+and the leader exits. A real Prometheus scrapes them and answers the queries of the dashboard.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tests.support.tcp_proxy import TcpProxy, through
 
 TARGET: Final = ROOT / "docs" / "screens" / "grafana-dashboard.png"
 SECONDS: Final = 360.0
-"""How long it goes on."""
+"""Duration of the run."""
 PAUSED: Final = (0.30, 0.38)
 DATABASE_DOWN: Final = (0.55, 0.60)
 LEADER_ENDS: Final = 0.78
-"""When what happens, as shares of that time."""
+"""The times of the incidents, as fractions of the run."""
 
 _STEP: Final = """\
 - name: {name}
   status: {status}
   run: |
     sleep "$(shuf --input-range={least}-{most} --head-count=1)e-2"
-    [ "$(shuf --input-range=1-{luck} --head-count=1)" -gt 1 ] || exit {code}
+    [ "$(shuf --input-range=1-{odds} --head-count=1)" -gt 1 ] || exit {code}
 """
 _RECIPES: Final = {
     "python-service": (
@@ -52,7 +52,7 @@ _RECIPES: Final = {
 
 
 def main() -> int:
-    """Draw it."""
+    """Draw the picture."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         cluster = Cluster(folder / "cluster")
@@ -71,7 +71,7 @@ def _draw(cluster: Cluster, folder: Path) -> None:
     recipes = folder / "recipes"
     recipes.mkdir()
     for recipe, steps in _RECIPES.items():
-        keys = ("name", "status", "least", "most", "luck", "code")
+        keys = ("name", "status", "least", "most", "odds", "code")
         text = "".join(_STEP.format(**dict(zip(keys, step, strict=True))) for step in steps)
         head = f"name: {recipe}\ndescription: for the picture\nimage: busybox\nsteps:\n"
         (recipes / f"{recipe}.yaml").write_text(head + text)
@@ -116,28 +116,28 @@ def _started(leader: OperatorProcess, standby: OperatorProcess) -> Iterator[None
 
 
 def _work(sandbox: Sandbox, proxy: TcpProxy) -> None:
-    luck, began, paused = random.Random(6), time.monotonic(), False  # noqa: S311  # the picture needs no secrecy
+    rng, began, paused = random.Random(6), time.monotonic(), False  # noqa: S311  # the picture needs no secrecy
     while (share := (time.monotonic() - began) / SECONDS) < 1:
         wanted = PAUSED[0] < share < PAUSED[1]
         if wanted is not paused:
             paused = wanted
             patch = json.dumps({"data": {"paused": str(paused).lower()}})
             sandbox.api.kubectl("patch", "configmap", "projectsetup-queue", "--type=merge", "-p", patch)
-        away = DATABASE_DOWN[0] < share < DATABASE_DOWN[1]
-        if away is proxy.is_open:
-            proxy.close() if away else proxy.open()
+        down = DATABASE_DOWN[0] < share < DATABASE_DOWN[1]
+        if down is proxy.is_open:
+            proxy.close() if down else proxy.open()
         if share > LEADER_ENDS and sandbox.operator.alive:
             sandbox.operator.terminate()
         project = sandbox.project()
-        recipe = luck.choices(tuple(_RECIPES), weights=(2, 1))[0]
-        priority = luck.choices((0, 1, 5, 9), weights=(1, 6, 2, 1))[0]
+        recipe = rng.choices(tuple(_RECIPES), weights=(2, 1))[0]
+        priority = rng.choices((0, 1, 5, 9), weights=(1, 6, 2, 1))[0]
         sandbox.apply(project, recipe, annotations={"priority": str(priority), "backoff": "5s", "max-attempts": "2"})
-        if luck.random() < 0.04:
+        if rng.random() < 0.04:
             sandbox.annotate(project, "cancel-requested-at", "1")
-        elif luck.random() < 0.03:
+        elif rng.random() < 0.03:
             sandbox.annotate(project, "retry-requested-at", "1")
         crowded = share < 0.18 or 0.42 < share < 0.52
-        time.sleep(luck.expovariate(2.2 if crowded else 1.0))
+        time.sleep(rng.expovariate(2.2 if crowded else 1.0))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The dashboard as a process of its own, and what it answers."""
+"""Runs the dashboard in its own process and sends it requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,7 +28,7 @@ class Answer:
 
 
 class Dashboard:
-    """Started with these options; returns when it tells its address."""
+    """A dashboard process; it is created with these options and has printed its address."""
 
     def __init__(self, folder: Path, kubeconfig: Path, *options: str) -> None:
         self._out = folder / "dashboard.out"
@@ -40,7 +40,7 @@ class Dashboard:
                 stderr=out,
                 env=environment({"KUBECONFIG": str(kubeconfig)}),
             )
-        wait_for(lambda: "Ctrl-C" in self.output or not self.alive, "the dashboard to tell its address", limit=SECONDS)
+        wait_for(lambda: "Ctrl-C" in self.output or not self.alive, "the dashboard to print its address", limit=SECONDS)
         found = re.search(r"http://127\.0\.0\.1:([0-9]+)/", self.output)
         assert found, self.output
         self.url, self.port = found[0], int(found[1])
@@ -56,12 +56,12 @@ class Dashboard:
 
     @property
     def output(self) -> str:
-        """What it has printed."""
+        """The output of the process."""
         return self._out.read_text()
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process runs."""
         return self.process.poll() is None
 
     @property
@@ -70,12 +70,12 @@ class Dashboard:
         return self.url.rstrip("/")
 
     def interrupt(self) -> int:
-        """Ctrl-C; its exit code."""
+        """Send SIGINT, as Ctrl-C does; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(SECONDS)
 
     def request(self, method: str, path: str, body: str | None = None, **headers: str | None) -> Answer:
-        """One request with these headers, in which `_` is for `-`; those that are None are not sent."""
+        """Send a request with these headers (`_` stands for `-`); headers that are None are left out."""
         sent = {"Host": f"127.0.0.1:{self.port}", **headers, "Content-Length": str(len(body or ""))}
         connection = HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -89,7 +89,7 @@ class Dashboard:
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, text)
 
     def get(self, path: str = "/", **headers: str | None) -> Answer:
-        """Read a page."""
+        """Get a page."""
         return self.request("GET", path, **headers)
 
     def post(self, path: str, fields: Mapping[str, str], **headers: str | None) -> Answer:
@@ -105,7 +105,7 @@ class Dashboard:
         return self.post(f"/{button}", {"token": token[1], "namespace": namespace, "name": name})
 
     def wait_for(self, what: str, is_true: object) -> str:
-        """The board once `is_true` of its text, or once it holds that text."""
+        """The board once `is_true(text)`, or once it holds the text `is_true`."""
         seen = [""]
 
         def holds() -> bool:

@@ -1,4 +1,4 @@
-"""Programs out of Debian's packages, which are unpacked and not installed."""
+"""Programs from Debian packages that are unpacked without being installed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from devcluster.files import build_lock, user_cache
 
 @dataclass(frozen=True, slots=True)
 class DebianProgram:
-    """`path` is where its package puts the program; `libraries` is a pattern of the packages it needs besides."""
+    """`path`: the program in its package; `libraries`: a pattern of the packages that it depends on."""
 
     package: str
     path: str
     libraries: str
 
     def obstacle(self) -> str | None:
-        """Why it cannot be had here; None when it can."""
+        """Why the program cannot be fetched here; None if it can."""
         missing = [tool for tool in TOOLS_TO_UNPACK if shutil.which(tool) is None]
         if missing and not self._kept.exists():
-            return f"there is no {' and no '.join(missing)} to fetch {self.package} with"
+            return f"missing tools to fetch {self.package}: {', '.join(missing)}"
         return None
 
     def fetch(self) -> Path:
-        """The program; its package is downloaded once. DevclusterError says why it cannot be had."""
+        """The path of the program; its package is downloaded once. Raises DevclusterError."""
         if (why := self.obstacle()) is not None:
             raise DevclusterError(why)
         with build_lock(_cache(), prefix="tests"):
@@ -40,7 +40,7 @@ class DebianProgram:
         return self._kept / self.path
 
     def environment(self) -> dict[str, str]:
-        """What it needs to find its libraries."""
+        """The variables with which the program finds its libraries."""
         return {"LD_LIBRARY_PATH": ":".join(str(folder) for folder in (self._kept / "usr" / "lib").iterdir())}
 
     @property

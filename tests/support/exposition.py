@@ -1,4 +1,4 @@
-"""What an operator exposes, and what the documentation says of it."""
+"""The metrics that an operator exposes, and those that are documented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROW: Final = re.compile(r"^\| `(projectsetup_\w+)` \| (\w+) \|(.*?)\| .+ \|$", 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The type of a metric and the labels that it can have, without the bounds of buckets."""
+    """The type of a metric and its labels, without the bounds of buckets."""
 
     type: str
     labels: frozenset[str]
@@ -42,7 +42,7 @@ class Exposition:
         }
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of all values with these labels; of a histogram the number of what was observed."""
+        """The sum of all values with these labels; for a histogram, the number of observations."""
         family = self._families.get(name)
         if family is None:
             return 0.0

@@ -1,4 +1,4 @@
-"""One collection of the API server in memory, listed and watched as `RestClient` does it."""
+"""A collection of the API server in memory, with the interface of `RestClient`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END: Final = b""
 
 
 class FakeCollection(RestClient):
-    """`put` and `delete` change it; the other attributes say how it misbehaves."""
+    """`put` and `delete` change the collection; the other attributes make it misbehave."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Body] = {}
@@ -99,7 +99,7 @@ class FakeCollection(RestClient):
 
 
 class _Pieces:
-    """The pieces of a stream; unlike a generator, it survives that waiting for the next one is cancelled."""
+    """The pieces of a stream; unlike a generator, it survives a cancelled wait for the next piece."""
 
     def __init__(self, watch: asyncio.Queue[bytes]) -> None:
         self._watch = watch

@@ -1,4 +1,4 @@
-"""An API server for the Job engine, in memory: slow, down, forgetful or with a stale cache, as a test wants it."""
+"""An API server for the Job engine in memory that can be slow, down, forgetful or stale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Unanswered(Exception):
-    """There was no answer."""
+    """The API server did not answer."""
 
 
 class Refused(Unanswered):
@@ -40,7 +40,7 @@ class NoRoom(Refused):
 
 
 class FakeJobs:
-    """The client and the cache of the Job engine, and the controllers and the kubelet behind them."""
+    """The client and the cache of the Job engine, with the controllers and the kubelet behind them."""
 
     failed: type[Exception] = Unanswered
     refused: tuple[type[Exception], ...] = (Refused,)
@@ -66,7 +66,7 @@ class FakeJobs:
         self.refusal: str | None = None
         """The error of every create and delete."""
         self.deletion_takes: float | None = 1.0
-        """Seconds from the deletion of a Job until it and its pods are gone; None: forever."""
+        """Seconds until a deleted Job and its pods disappear; None: never."""
         self._undelivered: list[Body] = []
         self._store = JobStore()
         self._versions = count(1)

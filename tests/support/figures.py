@@ -1,4 +1,4 @@
-"""Figures that tests print: each at once to who listens, and all of them when all tests are over."""
+"""Figures that tests report: printed at once, and all together in the summary of the run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from tests.support.chaos.fault_run import SEED
 
 FIGURES = "figures"
-"""The name of the property of a test that holds a line of them; reports carry it from workers to the summary."""
+"""The test property that holds a line of figures; reports carry it from the workers to the summary."""
 
 
 @pytest.fixture
 def report_figures(
     request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> Callable[[object], None]:
-    """Print figures when all tests are over, and at once to who listens."""
+    """Print figures at once and again in the summary of the run."""
 
     def report_figures(figures: object) -> None:
         line = f"{request.node.name}: {figures}"
@@ -27,7 +27,7 @@ def report_figures(
 
 
 def print_figures(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures of all tests that ended."""
+    """Print the figures of all tests in the summary."""
     reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
     lines = [
         line for report in reports if report.when == "call" for name, line in report.user_properties if name == FIGURES

@@ -1,4 +1,4 @@
-"""A git host with bare repositories behind https, which lets in who knows the password."""
+"""A git host with bare repositories behind HTTPS and a password."""
 
 from __future__ import annotations
 

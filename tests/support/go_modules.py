@@ -1,4 +1,4 @@
-"""What tests use of Go modules, made once and kept: the program `kstatus`, and the CRDs of Argo CD and Flux."""
+"""Files from Go modules, built or fetched once: the program `kstatus`, and the CRDs of Argo CD and Flux."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIMIT: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A file that a release of a module holds; `checksum` is that of the whole module, as in a go.sum."""
+    """A file in a release of a module; `checksum` is that of the whole module, as in go.sum."""
 
     module: str
     checksum: str
@@ -30,7 +30,7 @@ class Published:
 
     @property
     def kept(self) -> Path:
-        """Where it is kept."""
+        """The path of the cached file."""
         name = f"{self.module}-{self.path}".replace("/", "_")
         return user_cache("projectsetup-crds") / name
 
@@ -53,16 +53,16 @@ ARGOCD_APPLICATION: Final = Published(
 
 
 def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
-    """Status and message by kstatus of each object. DevclusterError: the program could not be built."""
+    """The status and message of each object by kstatus. Raises DevclusterError if the program cannot be built."""
     program = build_program("kstatus", KSTATUS)
     done = subprocess.run([program], input=json.dumps(objects), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    verdicts: list[dict[str, str]] = json.loads(done.stdout)
-    return verdicts
+    results: list[dict[str, str]] = json.loads(done.stdout)
+    return results
 
 
 def fetch(file: Published) -> Path:
-    """The file; its module is downloaded once, and nothing else of it is kept. DevclusterError: it cannot be had."""
+    """The path of the file; its module is downloaded once. Raises DevclusterError if the download fails."""
     if not file.kept.is_file():
         with build_lock(file.kept.parent, prefix="tests"):
             if not file.kept.is_file():
@@ -79,13 +79,13 @@ def _download(file: Published) -> None:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment, cwd=file.kept.parent
         )
-        told = json.loads(done.stdout or "{}")
-        if told.get("Sum") != file.checksum:
-            why = told.get("Error") or f"its checksum is {told.get('Sum')}" if told else done.stderr
-            raise DevclusterError(f"{file.module} cannot be had: {' '.join(why.split())[:300]}")
-        shutil.copy(Path(told["Dir"]) / file.path, file.kept.with_suffix(".new"))
+        download = json.loads(done.stdout or "{}")
+        if download.get("Sum") != file.checksum:
+            why = download.get("Error") or f"its checksum is {download.get('Sum')}" if download else done.stderr
+            raise DevclusterError(f"downloading {file.module} failed: {' '.join(why.split())[:300]}")
+        shutil.copy(Path(download["Dir"]) / file.path, file.kept.with_suffix(".new"))
         file.kept.with_suffix(".new").replace(file.kept)
     except subprocess.TimeoutExpired as exc:
-        raise DevclusterError(f"{file.module} was not there after {_LIMIT:.0f} s") from exc
+        raise DevclusterError(f"downloading {file.module} timed out after {_LIMIT:.0f} s") from exc
     finally:
         shutil.rmtree(modules, ignore_errors=True)

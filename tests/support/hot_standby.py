@@ -1,4 +1,4 @@
-"""A PostgreSQL and its hot standby, which follows it by streaming replication."""
+"""A PostgreSQL and its hot standby with streaming replication."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Pair:
         self.primary.kill()
 
     def follow(self) -> None:
-        """Return when the standby has all that the primary has written."""
+        """Return once the standby has replayed all writes of the primary."""
         with psycopg.connect(self.primary.url) as there, psycopg.connect(self.standby.url) as here:
             (written,) = there.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or ("",)
             replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-            wait_for(lambda: here.execute(replayed, [written]).fetchone() == (True,), "the standby to follow")
+            wait_for(lambda: here.execute(replayed, [written]).fetchone() == (True,), "the standby to catch up")
 
     def promote(self) -> None:
         """Make the standby a primary."""

@@ -1,4 +1,4 @@
-"""An image of a docker-archive, and containers of it: no network, no rights, no user that is root."""
+"""An image from a docker-archive and its containers: no network, no privileges, not root."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The files as a container sees them, unpacked at `root`, and what the image says of itself."""
+    """The files of an image, unpacked at `root`, and its configuration."""
 
     root: Path
     description: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Image:
 
     @property
     def entrypoint(self) -> list[str]:
-        """What is run, before the arguments."""
+        """The command before the arguments."""
         return list(self.description["config"]["Entrypoint"])
 
     def run(
@@ -44,7 +44,7 @@ class Image:
         mounts: Mapping[str, Path] | None = None,
         folder: str = "/",
     ) -> tuple[int, str]:
-        """Exit code and output. Only /tmp, and the folders of this machine that are mounted, can be written to."""
+        """Run a command; returns exit code and output. Only /tmp and the mounted folders are writable."""
         variables = {**self.environment, **(environment or {})}
         script = [
             *self._mounting(mounts or {}),

@@ -1,4 +1,4 @@
-"""An installed operator: its rights, its identity, and the rights of others."""
+"""An installed operator: its rights, its identity, and the rights of users."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Installation:
     def await_right(
         self, verb: str, resource: str, name: str = "", *, namespace: str, user: str | None = None, given: bool = True
     ) -> None:
-        """Return once that is allowed, or with `given` False no longer is: the API server learns of bindings late."""
+        """Return once the access is allowed, or with `given` False denied: bindings take effect with a delay."""
         wait_for(
             lambda: self.may(verb, resource, name, namespace=namespace, user=user) is given,
             f"{verb} {resource} in {namespace or 'the cluster'} to be {'allowed' if given else 'denied'}",
         )
 
     def may(self, verb: str, resource: str, name: str, *, namespace: str, user: str | None = None) -> bool:
-        """Whether the operator, or `user`, may do that; `resource` is such as `pods/exec` or `batch:jobs`."""
+        """Whether the operator, or `user`, has this access; `resource` is for example `pods/exec` or `batch:jobs`."""
         group, _, kind = resource.rpartition(":")
         kind, _, subresource = kind.partition("/")
         service_account = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
@@ -80,7 +80,7 @@ class Installation:
 
     @contextmanager
     def restricted_to_some_namespaces(self) -> Iterator[None]:
-        """The bindings are those of the overlay `namespaced`, and those of base again afterwards."""
+        """Use the bindings of the overlay `namespaced`; restores those of base afterwards."""
         for name in TEAMS:
             self.kubectl.make_namespace(name)
         self.kubectl("apply", f"--kustomize={MANIFESTS / 'overlays' / 'namespaced'}")

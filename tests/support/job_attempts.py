@@ -16,13 +16,13 @@ PROJECT_ID = UUID("0f0f0f0f-1111-4222-8333-444444444444")
 
 
 def make_recipe(*steps: dict[str, Any], **top: Any) -> Recipe:
-    """A recipe as administrators write it; a step needs no more than `name` and `run`."""
+    """A recipe as administrators write it; a step needs only a name."""
     written = [{"status": "compiling", "run": "true", **step} for step in steps]
     return load_recipe(yaml.safe_dump({"name": "sample", "image": "toolchain:1", **top, "steps": written}), "sample")
 
 
 def make_attempt(recipe: Recipe, **changes: Any) -> AttemptSpec:
-    """Attempt 2 of a project that needs escaping."""
+    """Attempt 2 of a project whose fields need escaping."""
     project = SetupProject(
         PROJECT_ID, "Näme $(id) $$(HOME)", "name", "two\nlines", "https://bob@code.example/x", "git@docs.example:y"
     )
@@ -42,7 +42,7 @@ def make_attempt(recipe: Recipe, **changes: Any) -> AttemptSpec:
 
 
 def make_adoption(**changes: Any) -> Adoption:
-    """The same attempt, found by another operator."""
+    """The same attempt, adopted by another operator."""
     given: dict[str, Any] = {
         "namespace": "team",
         "name": str(PROJECT_ID),

@@ -1,4 +1,4 @@
-"""Jobs and pods on a real API server without nodes; tests play the controllers and the kubelet."""
+"""Jobs and pods on a real API server without nodes; tests act as the controllers and the kubelet."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class JobNamespace:
         self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
 
     def terminate_namespace(self) -> None:
-        """Request the deletion of the namespace, which nobody carries out."""
+        """Request the deletion of the namespace; without a controller it stays in deletion."""
         self._core.delete_namespace(self.namespace)
 
     def warn(self, about: str, uid: str, message: str, *, at: str) -> None:
@@ -107,7 +107,7 @@ class JobNamespace:
 
 
 def _apis(api: Any) -> tuple[Any, Any]:
-    """Untyped, since they get plain dictionaries."""
+    """Untyped clients, since they get plain dictionaries."""
     return client.BatchV1Api(api), client.CoreV1Api(api)
 
 

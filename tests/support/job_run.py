@@ -44,11 +44,11 @@ class Run:
         self.progress: list[Progress] = []
 
     async def begin(self) -> Self:
-        """Start an attempt, and return when it waits."""
+        """Start an attempt; returns when it waits."""
         return await self._run(ATTEMPT)
 
     async def adopt(self, **changes: Any) -> Self:
-        """Adopt an attempt, and return when it waits."""
+        """Adopt an attempt; returns when it waits."""
         return await self._run(make_adoption(**{"run_name": JOB, **changes}))
 
     async def _run(self, attempt: AttemptSpec | Adoption) -> Self:
@@ -57,7 +57,7 @@ class Run:
         return self
 
     async def cancel(self) -> None:
-        """Cancel the attempt, and return when it waits."""
+        """Cancel the attempt; returns when it waits."""
         self.task.cancel()
         await settle()
 
@@ -90,7 +90,7 @@ class Run:
         return self.jobs.jobs[KEY]
 
     def count(self, call: str) -> int:
-        """Count the calls of the engine that begin so."""
+        """Count the calls of the engine that begin with `call`."""
         return sum(made.startswith(call) for made in self.jobs.calls)
 
 
@@ -103,7 +103,7 @@ async def running(stage: str) -> tuple[Run, FakePod]:
 
 
 async def settle(seconds: float = 0.0) -> None:
-    """Let time pass, and then everything happen that needs none."""
+    """Let time pass, then run everything that is ready."""
     await asyncio.sleep(seconds)
     for _ in range(50):
         await asyncio.sleep(0)

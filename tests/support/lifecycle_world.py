@@ -1,4 +1,4 @@
-"""Facts about one ProjectSetup in the making, for tests of decisions."""
+"""Builds the facts about one ProjectSetup, for tests of decisions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BROKEN = InfrastructureError(Reason.STEP_KILLED, "killed by SIGKILL", step="test
 
 @dataclass
 class World:
-    """Facts in the making, and `.status` as the decisions leave it."""
+    """The facts, and the `.status` that the decisions have written."""
 
     spec: dict[str, Any] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class World:
         return decide(self.facts())
 
     def written(self, status: ProjectSetupStatus) -> World:
-        """The same world once this status is written."""
+        """The same world with this status written."""
         return replace(self, status=status_to_dict(status))
 
 
@@ -126,7 +126,7 @@ def expect(
     events: list[str] | None = None,
     **fields: Any,
 ) -> Any:
-    """The decision, which is of this kind; its condition, events, fields and status are as given."""
+    """Assert the kind of the decision and its condition, events, fields and status; returns it."""
     assert isinstance(decision, kind), decision
     decided: Any = decision
     if succeeded is not None:
@@ -180,7 +180,7 @@ def project(
 
 
 def running(attempt: int = 1, **annotations: str) -> World:
-    """Attempt number `attempt` runs here."""
+    """Attempt number `attempt` runs in this operator."""
     world = World(project=project("created"), slot=True).annotate(**annotations)
     world.status = {"attempt": attempt - 1} if attempt > 1 else {}
     world = world.written(expect(world.decide(), d.StartAttempt).status)
@@ -199,20 +199,20 @@ def finished(outcome: RunOutcome = FAILED) -> World:
 
 
 def backing_off() -> World:
-    """The first attempt broke; the second is not due."""
+    """The first attempt broke; the second is not due yet."""
     broken = InfrastructureError(Reason.STEP_TRANSIENT, "reset", step="push", exit_code=75)
     world = running().written(ended(running(), broken).status)
     return world.replace(run=None, slot=False, project=project("setup_queued", US, attempt=1, fence=6))
 
 
 def awaiting() -> World:
-    """It has waited for a Secret since NOW."""
+    """The setup has waited for a Secret since NOW."""
     world = World(project=project(), missing=MISSING, slot=True)
     return world.written(expect(world.decide(), d.AwaitDependency).status)
 
 
 def left_running(engine: str = "job") -> World:
-    """Another operator started attempt 2 on the engine `job` and is gone."""
+    """Another operator started attempt 2 on the engine `job` and died."""
     world = World(project=project("setup_queued", US, attempt=1, fence=8), slot=True, engine="job")
     world.status = {"attempt": 1}
     world = world.written(expect(world.decide(), d.StartAttempt).status)

@@ -1,4 +1,4 @@
-"""Shared by tests of the local engine: commands, an operator process that runs them, and their real processes."""
+"""For tests of the local engine: steps, an operator process that runs them, and their real processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if os.fork() == 0:
 END
 touch "$READY"
 """
-"""Leaves behind processes that ignore SIGTERM, in their own sessions, and one daemon."""
+"""Leaves processes behind that ignore SIGTERM, in their own sessions, and one daemon."""
 
 FAMILY = 8
 """The number of processes of a step that runs ESCAPING and then `sleep`."""
@@ -87,7 +87,7 @@ class Step:
     async def wait_complete(self) -> None:
         """Wait until exactly the processes of an escaping step are running."""
         await self.wait_ready()
-        await until(lambda: len(self.alive) == FAMILY, "the family to be complete")
+        await until(lambda: len(self.alive) == FAMILY, "all processes of the step to run")
 
 
 async def until(condition: Callable[[], object], what: str, *, limit: float = 20.0) -> None:
@@ -162,7 +162,7 @@ async def main(root: Path, steps: Sequence[tuple[str, dict[str, str]]]) -> None:
 
 
 async def attempt(engine: LocalEngine, script: str, environment: dict[str, str]) -> None:
-    """One step."""
+    """Run one step; prints the reason if it breaks."""
     try:
         async with engine.open(uuid4(), 1) as runner:
             await runner.run(StepCommand("test", script, environment, 100.0), lambda _: None)

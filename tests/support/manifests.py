@@ -23,7 +23,7 @@ Body = dict[str, Any]
 
 
 class Refused(Exception):
-    """kubectl failed; the text is what it said."""
+    """kubectl failed; the text is its standard error."""
 
 
 class Kubectl:
@@ -33,7 +33,7 @@ class Kubectl:
         self._command = [str(find_programs()["kubectl"]), f"--kubeconfig={kubeconfig}"]
 
     def __call__(self, *arguments: str, given: object = None) -> str:
-        """What kubectl prints; `given` is handed to it as JSON. Raises Refused."""
+        """Run kubectl with `given` as JSON on standard input; returns its output. Raises Refused."""
         text = None if given is None else json.dumps(given)
         done = subprocess.run(
             [*self._command, *arguments], input=text, capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -43,12 +43,12 @@ class Kubectl:
         return done.stdout
 
     def get(self, *arguments: str) -> Body:
-        """What `kubectl get` finds."""
+        """The result of `kubectl get`."""
         found: Body = json.loads(self("get", *arguments, "--output=json"))
         return found
 
     def make_namespace(self, name: str) -> None:
-        """Make it unless it is there."""
+        """Create the namespace if it does not exist."""
         self("apply", "--filename=-", given={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def install(self, folder: Path = BASE) -> None:
@@ -58,7 +58,7 @@ class Kubectl:
 
 
 def build(folder: Path) -> list[Body]:
-    """The objects that kustomize makes of `folder`."""
+    """The objects that kustomize builds from `folder`."""
     command = [str(find_programs()["kubectl"]), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def operator_container(objects: list[Body]) -> Body:
 
 
 def plain_rules(target: Path) -> Path:
-    """The groups of the PrometheusRule, in a file of their own."""
+    """Write the groups of the PrometheusRule to `target`."""
     (rule,) = read(MANIFESTS / "monitoring" / "rules.yaml")
     target.write_text(yaml.safe_dump(rule["spec"], sort_keys=False))
     return target

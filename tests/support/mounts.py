@@ -1,4 +1,4 @@
-"""File systems of their own for tests: small, full, read-only or noexec."""
+"""File systems for tests: small, full, read-only or noexec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mount(path: Path, options: str) -> None:
 
 @contextmanager
 def mounted(path: Path, options: str) -> Iterator[Path]:
-    """A tmpfs with these options at `path`, which is made; at the end it goes, with all that is mounted below it."""
+    """Mount a tmpfs with these options at the new directory `path`; unmounts it and everything below afterwards."""
     path.mkdir(exist_ok=True)
     mount(path, options)
     try:
@@ -30,5 +30,5 @@ def mounted(path: Path, options: str) -> Iterator[Path]:
 
 
 def remount(path: Path, options: str) -> None:
-    """Change the options of what is mounted there."""
+    """Change the options of the mount at `path`."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True)

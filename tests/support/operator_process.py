@@ -1,4 +1,4 @@
-"""The real operator as a process of its own, as a test starts, kills, freezes and ends it."""
+"""The real operator in its own process, which a test starts, kills, freezes and stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ END_LIMIT = 60.0
 
 
 def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0, poll: float = 0.05) -> None:
-    """Return when `condition` holds; fail after `limit` seconds and say what was waited for."""
+    """Return once `condition` holds; fail after `limit` seconds and name `what` was expected."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
@@ -41,7 +41,7 @@ class OperatorProcess:
         environment: Mapping[str, str] | None = None,
         **settings: str,
     ) -> None:
-        """`settings` are the variables PROJECTSETUP_… in lower case, `environment` are other ones."""
+        """`settings`: variables PROJECTSETUP_… in lower case; `environment`: other variables."""
         folder.mkdir(parents=True, exist_ok=True)
         self.workspaces = folder / "workspaces"
         self.workspaces.mkdir(exist_ok=True)
@@ -65,12 +65,12 @@ class OperatorProcess:
         }
 
     def configure(self, environment: Mapping[str, str] | None = None, **settings: str) -> None:
-        """Change `settings` and `environment`; that counts from the next start."""
+        """Change `settings` and `environment` for the next start."""
         self._environment |= {f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()}
         self._environment |= environment or {}
 
     def start(self, *, ready: bool = True) -> Self:
-        """Start it, again if it has ended; with `ready` return when it answers so."""
+        """Start the operator, or start it again; with `ready`, return once it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -90,7 +90,7 @@ class OperatorProcess:
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        """The process that was started last."""
+        """The last process that was started."""
         assert self._process is not None, "the operator was not started"
         return self._process
 
@@ -101,16 +101,16 @@ class OperatorProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process runs."""
         return self.process.poll() is None
 
     @property
     def ended(self) -> bool:
-        """Whether it is not there: never started, or ended."""
+        """Whether the operator was never started or has ended."""
         return self._process is None or not self.alive
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of what its HTTP port answers; 0 when it does not."""
+        """Status and text of the HTTP response; status 0 if there is none."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -120,33 +120,33 @@ class OperatorProcess:
             return 0, str(error)
 
     def is_ready(self) -> bool:
-        """Whether /readyz says so."""
+        """Whether /readyz reports readiness."""
         return self.get("/readyz")[0] == 200
 
     def leads(self) -> bool:
-        """Whether its metrics say that it leads."""
+        """Whether its metrics report that it leads."""
         return "projectsetup_leading 1.0" in self.get("/metrics")[1]
 
     def kill(self) -> None:
-        """SIGKILL, and reap it."""
+        """Send SIGKILL and reap the process."""
         self.process.kill()
         self.process.wait(END_LIMIT)
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(END_LIMIT)
 
     def close(self) -> None:
-        """End it whatever state it is in."""
+        """Stop the operator in any state."""
         if self._process is not None and self.alive:
             self.thaw()
             self.process.send_signal(signal.SIGTERM)

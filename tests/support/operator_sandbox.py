@@ -1,4 +1,4 @@
-"""One operator on a namespace and a database of its own, and the projects that it sets up there."""
+"""One operator with its own namespace and database, and the projects that it sets up."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RECIPES: Final = Path(__file__).parents[1] / "recipes"
 ENDED: Final = ("Succeeded", "Failed", "Cancelled")
 PREFIX: Final = "setup.codemyspec.com/"
 NO_BACKOFF: Final = {"backoff": "1ms"}
-"""Annotation for those who need not wait for the next attempt."""
+"""Annotation with which the next attempt starts at once."""
 
 Row = dict[str, Any]
 
 
 class Sandbox:
-    """The operator is not started yet; `settings` and `environment` are those of OperatorProcess."""
+    """An operator that is not started yet; `settings` and `environment` are those of OperatorProcess."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Sandbox:
         )
 
     def project(self, *, name: str | None = None, code_repo: str | None = None, docs_repo: str | None = None) -> str:
-        """Put a project into the database, past all checks; its id."""
+        """Insert a project into the database without validation; returns its id."""
         project_id = str(uuid.uuid4())
         with psycopg.connect(self.database_url) as connection:
             connection.execute(
@@ -75,12 +75,12 @@ class Sandbox:
         self.api.patch(project_id, {"metadata": {"annotations": {PREFIX + name: value}}})
 
     def status(self, project_id: str) -> Body:
-        """What `.status` tells."""
-        told: Body = self.api.get(project_id).get("status", {})
-        return told
+        """The `.status` of the ProjectSetup."""
+        status: Body = self.api.get(project_id).get("status", {})
+        return status
 
     def ended(self, project_id: str, *, limit: float = 30.0) -> Body:
-        """The status of a ProjectSetup once its setup is over."""
+        """The status of a ProjectSetup once its setup has ended."""
         return self.reached(project_id, *ENDED, limit=limit)
 
     def reached(self, project_id: str, *phases: str, limit: float = 30.0) -> Body:
@@ -103,14 +103,14 @@ class Sandbox:
         return row
 
     def wait_for_events(self, project_id: str, *reasons: str) -> None:
-        """Return when these events, and no others, were left on a ProjectSetup in this order."""
+        """Return once a ProjectSetup has exactly these events in this order."""
         wait_for(
             lambda: [event["reason"] for event in self.api.events(project_id)] == list(reasons),
             f"the events {', '.join(reasons)} on {project_id}",
         )
 
     def published_texts(self) -> dict[str, str]:
-        """All that people can read of the setups here, by where they can read it."""
+        """All texts that the operator publishes, by place: log, resources, events, database and metrics."""
         with psycopg.connect(self.database_url) as connection:
             rows = connection.execute("SELECT projects::text FROM projects").fetchall()
         return {

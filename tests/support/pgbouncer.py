@@ -1,4 +1,4 @@
-"""PgBouncer, out of Debian's package, which is unpacked and not installed: a real pooler before a PostgreSQL."""
+"""A real PgBouncer from Debian's package in front of a PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _END_LIMIT: Final = 10.0
 
 
 class Pooler:
-    """As many server connections as `size` for each user and database, in `mode`; nothing is reset between two clients.
+    """A pool of `size` server connections per user and database in `mode`; sessions are not reset between clients.
 
-    With `tls` clients must use TLS: the folder holds certificate.pem and key.pem.
+    With `tls`, a folder with certificate.pem and key.pem, clients must use TLS.
     """
 
     def __init__(self, folder: Path, database_url: str, *, mode: str, size: int = 1, tls: Path | None = None) -> None:

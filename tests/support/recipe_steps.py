@@ -1,4 +1,4 @@
-"""Runs steps of a recipe as the contract says: `sh -euc`, in one workspace, with a clean environment."""
+"""Runs steps of a recipe by the contract: `sh -euc`, in one workspace, with a clean environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Attempt:
         return dict(line.split("=", 1) for line in path.read_text().splitlines()) if path.exists() else {}
 
     def run(self, step: Step) -> int:
-        """The exit code of the step; what it printed is the last of `printed`."""
+        """Run the step; returns its exit code and appends its output to `printed`."""
         done = subprocess.run(
             ["sh", "-euc", step.run],
             cwd=self.workspace,
@@ -48,12 +48,12 @@ class Attempt:
         return done.returncode
 
     def run_all(self, recipe: Recipe) -> None:
-        """Every step; an AssertionError with the output of the first that fails."""
+        """Run every step; raises an AssertionError with the output of the first that fails."""
         for step in recipe.steps:
             assert self.run(step) == 0, f"step {step.name} failed:\n{self.printed[-1]}"
 
     def environment(self, *, credentials: bool = False) -> dict[str, str]:
-        """What a step sees."""
+        """The environment of a step."""
         passed_on = {name: value for name, value in os.environ.items() if name.upper().startswith(_PASSED_ON)}
         home = self.workspace.parent / "private" if credentials else self.workspace / ".home"
         home.mkdir(exist_ok=True)
@@ -77,6 +77,6 @@ def parameters(recipe: Recipe, **given: str) -> dict[str, str]:
 
 
 def uv_cache() -> str:
-    """The cache of this user."""
+    """The uv cache of this user."""
     command = [sys.executable, "-m", "uv", "cache", "dir"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

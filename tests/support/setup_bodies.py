@@ -1,4 +1,4 @@
-"""ProjectSetups as the API server would hand them out, for tests of what is made of them."""
+"""ProjectSetups as the API server returns them, for tests of their presentation."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ RUN: Final = RunRef(engine="local", name="attempt-1", id="run-1")
 
 
 def status(reason: Reason, message: str = "", **fields: Any) -> dict[str, Any]:
-    """A status whose `Succeeded` has this reason, as it is written."""
+    """A status as written to the API server, whose condition `Succeeded` has this reason."""
     succeeded: ConditionStatus = "Unknown" if reason in WAITING else "True" if reason in SUCCESSES else "False"
     conditions = conditions_for(status=succeeded, reason=reason, message=message, generation=1, previous=(), now=NOON)
-    told = ProjectSetupStatus(conditions=conditions, phase=phase_of(conditions, fields.get("run_ref")), **fields)
-    return status_to_dict(told)
+    written = ProjectSetupStatus(conditions=conditions, phase=phase_of(conditions, fields.get("run_ref")), **fields)
+    return status_to_dict(written)
 
 
 def body(
-    told: Mapping[str, Any] | None = None,
+    reported: Mapping[str, Any] | None = None,
     *,
     annotations: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] | None = None,
     **metadata: Any,
 ) -> dict[str, Any]:
-    """A ProjectSetup with the status `told`, none before an operator has seen it."""
+    """A ProjectSetup with the status `reported`; without it, no operator has reconciled the resource."""
     return {
         "metadata": {
             "name": NAME,
@@ -50,10 +50,10 @@ def body(
             **metadata,
         },
         "spec": {"recipe": "python-service", "parameters": {}, "timeout": "30m", **(spec or {})},
-        "status": dict(told or {}),
+        "status": dict(reported or {}),
     }
 
 
-def resource(told: Mapping[str, Any] | None = None, **fields: Any) -> ProjectSetupResource:
+def resource(reported: Mapping[str, Any] | None = None, **fields: Any) -> ProjectSetupResource:
     """`body`, parsed."""
-    return parse_resource(body(told, **fields))
+    return parse_resource(body(reported, **fields))

@@ -1,4 +1,4 @@
-"""One ProjectSetup as a test makes it, changes it and looks at it, with its project and its events."""
+"""One ProjectSetup that a test creates, changes and observes, with its project and events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.operator_sandbox import ENDED, PREFIX, Row, Sandbox, reason
 
 
 class Steps:
-    """A folder in which steps of the recipe `gated` tell that they have started, and wait to be let go."""
+    """A folder in which steps of the recipe `gated` report their start and wait for their release."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,17 +30,17 @@ class Steps:
         return [int(line.split()[1]) for line in self._lines()]
 
     def release(self, setup: Setup | None = None) -> None:
-        """Let the step of one project, or all steps, come to their end."""
+        """Release the step of one project, or all steps."""
         (self.folder / (f"go-{setup.name}" if setup else "go")).touch()
 
     def await_start(self, *setups: Setup, limit: float = 30.0) -> None:
-        """Return when the steps of all these have started."""
+        """Return once the steps of all these setups have started."""
         names = {setup.name for setup in setups}
         wait_for(lambda: names <= set(self.started), f"the start of {len(names)} gated steps", limit=limit)
 
     def _lines(self) -> list[str]:
-        told = self.folder / "started"
-        return told.read_text().splitlines() if told.exists() else []
+        started = self.folder / "started"
+        return started.read_text().splitlines() if started.exists() else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Setup:
         spec: dict[str, Any] | None = None,
         **parameters: str,
     ) -> Self:
-        """Create one, of a new project where none is given."""
+        """Create a ProjectSetup, of a new project unless one is given."""
         place = api or sandbox.api
         wanted = {"recipe": recipe, "parameters": parameters, **(spec or {})}
         body = place.create(project or sandbox.project(), spec=wanted, annotations=_named(annotations or {}))
@@ -73,7 +73,7 @@ class Setup:
 
     @classmethod
     def gated(cls, sandbox: Sandbox, steps: Steps, **options: Any) -> Self:
-        """Create one whose only step waits to be let go."""
+        """Create a ProjectSetup whose only step waits for its release."""
         return cls.make(sandbox, "gated", place=str(steps.folder), **options)
 
     @property
@@ -83,9 +83,9 @@ class Setup:
 
     @property
     def status(self) -> Body:
-        """Its status, empty when there is none yet."""
-        told: Body = self.body.get("status", {})
-        return told
+        """Its status; empty if it has none yet."""
+        status: Body = self.body.get("status", {})
+        return status
 
     @property
     def record(self) -> Row:
@@ -101,7 +101,7 @@ class Setup:
         self.api.patch(self.name, {"spec": spec})
 
     def wait_for(self, what: str, is_true: Callable[[Body], object], *, limit: float = 30.0) -> Body:
-        """The status once `is_true` of it."""
+        """The status once `is_true(status)`."""
         seen: list[Body] = [{}]
 
         def holds() -> object:
@@ -119,22 +119,22 @@ class Setup:
         return self.wait_for(" or ".join(phases), lambda status: status.get("phase") in phases, limit=limit)
 
     def ended(self, *, limit: float = 30.0) -> tuple[str, Body]:
-        """Reason and status once it is over."""
+        """Reason and status once it has ended."""
         status = self.reached(*ENDED, limit=limit)
         return reason(status), status
 
     def ended_after_retry(self, retry: str, *, limit: float = 30.0) -> tuple[str, Body]:
-        """Reason and status once the series that the retry of this value began is over."""
+        """Reason and status once the series that this retry started has ended."""
 
-        def is_over(status: Body) -> bool:
+        def has_ended(status: Body) -> bool:
             return status["phase"] in ENDED and status.get("lastHandledRetry") == retry
 
-        status = self.wait_for(f"over again after retry {retry}", is_over, limit=limit)
+        status = self.wait_for(f"ended after retry {retry}", has_ended, limit=limit)
         return reason(status), status
 
     def reached_reason(self, why: str, *, limit: float = 30.0) -> Body:
         """The status once the reason of `Succeeded` is `why`."""
-        return self.wait_for(f"told {why}", lambda status: reason(status) == why, limit=limit)
+        return self.wait_for(f"in state {why}", lambda status: reason(status) == why, limit=limit)
 
     def delete(self) -> None:
         """Delete it."""
@@ -142,7 +142,7 @@ class Setup:
 
     @property
     def events(self) -> list[str]:
-        """Reasons of the events on it, in the order of time."""
+        """Reasons of its events in order of time."""
         return [event["reason"] for event in self.api.events(self.name)]
 
     def notes(self, about: str) -> list[str]:
@@ -150,14 +150,14 @@ class Setup:
         return [event["note"] for event in self.api.events(self.name) if event["reason"] == about]
 
     def wait_for_events(self, *reasons: str) -> None:
-        """Return when these events, and no others, were left on it in this order."""
+        """Return once it has exactly these events in this order."""
         try:
             wait_for(lambda: self.events == list(reasons), f"events {reasons} on {self.name}", limit=10.0)
         except AssertionError as error:
             raise AssertionError(f"{error}; there are {self.events}") from None
 
     def changes(self) -> list[Body]:
-        """Every version of it that was stored after its creation."""
+        """Every version of the object stored after its creation."""
         return self.api.changes(self.name, since=self.created)
 
 

@@ -1,4 +1,4 @@
-"""A git host behind the real sshd, out of Debian's package, for the user who runs the tests."""
+"""A git host behind a real sshd from Debian's package, for the user who runs the tests."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ mkdir /run/sshd
 shift
 exec "$@"
 """
-"""Of root sshd wants a user and a folder of its own: only it sees them."""
+"""As root, sshd needs its own user and folder; only sshd sees these mounts."""
 
 
 @dataclass(frozen=True, slots=True)
 class SshHost:
-    """`folder` holds the key of who may come in."""
+    """`folder` holds the key that may log in."""
 
     folder: Path
     port: int
@@ -41,7 +41,7 @@ class SshHost:
         return f"ssh://{getpass.getuser()}@{_ADDRESS}:{self.port}{repository}"
 
     def private(self, place: Path, *, key: bytes | None = None, known_hosts: str | None = None) -> Path:
-        """A new directory with the files that the operator gives to a step, of which some are others."""
+        """A new directory with the private files of a step; `key` and `known_hosts` replace the valid ones."""
         place.mkdir()
         (place / KEY_FILE).write_bytes((self.folder / "key").read_bytes() if key is None else key)
         (place / KEY_FILE).chmod(0o600)
@@ -55,7 +55,7 @@ class SshHost:
 
 
 def new_key(path: Path) -> None:
-    """Makes a key without a passphrase, and its public half in a file `.pub` beside it."""
+    """Create a key without a passphrase, and its public half in a file `.pub` beside it."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
 
 

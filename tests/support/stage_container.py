@@ -20,7 +20,7 @@ from tests.support.processes import children
 _AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")
 NAMESPACES = (shutil.which("unshare") or "unshare", *_AS_ROOT, "--pid", "--fork", "--mount-proc", "--kill-child")
 LIMIT = 60.0
-"""Seconds that anything here may take."""
+"""Limit of every wait, in seconds."""
 
 
 def has_namespaces() -> bool:

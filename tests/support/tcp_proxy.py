@@ -1,4 +1,4 @@
-"""A TCP proxy before a server of this machine that a test shuts, opens again and freezes."""
+"""A TCP proxy in front of a local server that a test closes, reopens and freezes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """Passes TCP connections at `port` of this machine on to `behind`, a port of this machine too, while it is open.
+    """Forwards TCP connections from `port` to the local port `behind` while it is open.
 
-    Shut, it resets all connections and refuses new ones. Frozen, it accepts connections and passes nothing on.
+    Closed, it resets all connections and refuses new ones. Frozen, it accepts connections and forwards no data.
     """
 
     def __init__(self, behind: int, *, is_open: bool = True) -> None:
@@ -47,18 +47,18 @@ class TcpProxy:
 
     @property
     def is_open(self) -> bool:
-        """Whether connections are let through."""
+        """Whether connections are forwarded."""
         return not self._closed.is_set()
 
     def open(self) -> None:
-        """Let connections through."""
+        """Forward connections."""
         listener = socket.create_server(("127.0.0.1", self.port))
         listener.settimeout(_POLL)
         self._closed.clear()
         self._spawn(self._accept, listener)
 
     def redirect(self, port: int) -> None:
-        """Pass new connections on to another port; those that there are go on where they lead."""
+        """Forward new connections to another port; existing connections keep theirs."""
         self._behind = port
 
     def freeze(self) -> None:
@@ -66,11 +66,11 @@ class TcpProxy:
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Pass data on again, what was held back first."""
+        """Forward data again, beginning with the data held back."""
         self._flows.set()
 
     def close(self) -> None:
-        """Cut all connections and let none through; returns when all are cut."""
+        """Reset all connections and refuse new ones; returns once all are reset."""
         self._closed.set()
         while self._threads:
             self._threads.pop(0).join()
@@ -103,7 +103,7 @@ class TcpProxy:
 
 
 def through(url: str, proxy: TcpProxy) -> str:
-    """The same address, behind the proxy."""
+    """The same URL through the proxy."""
     parts = urlsplit(url)
     login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     return parts._replace(netloc=f"{login}127.0.0.1:{proxy.port}").geturl()
@@ -111,7 +111,7 @@ def through(url: str, proxy: TcpProxy) -> str:
 
 @contextlib.contextmanager
 def proxied_api_server(kubeconfig: Path, folder: Path, *, is_open: bool = True) -> Iterator[tuple[TcpProxy, Path]]:
-    """A proxy before the API server, and a kubeconfig in the folder that leads through it."""
+    """A proxy in front of the API server, and a kubeconfig in `folder` that uses it."""
     config = yaml.safe_load(kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     with TcpProxy(urlsplit(cluster["server"]).port or 443, is_open=is_open) as proxy:

@@ -12,7 +12,7 @@ P = ParamSpec("P")
 
 
 class _Jumps(selectors.SelectSelector):
-    """Never waits: what would have been waited is added to the clock."""
+    """Never waits: adds the timeout to the clock instead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class _Jumps(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everything waits, and nothing will happen"
+            assert timeout is not None, "deadlock: all tasks wait and no timer is set"
             self.now += max(timeout, 0.0)
         return ready
 
@@ -47,14 +47,14 @@ def now() -> float:
 
 
 def freeze(seconds: float) -> None:
-    """Let time pass while nothing in the running loop gets a turn."""
+    """Let time pass while the running loop is blocked."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     loop.skip(seconds)
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Carry out a test in a loop of its own in which waiting takes no time."""
+    """Run a test in its own loop in which waiting takes no time."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -115,7 +115,7 @@ def test_lint_warns_of_a_step_that_hands_its_credentials_to_the_workspace(cli: C
     )
 
 
-def test_a_file_that_cannot_be_used_is_told_in_one_line(cli: CommandLine, directory: Path) -> None:
+def test_an_unusable_file_is_reported_in_one_line(cli: CommandLine, directory: Path) -> None:
     file = directory / "broken.yaml"
     line = cli.refused(2, "recipes", "lint", file)
     assert line.startswith(f"{file}: steps[0].timeuot: is not a key of a recipe")

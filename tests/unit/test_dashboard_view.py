@@ -71,9 +71,9 @@ ROWS: list[tuple[str, Mapping[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "expected"), [case[1:] for case in ROWS], ids=[case[0] for case in ROWS])
-def test_a_row(told: Mapping[str, Any], expected: dict[str, Any]) -> None:
-    row = row_of(resource(told))
+@pytest.mark.parametrize(("reported", "expected"), [case[1:] for case in ROWS], ids=[case[0] for case in ROWS])
+def test_a_row(reported: Mapping[str, Any], expected: dict[str, Any]) -> None:
+    row = row_of(resource(reported))
     assert {name: getattr(row, name) for name in expected} == expected
 
 
@@ -81,7 +81,7 @@ RETRY, CANCEL = {RETRY_REQUESTED_AT: "2"}, {CANCEL_REQUESTED_AT: "2"}
 
 
 @pytest.mark.parametrize(
-    ("told", "annotations", "requested", "can_retry", "can_cancel"),
+    ("reported", "annotations", "requested", "can_retry", "can_cancel"),
     [
         (UNSEEN, {}, "", False, True),
         (RUNNING, {}, "", False, True),
@@ -99,19 +99,19 @@ RETRY, CANCEL = {RETRY_REQUESTED_AT: "2"}, {CANCEL_REQUESTED_AT: "2"}
     ],
 )
 def test_the_buttons_of_a_row(
-    told: Mapping[str, Any], annotations: Mapping[str, str], requested: str, can_retry: bool, can_cancel: bool
+    reported: Mapping[str, Any], annotations: Mapping[str, str], requested: str, can_retry: bool, can_cancel: bool
 ) -> None:
-    row = row_of(resource(told, annotations=annotations))
+    row = row_of(resource(reported, annotations=annotations))
     assert (row.requested, row.can_retry, row.can_cancel) == (requested, can_retry, can_cancel)
 
 
-def named(name: str, told: Mapping[str, Any], namespace: str = "team-a", **annotations: str) -> Row:
-    return row_of(resource(told, name=name, namespace=namespace, annotations=annotations))
+def named(name: str, reported: Mapping[str, Any], namespace: str = "team-a", **annotations: str) -> Row:
+    return row_of(resource(reported, name=name, namespace=namespace, annotations=annotations))
 
 
 def queued(name: str, minutes_ago: float, priority: str = "1", namespace: str = "team-a") -> Row:
-    told = status(Reason.QUEUED, queued_at=minutes(minutes_ago))
-    return row_of(resource(told, name=name, namespace=namespace, annotations={PRIORITY: priority}))
+    reported = status(Reason.QUEUED, queued_at=minutes(minutes_ago))
+    return row_of(resource(reported, name=name, namespace=namespace, annotations={PRIORITY: priority}))
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ ACTING, READING = Frame("team-a", "t0ken"), Frame(None, None)
 
 
 def known(*rows: Row, **changes: Any) -> Snapshot:
-    told = {"complete": True, "queue": Queue(QueueControl()), "outage": None, "result": None}
-    return Snapshot(rows=rows, **{**told, **changes})
+    reported = {"complete": True, "queue": Queue(QueueControl()), "outage": None, "result": None}
+    return Snapshot(rows=rows, **{**reported, **changes})
 
 
 def test_nothing_that_an_object_says_becomes_markup() -> None:

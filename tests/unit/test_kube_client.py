@@ -25,7 +25,7 @@ from projectsetup.kube.errors import (
 )
 
 
-def told(error: Exception) -> ClusterError:
+def translation_of(error: Exception) -> ClusterError:
     """What becomes of an error."""
     with pytest.raises(ClusterError) as caught, translated("list things"):
         raise error
@@ -48,13 +48,13 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
     ],
 )  # fmt: skip
 def test_an_answer(status: int, kind: type[ClusterError]) -> None:
-    assert type(told(answer(status))) is kind
+    assert type(translation_of(answer(status))) is kind
 
 
-def test_a_missing_object_is_told_from_a_kind_that_is_not_served() -> None:
+def test_a_missing_object_differs_from_a_kind_that_is_not_served() -> None:
     body = json.dumps({"kind": "Status", "reason": "NotFound", "message": 'things "a" not found'})
-    assert type(told(answer(404, body=body))) is ApiNotFound
-    assert type(told(answer(404, body="404 page not found"))) is ApiNotInstalled
+    assert type(translation_of(answer(404, body=body))) is ApiNotFound
+    assert type(translation_of(answer(404, body="404 page not found"))) is ApiNotInstalled
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_a_missing_object_is_told_from_a_kind_that_is_not_served() -> None:
     ],
 )  # fmt: skip
 def test_no_answer(error: Exception) -> None:
-    assert type(told(error)) is ApiUnavailable
+    assert type(translation_of(error)) is ApiUnavailable
 
 
 def test_the_text_is_what_the_server_says_in_one_line() -> None:
     body = json.dumps({"message": "the object\nhas   changed"})
-    assert str(told(answer(409, body=body))) == "list things: 409 the object has changed"
+    assert str(translation_of(answer(409, body=body))) == "list things: 409 the object has changed"
 
 
 @pytest.mark.parametrize("body", [None, "", "<html>", "[]", "{}", '{"message": null}'])
 def test_an_answer_without_a_message_gives_its_reason(body: str | None) -> None:
-    assert str(told(answer(500, body=body))) == "list things: 500 Because"
+    assert str(translation_of(answer(500, body=body))) == "list things: 500 Because"
 
 
 def test_an_error_without_words_gives_its_name_and_a_long_one_is_cut() -> None:
-    assert str(told(ConnectionResetError())) == "list things: ConnectionResetError"
-    assert len(str(told(OSError("x" * 5000)))) < 400
-    assert len(str(told(answer(500, body=json.dumps({"message": "x" * 5000}))))) < 600
+    assert str(translation_of(ConnectionResetError())) == "list things: ConnectionResetError"
+    assert len(str(translation_of(OSError("x" * 5000)))) < 400
+    assert len(str(translation_of(answer(500, body=json.dumps({"message": "x" * 5000}))))) < 600
 
 
 def test_what_is_no_error_of_the_client_is_a_bug_and_not_hidden() -> None:

@@ -15,7 +15,7 @@ from projectsetup.kube.connection import pod_server
         ("api.example.com", "443", "https://api.example.com:443"),
     ],
 )
-def test_the_address_is_the_one_that_every_pod_is_told(
+def test_the_address_is_the_one_in_the_environment_of_every_pod(
     monkeypatch: pytest.MonkeyPatch, host: str, port: str, url: str
 ) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)

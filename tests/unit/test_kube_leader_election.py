@@ -226,7 +226,7 @@ async def test_a_short_outage_is_survived() -> None:
 
 
 @in_virtual_time
-async def test_what_has_ended_may_be_told_until_just_before_another_can_lead() -> None:
+async def test_ended_attempts_may_be_reported_until_just_before_another_can_lead() -> None:
     world = World()
     leader = await leading(world)
     world.lease.trouble = ApiUnavailable("away")

@@ -26,7 +26,7 @@ def test_what_is_understood(data: dict[str, str] | None, control: QueueControl) 
 
 
 @pytest.mark.parametrize("concurrency", ["-1", "1.5", "many", "²", "٣", str(MAX_CONCURRENCY + 1), "9" * 5000])
-def test_a_bad_concurrency_is_ignored_and_told_in_one_short_line(concurrency: str) -> None:
+def test_an_invalid_concurrency_is_ignored_and_reported_in_one_short_line(concurrency: str) -> None:
     control, problem = parse_queue_control({"paused": "true", "concurrency": concurrency})
     assert control == QueueControl(paused=True)
     assert problem is not None
@@ -35,7 +35,7 @@ def test_a_bad_concurrency_is_ignored_and_told_in_one_short_line(concurrency: st
     assert len(problem) < 120
 
 
-def test_a_bad_pause_is_ignored_and_both_problems_are_told() -> None:
+def test_an_invalid_pause_is_ignored_and_both_problems_are_reported() -> None:
     control, problem = parse_queue_control({"paused": "yes\nplease", "concurrency": "x"})
     assert control == QueueControl()
     assert problem == (

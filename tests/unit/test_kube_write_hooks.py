@@ -17,7 +17,7 @@ class Lost(Exception):
 
 
 class Server:
-    """Answers a request once it is let go."""
+    """Answers a request after `release`."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []

@@ -219,7 +219,7 @@ class Runs:
         self._on_progress(run.attempt.key)
 
     async def _mark(self, run: _Run, recorded: str | None) -> None:
-        """Keep the project's status in the record up to date; the attempt goes on while the database is unavailable."""
+        """Keep the project's status in the record up to date; the attempt continues during a database outage."""
         project_id = run.attempt.project_id
         while True:
             await run.progressed.wait()

@@ -67,7 +67,7 @@ class Informer(Generic[T]):
 
     - `keep` makes what is kept of an object. It is called once for each version, so `objects` keeps the same value for
       as long as the object does not change, and memory is bounded by what `keep` returns.
-    - A watch goes on from where the last one ended. After an error, and when the resourceVersion has expired (410), the
+    - A watch continues where the last one ended. After an error, and when the resourceVersion has expired (410), the
       collection is listed again, after a delay that grows to `max_retry_delay` with each failure.
     - A watch that stays open but delivers nothing is noticed: after `check_after` seconds of silence the metadata is
       listed and compared.

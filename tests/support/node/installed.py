@@ -120,7 +120,7 @@ class Installed:
         return found
 
     def ended(self, namespace: str, project: str) -> Body:
-        """The status once the setup is over."""
+        """The status once the setup has ended."""
         try:
             wait_for(
                 lambda: self.status(namespace, project).get("phase") in ENDED, f"setup {project} to end", limit=LIMIT
