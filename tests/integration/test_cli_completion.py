@@ -1,4 +1,4 @@
-"""What bash and kubectl offer when Tab is pressed."""
+"""Tab completion in bash and kubectl."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ while read -ra words; do
     echo "${COMPREPLY[*]}"
 done
 """
-"""Reads a line for each press of Tab, _ for an empty last word, and answers with what is offered."""
+"""Reads a command line for each press of Tab (`_` for an empty last word) and prints the completions."""
 
 Complete = Callable[..., list[list[str]]]
 
@@ -47,7 +47,7 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bash(path: None) -> Complete:  # noqa: ARG001  # bash needs it on PATH
-    """What bash offers for the last word of each of these lines."""
+    """The completions that bash offers for the last word of each line."""
     if shutil.which("bash") is None:
         pytest.skip("there is no bash on this machine")
 

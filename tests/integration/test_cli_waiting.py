@@ -28,7 +28,7 @@ PROGRESS = "Running, testing, test, 4/7, attempt 1/3"
 
 
 def called(project: CliProject, folder: Path, command: str, *arguments: str) -> Running:
-    """A command about the project, as a process of its own."""
+    """A command about the project in its own process."""
     return Running(folder, command, project.id, "-n", project.namespace, *arguments)
 
 

@@ -70,8 +70,8 @@ class Crash:
         self._steps: dict[str, Steps] = {}
         self.interrupted = self._running("interrupted")
         self.ended = {phase: self._running(phase) for phase in ENDS}
-        self.returned = self._running("returned")
-        self.untold = self._running("untold")
+        self.released = self._running("released")
+        self.unreported = self._running("unreported")
         self.deleted = self._running("deleted")
         self.cancelled = self._running("cancelled")
         self.delayed = self._failing()
@@ -87,15 +87,15 @@ class Crash:
         """The steps of one of the setups that ran."""
         return self._steps[name]
 
-    def change_meanwhile(self) -> None:
+    def change_during_outage(self) -> None:
         """Change the setups while no operator runs."""
         for phase, end in ENDS.items():
             record_end(self.ended[phase], end)
-        record_end(self.returned, an_end(EndKind.RELEASED, Reason.QUEUED))
-        self._steps["returned"].release()
-        record_end(self.untold, ENDS["Succeeded"])
+        record_end(self.released, an_end(EndKind.RELEASED, Reason.QUEUED))
+        self._steps["released"].release()
+        record_end(self.unreported, ENDS["Succeeded"])
         nothing = {"conditions": None, "phase": None, "runRef": None, "attempt": None}
-        self.untold.api.patch_status(self.untold.name, nothing)
+        self.unreported.api.patch_status(self.unreported.name, nothing)
         self.deleted.delete()
         for setup in (self.cancelled, self.cancelled_late):
             setup.annotate(cancel_requested_at="1")
@@ -110,7 +110,9 @@ class Crash:
             steps.release()
 
     def _by_name(self) -> dict[str, Setup]:
-        alone = {name: getattr(self, name) for name in ("interrupted", "returned", "untold", "deleted", "cancelled")}
+        alone = {
+            name: getattr(self, name) for name in ("interrupted", "released", "unreported", "deleted", "cancelled")
+        }
         return {**alone, **self.ended}
 
     def _running(self, name: str) -> Setup:
@@ -140,7 +142,7 @@ def crash(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     crash = Crash(sandbox, tmp_path_factory.mktemp("crash"))
     sandbox.operator.kill()
     assert crash.interrupted.status["phase"] == "Running"
-    crash.change_meanwhile()
+    crash.change_during_outage()
     sandbox.operator.start()
     yield crash
     crash.close()
@@ -182,14 +184,14 @@ def test_an_end_that_only_the_record_holds_is_completed(crash: Crash, phase: str
 
 
 def test_a_release_that_only_the_record_holds_is_completed(crash: Crash) -> None:
-    why, status = crash.returned.ended()
+    why, status = crash.released.ended()
     assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
-    assert crash.steps("returned").attempts == [1, 1]
+    assert crash.steps("released").attempts == [1, 1]
 
 
 def test_an_unreported_success_is_never_repeated(crash: Crash) -> None:
-    assert crash.untold.ended()[0] == "SetupSucceeded"
-    assert crash.steps("untold").attempts == [1]
+    assert crash.unreported.ended()[0] == "SetupSucceeded"
+    assert crash.steps("unreported").attempts == [1]
 
 
 def test_a_claim_without_a_status_consumes_no_attempt(crash: Crash) -> None:

@@ -1,4 +1,4 @@
-"""One operator leads and another stands by: who holds the Lease, and how it is handed over."""
+"""One operator leads and another stands by: the holder of the Lease, and its handover."""
 
 from __future__ import annotations
 

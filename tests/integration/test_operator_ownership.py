@@ -26,7 +26,7 @@ def is_free(setup: Setup) -> bool:
     return (record["owner_uid"], record["status"]) == (None, "created")
 
 
-def freed(setup: Setup) -> None:
+def wait_until_free(setup: Setup) -> None:
     wait_for(lambda: is_free(setup), f"project {setup.name} to be free")
 
 
@@ -88,7 +88,7 @@ def test_a_project_that_was_reset_is_set_up_again(sandbox: Sandbox, administrato
 def test_deleting_a_running_setup_stops_it_and_frees_the_project(sandbox: Sandbox, steps: Steps) -> None:
     setup = running(sandbox, steps)
     setup.delete()
-    freed(setup)
+    wait_until_free(setup)
     wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
     steps.release()
     successor = Setup.gated(sandbox, steps, project=setup.name)
@@ -129,7 +129,7 @@ def test_a_deleted_setup_is_stopped_despite_a_foreign_finalizer(sandbox: Sandbox
     setup.delete()
     wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
     setup.api.patch(setup.name, {"metadata": {"finalizers": None}})
-    freed(setup)
+    wait_until_free(setup)
 
 
 def test_a_claim_whose_owner_is_gone_is_released(sandbox: Sandbox) -> None:

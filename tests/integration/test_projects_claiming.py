@@ -1,4 +1,4 @@
-"""Who may set a project up, and whose writes count."""
+"""Claims of projects: which owners may set a project up, and which writes are accepted."""
 
 from __future__ import annotations
 

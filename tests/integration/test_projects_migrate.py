@@ -75,7 +75,7 @@ def test_the_tables_in_code_and_in_the_database_are_the_same(empty_url: str, con
 
 
 def at_version(url: str, version: str, *projects: dict[str, Any]) -> list[dict[str, Any]]:
-    """Brings an empty database to an earlier version and fills it; the rows as they are there."""
+    """Migrate an empty database to an earlier version and insert projects; returns the rows."""
     with psycopg.connect(url) as connection:
         _upgrade(connection, version)
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as sql:

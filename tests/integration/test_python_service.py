@@ -53,7 +53,7 @@ def attempts(place: Path) -> tuple[Attempt, Attempt]:
 
 @pytest.fixture(scope="module")
 def clone(place: Path, attempts: tuple[Attempt, Attempt]) -> Path:
-    """A checkout of the pushed code with its dependencies, installed as its README says."""
+    """A checkout of the pushed code with its dependencies, installed by the instructions of its README."""
     git(place, "clone", "--quiet", "--branch=main", str(place / "code.git"), "clone")
     make(place / "clone", attempts[0], "install")
     return place / "clone"

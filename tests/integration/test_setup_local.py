@@ -1,4 +1,4 @@
-"""The setup module on the local engine, with real steps."""
+"""The setup module on the local engine with real steps."""
 
 from __future__ import annotations
 
