@@ -73,7 +73,7 @@ def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browse
     browser.click(f"#cancel-{place[0]}-{place[1]}")
     browser.wait_for("the question", TEXT, "Cancel this setup?")
     browser.click("button.danger")
-    browser.wait_for("the result", TEXT, "is stopped")
+    browser.wait_for("the result", TEXT, "is being stopped")
     browser.wait_for("the cancelled setup", HEADING, *place, "Failed and cancelled")
     browser.click(f"#retry-{place[0]}-{place[1]}")
     browser.wait_for("the result", TEXT, "a new series")

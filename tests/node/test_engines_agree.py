@@ -155,6 +155,6 @@ def test_both_engines_report_the_same(ends: Ends, title: str) -> None:
 def _reported(status: dict[str, Any]) -> dict[str, Any]:
     reported = {name: status.get(name) for name in ("phase", "projectStatus", "step", "progress", "attempt", "commits")}
     failure = dict(status.get("failure", {}))
-    if "the attempt did not end" in failure.get("message", ""):  # a Job that timed out does not report its output
+    if "the attempt timed out" in failure.get("message", ""):  # a Job that timed out does not report its output
         failure["message"] = failure["message"].partition(";")[0]
     return {**reported, "failure": failure}

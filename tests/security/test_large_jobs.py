@@ -13,6 +13,7 @@ import pytest
 
 from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.kube.job_cache import JobStore, Kind
+from projectsetup.kube.jobs import slim_for_cache
 
 MUCH: Final = "x" * 250_000
 MANY: Final = [f"{number:062}" for number in range(3000)]
@@ -37,7 +38,7 @@ def kept_of(metadata: dict[str, Any], status: dict[str, Any], kind: Kind) -> str
     base = {"name": "job", "namespace": "team-b", "uid": "uid", "resourceVersion": "1", "ownerReferences": [OWNER]}
     body = {"metadata": base | metadata, "spec": {"suspend": True, "template": MUCH}, "status": status}
     with store.view("team-b", "uid", lambda: None) as view:
-        store.put(kind, body)
+        store.put(kind, slim_for_cache(body))
         return json.dumps([view.job, list(view.pods)])
 
 
