@@ -11,6 +11,8 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
+    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -85,6 +87,37 @@ PROJECT_REPOSITORIES = Table(
     ),
 )
 """Which project has which repository, in a canonical spelling; a trigger on `projects` maintains it."""
+
+SETUP_REQUESTS = Table(
+    "setup_requests",
+    METADATA,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("project_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("recipe", Text),
+    Column("parameters", JSONB),
+    Column("priority", Integer),
+    Column("max_attempts", Integer),
+    Column("backoff", Text),
+    Column("credentials_secret", Text),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("handled_at", DateTime(timezone=True)),
+    Column("error", Text),
+    PrimaryKeyConstraint("id", name="setup_requests_pkey"),
+    CheckConstraint("kind IN ('setup', 'cancel')", name="setup_requests_kind_check"),
+    ForeignKeyConstraint(
+        ["project_id"], ["projects.id"], name="setup_requests_project_fkey", onupdate="CASCADE", ondelete="CASCADE"
+    ),
+)
+Index(
+    "setup_requests_pending",
+    text("(CASE kind WHEN 'cancel' THEN -1 ELSE coalesce(priority, 1) END)"),
+    SETUP_REQUESTS.c.number,
+    postgresql_where=SETUP_REQUESTS.c.handled_at.is_(None),
+)
+Index("setup_requests_project", SETUP_REQUESTS.c.project_id, SETUP_REQUESTS.c.number)
+"""What applications have requested in SQL; `number` is the order of the requests for one project."""
 
 
 def project_from(row: Any) -> Project:
