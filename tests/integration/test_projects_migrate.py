@@ -114,7 +114,7 @@ def test_existing_repositories_and_names_are_migrated(empty_url: str) -> None:
         {"name": "app", "code_repo": "https://Git.example/t/app.git", "docs_repo": "git@git.example:t/docs"},
         {"name": "Cafe\u0301", "code_repo": "/srv/git/one.git"},
     )
-    assert migrate(empty_url) == ["0003"]
+    assert migrate(empty_url) == ["0003", "0004"]
     after = all_rows(empty_url)
     assert [row["name"] for row in after] == ["Caf\u00e9", "app"]
     assert [row | {"name": ""} for row in after] == [row | {"name": ""} for row in before]

@@ -112,7 +112,6 @@ SETUP_REQUESTS = Table(
 )
 Index(
     "setup_requests_pending",
-    text("(CASE kind WHEN 'cancel' THEN -1 ELSE coalesce(priority, 1) END)"),
     SETUP_REQUESTS.c.number,
     postgresql_where=SETUP_REQUESTS.c.handled_at.is_(None),
 )

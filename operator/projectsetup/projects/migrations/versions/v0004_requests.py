@@ -32,10 +32,7 @@ CREATE TABLE setup_requests (
 )
 """
 
-_PENDING = """
-CREATE INDEX setup_requests_pending ON setup_requests
-    ((CASE kind WHEN 'cancel' THEN -1 ELSE coalesce(priority, 1) END), number) WHERE handled_at IS NULL
-"""
+_PENDING = "CREATE INDEX setup_requests_pending ON setup_requests (number) WHERE handled_at IS NULL"
 
 _BY_PROJECT = "CREATE INDEX setup_requests_project ON setup_requests (project_id, number)"
 
