@@ -14,6 +14,7 @@ from projectsetup.api.constants import (
     CANCEL_REQUESTED_AT,
     MAX_ATTEMPTS,
     PRIORITY,
+    REQUEST_ID,
     RETRY_REQUESTED_AT,
 )
 from projectsetup.api.durations import DURATION_RULE, parse_duration
@@ -68,7 +69,7 @@ def parse_annotations(annotations: Mapping[str, str] | None) -> Tuning:
 
 def own_annotations(annotations: Mapping[str, object]) -> dict[str, str]:
     """The annotations that the operator reads, each cut by `cut_value`."""
-    return {name: cut_value(value) for name in _RULES if isinstance(value := annotations.get(name), str)}
+    return {name: cut_value(value) for name in _OWN if isinstance(value := annotations.get(name), str)}
 
 
 def cut_value(value: str) -> str:
@@ -119,3 +120,5 @@ _RULES: Final = {
     RETRY_REQUESTED_AT: _Rule("retry_requested_at", _request, _REQUEST_RULE),
     CANCEL_REQUESTED_AT: _Rule("cancel_requested_at", _request, _REQUEST_RULE),
 }
+
+_OWN: Final = (*_RULES, REQUEST_ID)

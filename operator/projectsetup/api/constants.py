@@ -23,6 +23,8 @@ BACKOFF: Final = ANNOTATION_PREFIX + "backoff"
 BACKOFF_MAX: Final = ANNOTATION_PREFIX + "backoff-max"
 RETRY_REQUESTED_AT: Final = ANNOTATION_PREFIX + "retry-requested-at"
 CANCEL_REQUESTED_AT: Final = ANNOTATION_PREFIX + "cancel-requested-at"
+REQUEST_ID: Final = ANNOTATION_PREFIX + "request-id"
+"""The row of `setup_requests` for which a ProjectSetup was created or retried last."""
 
 
 def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

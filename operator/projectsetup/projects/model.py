@@ -128,3 +128,35 @@ def slug_of(name: str, project_id: UUID) -> str:
     if slug[0].isdigit():
         slug = f"project-{slug}"
     return slug[:SLUG_LENGTH].rstrip("-")
+
+
+class RequestKind(StrEnum):
+    """What a row of `setup_requests` asks for."""
+
+    SETUP = "setup"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """The oldest request for a project that was not handled yet, with what its project is like now.
+
+    `number` grows with each request. Of what is asked for, None means the default. `cancelled_by` is the id of a cancel
+    that was requested after it.
+    """
+
+    id: UUID
+    number: int
+    project_id: UUID
+    kind: RequestKind
+    recipe: str | None
+    parameters: Mapping[str, str] | None
+    priority: int | None
+    max_attempts: int | None
+    backoff: str | None
+    credentials_secret: str | None
+    cancelled_by: UUID | None
+    project_status: ProjectStatus
+    project_namespace: str | None
+    urgency: int
+    """Where it stands in the order, before its number: the priority, and before all of them a cancel."""

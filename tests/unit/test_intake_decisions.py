@@ -1,0 +1,176 @@
+"""What the intake decides on a request: a table of what exists and what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from projectsetup.api.reasons import Reason
+from projectsetup.api.resource import ProjectSetupResource, parse_resource
+from projectsetup.intake.decisions import Accept, Change, Create, Decision, Refuse, Wait, Withdraw, decide
+from projectsetup.projects.model import PendingRequest, ProjectStatus, RequestKind
+
+PROJECT = UUID("1c0f7a52-8f3e-4b6e-a3a9-6f1d2b9c0001")
+REQUEST = UUID("2d9e4b10-37c5-4d0a-9c1b-7a2e3c8d0002")
+CANCEL = UUID("3e8d5c21-46b4-4e1b-8d2c-8b3f4d7e0003")
+PREFIX = "setup.codemyspec.com/"
+
+
+def request(**values: Any) -> PendingRequest:
+    usual: dict[str, Any] = {
+        "id": REQUEST,
+        "number": 7,
+        "project_id": PROJECT,
+        "kind": RequestKind.SETUP,
+        "recipe": None,
+        "parameters": None,
+        "priority": None,
+        "max_attempts": None,
+        "backoff": None,
+        "credentials_secret": None,
+        "cancelled_by": None,
+        "project_status": ProjectStatus.SETUP_QUEUED,
+        "project_namespace": None,
+        "urgency": 1,
+    }
+    return PendingRequest(**usual | values)
+
+
+CANCELLING: dict[str, Any] = {"id": CANCEL, "kind": RequestKind.CANCEL}
+
+
+def existing(
+    succeeded: str = "Unknown", *, deleting: bool = False, spec: dict[str, Any] | None = None, **annotations: str
+) -> ProjectSetupResource:
+    metadata: dict[str, Any] = {
+        "name": str(PROJECT),
+        "namespace": "apps",
+        "annotations": {PREFIX + name.replace("_", "-"): value for name, value in annotations.items()},
+    }
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    condition = {
+        "type": "Succeeded",
+        "status": succeeded,
+        "reason": "Any",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    return parse_resource({"metadata": metadata, "spec": spec or {}, "status": {"conditions": [condition]}})
+
+
+FULL: dict[str, Any] = {
+    "recipe": "go-service",
+    "parameters": {"license": "MIT"},
+    "priority": 0,
+    "max_attempts": 5,
+    "backoff": "1m",
+    "credentials_secret": "git",
+}
+RETRY = {PREFIX + "request-id": str(REQUEST), PREFIX + "retry-requested-at": str(REQUEST)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "decision"),
+    [
+        pytest.param({}, None, Create({PREFIX + "request-id": str(REQUEST)}, {}), id="a new setup"),
+        pytest.param(
+            FULL,
+            None,
+            Create(
+                {
+                    PREFIX + "request-id": str(REQUEST),
+                    PREFIX + "priority": "0",
+                    PREFIX + "max-attempts": "5",
+                    PREFIX + "backoff": "1m",
+                },
+                {
+                    "recipe": "go-service",
+                    "parameters": {"license": "MIT"},
+                    "credentialsSecretRef": {"name": "git"},
+                },
+            ),
+            id="everything that can be asked for",
+        ),
+        pytest.param({}, existing(request_id=str(REQUEST)), Accept(), id="created before a crash"),
+        pytest.param({}, existing("False", request_id=str(REQUEST)), Accept(), id="created before a crash, and ended"),
+        pytest.param({}, existing("False"), Change(RETRY, {}), id="a retry of a failed setup"),
+        pytest.param({}, existing("Unknown"), Change(RETRY, {}), id="a retry that coalesces"),
+        pytest.param(
+            {"priority": 0, "credentials_secret": "other"},
+            existing("False"),
+            Change(RETRY | {PREFIX + "priority": "0"}, {"credentialsSecretRef": {"name": "other"}}),
+            id="a retry with another priority and Secret",
+        ),
+        pytest.param(
+            {"recipe": "go-service"},
+            existing("False", spec={"recipe": "node-service"}),
+            Refuse(
+                f"ProjectSetup apps/{PROJECT} has recipe node-service, which is immutable: delete it first",
+                Reason.INVALID_SPEC,
+            ),
+            id="another recipe",
+        ),
+        pytest.param(
+            {"parameters": {"a": "1"}},
+            existing("False", spec={"parameters": {"a": "2"}}),
+            Refuse(
+                f"ProjectSetup apps/{PROJECT} has other parameters, which is immutable: delete it first",
+                Reason.INVALID_SPEC,
+            ),
+            id="other parameters",
+        ),
+        pytest.param(
+            {"recipe": "go-service", "parameters": {"a": "1"}},
+            existing("False", spec={"recipe": "go-service", "parameters": {"a": "1"}}),
+            Change(RETRY, {}),
+            id="the same recipe and parameters",
+        ),
+        pytest.param(
+            {},
+            existing("True"),
+            Refuse(f"ProjectSetup apps/{PROJECT} has succeeded: delete it first", Reason.PROJECT_INVALID_STATE),
+            id="a project that was reset beside a ProjectSetup that has succeeded",
+        ),
+        pytest.param({"project_status": ProjectStatus.READY}, None, Accept(), id="ready in the meantime"),
+        pytest.param({}, existing(deleting=True), Wait("its ProjectSetup is being deleted"), id="being deleted"),
+        pytest.param(
+            {},
+            existing(cancel_requested_at="earlier"),
+            Wait("an earlier cancel has not taken effect yet"),
+            id="a setup after a cancel",
+        ),
+        pytest.param({"cancelled_by": CANCEL}, None, Withdraw(), id="cancelled before it was created"),
+        pytest.param({"cancelled_by": CANCEL}, existing("False"), Withdraw(), id="cancelled before it was retried"),
+        pytest.param({"cancelled_by": CANCEL}, existing(), Change(RETRY, {}), id="cancelled while one runs"),
+        pytest.param(CANCELLING, existing(), Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {}), id="a cancel"),
+        pytest.param(CANCELLING, existing(cancel_requested_at=str(CANCEL)), Accept(), id="a cancel before a crash"),
+        pytest.param(CANCELLING, None, Refuse("there is no setup to cancel"), id="nothing to cancel"),
+        pytest.param(CANCELLING, existing("True"), Refuse("the setup had already ended"), id="a cancel too late"),
+        pytest.param(
+            CANCELLING,
+            existing("False", retry_requested_at="new"),
+            Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {}),
+            id="a cancel of a retry that has not begun",
+        ),
+        pytest.param(
+            {"project_namespace": "team-a"},
+            None,
+            Refuse(
+                f"project {PROJECT} belongs to namespace team-a, and requests are served in namespace apps",
+                Reason.PROJECT_CLAIMED,
+            ),
+            id="a project of another namespace",
+        ),
+        pytest.param(
+            {"project_namespace": "apps"},
+            None,
+            Create({PREFIX + "request-id": str(REQUEST)}, {}),
+            id="a project of this namespace",
+        ),
+    ],
+)
+def test_decides(asked: dict[str, Any], there: ProjectSetupResource | None, decision: Decision) -> None:
+    assert decide(request(**asked), there, namespace="apps") == decision
