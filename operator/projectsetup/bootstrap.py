@@ -272,6 +272,7 @@ def _controller(
         allow_file_repos=settings.allow_file_repos,
         git_hosts=settings.git_hosts,
         namespace_required=settings.require_namespace,
+        projects_from_spec=settings.projects_from_spec,
     )
     reconciler = Reconciler(
         cache=cache,

@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     confine_steps: bool = False
     git_hosts: Annotated[GitHosts, NoDecode, BeforeValidator(_hosts)] = Field(default_factory=GitHosts.configured)
     require_namespace: bool = False
+    projects_from_spec: bool = True
+    intake_namespace: str | None = None
     http_port: int = Field(default=8080, ge=0, le=65535)
     leader_election: bool = True
     operator_namespace: str | None = None
@@ -140,7 +142,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not a directory")
         return value
 
-    @field_validator("namespaces", "operator_namespace")
+    @field_validator("namespaces", "operator_namespace", "intake_namespace")
     @classmethod
     def _are_namespaces(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         for name in (value,) if isinstance(value, str) else value or ():

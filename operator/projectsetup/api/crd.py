@@ -87,7 +87,11 @@ def _schema() -> dict[str, Any]:
                 "rule": f"self.metadata.name.matches('{PROJECT_ID_PATTERN}')",
                 "message": "metadata.name must be a project id, a UUID in lower case; "
                 "run `projectsetup projects list` to find it",
-            }
+            },
+            {
+                "rule": "has(self.spec.project) == has(oldSelf.spec.project)",
+                "message": "spec.project is immutable; delete the ProjectSetup and create a new one",
+            },
         ],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Version of this schema: `{API_VERSION}`."},
@@ -103,6 +107,7 @@ def _printer_columns() -> list[dict[str, Any]]:
     escaped = PRIORITY.replace(".", r"\.")
     succeeded = '.status.conditions[?(@.type=="Succeeded")]'
     return [
+        _column("Project", ".status.projectName"),
         _column("Phase", ".status.phase"),
         _column("Status", ".status.projectStatus"),
         _column("Step", ".status.step"),

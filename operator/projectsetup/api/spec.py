@@ -60,6 +60,24 @@ class CredentialsSecretRef(BaseModel):
     """Name of a Secret in the namespace of the ProjectSetup."""
 
 
+class ProjectFields(BaseModel):
+    """The project, for those who keep everything in git."""
+
+    model_config = _SPEC
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """Name of the project, unique among all projects."""
+
+    code_repo: Annotated[str, Field(min_length=1, max_length=2048)]
+    """URL of the repository for the code. It belongs to this project alone."""
+
+    docs_repo: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """URL of the repository for the documentation. It belongs to this project alone."""
+
+    description: Annotated[str, Field(max_length=10_000)] | None = None
+    """Description of the project."""
+
+
 class ProjectSetupSpec(BaseModel):
     """The setup that the user requests."""
 
@@ -70,6 +88,10 @@ class ProjectSetupSpec(BaseModel):
 
     parameters: Annotated[Parameters, Field(json_schema_extra=_immutable("spec.parameters", _PARAMETERS_SIZE))] = {}
     """Values for the parameters that the recipe declares. Immutable."""
+
+    project: Annotated[ProjectFields | None, Field(json_schema_extra=_immutable("spec.project"))] = None
+    """The project itself. It is created if no project has this id; otherwise every given field must match the project.
+    Immutable."""
 
     credentials_secret_ref: CredentialsSecretRef | None = None
     """Credentials for the project's repositories, a Secret with `username` and `password` (or `token`), or with

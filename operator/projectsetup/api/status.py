@@ -124,6 +124,8 @@ class ProjectSetupStatus(BaseModel):
     """The `metadata.generation` that this status is about; -1 until an operator has seen the object."""
     phase: Phase | None = None
     """Summary for people, derived from the conditions."""
+    project_name: Word | None = None
+    """The project's name."""
     project_status: Word | None = None
     """The project's own status, such as `compiling` or `ready`."""
     step: Word | None = None

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from projectsetup.api.models import Commits, ProjectSetupResource
 from projectsetup.api.reasons import Reason
+from projectsetup.api.spec import ProjectFields
 from projectsetup.controller.outcome import AttemptEnd, EndKind
 from projectsetup.projects.claims import hidden_from, refusal
-from projectsetup.projects.errors import ClaimRefused, NoSuchProject, ProjectElsewhere, ProjectOwned
+from projectsetup.projects.errors import ClaimRefused, InvalidProject, NoSuchProject, ProjectElsewhere, ProjectOwned
 from projectsetup.projects.model import Owner, Project
+from projectsetup.projects.validation import check_description, check_name
 
 _LONGEST_VALUE = 64
 """Characters of a parameter's value that a message quotes."""
@@ -71,6 +73,29 @@ def difference(resource: ProjectSetupResource, project: Project) -> str | None:
     return f"{had}, but this ProjectSetup requests {requested}"
 
 
+def spec_difference(wanted: ProjectFields, project: Project) -> str | None:
+    """The first field of `spec.project` that differs from the project; None if all given fields match."""
+    try:
+        name, description = check_name(wanted.name), check_description(wanted.description or "")
+    except InvalidProject as exc:
+        return f"spec.project: {exc}"
+    fields = (
+        ("name", name, project.name),
+        ("codeRepo", wanted.code_repo, project.code_repo),
+        ("docsRepo", wanted.docs_repo, project.docs_repo),
+        ("description", description if wanted.description is not None else None, project.description),
+    )
+    for field, given, recorded in fields:
+        if given is not None and given != recorded:
+            had = "none" if recorded is None else repr(_short(recorded))
+            return f"spec.project.{field} is {_short(given)!r}, but the project's is {had}"
+    return None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
 def _success(project: Project) -> AttemptEnd | None:
     if not project.attempt_result:
         return None
@@ -81,4 +106,4 @@ def _success(project: Project) -> AttemptEnd | None:
 def _parameter(name: str, value: str | None) -> str:
     if value is None:
         return f"no {name}"
-    return f"{name}={value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + '…'!r}"
+    return f"{name}={_short(value)!r}"

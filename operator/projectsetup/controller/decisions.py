@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from projectsetup.api.models import ProjectSetupStatus, RunRef
+from projectsetup.api.spec import ProjectFields
 from projectsetup.controller.events import Event
 from projectsetup.controller.outcome import AttemptEnd, StopCause
 from projectsetup.projects.model import Owner
@@ -26,6 +27,13 @@ class WriteStatus:
     status: ProjectSetupStatus
     events: tuple[Event, ...] = ()
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProject:
+    """No project has this id: create it from `spec.project`, then read again."""
+
+    project: ProjectFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +132,5 @@ Action = (
     | RecordEnd
     | StepDown
 )
-Decision = Action | ReleaseOwner
-"""After `ReleaseOwner` the facts must be read again in any case."""
+Decision = Action | CreateProject | ReleaseOwner
+"""After `CreateProject` and `ReleaseOwner` the facts must be read again in any case."""

@@ -35,6 +35,8 @@ class RecordRead:
 
     project: Project | None
     hidden: ClaimRefusal | None = None
+    exists: bool = True
+    """Whether any project has this id, visible or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ class Facts:
     record: RecordRead | RecordUnavailable | None = None
     """None if it was not read because no decision can depend on it, see `lifecycle.needs_record`."""
     recipe: RecipePlan = RecipePlan()
+    projects_from_spec: bool = True
+    """Whether the operator creates projects from `spec.project`."""
+    creation_problem: str | None = None
+    """Why the project of `spec.project` cannot be created."""
     input_problem: str | None = None
     """What is wrong with the recipe, its parameters, the repository addresses or the credentials Secret."""
     missing_dependency: str | None = None

@@ -91,6 +91,8 @@ class FactsReader:
     dependency_limit: timedelta
     namespace_required: bool = False
     """Whether projects without a namespace are hidden from every ProjectSetup."""
+    projects_from_spec: bool = True
+    """Whether the operator creates projects from `spec.project`."""
     claimed: ClaimedProjects = field(default_factory=ClaimedProjects)
 
     async def read(
@@ -100,6 +102,7 @@ class FactsReader:
         last_progress_write: datetime | None,
         prepared_fence: int | None,
         owner_is_active: bool,
+        creation_problem: str | None = None,
     ) -> tuple[Facts, Inputs]:
         """All facts about `resource`, and the inputs for an attempt."""
         run = self.runs.view(resource.project_id, resource.uid)
@@ -114,6 +117,8 @@ class FactsReader:
             now=datetime.now(UTC),
             run=run,
             record=record,
+            projects_from_spec=self.projects_from_spec,
+            creation_problem=creation_problem,
             recipe=self._plan(resource, inputs),
             input_problem=inputs.problem,
             missing_dependency=inputs.missing.message if inputs.missing else None,
@@ -140,7 +145,7 @@ class FactsReader:
             self.database.mark_down(str(error))
             return RecordUnavailable(str(error))
         hidden = hiding(resource, project, namespace_required=self.namespace_required)
-        return RecordRead(project) if hidden is None else RecordRead(None, hidden)
+        return RecordRead(project) if hidden is None else RecordRead(None, hidden, exists=project is not None)
 
     async def _inputs(self, resource: ProjectSetupResource, project: Project) -> Inputs:
         if resource.spec is None:

@@ -11,10 +11,17 @@ from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, RunRef
 from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.controller import status
-from projectsetup.controller.claims import ClaimRefusal, claim_refusal, commits_of_ready, difference
+from projectsetup.controller.claims import (
+    ClaimRefusal,
+    claim_refusal,
+    commits_of_ready,
+    difference,
+    spec_difference,
+)
 from projectsetup.controller.decisions import (
     AdoptAttempt,
     AwaitDependency,
+    CreateProject,
     Decision,
     RecordEnd,
     ReleaseClaim,
@@ -159,11 +166,35 @@ def _end_before_attempt(facts: Facts, project: Project | None) -> Decision | Non
     refusal = _refusal(facts, project)
     if facts.resource.problem is not None and not _is_foreign(refusal):
         return _end_without_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.resource.problem)
+    if (decision := _project_of_spec(facts, project)) is not None:
+        return decision
     if refusal is not None:
         return _already_set_up(facts, project) or _refuse(facts, project, attempt=facts.resource.status.attempt)
+    return _end_for_inputs(facts, project)
+
+
+def _end_for_inputs(facts: Facts, project: Project | None) -> Decision | None:
     if facts.input_problem is None:
         return None
     return _end_without_run(facts, project, EndKind.FAILED, Reason.INVALID_SPEC, facts.input_problem)
+
+
+def _project_of_spec(facts: Facts, project: Project | None) -> Decision | None:
+    """Create the project of `spec.project`, or end if it cannot be created or differs from the project that exists."""
+    wanted = facts.resource.spec.project if facts.resource.spec else None
+    if wanted is None or not isinstance(facts.record, RecordRead):
+        return None
+    if project is not None:
+        differs = spec_difference(wanted, project)
+        return None if differs is None else _end_unclaimed(facts, Reason.INVALID_SPEC, differs)
+    if facts.record.exists:
+        return None
+    if not facts.projects_from_spec:
+        message = f"project {facts.resource.name} does not exist, and this operator does not create projects from spec"
+        return _end_unclaimed(facts, Reason.PROJECT_NOT_FOUND, f"{message} (PROJECTSETUP_PROJECTS_FROM_SPEC is false)")
+    if facts.creation_problem is not None:
+        return _end_unclaimed(facts, Reason.INVALID_SPEC, f"spec.project: {facts.creation_problem}")
+    return CreateProject(wanted)
 
 
 def _already_set_up(facts: Facts, project: Project | None) -> WriteStatus | None:

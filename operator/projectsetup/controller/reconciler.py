@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus, essence, parse_resource
+from projectsetup.api.spec import ProjectFields
 from projectsetup.controller.cache import Change, Deleted, ResourceCache, pack
 from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.decisions import (
     Action,
     AdoptAttempt,
     AwaitDependency,
+    CreateProject,
     Decision,
     RecordEnd,
     ReleaseOwner,
@@ -40,7 +42,7 @@ from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, Clu
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
-from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable
+from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable, InvalidProject
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.setup.types import Progress, SetupProject
@@ -87,7 +89,7 @@ class Reconciler:
 
         Raises ClusterError if the key must be reconciled again later, and LeaseLost if this operator must exit.
         """
-        owner_is_active = False
+        owner_is_active, creation_problem = False, None
         self.facts.dependencies.forget(key)
         for _ in range(MAX_PASSES):
             resource = await self._read(key)
@@ -102,12 +104,15 @@ class Reconciler:
                 last_progress_write=self._progress_writes.get(resource.uid),
                 prepared_fence=self._prepared_fence(resource),
                 owner_is_active=owner_is_active,
+                creation_problem=creation_problem,
             )
             decision = decide(facts)
             _log.debug("decided", decision=type(decision).__name__)
             try:
                 if isinstance(decision, ReleaseOwner):
                     owner_is_active = await self._release_owner(facts, decision.owner)
+                elif isinstance(decision, CreateProject):
+                    creation_problem = await self._create_project(facts, decision.project)
                 elif not await self._carry_out(facts, inputs, decision):
                     self._release_idle_slot(resource, decision)
                     return
@@ -324,6 +329,26 @@ class Reconciler:
             return None
         self.facts.claimed.claimed(resource.key, resource.uid, project)
         return project if _repositories_unchanged(facts, project) else None
+
+    async def _create_project(self, facts: Facts, project: ProjectFields) -> str | None:
+        """Create the project of `spec.project`, and say why if it cannot be created."""
+        resource = facts.resource
+        self.leader.check()
+        try:
+            await self.record.create(
+                name=project.name,
+                code_repo=project.code_repo,
+                docs_repo=project.docs_repo,
+                description=project.description or "",
+                project_id=resource.project_id,
+                namespace=resource.namespace,
+                allow_file_repos=self.facts.allow_file_repos,
+                git_hosts=self.facts.git_hosts,
+            )
+        except InvalidProject as error:
+            return str(error)
+        _log.info("created the project of spec.project", name=project.name)
+        return None
 
     async def _release_owner(self, facts: Facts, owner: Owner) -> bool:
         """Release the owner's claim if its setup has ended; True if the owner is active, or hidden from us."""

@@ -185,6 +185,8 @@ def unchanged(facts: Facts) -> ProjectSetupStatus:
 def _report(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, **changes: Any) -> ProjectSetupStatus:
     resource = facts.resource
     changes.setdefault("queued_at", resource.queued_at)
+    if isinstance(facts.record, RecordRead) and facts.record.project is not None:
+        changes["project_name"] = facts.record.project.name
     changes.setdefault("attempt", resource.status.attempt)
     if resource.tuning is not None:
         changes.setdefault("max_attempts", resource.tuning.max_attempts)
