@@ -253,7 +253,7 @@ def test_kubectl_shows_the_columns(api_server: ApiServer) -> None:
     written = status(Reason.RUNNING, "compiling", project_status="compiling", step="compile", progress="3/7", attempt=2)
     api_server.patch_status(name, status_to_dict(written))
     (head, row) = table(api_server, "psetup", name)
-    assert head == ["NAME", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE"]
+    assert head == ["NAME", "PROJECT", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE"]
     assert row[:-1] == [name, "Running", "compiling", "compile", "3/7", "2", "0"]
     (head, row) = table(api_server, "projectsetups", name, "-o", "wide")
     assert head[-2:] == ["REASON", "MESSAGE"]

@@ -53,6 +53,8 @@ class World:
     last_progress_write: datetime | None = None
     prepared_fence: int | None = None
     owner_is_active: bool = False
+    projects_from_spec: bool = True
+    creation_problem: str | None = None
     engine: str = "local"
 
     def annotate(self, **values: str) -> World:
@@ -92,7 +94,9 @@ class World:
             resource=self.resource(),
             now=self.now,
             run=self.run,
-            record=self.record or RecordRead(self.project),
+            record=self.record or RecordRead(self.project, exists=self.project is not None),
+            projects_from_spec=self.projects_from_spec,
+            creation_problem=self.creation_problem,
             recipe=PLAN,
             token="token",
             input_problem=self.input_problem,

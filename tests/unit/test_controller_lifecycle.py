@@ -287,6 +287,78 @@ def test_a_project_without_a_namespace_is_hidden_where_one_is_required(found: Pr
     assert hidden.reason is Reason.PROJECT_NOT_FOUND
 
 
+# --- the project of the spec
+
+SHOP = {"name": "Shop", "codeRepo": "https://git.example/shop"}
+FROM_SPEC = World(spec={"project": SHOP}, slot=True)
+
+
+def test_a_project_that_does_not_exist_is_created_from_the_spec() -> None:
+    wanted = expect(FROM_SPEC.decide(), d.CreateProject).project
+    assert (wanted.name, wanted.code_repo, wanted.docs_repo) == ("Shop", "https://git.example/shop", None)
+
+
+@pytest.mark.parametrize("fields", [{}, {"description": ""}, {"name": " Shop "}])
+def test_a_project_that_matches_the_spec_is_set_up(fields: dict[str, str]) -> None:
+    world = World(spec={"project": SHOP | fields}, slot=True, project=project())
+    started = expect(world.decide(), d.StartAttempt)
+    assert started.status.project_name == "Shop"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "Other"}, "spec.project.name is 'Other', but the project's is 'Shop'"),
+        (
+            {"codeRepo": "https://git.example/other"},
+            "spec.project.codeRepo is 'https://git.example/other', but the project's is 'https://git.example/shop'",
+        ),
+        (
+            {"docsRepo": "https://git.example/docs"},
+            "spec.project.docsRepo is 'https://git.example/docs', but the project's is none",
+        ),
+        ({"description": "Sells"}, "spec.project.description is 'Sells', but the project's is ''"),
+        ({"name": "\u200b"}, "spec.project: the name must not be empty"),
+    ],
+)
+@pytest.mark.parametrize("status", ["created", "ready"])
+def test_a_project_that_differs_from_the_spec_is_left_alone(fields: dict[str, str], message: str, status: str) -> None:
+    world = World(spec={"project": SHOP | fields}, slot=True, project=project(status))
+    expect(world.decide(), d.WriteStatus, succeeded=("False", Reason.INVALID_SPEC), message=message)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "message"),
+    [
+        (
+            {"creation_problem": "another project already has this name: Shop"},
+            Reason.INVALID_SPEC,
+            "spec.project: another project already has this name: Shop",
+        ),
+        (
+            {"projects_from_spec": False},
+            Reason.PROJECT_NOT_FOUND,
+            (
+                f"project {ID} does not exist, and this operator does not create projects from spec"
+                " (PROJECTSETUP_PROJECTS_FROM_SPEC is false)"
+            ),
+        ),
+        (
+            {"record": RecordRead(None, ClaimRefusal(Reason.PROJECT_CLAIMED, "not yours"))},
+            Reason.PROJECT_CLAIMED,
+            "not yours",
+        ),
+    ],
+)
+def test_a_project_that_is_not_created_from_the_spec(facts: dict[str, Any], reason: Reason, message: str) -> None:
+    expect(FROM_SPEC.but(**facts).decide(), d.WriteStatus, succeeded=("False", reason), message=message)
+
+
+@pytest.mark.parametrize("world", [FROM_SPEC.annotate(**CANCEL), replace(FROM_SPEC, spec=SUSPENDED | FROM_SPEC.spec)])
+def test_no_project_is_created_for_a_setup_that_does_not_start(world: World) -> None:
+    expect(world.decide(), d.WriteStatus)
+
+
 # --- a missing dependency
 
 
