@@ -40,6 +40,7 @@ from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.kernel import refuse_inspection
 from projectsetup.handlers import Watch
+from projectsetup.intake.intake import Intake
 from projectsetup.kube.connection import connect, credential_files, pod_namespace
 from projectsetup.kube.job_cache import JobCache, Kind
 from projectsetup.kube.jobs import JobClient
@@ -57,6 +58,7 @@ from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.errors import DatabaseErrorKind
 from projectsetup.projects.record import ProjectRecord
+from projectsetup.projects.requests import listen
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
 from projectsetup.setup.environment import portable_environment
@@ -75,6 +77,7 @@ class Ports:
     record: ProjectRecord
     engine: Engine
     leader: Leader
+    intake: Intake | None = None
 
 
 async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -99,10 +102,19 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
             running_engine(settings, address, api, elected, metrics) as engine,
         ):
             get_logger("operator").info("starting", version=version(), engine=settings.engine)
-            ports = Ports(SetupClient(api, field_manager=OPERATOR), record, engine, elected)
+            setups = SetupClient(api, field_manager=OPERATOR)
+            ports = Ports(setups, record, engine, elected, _intake(settings, address, setups, record, elected))
             return await compose(settings, api, ports, metrics, scrub).run()
     finally:
         await record.close()
+
+
+def _intake(
+    settings: Settings, address: DatabaseAddress, setups: SetupClient, record: ProjectRecord, leader: Leader
+) -> Intake | None:
+    if settings.intake_namespace is None:
+        return None
+    return Intake(record.setup_requests(), setups, leader, settings.intake_namespace, partial(listen, address))
 
 
 @asynccontextmanager
@@ -234,6 +246,7 @@ def compose(
         health=HealthServer(settings.http_port, checks=checks, metrics=metrics.render),
         queue_config=queue_watch,
         grace=settings.shutdown_grace.total_seconds(),
+        intake=ports.intake,
     )
 
 

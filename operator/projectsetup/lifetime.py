@@ -13,6 +13,7 @@ from projectsetup.controller.cache import Packed
 from projectsetup.controller.controller import Controller
 from projectsetup.controller.outcome import StopCause
 from projectsetup.handlers import Watch
+from projectsetup.intake.intake import Intake
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.kube.queue_watch import QueueConfigWatch
 from projectsetup.observe.health import HealthServer
@@ -32,6 +33,8 @@ async def _forever(task: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
+        except LeaseLost:
+            raise
         except Exception:  # noqa: BLE001  # whatever the error is, the operator needs the task
             _log.exception("unexpected error; restarting the task", task=task)
         await asyncio.sleep(RESTART_DELAY)
@@ -47,6 +50,8 @@ class Operator:
     health: HealthServer
     queue_config: QueueConfigWatch
     grace: float
+    intake: Intake | None
+    """None where no application may request setups in SQL."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> int:
@@ -89,12 +94,14 @@ class Operator:
         holding = asyncio.create_task(self.leader.hold(), name="hold the Lease")
         leading = asyncio.create_task(self.controller.lead(), name="lead")
         tasks: list[asyncio.Task[Any]] = [stopping, holding, leading]
+        if self.intake is not None:
+            tasks.append(asyncio.create_task(_forever("intake", self.intake.run), name="intake"))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 tasks.append(asyncio.create_task(self._drain(), name="drain"))
                 await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
-            for task in (holding, leading):
+            for task in tasks[1:]:
                 if task.done():
                     task.result()
         except LeaseLost as lost:

@@ -112,11 +112,37 @@ class SetupClient:
             body["spec"] = dict(spec)
         return await self._patch(namespace, name, body, APPLY_PATCH, {"force": "true"}, dry_run=dry_run)
 
+    async def create(
+        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+    ) -> Body:
+        """Create the ProjectSetup and return it as stored; ApiConflict if it exists."""
+        body: Body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "annotations": dict(annotations)},
+            "spec": dict(spec),
+        }
+        query = {"fieldManager": self._field_manager}
+        return await self._call(
+            f"create ProjectSetup {namespace}/{name}", "POST", setups_path(namespace), query=query, body=body
+        )
+
+    async def change(
+        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+    ) -> Body:
+        """Set these annotations and fields of the spec, leave everything else; SetupNotFound."""
+        body: Body = {"metadata": {"annotations": dict(annotations)}}
+        if spec:
+            body["spec"] = dict(spec)
+        return await self._merge(namespace, name, body, dry_run=False)
+
     async def annotate(
         self, namespace: str, name: str, annotations: Mapping[str, str], *, dry_run: bool = False
     ) -> Body:
         """Set these annotations, leave everything else, and return the object as stored; SetupNotFound."""
-        body = {"metadata": {"annotations": dict(annotations)}}
+        return await self._merge(namespace, name, {"metadata": {"annotations": dict(annotations)}}, dry_run=dry_run)
+
+    async def _merge(self, namespace: str, name: str, body: Body, *, dry_run: bool) -> Body:
         try:
             return await self._patch(namespace, name, body, MERGE_PATCH, {}, dry_run=dry_run)
         except ApiNotInstalled:

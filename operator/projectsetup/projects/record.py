@@ -20,6 +20,7 @@ from projectsetup.projects.errors import (
     ProjectMoved,
     UniqueViolation,
 )
+from projectsetup.projects.requests import SetupRequests
 from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK, project_from
 from projectsetup.projects.validation import check_description, check_name, check_namespace, check_repository_url
 
@@ -73,6 +74,10 @@ class ProjectRecord:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def setup_requests(self) -> SetupRequests:
+        """The requests of applications, on the same connections."""
+        return SetupRequests(self._database)
 
     async def ping(self) -> None:
         """Return if the database answers, has the tables of this version and grants write access to them."""

@@ -70,6 +70,13 @@ SELECT id FROM closed WHERE id = %(at_id)s
 )
 
 
+ASSIGN: Final = Statement(
+    "UPDATE projects SET namespace = %(to_namespace)s WHERE id = %(at_id)s AND namespace IS NULL RETURNING id",
+    {},
+    reads=False,
+)
+
+
 class SetupRequests:
     """The requests of applications; every method may raise DatabaseUnavailable."""
 
@@ -84,6 +91,10 @@ class SetupRequests:
         urgency, number = (-2, 0) if after is None else (after.urgency, after.number)
         rows = await self._database.rows(PENDING, after_urgency=urgency, after_number=number)
         return tuple(_pending(row) for row in rows)
+
+    async def assign(self, project_id: UUID, namespace: str) -> None:
+        """Let the project belong to this namespace, if it belongs to none yet."""
+        await self._database.rows(ASSIGN, at_id=project_id, to_namespace=namespace)
 
     async def close(
         self,

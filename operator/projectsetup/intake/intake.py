@@ -1,0 +1,159 @@
+"""Carries out the requests of applications, one after the other, while this operator leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from projectsetup.api.reasons import Reason
+from projectsetup.api.resource import ProjectSetupResource, parse_resource
+from projectsetup.intake.decisions import Accept, Change, Create, Decision, Refuse, Wait, Withdraw, decide
+from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiRejected, ApiUnavailable, SetupNotFound
+from projectsetup.kube.leader import Leader
+from projectsetup.observe.logs import get_logger
+from projectsetup.projects.errors import DatabaseUnavailable
+from projectsetup.projects.model import PendingRequest, RequestKind
+from projectsetup.projects.requests import SetupRequests
+
+RETRY_DELAY: Final = 0.5
+MAX_RETRY_DELAY: Final = 15.0
+"""Seconds until requests that could not be handled are tried again; the delay doubles with each failure."""
+WAIT_DELAY: Final = 1.0
+"""Seconds until a request that waits for its ProjectSetup is decided on again."""
+MAX_PASSES: Final = 5
+
+_log = get_logger("intake")
+
+
+class Setups(Protocol):
+    """What the intake needs of the client for ProjectSetups."""
+
+    async def find(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return one ProjectSetup, or None when it does not exist."""
+        ...
+
+    async def create(
+        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Create the ProjectSetup; ApiConflict if it exists."""
+        ...
+
+    async def change(
+        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Set these annotations and fields, leave everything else; SetupNotFound."""
+        ...
+
+
+@dataclass(slots=True)
+class Intake:
+    """Turns each committed request into one change of a ProjectSetup in `namespace`."""
+
+    requests: SetupRequests
+    setups: Setups
+    leader: Leader
+    namespace: str
+    wakeups: Callable[[], AsyncIterator[None]]
+    """Yields whenever there may be new requests."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Handle requests until cancelled. Raises LeaseLost if this operator must exit."""
+        tasks = {asyncio.create_task(self._listen()), asyncio.create_task(self._handle_all())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _listen(self) -> None:
+        async for _ in self.wakeups():
+            self._wake.set()
+
+    async def _handle_all(self) -> None:
+        failures = 0
+        while True:
+            self._wake.clear()
+            delay: float | None = None
+            try:
+                if await self._handle_pending():
+                    delay = WAIT_DELAY
+                failures = 0
+            except (ApiUnavailable, DatabaseUnavailable) as error:
+                delay = min(RETRY_DELAY * 2**failures, MAX_RETRY_DELAY)
+                failures = min(failures + 1, 10)
+                _log.warning("cannot handle setup requests; retrying", error=str(error))
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _handle_pending(self) -> bool:
+        """Handle every pending request in order, a page at a time; True if any must wait."""
+        waiting, last = False, None
+        while page := await self.requests.pending(after=last):
+            for request in page:
+                waiting = not await self._handle(request) or waiting
+            last = page[-1]
+        return waiting
+
+    async def _handle(self, request: PendingRequest) -> bool:
+        """Handle one request; False if it must wait."""
+        name = str(request.project_id)
+        existing = await self._find(name) if request.kind is RequestKind.CANCEL else None
+        for _ in range(MAX_PASSES):
+            self.leader.check()
+            decision = decide(request, existing, namespace=self.namespace)
+            _log.debug("decided", request=str(request.id), decision=type(decision).__name__)
+            try:
+                return await self._carry_out(request, name, decision)
+            except (ApiConflict, SetupNotFound):
+                existing = await self._find(name)
+            except ApiRejected as error:
+                return await self._refuse(request, Refuse(str(error), Reason.INVALID_SPEC))
+            except ApiForbidden as error:
+                if "denied the request" not in str(error):  # that is what admission webhooks say
+                    raise
+                return await self._refuse(request, Refuse(str(error), Reason.INVALID_SPEC))
+        return False
+
+    async def _carry_out(self, request: PendingRequest, name: str, decision: Decision) -> bool:
+        match decision:
+            case Create():
+                if request.project_namespace is None:
+                    await self.requests.assign(request.project_id, self.namespace)
+                await self.setups.create(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
+            case Change():
+                await self.setups.change(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
+            case Wait():
+                return False
+            case Withdraw():
+                withdrawn = Refuse("cancelled before it started", Reason.CANCELLED)
+                return await self._refuse(request, withdrawn, together_with=request.cancelled_by)
+            case Refuse():
+                return await self._refuse(request, decision)
+            case Accept():
+                pass
+        await self.requests.close(request.id)
+        return True
+
+    async def _refuse(self, request: PendingRequest, refusal: Refuse, *, together_with: UUID | None = None) -> bool:
+        _log.info("request refused", request=str(request.id), project=str(request.project_id), why=refusal.error)
+        await self.requests.close(
+            request.id,
+            error=refusal.error,
+            reason=refusal.reason,
+            together_with=together_with,
+        )
+        return True
+
+    async def _find(self, name: str) -> ProjectSetupResource | None:
+        body = await self.setups.find(self.namespace, name)
+        return None if body is None else parse_resource(body)
