@@ -1,0 +1,179 @@
+"""Setups requested in SQL: each committed request becomes one series, whatever dies in between."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.support.operator_process import wait_for
+from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message, reason
+from tests.support.setup_handle import Setup, Steps
+
+
+@pytest.fixture(scope="module")
+def intake(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
+    with new_sandbox(concurrency="12") as sandbox:
+        sandbox.operator.configure(intake_namespace=sandbox.api.namespace)
+        sandbox.operator.start()
+        yield sandbox
+
+
+def call(sandbox: Sandbox, function: str, project: str, **values: object) -> Any:
+    """What the function answers, in a transaction of its own."""
+    named = "".join(f", {name} => %({name})s" for name in values)
+    with psycopg.connect(sandbox.database_url) as sql:
+        (answer,) = sql.execute(
+            f"SELECT {function}(%(project)s{named})".encode(), {"project": project, **values}
+        ).fetchone() or (None,)
+    return answer
+
+
+def handled(sandbox: Sandbox, *, limit: float = 30.0) -> list[dict[str, Any]]:
+    """All requests once none is pending, oldest first."""
+    found: list[dict[str, Any]] = []
+
+    def none_pending() -> bool:
+        with psycopg.connect(sandbox.database_url, row_factory=dict_row) as sql:
+            found[:] = sql.execute("SELECT * FROM setup_requests ORDER BY number").fetchall()
+        return all(row["handled_at"] for row in found)
+
+    wait_for(none_pending, "all requests to be handled", limit=limit)
+    return found
+
+
+def names(sandbox: Sandbox) -> set[str]:
+    return sandbox.api.select("status.phase!=nothing")
+
+
+def setup_of(sandbox: Sandbox, project: str) -> Setup:
+    wait_for(lambda: project in names(sandbox), f"ProjectSetup {project}")
+    return Setup(sandbox, sandbox.api, project, "0")
+
+
+def request_of(sandbox: Sandbox, request: object) -> dict[str, Any]:
+    return next(row for row in handled(sandbox) if row["id"] == request)
+
+
+def test_a_request_becomes_a_setup(intake: Sandbox) -> None:
+    project = intake.project(name="asked for in SQL")
+    request = call(intake, "setup_project", project, recipe="instant", priority=0, max_attempts=5, backoff="1m")
+    setup = setup_of(intake, project)
+    why, status = setup.ended()
+    assert (why, status["projectName"]) == ("SetupSucceeded", "asked for in SQL")
+    annotations = setup.body["metadata"]["annotations"]
+    assert annotations[PREFIX + "request-id"] == str(request)
+    assert [annotations[PREFIX + name] for name in ("priority", "max-attempts", "backoff")] == ["0", "5", "1m"]
+    assert request_of(intake, request)["error"] is None
+    assert setup.record["namespace"] == intake.api.namespace
+
+
+def test_a_request_for_a_failed_project_is_a_retry(intake: Sandbox) -> None:
+    project = intake.project()
+    call(intake, "setup_project", project, recipe="scripts", parameters='{"first": "[ -e /nowhere ]"}')
+    setup = setup_of(intake, project)
+    assert setup.ended()[0] == "StepFailed"
+    request = call(intake, "setup_project", project)
+    assert setup.until_over_again(str(request))[0] == "StepFailed"
+    assert setup.events.count("RetryRequested") == 1
+    assert request_of(intake, request)["error"] is None
+
+
+def test_a_cancel_stops_the_setup(intake: Sandbox, steps: Steps) -> None:
+    project = intake.project()
+    call(intake, "setup_project", project, recipe="gated", parameters=f'{{"place": "{steps.folder}"}}')
+    setup = setup_of(intake, project)
+    steps.await_start(setup)
+    assert call(intake, "cancel_setup", project) == "ok"
+    assert setup.ended()[0] == "Cancelled"
+    assert [row["error"] for row in handled(intake) if str(row["project_id"]) == project] == [None, None]
+
+
+def test_a_cancel_in_the_same_transaction_starts_nothing(intake: Sandbox) -> None:
+    project = intake.project()
+    with psycopg.connect(intake.database_url) as sql:
+        sql.execute("SELECT setup_project(%s)", (project,))
+        sql.execute("SELECT cancel_setup(%s)", (project,))
+    asked, cancelled = (row for row in handled(intake) if str(row["project_id"]) == project)
+    assert (asked["error"], cancelled["error"]) == ("cancelled before it started", None)
+    assert project not in names(intake)
+    record = intake.record(project)
+    assert (record["status"], record["setup_error"]["reason"]) == ("failed", "Cancelled")
+
+
+def test_a_request_that_the_api_server_refuses_fails_the_project(intake: Sandbox) -> None:
+    project = intake.project()
+    request = call(intake, "setup_project", project, parameters=f'{{"{"p" * 5000}": "{"v" * 5000}"}}')
+    refused = request_of(intake, request)
+    assert "parameters" in refused["error"]
+    record = intake.record(project)
+    assert (record["status"], record["setup_error"]["reason"]) == ("failed", "InvalidSpec")
+    assert record["setup_error"]["message"] == refused["error"]
+    assert project not in names(intake)
+
+
+def test_a_project_of_another_namespace_is_refused(intake: Sandbox) -> None:
+    project = intake.project()
+    with psycopg.connect(intake.database_url) as sql:
+        sql.execute("UPDATE projects SET namespace = 'team-b' WHERE id = %s", (project,))
+    refused = request_of(intake, call(intake, "setup_project", project))
+    assert refused["error"].startswith(f"project {project} belongs to namespace team-b")
+    assert intake.record(project)["setup_error"]["reason"] == "ProjectClaimed"
+
+
+def test_requests_survive_kills_and_rollbacks(new_sandbox: NewSandbox) -> None:
+    """The operator is killed while requests are committed and rolled back from several connections."""
+    number, kills = 40, 6
+    with new_sandbox(concurrency="8") as sandbox:
+        sandbox.operator.configure(intake_namespace=sandbox.api.namespace)
+        projects = [sandbox.project() for _ in range(number)]
+        committed = projects[::2]
+        sandbox.operator.start()
+
+        def request(mine: list[str]) -> None:
+            for project in mine:
+                with psycopg.connect(sandbox.database_url) as sql:
+                    sql.execute("SELECT setup_project(%s, recipe => 'instant')", (project,))
+                    if project not in committed:
+                        sql.rollback()
+                time.sleep(random.uniform(0, 0.1))  # noqa: S311  # so that kills hit different moments
+
+        threads = [threading.Thread(target=request, args=(projects[part::4],)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(kills):
+            time.sleep(random.uniform(0.3, 1.0))  # noqa: S311
+            sandbox.operator.kill()
+            sandbox.operator.start()
+        for thread in threads:
+            thread.join()
+        assert [row["error"] for row in handled(sandbox, limit=60)] == [None] * len(committed)
+        for project in committed:
+            status = sandbox.ended(project, limit=60)
+            assert reason(status) == "SetupSucceeded", message(status)
+            events = [event["reason"] for event in sandbox.api.events(project)]
+            assert "RetryRequested" not in events
+        assert names(sandbox) == set(committed)
+
+
+def test_a_lost_connection_and_requests_before_the_start_are_noticed(new_sandbox: NewSandbox) -> None:
+    with new_sandbox() as sandbox:
+        sandbox.operator.configure(intake_namespace=sandbox.api.namespace)
+        before = sandbox.project()
+        call(sandbox, "setup_project", before, recipe="instant")
+        sandbox.operator.start()
+        assert reason(setup_of(sandbox, before).ended()[1]) == "SetupSucceeded"
+        with psycopg.connect(sandbox.database_url, autocommit=True) as sql:
+            sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        after = sandbox.project()
+        call(sandbox, "setup_project", after, recipe="instant")
+        assert reason(setup_of(sandbox, after).ended()[1]) == "SetupSucceeded"
