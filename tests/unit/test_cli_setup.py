@@ -156,8 +156,8 @@ class World:
         self._write("dry_apply" if dry_run else "apply")
         return body()
 
-    async def annotate(self, *_: object, dry_run: bool) -> dict[str, Any]:
-        self._write("dry_annotate" if dry_run else "annotate")
+    async def change(self, *_: object, dry_run: bool) -> dict[str, Any]:
+        self._write("dry_change" if dry_run else "change")
         return body()
 
     async def queue(self, _project_id: UUID, _namespace: str) -> Project:
@@ -181,10 +181,10 @@ IN_PROGRESS = body(status(Reason.RUNNING)), replace(project("testing"), owner=ME
     ("world", "writes"),
     [
         (World(), ["dry_apply", "mark", "apply"]),
-        (World(body()), ["dry_annotate", "mark", "annotate"]),
-        (World(*IN_PROGRESS), ["dry_annotate", "annotate"]),
-        (World(body(), annotate=SetupNotFound("team-a", NAME)), ["dry_annotate", "mark", "annotate", "apply"]),
-        (World(body(), mark=ProjectOwned(UUID(NAME), ME)), ["dry_annotate", "mark", "annotate"]),
+        (World(body()), ["dry_change", "mark", "change"]),
+        (World(*IN_PROGRESS), ["dry_change", "change"]),
+        (World(body(), change=SetupNotFound("team-a", NAME)), ["dry_change", "mark", "change", "apply"]),
+        (World(body(), mark=ProjectOwned(UUID(NAME), ME)), ["dry_change", "mark", "change"]),
     ],
     ids=["new", "existing", "in progress", "deleted meanwhile", "claimed by its own resource meanwhile"],
 )
@@ -219,7 +219,7 @@ async def test_a_failure_after_the_mark_says_what_is_left(error: ClusterError, c
 
 async def test_a_failure_without_a_mark_stays_as_it_is() -> None:
     with pytest.raises(ApiUnavailable, match=r"^away$"):
-        await World(*IN_PROGRESS, annotate=ApiUnavailable("away")).start(**PRIORITY_3)
+        await World(*IN_PROGRESS, change=ApiUnavailable("away")).start(**PRIORITY_3)
 
 
 @pytest.mark.parametrize(("existing", "owner"), [(body(), OTHER), (None, ME)])

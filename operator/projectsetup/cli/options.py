@@ -21,6 +21,8 @@ from projectsetup.git_hosts import GitHosts, InvalidHosts
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}", f"{PLURAL}.{GROUP}"}
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_SECRET_LENGTH: Final = 253
 
 
 def examples(*commands: str) -> str:
@@ -42,6 +44,13 @@ def namespace(text: str) -> str:
     """Parse the name of a namespace."""
     if not _DNS_LABEL.fullmatch(text):
         raise typer.BadParameter(f"{text!r} is not a valid namespace name")
+    return text
+
+
+def secret_name(text: str) -> str:
+    """Parse the name of a Secret."""
+    if len(text) > _SECRET_LENGTH or not _DNS_SUBDOMAIN.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a valid name of a Secret")
     return text
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
+from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.context import cluster, current_namespace, database_url
@@ -32,11 +33,24 @@ class SetupRequest:
     recipe: str | None = None
     parameters: Mapping[str, str] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    credentials_secret: str | None = None
+    attempt_timeout: timedelta | None = None
+    suspend: bool | None = None
 
     @property
     def spec(self) -> dict[str, object]:
         """The fields of `.spec` that were given."""
         given = {"recipe": self.recipe, "parameters": self.parameters}
+        return {name: value for name, value in given.items() if value is not None} | self.mutable_spec
+
+    @property
+    def mutable_spec(self) -> dict[str, object]:
+        """Those of them that can be changed later."""
+        given = {
+            "credentialsSecretRef": self.credentials_secret and {"name": self.credentials_secret},
+            "timeout": self.attempt_timeout and format_duration(self.attempt_timeout),
+            "suspend": self.suspend,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -165,10 +179,11 @@ class SetupCall:
     async def _write(self, setups: SetupClient, plan: Plan, existing: Body | None, *, dry_run: bool) -> Body:
         """Merge into an existing ProjectSetup: applied again, it would lose what an earlier call has set."""
         if existing is not None:
-            if not plan.annotations:
+            spec = self.request.mutable_spec
+            if not (plan.annotations or spec):
                 return existing
             try:
-                return await setups.annotate(self.namespace, self.name, plan.annotations, dry_run=dry_run)
+                return await setups.change(self.namespace, self.name, plan.annotations, spec, dry_run=dry_run)
             except SetupNotFound:
                 existing = None  # deleted since it was read
         return await setups.apply(
@@ -262,5 +277,5 @@ def effect_of_cancel(resource: ProjectSetupResource) -> str:
 async def _request(
     setups: SetupClient, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
 ) -> str:
-    body = await setups.annotate(namespace, name, {annotation: timestamp(datetime.now(UTC))})
+    body = await setups.change(namespace, name, {annotation: timestamp(datetime.now(UTC))})
     return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"

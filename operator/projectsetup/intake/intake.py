@@ -42,7 +42,7 @@ class Setups(Protocol):
         ...
 
     async def change(
-        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+        self, namespace: str, name: str, annotations: Mapping[str, str], spec: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Set these annotations and fields, leave everything else; SetupNotFound."""
         ...
@@ -131,7 +131,7 @@ class Intake:
                     await self.requests.assign(request.project_id, self.namespace)
                 await self.setups.create(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
             case Change():
-                await self.setups.change(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
+                await self.setups.change(self.namespace, name, decision.annotations, decision.spec)
             case Wait():
                 return False
             case Withdraw():

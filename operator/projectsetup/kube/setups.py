@@ -128,21 +128,18 @@ class SetupClient:
         )
 
     async def change(
-        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
+        self,
+        namespace: str,
+        name: str,
+        annotations: Mapping[str, str],
+        spec: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Body:
         """Set these annotations and fields of the spec, leave everything else; SetupNotFound."""
         body: Body = {"metadata": {"annotations": dict(annotations)}}
         if spec:
             body["spec"] = dict(spec)
-        return await self._merge(namespace, name, body, dry_run=False)
-
-    async def annotate(
-        self, namespace: str, name: str, annotations: Mapping[str, str], *, dry_run: bool = False
-    ) -> Body:
-        """Set these annotations, leave everything else, and return the object as stored; SetupNotFound."""
-        return await self._merge(namespace, name, {"metadata": {"annotations": dict(annotations)}}, dry_run=dry_run)
-
-    async def _merge(self, namespace: str, name: str, body: Body, *, dry_run: bool) -> Body:
         try:
             return await self._patch(namespace, name, body, MERGE_PATCH, {}, dry_run=dry_run)
         except ApiNotInstalled:

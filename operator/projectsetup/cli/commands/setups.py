@@ -21,6 +21,7 @@ from projectsetup.cli.options import (
     examples,
     parameters,
     project_argument,
+    secret_name,
 )
 from projectsetup.cli.output import Format
 
@@ -45,6 +46,19 @@ def setup(
     ] = None,
     param: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Parameter of the recipe; may be repeated.")
+    ] = None,
+    credentials_secret: Annotated[
+        str | None,
+        typer.Option(
+            parser=secret_name, metavar="NAME", help="Secret with the credentials for the project's repositories."
+        ),
+    ] = None,
+    attempt_timeout: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="D", help="Time limit of one attempt; 30m unless set."),
+    ] = None,
+    suspend: Annotated[
+        bool | None, typer.Option("--suspend/--resume", help="Suspend the setup, or resume it.", show_default=False)
     ] = None,
     priority: Annotated[
         str | None,
@@ -86,7 +100,9 @@ def setup(
     from projectsetup.cli.context import run
     from projectsetup.kube.connection import Kubeconfig
 
-    request = setups.SetupRequest(recipe, recipe_parameters or None, annotations)
+    request = setups.SetupRequest(
+        recipe, recipe_parameters or None, annotations, credentials_secret, attempt_timeout, suspend
+    )
     run(setups.setup(Kubeconfig(kubeconfig, context), project_id, namespace, request, wait=wait, limit=timeout))
 
 
