@@ -80,7 +80,7 @@ def test_a_request_for_a_failed_project_is_a_retry(intake: Sandbox) -> None:
     setup = setup_of(intake, project)
     assert setup.ended()[0] == "StepFailed"
     request = call(intake, "setup_project", project)
-    assert setup.until_over_again(str(request))[0] == "StepFailed"
+    assert setup.ended_after_retry(str(request))[0] == "StepFailed"
     assert setup.events.count("RetryRequested") == 1
     assert request_of(intake, request)["error"] is None
 

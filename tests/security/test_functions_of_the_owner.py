@@ -23,7 +23,8 @@ $$ BEGIN ALTER ROLE {role} SUPERUSER; RETURN $1; END $$
 """
 ATTACH: Final = "CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION {function}()"
 OF_THE_OWNER: Final = """
-SELECT p.oid::regproc::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+SELECT p.oid::regproc::text, prorettype = 'trigger'::regtype, has_function_privilege(p.oid, 'EXECUTE')
+FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
 WHERE prosecdef AND nspname = 'public'
 """
 
@@ -44,9 +45,10 @@ def test_an_attacker_cannot_inject_functions(database_url: str, role: str) -> No
     with psycopg.connect(mine, autocommit=True) as attacker:
         attacker.execute(LOOKALIKE)
         attacker.execute(ATTACK.format(role=role))
-        functions = [name for (name,) in attacker.execute(OF_THE_OWNER)]
+        functions = attacker.execute(OF_THE_OWNER).fetchall()
         assert functions, "no function runs with the rights of its owner: delete this test"
-        for function in functions:
+        assert [name for name, _, executable in functions if executable] == []
+        for function in (name for name, is_trigger, _ in functions if is_trigger):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 attacker.execute(ATTACH.format(function=f"public.{function}"))
         is_superuser = attacker.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()

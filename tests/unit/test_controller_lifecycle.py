@@ -351,7 +351,7 @@ def test_a_project_that_differs_from_the_spec_is_left_alone(fields: dict[str, st
     ],
 )
 def test_a_project_that_is_not_created_from_the_spec(facts: dict[str, Any], reason: Reason, message: str) -> None:
-    expect(FROM_SPEC.but(**facts).decide(), d.WriteStatus, succeeded=("False", reason), message=message)
+    expect(FROM_SPEC.replace(**facts).decide(), d.WriteStatus, succeeded=("False", reason), message=message)
 
 
 @pytest.mark.parametrize("world", [FROM_SPEC.annotate(**CANCEL), replace(FROM_SPEC, spec=SUSPENDED | FROM_SPEC.spec)])
