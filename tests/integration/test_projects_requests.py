@@ -184,12 +184,12 @@ def test_every_change_of_a_status_is_notified(sql: Sql, database_url: str) -> No
         for status in ("setup_queued", "setup_queued", "initializing"):
             sql.execute("UPDATE projects SET status = %s", (status,))
         sql.execute("UPDATE projects SET description = 'other'")
-        told = [json.loads(notify.payload) for notify in listener.notifies(timeout=2, stop_after=3)]
-    assert [(each["id"], each["name"], each["status"]) for each in told] == [
+        received = [json.loads(notify.payload) for notify in listener.notifies(timeout=2, stop_after=3)]
+    assert [(each["id"], each["name"], each["status"]) for each in received] == [
         (str(made), str(made), "setup_queued"),
         (str(made), str(made), "initializing"),
     ]
-    assert all(each["at"] for each in told)
+    assert all(each["at"] for each in received)
 
 
 def test_a_committed_request_is_notified(sql: Sql, database_url: str) -> None:

@@ -61,7 +61,7 @@ class CredentialsSecretRef(BaseModel):
 
 
 class ProjectFields(BaseModel):
-    """The project, for those who keep everything in git."""
+    """The project itself, so that git alone is enough."""
 
     model_config = _SPEC
 

@@ -109,7 +109,7 @@ END
 $$
 """
 
-_TELL_STATUS = """
+_NOTIFY_STATUS = """
 CREATE FUNCTION projects_notify_status() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
@@ -120,7 +120,7 @@ END
 $$
 """
 
-_TELL_STATUS_TRIGGER = """
+_NOTIFY_STATUS_TRIGGER = """
 CREATE TRIGGER projects_notify_status AFTER UPDATE ON projects
 FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION projects_notify_status()
 """
@@ -158,7 +158,7 @@ def upgrade() -> None:
     schema = op.get_bind().scalar(text("SELECT quote_ident(current_schema())"))
     for function in (_SETUP, _CANCEL):
         op.execute(function.format(schema=schema))
-    op.execute(_TELL_STATUS)
-    op.execute(_TELL_STATUS_TRIGGER)
+    op.execute(_NOTIFY_STATUS)
+    op.execute(_NOTIFY_STATUS_TRIGGER)
     op.execute(_ROLE)
     op.execute(_GRANT)
