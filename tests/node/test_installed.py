@@ -170,8 +170,8 @@ def test_a_python_service_from_its_project_to_the_pushed_commits(
     assert (row["status"], row["setup_error"]) == ("ready", None)
     watched = [line.split() for line in (tmp_path / "watch").read_text().splitlines() if line.startswith(project)]
     for seen in (["initializing", "generate", "0/7"], ["compiling", "compile", "3/7"]):
-        assert ["Running", *seen] in [line[1:5] for line in watched]
-    assert watched[-1][1:5] == ["Succeeded", "ready", "7/7", "1"]
+        assert ["Running", *seen] in [line[2:6] for line in watched]
+    assert watched[-1][1:6] == ["Orders", "Succeeded", "ready", "7/7", "1"]
 
 
 def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_sees_the_secret(
