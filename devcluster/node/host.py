@@ -1,4 +1,4 @@
-"""What a node uses of its host: mounts, a cgroup of its own, and kernel settings."""
+"""What a node uses of its host: mounts, its own cgroup, and kernel settings."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _log = get_logger("operator")
 
 
 async def _forever(task: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Restart the task when it fails: a bug must not leave the operator without it unnoticed."""
+    """Restart the task when it fails: a bug must not leave the operator without it. A lost Lease ends it."""
     while True:
         try:
             await work()

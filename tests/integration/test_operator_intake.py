@@ -26,7 +26,7 @@ def intake(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
 
 
 def call(sandbox: Sandbox, function: str, project: str, **values: object) -> Any:
-    """What the function answers, in a transaction of its own."""
+    """What the function answers, in its own transaction."""
     named = "".join(f", {name} => %({name})s" for name in values)
     with psycopg.connect(sandbox.database_url) as sql:
         (answer,) = sql.execute(

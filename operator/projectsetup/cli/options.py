@@ -21,8 +21,6 @@ from projectsetup.git_hosts import GitHosts, InvalidHosts
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}", f"{PLURAL}.{GROUP}"}
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_DNS_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_SECRET_LENGTH: Final = 253
 
 
 def examples(*commands: str) -> str:
@@ -49,9 +47,14 @@ def namespace(text: str) -> str:
 
 def secret_name(text: str) -> str:
     """Parse the name of a Secret."""
-    if len(text) > _SECRET_LENGTH or not _DNS_SUBDOMAIN.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is not a valid name of a Secret")
-    return text
+    from pydantic import TypeAdapter, ValidationError
+
+    from projectsetup.api.fields import SecretName
+
+    try:
+        return TypeAdapter(SecretName).validate_python(text)
+    except ValidationError as exc:
+        raise typer.BadParameter(f"{text!r} is not a valid name of a Secret") from exc
 
 
 def annotation_value(name: str) -> Callable[[str], str]:

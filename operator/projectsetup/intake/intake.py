@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
@@ -13,6 +13,7 @@ from projectsetup.api.resource import ProjectSetupResource, parse_resource
 from projectsetup.intake.decisions import Accept, Change, Create, Decision, Refuse, Wait, Withdraw, decide
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiRejected, ApiUnavailable, SetupNotFound
 from projectsetup.kube.leader import Leader
+from projectsetup.kube.setups import SetupClient
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import PendingRequest, RequestKind
@@ -28,32 +29,12 @@ MAX_PASSES: Final = 5
 _log = get_logger("intake")
 
 
-class Setups(Protocol):
-    """What the intake needs of the client for ProjectSetups."""
-
-    async def find(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Return one ProjectSetup, or None when it does not exist."""
-        ...
-
-    async def create(
-        self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Create the ProjectSetup; ApiConflict if it exists."""
-        ...
-
-    async def change(
-        self, namespace: str, name: str, annotations: Mapping[str, str], spec: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Set these annotations and fields, leave everything else; SetupNotFound."""
-        ...
-
-
 @dataclass(slots=True)
 class Intake:
     """Turns each committed request into one change of a ProjectSetup in `namespace`."""
 
     requests: SetupRequests
-    setups: Setups
+    setups: SetupClient
     leader: Leader
     namespace: str
     wakeups: Callable[[], AsyncIterator[None]]
@@ -77,17 +58,16 @@ class Intake:
             self._wake.set()
 
     async def _handle_all(self) -> None:
-        failures = 0
+        retry_delay = RETRY_DELAY
         while True:
             self._wake.clear()
             delay: float | None = None
             try:
                 if await self._handle_pending():
                     delay = WAIT_DELAY
-                failures = 0
+                retry_delay = RETRY_DELAY
             except (ApiUnavailable, DatabaseUnavailable) as error:
-                delay = min(RETRY_DELAY * 2**failures, MAX_RETRY_DELAY)
-                failures = min(failures + 1, 10)
+                delay, retry_delay = retry_delay, min(retry_delay * 2, MAX_RETRY_DELAY)
                 _log.warning("cannot handle setup requests; retrying", error=str(error))
             try:
                 async with asyncio.timeout(delay):
@@ -116,10 +96,8 @@ class Intake:
                 return await self._carry_out(request, name, decision)
             except (ApiConflict, SetupNotFound):
                 existing = await self._find(name)
-            except ApiRejected as error:
-                return await self._refuse(request, Refuse(str(error), Reason.INVALID_SPEC))
-            except ApiForbidden as error:
-                if "denied the request" not in str(error):  # that is what admission webhooks say
+            except (ApiRejected, ApiForbidden) as error:
+                if isinstance(error, ApiForbidden) and "denied the request" not in str(error):  # as webhooks say
                     raise
                 return await self._refuse(request, Refuse(str(error), Reason.INVALID_SPEC))
         return False

@@ -37,7 +37,7 @@ def guarded(check: Check) -> type[aiohttp.ClientRequest]:
 
     class GuardedRequest(aiohttp.ClientRequest):
         async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-            """Send the request, or begin to: `write_bytes` sends one with a body in a task of its own."""
+            """Send the request, or begin to: `write_bytes` sends one with a body in its own task."""
             self._check()
             return await super().send(conn)
 
