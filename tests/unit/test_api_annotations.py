@@ -17,9 +17,13 @@ def test_all_have_defaults() -> None:
 
 def test_all_are_read() -> None:
     annotations = {
-        "priority": "0", "max-attempts": "20", "backoff": "1m30s", "backoff-max": "2h", "retry-requested-at": "now",
+        "priority": "0",
+        "max-attempts": "20",
+        "backoff": "1m30s",
+        "backoff-max": "2h",
+        "retry-requested-at": "now",
         "cancel-requested-at": "then",
-    }  # fmt: skip
+    }
     expected = Tuning(0, 20, timedelta(seconds=90), timedelta(hours=2), "now", "then")
     assert parse_annotations({PREFIX + name: value for name, value in annotations.items()}) == expected
 

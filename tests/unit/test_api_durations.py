@@ -43,11 +43,15 @@ def test_refuses_anything_else_in_one_line(text: str) -> None:
 @pytest.mark.parametrize(
     ("duration", "expected"),
     [
-        (timedelta(seconds=15), "15s"), (timedelta(minutes=30), "30m"), (timedelta(seconds=90), "1m30s"),
-        (timedelta(days=1, minutes=5), "24h5m"), (timedelta(milliseconds=500), "500ms"),
-        (timedelta(milliseconds=1500), "1.5s"), (timedelta(hours=1, microseconds=250), "1h0.25ms"),
+        (timedelta(seconds=15), "15s"),
+        (timedelta(minutes=30), "30m"),
+        (timedelta(seconds=90), "1m30s"),
+        (timedelta(days=1, minutes=5), "24h5m"),
+        (timedelta(milliseconds=500), "500ms"),
+        (timedelta(milliseconds=1500), "1.5s"),
+        (timedelta(hours=1, microseconds=250), "1h0.25ms"),
     ],
-)  # fmt: skip
+)
 def test_writes_go_durations(duration: timedelta, expected: str) -> None:
     assert format_duration(duration) == expected
 

@@ -31,28 +31,48 @@ SUCCEEDED = {"type": "Succeeded", "reason": "Any", "message": "", "lastTransitio
 
 def body(**changes: object) -> dict[str, Any]:
     metadata = {
-        "name": ID, "namespace": "team", "uid": "u-1", "generation": 2, "resourceVersion": "17",
+        "name": ID,
+        "namespace": "team",
+        "uid": "u-1",
+        "generation": 2,
+        "resourceVersion": "17",
         "creationTimestamp": "2026-11-24T12:00:00Z",
-    }  # fmt: skip
+    }
     return {"metadata": metadata, "spec": {}} | changes
 
 
 FULL_STATUS = ProjectSetupStatus(
-    observed_generation=2, phase=Phase.BACKING_OFF, project_status="setup_queued", step="compile", progress="3/7",
-    attempt=1, max_attempts=3, queued_at=NOON, started_at=NOON, finished_at=NOON, next_attempt_at=NOON,
+    observed_generation=2,
+    phase=Phase.BACKING_OFF,
+    project_status="setup_queued",
+    step="compile",
+    progress="3/7",
+    attempt=1,
+    max_attempts=3,
+    queued_at=NOON,
+    started_at=NOON,
+    finished_at=NOON,
+    next_attempt_at=NOON,
     run_ref=RunRef(engine="job", name="setup-1", id="u-2"),
     failure=Failure(reason="StepTransient", message="reset", step="compile", exit_code=75, retryable=True),
     attempts=(
         AttemptRecord(
-            number=1, started_at=NOON, finished_at=NOON, outcome=AttemptOutcome.FAILED, reason="StepTransient",
-            message="reset", step="compile",
+            number=1,
+            started_at=NOON,
+            finished_at=NOON,
+            outcome=AttemptOutcome.FAILED,
+            reason="StepTransient",
+            message="reset",
+            step="compile",
         ),
     ),
-    commits=Commits(code_repo="c0ffee", docs_repo="d0c5"), last_handled_retry="r1", last_handled_cancel="c1",
+    commits=Commits(code_repo="c0ffee", docs_repo="d0c5"),
+    last_handled_retry="r1",
+    last_handled_cancel="c1",
     conditions=conditions_for(
         status="Unknown", reason=Reason.RETRY_SCHEDULED, message="", generation=2, previous=(), now=NOON
     ),
-)  # fmt: skip
+)
 
 
 def test_reads_a_resource() -> None:
@@ -73,13 +93,32 @@ def test_a_status_is_read_back_as_it_was_written() -> None:
 def test_a_status_is_written_with_the_documented_fields() -> None:
     written = status_to_dict(FULL_STATUS)
     assert list(written) == [
-        "observedGeneration", "phase", "projectStatus", "step", "progress", "attempt", "maxAttempts", "queuedAt",
-        "startedAt", "finishedAt", "nextAttemptAt", "runRef", "failure", "attempts", "commits", "lastHandledRetry",
-        "lastHandledCancel", "conditions",
-    ]  # fmt: skip
+        "observedGeneration",
+        "phase",
+        "projectStatus",
+        "step",
+        "progress",
+        "attempt",
+        "maxAttempts",
+        "queuedAt",
+        "startedAt",
+        "finishedAt",
+        "nextAttemptAt",
+        "runRef",
+        "failure",
+        "attempts",
+        "commits",
+        "lastHandledRetry",
+        "lastHandledCancel",
+        "conditions",
+    ]
     assert written["failure"] == {
-        "reason": "StepTransient", "message": "reset", "step": "compile", "exitCode": 75, "retryable": True,
-    }  # fmt: skip
+        "reason": "StepTransient",
+        "message": "reset",
+        "step": "compile",
+        "exitCode": 75,
+        "retryable": True,
+    }
     assert written["commits"] == {"codeRepo": "c0ffee", "docsRepo": "d0c5"}
     assert written["queuedAt"] == "2026-11-24T12:00:00Z"
 

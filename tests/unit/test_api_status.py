@@ -77,8 +77,11 @@ def test_the_transition_time_changes_only_with_the_status() -> None:
     first, last = NOON.replace(microsecond=0), NOON.replace(microsecond=0) + timedelta(minutes=2)
     assert {c.last_transition_time for c in running} == {first}
     assert {c.type: c.last_transition_time for c in failed} == {
-        "Succeeded": last, "Ready": first, "Reconciling": last, "Stalled": last,
-    }  # fmt: skip
+        "Succeeded": last,
+        "Ready": first,
+        "Reconciling": last,
+        "Stalled": last,
+    }
 
 
 def test_times_are_whole_seconds_in_utc() -> None:

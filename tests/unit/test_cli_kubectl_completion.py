@@ -19,12 +19,16 @@ def _nothing_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "values"),
     [
-        (["que"], ["queue"]), (["queue", ""], ["show", "pause", "resume", "scale"]),
-        (["status", "--output", "j"], ["json"]), (["status", "--output=y"], ["yaml"]),
-        (["recipes", "show", "py"], ["python-service"]), (["status", "it's"], []), (["status", ""], []),
+        (["que"], ["queue"]),
+        (["queue", ""], ["show", "pause", "resume", "scale"]),
+        (["status", "--output", "j"], ["json"]),
+        (["status", "--output=y"], ["yaml"]),
+        (["recipes", "show", "py"], ["python-service"]),
+        (["status", "it's"], []),
+        (["status", ""], []),
         (["nix", "nix"], []),
     ],
-)  # fmt: skip
+)
 def test_each_is_a_line_with_its_description(words: list[str], values: list[str]) -> None:
     assert [line.partition("\t")[0] for line in complete(words, run)] == values
 

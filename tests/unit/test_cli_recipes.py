@@ -63,9 +63,12 @@ def test_the_directory_may_come_from_the_environment(
     broken, mine, _ = cli.ok("recipes", "list", "-o", "json").json
     assert broken["problem"].startswith("recipe broken is invalid: ")
     assert mine == {
-        "name": "mine", "description": "builds [red]it[/red]", "parameters": ["license", "team"], "steps": ["build"],
+        "name": "mine",
+        "description": "builds [red]it[/red]",
+        "parameters": ["license", "team"],
+        "steps": ["build"],
         "problem": None,
-    }  # fmt: skip
+    }
 
 
 def test_one_recipe_with_its_parameters_and_steps(cli: CommandLine, directory: Path) -> None:

@@ -39,10 +39,21 @@ REPLACE = f"delete it first: kubectl delete projectsetup {NAME} -n team-a"
 
 def project(state: str = "created", owner: Owner | None = None, namespace: str | None = None) -> Project:
     return Project(
-        id=UUID(NAME), name="App", description="", code_repo="https://git.example/a", docs_repo=None,
-        status=ProjectStatus(state), setup_error=None, owner=owner, attempt=0, fence=0, attempt_result=None,
-        inserted_at=NOON, updated_at=NOON, namespace=namespace,
-    )  # fmt: skip
+        id=UUID(NAME),
+        name="App",
+        description="",
+        code_repo="https://git.example/a",
+        docs_repo=None,
+        status=ProjectStatus(state),
+        setup_error=None,
+        owner=owner,
+        attempt=0,
+        fence=0,
+        attempt_result=None,
+        inserted_at=NOON,
+        updated_at=NOON,
+        namespace=namespace,
+    )
 
 
 def plan(existing: ProjectSetupResource | None, record: Project | None, **request: Any) -> Plan:

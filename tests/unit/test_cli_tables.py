@@ -83,14 +83,16 @@ def test_data_is_never_markup() -> None:
     ("value", "output", "names", "printed"),
     [
         (
-            {"name": "é [red]", "at": "2026-11-24T12:00:00Z", "none": None}, Format.YAML, [],
+            {"name": "é [red]", "at": "2026-11-24T12:00:00Z", "none": None},
+            Format.YAML,
+            [],
             "name: é [red]\nat: '2026-11-24T12:00:00Z'\nnone: null\n",
         ),
         ({"name": "é"}, Format.JSON, [], '{\n  "name": "é"\n}\n'),
         ({}, Format.NAME, ["project/1", "project/2"], "project/1\nproject/2\n"),
         ({}, Format.NAME, [], ""),
     ],
-)  # fmt: skip
+)
 def test_data_keeps_its_characters(
     capsys: pytest.CaptureFixture[str], value: Any, output: Format, names: list[str], printed: str
 ) -> None:
@@ -101,9 +103,19 @@ def test_data_keeps_its_characters(
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-5, "0s"), (0.4, "0s"), (59.4, "59s"), (60, "1m"), (61, "1m1s"), (599, "9m59s"), (601, "10m"), (3600, "1h"),
-        (3600 + 720, "1h12m"), (11 * 3600 + 720, "11h"), (86400 * 2 + 3600 * 3, "2d3h"), (86400 * 400, "400d"),
+        (-5, "0s"),
+        (0.4, "0s"),
+        (59.4, "59s"),
+        (60, "1m"),
+        (61, "1m1s"),
+        (599, "9m59s"),
+        (601, "10m"),
+        (3600, "1h"),
+        (3600 + 720, "1h12m"),
+        (11 * 3600 + 720, "11h"),
+        (86400 * 2 + 3600 * 3, "2d3h"),
+        (86400 * 400, "400d"),
     ],
-)  # fmt: skip
+)
 def test_durations_as_people_say_them(seconds: float, text: str) -> None:
     assert lasting(timedelta(seconds=seconds)) == text

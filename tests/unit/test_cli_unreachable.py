@@ -11,8 +11,17 @@ import pytest
 from tests.support.command_line import CommandLine, write_kubeconfig
 from tests.support.setup_bodies import NAME
 
-CLUSTER = ["status", "status -A -o json", "status ID --watch", "queue show", "setup ID", "retry ID", "cancel ID",
-           "queue pause", "queue scale 2"]  # fmt: skip
+CLUSTER = [
+    "status",
+    "status -A -o json",
+    "status ID --watch",
+    "queue show",
+    "setup ID",
+    "retry ID",
+    "cancel ID",
+    "queue pause",
+    "queue scale 2",
+]
 RECORD = ["projects list", "projects get ID", "projects delete ID", "migrate"]
 
 

@@ -48,15 +48,21 @@ from tests.support.lifecycle_world import (
     reasons,
     running,
     succeeded_reason,
-)  # fmt: skip
+)
 
 
 def done_with(recipe: str | None, **parameters: str) -> dict[str, Any]:
     """The end of a successful setup as the record keeps it; None: an older version wrote it."""
     return AttemptEnd(
-        kind=EndKind.SUCCEEDED, attempt=1, reason=Reason.SETUP_SUCCEEDED, message="done", finished_at=NOW,
-        commits=Commits(code_repo="c0de"), recipe=recipe, parameters=None if recipe is None else parameters,
-    ).to_result()  # fmt: skip
+        kind=EndKind.SUCCEEDED,
+        attempt=1,
+        reason=Reason.SETUP_SUCCEEDED,
+        message="done",
+        finished_at=NOW,
+        commits=Commits(code_repo="c0de"),
+        recipe=recipe,
+        parameters=None if recipe is None else parameters,
+    ).to_result()
 
 
 REQUESTED = {"recipe": "service", "parameters": {"license": "MIT"}}
@@ -82,39 +88,84 @@ CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
 @pytest.mark.parametrize(
     ("world", "kind", "expected"),
     [
-        row("a new setup with a slot", NEW, d.StartAttempt, events=["Started"], observed_generation=1,
-            **FIRST, **FIRST_STEP),
-        row("a new setup without one", NEW.replace(slot=False), d.WaitForSlot, phase=Phase.QUEUED, queued_at=CREATED,
-            project_status="setup_queued"),
+        row(
+            "a new setup with a slot",
+            NEW,
+            d.StartAttempt,
+            events=["Started"],
+            observed_generation=1,
+            **FIRST,
+            **FIRST_STEP,
+        ),
+        row(
+            "a new setup without one",
+            NEW.replace(slot=False),
+            d.WaitForSlot,
+            phase=Phase.QUEUED,
+            queued_at=CREATED,
+            project_status="setup_queued",
+        ),
         row("a setup from created", NEW.replace(project=project("created")), d.StartAttempt),
         row("a setup from setup_queued", NEW.replace(project=project("setup_queued")), d.StartAttempt),
         row("a setup from failed", NEW.replace(project=project("failed")), d.StartAttempt),
         row("a claim without a status", NEW.replace(project=CLAIMED), d.StartAttempt, number=1),
-        row("a suspension without a database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus,
-            phase=Phase.SUSPENDED),
+        row(
+            "a suspension without a database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus, phase=Phase.SUSPENDED
+        ),
         row("a lost response to the start", running().replace(run=None, prepared_fence=5), d.StartPrepared),
         row("a start of another attempt", running().replace(run=None, prepared_fence=4), d.RecordEnd),
-        row("a dependency that stays missing", awaiting().replace(now=NOW + DEPENDENCY_LIMIT), d.RecordEnd,
-            succeeded=INVALID, message=TOO_LATE, events=["Failed"], dependency_missing_since=None, attempt=0),
-        row("a retry during the wait for it", awaiting().annotate(**RETRY), d.AwaitDependency,
-            events=["RetryCoalesced"], last_handled_retry="r"),
-        row("a cancel of an attempt that stops", running().annotate(**CANCEL).replace(**STOPPING), d.WriteStatus,
-            last_handled_cancel=None),
+        row(
+            "a dependency that stays missing",
+            awaiting().replace(now=NOW + DEPENDENCY_LIMIT),
+            d.RecordEnd,
+            succeeded=INVALID,
+            message=TOO_LATE,
+            events=["Failed"],
+            dependency_missing_since=None,
+            attempt=0,
+        ),
+        row(
+            "a retry during the wait for it",
+            awaiting().annotate(**RETRY),
+            d.AwaitDependency,
+            events=["RetryCoalesced"],
+            last_handled_retry="r",
+        ),
+        row(
+            "a cancel of an attempt that stops",
+            running().annotate(**CANCEL).replace(**STOPPING),
+            d.WriteStatus,
+            last_handled_cancel=None,
+        ),
         row("an end without a database", running().replace(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
         row("an end under a moved fence", running().replace(run_outcome=BROKEN, project=MOVED), d.StepDown),
-        row("an end without a project", running().replace(run_outcome=FENCED, project=None), d.WriteStatus,
-            succeeded=NOT_FOUND, run_ref=None),
-        row("an end at an unreported step", running().replace(run_outcome=FAILED, run_progress=AT_COMPILE), d.RecordEnd,
-            step="compile", progress="3/7", project_status="failed"),
-        row("a lowered limit", backing_off().annotate(max_attempts="1").replace(now=LATER), d.RecordEnd,
-            succeeded=("False", Reason.ATTEMPTS_EXHAUSTED)),
-        row("a recorded success", NEW.replace(project=DONE), d.WriteStatus,
-            succeeded=("True", Reason.SETUP_SUCCEEDED)),
+        row(
+            "an end without a project",
+            running().replace(run_outcome=FENCED, project=None),
+            d.WriteStatus,
+            succeeded=NOT_FOUND,
+            run_ref=None,
+        ),
+        row(
+            "an end at an unreported step",
+            running().replace(run_outcome=FAILED, run_progress=AT_COMPILE),
+            d.RecordEnd,
+            step="compile",
+            progress="3/7",
+            project_status="failed",
+        ),
+        row(
+            "a lowered limit",
+            backing_off().annotate(max_attempts="1").replace(now=LATER),
+            d.RecordEnd,
+            succeeded=("False", Reason.ATTEMPTS_EXHAUSTED),
+        ),
+        row("a recorded success", NEW.replace(project=DONE), d.WriteStatus, succeeded=("True", Reason.SETUP_SUCCEEDED)),
         row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
         row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
         row("an adoption without a database", left_running().replace(record=DOWN), d.Requeue),
     ],
-)  # fmt: skip
+)
 def test_decisions(world: World, kind: type[Any], expected: dict[str, Any]) -> None:
     decision = expect(world.decide(), kind, **expected)
     if kind is d.StartAttempt:
@@ -141,10 +192,13 @@ def test_a_request_for_a_project_that_it_may_not_claim_fails_in_its_status_alone
 @pytest.mark.parametrize(
     "world",
     [
-        World().annotate(priority="10"), World().annotate(max_attempts="0"), World().annotate(backoff="-1s"),
-        World(input_problem="there is no recipe 'x'"), World(spec={"timeout": "soon"}),
+        World().annotate(priority="10"),
+        World().annotate(max_attempts="0"),
+        World().annotate(backoff="-1s"),
+        World(input_problem="there is no recipe 'x'"),
+        World(spec={"timeout": "soon"}),
     ],
-)  # fmt: skip
+)
 def test_an_invalid_spec_is_terminal_and_recorded(world: World) -> None:
     decision = world.replace(project=project()).decide()
     end = expect(decision, d.RecordEnd, succeeded=("False", Reason.INVALID_SPEC)).end
@@ -239,11 +293,14 @@ ELSEWHERE = RecordRead(None, ClaimRefusal(Reason.PROJECT_CLAIMED, "project belon
 @pytest.mark.parametrize(
     ("spec", "annotations", "reason"),
     [
-        ({}, {}, Reason.PROJECT_CLAIMED), ({"timeout": "soon"}, {}, Reason.PROJECT_CLAIMED),
-        ({}, {"priority": "10"}, Reason.PROJECT_CLAIMED), ({}, RETRY, Reason.PROJECT_CLAIMED),
-        ({}, CANCEL, Reason.CANCELLED), (SUSPENDED, CANCEL, Reason.CANCELLED),
+        ({}, {}, Reason.PROJECT_CLAIMED),
+        ({"timeout": "soon"}, {}, Reason.PROJECT_CLAIMED),
+        ({}, {"priority": "10"}, Reason.PROJECT_CLAIMED),
+        ({}, RETRY, Reason.PROJECT_CLAIMED),
+        ({}, CANCEL, Reason.CANCELLED),
+        (SUSPENDED, CANCEL, Reason.CANCELLED),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     "status",
     [
@@ -550,8 +607,12 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     decision = ended(running(), NotStarted("exceeded quota: few"))
     message = "attempt 1 could not start and does not count; next attempt at 12:00:30 UTC: exceeded quota: few"
     queued: dict[str, Any] = {
-        "phase": Phase.QUEUED, "attempt": 0, "attempts": (), "run_ref": None, "next_attempt_at": due,
-    }  # fmt: skip
+        "phase": Phase.QUEUED,
+        "attempt": 0,
+        "attempts": (),
+        "run_ref": None,
+        "next_attempt_at": due,
+    }
     expect(decision, d.RecordEnd, message=message, **queued)
     assert (decision.end.kind, decision.end.attempts_used) == (EndKind.RELEASED, 0)
     world = World(project=project("setup_queued", US, attempt=0), slot=True).written(decision.status)
@@ -787,9 +848,12 @@ def test_every_decision_reports_the_generation_and_settles(
     if world.run is not None:
         world = world.replace(run_outcome=outcome)
     world = world.replace(
-        project=project(status, owner, attempt=attempt, fence=5), record=DOWN if unavailable else None, slot=slot,
-        spec={"suspend": suspend}, owner_is_active=True,
-    )  # fmt: skip
+        project=project(status, owner, attempt=attempt, fence=5),
+        record=DOWN if unavailable else None,
+        slot=slot,
+        spec={"suspend": suspend},
+        owner_is_active=True,
+    )
     for _ in range(4):
         new = getattr(world.decide(), "status", None)
         if new is None:
@@ -806,9 +870,13 @@ def test_every_decision_reports_the_generation_and_settles(
 
 @given(
     st.builds(
-        AttemptEnd, kind=st.sampled_from(EndKind), attempt=st.integers(0, 20), reason=st.sampled_from(Reason),
-        message=st.text(max_size=50), finished_at=st.just(NOW),
+        AttemptEnd,
+        kind=st.sampled_from(EndKind),
+        attempt=st.integers(0, 20),
+        reason=st.sampled_from(Reason),
+        message=st.text(max_size=50),
+        finished_at=st.just(NOW),
     )
-)  # fmt: skip
+)
 def test_an_end_survives_the_record(end: AttemptEnd) -> None:
     assert AttemptEnd.from_result(end.to_result()) == end

@@ -138,9 +138,18 @@ def _attempt(number: int) -> AttemptSpec:
         {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
     )
     return AttemptSpec(
-        namespace="default", name=str(project.id), uid="uid", project=project, recipe=recipe, parameters={},
-        number=number, fence=FENCE, run_name="run", timeout=60, credentials=None,
-    )  # fmt: skip
+        namespace="default",
+        name=str(project.id),
+        uid="uid",
+        project=project,
+        recipe=recipe,
+        parameters={},
+        number=number,
+        fence=FENCE,
+        run_name="run",
+        timeout=60,
+        credentials=None,
+    )
 
 
 @in_virtual_time

@@ -30,14 +30,39 @@ INTERNAL = [
     "metadata.goog",
 ]
 PRIVATE = [
-    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.01", "10.96.0.1", "172.16.0.1",
-    "192.168.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[fc00::1]", "[fec0::1]", "[::ffff:127.0.0.1]", "[::127.0.0.1]",
-    "[2002:7f00:1::]", "localhost", "LOCALHOST", "sub.localhost", "git", "kubernetes",
-]  # fmt: skip
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.0.0.1",
+    "0177.0.0.01",
+    "10.96.0.1",
+    "172.16.0.1",
+    "192.168.0.1",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[fc00::1]",
+    "[fec0::1]",
+    "[::ffff:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "localhost",
+    "LOCALHOST",
+    "sub.localhost",
+    "git",
+    "kubernetes",
+]
 PUBLIC = [
-    "github.com", "git.company.example", "local.example", "140.82.121.3", "[2606:50c0:8000::64]", "internal.example",
-    "git.company.internal", "172.15.0.1", "cluster.local.example",
-]  # fmt: skip
+    "github.com",
+    "git.company.example",
+    "local.example",
+    "140.82.121.3",
+    "[2606:50c0:8000::64]",
+    "internal.example",
+    "git.company.internal",
+    "172.15.0.1",
+    "cluster.local.example",
+]
 
 
 @pytest.mark.parametrize("name", INTERNAL)
@@ -77,11 +102,15 @@ def test_other_hosts_are_accepted_unless_a_list_excludes_them(name: str) -> None
     [
         ("https://GitHub.com/a", GitHost("github.com", 443)),
         ("https://github.com:8443/a", GitHost("github.com", 8443)),
-        ("ssh://git@github.com/a", GitHost("github.com", 22)), ("git@github.com:22/a", GitHost("github.com", 22)),
-        ("git@[::1]:a", GitHost("::1", 22)), ("https://0x7F.1/a", GitHost("127.0.0.1", 443)),
-        ("git@github.com:a://b", GitHost("github.com", 22)), ("/srv/a.git", None), ("file:///srv/a.git", None),
+        ("ssh://git@github.com/a", GitHost("github.com", 22)),
+        ("git@github.com:22/a", GitHost("github.com", 22)),
+        ("git@[::1]:a", GitHost("::1", 22)),
+        ("https://0x7F.1/a", GitHost("127.0.0.1", 443)),
+        ("git@github.com:a://b", GitHost("github.com", 22)),
+        ("/srv/a.git", None),
+        ("file:///srv/a.git", None),
     ],
-)  # fmt: skip
+)
 def test_the_host_of_a_url(url: str, host: GitHost | None) -> None:
     assert host_of(url) == host
 

@@ -42,11 +42,21 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (0, ApiUnavailable), (400, ApiRejected), (401, ApiUnavailable), (403, ApiForbidden), (404, ApiNotInstalled),
-        (408, ApiUnavailable), (409, ApiConflict), (410, ApiExpired), (422, ApiRejected), (429, ApiUnavailable),
-        (500, ApiUnavailable), (503, ApiUnavailable), (504, ApiUnavailable),
+        (0, ApiUnavailable),
+        (400, ApiRejected),
+        (401, ApiUnavailable),
+        (403, ApiForbidden),
+        (404, ApiNotInstalled),
+        (408, ApiUnavailable),
+        (409, ApiConflict),
+        (410, ApiExpired),
+        (422, ApiRejected),
+        (429, ApiUnavailable),
+        (500, ApiUnavailable),
+        (503, ApiUnavailable),
+        (504, ApiUnavailable),
     ],
-)  # fmt: skip
+)
 def test_an_answer(status: int, kind: type[ClusterError]) -> None:
     assert type(translation_of(answer(status))) is kind
 
@@ -60,10 +70,13 @@ def test_a_missing_object_differs_from_a_kind_that_is_not_served() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        aiohttp.ClientConnectionError("reset"), aiohttp.ClientPayloadError("cut"), aiohttp.ServerDisconnectedError(),
-        TimeoutError(), ConnectionRefusedError(111, "refused"),
+        aiohttp.ClientConnectionError("reset"),
+        aiohttp.ClientPayloadError("cut"),
+        aiohttp.ServerDisconnectedError(),
+        TimeoutError(),
+        ConnectionRefusedError(111, "refused"),
     ],
-)  # fmt: skip
+)
 def test_no_answer(error: Exception) -> None:
     assert type(translation_of(error)) is ApiUnavailable
 

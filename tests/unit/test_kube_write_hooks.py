@@ -98,9 +98,18 @@ def test_the_resource_and_nothing_of_the_object(path: str, resource: str) -> Non
 @pytest.mark.parametrize(
     ("status", "result"),
     [
-        (200, "ok"), (201, "ok"), (400, "rejected"), (401, "unavailable"), (403, "forbidden"), (404, "not_found"),
-        (409, "conflict"), (422, "rejected"), (429, "unavailable"), (499, "rejected"), (500, "unavailable"),
+        (200, "ok"),
+        (201, "ok"),
+        (400, "rejected"),
+        (401, "unavailable"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (409, "conflict"),
+        (422, "rejected"),
+        (429, "unavailable"),
+        (499, "rejected"),
+        (500, "unavailable"),
     ],
-)  # fmt: skip
+)
 def test_what_became_of_it(status: int, result: str) -> None:
     assert result_of(status) == result

@@ -89,9 +89,14 @@ def test_the_job() -> None:
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("ProjectSetup", "uid-1", True)
     ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     expected = {
-        "completions": 1, "parallelism": 1, "backoffLimit": 0, "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": [ignored]}, "activeDeadlineSeconds": 91, "ttlSecondsAfterFinished": 60,
-    }  # fmt: skip
+        "completions": 1,
+        "parallelism": 1,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [ignored]},
+        "activeDeadlineSeconds": 91,
+        "ttlSecondsAfterFinished": 60,
+    }
     assert {key: value for key, value in job["spec"].items() if key != "template"} == {**expected, "suspend": True}
     job = job_manifest(make_attempt(make_recipe(BUILD, PUSH)), PodSettings(ttl=60))
     assert {key: value for key, value in job["spec"].items() if key != "template"} == expected

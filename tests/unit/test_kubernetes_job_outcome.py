@@ -15,11 +15,14 @@ PRINTED = f"CODE_COMMIT={COMMIT}\nmatch=x\n"
 @pytest.mark.parametrize(
     ("line", "step"),
     [
-        (b"[projectsetup] step build (3/7)\n", "build"), (b"[projectsetup] step build-2 (10/50)", "build-2"),
-        (b" [projectsetup] step build (3/7)\n", None), (b"[projectsetup] step build (3/7) and more\n", None),
-        (b"[projectsetup] step Build (3/7)\n", None), (b"\xff\n", None),
+        (b"[projectsetup] step build (3/7)\n", "build"),
+        (b"[projectsetup] step build-2 (10/50)", "build-2"),
+        (b" [projectsetup] step build (3/7)\n", None),
+        (b"[projectsetup] step build (3/7) and more\n", None),
+        (b"[projectsetup] step Build (3/7)\n", None),
+        (b"\xff\n", None),
     ],
-)  # fmt: skip
+)
 def test_the_line_that_announces_a_step(line: bytes, step: str | None) -> None:
     assert announced_step(line) == step
 
@@ -48,6 +51,6 @@ def test_the_last_step_of_the_end_of_a_log() -> None:
         ("step=a\nexit=\n", None),
         (f"CODE_COMMIT={COMMIT}\n", None),
     ],
-)  # fmt: skip
+)
 def test_reports(message: str, report: StageReport | None) -> None:
     assert read_report(message) == report

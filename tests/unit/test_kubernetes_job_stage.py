@@ -303,12 +303,16 @@ def test_no_part_of_a_secret_is_where_the_message_is_cut(box: Box) -> None:
 @pytest.mark.parametrize(
     ("host", "refused"),
     [
-        ("code.example docs.example\n", None), ("Code.Example:443,docs.example:22", None),
-        ("code.example\r\n\tdocs.example", None), ("code.example", "docs.example:22"),
-        ("code.example:8443 docs.example", "code.example:443"), ("xcode.example docs.example", "code.example:443"),
-        ("* docs.example", "code.example:443"), ("", "code.example:443"),
+        ("code.example docs.example\n", None),
+        ("Code.Example:443,docs.example:22", None),
+        ("code.example\r\n\tdocs.example", None),
+        ("code.example", "docs.example:22"),
+        ("code.example:8443 docs.example", "code.example:443"),
+        ("xcode.example docs.example", "code.example:443"),
+        ("* docs.example", "code.example:443"),
+        ("", "code.example:443"),
     ],
-)  # fmt: skip
+)
 def test_credentials_are_only_for_the_hosts_that_the_secret_names(box: Box, host: str, refused: str | None) -> None:
     ended = box(
         step("push", 'echo "ran ${PROJECT_GIT_PASSWORD:+with}"', credentials=True), secret={**HTTPS, "host": host}

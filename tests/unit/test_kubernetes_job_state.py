@@ -71,10 +71,13 @@ def pod(phase: str, *containers: Body, created: float = -10, conditions: tuple[B
     return {
         "metadata": {"name": f"pod{created:+.0f}", "namespace": "team", "creationTimestamp": at(created)},
         "status": {
-            "phase": phase, "conditions": list(conditions), "initContainerStatuses": list(containers[:1]),
-            "containerStatuses": list(containers[1:]), **status,
+            "phase": phase,
+            "conditions": list(conditions),
+            "initContainerStatuses": list(containers[:1]),
+            "containerStatuses": list(containers[1:]),
+            **status,
         },
-    }  # fmt: skip
+    }
 
 
 def running(name: str) -> Body:
@@ -97,9 +100,15 @@ TAKEN = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvic
 
 def see(stored: Body | None, *pods: Body, warnings: tuple[str, ...] = (), at_step: str | None = None) -> JobState:
     return job_state(
-        stored, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=NOW, start_limit=LIMIT, warnings=warnings,
+        stored,
+        pods,
+        plan=PLAN,
+        scrubber=Scrubber(["hunter22"]),
+        now=NOW,
+        start_limit=LIMIT,
+        warnings=warnings,
         at_step=at_step,
-    )  # fmt: skip
+    )
 
 
 def broken(seen: JobState) -> tuple[Reason, str, str | None, int | None]:
@@ -190,10 +199,14 @@ def test_a_step_that_was_stopped_with_its_pod_has_not_failed(code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (3, "step=test\nexit=75\n\n"), (124, "step=test\nexit=143\n\n"), (0, "step=make\nexit=0\n\n"),
-        (0, "step=test\nexit=3\n\n"), (2, ""), (127, "sh: not found"),
+        (3, "step=test\nexit=75\n\n"),
+        (124, "step=test\nexit=143\n\n"),
+        (0, "step=make\nexit=0\n\n"),
+        (0, "step=test\nexit=3\n\n"),
+        (2, ""),
+        (127, "sh: not found"),
     ],
-)  # fmt: skip
+)
 def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
     assert reason is Reason.ENGINE_ERROR

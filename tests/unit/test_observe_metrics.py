@@ -10,9 +10,15 @@ from projectsetup.observe.watch_age import LastHeard
 from tests.support.exposition import Exposition, documented
 
 QUIET = Moment(
-    leading=False, queue=dict.fromkeys(range(10), 0), oldest_wait=0.0, awaiting_dependency=0, running=0, slots_taken=0,
-    slots=4, paused=False,
-)  # fmt: skip
+    leading=False,
+    queue=dict.fromkeys(range(10), 0),
+    oldest_wait=0.0,
+    awaiting_dependency=0,
+    running=0,
+    slots_taken=0,
+    slots=4,
+    paused=False,
+)
 
 
 def exposed(metrics: Metrics) -> Exposition:

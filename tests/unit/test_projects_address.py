@@ -43,16 +43,27 @@ def test_parameters_of_the_url_override_the_defaults() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "garbage", "mysql://app:secret@db.example/app", "postgresql+psycopg://app:secret@db.example/app",
-        "postgresql:/db.example/app", "postgresql://", "postgresql:///app", "postgresql://app:secret@/app",
-        "postgresql://app:secret@db.example:port/app", "postgresql://app:secret@db.example:70000/app",
-        "postgresql://app@db.example/app?password=a&secret=x", "postgresql://app@db.example/app?password=a&secret",
-        "postgresql://app:secret@db.example/app?sslmode=secret", "postgresql://app:se%zzcret@db.example/app",
-        "postgresql://app:se@cret@db.example/app", "postgresql://app:se/secret@db.example/app",
-        "postgresql://app:5432/secret@db.example/app", "postgresql://app:secret@[::1/app",
+        "",
+        "garbage",
+        "mysql://app:secret@db.example/app",
+        "postgresql+psycopg://app:secret@db.example/app",
+        "postgresql:/db.example/app",
+        "postgresql://",
+        "postgresql:///app",
+        "postgresql://app:secret@/app",
+        "postgresql://app:secret@db.example:port/app",
+        "postgresql://app:secret@db.example:70000/app",
+        "postgresql://app@db.example/app?password=a&secret=x",
+        "postgresql://app@db.example/app?password=a&secret",
+        "postgresql://app:secret@db.example/app?sslmode=secret",
+        "postgresql://app:se%zzcret@db.example/app",
+        "postgresql://app:se@cret@db.example/app",
+        "postgresql://app:se/secret@db.example/app",
+        "postgresql://app:5432/secret@db.example/app",
+        "postgresql://app:secret@[::1/app",
         "postgresql://app:secret@db.example/a%0Asecret",
     ],
-)  # fmt: skip
+)
 def test_an_invalid_url_is_refused_in_one_line_without_it(url: str) -> None:
     with pytest.raises(InvalidDatabaseUrl) as caught:
         ProjectRecord.connect(url)

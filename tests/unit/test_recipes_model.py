@@ -187,10 +187,17 @@ def test_invalid_parameters(parameterised: Recipe, given: dict[str, str], messag
 @pytest.mark.parametrize(
     ("quantity", "worth"),
     [
-        ("1", "1"), ("500m", "0.5"), ("1.5", "1.5"), ("128974848", "128974848"), ("3k", "3000"), ("2Ki", "2048"),
-        ("2Gi", "2147483648"), ("0.5Gi", "536870912"), ("1E", "1000000000000000000"),
+        ("1", "1"),
+        ("500m", "0.5"),
+        ("1.5", "1.5"),
+        ("128974848", "128974848"),
+        ("3k", "3000"),
+        ("2Ki", "2048"),
+        ("2Gi", "2147483648"),
+        ("0.5Gi", "536870912"),
+        ("1E", "1000000000000000000"),
     ],
-)  # fmt: skip
+)
 def test_quantities(quantity: str, worth: str) -> None:
     assert amount(quantity) == Decimal(worth)
 

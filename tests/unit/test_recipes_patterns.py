@@ -24,9 +24,13 @@ SECONDS = 5
 
 def found(grep: list[str], expression: str, lines: list[bytes]) -> set[int]:
     done = subprocess.run(
-        [*grep, "-a", "-n", "-E", "-e", expression], input=b"\n".join(lines) + b"\n",
-        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"}, capture_output=True, check=False, timeout=SECONDS,
-    )  # fmt: skip
+        [*grep, "-a", "-n", "-E", "-e", expression],
+        input=b"\n".join(lines) + b"\n",
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+    )
     assert done.returncode in (0, 1), done.stderr
     return {int(line.split(b":", 1)[0]) - 1 for line in done.stdout.splitlines()}
 

@@ -90,11 +90,15 @@ def test_every_license_the_recipe_allows_has_its_text(tmp_path: Path, spdx: str,
 @pytest.mark.parametrize(
     ("slug", "expected"),
     [
-        ("orders", "orders"), ("service", "service"), ("test", "test"), ("class", "class"),
-        ("fastapi", "fastapi-service"), ("typing-extensions", "typing-extensions-service"),
+        ("orders", "orders"),
+        ("service", "service"),
+        ("test", "test"),
+        ("class", "class"),
+        ("fastapi", "fastapi-service"),
+        ("typing-extensions", "typing-extensions-service"),
         ("pytest", "pytest-service"),
     ],
-)  # fmt: skip
+)
 def test_a_service_never_replaces_a_dependency(slug: str, expected: str) -> None:
     assert distribution_name(slug) == expected
 

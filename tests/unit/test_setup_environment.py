@@ -27,11 +27,25 @@ PROJECT = SetupProject(
 @pytest.mark.parametrize(
     "name",
     [
-        "DATABASE_URL", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "PROJECTSETUP_RECIPES_DIR", "AWS_SECRET_ACCESS_KEY",
-        "GITHUB_TOKEN", "SSH_AUTH_SOCK", "UV_PUBLISH_PASSWORD", "CARGO_REGISTRY_TOKEN", "UV_PUBLISH_TOKEN",
-        "PYTHONPATH", "LD_PRELOAD", "BASH_ENV", "ENV", "GIT_DIR", "VIRTUAL_ENV", "USER",
+        "DATABASE_URL",
+        "KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+        "PROJECTSETUP_RECIPES_DIR",
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "SSH_AUTH_SOCK",
+        "UV_PUBLISH_PASSWORD",
+        "CARGO_REGISTRY_TOKEN",
+        "UV_PUBLISH_TOKEN",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "ENV",
+        "GIT_DIR",
+        "VIRTUAL_ENV",
+        "USER",
     ],
-)  # fmt: skip
+)
 def test_steps_do_not_inherit(name: str) -> None:
     assert name not in inherited_environment({name: "x", "HOME": "/root"})
 
@@ -39,11 +53,22 @@ def test_steps_do_not_inherit(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "LANG", "LC_ALL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS", "PIP_INDEX_URL", "PIP_CERT", "UV_DEFAULT_INDEX", "GOPROXY", "npm_config_registry",
+        "LANG",
+        "LC_ALL",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "GIT_SSL_CAINFO",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_INDEX_URL",
+        "PIP_CERT",
+        "UV_DEFAULT_INDEX",
+        "GOPROXY",
+        "npm_config_registry",
         "CARGO_HOME",
     ],
-)  # fmt: skip
+)
 def test_steps_inherit(name: str) -> None:
     assert inherited_environment({name: "x"})[name] == "x"
 
@@ -58,11 +83,19 @@ def test_the_project_is_in_the_environment() -> None:
         PROJECT, {"license": "MIT", "python_version": "3 .11"}, attempt=2, workspace=Path("/w")
     )
     assert environment == {
-        "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444", "PROJECT_NAME": "Näme $(id)", "PROJECT_SLUG": "name",
-        "PROJECT_DESCRIPTION": "two\nlines", "CODE_REPO": "https://code/x", "DOCS_REPO": "", "ATTEMPT": "2",
-        "WORKSPACE": "/w", "HOME": "/w/.home", "TMPDIR": "/w/.tmp", "PARAM_LICENSE": "MIT",
+        "PROJECT_ID": "0f0f0f0f-1111-4222-8333-444444444444",
+        "PROJECT_NAME": "Näme $(id)",
+        "PROJECT_SLUG": "name",
+        "PROJECT_DESCRIPTION": "two\nlines",
+        "CODE_REPO": "https://code/x",
+        "DOCS_REPO": "",
+        "ATTEMPT": "2",
+        "WORKSPACE": "/w",
+        "HOME": "/w/.home",
+        "TMPDIR": "/w/.tmp",
+        "PARAM_LICENSE": "MIT",
         "PARAM_PYTHON_VERSION": "3 .11",
-    }  # fmt: skip
+    }
 
 
 def test_passwords_and_tokens_in_urls_are_secrets() -> None:
@@ -77,12 +110,18 @@ def test_passwords_and_tokens_in_urls_are_secrets() -> None:
 
 def test_the_portable_environment_has_no_paths_and_no_logins() -> None:
     operator = {
-        "LANG": "de_DE.UTF-8", "LC_TIME": "C", "HTTPS_PROXY": "http://proxy.example:3128",
-        "http_proxy": "http://user:word@proxy.example:3128", "PIP_INDEX_URL": "https://packages.example/simple",
-        "UV_INDEX_URL": "https://user:word@packages.example/simple", "UV_CACHE_DIR": "/var/cache/uv",
-        "SSL_CERT_FILE": "/etc/ssl/own.pem", "PATH": "/usr/bin", "HOME": "/home/operator",
+        "LANG": "de_DE.UTF-8",
+        "LC_TIME": "C",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "http_proxy": "http://user:word@proxy.example:3128",
+        "PIP_INDEX_URL": "https://packages.example/simple",
+        "UV_INDEX_URL": "https://user:word@packages.example/simple",
+        "UV_CACHE_DIR": "/var/cache/uv",
+        "SSL_CERT_FILE": "/etc/ssl/own.pem",
+        "PATH": "/usr/bin",
+        "HOME": "/home/operator",
         "DATABASE_URL": "postgresql://u:p@h/d",
-    }  # fmt: skip
+    }
     assert portable_environment(operator) == {
         "LANG": "de_DE.UTF-8",
         "LC_TIME": "C",

@@ -63,10 +63,13 @@ def test_control_characters_and_colours_are_removed() -> None:
     ("pattern", "found"),
     [
         ("Connection reset", "fatal: Connection reset by peer"),
-        ("(?i)^FATAL.*peer$", "fatal: Connection reset by peer"), ("peer.next", None), (r"peer\s+next", None),
-        ("^next line$", "next line"), (r"\A\Z", ""),
+        ("(?i)^FATAL.*peer$", "fatal: Connection reset by peer"),
+        ("peer.next", None),
+        (r"peer\s+next", None),
+        ("^next line$", "next line"),
+        (r"\A\Z", ""),
     ],
-)  # fmt: skip
+)
 def test_a_pattern_is_searched_for_in_each_line_by_itself(pattern: str, found: str | None) -> None:
     end = fed(output(pattern), b"first\nfatal: Connection re", b"set by peer\nnext line\n\nlast")
     assert end.matched == found

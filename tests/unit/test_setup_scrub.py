@@ -191,10 +191,15 @@ def test_text_in_the_shape_of_a_secret_is_hidden(text: str, scrubbed: str) -> No
 @pytest.mark.parametrize(
     "text",
     [
-        "error: unexpected token: ')'", "git@github.com:me/project.git", "ssh://git@host/x and https://git@host/y",
-        "12:30 @home, http://localhost:8080/a@b", "basic authentication is required, bearer of news",
-        "the password is wrong", "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678", "task-skills sk-short npm_x",
+        "error: unexpected token: ')'",
+        "git@github.com:me/project.git",
+        "ssh://git@host/x and https://git@host/y",
+        "12:30 @home, http://localhost:8080/a@b",
+        "basic authentication is required, bearer of news",
+        "the password is wrong",
+        "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678",
+        "task-skills sk-short npm_x",
     ],
-)  # fmt: skip
+)
 def test_ordinary_text_is_unchanged(text: str) -> None:
     assert Scrubber(["hunter2"]).scrub(text) == text

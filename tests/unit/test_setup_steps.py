@@ -36,12 +36,15 @@ RECIPE = Recipe.model_validate(
             {"name": "first", "status": "initializing", "run": "one", "timeout": "5s"},
             {"name": "second", "status": "compiling", "run": "two", "env": {"LANG": "C", "MORE": "1"}},
             {
-                "name": "third", "status": "committing", "run": "three", "credentials": True,
+                "name": "third",
+                "status": "committing",
+                "run": "three",
+                "credentials": True,
                 "retry": {"output": ["Connection reset"]},
             },
         ],
     }
-)  # fmt: skip
+)
 CREDENTIALS = GitCredentials(HttpsLogin("bob", "hunter2"), SshKey("KEY\n", "HOSTS\n"))
 OPERATOR = {"PATH": "/bin", "DATABASE_URL": "x", "HTTPS_PROXY": "http://u:pr0xy@p:1"}
 A, B = "a" * 40, "b" * 40
@@ -72,10 +75,17 @@ class FakeRunner:
         operator: dict[str, str] | None = None,
     ) -> SetupOutcome:
         return await setup_project(
-            PROJECT, RECIPE, self.updates.append, runner=self, attempt=3, parameters={"colour": "blue"},
-            time_limit=time_limit, operator_environment=operator or OPERATOR, credentials=credentials,
+            PROJECT,
+            RECIPE,
+            self.updates.append,
+            runner=self,
+            attempt=3,
+            parameters={"colour": "blue"},
+            time_limit=time_limit,
+            operator_environment=operator or OPERATOR,
+            credentials=credentials,
             on_line=lambda step, line: self.lines.append((step, line)),
-        )  # fmt: skip
+        )
 
     @property
     def ran(self) -> list[str]:
