@@ -229,8 +229,8 @@ def compose(
         controller.grant_slots()
 
     queue_watch = QueueConfigWatch(api, operator_namespace(settings), on_change=control_queue)
-    metrics.watch("projectsetups", watch_age.heard.seconds)
-    metrics.watch("configmaps", queue_watch.heard.seconds)
+    metrics.watch("projectsetups", watch_age.silence)
+    metrics.watch("configmaps", queue_watch.silence)
     dependencies = controller.reconciler.facts.dependencies
     metrics.show(lambda: moment(slots, controller.runs, dependencies, leading=controller.leading))
     checks = {

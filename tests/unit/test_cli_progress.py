@@ -9,8 +9,8 @@ import pytest
 
 from projectsetup.api.constants import RETRY_REQUESTED_AT
 from projectsetup.api.reasons import TERMINAL_FAILURES, WAITING, Reason
-from projectsetup.cli.progress import Ended, attempt, ended, live_summary, progress_bar, summary
 from projectsetup.cli.setups import effect_of_cancel, effect_of_retry
+from projectsetup.cli.status import Ended, attempt, ended, live_summary, progress_bar, summary
 from tests.support.setup_bodies import NOON, RUN, resource, status
 
 UNSEEN: dict[str, Any] = {}

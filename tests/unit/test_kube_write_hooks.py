@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
 
-from projectsetup.kube.write_hooks import guarded, resource_of, result_of
+from projectsetup.kube.connection import guarded, resource_of, result_of
 
 
 class Lost(Exception):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from projectsetup.bootstrap import new_metrics
 from projectsetup.observe.metrics import Metrics, Moment
-from projectsetup.observe.watch_age import LastHeard
+from projectsetup.observe.watch_age import WatchAge
 from tests.support.exposition import Exposition, documented
 
 QUIET = Moment(
@@ -28,7 +28,7 @@ def exposed(metrics: Metrics) -> Exposition:
 def test_all_metrics_are_documented() -> None:
     metrics = new_metrics()
     metrics.show(lambda: QUIET)
-    metrics.watch("jobs", LastHeard().seconds)
+    metrics.watch("jobs", WatchAge().silence)
     metrics.attempt_took("recipe", "Succeeded", 1.0)
     metrics.step_took("recipe", "step", 1.0)
     metrics.api_written("events", "create", "ok")
@@ -51,9 +51,9 @@ def test_counters_start_at_zero_for_every_outcome() -> None:
 def test_gauges_are_computed_at_each_scrape() -> None:
     metrics, now = Metrics(), 0.0
     moment = QUIET
-    heard = LastHeard(lambda: now)
+    watch = WatchAge(lambda: now)
     metrics.show(lambda: moment)
-    metrics.watch("pods", heard.seconds)
+    metrics.watch("pods", watch.silence)
     assert exposed(metrics).value("projectsetup_queue_depth") == 0
     moment, now = replace(QUIET, queue={**QUIET.queue, 3: 5}, running=2, leading=True, paused=True), 7.0
     found = exposed(metrics)
@@ -64,5 +64,5 @@ def test_gauges_are_computed_at_each_scrape() -> None:
     assert found.value("projectsetup_watch_age_seconds", resource="pods") == 7
     metrics.attempt_started(-5.0)  # the clock was set back
     assert "projectsetup_queue_wait_seconds_sum 0.0" in metrics.render().decode()
-    heard.now()
+    watch.delivered(1)
     assert exposed(metrics).value("projectsetup_watch_age_seconds", resource="pods") == 0

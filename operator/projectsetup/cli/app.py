@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from projectsetup.cli.commands import administration, dashboard, projects, queue, recipes, setups
+from projectsetup.cli.commands import operator, projects, recipes, setups
 from projectsetup.cli.errors import ExitCode, explain
 from projectsetup.cli.options import examples
 from projectsetup.cli.output import say, write
@@ -27,7 +27,7 @@ app = typer.Typer(
         "status --watch",
     ),
 )
-for noun in (setups.app, dashboard.app, projects.app, recipes.app, queue.app, administration.app):
+for noun in (setups.app, projects.app, recipes.app, operator.queue, operator.app):
     app.add_typer(noun, rich_help_panel=noun.rich_help_panel)
 
 

@@ -42,10 +42,9 @@ def setups_except(*phases: Phase) -> Offer:
     """Offers the ProjectSetups of the namespace, except those in these phases."""
 
     def offer(context: typer.Context) -> Choices:
-        from projectsetup.cli.context import current_namespace
         from projectsetup.kube.setups import setups_path
 
-        path = setups_path(current_namespace(context.params.get("namespace"), _kubeconfig(context)))
+        path = setups_path(_kubeconfig(context).namespace(context.params.get("namespace")))
         selector = ",".join(f"status.phase!={phase}" for phase in phases)
         bodies = _list(context, path, {"fieldSelector": selector})
         return [(body["metadata"]["name"], _progress(body.get("status", {}))) for body in bodies]

@@ -10,10 +10,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from projectsetup.api.durations import lasting
-from projectsetup.cli.context import database_url
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.tables import fields, moment, table
 from projectsetup.projects import NoSuchProject, Project, ProjectRecord
+from projectsetup.projects.address import DatabaseAddress
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def on_record(work: Callable[[ProjectRecord], Awaitable[T]]) -> T:
     """Do some work on the record in the database that DATABASE_URL names."""
 
     async def connected() -> T:
-        async with ProjectRecord.connect(database_url()) as record:
+        async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
             return await work(record)
 
     return asyncio.run(connected())

@@ -16,10 +16,9 @@ from rich.text import Text
 from projectsetup.api.durations import lasting
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.context import current_namespace, operator_namespace
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
-from projectsetup.cli.progress import ended
+from projectsetup.cli.status import ended
 from projectsetup.cli.tables import fields, table
 from projectsetup.kube.client import APPLY_PATCH, RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
@@ -90,7 +89,7 @@ class QueueState:
 
 async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
     """Print the queue; with `-o name`, the setups that wait, the next one first."""
-    namespace = operator_namespace(given, kubeconfig)
+    namespace = kubeconfig.operator_namespace(given)
     async with await connect(kubeconfig) as api:
         data, leader, (resources, within) = await asyncio.gather(
             read_queue_config(RestClient(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
@@ -111,7 +110,7 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
     _, problem = parse_queue_control({key: value})
     if problem:
         raise CommandError(problem)
-    namespace = operator_namespace(given, kubeconfig)
+    namespace = kubeconfig.operator_namespace(given)
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": {key: value}}
     async with await connect(kubeconfig) as api:
         await RestClient(api).call(
@@ -142,7 +141,7 @@ async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[Proje
     try:
         bodies = await setups.list(None)
     except ApiForbidden:
-        within = current_namespace(None, kubeconfig)
+        within = kubeconfig.namespace(None)
         bodies = await setups.list(within)
     return list(map(parse_resource, bodies)), within
 

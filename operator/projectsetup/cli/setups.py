@@ -1,25 +1,31 @@
-"""What `setup`, `retry` and `cancel` do."""
+"""What `setup`, `retry` and `cancel` do, and waiting for the end of a setup."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
 from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.context import cluster, current_namespace, database_url
 from projectsetup.cli.errors import CommandError, ExitCode, explain
-from projectsetup.cli.output import printable, say, write
-from projectsetup.cli.progress import ProgressLine, summary, wait_for_end
+from projectsetup.cli.output import is_terminal, printable, say, write
+from projectsetup.cli.status import Ended, ended, live_summary, summary
 from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.errors import ClusterError, SetupNotFound
+from projectsetup.kube.informer import ObjectKey
 from projectsetup.kube.setups import SetupClient
 
 if TYPE_CHECKING:  # `retry` and `cancel` do without the record, which takes long to import
@@ -200,6 +206,75 @@ class SetupCall:
                 raise
 
 
+class ProgressLine:
+    """The latest progress on standard error: one live line on a terminal, elsewhere a line for each change."""
+
+    def __init__(self) -> None:
+        self._draw_line: Callable[[], str] = str
+        self._last = ""
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
+        if is_terminal(sys.stderr):
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, resource: ProjectSetupResource) -> None:
+        """Show where the setup is now."""
+        self._show(summary(resource, datetime.now(UTC)), lambda: live_summary(resource, datetime.now(UTC)))
+
+    def show_outage(self, reason: str) -> None:
+        """Show why there is no progress to show."""
+        text = f"waiting for the API server ({reason})"
+        self._show(text, lambda: text)
+
+    def _show(self, line: str, draw_line: Callable[[], str]) -> None:
+        self._draw_line = draw_line
+        if line != self._last and not self._live:
+            say(printable(line))
+        self._last = line
+
+    def _draw(self) -> Spinner:
+        """Called by rich's thread, several times a second."""
+        self._spinner.update(text=Text(printable(self._draw_line()), no_wrap=True, overflow="ellipsis"))
+        return self._spinner
+
+
+async def wait_for_end(
+    setups: SetupClient, key: ObjectKey, uid: str, progress: ProgressLine, limit: timedelta | None
+) -> Ended:
+    """Wait until the ProjectSetup with this uid has ended; CommandError if it is deleted or the limit is reached."""
+    end: Ended | None = None
+
+    def on_change(found: Mapping[ObjectKey, ProjectSetupResource], _changes: object) -> bool:
+        nonlocal end
+        resource = found.get(key)
+        if resource is None or resource.uid != uid:
+            return True
+        end = ended(resource)
+        if end is None:
+            progress.show(resource)
+        return end is not None
+
+    try:
+        async with asyncio.timeout(limit.total_seconds() if limit else None):
+            await setups.follow(*key, keep=parse_resource, on_change=on_change, on_outage=progress.show_outage)
+    except TimeoutError as exc:
+        waited = f" after {format_duration(limit)}" if limit else ""
+        raise CommandError(f"timed out{waited}; the setup is still running", ExitCode.FAILED) from exc
+    if end is None:
+        raise CommandError("ProjectSetup {}/{} was deleted before the setup ended".format(*key), ExitCode.FAILED)
+    return end
+
+
 async def setup(
     kubeconfig: Kubeconfig,
     project_id: UUID,
@@ -211,10 +286,11 @@ async def setup(
 ) -> None:
     """Set a project up; with `wait`, CommandError unless it succeeds within the limit."""
     from projectsetup.projects import ProjectRecord
+    from projectsetup.projects.address import DatabaseAddress
 
-    call = SetupCall(project_id, current_namespace(namespace, kubeconfig), request)
-    async with cluster(kubeconfig) as setups:
-        async with ProjectRecord.connect(database_url()) as record:
+    call = SetupCall(project_id, kubeconfig.namespace(namespace), request)
+    async with SetupClient.connected(kubeconfig) as setups:
+        async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
             body, outcome = await call.start(setups, record)
         line = f"ProjectSetup {call.namespace}/{call.name} {printable(outcome)}"
         if not wait:
@@ -234,14 +310,14 @@ async def setup(
 
 async def retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """Request a retry and print its effect."""
-    async with cluster(kubeconfig) as setups:
-        write(await request_retry(setups, current_namespace(namespace, kubeconfig), str(project_id)))
+    async with SetupClient.connected(kubeconfig) as setups:
+        write(await request_retry(setups, kubeconfig.namespace(namespace), str(project_id)))
 
 
 async def cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
     """Request a cancel and print its effect."""
-    async with cluster(kubeconfig) as setups:
-        write(await request_cancel(setups, current_namespace(namespace, kubeconfig), str(project_id)))
+    async with SetupClient.connected(kubeconfig) as setups:
+        write(await request_cancel(setups, kubeconfig.namespace(namespace), str(project_id)))
 
 
 async def request_retry(setups: SetupClient, namespace: str, name: str) -> str:

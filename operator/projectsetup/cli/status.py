@@ -1,9 +1,10 @@
-"""What `status` shows: ProjectSetups in a table, or one in detail."""
+"""Where setups are: one in a line or in detail, many in a table; and the command `status`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,12 +13,11 @@ from rich.text import Text
 from projectsetup.api.durations import format_duration, lasting
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.context import cluster
 from projectsetup.cli.output import Format, full_name, say, write_data, write_text
-from projectsetup.cli.progress import attempt, progress_bar, summary
 from projectsetup.cli.tables import fields, moment, table
 from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
+from projectsetup.kube.setups import SetupClient
 
 COLUMNS: Final = (
     "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
@@ -29,11 +29,75 @@ _LIVE_ORDER: Final = (
 )  # fmt: skip
 _OTHER_LINES: Final = 3
 """Lines of a screen beside the rows: the header, the counts and the cursor."""
+BAR_WIDTH: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a setup ended."""
+
+    succeeded: bool
+    message: str
+
+
+def ended(resource: ProjectSetupResource) -> Ended | None:
+    """How the setup ended; None if it has not, or if a retry was requested that the operator has not handled yet."""
+    condition = resource.condition
+    if condition is None or not resource.is_over:
+        return None
+    if resource.succeeded:
+        return Ended(succeeded=True, message=condition.message)
+    if resource.retry_is_new:
+        return None
+    return Ended(succeeded=False, message=f"{condition.reason}: {condition.message}")
+
+
+def summary(resource: ProjectSetupResource, now: datetime) -> str:
+    """Where the setup is, in one line."""
+    status = resource.status
+    condition = resource.condition
+    if condition is None or status.phase is None:
+        return "waiting for the operator"
+    if condition.status == "False" and resource.retry_is_new:
+        return f"{status.phase}, retry requested, waiting for the operator"
+    words = [str(status.phase)]
+    if status.phase is Phase.RUNNING:
+        words += [status.project_status or "", status.step or "", status.progress or ""]
+    if status.attempt:
+        words.append(f"attempt {attempt(resource)}")
+    if status.phase is Phase.BACKING_OFF and status.next_attempt_at is not None:
+        words.append(f"next in {lasting(status.next_attempt_at - now)}")
+    line = ", ".join(word for word in words if word)
+    return line if status.phase is Phase.RUNNING or not condition.message else f"{line}: {condition.message}"
+
+
+def progress_bar(resource: ProjectSetupResource) -> str:
+    """The progress of a running setup as a bar, such as `━━━━━━━━──── 4/6`; empty for other phases."""
+    done, _, total = (resource.status.progress or "").partition("/")
+    if resource.status.phase is not Phase.RUNNING or not (done.isdecimal() and total.isdecimal() and int(total)):
+        return ""
+    filled = min(BAR_WIDTH * int(done) // int(total), BAR_WIDTH)
+    return f"{'━' * filled}{'─' * (BAR_WIDTH - filled)} {resource.status.progress}"
+
+
+def live_summary(resource: ProjectSetupResource, now: datetime) -> str:
+    """`summary`, but a running setup has a bar and the time it has been running."""
+    started, bar = resource.status.started_at, progress_bar(resource)
+    if not bar or started is None:
+        return summary(resource, now)
+    return f"{bar}  {resource.status.step or ''}, attempt {attempt(resource)}, {lasting(now - started)}"
+
+
+def attempt(resource: ProjectSetupResource) -> str:
+    """Attempts started and their limit, such as `1/3`."""
+    status = resource.status
+    limit = status.max_attempts or (resource.tuning.max_attempts if resource.tuning else None)
+    return f"{status.attempt}/{limit or '?'}"
 
 
 async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
     """Print the ProjectSetups of one namespace, or of all."""
-    async with cluster(kubeconfig) as setups:
+    async with SetupClient.connected(kubeconfig) as setups:
         bodies = await setups.list(namespace)
     if output is not Format.TABLE:
         value = {"apiVersion": "v1", "kind": "List", "items": [without_managed_fields(body) for body in bodies]}
@@ -46,7 +110,7 @@ async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format
 
 async def show_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
     """Print one ProjectSetup; SetupNotFound."""
-    async with cluster(kubeconfig) as setups:
+    async with SetupClient.connected(kubeconfig) as setups:
         body = await setups.get(namespace, name)
     if output is not Format.TABLE:
         write_data(without_managed_fields(body), output, names=[full_name(name)])

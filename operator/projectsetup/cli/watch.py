@@ -16,7 +16,6 @@ from rich.live import Live
 from rich.text import Text
 
 from projectsetup.api.models import ProjectSetupResource, parse_resource
-from projectsetup.cli.context import cluster, follow
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.output import (
     Format,
@@ -29,11 +28,19 @@ from projectsetup.cli.output import (
     write_data,
     write_text,
 )
-from projectsetup.cli.progress import ended, summary
-from projectsetup.cli.status import detail, live_overview, looks_the_same, overview, without_managed_fields
+from projectsetup.cli.status import (
+    detail,
+    ended,
+    live_overview,
+    looks_the_same,
+    overview,
+    summary,
+    without_managed_fields,
+)
 from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.informer import Change, ObjectKey
+from projectsetup.kube.setups import SetupClient
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ Present = Callable[[Found, Changes], None]
 
 async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format) -> None:
     """Show the ProjectSetups of one namespace, or of all, until interrupted."""
-    async with cluster(kubeconfig) as setups:
+    async with SetupClient.connected(kubeconfig) as setups:
         await setups.list(namespace)
         with presented(Table(with_namespace=namespace is None), output) as present:
 
@@ -63,13 +70,13 @@ async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Forma
                 present(found, changes)
                 return False
 
-            await follow(setups, namespace, None, keep=Observed, on_change=on_change, on_outage=_say_outage)
+            await setups.follow(namespace, None, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
 async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
     """Show one ProjectSetup until its setup ends; SetupNotFound."""
     view = Detail((namespace, name))
-    async with cluster(kubeconfig) as setups:
+    async with SetupClient.connected(kubeconfig) as setups:
         await setups.get(namespace, name)
         with presented(view, output) as present:
 
@@ -78,7 +85,7 @@ async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: F
                 present(found, changes)
                 return is_last
 
-            await follow(setups, namespace, name, keep=Observed, on_change=on_change, on_outage=_say_outage)
+            await setups.follow(namespace, name, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
 def _say_outage(reason: str) -> None:

@@ -1,20 +1,26 @@
-"""How to reach the API server: the pod's service account, else the kubeconfig."""
+"""The connection to the API server: the pod's service account, else the kubeconfig; what happens around each write."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import yaml
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.config_exception import ConfigException
 
 from projectsetup.kube.errors import KubeconfigError
-from projectsetup.kube.write_hooks import Check, OnWrite, guarded, trace_of_writes
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
@@ -22,6 +28,23 @@ NO_LIMIT = 0
 STREAM_BUFFER = 65_536
 """Bytes read ahead of a stream."""
 _UNUSABLE = (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError)
+
+Check = Callable[[], None]
+"""Raises when nothing may be written now."""
+OnWrite = Callable[[str, str, str], None]
+"""Takes the resource, such as `projectsetups/status`, the verb, and the result."""
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_RESULTS: Final[dict[int, str]] = {
+    HTTPStatus.CONFLICT: "conflict",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.UNAUTHORIZED: "unavailable",
+    HTTPStatus.REQUEST_TIMEOUT: "unavailable",
+    HTTPStatus.TOO_MANY_REQUESTS: "unavailable",
+}
+_PATH: Final = re.compile(r"/(?:api|apis/[^/]+)/[^/]+/(?:namespaces/[^/]+/)?([^/]+)(?:/[^/]+(?:/([^/]+))?)?/?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,17 @@ class Kubeconfig:
     def is_named(self) -> bool:
         """Whether file or context were given, which then take precedence over the pod's service account."""
         return self.file is not None or self.context is not None
+
+    def namespace(self, given: str | None) -> str:
+        """The given namespace, else the one that kubectl would use."""
+        return given or self._pod_namespace() or context_namespace(self)
+
+    def operator_namespace(self, given: str | None) -> str:
+        """The given namespace, else the one that an operator started here would use."""
+        return given or self._pod_namespace() or "default"
+
+    def _pod_namespace(self) -> str | None:
+        return None if self.is_named else pod_namespace()
 
 
 AS_KUBECTL = Kubeconfig()
@@ -153,3 +187,65 @@ def _check_context(kubeconfig: Kubeconfig) -> None:
         raise KubeconfigError(
             f"kubeconfig {kubeconfig.path} has no context {kubeconfig.context}; it has {', '.join(names)}"
         )
+
+
+def guarded(check: Check) -> type[aiohttp.ClientRequest]:
+    """Return the request class of a session that calls `check` at the moment when a write request leaves.
+
+    However long the request has waited for a connection, it is not sent when `check` raises.
+    """
+
+    class GuardedRequest(aiohttp.ClientRequest):
+        async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+            """Send the request, or begin to: `write_bytes` sends one with a body in its own task."""
+            self._check()
+            return await super().send(conn)
+
+        async def write_bytes(
+            self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+        ) -> None:
+            """Send headers and body, or close the connection, which the caller sees as an error."""
+            try:
+                self._check()
+            except Exception:  # noqa: BLE001  # whatever the reason, nothing may be written
+                conn.close()
+            else:
+                await super().write_bytes(writer, conn, content_length)
+
+        def _check(self) -> None:
+            if self.method not in _READING:
+                check()
+
+    return GuardedRequest
+
+
+def trace_of_writes(on_write: OnWrite) -> aiohttp.TraceConfig:
+    """Return the trace configuration of a session that calls `on_write` for each write request."""
+
+    async def ended(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
+        if request.method in _VERBS:
+            on_write(resource_of(request.url.path), _VERBS[request.method], result_of(request.response.status))
+
+    async def failed(_session: object, _context: object, request: aiohttp.TraceRequestExceptionParams) -> None:
+        if request.method in _VERBS:
+            on_write(resource_of(request.url.path), _VERBS[request.method], "unavailable")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(ended)
+    trace.on_request_exception.append(failed)
+    return trace
+
+
+def resource_of(path: str) -> str:
+    """Return the resource that a path names, with its subresource but without object and namespace."""
+    found = _PATH.search(path)
+    return "other" if found is None else "/".join(filter(None, found.groups()))
+
+
+def result_of(status: int) -> str:
+    """Return the class of an HTTP status."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return "ok"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "unavailable"
+    return _RESULTS.get(status, "rejected")

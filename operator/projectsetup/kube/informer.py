@@ -15,7 +15,6 @@ from typing import Final, Generic, TypeVar
 
 from projectsetup.kube.client import Body, Lines, Query, RestClient
 from projectsetup.kube.errors import ApiExpired, ApiUnavailable, ClusterError
-from projectsetup.observe.watch_age import LastHeard
 
 CHECK_AFTER: Final = 15.0
 """Seconds without an event after which the collection is listed, to see whether the watch has missed something."""
@@ -97,13 +96,17 @@ class Informer(Generic[T]):
         self._position = ""
         self.listed = False
         """Whether the collection was listed at least once."""
-        self.heard = LastHeard()
-        """When the mirror was last known to be up to date."""
+        self._clock = asyncio.get_running_loop().time
+        self._heard_at = self._clock()
 
     @property
     def objects(self) -> Mapping[ObjectKey, T]:
         """All objects as last seen, empty until the first list; the mapping changes in place."""
         return self._objects
+
+    def silence(self) -> float:
+        """Seconds since the mirror was last known to be up to date, or since it was made."""
+        return self._clock() - self._heard_at
 
     async def run(self, on_change: Callable[[Sequence[Change[T]]], bool]) -> None:
         """Call `on_change` after each list, even if nothing changed, and after each event, until it returns True.
@@ -157,7 +160,7 @@ class Informer(Generic[T]):
         self._objects.update(objects)
         self._versions = versions
         self.listed = True
-        self.heard.now()
+        self._heard_at = self._clock()
         return [*gone, *changed]
 
     async def _watch(self) -> AsyncGenerator[Sequence[Change[T]]]:
@@ -201,7 +204,7 @@ class Informer(Generic[T]):
             versions |= {_key(body): _version(body) for body in page["items"]}
         if versions != self._versions:
             return True
-        self.heard.now()
+        self._heard_at = self._clock()
         return False
 
     def _take(self, event: Body) -> Sequence[Change[T]]:
@@ -212,7 +215,7 @@ class Informer(Generic[T]):
             raise ApiExpired(text) if body.get("code") == HTTPStatus.GONE else ApiUnavailable(text)
         self._position = _version(body)
         self._retry_delay = min(RETRY_DELAY, self._max_retry_delay)
-        self.heard.now()
+        self._heard_at = self._clock()
         if kind == "BOOKMARK":
             return ()
         key = _key(body)

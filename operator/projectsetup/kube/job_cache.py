@@ -75,7 +75,7 @@ class JobCache:
 
     def age(self, kind: Kind) -> float:
         """Seconds since the objects of this kind were last known to be up to date, in the worst namespace."""
-        return max(informer.heard.seconds() for watched, informer in self._informers if watched is kind)
+        return max(informer.silence() for watched, informer in self._informers if watched is kind)
 
     def view(self, namespace: str, job_uid: str, on_change: Callable[[], None]) -> AbstractContextManager[JobView]:
         """See `JobStore.view`."""

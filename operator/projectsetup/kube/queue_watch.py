@@ -18,7 +18,6 @@ from projectsetup.kube.queue_config import (
     parse_queue_control,
 )
 from projectsetup.observe.logs import get_logger
-from projectsetup.observe.watch_age import LastHeard
 
 MAX_RETRY_DELAY = 2.0
 """Seconds: no attempt starts before the ConfigMap was read."""
@@ -43,10 +42,9 @@ class QueueConfigWatch:
             max_retry_delay=MAX_RETRY_DELAY,
         )
 
-    @property
-    def heard(self) -> LastHeard:
-        """When the settings were last known to be up to date."""
-        return self._informer.heard
+    def silence(self) -> float:
+        """Seconds since the settings were last known to be up to date."""
+        return self._informer.silence()
 
     async def run(self) -> None:
         """Watch for ever."""

@@ -1,9 +1,12 @@
-"""The client for ProjectSetups that operator, command line and dashboard share."""
+"""The client for ProjectSetups, and for events on them, that operator, command line and dashboard share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -11,9 +14,16 @@ from kubernetes.aio.client import ApiClient
 
 from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from projectsetup.kube.client import APPLY_PATCH, MERGE_PATCH, Body, Query, RestClient
-from projectsetup.kube.errors import ApiNotFound, ApiNotInstalled, SetupNotFound
-from projectsetup.kube.events import SetupEvent, record_event
-from projectsetup.kube.informer import Collection, Informer, OnError
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.errors import (
+    ApiConflict,
+    ApiNotFound,
+    ApiNotInstalled,
+    ClusterError,
+    SetupNotFound,
+    is_temporary,
+)
+from projectsetup.kube.informer import Action, Change, Collection, Informer, ObjectKey, OnError
 
 OPERATOR, COMMAND_LINE = "projectsetup-operator", "projectsetup-cli"
 """The field managers that write ProjectSetups."""
@@ -23,6 +33,9 @@ CHECK_AFTER: Final = 60.0
 """Seconds of silence after which people's watches are checked: they may be many, and the check lists everything."""
 MAX_RETRY_DELAY: Final = 2.0
 """Seconds: somebody is looking at the screen."""
+EVENTS = ("events.k8s.io", "v1")
+MAX_NOTE, MAX_INSTANCE = 1024, 128
+"""Bytes that the API server allows in these fields of an event."""
 
 T = TypeVar("T")
 
@@ -37,6 +50,13 @@ class SetupClient:
         """`field_manager` is OPERATOR or COMMAND_LINE; events are reported under that name as well."""
         self._client = RestClient(api)
         self._field_manager = field_manager
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, kubeconfig: Kubeconfig) -> AsyncIterator[SetupClient]:
+        """A client for the command line; its first call shows whether the cluster can be reached."""
+        async with await connect(kubeconfig) as api:
+            yield cls(api, field_manager=COMMAND_LINE)
 
     async def find(self, namespace: str, name: str) -> Body | None:
         """Return one ProjectSetup, or None when it does not exist."""
@@ -97,6 +117,38 @@ class SetupClient:
             check_after=CHECK_AFTER,
             max_retry_delay=MAX_RETRY_DELAY,
         )
+
+    async def follow(
+        self,
+        namespace: str | None,
+        name: str | None,
+        *,
+        keep: Callable[[Body], T],
+        on_change: Callable[[Mapping[ObjectKey, T], Sequence[Change[T]]], bool],
+        on_outage: Callable[[str], None],
+    ) -> None:
+        """Call `on_change` with the ProjectSetups and what changed, first and after each change, until it returns True.
+
+        They are one ProjectSetup, those of a namespace, or all. An unavailable API server is waited for; `on_outage`
+        gets the reason once per outage. Other errors are raised.
+        """
+        is_unavailable = False
+
+        def on_error(_action: Action, error: ClusterError) -> None:
+            nonlocal is_unavailable
+            if not is_temporary(error):
+                raise error
+            if not is_unavailable:
+                on_outage(str(error))
+            is_unavailable = True
+
+        def on_changes(changes: Sequence[Change[T]]) -> bool:
+            nonlocal is_unavailable
+            is_unavailable = False
+            return on_change(informer.objects, changes)
+
+        informer = self.informer(namespace, name, keep=keep, on_error=on_error)
+        await informer.run(on_changes)
 
     async def apply(
         self, namespace: str, name: str, *, annotations: Mapping[str, str], spec: Mapping[str, Any], dry_run: bool
@@ -170,7 +222,7 @@ class SetupClient:
     ) -> None:
         """Record an event on a ProjectSetup; a repeated one is counted instead of stored twice."""
         event = SetupEvent(namespace, name, uid, reason, message, warning, reporter)
-        await record_event(self._client, event, controller=self._field_manager)
+        await _record_event(self._client, event, controller=self._field_manager)
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, str] | None:
         """Return the base64 data of a Secret that a ProjectSetup names, or None when it does not exist."""
@@ -207,3 +259,78 @@ def _installed() -> Iterator[None]:
         raise ApiNotInstalled(
             "the ProjectSetup CRD is not installed; run `projectsetup crd | kubectl apply -f -`"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SetupEvent:
+    """An event on one ProjectSetup; `instance` identifies the operator that reports it."""
+
+    namespace: str
+    name: str
+    uid: str
+    reason: str
+    message: str
+    warning: bool
+    instance: str
+
+    @property
+    def object_name(self) -> str:
+        """The name of the Event object: equal for equal events on the same object, whichever operator reports them."""
+        identity = f"{self.uid}\0{self.reason}\0{self.message}"
+        return f"{self.name}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+async def _record_event(client: RestClient, event: SetupEvent, *, controller: str) -> None:
+    """Create the event, or increase its count while the API server still keeps it (an hour after the last one).
+
+    `controller` names the program that reports it.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    try:
+        await _create_event(client, event, controller, now)
+    except ApiConflict:
+        await _increase_count(client, event, now)
+
+
+async def _create_event(client: RestClient, event: SetupEvent, controller: str, now: str) -> None:
+    body = {
+        "apiVersion": "/".join(EVENTS),
+        "kind": "Event",
+        "metadata": {"name": event.object_name, "namespace": event.namespace},
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": event.namespace,
+            "name": event.name,
+            "uid": event.uid,
+        },
+        "type": "Warning" if event.warning else "Normal",
+        "reason": event.reason,
+        "action": event.reason,
+        "note": _cut(event.message, MAX_NOTE),
+        "reportingController": controller,
+        "reportingInstance": _cut(event.instance, MAX_INSTANCE),
+        "eventTime": now,
+    }
+    what = f"create event on ProjectSetup {event.namespace}/{event.name}"
+    await client.call(what, "POST", _events_path(event), body=body)
+
+
+async def _increase_count(client: RestClient, event: SetupEvent, now: str) -> None:
+    what = f"count event on ProjectSetup {event.namespace}/{event.name}"
+    path = f"{_events_path(event)}/{event.object_name}"
+    stored = await client.call(what, "GET", path)
+    count = (stored.get("series") or {}).get("count", 1) + 1
+    change = {
+        "metadata": {"resourceVersion": stored["metadata"]["resourceVersion"]},
+        "series": {"count": count, "lastObservedTime": now},
+    }
+    await client.call(what, "PATCH", path, body=change, content_type=MERGE_PATCH)
+
+
+def _events_path(event: SetupEvent) -> str:
+    return f"/apis/{'/'.join(EVENTS)}/namespaces/{event.namespace}/events"
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")

@@ -9,22 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class LastHeard:
-    """Time since the last sign that a watch is up to date, or since creation; `clock` gives seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._at = clock()
-
-    def now(self) -> None:
-        """Record that the watch delivered a change, or that a list shows it has missed none."""
-        self._at = self._clock()
-
-    def seconds(self) -> float:
-        """Seconds since then."""
-        return self._clock() - self._at
-
-
 DELIVERY_LIMIT = 10.0
 """Seconds within which the watch must deliver what a list has shown, unless it is still delivering."""
 
@@ -37,7 +21,7 @@ class WatchAge:
         self._delivered = 0
         self._expected = 0
         self._expected_since = float("-inf")
-        self.heard = LastHeard(clock)
+        self._heard_at = clock()
         self.silent = False
         """The watch has not delivered a listed version in time."""
 
@@ -46,9 +30,13 @@ class WatchAge:
         """What is wrong with the watch; None if nothing is."""
         return "silent: it has missed changes that a list shows" if self.silent else None
 
+    def silence(self) -> float:
+        """Seconds since the watch delivered a change, or a list showed that it has missed none."""
+        return self._clock() - self._heard_at
+
     def delivered(self, resource_version: int) -> None:
         """The watch has delivered an object of this version."""
-        self.heard.now()
+        self._heard_at = self._clock()
         self._delivered = max(self._delivered, resource_version)
         if self._delivered >= self._expected:
             self.silent = False
@@ -60,9 +48,9 @@ class WatchAge:
         """
         missed = min(self._expected, newest)
         if self._delivered >= missed:
-            self.heard.now()
+            self._heard_at = self._clock()
             self._expected, self._expected_since = newest, self._clock()
         else:
             self._expected = missed
-        waited = min(self._clock() - self._expected_since, self.heard.seconds())
+        waited = min(self._clock() - self._expected_since, self.silence())
         self.silent = self._delivered < missed and waited >= DELIVERY_LIMIT

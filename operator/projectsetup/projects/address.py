@@ -74,6 +74,14 @@ class DatabaseAddress:
     parameters: Mapping[str, str] = field(repr=False)
 
     @classmethod
+    def from_environment(cls) -> DatabaseAddress:
+        """The address in DATABASE_URL. Raises InvalidDatabaseUrl."""
+        url = os.environ.get("DATABASE_URL", "")
+        if not url:
+            raise InvalidDatabaseUrl(f"DATABASE_URL is not set (expected {EXAMPLE})")
+        return cls.parse(url)
+
+    @classmethod
     def parse(cls, url: str) -> DatabaseAddress:
         """Parse a `postgresql://` or `postgres://` URL. Raises InvalidDatabaseUrl, one line without the URL."""
         url = url.strip()

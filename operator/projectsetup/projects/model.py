@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,27 @@ class Project:
     inserted_at: datetime
     updated_at: datetime
     namespace: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Any) -> Project:
+        """The project in a row of the table."""
+        owner = None if row.owner_uid is None else Owner(row.owner_uid, row.owner_namespace, row.owner_name)
+        return cls(
+            id=row.id,
+            name=row.name,
+            description=row.description or "",
+            namespace=row.namespace,
+            code_repo=row.code_repo,
+            docs_repo=row.docs_repo,
+            status=ProjectStatus(row.status),
+            setup_error=row.setup_error,
+            owner=owner,
+            attempt=row.attempt,
+            fence=row.fence,
+            attempt_result=row.attempt_result,
+            inserted_at=row.inserted_at.astimezone(UTC),
+            updated_at=row.updated_at.astimezone(UTC),
+        )
 
     @property
     def slug(self) -> str:

@@ -20,8 +20,9 @@ from projectsetup.projects.errors import (
     ProjectMoved,
     UniqueViolation,
 )
+from projectsetup.projects.model import Project
 from projectsetup.projects.requests import SetupRequests
-from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK, project_from
+from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK
 from projectsetup.projects.validation import check_description, check_name, check_namespace, check_repository_url
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from projectsetup.git_hosts import GitHosts
     from projectsetup.projects.errors import DatabaseErrorKind
-    from projectsetup.projects.model import Owner, Project, ProjectStatus
+    from projectsetup.projects.model import Owner, ProjectStatus
     from projectsetup.projects.statements import Statement
 
 _TRIES = 3
@@ -279,7 +280,7 @@ class ProjectRecord:
         return projects[0] if projects else None
 
     async def _all(self, statement: Statement, **values: object) -> tuple[Project, ...]:
-        return tuple(project_from(row) for row in await self._database.rows(statement, **values))
+        return tuple(Project.from_row(row) for row in await self._database.rows(statement, **values))
 
 
 def _busy(project_id: UUID, project: Project | None) -> Exception | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -26,10 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from projectsetup.projects.model import Owner, Project, ProjectStatus
-
-if TYPE_CHECKING:
-    from typing import Any
+from projectsetup.projects.model import ProjectStatus
 
 METADATA = MetaData()
 
@@ -117,26 +111,3 @@ Index(
 )
 Index("setup_requests_project", SETUP_REQUESTS.c.project_id, SETUP_REQUESTS.c.number)
 """What applications have requested in SQL; `number` is the order of the requests for one project."""
-
-
-def project_from(row: Any) -> Project:
-    """The project in a row of the table."""
-    owner = None
-    if row.owner_uid is not None:
-        owner = Owner(row.owner_uid, row.owner_namespace, row.owner_name)
-    return Project(
-        id=row.id,
-        name=row.name,
-        description=row.description or "",
-        namespace=row.namespace,
-        code_repo=row.code_repo,
-        docs_repo=row.docs_repo,
-        status=ProjectStatus(row.status),
-        setup_error=row.setup_error,
-        owner=owner,
-        attempt=row.attempt,
-        fence=row.fence,
-        attempt_result=row.attempt_result,
-        inserted_at=row.inserted_at.astimezone(UTC),
-        updated_at=row.updated_at.astimezone(UTC),
-    )

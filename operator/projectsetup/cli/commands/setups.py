@@ -1,7 +1,8 @@
-"""The commands `setup`, `status`, `retry` and `cancel`."""
+"""The commands `setup`, `status`, `retry`, `cancel` and `dashboard`."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,7 +11,7 @@ import typer
 
 from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
 from projectsetup.api.reasons import OVER
-from projectsetup.cli import completion
+from projectsetup.cli import completion, options
 from projectsetup.cli.options import (
     Context,
     KubeconfigFile,
@@ -27,6 +28,45 @@ from projectsetup.cli.output import Format
 
 app = typer.Typer()
 _PANEL: Final = "Setups"
+_ALL: Final = "all"
+
+_ToSetUp = Annotated[UUID, project_argument(completion.projects_to_set_up)]
+_ToShow = Annotated[
+    UUID | None, project_argument(completion.setups_except(), help="Id of one project; all if omitted.")
+]
+_ToRetry = Annotated[UUID, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))]
+_OperatorNamespace = Annotated[
+    str | None,
+    typer.Option(
+        parser=options.namespace,
+        metavar="NS",
+        envvar="PROJECTSETUP_OPERATOR_NAMESPACE",
+        help="Namespace the operator runs in; `default` if omitted.",
+        autocompletion=completion.completing(completion.namespaces),
+    ),
+]
+"""Without the short form of `options.OperatorNamespace`: `-n` is the namespace to show."""
+_ToCancel = Annotated[UUID, project_argument(completion.setups_except(*OVER))]
+_Priority = Annotated[
+    str | None, typer.Option(parser=annotation_value(PRIORITY), metavar="N", help="0 to 9, 0 first; 1 unless set.")
+]
+_MaxAttempts = Annotated[
+    str | None, typer.Option(parser=annotation_value(MAX_ATTEMPTS), metavar="N", help="1 to 20; 3 unless set.")
+]
+_Backoff = Annotated[
+    str | None,
+    typer.Option(
+        parser=annotation_value(BACKOFF), metavar="D", help="Delay after the first attempt, such as 90s or 2m."
+    ),
+]
+_Recipe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R",
+        help="Recipe to use. It cannot be changed later.",
+        autocompletion=completion.completing(completion.recipes),
+    ),
+]
 
 
 @app.command(
@@ -34,16 +74,9 @@ _PANEL: Final = "Setups"
     epilog=examples("setup $id --wait", "setup $id --recipe python-service --param license=MIT --priority 0"),
 )
 def setup(
-    project_id: Annotated[UUID, project_argument(completion.projects_to_set_up)],
+    project_id: _ToSetUp,
     *,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="R",
-            help="Recipe to use. It cannot be changed later.",
-            autocompletion=completion.completing(completion.recipes),
-        ),
-    ] = None,
+    recipe: _Recipe = None,
     param: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Parameter of the recipe; may be repeated.")
     ] = None,
@@ -60,20 +93,9 @@ def setup(
     suspend: Annotated[
         bool | None, typer.Option("--suspend/--resume", help="Suspend the setup, or resume it.", show_default=False)
     ] = None,
-    priority: Annotated[
-        str | None,
-        typer.Option(parser=annotation_value(PRIORITY), metavar="N", help="0 to 9, 0 first; 1 unless set."),
-    ] = None,
-    max_attempts: Annotated[
-        str | None,
-        typer.Option(parser=annotation_value(MAX_ATTEMPTS), metavar="N", help="1 to 20; 3 unless set."),
-    ] = None,
-    backoff: Annotated[
-        str | None,
-        typer.Option(
-            parser=annotation_value(BACKOFF), metavar="D", help="Delay after the first attempt, such as 90s or 2m."
-        ),
-    ] = None,
+    priority: _Priority = None,
+    max_attempts: _MaxAttempts = None,
+    backoff: _Backoff = None,
     namespace: Namespace = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the setup has ended; exit code 1 if it failed.")
@@ -97,21 +119,17 @@ def setup(
     recipe_parameters = parameters(param)
 
     from projectsetup.cli import setups
-    from projectsetup.cli.context import run
     from projectsetup.kube.connection import Kubeconfig
 
     request = setups.SetupRequest(
         recipe, recipe_parameters or None, annotations, credentials_secret, attempt_timeout, suspend
     )
-    run(setups.setup(Kubeconfig(kubeconfig, context), project_id, namespace, request, wait=wait, limit=timeout))
+    asyncio.run(setups.setup(Kubeconfig(kubeconfig, context), project_id, namespace, request, wait=wait, limit=timeout))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("status --watch", "status $id", "status --all-namespaces -o json"))
 def status(
-    project_id: Annotated[
-        UUID | None,
-        project_argument(completion.setups_except(), help="Id of one project; all if omitted."),
-    ] = None,
+    project_id: _ToShow = None,
     *,
     namespace: Namespace = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces.")] = False,
@@ -128,44 +146,73 @@ def status(
     if all_namespaces and namespace is not None:
         raise typer.BadParameter("cannot be combined with --namespace", param_hint="'--all-namespaces'")
 
-    from projectsetup.cli.context import current_namespace, run
     from projectsetup.cli.status import show_all, show_one
     from projectsetup.cli.watch import watch_all, watch_one
     from projectsetup.kube.connection import Kubeconfig
 
     source = Kubeconfig(kubeconfig, context)
-    shown = None if all_namespaces else current_namespace(namespace, source)
+    shown = None if all_namespaces else source.namespace(namespace)
     if project_id is None or shown is None:
-        run((watch_all if watch else show_all)(source, shown, output))
+        asyncio.run((watch_all if watch else show_all)(source, shown, output))
     else:
-        run((watch_one if watch else show_one)(source, shown, str(project_id), output))
+        asyncio.run((watch_one if watch else show_one)(source, shown, str(project_id), output))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("retry $id", "retry $id -n team-a --context production"))
 def retry(
-    project_id: Annotated[UUID, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))],
+    project_id: _ToRetry,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Start a new series of attempts after a setup failed or was cancelled."""
     from projectsetup.cli import setups
-    from projectsetup.cli.context import run
     from projectsetup.kube.connection import Kubeconfig
 
-    run(setups.retry(Kubeconfig(kubeconfig, context), project_id, namespace))
+    asyncio.run(setups.retry(Kubeconfig(kubeconfig, context), project_id, namespace))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("cancel $id"))
 def cancel(
-    project_id: Annotated[UUID, project_argument(completion.setups_except(*OVER))],
+    project_id: _ToCancel,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Cancel a setup that is queued or running."""
     from projectsetup.cli import setups
-    from projectsetup.cli.context import run
     from projectsetup.kube.connection import Kubeconfig
 
-    run(setups.cancel(Kubeconfig(kubeconfig, context), project_id, namespace))
+    asyncio.run(setups.cancel(Kubeconfig(kubeconfig, context), project_id, namespace))
+
+
+@app.command(rich_help_panel=_PANEL, epilog=examples("dashboard --open", "dashboard --all-namespaces --allow-actions"))
+def dashboard(
+    *,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on at 127.0.0.1; 0 for any free port.")
+    ] = 0,
+    namespace: Namespace = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces, the same as `--namespace all`.")
+    ] = False,
+    allow_actions: Annotated[bool, typer.Option("--allow-actions", help="Add buttons to retry and to cancel.")] = False,
+    browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
+    operator_namespace: _OperatorNamespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Serve a web page with the setups on this machine until interrupted.
+
+    Anyone who can log in to this machine can open the page, and can see and do there what you can.
+    """
+    if all_namespaces and namespace not in {None, _ALL}:
+        raise typer.BadParameter("cannot be combined with --namespace", param_hint="'--all-namespaces'")
+
+    from projectsetup.cli.dashboard import serve
+    from projectsetup.kube.connection import Kubeconfig
+
+    source = Kubeconfig(kubeconfig, context)
+    shown = None if all_namespaces or namespace == _ALL else source.namespace(namespace)
+    of_queue = source.operator_namespace(operator_namespace)
+    asyncio.run(serve(source, shown, of_queue, port=port, allow_actions=allow_actions, browse=browse))
