@@ -10,7 +10,7 @@ import pytest
 
 from projectsetup.api.models import parse_resource
 from tests.support.annotation_cases import ACCEPTED, PREFIX, REFUSED
-from tests.support.api_server import POLICY_FILE, ApiServer, Refused
+from tests.support.api_server import ApiServer, Refused
 from tests.support.operator_process import wait_for
 
 LONG = 5000
@@ -21,20 +21,11 @@ BINDING = "validatingadmissionpolicybinding/projectsetup-annotations"
 BAD = {PREFIX + "priority": "high", PREFIX + "max-attempts": "0"}
 
 
-def is_enforced(api_server: ApiServer) -> bool:
-    try:
-        api_server.create(annotations=BAD, dry_run=True)
-    except Refused:
-        return True
-    return False
-
-
 @pytest.fixture(scope="module")
 def policed(kubeconfig: Path) -> ApiServer:
     """A namespace of a cluster in which the policy is enforced."""
     api_server = ApiServer.prepared(kubeconfig, "admission")
-    api_server.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_for(lambda: is_enforced(api_server), "the policy to be enforced")
+    api_server.enforce_policy()
     return api_server
 
 
@@ -42,10 +33,9 @@ def policed(kubeconfig: Path) -> ApiServer:
 def unpoliced_name(policed: ApiServer) -> str:
     """Name of a ProjectSetup with bad annotations, created while the policy was not bound."""
     policed.kubectl("delete", BINDING)
-    wait_for(lambda: not is_enforced(policed), "the policy to be lifted")
+    wait_for(lambda: not policed.enforces_policy, "the policy to be lifted")
     name: str = policed.create(annotations=BAD)["metadata"]["name"]
-    policed.kubectl("apply", "-f", str(POLICY_FILE))
-    wait_for(lambda: is_enforced(policed), "the policy to be enforced again")
+    policed.enforce_policy()
     return name
 
 

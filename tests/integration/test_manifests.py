@@ -29,6 +29,7 @@ from tests.support.manifests import (
     pick,
     read,
 )
+from tests.support.pages import code_blocks
 
 OVERLAYS: Final = sorted(folder for folder in (MANIFESTS / "overlays").iterdir())
 VERSION: Final = metadata.version("projectsetup")
@@ -102,7 +103,7 @@ def test_monitoring_builds_and_finds_the_operator() -> None:
 
 
 def test_an_overlay_says_where_the_runbooks_are(tmp_path: Path) -> None:
-    (snippet,) = re.findall(r"```yaml\n(.*?)```", (MANIFESTS.parent / "docs" / "monitoring.md").read_text(), re.DOTALL)
+    (snippet,) = code_blocks("docs/monitoring.md", "yaml")
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     (tmp_path / "monitoring").symlink_to(MANIFESTS / "monitoring")
@@ -114,8 +115,7 @@ def test_an_overlay_says_where_the_runbooks_are(tmp_path: Path) -> None:
 
 
 def test_an_overlay_gives_migrate_a_role_of_its_own(tmp_path: Path) -> None:
-    snippets = re.findall(r"```yaml\n(.*?)```", (MANIFESTS.parent / "docs" / "deployment.md").read_text(), re.DOTALL)
-    (snippet,) = (text for text in snippets if "name: migrate" in text)
+    (snippet,) = code_blocks("docs/deployment.md", "yaml", containing="name: migrate")
     (tmp_path / "manifests").symlink_to(MANIFESTS)
     (tmp_path / "overlays" / "roles").mkdir(parents=True)
     (tmp_path / "overlays" / "roles" / "kustomization.yaml").write_text(snippet)

@@ -12,7 +12,8 @@ from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
 from devcluster.build import find_programs
-from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from projectsetup.api.constants import API_VERSION, GROUP, KIND, PLURAL, PRIORITY, VERSION
+from tests.support.operator_process import wait_for
 
 ROOT: Final = Path(__file__).parents[2]
 CRD_FILE: Final = ROOT / "crds" / "projectsetups.yaml"
@@ -48,6 +49,20 @@ class ApiServer:
         server.kubectl("apply", "-f", str(CRD_FILE))
         server.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", str(CRD_FILE))
         return server
+
+    def enforce_policy(self) -> None:
+        """Apply the admission policy for annotations, and return once the API server enforces it."""
+        self.kubectl("apply", "-f", str(POLICY_FILE))
+        wait_for(lambda: self.enforces_policy, "the policy to be enforced")
+
+    @property
+    def enforces_policy(self) -> bool:
+        """Whether the API server refuses a ProjectSetup with a bad annotation."""
+        try:
+            self.create(annotations={PRIORITY: "high"}, dry_run=True)
+        except Refused:
+            return True
+        return False
 
     def create(
         self,
