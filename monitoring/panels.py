@@ -171,18 +171,22 @@ ROWS: Final = (
         (
             Graph(
                 "Waiting by priority",
-                "Setups waiting for a slot (priority 0 is highest), and setups waiting for a Secret or recipe.",
+                "Setups waiting for a slot (priority 0 is highest) or for a Secret or recipe, and pending requests.",
                 (
                     Query("sum by (priority) (projectsetup_queue_depth)", "priority {{priority}}"),
                     Query("sum(projectsetup_awaiting_dependency)", "waiting for a Secret or recipe"),
+                    Query("sum(projectsetup_intake_pending)", "requested by an application, not created yet"),
                 ),
                 NUMBER,
                 stacked=True,
             ),
             Graph(
                 "Time in the queue",
-                "From the moment an attempt is ready to start until it starts.",
-                tuple(Query(quantile(share, _WAITS), f"p{share * 100:.0f}") for share in (0.5, 0.9, 0.99)),
+                "From the moment an attempt could start until it does; and the age of the oldest pending request.",
+                (
+                    *(Query(quantile(share, _WAITS), f"p{share * 100:.0f}") for share in (0.5, 0.9, 0.99)),
+                    Query("max(projectsetup_intake_oldest_seconds)", "oldest request of an application"),
+                ),
                 SECONDS,
             ),
             Graph(

@@ -53,10 +53,11 @@ from projectsetup.kube.setups import OPERATOR, SetupClient
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
-from projectsetup.observe.metrics import Metrics
+from projectsetup.observe.metrics import Metrics, Moment
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.errors import DatabaseErrorKind
+from projectsetup.projects.model import Backlog
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.projects.requests import listen
 from projectsetup.recipes.loader import RecipeBook
@@ -232,7 +233,12 @@ def compose(
     metrics.watch("projectsetups", watch_age.silence)
     metrics.watch("configmaps", queue_watch.silence)
     dependencies = controller.reconciler.facts.dependencies
-    metrics.show(lambda: moment(slots, controller.runs, dependencies, leading=controller.leading))
+
+    def show() -> Moment:
+        backlog = Backlog() if ports.intake is None else ports.intake.backlog
+        return moment(slots, controller.runs, dependencies, backlog, leading=controller.leading)
+
+    metrics.show(show)
     checks = {
         "database": lambda: controller.database.problem,
         "api server": lambda: controller.api_problem,

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -148,6 +149,14 @@ class Settings(BaseSettings):
         for name in (value,) if isinstance(value, str) else value or ():
             if not _NAMESPACE.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} is not a valid namespace name")
+        return value
+
+    @field_validator("intake_namespace")
+    @classmethod
+    def _is_served(cls, value: str | None, known: ValidationInfo) -> str | None:
+        served = known.data.get("namespaces")
+        if value is not None and served and value not in served:
+            raise ValueError("is not one of PROJECTSETUP_NAMESPACES")
         return value
 
 

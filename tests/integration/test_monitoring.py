@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from monitoring.panels import ROWS, Figure
@@ -19,7 +20,7 @@ from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
 from tests.support.manifests import MANIFESTS, plain_rules, read
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
+from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox, reason
 from tests.support.setup_handle import Setup, Steps
 from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
@@ -36,23 +37,23 @@ QUERIES: Final = {
     for query in ((panel.query,) if isinstance(panel, Figure) else panel.queries)
 }
 COUNTED: Final[Sequence[tuple[str, dict[str, str], float]]] = (
-    ("setups_ended_total", {"outcome": "Succeeded", "reason": "SetupSucceeded"}, 5),
+    ("setups_ended_total", {"outcome": "Succeeded", "reason": "SetupSucceeded"}, 6),
     ("setups_ended_total", {"outcome": "Cancelled", "reason": "Cancelled"}, 1),
     ("setups_ended_total", {"outcome": "Failed", "reason": "StepFailed"}, 1),
     ("setups_ended_total", {"outcome": "Failed", "reason": "AttemptsExhausted"}, 1),
-    ("setups_ended_total", {}, 8),
-    ("attempts_started_total", {}, 8),
-    ("attempts_ended_total", {"outcome": "Succeeded"}, 5),
+    ("setups_ended_total", {}, 9),
+    ("attempts_started_total", {}, 9),
+    ("attempts_ended_total", {"outcome": "Succeeded"}, 6),
     ("attempts_ended_total", {"outcome": "Failed", "reason": "StepTransient"}, 2),
     ("attempts_ended_total", {"outcome": "Failed", "reason": "StepFailed"}, 1),
-    ("attempts_ended_total", {}, 8),
+    ("attempts_ended_total", {}, 9),
     ("retries_total", {}, 1),
     ("retry_requests_total", {"result": "accepted"}, 1),
     ("retry_requests_total", {"result": "coalesced"}, 1),
     ("retry_requests_total", {"result": "ignored"}, 1),
     ("cancel_requests_total", {"result": "accepted"}, 1),
     ("cancel_requests_total", {"result": "ignored"}, 1),
-    ("queue_wait_seconds", {}, 8),
+    ("queue_wait_seconds", {}, 9),
     ("attempt_duration_seconds", {"recipe": "gated", "outcome": "Succeeded"}, 3),
     ("attempt_duration_seconds", {"recipe": "scripts", "outcome": "Failed"}, 3),
     ("step_duration_seconds", {"recipe": "scripts", "step": "first"}, 5),
@@ -160,6 +161,10 @@ class Scenario:
         wait_for((self.steps.folder / "there").exists, "the step to run")
         self.api.close()
         (self.steps.folder / "away").touch()
+        requested = self.sandbox.project()
+        with psycopg.connect(self.sandbox.database_url) as application:
+            application.execute("SELECT setup_project(%s, recipe => 'instant')", (requested,))
+        self.wait_for_scrape("projectsetup_intake_pending == 1 and projectsetup_intake_oldest_seconds > 0")
         self.wait_for_metric("reconcile_failures_total")
         failed = {"result": "unavailable", "resource": "projectsetups/status", "verb": "update"}
         self.wait_for_metric("api_writes_total", 1, **failed)
@@ -168,8 +173,10 @@ class Scenario:
         self.wait_for_metric("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
+        assert reason(self.sandbox.ended(requested)) == "SetupSucceeded"
+        self.wait_for_scrape("sum(projectsetup_intake_pending) == 0")
         for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
-            self.wait_for_metric(ends, 8)
+            self.wait_for_metric(ends, 9)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +209,7 @@ def recording(
             running(folder, targets=targets, rules=[rules]) as prometheus,
         ):
             environment = {"DATABASE_URL": through(sandbox.database_url, database), "KUBECONFIG": str(moved)}
-            sandbox.operator.configure(environment)
+            sandbox.operator.configure(environment, intake_namespace=sandbox.api.namespace)
             sandbox.operator.start()
             wait_for(sandbox.operator.leads, "the first operator to lead")
             standby.start()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -105,6 +106,37 @@ def test_a_cancel_in_the_same_transaction_starts_nothing(intake: Sandbox) -> Non
     assert project not in names(intake)
     record = intake.record(project)
     assert (record["status"], record["setup_error"]["reason"]) == ("failed", "Cancelled")
+
+
+def test_a_cancel_with_a_request_in_one_transaction_stops_the_setup_that_runs(intake: Sandbox, steps: Steps) -> None:
+    setup = Setup.gated(intake, steps)
+    steps.await_start(setup)
+    with psycopg.connect(intake.database_url) as sql:
+        sql.execute("SELECT setup_project(%s)", (setup.name,))
+        sql.execute("SELECT cancel_setup(%s)", (setup.name,))
+    assert setup.ended(limit=10)[0] == "Cancelled"  # and not when requests are looked for without a notification
+    assert [row["error"] for row in handled(intake) if str(row["project_id"]) == setup.name] == [None, None]
+
+
+def test_requests_wait_for_a_namespace_that_does_not_exist(new_sandbox: NewSandbox) -> None:
+    missing = f"late-{uuid4().hex[:8]}"
+    with new_sandbox() as sandbox:
+        sandbox.operator.configure(intake_namespace=missing, namespaces=missing)
+        sandbox.operator.start()
+        project = sandbox.project()
+        call(sandbox, "setup_project", project, recipe="instant")
+
+        def complaint() -> str:
+            lines = sandbox.operator.log.read_text().splitlines()
+            return next((line for line in lines if "cannot handle setup requests" in line), "")
+
+        wait_for(complaint, "a warning")
+        assert f'namespaces \\"{missing}\\" not found' in complaint()
+        assert "Traceback" not in sandbox.operator.log.read_text()
+        assert "projectsetup_intake_pending 1.0" in sandbox.operator.get("/metrics")[1]
+        sandbox.api.kubectl("create", "namespace", missing)
+        assert [row["error"] for row in handled(sandbox)] == [None]
+        wait_for(lambda: "projectsetup_intake_pending 0.0" in sandbox.operator.get("/metrics")[1], "no pending request")
 
 
 def test_a_request_that_the_api_server_refuses_fails_the_project(intake: Sandbox) -> None:

@@ -60,6 +60,16 @@ def test_values_are_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, 
     assert getattr(load_settings(), name.lower()) == value
 
 
+def test_requests_are_served_in_a_namespace_that_the_operator_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECTSETUP_NAMESPACES", "team-a,team-b")
+    monkeypatch.setenv("PROJECTSETUP_INTAKE_NAMESPACE", "team-b")
+    assert load_settings().intake_namespace == "team-b"
+    monkeypatch.setenv("PROJECTSETUP_INTAKE_NAMESPACE", "team-c")
+    with pytest.raises(InvalidSettings) as refusal:
+        load_settings()
+    assert str(refusal.value) == "PROJECTSETUP_INTAKE_NAMESPACE=team-c: is not one of PROJECTSETUP_NAMESPACES"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [

@@ -26,6 +26,7 @@ from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
 from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun
 from projectsetup.observe.metrics import Metrics, Moment
+from projectsetup.projects.model import Backlog
 from projectsetup.recipes.model import Recipe
 from projectsetup.setup.types import (
     InfrastructureError,
@@ -111,19 +112,25 @@ def ready_since(resource: ProjectSetupResource, now: datetime) -> datetime:
     return max(times)
 
 
-def moment(slots: Slots, runs: Runs, dependencies: Sized, *, leading: bool) -> Moment:
+def moment(slots: Slots, runs: Runs, dependencies: Sized, backlog: Backlog, *, leading: bool) -> Moment:
     """The current state."""
-    depth, oldest = slots.depth(), slots.oldest
+    depth = slots.depth()
     return Moment(
         leading=leading,
         queue={priority: depth[priority] for priority in PRIORITIES},
-        oldest_wait=0.0 if oldest is None else max((datetime.now(UTC) - oldest).total_seconds(), 0.0),
+        oldest_wait=_age(slots.oldest),
         awaiting_dependency=len(dependencies),
+        intake_pending=backlog.pending,
+        intake_oldest=_age(backlog.oldest),
         running=len(runs.running),
         slots_taken=slots.held,
         slots=slots.capacity,
         paused=slots.paused,
     )
+
+
+def _age(since: datetime | None) -> float:
+    return 0.0 if since is None else max((datetime.now(UTC) - since).total_seconds(), 0.0)
 
 
 def _reason(status: ProjectSetupStatus) -> str:

@@ -11,13 +11,13 @@ from uuid import UUID
 from projectsetup.api.reasons import Reason
 from projectsetup.api.resource import ProjectSetupResource, parse_resource
 from projectsetup.intake.decisions import Accept, Change, Create, Decision, Refuse, Wait, Withdraw, decide
-from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiRejected, ApiUnavailable, SetupNotFound
+from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiRejected, ApiUnavailable, SetupNotFound
 from projectsetup.kube.leader import Leader
 from projectsetup.kube.setups import SetupClient
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
-from projectsetup.projects.model import PendingRequest, RequestKind
-from projectsetup.projects.requests import SetupRequests
+from projectsetup.projects.model import Backlog, PendingRequest, RequestKind
+from projectsetup.projects.requests import PAGE, SetupRequests
 
 RETRY_DELAY: Final = 0.5
 MAX_RETRY_DELAY: Final = 15.0
@@ -39,6 +39,8 @@ class Intake:
     namespace: str
     wakeups: Callable[[], AsyncIterator[None]]
     """Yields whenever there may be new requests."""
+    backlog: Backlog = field(default=Backlog(), init=False)
+    """What was pending when requests were last read."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class Intake:
                 if await self._handle_pending():
                     delay = WAIT_DELAY
                 retry_delay = RETRY_DELAY
-            except (ApiUnavailable, DatabaseUnavailable) as error:
+            except (ApiUnavailable, ApiNotFound, DatabaseUnavailable) as error:  # not found: the namespace, or the CRD
                 delay, retry_delay = retry_delay, min(retry_delay * 2, MAX_RETRY_DELAY)
                 _log.warning("cannot handle setup requests; retrying", error=str(error))
             try:
@@ -76,18 +78,37 @@ class Intake:
                 continue
 
     async def _handle_pending(self) -> bool:
-        """Handle every pending request in order, a page at a time; True if any must wait."""
-        waiting, last = False, None
-        while page := await self.requests.pending(after=last):
-            for request in page:
-                waiting = not await self._handle(request) or waiting
-            last = page[-1]
-        return waiting
+        """Handle pending requests until none is left that can be handled; True if any must wait.
+
+        A request is followed by later ones for the same project, which may come before it in the order.
+        """
+        handled, waiting = await self._handle_once()
+        while handled:
+            handled, waiting = await self._handle_once()
+        return waiting > 0
+
+    async def _handle_once(self) -> tuple[int, int]:
+        """Go through the pending requests in order, a page at a time; how many were handled, how many must wait."""
+        handled = waiting = 0
+        last = None
+        while True:
+            page = await self.requests.pending(after=last)
+            if page.requests or last is None:
+                self.backlog = page.backlog
+            for request in page.requests:
+                if await self._handle(request):
+                    handled += 1
+                else:
+                    waiting += 1
+            if len(page.requests) < PAGE:
+                return handled, waiting
+            last = page.requests[-1]
 
     async def _handle(self, request: PendingRequest) -> bool:
         """Handle one request; False if it must wait."""
         name = str(request.project_id)
-        existing = await self._find(name) if request.kind is RequestKind.CANCEL else None
+        may_exist = request.kind is RequestKind.CANCEL or request.cancelled_by is not None
+        existing = await self._find(name) if may_exist else None
         for _ in range(MAX_PASSES):
             self.leader.check()
             decision = decide(request, existing, namespace=self.namespace)

@@ -176,6 +176,10 @@ class Moment:
     """Seconds since the longest-waiting setup could start; 0 if none waits."""
     awaiting_dependency: int
     """Setups waiting for a Secret or recipe that does not exist."""
+    intake_pending: int
+    """Requests of applications that were not handled yet; 0 where the operator serves none."""
+    intake_oldest: float
+    """Seconds since the oldest of them was made."""
     running: int
     slots_taken: int
     slots: int
@@ -213,6 +217,8 @@ class Gauges(Collector):
             ),
             ("queue_paused", now.paused, "1 while the queue is paused."),
             ("awaiting_dependency", now.awaiting_dependency, "ProjectSetups waiting for a Secret or recipe."),
+            ("intake_pending", now.intake_pending, "Requests of applications that were not handled yet."),
+            ("intake_oldest_seconds", now.intake_oldest, "Seconds since the oldest of them was made."),
             ("running", now.running, "Running attempts."),
             ("slots", now.slots, "Limit of concurrent attempts."),
             ("slots_taken", now.slots_taken, "Slots in use."),

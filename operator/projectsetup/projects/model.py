@@ -182,3 +182,19 @@ class PendingRequest:
     project_namespace: str | None
     urgency: int
     """Where it stands in the order, before its number: the priority, and before all of them a cancel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many requests were not handled yet, and when the oldest one was made; None if there is none."""
+
+    pending: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """Requests to handle, in order, and the backlog that they belong to."""
+
+    requests: tuple[PendingRequest, ...]
+    backlog: Backlog

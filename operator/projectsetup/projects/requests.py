@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from projectsetup.projects.database import connect
-from projectsetup.projects.model import PendingRequest, ProjectStatus, RequestKind
+from projectsetup.projects.model import Backlog, PendingPage, PendingRequest, ProjectStatus, RequestKind
 from projectsetup.projects.statements import Statement
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ SELECT r.id, r.number, r.project_id, r.kind, r.recipe, r.parameters, r.priority,
     r.credentials_secret, {_URGENCY} AS urgency, p.status AS project_status, p.namespace AS project_namespace,
     (SELECT c.id FROM setup_requests AS c
      WHERE c.project_id = r.project_id AND c.handled_at IS NULL AND c.kind = 'cancel' AND c.number > r.number
-     ORDER BY c.number LIMIT 1) AS cancelled_by
-FROM setup_requests AS r JOIN projects AS p ON p.id = r.project_id
+     ORDER BY c.number LIMIT 1) AS cancelled_by,
+    backlog.pending AS backlog_pending, backlog.oldest AS backlog_oldest
+FROM setup_requests AS r JOIN projects AS p ON p.id = r.project_id CROSS JOIN (
+    SELECT count(*) AS pending, min(requested_at) AS oldest FROM setup_requests WHERE handled_at IS NULL
+) AS backlog
 WHERE r.handled_at IS NULL
     AND NOT EXISTS (SELECT FROM setup_requests AS e
                     WHERE e.project_id = r.project_id AND e.handled_at IS NULL AND e.number < r.number)
@@ -83,14 +87,15 @@ class SetupRequests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def pending(self, after: PendingRequest | None = None) -> tuple[PendingRequest, ...]:
+    async def pending(self, after: PendingRequest | None = None) -> PendingPage:
         """Return the oldest pending request of each project, cancels first, then by priority and age; at most PAGE.
 
-        `after` is the last one of the page before.
+        `after` is the last one of the page before. The backlog of a page without requests is empty.
         """
         urgency, number = (-2, 0) if after is None else (after.urgency, after.number)
         rows = await self._database.rows(PENDING, after_urgency=urgency, after_number=number)
-        return tuple(_pending(row) for row in rows)
+        backlog = Backlog(rows[0].backlog_pending, rows[0].backlog_oldest) if rows else Backlog()
+        return PendingPage(tuple(_pending(row) for row in rows), backlog)
 
     async def assign(self, project_id: UUID, namespace: str) -> None:
         """Let the project belong to this namespace, if it belongs to none yet."""
@@ -149,7 +154,7 @@ async def _notifications(connection: psycopg.AsyncConnection[Any]) -> AsyncGener
 
 
 def _pending(row: Any) -> PendingRequest:
-    values = row._asdict()
+    values = {field.name: getattr(row, field.name) for field in fields(PendingRequest)}
     return PendingRequest(
         **{
             **values,
