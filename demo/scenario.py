@@ -124,7 +124,11 @@ class Scenario:
     def _start_operator(self) -> None:
         _headline(f"Starting the operator (log: {self._log})")
         port = free_port()
-        environment = {**self._environment, "PROJECTSETUP_HTTP_PORT": str(port)}
+        environment = {
+            **self._environment,
+            "PROJECTSETUP_HTTP_PORT": str(port),
+            "PROJECTSETUP_INTAKE_NAMESPACE": NAMESPACE,  # KEEP=1: docs/applications.md can be tried out
+        }
         with self._log.open("wb") as log:
             self._operator = subprocess.Popen(
                 [_program("projectsetup"), "operator"],

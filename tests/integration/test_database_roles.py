@@ -12,10 +12,13 @@ import pytest
 
 from projectsetup.projects.migrate import migrate
 from tests.support.command_line import CommandLine
-from tests.support.manifests import ROOT
+from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
+from tests.support.pages import code_blocks
 
-(ROLES,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+(ROLES,) = code_blocks("docs/deployment.md", "sql", containing="CREATE ROLE")
+(CLIENT_ROLE,) = code_blocks("docs/applications.md", "sql", containing="CREATE ROLE")
+(CLIENT_GRANTS,) = code_blocks("docs/applications.md", "sql", containing="GRANT projectsetup_client")
 LOGINS: Final = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '([^']+)'", ROLES))
 OWNER, OPERATOR = LOGINS
 FORBIDDEN: Final = (
@@ -64,3 +67,28 @@ def test_the_operator_works_with_the_least_rights(
         for statement in FORBIDDEN:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+def test_requests_need_no_more_rights(sandbox: Sandbox) -> None:
+    """The owner may not create roles, so an administrator creates the one for applications, as the page says."""
+    assert migrate(login(sandbox.database_url, OWNER))
+    sandbox.operator.configure(
+        {"DATABASE_URL": login(sandbox.database_url, OPERATOR)}, intake_namespace=sandbox.api.namespace
+    )
+    sandbox.operator.start()
+    create_role, grant = CLIENT_ROLE.strip().splitlines()
+    with psycopg.connect(sandbox.database_url, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.DuplicateObject):  # by another database of this server
+            connection.execute(create_role.encode())
+        connection.execute("REVOKE ALL ON FUNCTION setup_project, cancel_setup FROM projectsetup_client")
+        connection.execute(f"{grant} CREATE ROLE my_application; {CLIENT_GRANTS}".encode())
+        connection.execute("SET ROLE my_application")
+        add = "INSERT INTO projects (name, code_repo) VALUES ('App', 'https://git.example/app') RETURNING id"
+        (project,) = connection.execute(add).fetchone() or (None,)
+        connection.execute("SELECT setup_project(%s, recipe => 'instant')", (project,))
+        wait_for(lambda: str(project) in sandbox.api.select("status.phase!=nothing"), f"ProjectSetup {project}")
+        assert reason(sandbox.ended(str(project))) == "SetupSucceeded"
+        assert connection.execute("SELECT error FROM setup_requests WHERE handled_at IS NOT NULL").fetchall() == [
+            (None,)
+        ]
+        connection.execute("RESET ROLE; DROP OWNED BY my_application; DROP ROLE my_application")
