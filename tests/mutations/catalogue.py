@@ -222,6 +222,26 @@ MUTATIONS: Final = (
             "return _report(facts, status.database_unavailable(facts, why), until=facts.now + DATABASE_POLL)",
             "return Requeue()",
         ),
+        (
+            "a restart over finished resources reads no record",
+            "    return not resource.is_over\n",
+            "    return True\n",
+        ),
+        (
+            "a project that does not exist is created from spec.project",
+            "    return CreateProject(wanted)\n",
+            "    return None\n",
+        ),
+        (
+            "with PROJECTS_FROM_SPEC=false no project is created",
+            "    if not facts.projects_from_spec:\n",
+            "    if False:\n",
+        ),
+        (
+            "a start leaves an event",
+            "    return (Event(EventReason.STARTED, text),)\n",
+            "    return ()\n",
+        ),
     ),
     *_of("controller/outcome.py", "controller_outcome", "controller_lifecycle")(
         (
@@ -280,6 +300,237 @@ MUTATIONS: Final = (
             "observedGeneration is current on every path",
             '"observed_generation": resource.generation,',
             '"observed_generation": resource.status.observed_generation,',
+        ),
+    ),
+    *_of("controller/claims.py", "controller_lifecycle")(
+        (
+            "a field of spec.project that differs from the project is InvalidSpec",
+            "        if given is not None and given != recorded:\n",
+            "        if False:\n",
+        ),
+        (
+            "only the namespace of a project sees its commits",
+            "done.commits if done is not None and project.namespace == resource.namespace else None",
+            "done.commits if done is not None else None",
+        ),
+        (
+            "the owner of a claim is reported as ProjectClaimed",
+            "ClaimRefusal(Reason.PROJECT_CLAIMED, str(refused), refused.owner)",
+            "ClaimRefusal(Reason.PROJECT_INVALID_STATE, str(refused), refused.owner)",
+        ),
+    ),
+    *_of("controller/events.py", "controller_lifecycle")(
+        ("a success leaves an event", "return (Event(EventReason.SUCCEEDED, end.message),)", "return ()"),
+        (
+            "a failure leaves an event",
+            'return (Event(EventReason.FAILED, f"{end.reason}: {end.message}", warning=True),)',
+            "return ()",
+        ),
+        ("a cancel leaves an event", "return (Event(EventReason.CANCELLED, end.message),)", "return ()"),
+        (
+            "a scheduled retry leaves an event",
+            "return (Event(EventReason.RETRY_SCHEDULED, end.message, warning=True),)",
+            "return ()",
+        ),
+        (
+            "a retry that is ignored leaves an event",
+            'return (Event(EventReason.RETRY_IGNORED, "retry ignored: the setup has succeeded"),)',
+            "return ()",
+        ),
+        (
+            "a cancel that is ignored leaves an event",
+            "return (cancel, RETRY_LOST_TO_CANCEL) if resource.retry_is_new else (cancel,)",
+            "return ()",
+        ),
+        (
+            "a retry while the setup is in progress leaves an event",
+            "    if not resource.retry_is_new or resource.cancel_is_new:\n",
+            "    if True:\n",
+        ),
+    ),
+    *_of("controller/metrics.py", "controller_metrics")(
+        ("an attempt that ended is counted once", "before.run_ref is None or after.run_ref is not None", "False"),
+        ("a setup that ended is counted once", "after.phase not in OVER or before.phase in OVER", "False"),
+        (
+            "manual retries are counted with their result",
+            "metrics.retry_requested(RETRY_RESULTS[event.reason])",
+            'metrics.retry_requested("accepted")',
+        ),
+    ),
+    *_of("controller/metrics.py", "controller_metered_engine")(
+        (
+            "steps and attempts are measured",
+            "            times.progressed(progress.completed)\n",
+            "",
+        ),
+        ("adopted attempts are not measured", "if isinstance(attempt, Adoption):", "if False:"),
+    ),
+    *_of("observe/metrics.py", "observe_metrics")(
+        ("the name of a metric stays as documented", 'self._counter("setups_ended"', 'self._counter("setups_over"'),
+        ("counters start at 0", "                counter.labels(value)\n", "                pass\n"),
+        ("gauges are current at each scrape", "yield from self._of(self.moment())", "pass"),
+    ),
+    *_of("kube/leader_election.py", "kube_leader_election")(
+        (
+            "an operator that could not renew its Lease in time writes nothing",
+            "        if self._clock() >= self._renewed_at + limit:\n",
+            "        if False:\n",
+        ),
+        ("the renew deadline is 20 s", "RENEW_DEADLINE = 20.0", "RENEW_DEADLINE = 21.0"),
+        (
+            "the Lease is renewed every 5 s",
+            "RENEW_PERIOD if fresh else RETRY_PERIOD",
+            "2 * RENEW_PERIOD if fresh else RETRY_PERIOD",
+        ),
+        (
+            "a renewal counts from when it was requested",
+            "        else:\n            self._renewed_at = began\n",
+            "        else:\n            self._renewed_at = self._clock()\n",
+        ),
+        (
+            "a Lease that another operator holds ends this leader",
+            "        if current is None or current.holder != self.identity:\n",
+            "        if current is None:\n",
+        ),
+        (
+            "a clean end releases the Lease",
+            '                await self._lease.write("", held)\n            except',
+            "                await self._lease.read()\n            except",
+        ),
+    ),
+    *_of("kube/lease.py", "kube_leader_election")(
+        (
+            "a Lease is not taken before it expires",
+            "requested_at - self._unchanged_since >= LEASE_DURATION",
+            "requested_at - self._unchanged_since >= 0",
+        ),
+        (
+            "the Lease of a dead operator is not taken before its processes have ended",
+            "requested_at - self._dead_since >= DYING",
+            "requested_at - self._dead_since >= 0",
+        ),
+        (
+            "a restarted container takes its own Lease back at once",
+            'current.holder in {"", self._identity}',
+            'current.holder == ""',
+        ),
+    ),
+    *_of("kube/write_hooks.py", "kube_write_hooks")(
+        (
+            "the leader is checked when a write leaves",
+            "            if self.method not in _READING:\n",
+            "            if False:\n",
+        ),
+        (
+            "the leader is checked again when a body leaves",
+            "            try:\n                self._check()\n",
+            "            try:\n                pass\n",
+        ),
+    ),
+    *_of("intake/decisions.py", "intake_decisions")(
+        (
+            "a request that was applied is not applied again",
+            "    if existing is not None and _was_applied(request, existing):\n",
+            "    if False:\n",
+        ),
+        (
+            "a request for a project of another namespace is refused",
+            "    if request.project_namespace not in {None, namespace}:\n",
+            "    if False:\n",
+        ),
+        (
+            "a request for a ready project starts nothing",
+            "    if request.project_status is ProjectStatus.READY:\n",
+            "    if False:\n",
+        ),
+        (
+            "a cancel in the same transaction as its setup starts nothing",
+            "    if request.cancelled_by is not None and (existing is None or existing.is_over):\n",
+            "    if False:\n",
+        ),
+        (
+            "a retry does not overtake an earlier cancel",
+            "    if existing.cancel_is_new:",
+            "    if False:",
+        ),
+    ),
+    *_of("intake/intake.py", "integration/test_operator_intake")(
+        (
+            "a request is closed once it has taken effect",
+            "        await self.requests.close(request.id)\n        return True\n",
+            "        return True\n",
+        ),
+    ),
+    *_of("projects/migrations/versions/v0004_requests.py", "integration/test_projects_requests")(
+        (
+            "a committed request is notified",
+            "    PERFORM pg_notify('setup_requests', '');\n    RETURN request;\n",
+            "    PERFORM pg_notify('project_status', '');\n    RETURN request;\n",
+        ),
+        (
+            "setup_project() marks the project setup_queued",
+            "WHERE p.id = project_id AND p.status IN ('created', 'failed');",
+            "WHERE false;",
+        ),
+        ("setup_project() refuses a ready project", "ELSIF current_status = 'ready' THEN", "ELSIF false THEN"),
+        (
+            "setup_project() refuses arguments out of range",
+            "    IF problem IS NOT NULL THEN\n",
+            "    IF false THEN\n",
+        ),
+        (
+            "cancel_setup() says that a setup has ended",
+            "RETURN 'already_completed';",
+            "RETURN 'ok';",
+        ),
+        (
+            "a change of a project's status is notified",
+            "WHEN (OLD.status IS DISTINCT FROM NEW.status)",
+            "WHEN (false)",
+        ),
+    ),
+    *_of("engines/local/supervisor/processes.py", "engines_local_supervisor")(
+        (
+            "grandchildren of a step are killed too",
+            "        found.extend(children.get(pid, ()))\n",
+            "        pass\n",
+        ),
+    ),
+    *_of("engines/local/supervisor/warden.py", "integration/test_local_engine")(
+        ("a daemon in a session of its own ends with its step", "    kernel.become_subreaper()\n", ""),
+    ),
+    *_of("engines/local/supervisor/step.py", "integration/test_local_engine")(
+        (
+            "processes that a step leaves behind end with it",
+            "return self.status is not None and self._deadline is None",
+            "return False",
+        ),
+        (
+            "a process that is stopped gets SIGTERM first",
+            "            send_signal(signal.SIGTERM, processes)\n",
+            "",
+        ),
+        (
+            "what survives SIGTERM for the grace is killed",
+            "return self._deadline is not None and time.monotonic() >= self._deadline",
+            "return False",
+        ),
+    ),
+    *_of("engines/local/supervisor/loop.py", "integration/test_local_engine_deaths")(
+        (
+            "all processes end when the operator is killed",
+            "                if received is None:\n                    return\n                last_message",
+            "                if received is None:\n                    continue\n                last_message",
+        ),
+        (
+            "all processes end when the operator freezes",
+            "            if _clock() - last_message > protocol.SILENCE_LIMIT:\n",
+            "            if False:\n",
+        ),
+        (
+            "the step of a killed warden ends with it",
+            "self._orphaned_steps.append(warden.operation.id)",
+            "self._finish(warden)",
         ),
     ),
     *_of("controller/slots.py", "controller_slots")(
@@ -459,6 +710,11 @@ MUTATIONS: Final = (
             "_UNMOVED)",
         ),
         ("a claim of another namespace is refused", "_MOVING_FENCE.where(_OWN_OR_UNASSIGNED, ", "_MOVING_FENCE.where("),
+        (
+            "the first claim gives a project its namespace",
+            '        namespace=bindparam("at_namespace"),\n        owner_uid',
+            "        owner_uid",
+        ),
         (
             "a project that is being set up is not deleted",
             "delete(PROJECTS).where(_ID, ~_BEING_SET_UP)",
