@@ -75,91 +75,45 @@ def row(name: str, world: World, kind: type[Any], **expected: Any) -> Any:
 NEW = World(project=project(), slot=True)
 LATER = NOW + timedelta(hours=1)
 STOPPING = {"run_stopping": StopCause.CANCEL, "run_progress": AT_COMPILE}
+STOPS = running().annotate(**CANCEL).replace(**STOPPING)
+GIVES_UP = awaiting().replace(now=NOW + DEPENDENCY_LIMIT)
 NOT_FOUND, INVALID = ("False", Reason.PROJECT_NOT_FOUND), ("False", Reason.INVALID_SPEC)
-TOO_LATE = f"{MISSING}; gave up waiting after 10m"
-FIRST = {"number": 1, "attempt": 1, "max_attempts": 3, "phase": Phase.RUNNING}
-FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "started_at": NOW}
+EXHAUSTED = ("False", Reason.ATTEMPTS_EXHAUSTED)
+TOO_LATE = {"message": f"{MISSING}; gave up waiting after 10m", "dependency_missing_since": None, "attempt": 0}
+FIRST = {"number": 1, "attempt": 1, "max_attempts": 3, "phase": Phase.RUNNING, "started_at": NOW}
+FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "observed_generation": 1}
+WAITS = {"phase": Phase.QUEUED, "queued_at": NOW - timedelta(minutes=1), "project_status": "setup_queued"}
+COALESCED = {"events": ["RetryCoalesced"], "last_handled_retry": "r"}
+AT_THE_END = {"step": "compile", "progress": "3/7", "project_status": "failed"}
 DONE = project("ready", US, attempt=1, result=done_with("any"))
 MOVED = project("compiling", US, attempt=2, fence=9)
 CLAIMED = project("initializing", US, attempt=1, fence=5)
-CREATED, FENCED = NOW - timedelta(minutes=1), AttemptStopped(StopCause.FENCED)
+FENCED = AttemptStopped(StopCause.FENCED)
+ENDS_LATER = running().replace(run_outcome=FAILED, run_progress=AT_COMPILE)
+ENDS_WITHOUT_PROJECT = running().replace(run_outcome=FENCED, project=None)
+LOWERED = backing_off().annotate(max_attempts="1").replace(now=LATER)
 
 
 @pytest.mark.parametrize(
     ("world", "kind", "expected"),
     [
-        row(
-            "a new setup with a slot",
-            NEW,
-            d.StartAttempt,
-            events=["Started"],
-            observed_generation=1,
-            **FIRST,
-            **FIRST_STEP,
-        ),
-        row(
-            "a new setup without one",
-            NEW.replace(slot=False),
-            d.WaitForSlot,
-            phase=Phase.QUEUED,
-            queued_at=CREATED,
-            project_status="setup_queued",
-        ),
-        row("a setup from created", NEW.replace(project=project("created")), d.StartAttempt),
+        row("a new setup with a slot", NEW, d.StartAttempt, events=["Started"], **FIRST, **FIRST_STEP),
+        row("a new setup without one", NEW.replace(slot=False), d.WaitForSlot, **WAITS),
         row("a setup from setup_queued", NEW.replace(project=project("setup_queued")), d.StartAttempt),
         row("a setup from failed", NEW.replace(project=project("failed")), d.StartAttempt),
         row("a claim without a status", NEW.replace(project=CLAIMED), d.StartAttempt, number=1),
-        row(
-            "a suspension without a database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus, phase=Phase.SUSPENDED
-        ),
+        row("a suspension, no database", World(record=DOWN, spec=SUSPENDED), d.WriteStatus, phase=Phase.SUSPENDED),
         row("a lost response to the start", running().replace(run=None, prepared_fence=5), d.StartPrepared),
         row("a start of another attempt", running().replace(run=None, prepared_fence=4), d.RecordEnd),
-        row(
-            "a dependency that stays missing",
-            awaiting().replace(now=NOW + DEPENDENCY_LIMIT),
-            d.RecordEnd,
-            succeeded=INVALID,
-            message=TOO_LATE,
-            events=["Failed"],
-            dependency_missing_since=None,
-            attempt=0,
-        ),
-        row(
-            "a retry during the wait for it",
-            awaiting().annotate(**RETRY),
-            d.AwaitDependency,
-            events=["RetryCoalesced"],
-            last_handled_retry="r",
-        ),
-        row(
-            "a cancel of an attempt that stops",
-            running().annotate(**CANCEL).replace(**STOPPING),
-            d.WriteStatus,
-            last_handled_cancel=None,
-        ),
+        row("a dependency that stays missing", GIVES_UP, d.RecordEnd, succeeded=INVALID, events=["Failed"], **TOO_LATE),
+        row("a retry during the wait for it", awaiting().annotate(**RETRY), d.AwaitDependency, **COALESCED),
+        row("a cancel of an attempt that stops", STOPS, d.WriteStatus, last_handled_cancel=None),
         row("an end without a database", running().replace(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
         row("an end under a moved fence", running().replace(run_outcome=BROKEN, project=MOVED), d.StepDown),
-        row(
-            "an end without a project",
-            running().replace(run_outcome=FENCED, project=None),
-            d.WriteStatus,
-            succeeded=NOT_FOUND,
-            run_ref=None,
-        ),
-        row(
-            "an end at an unreported step",
-            running().replace(run_outcome=FAILED, run_progress=AT_COMPILE),
-            d.RecordEnd,
-            step="compile",
-            progress="3/7",
-            project_status="failed",
-        ),
-        row(
-            "a lowered limit",
-            backing_off().annotate(max_attempts="1").replace(now=LATER),
-            d.RecordEnd,
-            succeeded=("False", Reason.ATTEMPTS_EXHAUSTED),
-        ),
+        row("an end without a project", ENDS_WITHOUT_PROJECT, d.WriteStatus, succeeded=NOT_FOUND, run_ref=None),
+        row("an end at an unreported step", ENDS_LATER, d.RecordEnd, **AT_THE_END),
+        row("a lowered limit", LOWERED, d.RecordEnd, succeeded=EXHAUSTED),
+        row("a retry during an attempt", running().annotate(**RETRY), d.WriteStatus, phase=Phase.RUNNING, **COALESCED),
         row("a recorded success", NEW.replace(project=DONE), d.WriteStatus, succeeded=("True", Reason.SETUP_SUCCEEDED)),
         row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
         row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
@@ -193,8 +147,6 @@ def test_a_request_for_a_project_that_it_may_not_claim_fails_in_its_status_alone
     "world",
     [
         World().annotate(priority="10"),
-        World().annotate(max_attempts="0"),
-        World().annotate(backoff="-1s"),
         World(input_problem="there is no recipe 'x'"),
         World(spec={"timeout": "soon"}),
     ],
@@ -348,6 +300,10 @@ def test_a_project_without_a_namespace_is_hidden_where_one_is_required(found: Pr
 
 SHOP = {"name": "Shop", "codeRepo": "https://git.example/shop"}
 FROM_SPEC = World(spec={"project": SHOP}, slot=True)
+SWITCHED_OFF = (
+    f"project {ID} does not exist, and this operator does not create projects from spec"
+    " (PROJECTSETUP_PROJECTS_FROM_SPEC is false)"
+)
 
 
 def test_a_project_that_does_not_exist_is_created_from_the_spec() -> None:
@@ -365,46 +321,25 @@ def test_a_project_that_matches_the_spec_is_set_up(fields: dict[str, str]) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "Other"}, "spec.project.name is 'Other', but the project's is 'Shop'"),
-        (
-            {"codeRepo": "https://git.example/other"},
-            "spec.project.codeRepo is 'https://git.example/other', but the project's is 'https://git.example/shop'",
-        ),
-        (
-            {"docsRepo": "https://git.example/docs"},
-            "spec.project.docsRepo is 'https://git.example/docs', but the project's is none",
-        ),
-        ({"description": "Sells"}, "spec.project.description is 'Sells', but the project's is ''"),
-        ({"name": "\u200b"}, "spec.project: the name must not be empty"),
+        ({"name": "Other"}, ".name is 'Other', but the project's is 'Shop'"),
+        ({"codeRepo": "https://x/y"}, ".codeRepo is 'https://x/y', but the project's is 'https://git.example/shop'"),
+        ({"docsRepo": "https://x/d"}, ".docsRepo is 'https://x/d', but the project's is none"),
+        ({"description": "Sells"}, ".description is 'Sells', but the project's is ''"),
+        ({"name": "\u200b"}, ": the name must not be empty"),
     ],
 )
 @pytest.mark.parametrize("status", ["created", "ready"])
 def test_a_project_that_differs_from_the_spec_is_left_alone(fields: dict[str, str], message: str, status: str) -> None:
     world = World(spec={"project": SHOP | fields}, slot=True, project=project(status))
-    expect(world.decide(), d.WriteStatus, succeeded=("False", Reason.INVALID_SPEC), message=message)
+    expect(world.decide(), d.WriteStatus, succeeded=INVALID, message=f"spec.project{message}")
 
 
 @pytest.mark.parametrize(
     ("facts", "reason", "message"),
     [
-        (
-            {"creation_problem": "another project already has this name: Shop"},
-            Reason.INVALID_SPEC,
-            "spec.project: another project already has this name: Shop",
-        ),
-        (
-            {"projects_from_spec": False},
-            Reason.PROJECT_NOT_FOUND,
-            (
-                f"project {ID} does not exist, and this operator does not create projects from spec"
-                " (PROJECTSETUP_PROJECTS_FROM_SPEC is false)"
-            ),
-        ),
-        (
-            {"record": RecordRead(None, ClaimRefusal(Reason.PROJECT_CLAIMED, "not yours"))},
-            Reason.PROJECT_CLAIMED,
-            "not yours",
-        ),
+        ({"creation_problem": "Shop exists"}, Reason.INVALID_SPEC, "spec.project: Shop exists"),
+        ({"projects_from_spec": False}, Reason.PROJECT_NOT_FOUND, SWITCHED_OFF),
+        ({"record": ELSEWHERE}, Reason.PROJECT_CLAIMED, "project belongs to another namespace"),
     ],
 )
 def test_a_project_that_is_not_created_from_the_spec(facts: dict[str, Any], reason: Reason, message: str) -> None:
@@ -496,13 +431,6 @@ def test_what_stops_a_running_attempt(change: Change, cause: StopCause) -> None:
     assert not isinstance(world.replace(run_stopping=cause).decide(), d.StopRun)
 
 
-def test_a_retry_during_an_attempt_is_coalesced() -> None:
-    world = running().annotate(**RETRY)
-    decision = world.decide()
-    expect(decision, d.WriteStatus, events=["RetryCoalesced"], phase=Phase.RUNNING, last_handled_retry="r")
-    assert world.written(decision.status).decide() == d.Requeue()  # type: ignore[union-attr]
-
-
 def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() -> None:
     world = running().annotate(**CANCEL).replace(run_stopping=StopCause.SHUTDOWN, run_left_running=True)
     assert world.run is not None
@@ -513,8 +441,9 @@ def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() ->
 
 
 def test_success() -> None:
+    world = running().replace(status=running().status | {"failure": {"reason": "StepKilled", "message": "before"}})
     decision = expect(
-        ended(running(), SetupSucceeded(code_commit="c" * 40, docs_commit=None)),
+        ended(world, SetupSucceeded(code_commit="c" * 40, docs_commit=None)),
         d.RecordEnd,
         succeeded=("True", Reason.SETUP_SUCCEEDED),
         events=["Succeeded"],
@@ -581,17 +510,15 @@ def test_an_outcome_that_came_before_the_cancel_stands(outcome: RunOutcome, phas
     assert "CancelIgnored" in reasons(decision)
 
 
+RELEASED = "attempt 2 was stopped by {} and does not count"
+
+
 @pytest.mark.parametrize(
     ("spec", "cause", "phase", "message"),
     [
         (SUSPENDED, StopCause.SUSPEND, Phase.SUSPENDED, "suspended by spec.suspend; no attempt starts"),
-        ({}, StopCause.SHUTDOWN, Phase.QUEUED, "attempt 2 was stopped by an operator shutdown and does not count"),
-        (
-            {},
-            StopCause.LEASE_LOST,
-            Phase.QUEUED,
-            "attempt 2 was stopped by the loss of the leader lease and does not count",
-        ),
+        ({}, StopCause.SHUTDOWN, Phase.QUEUED, RELEASED.format("an operator shutdown")),
+        ({}, StopCause.LEASE_LOST, Phase.QUEUED, RELEASED.format("the loss of the leader lease")),
     ],
 )
 def test_an_attempt_that_was_stopped_does_not_count(
@@ -606,14 +533,8 @@ def test_an_attempt_that_could_not_start_does_not_count_and_is_tried_again_later
     due = NOW + timedelta(seconds=30)
     decision = ended(running(), NotStarted("exceeded quota: few"))
     message = "attempt 1 could not start and does not count; next attempt at 12:00:30 UTC: exceeded quota: few"
-    queued: dict[str, Any] = {
-        "phase": Phase.QUEUED,
-        "attempt": 0,
-        "attempts": (),
-        "run_ref": None,
-        "next_attempt_at": due,
-    }
-    expect(decision, d.RecordEnd, message=message, **queued)
+    queued: dict[str, Any] = {"phase": Phase.QUEUED, "attempt": 0, "attempts": (), "run_ref": None}
+    expect(decision, d.RecordEnd, message=message, next_attempt_at=due, **queued)
     assert (decision.end.kind, decision.end.attempts_used) == (EndKind.RELEASED, 0)
     world = World(project=project("setup_queued", US, attempt=0), slot=True).written(decision.status)
     assert world.decide() == d.Requeue(until=due)
@@ -648,8 +569,7 @@ def test_an_interruption_of_backing_off(interruption: dict[str, Any]) -> None:
 )
 def test_a_retry_while_backing_off_ends_the_delay_but_not_the_series(obstacle: dict[str, Any]) -> None:
     decision = backing_off().annotate(**RETRY).replace(**obstacle).decide()
-    handled: dict[str, Any] = {"last_handled_retry": "r", "next_attempt_at": NOW, "attempt": 1}
-    expect(decision, d.WriteStatus, events=["RetryCoalesced"], **handled)
+    expect(decision, d.WriteStatus, next_attempt_at=NOW, attempt=1, **COALESCED)
 
 
 def test_the_last_ten_attempts_are_kept() -> None:
@@ -791,7 +711,7 @@ def test_requests_that_come_too_late_are_ignored_once(
 
 
 def test_a_retry_that_comes_with_a_cancel_is_ignored_when_the_attempt_has_ended() -> None:
-    world = running().annotate(**CANCEL, **RETRY).replace(run_stopping=StopCause.CANCEL, run_progress=AT_COMPILE)
+    world = STOPS.annotate(**RETRY)
     decision = expect(world.decide(), d.WriteStatus, events=[], last_handled_retry=None)
     decision = ended(world.written(decision.status), AttemptStopped(StopCause.CANCEL))
     handled: dict[str, Any] = {"last_handled_retry": "r", "last_handled_cancel": "c"}
