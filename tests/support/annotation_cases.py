@@ -8,6 +8,8 @@ PREFIX: Final = "setup.codemyspec.com/"
 
 DURATION: Final = "must be a duration greater than 0 such as 90s, 1m30s or 2h"
 
+NO_DURATIONS: Final = "0 0s 0h0m0.0s 15 -5s +5s 1d s .5s 1.s 1h-5m soon"
+
 ACCEPTED: Final = [
     *(("priority", str(number)) for number in range(10)),
     *(("max-attempts", number) for number in ("1", "2", "9", "10", "19", "20")),
@@ -31,23 +33,7 @@ REFUSED: Final = [
     *(
         (name, value, DURATION)
         for name in ("backoff", "backoff-max")
-        for value in (
-            "",
-            "0",
-            "0s",
-            "0h0m0.0s",
-            "15",
-            "-5s",
-            "+5s",
-            "1d",
-            "1 s",
-            "s",
-            ".5s",
-            "1.s",
-            "1h-5m",
-            "soon",
-            "5s\n",
-        )
+        for value in ("", "1 s", "5s\n", *NO_DURATIONS.split())
     ),
     *(("backoff", value, DURATION) for value in ("12345678s", "1s" * 17, "1" * 6000)),
     *((name, "x" * 257, "must have at most 256 characters") for name in ("retry-requested-at", "cancel-requested-at")),

@@ -19,21 +19,15 @@ PREFIX = "setup.codemyspec.com/"
 
 
 def request(**values: Any) -> PendingRequest:
+    absent = ("recipe", "parameters", "priority", "max_attempts", "backoff", "credentials_secret", "cancelled_by")
     usual: dict[str, Any] = {
         "id": REQUEST,
         "number": 7,
         "project_id": PROJECT,
         "kind": RequestKind.SETUP,
-        "recipe": None,
-        "parameters": None,
-        "priority": None,
-        "max_attempts": None,
-        "backoff": None,
-        "credentials_secret": None,
-        "cancelled_by": None,
         "project_status": ProjectStatus.SETUP_QUEUED,
-        "project_namespace": None,
         "urgency": 1,
+        **dict.fromkeys((*absent, "project_namespace")),
     }
     return PendingRequest(**usual | values)
 
@@ -61,39 +55,23 @@ def existing(
     return parse_resource({"metadata": metadata, "spec": spec or {}, "status": {"conditions": [condition]}})
 
 
-FULL: dict[str, Any] = {
-    "recipe": "go-service",
-    "parameters": {"license": "MIT"},
-    "priority": 0,
-    "max_attempts": 5,
-    "backoff": "1m",
-    "credentials_secret": "git",
-}
-RETRY = {PREFIX + "request-id": str(REQUEST), PREFIX + "retry-requested-at": str(REQUEST)}
+GO: dict[str, Any] = {"recipe": "go-service", "parameters": {"license": "MIT"}}
+FULL = GO | {"priority": 0, "max_attempts": 5, "backoff": "1m", "credentials_secret": "git"}
+CREATED = {PREFIX + "request-id": str(REQUEST)}
+CREATED_WITH_ALL = CREATED | {PREFIX + "priority": "0", PREFIX + "max-attempts": "5", PREFIX + "backoff": "1m"}
+FULL_SPEC = GO | {"credentialsSecretRef": {"name": "git"}}
+RETRY = CREATED | {PREFIX + "retry-requested-at": str(REQUEST)}
+CANCELS = Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {})
+ITS_SETUP = f"ProjectSetup apps/{PROJECT}"
+IMMUTABLE = "which is immutable: delete it first"
+ELSEWHERE = f"project {PROJECT} belongs to namespace team-a, and requests are served in namespace apps"
 
 
 @pytest.mark.parametrize(
     ("asked", "there", "decision"),
     [
-        pytest.param({}, None, Create({PREFIX + "request-id": str(REQUEST)}, {}), id="a new setup"),
-        pytest.param(
-            FULL,
-            None,
-            Create(
-                {
-                    PREFIX + "request-id": str(REQUEST),
-                    PREFIX + "priority": "0",
-                    PREFIX + "max-attempts": "5",
-                    PREFIX + "backoff": "1m",
-                },
-                {
-                    "recipe": "go-service",
-                    "parameters": {"license": "MIT"},
-                    "credentialsSecretRef": {"name": "git"},
-                },
-            ),
-            id="everything that can be asked for",
-        ),
+        pytest.param({}, None, Create(CREATED, {}), id="a new setup"),
+        pytest.param(FULL, None, Create(CREATED_WITH_ALL, FULL_SPEC), id="everything that can be asked for"),
         pytest.param({}, existing(request_id=str(REQUEST)), Accept(), id="created before a crash"),
         pytest.param({}, existing("False", request_id=str(REQUEST)), Accept(), id="created before a crash, and ended"),
         pytest.param({}, existing("False"), Change(RETRY, {}), id="a retry of a failed setup"),
@@ -107,31 +85,20 @@ RETRY = {PREFIX + "request-id": str(REQUEST), PREFIX + "retry-requested-at": str
         pytest.param(
             {"recipe": "go-service"},
             existing("False", spec={"recipe": "node-service"}),
-            Refuse(
-                f"ProjectSetup apps/{PROJECT} has recipe node-service, which is immutable: delete it first",
-                Reason.INVALID_SPEC,
-            ),
+            Refuse(f"{ITS_SETUP} has recipe node-service, {IMMUTABLE}", Reason.INVALID_SPEC),
             id="another recipe",
         ),
         pytest.param(
             {"parameters": {"a": "1"}},
             existing("False", spec={"parameters": {"a": "2"}}),
-            Refuse(
-                f"ProjectSetup apps/{PROJECT} has other parameters, which is immutable: delete it first",
-                Reason.INVALID_SPEC,
-            ),
+            Refuse(f"{ITS_SETUP} has other parameters, {IMMUTABLE}", Reason.INVALID_SPEC),
             id="other parameters",
         ),
-        pytest.param(
-            {"recipe": "go-service", "parameters": {"a": "1"}},
-            existing("False", spec={"recipe": "go-service", "parameters": {"a": "1"}}),
-            Change(RETRY, {}),
-            id="the same recipe and parameters",
-        ),
+        pytest.param(GO, existing("False", spec=GO), Change(RETRY, {}), id="the same recipe and parameters"),
         pytest.param(
             {},
             existing("True"),
-            Refuse(f"ProjectSetup apps/{PROJECT} has succeeded: delete it first", Reason.PROJECT_INVALID_STATE),
+            Refuse(f"{ITS_SETUP} has succeeded: delete it first", Reason.PROJECT_INVALID_STATE),
             id="a project that was reset beside a ProjectSetup that has succeeded",
         ),
         pytest.param({"project_status": ProjectStatus.READY}, None, Accept(), id="ready in the meantime"),
@@ -145,31 +112,15 @@ RETRY = {PREFIX + "request-id": str(REQUEST), PREFIX + "retry-requested-at": str
         pytest.param({"cancelled_by": CANCEL}, None, Withdraw(), id="cancelled before it was created"),
         pytest.param({"cancelled_by": CANCEL}, existing("False"), Withdraw(), id="cancelled before it was retried"),
         pytest.param({"cancelled_by": CANCEL}, existing(), Change(RETRY, {}), id="cancelled while one runs"),
-        pytest.param(CANCELLING, existing(), Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {}), id="a cancel"),
+        pytest.param(CANCELLING, existing(), CANCELS, id="a cancel"),
         pytest.param(CANCELLING, existing(cancel_requested_at=str(CANCEL)), Accept(), id="a cancel before a crash"),
         pytest.param(CANCELLING, None, Refuse("there is no setup to cancel"), id="nothing to cancel"),
         pytest.param(CANCELLING, existing("True"), Refuse("the setup had already ended"), id="a cancel too late"),
+        pytest.param(CANCELLING, existing("False", retry_requested_at="new"), CANCELS, id="a cancel of a new retry"),
         pytest.param(
-            CANCELLING,
-            existing("False", retry_requested_at="new"),
-            Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {}),
-            id="a cancel of a retry that has not begun",
+            {"project_namespace": "team-a"}, None, Refuse(ELSEWHERE, Reason.PROJECT_CLAIMED), id="another namespace"
         ),
-        pytest.param(
-            {"project_namespace": "team-a"},
-            None,
-            Refuse(
-                f"project {PROJECT} belongs to namespace team-a, and requests are served in namespace apps",
-                Reason.PROJECT_CLAIMED,
-            ),
-            id="a project of another namespace",
-        ),
-        pytest.param(
-            {"project_namespace": "apps"},
-            None,
-            Create({PREFIX + "request-id": str(REQUEST)}, {}),
-            id="a project of this namespace",
-        ),
+        pytest.param({"project_namespace": "apps"}, None, Create(CREATED, {}), id="a project of this namespace"),
     ],
 )
 def test_decides(asked: dict[str, Any], there: ProjectSetupResource | None, decision: Decision) -> None:

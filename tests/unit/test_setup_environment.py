@@ -22,53 +22,23 @@ from projectsetup.setup.types import SetupProject
 PROJECT = SetupProject(
     UUID("0f0f0f0f-1111-4222-8333-444444444444"), "Näme $(id)", "name", "two\nlines", "https://code/x", None
 )
+NOT_INHERITED = """
+DATABASE_URL KUBECONFIG KUBERNETES_SERVICE_HOST PROJECTSETUP_RECIPES_DIR
+AWS_SECRET_ACCESS_KEY GITHUB_TOKEN SSH_AUTH_SOCK UV_PUBLISH_PASSWORD CARGO_REGISTRY_TOKEN UV_PUBLISH_TOKEN
+PYTHONPATH LD_PRELOAD BASH_ENV ENV GIT_DIR VIRTUAL_ENV USER
+"""
+INHERITED = """
+LANG LC_ALL HTTPS_PROXY https_proxy NO_PROXY SSL_CERT_FILE GIT_SSL_CAINFO NODE_EXTRA_CA_CERTS
+PIP_INDEX_URL PIP_CERT UV_DEFAULT_INDEX GOPROXY npm_config_registry CARGO_HOME
+"""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "DATABASE_URL",
-        "KUBECONFIG",
-        "KUBERNETES_SERVICE_HOST",
-        "PROJECTSETUP_RECIPES_DIR",
-        "AWS_SECRET_ACCESS_KEY",
-        "GITHUB_TOKEN",
-        "SSH_AUTH_SOCK",
-        "UV_PUBLISH_PASSWORD",
-        "CARGO_REGISTRY_TOKEN",
-        "UV_PUBLISH_TOKEN",
-        "PYTHONPATH",
-        "LD_PRELOAD",
-        "BASH_ENV",
-        "ENV",
-        "GIT_DIR",
-        "VIRTUAL_ENV",
-        "USER",
-    ],
-)
+@pytest.mark.parametrize("name", NOT_INHERITED.split())
 def test_steps_do_not_inherit(name: str) -> None:
     assert name not in inherited_environment({name: "x", "HOME": "/root"})
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LANG",
-        "LC_ALL",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-        "GIT_SSL_CAINFO",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_INDEX_URL",
-        "PIP_CERT",
-        "UV_DEFAULT_INDEX",
-        "GOPROXY",
-        "npm_config_registry",
-        "CARGO_HOME",
-    ],
-)
+@pytest.mark.parametrize("name", INHERITED.split())
 def test_steps_inherit(name: str) -> None:
     assert inherited_environment({name: "x"})[name] == "x"
 
