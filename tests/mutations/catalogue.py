@@ -415,7 +415,7 @@ MUTATIONS: Final = (
             'current.holder == ""',
         ),
     ),
-    *_of("kube/write_hooks.py", "kube_write_hooks")(
+    *_of("kube/connection.py", "kube_write_hooks")(
         (
             "the leader is checked when a write leaves",
             "            if self.method not in _READING:\n",
