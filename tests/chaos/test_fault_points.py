@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.chaos.fault_run import FAULTY_OPERATOR, IS_LONG, FaultRun, NewFaultRun, Setup
+from tests.support.chaos.fault_run import FAULTY_OPERATOR, IS_LONG, FaultRun, FaultSetup, NewFaultRun
 from tests.support.chaos.invariants import Figures, check_invariants
 from tests.support.chaos.setup_history import Body
 from tests.support.operator_process import OperatorProcess, wait_for
@@ -20,29 +20,29 @@ LIMIT: Final = 90.0
 TIME_TO_ACT: Final = 0.5
 """Seconds that a lingering step waits four times: enough to cancel it or to delete its ProjectSetup."""
 
-Action = Callable[[FaultRun, OperatorProcess, Setup], object]
+Action = Callable[[FaultRun, OperatorProcess, FaultSetup], object]
 
 
 def no_action(*_: object) -> None:
     """The fault ends the operator."""
 
 
-def await_step(run: FaultRun, setup: Setup, number: int) -> None:
+def await_step(run: FaultRun, setup: FaultSetup, number: int) -> None:
     """Return when the step of this number has begun."""
-    wait_for(lambda: run.step_log.has(setup.project, "begin", times=number), f"step {number} to begin", limit=LIMIT)
+    wait_for(lambda: run.step_log.has(setup.name, "begin", times=number), f"step {number} to begin", limit=LIMIT)
 
 
-def kill_in_step(run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+def kill_in_step(run: FaultRun, operator: OperatorProcess, setup: FaultSetup) -> None:
     await_step(run, setup, 2)
     operator.kill()
 
 
-def cancel(run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+def cancel(run: FaultRun, _: OperatorProcess, setup: FaultSetup) -> None:
     await_step(run, setup, 2)
     run.cancel(setup)
 
 
-def delete(run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+def delete(run: FaultRun, _: OperatorProcess, setup: FaultSetup) -> None:
     await_step(run, setup, 2)
     run.delete(setup)
 
@@ -50,7 +50,7 @@ def delete(run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
 def killed_while_it_stops(action: Action) -> Action:
     """Do that action, and kill the operator once the step has received SIGTERM."""
 
-    def both(run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+    def both(run: FaultRun, operator: OperatorProcess, setup: FaultSetup) -> None:
         action(run, operator, setup)
         run.await_step_event("stopping", setup, limit=LIMIT)
         operator.kill()
@@ -58,14 +58,14 @@ def killed_while_it_stops(action: Action) -> Action:
     return both
 
 
-def terminate(run: FaultRun, operator: OperatorProcess, setup: Setup) -> None:
+def terminate(run: FaultRun, operator: OperatorProcess, setup: FaultSetup) -> None:
     await_step(run, setup, 2)
     operator.process.send_signal(signal.SIGTERM)
 
 
-def retry(run: FaultRun, _: OperatorProcess, setup: Setup) -> None:
+def retry(run: FaultRun, _: OperatorProcess, setup: FaultSetup) -> None:
     wait_for(lambda: run.status(setup).get("phase") == "Failed", "the first series to fail", limit=LIMIT)
-    run.sandbox.annotate(setup.project, "retry-requested-at", "now")
+    setup.annotate(retry_requested_at="now")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.support.chaos.fault_run import IS_LONG, SEED, FaultRun, NewFaultRun, Setup
+from tests.support.chaos.fault_run import IS_LONG, SEED, FaultRun, FaultSetup, NewFaultRun
 from tests.support.chaos.invariants import check_invariants
 from tests.support.operator_process import OperatorProcess, wait_for
 
@@ -48,12 +48,12 @@ class Storm:
         wait_for(lambda: any(operator.leads() for operator in self._operators), "an operator to lead", limit=60.0)
         return next(operator for operator in self._operators if operator.leads())
 
-    def _submit(self, *, ahead: float) -> list[Setup]:
+    def _submit(self, *, ahead: float) -> list[FaultSetup]:
         """Submit enough setups for constant work; the last one comes with the last kill."""
         count = min(round(self._setups * ahead) + BACKLOG, self._setups) - len(self._run.setups)
         return self._run.submit_mixed(count, self._rng)
 
-    def _cancel_and_delete(self, submitted: list[Setup], *, until: float) -> None:
+    def _cancel_and_delete(self, submitted: list[FaultSetup], *, until: float) -> None:
         for setup in submitted:
             draw = self._rng.random()
             time.sleep(max(0.0, (until - time.monotonic()) * self._rng.random()))

@@ -18,8 +18,9 @@ import pytest
 
 from devcluster.postgres import binaries
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.pages import code_blocks
+from tests.support.setup_handle import Setup
 
 PAGE: Final = "docs/applications.md"
 (GRANTS,) = code_blocks(PAGE, "sql", containing="GRANT projectsetup_client")
@@ -104,7 +105,7 @@ def test_psql(sandbox: Sandbox, application: Application) -> None:
             if statuses[-1] == ["ready"]:
                 break
     assert statuses == [["setup_queued"], ["compiling"], ["ready"]]
-    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert Setup(sandbox, sandbox.api, project).ended()[0] == "SetupSucceeded"
     spec = sandbox.api.get(project)["spec"]
     assert (spec["recipe"], spec["parameters"]) == ("python-service", {"license": "MIT"})
     assert spec["credentialsSecretRef"] == {"name": "git-credentials"}
@@ -118,7 +119,7 @@ def test_sqlalchemy(sandbox: Sandbox, application: Application) -> None:
     assert application.python(SYNC) == ""
     project = application.project("Invoices")
     wait_for(lambda: project in sandbox.api.select("status.phase!=nothing"), f"ProjectSetup {project}")
-    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert Setup(sandbox, sandbox.api, project).ended()[0] == "SetupSucceeded"
     assert sandbox.record(project)["namespace"] == sandbox.api.namespace
 
 
@@ -152,7 +153,7 @@ def test_the_statement_of_ecto(sandbox: Sandbox, application: Application) -> No
     )
     application.psql(f"PREPARE of_ecto (uuid, int) AS {statement}; EXECUTE of_ecto ('{project}', 0)")
     wait_for(lambda: project in sandbox.api.select("status.phase!=nothing"), f"ProjectSetup {project}")
-    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert Setup(sandbox, sandbox.api, project).ended()[0] == "SetupSucceeded"
 
 
 @pytest.mark.parametrize(

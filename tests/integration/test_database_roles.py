@@ -13,8 +13,9 @@ import pytest
 from projectsetup.projects.migrate import migrate
 from tests.support.command_line import CommandLine
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import NewSandbox, Sandbox, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.pages import code_blocks
+from tests.support.setup_handle import Setup
 
 (ROLES,) = code_blocks("docs/deployment.md", "sql", containing="CREATE ROLE")
 (CLIENT_ROLE,) = code_blocks("docs/applications.md", "sql", containing="CREATE ROLE")
@@ -59,7 +60,7 @@ def test_the_operator_works_with_the_least_rights(
     sandbox.operator.start()
     monkeypatch.setenv("DATABASE_URL", mine)
     project = cli.ok("projects", "create", "--name", "App", "--code-repo", "https://git.example/app").out.strip()
-    assert reason(sandbox.ended(sandbox.apply(project, "instant"))) == "SetupSucceeded"
+    assert Setup.make(sandbox, project=project).ended()[0] == "SetupSucceeded"
     assert sandbox.record(project)["status"] == "ready"
     assert 'projectsetup_database_connection{protection="local"} 1.0' in sandbox.operator.get("/metrics")[1]
     cli.ok("projects", "delete", project)
@@ -87,7 +88,7 @@ def test_requests_need_no_more_rights(sandbox: Sandbox) -> None:
         (project,) = connection.execute(add).fetchone() or (None,)
         connection.execute("SELECT setup_project(%s, recipe => 'instant')", (project,))
         wait_for(lambda: str(project) in sandbox.api.select("status.phase!=nothing"), f"ProjectSetup {project}")
-        assert reason(sandbox.ended(str(project))) == "SetupSucceeded"
+        assert Setup(sandbox, sandbox.api, str(project)).ended()[0] == "SetupSucceeded"
         assert connection.execute("SELECT error FROM setup_requests WHERE handled_at IS NOT NULL").fetchall() == [
             (None,)
         ]

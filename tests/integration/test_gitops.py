@@ -181,7 +181,7 @@ def test_annotations_of_users_survive_another_sync(sandbox: Sandbox, tmp_path: P
     sandbox.api.kubectl("annotate", "--overwrite", "projectsetup", project, *named)
     in_git.write_text(yaml.safe_dump({**body, "spec": {"recipe": "instant", "suspend": False}}))
     sandbox.api.kubectl("apply", *how, "-f", str(in_git))
-    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert Setup(sandbox, sandbox.api, project).ended()[0] == "SetupSucceeded"
     assert asked.items() <= sandbox.api.get(project)["metadata"]["annotations"].items()
 
 

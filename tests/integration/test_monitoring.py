@@ -20,7 +20,7 @@ from monitoring.prometheus import Prometheus, running
 from tests.support.exposition import Exposition, documented
 from tests.support.manifests import MANIFESTS, plain_rules, read
 from tests.support.operator_process import OperatorProcess, wait_for
-from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox, reason
+from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
@@ -173,7 +173,7 @@ class Scenario:
         self.wait_for_metric("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
-        assert reason(self.sandbox.ended(requested)) == "SetupSucceeded"
+        assert Setup(self.sandbox, self.sandbox.api, requested).ended()[0] == "SetupSucceeded"
         self.wait_for_scrape("sum(projectsetup_intake_pending) == 0")
         for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
             self.wait_for_metric(ends, 9)

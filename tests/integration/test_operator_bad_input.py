@@ -20,6 +20,7 @@ from devcluster.ports import free_port
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, message, reason
+from tests.support.setup_handle import Setup
 from tests.support.tcp_proxy import proxied_api_server
 
 PASSWORD = "hunter22-hunter22"
@@ -126,19 +127,19 @@ def test_the_operator_waits_for_a_database_that_refuses_the_login(
     with new_sandbox(environment={"DATABASE_URL": url}, allow_file_repos="false") as sandbox:
         sandbox.database_url = database_url
         sandbox.operator.start(ready=False)
-        project = sandbox.apply(sandbox.project(code_repo="https://git.example.test/code.git"), "instant")
-        local = sandbox.apply(sandbox.project(code_repo="/nowhere/code.git"), "instant")
-        for waiting in (project, local):
-            status = sandbox.reached(waiting, "Queued", limit=60)
+        remote = Setup.make(sandbox, project=sandbox.project(code_repo="https://git.example.test/code.git"))
+        local = Setup.make(sandbox, project=sandbox.project(code_repo="/nowhere/code.git"))
+        for waiting in (remote, local):
+            status = waiting.reached("Queued")
             assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
             assert message(status).endswith(f"refused the login of user {role}")
         code, text = sandbox.operator.get("/readyz")
         assert (code, f"refused the login of user {role}" in text) == (503, True)
         assert sandbox.operator.get("/healthz")[0] == 200
         change_password(database_url, role, PASSWORD)
-        assert reason(sandbox.ended(project)) == "SetupSucceeded"
-        assert reason(sandbox.ended(local)) == "InvalidSpec"
-        assert "must not be a local path" in message(sandbox.status(local))
+        assert remote.ended()[0] == "SetupSucceeded"
+        why, status = local.ended()
+        assert (why, "must not be a local path" in message(status)) == ("InvalidSpec", True)
         texts = sandbox.published_texts()
         assert sandbox.operator.terminate() == 0
     assert "Traceback" not in texts["log"]
@@ -152,14 +153,14 @@ def test_the_operator_waits_for_an_unreachable_cluster(
         proxied_api_server(kubeconfig, tmp_path, is_open=False) as (proxy, moved),
         new_sandbox(environment={"KUBECONFIG": str(moved)}, leader_election="true") as sandbox,
     ):
-        project = sandbox.apply(sandbox.project(), "instant")
+        setup = Setup.make(sandbox)
         sandbox.operator.start(ready=False)
         wait_for(lambda: sandbox.operator.get("/readyz")[0] == 503, "the operator to report that it is not ready")
         wait_for(lambda: "cannot reach the Lease" in sandbox.operator.log_tail(), "the operator to log why")
-        assert sandbox.status(project) == UNSEEN
+        assert setup.status == UNSEEN
         assert sandbox.operator.terminate() == 0
         assert "Traceback" not in sandbox.operator.log.read_text()
         sandbox.operator.start(ready=False)
         proxy.open()
-        assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        assert setup.ended()[0] == "SetupSucceeded"
         sandbox.operator.close()

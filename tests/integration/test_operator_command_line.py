@@ -45,7 +45,7 @@ def queue(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
 
 
 def known(sandbox: Sandbox, project: str) -> Setup:
-    return Setup(sandbox, sandbox.api, project, "0")
+    return Setup(sandbox, sandbox.api, project)
 
 
 def test_a_project_is_set_up_while_the_command_waits(cli: CommandLine, project: str, here: tuple[str, str]) -> None:

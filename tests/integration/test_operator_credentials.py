@@ -6,13 +6,14 @@ import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.support.api_server import Body
 from tests.support.git_host import GitHost, git_host
-from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message
+from tests.support.setup_handle import Setup
 
 USERNAME, PASSWORD = "bob", "p%s'\"$(id)\\ =ä&7"
 TOKEN = "t0ken-of-nobody-in-particular"
@@ -46,22 +47,11 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
         yield host
 
 
-def make_secret(sandbox: Sandbox, **values: str) -> dict[str, str]:
-    """A Secret, as spec.credentialsSecretRef refers to it; `_` stands for `-` in `ssh_privatekey`."""
-    name = f"secret-{len(sandbox.api.kubectl('get', 'secrets', '-o', 'name').split())}"
-    literals = [f"--from-literal={key.replace('ssh_', 'ssh-')}={value}" for key, value in values.items()]
-    sandbox.api.kubectl("create", "secret", "generic", name, *literals)
-    return {"name": name}
-
-
-def set_up(
-    sandbox: Sandbox, secret: dict[str, str], parameters: dict[str, str], *, repositories: tuple[str, str] | None = None
-) -> tuple[str, dict[str, Any]]:
-    """A project that was set up with this Secret, and the status of its ProjectSetup."""
-    code, docs = repositories or (None, None)
-    project = sandbox.project(code_repo=code, docs_repo=docs)
-    sandbox.apply(project, "scripts", annotations=NO_BACKOFF, parameters=parameters, credentialsSecretRef=secret)
-    return project, sandbox.ended(project)
+def set_up(sandbox: Sandbox, secret: Body, *, project: str | None = None, **parameters: str) -> tuple[Setup, str, Body]:
+    """A setup with this Secret, and its reason and status at the end."""
+    spec = {"credentialsSecretRef": secret}
+    setup = Setup.make(sandbox, "scripts", project=project, annotations=NO_BACKOFF, spec=spec, parameters=parameters)
+    return setup, *setup.ended()
 
 
 @pytest.mark.parametrize(
@@ -75,11 +65,10 @@ def set_up(
 def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_hosts(
     sandbox: Sandbox, tmp_path: Path, values: dict[str, str], username: str, password: str
 ) -> None:
-    number = len(sandbox.api.kubectl("get", "projectsetups", "-o", "name").split())
-    repositories = (CODE.replace("code", f"code-{number}"), DOCS.replace("/docs.git", f"/docs-{number}.git"))
-    secret = make_secret(sandbox, **values)
-    _, status = set_up(sandbox, secret, {**LOOK_IN_EACH_STEP, "place": str(tmp_path)}, repositories=repositories)
-    assert reason(status) == "SetupSucceeded"
+    secret = sandbox.secret(**values)
+    code, docs = (url.replace(".git", f"-{secret['name']}.git") for url in (CODE, DOCS))
+    project = sandbox.project(code_repo=code, docs_repo=docs)
+    assert set_up(sandbox, secret, project=project, place=str(tmp_path), **LOOK_IN_EACH_STEP)[1] == "SetupSucceeded"
     for asked in ("code-second", "docs-second"):
         answer = (tmp_path / asked).read_text().splitlines()
         assert {f"username={username}", f"password={password}"} <= set(answer)
@@ -90,9 +79,8 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
 
 
 def test_only_the_step_with_credentials_finds_the_ssh_key(sandbox: Sandbox, tmp_path: Path) -> None:
-    secret = make_secret(sandbox, ssh_privatekey=KEY, known_hosts=HOSTS)
-    _, status = set_up(sandbox, secret, {**COPIES, "place": str(tmp_path)})
-    assert reason(status) == "SetupSucceeded"
+    secret = sandbox.secret(ssh_privatekey=KEY, known_hosts=HOSTS)
+    assert set_up(sandbox, secret, place=str(tmp_path), **COPIES)[1] == "SetupSucceeded"
     assert (tmp_path / "second" / "key").read_text().strip() == KEY
     assert (tmp_path / "second" / "key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "second" / "known_hosts").read_text().strip() == HOSTS
@@ -101,7 +89,6 @@ def test_only_the_step_with_credentials_finds_the_ssh_key(sandbox: Sandbox, tmp_
 
 
 def test_git_just_works_in_the_step_with_credentials(new_sandbox: NewSandbox, host: GitHost) -> None:
-    repositories = (host.repository("code.git"), host.repository("docs.git"))
     commit = (
         "git init -q -b main . && git -c user.name=a -c user.email=a@example.test commit -q --allow-empty -m first\n"
         "git push -q $CODE_REPO main && exit 1\n"
@@ -116,14 +103,15 @@ def test_git_just_works_in_the_step_with_credentials(new_sandbox: NewSandbox, ho
         environment={"GIT_SSL_CAINFO": str(host.certificate)}, allow_file_repos="false", git_hosts="localhost"
     ) as sandbox:
         sandbox.operator.start()
-        secret = make_secret(sandbox, username=USERNAME, password=PASSWORD)
-        _, status = set_up(sandbox, secret, {"first": commit, "second": push}, repositories=repositories)
-    assert reason(status) == "SetupSucceeded", message(status)
+        project = sandbox.project(code_repo=host.repository("code.git"), docs_repo=host.repository("docs.git"))
+        secret = sandbox.secret(username=USERNAME, password=PASSWORD)
+        _, why, status = set_up(sandbox, secret, project=project, first=commit, second=push)
+    assert why == "SetupSucceeded", message(status)
     assert status["commits"]["codeRepo"] == host.commit_of("code.git") == host.commit_of("docs.git")
 
 
 def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> None:
-    secret = make_secret(sandbox, username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
+    secret = sandbox.secret(username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
     give_away = """
         echo "password is $PROJECT_GIT_PASSWORD"; env; set -x; : "$PROJECT_GIT_PASSWORD"; set +x
         printf %s "$PROJECT_GIT_USERNAME:$PROJECT_GIT_PASSWORD" | base64
@@ -135,17 +123,14 @@ def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> Non
         test "$ATTEMPT" = 2 || exit 1
         echo "CODE_COMMIT=$PROJECT_GIT_PASSWORD" > "$STEP_OUTPUTS"
     """
-    project, status = set_up(
-        sandbox,
-        secret,
-        {"second": give_away, "third": 'echo "gone: $(cat stolen)"; exit 3'},
-        repositories=(CODE, DOCS),
-    )
-    assert (reason(status), status["attempt"]) == ("StepFailed", 2)
+    project = sandbox.project(code_repo=CODE, docs_repo=DOCS)
+    steal = 'echo "gone: $(cat stolen)"; exit 3'
+    setup, why, status = set_up(sandbox, secret, project=project, second=give_away, third=steal)
+    assert (why, status["attempt"]) == ("StepFailed", 2)
     assert message(status) == "step third failed with exit code 3: gone: ***"
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
-    sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Failed")
+    setup.wait_for_events("Started", "RetryScheduled", "Started", "Failed")
     texts = sandbox.published_texts()
     assert all(project in texts[place] for place in ("log", "resources", "events", "database"))
     quoted = quote(PASSWORD, safe="")
@@ -169,7 +154,7 @@ def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> Non
 def test_an_unusable_secret_fails_the_setup_with_a_reason(
     sandbox: Sandbox, values: dict[str, str], expected: str
 ) -> None:
-    _, status = set_up(sandbox, make_secret(sandbox, **values), {})
-    assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+    _, why, status = set_up(sandbox, sandbox.secret(**values))
+    assert (why, status["attempt"]) == ("InvalidSpec", 0)
     assert message(status).startswith(expected)
     assert PASSWORD not in str(status)

@@ -73,7 +73,7 @@ def test_a_setup_waits_for_its_secret_without_a_slot(served: Sandbox) -> None:
     why, status = setup.ended(limit=SOON)
     assert (why, status["attempt"]) == (Reason.SETUP_SUCCEEDED, 1)
     assert "dependencyMissingSince" not in status
-    served.wait_for_events(setup.name, "DependencyMissing", "Started", "Succeeded")
+    setup.wait_for_events("DependencyMissing", "Started", "Succeeded")
 
 
 def test_a_setup_waits_for_its_recipe(served: Sandbox, recipes: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.api_server import ROOT
 from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
+from tests.support.setup_handle import Setup
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
 
@@ -65,8 +66,8 @@ def place(sandbox: Sandbox) -> Path:
     place.mkdir()
     project = sandbox.project(name=NAME, code_repo="/repositories/code of it.git", docs_repo="/repositories/docs.git")
     scripts = {step: f'env -0 > "$PARAM_PLACE/{step}"' for step in ("first", "second", "third")}
-    sandbox.apply(project, "scripts", parameters={**scripts, "place": str(place)})
-    assert sandbox.ended(project)["phase"] == "Succeeded"
+    setup = Setup.make(sandbox, "scripts", project=project, place=str(place), parameters=scripts)
+    assert setup.ended()[0] == "SetupSucceeded"
     return place
 
 
@@ -111,13 +112,9 @@ def test_home_and_temporary_files_are_inside_the_workspace(sandbox: Sandbox, pla
 def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(sandbox: Sandbox, tmp_path: Path) -> None:
     look = '{ find . -mindepth 1 | sort; stat -c %a . "$HOME" "$TMPDIR"; } > "$PARAM_PLACE/first-$ATTEMPT"; touch left'
     find = 'cp left "$TMPDIR/found"; ls left "$TMPDIR" > "$PARAM_PLACE/second-$ATTEMPT"; test "$ATTEMPT" = 2 || exit 75'
-    project = sandbox.apply(
-        sandbox.project(),
-        "scripts",
-        annotations=NO_BACKOFF,
-        parameters={"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)},
-    )
-    assert sandbox.ended(project)["attempt"] == 2
+    scripts = {"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)}
+    _, status = Setup.make(sandbox, "scripts", annotations=NO_BACKOFF, parameters=scripts).ended()
+    assert status["attempt"] == 2
     for attempt in (1, 2):
         assert (tmp_path / f"first-{attempt}").read_text().split() == ["./.home", "./.tmp", "700", "700", "700"]
         assert "found" in (tmp_path / f"second-{attempt}").read_text()

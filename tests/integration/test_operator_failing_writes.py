@@ -24,6 +24,7 @@ from projectsetup.projects.migrate import migrate
 from tests.conftest import on_database
 from tests.support.hot_standby import Pair
 from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
+from tests.support.setup_handle import Setup
 from tests.support.tcp_proxy import TcpProxy, through
 
 WATCHED: Final = 8.0
@@ -57,9 +58,9 @@ def failed_queries(sandbox: Sandbox) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
-def check_quiet_wait(sandbox: Sandbox, project: str, says: str, recover: Callable[[], object]) -> None:
-    """The operator waits quietly with `project`, and starts it soon after `recover` makes writes possible."""
-    status = sandbox.reached(project, "Queued")
+def check_quiet_wait(setup: Setup, says: str, recover: Callable[[], object]) -> None:
+    """The operator waits quietly with `setup`, and starts it soon after `recover` makes writes possible."""
+    sandbox, status = setup.sandbox, setup.reached("Queued")
     assert (reason(status), status["attempt"]) == ("DatabaseUnavailable", 0)
     assert says in message(status)
     began, cpu = time.monotonic(), cpu_seconds(sandbox.operator.pid)
@@ -75,10 +76,10 @@ def check_quiet_wait(sandbox: Sandbox, project: str, says: str, recover: Callabl
     assert used < watched / 4
     recovered = time.monotonic()
     recover()
-    assert reason(sandbox.ended(project)) == "SetupSucceeded"
+    assert setup.ended()[0] == "SetupSucceeded"
     print(f"ended {time.monotonic() - recovered:.1f} s after the recovery")
     assert time.monotonic() - recovered < SOON
-    assert sandbox.record(project)["status"] == "ready"
+    assert setup.record["status"] == "ready"
     assert (lines(sandbox, DOWN), lines(sandbox, UP)) == (1, 1)
 
 
@@ -95,13 +96,12 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
         projects = [sandbox.project() for _ in range(3)]
         pair.follow()
         sandbox.operator.start(ready=False)
-        for project in projects:
-            sandbox.apply(project, "instant")
-        for project in projects:
-            sandbox.reached(project, "Queued")
-        check_quiet_wait(sandbox, projects[0], "is read-only now", lambda: proxy.redirect(port_of(pair.primary.url)))
-        for project in projects:
-            assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        setups = [Setup.make(sandbox, project=project) for project in projects]
+        for setup in setups:
+            setup.reached("Queued")
+        check_quiet_wait(setups[0], "is read-only now", lambda: proxy.redirect(port_of(pair.primary.url)))
+        for setup in setups:
+            assert setup.ended()[0] == "SetupSucceeded"
 
 
 def test_revoked_rights(new_sandbox: NewSandbox) -> None:
@@ -114,10 +114,8 @@ def test_revoked_rights(new_sandbox: NewSandbox) -> None:
         project = sandbox.project()
         sandbox.operator.start()
         sql.execute(f"REVOKE UPDATE ON projects FROM {role}")
-        sandbox.apply(project, "instant")
         check_quiet_wait(
-            sandbox,
-            project,
+            Setup.make(sandbox, project=project),
             f"does not give user {role} the rights it needs",
             lambda: sql.execute(f"GRANT UPDATE ON projects TO {role}"),
         )
@@ -162,8 +160,7 @@ def test_a_full_disk(database_on_small_disk: str, small_disk: Path, kubeconfig: 
         with suppress(psycopg.errors.DiskFull):  # what room there is on the last page
             while True:
                 wide_project(database_on_small_disk)
-        sandbox.apply(project, "instant")
-        check_quiet_wait(sandbox, project, "No space left on device", filler.unlink)
+        check_quiet_wait(Setup.make(sandbox, project=project), "No space left on device", filler.unlink)
 
 
 def wide_project(database_url: str) -> str:
@@ -202,10 +199,10 @@ def test_a_failover_to_the_other_host(kubeconfig: Path, tmp_path: Path) -> None:
                 sql.execute("INSERT INTO projects (id, name, code_repo) VALUES (%s, 'p', 'file:///nowhere')", [project])
             pair.follow()
             pair.primary.kill()
-            sandbox.apply(project, "instant")
-            status = sandbox.reached(project, "Queued")
+            setup = Setup.make(sandbox, project=project)
+            status = setup.reached("Queued")
             assert reason(status) == "DatabaseUnavailable"
             pair.promote()
             promoted = time.monotonic()
-            assert reason(sandbox.ended(project)) == "SetupSucceeded"
+            assert setup.ended()[0] == "SetupSucceeded"
             assert time.monotonic() - promoted < SOON

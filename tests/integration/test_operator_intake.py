@@ -14,7 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
 
@@ -55,7 +55,7 @@ def names(sandbox: Sandbox) -> set[str]:
 
 def setup_of(sandbox: Sandbox, project: str) -> Setup:
     wait_for(lambda: project in names(sandbox), f"ProjectSetup {project}")
-    return Setup(sandbox, sandbox.api, project, "0")
+    return Setup(sandbox, sandbox.api, project)
 
 
 def request_of(sandbox: Sandbox, request: object) -> dict[str, Any]:
@@ -187,10 +187,10 @@ def test_requests_survive_kills_and_rollbacks(new_sandbox: NewSandbox) -> None:
             thread.join()
         assert [row["error"] for row in handled(sandbox, limit=60)] == [None] * len(committed)
         for project in committed:
-            status = sandbox.ended(project, limit=60)
-            assert reason(status) == "SetupSucceeded", message(status)
-            events = [event["reason"] for event in sandbox.api.events(project)]
-            assert "RetryRequested" not in events
+            setup = Setup(sandbox, sandbox.api, project)
+            why, status = setup.ended()
+            assert why == "SetupSucceeded", message(status)
+            assert "RetryRequested" not in setup.events
         assert names(sandbox) == set(committed)
 
 
@@ -200,7 +200,7 @@ def test_a_lost_connection_and_requests_before_the_start_are_noticed(new_sandbox
         before = sandbox.project()
         call(sandbox, "setup_project", before, recipe="instant")
         sandbox.operator.start()
-        assert reason(setup_of(sandbox, before).ended()[1]) == "SetupSucceeded"
+        assert setup_of(sandbox, before).ended()[0] == "SetupSucceeded"
         with psycopg.connect(sandbox.database_url, autocommit=True) as sql:
             sql.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -208,4 +208,4 @@ def test_a_lost_connection_and_requests_before_the_start_are_noticed(new_sandbox
             )
         after = sandbox.project()
         call(sandbox, "setup_project", after, recipe="instant")
-        assert reason(setup_of(sandbox, after).ended()[1]) == "SetupSucceeded"
+        assert setup_of(sandbox, after).ended()[0] == "SetupSucceeded"

@@ -152,10 +152,10 @@ def once(script: str) -> str:
 
 def run(
     sandbox: Sandbox, recipe: str = "scripts", *, timeout: str = "30m", **parameters: str
-) -> tuple[str, dict[str, Any]]:
-    """A project that was set up by these scripts, and the status of its ProjectSetup."""
-    project = sandbox.apply(sandbox.project(), recipe, annotations=NO_BACKOFF, parameters=parameters, timeout=timeout)
-    return project, sandbox.ended(project)
+) -> tuple[Setup, dict[str, Any]]:
+    """A setup that has ended with these scripts, and its status."""
+    setup = Setup.make(sandbox, recipe, annotations=NO_BACKOFF, spec={"timeout": timeout}, parameters=parameters)
+    return setup, setup.ended()[1]
 
 
 @pytest.mark.parametrize(
@@ -163,16 +163,16 @@ def run(
     [("exit 74", 74), ("no-such-program", 127)],
 )
 def test_a_business_failure_is_terminal_at_once(sandbox: Sandbox, tmp_path: Path, script: str, exit_code: int) -> None:
-    project, status = run(sandbox, second=script, third='touch "$PARAM_PLACE/went-on"', place=str(tmp_path))
+    setup, status = run(sandbox, second=script, third='touch "$PARAM_PLACE/went-on"', place=str(tmp_path))
     assert (status["phase"], reason(status), status["attempt"]) == ("Failed", "StepFailed", 1)
     failure = status["failure"]
     assert (failure["step"], failure["exitCode"], failure["retryable"]) == ("second", exit_code, False)
     assert (status["step"], status["progress"]) == ("second", "1/3")
-    record = sandbox.record(project)
+    record = setup.record
     assert record["status"] == "failed"
     assert record["setup_error"] == {"reason": "StepFailed", "step": "second", "message": message(status)}
     assert not (tmp_path / "went-on").exists()
-    sandbox.wait_for_events(project, "Started", "Failed")
+    setup.wait_for_events("Started", "Failed")
 
 
 @pytest.mark.parametrize(
@@ -188,15 +188,15 @@ def test_a_business_failure_is_terminal_at_once(sandbox: Sandbox, tmp_path: Path
     ],
 )
 def test_a_retryable_failure_is_retried(sandbox: Sandbox, script: str, why: str, how: str) -> None:
-    project, status = run(sandbox, second=once(script))
+    setup, status = run(sandbox, second=once(script))
     assert (status["phase"], reason(status), status["attempt"]) == ("Succeeded", "SetupSucceeded", 2)
     first, second = status["attempts"]
     assert (first["outcome"], first["reason"], first["step"]) == ("Failed", why, "second")
     assert how in first["message"]
     assert second["outcome"] == "Succeeded"
     assert "failure" not in status
-    assert (sandbox.record(project)["status"], sandbox.record(project)["setup_error"]) == ("ready", None)
-    sandbox.wait_for_events(project, "Started", "RetryScheduled", "Started", "Succeeded")
+    assert (setup.record["status"], setup.record["setup_error"]) == ("ready", None)
+    setup.wait_for_events("Started", "RetryScheduled", "Started", "Succeeded")
 
 
 def test_a_retry_pattern_applies_only_to_its_step(sandbox: Sandbox) -> None:
@@ -215,9 +215,9 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_retried(sandbox: Sandbox)
 def test_the_message_is_short_and_readable_for_any_output(sandbox: Sandbox) -> None:
     binary, endless = "head -c 3000000 /dev/urandom", "yes long | head -c 3000000 | tr -d '\\n'"
     colours = "printf '\\n\\033[31mred\\033[0m\\0end\\n'"
-    project, status = run(sandbox, first=f"{binary}; {endless}; {colours}; exit 1")
+    setup, status = run(sandbox, first=f"{binary}; {endless}; {colours}; exit 1")
     assert reason(status) == "StepFailed"
-    for text in (message(status), status["failure"]["message"], sandbox.record(project)["setup_error"]["message"]):
+    for text in (message(status), status["failure"]["message"], setup.record["setup_error"]["message"]):
         assert len(text) <= 1024
         assert text.isprintable()
         assert text.endswith("redend")

@@ -48,7 +48,7 @@ class Frozen:
     """A leading operator that was frozen during an attempt."""
 
     sandbox: Sandbox
-    project: str
+    setup: Setup
     mark: str
 
 
@@ -63,13 +63,12 @@ def frozen(new_sandbox: NewSandbox) -> Iterator[Frozen]:
         yield frozen
 
 
-def family(sandbox: Sandbox, **spec: object) -> tuple[str, str]:
-    """A project whose attempt resists termination, and the mark of its processes."""
+def family(sandbox: Sandbox) -> tuple[Setup, str]:
+    """A setup whose attempt resists termination, and the mark of its processes."""
     mark = new_mark()
-    parameters = {"mark": mark}
-    project = sandbox.apply(sandbox.project(), "stubborn-family", annotations=NO_BACKOFF, parameters=parameters, **spec)
+    setup = Setup.make(sandbox, "stubborn-family", annotations=NO_BACKOFF, mark=mark)
     wait_for(lambda: is_complete(living(mark)), "all processes of the family to run")
-    return project, mark
+    return setup, mark
 
 
 def is_complete(members: set[int]) -> bool:
@@ -92,7 +91,7 @@ def supervisor(sandbox: Sandbox) -> int:
 def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -> None:
     wait_until_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
     wait_for(lambda: not workspaces(frozen.sandbox), "the workspace to be removed")
-    assert frozen.sandbox.status(frozen.project)["phase"] == "Running"
+    assert frozen.setup.status["phase"] == "Running"
 
 
 def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandbox) -> None:
@@ -102,57 +101,57 @@ def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandb
         wait_until_gone(mark, limit=GONE_AFTER_DEATH)
     wait_for(lambda: not workspaces(sandbox), "the workspaces to be removed")
     wait_for(lambda: not living(str(sandbox.operator.workspaces)), "the supervisor to end")
-    assert {sandbox.status(project)["phase"] for project in families} == {"Running"}
+    assert {setup.status["phase"] for setup in families} == {"Running"}
 
 
 def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(sandbox: Sandbox) -> None:
-    project, mark = family(sandbox)
+    setup, mark = family(sandbox)
     os.kill(supervisor(sandbox), signal.SIGKILL)
-    status = sandbox.ended(project)
+    _, status = setup.ended()
     assert not living(mark)
     assert [attempt["reason"] for attempt in status["attempts"]] == ["Interrupted", "SetupSucceeded"]
     assert status["attempts"][0]["message"] == "step multiply was interrupted: its supervisor died"
-    assert sandbox.record(project)["status"] == "ready"
+    assert setup.record["status"] == "ready"
 
 
 def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(sandbox: Sandbox) -> None:
     cancelled, cancelled_mark = family(sandbox)
     deleted, deleted_mark = family(sandbox)
-    sandbox.annotate(cancelled, "cancel-requested-at", "now")
-    sandbox.api.delete(deleted)
-    status = sandbox.reached(cancelled, "Cancelled", limit=GONE_AFTER_STOP)
+    cancelled.annotate(cancel_requested_at="now")
+    deleted.delete()
+    status = cancelled.reached("Cancelled", limit=GONE_AFTER_STOP)
     assert not living(cancelled_mark)
     assert reason(status) == "Cancelled"
-    assert sandbox.record(cancelled)["setup_error"]["reason"] == "Cancelled"
-    wait_for(lambda: sandbox.record(deleted)["owner_uid"] is None, "the claim to be released", limit=GONE_AFTER_STOP)
+    assert cancelled.record["setup_error"]["reason"] == "Cancelled"
+    wait_for(lambda: deleted.record["owner_uid"] is None, "the claim to be released", limit=GONE_AFTER_STOP)
     assert not living(deleted_mark)
-    assert sandbox.record(deleted)["status"] == "created"
+    assert deleted.record["status"] == "created"
     wait_for(lambda: len(workspaces(sandbox)) == 1 and not attempts(sandbox), "the workspaces to be removed")
 
 
 def test_a_clean_shutdown_releases_the_running_attempt(sandbox: Sandbox) -> None:
-    project, mark = family(sandbox)
+    setup, mark = family(sandbox)
     assert sandbox.operator.terminate() == 0
     assert not living(mark)
     assert not living(str(sandbox.operator.workspaces))
     assert not workspaces(sandbox)
-    status = sandbox.status(project)
+    status = setup.status
     assert (status["phase"], status["attempt"], status.get("attempts", [])) == ("Queued", 0, [])
     assert "runRef" not in status
-    record = sandbox.record(project)
+    record = setup.record
     assert (record["status"], record["setup_error"]) == ("setup_queued", None)
-    sandbox.api.delete(project)
+    setup.delete()
 
 
 def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: Frozen) -> None:
-    sandbox = frozen.sandbox
-    record, version = sandbox.record(frozen.project), sandbox.api.get(frozen.project)["metadata"]["resourceVersion"]
+    sandbox, setup = frozen.sandbox, frozen.setup
+    record, version = setup.record, setup.body["metadata"]["resourceVersion"]
     await_end_of_lease(sandbox)
     sandbox.operator.thaw()
     assert sandbox.operator.process.wait(30) == 1
     assert sandbox.operator.log.read_text().count("lost the leader lease") == 1
-    assert sandbox.record(frozen.project) == record
-    assert sandbox.api.get(frozen.project)["metadata"]["resourceVersion"] == version
+    assert setup.record == record
+    assert setup.body["metadata"]["resourceVersion"] == version
     assert not living(str(sandbox.operator.workspaces))
 
 
@@ -178,14 +177,14 @@ def root(sandbox: Sandbox) -> Iterator[Path]:
 
 def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox, root: Path) -> None:
     shutil.rmtree(root)
-    project = sandbox.apply(sandbox.project(), "instant", annotations={"backoff": "1ms", "max-attempts": "20"})
-    wait_for(lambda: sandbox.status(project).get("attempts"), "an attempt without a workspace")
+    setup = Setup.make(sandbox, annotations={**NO_BACKOFF, "max_attempts": "20"})
+    setup.wait_for("failed without a workspace", lambda status: status.get("attempts"))
     root.mkdir()
-    status = sandbox.ended(project)
-    assert reason(status) == "SetupSucceeded"
+    why, status = setup.ended()
+    assert why == "SetupSucceeded"
     first = status["attempts"][0]
     assert (first["reason"], first["outcome"]) == ("EngineError", "Failed")
-    assert sandbox.record(project)["status"] == "ready"
+    assert setup.record["status"] == "ready"
 
 
 def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(
@@ -193,18 +192,13 @@ def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(
 ) -> None:
     begin = 'test "$ATTEMPT" = 1 || exit 0; touch "$PARAM_PLACE/begun"'
     wait = 'until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
-    project = sandbox.apply(
-        sandbox.project(),
-        "scripts",
-        annotations=NO_BACKOFF,
-        parameters={"first": f"{begin}; {wait}", "place": str(tmp_path)},
-    )
+    setup = Setup.make(sandbox, "scripts", annotations=NO_BACKOFF, first=f"{begin}; {wait}", place=str(tmp_path))
     wait_for((tmp_path / "begun").exists, "the step to begin")
     for entry in root.iterdir():
         shutil.rmtree(entry)
     (tmp_path / "go").touch()
-    status = sandbox.ended(project)
-    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 2)
+    why, status = setup.ended()
+    assert (why, status["attempt"]) == ("SetupSucceeded", 2)
     assert status["attempts"][0]["reason"] == "EngineError"
     assert sandbox.operator.alive
 

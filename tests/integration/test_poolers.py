@@ -13,8 +13,9 @@ from projectsetup.projects.database import _CONNECTIONS
 from projectsetup.projects.migrate import migrate
 from projectsetup.projects.statements import Statement
 from tests.support.git_host import self_signed
-from tests.support.operator_sandbox import NewSandbox, reason
+from tests.support.operator_sandbox import NewSandbox
 from tests.support.pgbouncer import PGBOUNCER, Pooler
+from tests.support.setup_handle import Setup
 
 MODES = ("session", "transaction", "statement")
 LEFTOVERS = """
@@ -98,8 +99,8 @@ def test_the_whole_operator_works(new_sandbox: NewSandbox, tmp_path: Path, mode:
     with new_sandbox() as sandbox, Pooler(tmp_path, sandbox.database_url, mode=mode, size=size) as pooler:
         sandbox.operator.configure({"DATABASE_URL": pooler.url})
         sandbox.operator.start()
-        for project in [sandbox.apply(sandbox.project(), "instant") for _ in range(8)]:
-            assert reason(sandbox.ended(project)) == "SetupSucceeded"
+        for setup in [Setup.make(sandbox) for _ in range(8)]:
+            assert setup.ended()[0] == "SetupSucceeded"
         assert "database unavailable" not in sandbox.operator.log.read_text()
         assert sandbox.operator.terminate() == 0
         assert left_behind(pooler) == []

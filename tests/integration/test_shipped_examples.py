@@ -65,7 +65,7 @@ def test_an_example_alone_sets_its_project_up(operator: Sandbox, example: str, t
     secret = body["spec"]["credentialsSecretRef"]["name"]
     operator.api.kubectl("create", "secret", "generic", secret, "--from-literal=token=any")
 
-    setup = Setup(operator, operator.api, body["metadata"]["name"], "0")
+    setup = Setup(operator, operator.api, body["metadata"]["name"])
     why, status = setup.ended(limit=LIMIT)
     project = body["spec"]["project"]
     assert (why, status["projectName"]) == ("SetupSucceeded", project["name"])

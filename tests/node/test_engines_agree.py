@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import pytest
 
 from devcluster import Cluster
 from tests.support.node.sandboxes import node_sandbox
-from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import ENDED, Sandbox, reason
+from tests.support.operator_sandbox import Sandbox, reason
+from tests.support.setup_handle import Setup
 
 ENGINES: Final = ("local", "job")
 LIMIT: Final = 180.0
@@ -117,23 +115,14 @@ def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> End
     for engine in ENGINES:
         with node_sandbox(node_cluster, folder / engine, engine=engine, concurrency="6") as sandbox:
             sandbox.operator.start()
-            names = {title: _apply(sandbox, row) for title, row in TABLE.items()}
-            wait_for(
-                partial(_have_ended, sandbox, names.values()), f"all setups of the engine {engine} to end", limit=LIMIT
-            )
-            ends[engine] = {title: sandbox.status(name) for title, name in names.items()}
+            setups = {title: _apply(sandbox, row) for title, row in TABLE.items()}
+            ends[engine] = {title: setup.ended(limit=LIMIT)[1] for title, setup in setups.items()}
     return ends
 
 
-def _have_ended(sandbox: Sandbox, names: Iterable[str]) -> bool:
-    return all(sandbox.status(name).get("phase") in ENDED for name in names)
-
-
-def _apply(sandbox: Sandbox, row: Row) -> str:
-    annotations = {"max-attempts": "1"}
-    return sandbox.apply(
-        sandbox.project(), row.recipe, annotations=annotations, parameters=row.scripts, timeout=row.timeout
-    )
+def _apply(sandbox: Sandbox, row: Row) -> Setup:
+    spec = {"timeout": row.timeout}
+    return Setup.make(sandbox, row.recipe, annotations={"max_attempts": "1"}, spec=spec, parameters=row.scripts)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -10,7 +10,7 @@ import pytest
 
 from devcluster import Cluster
 from devcluster.node.kubelet import NODE
-from tests.support.chaos.fault_run import Setup
+from tests.support.chaos.fault_run import FaultSetup
 from tests.support.chaos.process_watcher import PodWatcher
 from tests.support.node.job_fault_run import JobFaultRun, check_job_invariants, job_fault_run
 from tests.support.operator_process import wait_for
@@ -30,14 +30,14 @@ def run(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield run
 
 
-def working(run: JobFaultRun, *behaviors: str) -> list[Setup]:
+def working(run: JobFaultRun, *behaviors: str) -> list[FaultSetup]:
     """Submit setups and return once their second step has begun."""
     setups = [run.submit(behavior) for behavior in behaviors]
     run.await_work(*setups)
     return setups
 
 
-def evict_all(run: JobFaultRun, setups: list[Setup]) -> list[str]:
+def evict_all(run: JobFaultRun, setups: list[FaultSetup]) -> list[str]:
     """Evict their pods, and return the names."""
     pods = [run.pod(setup).name for setup in setups]
     for pod in pods:
@@ -49,14 +49,14 @@ def await_gone(run: JobFaultRun, pods: list[str]) -> None:
     wait_for(lambda: all(run.job_history.pods[pod][-1].gone for pod in pods), "the pods to be gone", limit=60)
 
 
-def succeed_in_one_attempt(run: JobFaultRun, setups: list[Setup], *, pods: int) -> None:
+def succeed_in_one_attempt(run: JobFaultRun, setups: list[FaultSetup], *, pods: int) -> None:
     """Assert that all of them succeed, each with so many pods."""
     for setup in setups:
-        status = run.reached(setup, "Succeeded", "Failed", limit=120)
+        status = setup.reached("Succeeded", "Failed", limit=120)
         assert (status["phase"], status["attempt"]) == ("Succeeded", 1), status
         assert "failure" not in status
-        assert len(run.job_history.jobs_of(setup.project)) == 1
-        assert len(run.job_history.pods_of(setup.project)) == pods
+        assert len(run.job_history.jobs_of(setup.name)) == 1
+        assert len(run.job_history.pods_of(setup.name)) == pods
 
 
 def test_evicted_pods_are_replaced(run: JobFaultRun) -> None:
@@ -64,9 +64,9 @@ def test_evicted_pods_are_replaced(run: JobFaultRun) -> None:
     evict_all(run, setups)
     run.await_work(*setups, times=2)
     for setup in setups:
-        status = run.sandbox.status(setup.project)
+        status = setup.status
         assert (status["phase"], status["attempt"]) == ("Running", 1), status
-        run.step_server.open(setup.project)
+        run.step_server.open(setup.name)
     succeed_in_one_attempt(run, setups, pods=2)
 
 
@@ -76,9 +76,9 @@ def test_a_drained_node(run: JobFaultRun) -> None:
     try:
         await_gone(run, evict_all(run, setups))
         for setup in setups:
-            wait_for(partial(run.job_history.living_pods, setup.project), "another pod")
-            run.step_server.open(setup.project)
-            status = run.sandbox.status(setup.project)
+            wait_for(partial(run.job_history.living_pods, setup.name), "another pod")
+            run.step_server.open(setup.name)
+            status = setup.status
             assert (status["phase"], status["attempt"]) == ("Running", 1), status
     finally:
         run.sandbox.api.kubectl("uncordon", NODE)
@@ -90,12 +90,12 @@ def test_a_kubelet_that_is_down_for_a_while(run: JobFaultRun, node_cluster: Clus
     node_cluster.stop("kubelet")
     try:
         new = run.submit("quick")
-        run.step_server.open(*(setup.project for setup in setups))
+        run.step_server.open(*(setup.name for setup in setups))
         for setup in setups:
-            run.step_server.await_report(setup.project, "worked")
-        wait_for(lambda: run.job_history.living_pods(new.project), "a pod that is not started")
+            run.step_server.await_report(setup.name, "worked")
+        wait_for(lambda: run.job_history.living_pods(new.name), "a pod that is not started")
         for setup in setups:
-            status = run.sandbox.status(setup.project)
+            status = setup.status
             assert (status["phase"], status["attempt"]) == ("Running", 1), status
     finally:
         node_cluster.start("kubelet")
@@ -115,13 +115,13 @@ def test_a_lost_node_that_returns(run: JobFaultRun, node_cluster: Cluster) -> No
         run.sandbox.api.kubectl("taint", "node", NODE, f"{LOST}-")
         for setup, pod in zip(setups, pods, strict=True):
             assert run.processes_of(setup), "its processes have ended"
-            assert run.job_history.living_pods(setup.project) == [pod]
-            status = run.sandbox.status(setup.project)
+            assert run.job_history.living_pods(setup.name) == [pod]
+            status = setup.status
             assert (status["phase"], status["attempt"]) == ("Running", 1), status
     finally:
         node_cluster.start("kubelet")
     run.await_work(*setups, times=2)
-    run.step_server.open(*(setup.project for setup in setups))
+    run.step_server.open(*(setup.name for setup in setups))
     succeed_in_one_attempt(run, setups, pods=2)
 
 

@@ -15,8 +15,8 @@ from tests.support.api_server import ApiServer, Body
 from tests.support.manifests import Kubectl
 from tests.support.node.job_fault_run import LITTLE
 from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
-from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, message, reason
+from tests.support.setup_handle import Setup
 
 START_LIMIT: Final = 15
 LIMIT: Final = 150.0
@@ -104,66 +104,42 @@ TABLE: Final = {
 }
 
 
-class Scene:
-    """A sandbox and the other namespaces that its operator serves."""
-
-    def __init__(self, sandbox: Sandbox, cluster: Cluster) -> None:
-        self._sandbox = sandbox
-        main = sandbox.api.namespace
-        self._apis = {"main": sandbox.api}
-        kubectl = Kubectl(cluster.kubeconfig)
-        namespace = f"{main}-small"
-        kubectl.make_namespace(namespace)
-        kubectl("apply", f"--namespace={namespace}", "--filename=-", given=SMALL_PODS)
-        self._apis["small"] = ApiServer(cluster.kubeconfig, namespace)
-        kubectl("apply", f"--namespace={main}", "--filename=-", given=SECRET)
-        sandbox.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
-
-    @property
-    def namespaces(self) -> list[str]:
-        """All namespaces, that of the sandbox first."""
-        return [api.namespace for api in self._apis.values()]
-
-    def apply(self, row: Row) -> str:
-        """Create the setup of a row for a new project; return its name."""
-        name = self._sandbox.project()
-        spec = {"recipe": row.recipe, "parameters": {"run": row.run}, **row.spec}
-        annotations = {f"{PREFIX}max-attempts": str(row.attempts), f"{PREFIX}backoff": "1ms"}
-        self._apis[row.namespace].create(name, spec=spec, annotations=annotations)
-        return name
-
-    def status(self, row: Row, name: str) -> Body:
-        """Return its `.status`."""
-        status: Body = self._apis[row.namespace].get(name).get("status", {})
-        return status
-
-    def close(self) -> None:
-        """Delete the namespaces; that of the sandbox is deleted with it."""
-        for name, api in self._apis.items():
-            if name != "main":
-                api.kubectl("delete", "namespace", api.namespace, "--wait=false")
+@pytest.fixture(scope="module")
+def small(node_cluster: Cluster) -> Iterator[ApiServer]:
+    """A namespace whose containers may use little memory."""
+    api = ApiServer.prepared(node_cluster.kubeconfig, "small")
+    Kubectl(node_cluster.kubeconfig)("apply", f"--namespace={api.namespace}", "--filename=-", given=SMALL_PODS)
+    yield api
+    api.kubectl("delete", "namespace", api.namespace, "--wait=false")
 
 
 @pytest.fixture(scope="module")
-def ends(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Body]]:
+def ends(
+    node_cluster: Cluster, small: ApiServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Body]]:
     """The final status of the setup of each row."""
     folder = tmp_path_factory.mktemp("failing-pods")
     settings = {"concurrency": "20", "job_start_limit": f"{START_LIMIT}s"}
     with node_sandbox(node_cluster, folder / "sandbox", *RECIPES, **settings) as sandbox:
-        scene = Scene(sandbox, node_cluster)
-        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, scene.namespaces, folder)
-        sandbox.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=",".join(scene.namespaces))
+        main = sandbox.api.namespace
+        sandbox.api.kubectl("label", "namespace", main, "pod-security.kubernetes.io/enforce=restricted")
+        Kubectl(node_cluster.kubeconfig)("apply", f"--namespace={main}", "--filename=-", given=SECRET)
+        namespaces = [main, small.namespace]
+        kubeconfig = operator_kubeconfig(node_cluster.kubeconfig, namespaces, folder)
+        sandbox.operator.configure({"KUBECONFIG": str(kubeconfig)}, namespaces=",".join(namespaces))
         sandbox.operator.start()
-        names = {title: scene.apply(row) for title, row in TABLE.items()}
-
-        def unfinished() -> list[str]:
-            return [
-                title for title, name in names.items() if scene.status(TABLE[title], name).get("phase") not in ENDED
-            ]
-
-        wait_for(lambda: not unfinished(), "all setups to end", limit=LIMIT, poll=0.5)
-        yield {title: scene.status(TABLE[title], name) for title, name in names.items()}
-        scene.close()
+        setups = {
+            title: Setup.make(
+                sandbox,
+                row.recipe,
+                api=small if row.namespace == "small" else None,
+                annotations={**NO_BACKOFF, "max_attempts": str(row.attempts)},
+                spec=row.spec,
+                run=row.run,
+            )
+            for title, row in TABLE.items()
+        }
+        yield {title: setup.ended(limit=LIMIT)[1] for title, setup in setups.items()}
         assert TOKEN not in "".join(sandbox.published_texts().values())
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from devcluster import Cluster
-from tests.support.chaos.fault_run import FAULTY_OPERATOR, Setup
+from tests.support.chaos.fault_run import FAULTY_OPERATOR, FaultSetup
 from tests.support.chaos.process_watcher import PodWatcher
 from tests.support.node.job_fault_run import JobFaultRun, check_job_invariants, job_fault_run
 from tests.support.operator_process import wait_for
@@ -25,6 +25,8 @@ SETUPS: Final = {
     "retried": "transient",
 }
 """The behavior of the setup of each test."""
+
+Setups = dict[str, FaultSetup]
 
 
 @pytest.fixture(scope="module")
@@ -43,99 +45,97 @@ def run(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, watcher
 
 
 @pytest.fixture(scope="module")
-def setups(run: JobFaultRun) -> dict[str, Setup]:
+def setups(run: JobFaultRun) -> Setups:
     """All setups at once; each test has its own."""
     setups = {name: run.submit(behavior) for name, behavior in SETUPS.items()}
     return {**setups, "single": run.submit("quick", recipe="single")}
 
 
-def test_a_setup_of_one_step_costs_two_status_writes(run: JobFaultRun, setups: dict[str, Setup]) -> None:
+def test_a_setup_of_one_step_costs_two_status_writes(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["single"]
-    assert run.reached(setup, "Succeeded", "Failed")["phase"] == "Succeeded"
+    assert setup.reached("Succeeded", "Failed")["phase"] == "Succeeded"
     run.history.catch_up()
-    phases = [version.status.get("phase") for version in run.history.versions[setup.project]]
+    phases = [version.status.get("phase") for version in run.history.versions[setup.name]]
     assert phases == [None, "Running", "Succeeded"]
 
 
-def test_a_retryable_failure_is_retried_by_another_job(run: JobFaultRun, setups: dict[str, Setup]) -> None:
+def test_a_retryable_failure_is_retried_by_another_job(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["retried"]
-    status = run.reached(setup, "Succeeded", "Failed")
+    status = setup.reached("Succeeded", "Failed")
     assert (status["phase"], status["attempt"]) == ("Succeeded", 2)
     assert [(one["outcome"], one["reason"]) for one in status["attempts"]] == [
         ("Failed", "StepTransient"),
         ("Succeeded", "SetupSucceeded"),
     ]
-    first, second = run.job_history.jobs_of(setup.project)
+    first, second = run.job_history.jobs_of(setup.name)
     assert (first.attempt, second.attempt) == (1, 2)
     assert run.first_at(setup, "BackingOff") < run.job_history.created_at(second.name)
 
 
-def test_cancelled_is_reported_once_nothing_of_the_attempt_runs(run: JobFaultRun, setups: dict[str, Setup]) -> None:
+def test_cancelled_is_reported_once_nothing_of_the_attempt_runs(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["cancelled"]
     run.await_work(setup)
     run.cancel(setup)
-    run.reached(setup, "Cancelled", limit=CANCEL_LIMIT)
+    setup.reached("Cancelled", limit=CANCEL_LIMIT)
     assert not run.processes_of(setup)
     run.job_history.catch_up()
-    assert run.job_history.living(setup.project, at=run.first_at(setup, "Cancelled")) == []
-    assert run.audit_log.rows()[setup.project]["status"] == "failed"
+    assert run.job_history.living(setup.name, at=run.first_at(setup, "Cancelled")) == []
+    assert setup.record["status"] == "failed"
 
 
-def test_deleting_a_setup_deletes_its_job_and_frees_the_project(run: JobFaultRun, setups: dict[str, Setup]) -> None:
+def test_deleting_a_setup_deletes_its_job_and_frees_the_project(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["deleted"]
     run.await_work(setup)
     run.delete(setup)
-    wait_for(lambda: run.audit_log.rows()[setup.project]["owner_uid"] is None, "the project to be free")
+    wait_for(lambda: setup.record["owner_uid"] is None, "the project to be free")
     assert not run.processes_of(setup)
     run.job_history.catch_up()
-    assert run.job_history.living(setup.project) == []
+    assert run.job_history.living(setup.name) == []
 
 
-def test_a_suspended_attempt_does_not_count_and_resumes_with_its_number(
-    run: JobFaultRun, setups: dict[str, Setup]
-) -> None:
+def test_a_suspended_attempt_does_not_count_and_resumes_with_its_number(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["suspended"]
     run.await_work(setup)
-    run.sandbox.api.patch(setup.project, {"spec": {"suspend": True}})
-    status = run.reached(setup, "Suspended")
+    setup.change(suspend=True)
+    status = setup.reached("Suspended")
     assert status["attempt"] == 0
     assert not run.processes_of(setup)
     run.job_history.catch_up()
-    assert run.job_history.living(setup.project, at=run.first_at(setup, "Suspended")) == []
+    assert run.job_history.living(setup.name, at=run.first_at(setup, "Suspended")) == []
 
-    run.step_server.open(setup.project)
-    run.sandbox.api.patch(setup.project, {"spec": {"suspend": False}})
-    status = run.reached(setup, "Succeeded", "Failed")
+    run.step_server.open(setup.name)
+    setup.change(suspend=False)
+    status = setup.reached("Succeeded", "Failed")
     assert (status["phase"], status["attempt"]) == ("Succeeded", 1)
-    names = [job.name for job in run.job_history.jobs_of(setup.project)]
+    names = [job.name for job in run.job_history.jobs_of(setup.name)]
     assert len(set(names)) == 2, "each start has its own Job name"
 
 
-def test_a_deleted_job_is_interrupted_and_retried(run: JobFaultRun, setups: dict[str, Setup]) -> None:
+def test_a_deleted_job_is_interrupted_and_retried(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["job deleted"]
     run.await_work(setup)
-    job = run.job_history.jobs_of(setup.project)[-1]
-    run.step_server.open(setup.project)
+    job = run.job_history.jobs_of(setup.name)[-1]
+    run.step_server.open(setup.name)
     run.sandbox.api.kubectl("delete", f"job/{job.name}", "--wait=false")
-    status = run.reached(setup, "Succeeded", "Failed")
+    status = setup.reached("Succeeded", "Failed")
     assert (status["phase"], status["attempt"]) == ("Succeeded", 2)
     assert status["attempts"][0]["reason"] == "Interrupted"
     assert job.name in status["attempts"][0]["message"]
 
 
-def test_a_finished_job_is_deleted_after_its_ttl(run: JobFaultRun, setups: dict[str, Setup]) -> None:
-    project = setups["single"].project
+def test_a_finished_job_is_deleted_after_its_ttl(run: JobFaultRun, setups: Setups) -> None:
+    project = setups["single"].name
     wait_for(
         lambda: [job.gone for job in run.job_history.jobs_of(project)] == [True],
         "the Job of a finished setup to go",
         limit=TTL + 30,
     )
     wait_for(lambda: all(pod.gone for pod in run.job_history.pods_of(project)), "its pod to go")
-    assert run.sandbox.status(project)["phase"] == "Succeeded"
+    assert setups["single"].status["phase"] == "Succeeded"
 
 
-def test_the_history_of_all_setups_is_sound(run: JobFaultRun, setups: dict[str, Setup]) -> None:
-    assert run.setups.keys() == {setup.project for setup in setups.values()}
+def test_the_history_of_all_setups_is_sound(run: JobFaultRun, setups: Setups) -> None:
+    assert run.setups.keys() == {setup.name for setup in setups.values()}
     run.await_ends(limit=30)
     run.await_cleanup()
     figures = check_job_invariants(run).setups
@@ -151,22 +151,22 @@ def test_jobs_continue_without_their_operator_and_the_next_adopts_them(
         run.await_work(ended_meanwhile, *others)
 
         operator.kill()
-        run.step_server.open(ended_meanwhile.project)
+        run.step_server.open(ended_meanwhile.name)
         run.await_job_end(ended_meanwhile)
         operator.start()
-        assert run.reached(ended_meanwhile, "Succeeded", "Failed")["phase"] == "Succeeded"
+        assert ended_meanwhile.reached("Succeeded", "Failed")["phase"] == "Succeeded"
 
         pods = [run.pod(setup).name for setup in others]
         assert operator.terminate() == 0
         assert [run.pod(setup).name for setup in others] == pods
         operator.start()
-        run.step_server.open(*(setup.project for setup in others))
+        run.step_server.open(*(setup.name for setup in others))
         run.await_ends(limit=60)
 
         for setup in (ended_meanwhile, *others):
             status = run.status(setup)
             assert (status["phase"], status["attempt"]) == ("Succeeded", 1)
-            assert len(run.job_history.pods_of(setup.project)) == 1
+            assert len(run.job_history.pods_of(setup.name)) == 1
         figures = check_job_invariants(run).setups
         assert (figures.ran, figures.interrupted, figures.released) == (3, 0, 0)
 
@@ -179,21 +179,21 @@ def test_an_attempt_that_was_reported_but_not_begun_is_interrupted(
         setup = run.submit("quick")
         fault = {"FAULT": f"replace_status Running after {sent.name}"}
         first = run.operator(command=FAULTY_OPERATOR, environment=fault).start(ready=False)
-        run.reached(setup, "Running")
+        setup.reached("Running")
         if sent is signal.SIGKILL:
             wait_for(lambda: not first.alive, "the operator to be killed")
         run.operator().start()
-        status = run.reached(setup, "Succeeded", "Failed")
+        status = setup.reached("Succeeded", "Failed")
 
         if sent is signal.SIGSTOP:
             first.thaw()
             wait_for(lambda: not first.alive, "the operator that wakes up to end")
             assert "another operator has claimed project" in first.log_tail()
-            assert run.sandbox.status(setup.project) == status
+            assert setup.status == status
         run.await_ends(limit=30)
         figures = check_job_invariants(run).setups
         assert (figures.ran, figures.interrupted, figures.released) == (1, 1, 0)
         assert (status["phase"], status["attempt"]) == ("Succeeded", 2)
         assert status["attempts"][0]["reason"] == "Interrupted"
-        assert [job.attempt for job in run.job_history.jobs_of(setup.project)] == [2]
-        assert [stone.attempt for stone in run.job_history.tombstones_of(setup.project)] == [1]
+        assert [job.attempt for job in run.job_history.jobs_of(setup.name)] == [2]
+        assert [stone.attempt for stone in run.job_history.tombstones_of(setup.name)] == [1]

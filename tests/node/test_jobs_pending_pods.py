@@ -13,9 +13,11 @@ from tests.support.api_server import Body
 from tests.support.manifests import Kubectl
 from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.operator_sandbox import Sandbox, message
+from tests.support.setup_handle import Setup
 
 LIMIT: Final = 120.0
+ONCE: Final = {"max_attempts": "1"}
 MISSING_IMAGE: Final = "registry.invalid/team/toolchain:7"
 RECIPES: Final = (
     f"""\
@@ -105,18 +107,11 @@ def mesh(sandbox: Sandbox, kubectl: Kubectl) -> Iterator[None]:
     wait_for(lambda: not added(), "the mesh to stop adding its container", limit=LIMIT)
 
 
-def reached(sandbox: Sandbox, project: str, text: str, phase: str) -> Body:
+def says(setup: Setup, text: str, phase: str) -> Body:
     """Return the status once it has this phase and its message contains this text."""
-
-    def is_reached() -> bool:
-        status = sandbox.status(project)
-        return status.get("phase") == phase and text in message(status)
-
-    try:
-        wait_for(is_reached, f"{project} to be {phase} and say {text!r}", limit=LIMIT)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it is {sandbox.status(project)}\n{sandbox.operator.log_tail()}") from None
-    return sandbox.status(project)
+    return setup.wait_for(
+        f"{phase} and say {text!r}", lambda status: status.get("phase") == phase and text in message(status)
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,15 +125,15 @@ def test_an_exceeded_quota_consumes_no_attempt_and_holds_no_slot(
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
     kubectl("apply", here, "--filename=-", given=quota)
     kubectl("wait", here, "--for=jsonpath={.status.hard}", "resourcequota/few", "--timeout=20s")
-    first, second = (sandbox.apply(sandbox.project(), "together", annotations={"max-attempts": "1"}) for _ in range(2))
-    for project in (first, second):
-        status = reached(sandbox, project, text, "Queued")
+    setups = [Setup.make(sandbox, "together", annotations=ONCE) for _ in range(2)]
+    for setup in setups:
+        status = says(setup, text, "Queued")
         assert "exceeded quota: few" in message(status)
         assert (status["attempt"], status.get("attempts", []), "runRef" in status) == (0, [], False), status
     kubectl("delete", here, "resourcequota/few")
-    for project in (first, second):
-        status = sandbox.ended(project, limit=LIMIT)
-        assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
+    for setup in setups:
+        why, status = setup.ended(limit=LIMIT)
+        assert (why, status["attempt"]) == ("SetupSucceeded", 1), status
 
 
 def test_the_message_says_why_a_pod_cannot_start(sandbox: Sandbox) -> None:
@@ -146,10 +141,10 @@ def test_the_message_says_why_a_pod_cannot_start(sandbox: Sandbox) -> None:
         ("missing-image", {}, MISSING_IMAGE),
         ("trusted", {"credentialsSecretRef": {"name": "no-such"}}, 'secret "no-such" not found'),
     ):
-        project = sandbox.apply(sandbox.project(), recipe, **spec)
-        status = reached(sandbox, project, text, "Running")
+        setup = Setup.make(sandbox, recipe, spec=spec)
+        status = says(setup, text, "Running")
         assert message(status).startswith("attempt 1 of 3: step one (1 of 1): ")
-        sandbox.api.delete(project)
+        setup.delete()
 
 
 @pytest.mark.usefixtures("mesh")
@@ -164,19 +159,16 @@ def test_the_message_says_why_a_pod_cannot_start(sandbox: Sandbox) -> None:
 def test_a_container_of_a_mesh_does_not_keep_an_attempt_from_ending(
     sandbox: Sandbox, kubectl: Kubectl, last: str, ends: str, failure: str | None
 ) -> None:
-    parameters = {"third": last}
-    project = sandbox.apply(
-        sandbox.project(), "together", annotations={"max-attempts": "1"}, parameters=parameters, timeout="3m"
-    )
-    status = sandbox.ended(project, limit=60.0)
-    assert (reason(status), status.get("failure", {}).get("reason")) == (ends, failure), status
-    selector = f"--selector=setup.codemyspec.com/project={project}"
+    setup = Setup.make(sandbox, "together", annotations=ONCE, spec={"timeout": "3m"}, third=last)
+    why, status = setup.ended()
+    assert (why, status.get("failure", {}).get("reason")) == (ends, failure), status
+    selector = f"--selector=setup.codemyspec.com/project={setup.name}"
     assert kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"] == []
 
 
 def test_pods_have_the_labels_and_annotations_of_the_settings(sandbox: Sandbox, kubectl: Kubectl) -> None:
-    project = sandbox.apply(sandbox.project(), "together")
-    assert reason(sandbox.ended(project, limit=LIMIT)) == "SetupSucceeded"
-    selector = f"--selector=team=a,setup.codemyspec.com/project={project}"
+    setup = Setup.make(sandbox, "together")
+    assert setup.ended()[0] == "SetupSucceeded"
+    selector = f"--selector=team=a,setup.codemyspec.com/project={setup.name}"
     (pod,) = kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"]
     assert pod["metadata"]["annotations"]["mesh.example/note"] == "hello"

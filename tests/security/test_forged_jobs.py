@@ -24,8 +24,8 @@ from tests.support.api_server import ApiServer, Body
 from tests.support.attacks.tenant import Tenant
 from tests.support.manifests import Kubectl
 from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
-from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import ENDED, PREFIX, Sandbox, message, reason
+from tests.support.operator_sandbox import ENDED, NO_BACKOFF, Sandbox, message, reason
+from tests.support.setup_handle import Setup
 
 START_LIMIT: Final = 10
 LIMIT: Final = 150.0
@@ -43,38 +43,30 @@ class Scene:
     near: Tenant
     far: Tenant
 
-    def set_up(self, api: ApiServer, *, first: str = ":", timeout: str = "5m", attempts: int = 1) -> str:
-        """A new project whose first step does this; its id."""
-        project = self.sandbox.project()
-        annotations = {f"{PREFIX}max-attempts": str(attempts), f"{PREFIX}backoff": "1ms"}
-        spec = {"recipe": "together", "parameters": {"first": first}, "timeout": timeout}
-        api.create(project, spec=spec, annotations=annotations)
-        return project
+    def set_up(
+        self, api: ApiServer | None = None, *, project: str | None = None, first: str = ":", timeout: str = "5m"
+    ) -> Setup:
+        """A setup of team A, or in the namespace of `api`, whose first step does this."""
+        return Setup.make(
+            self.sandbox,
+            "together",
+            project=project,
+            api=api,
+            annotations={**NO_BACKOFF, "max_attempts": "1"},
+            spec={"timeout": timeout},
+            first=first,
+        )
 
-    def status(self, api: ApiServer, project: str) -> Body:
-        """Its `.status`."""
-        status: Body = api.get(project).get("status", {})
-        return status
+    def job_of(self, setup: Setup) -> Body:
+        """The Job of a setup of team A, once it exists."""
+        jobs: list[str] = []
 
-    def ended(self, api: ApiServer, project: str, *, limit: float = LIMIT) -> Body:
-        """Its status once it has ended."""
-        try:
-            wait_for(lambda: self.status(api, project).get("phase") in ENDED, f"{project} to be over", limit=limit)
-        except AssertionError as error:
-            raise AssertionError(
-                f"{error}; it is {self.status(api, project)}\n{self.sandbox.operator.log_tail()}"
-            ) from error
-        return self.status(api, project)
+        def exists(status: Body) -> bool:
+            jobs[:] = self.near.kubectl("get", "jobs", "--output=name").split()
+            return "runRef" in status and f"job.batch/{status['runRef']['name']}" in jobs
 
-    def job_of(self, project: str) -> Body:
-        """The Job of a project of team A, once it exists."""
-
-        def there() -> bool:
-            run = self.status(self.sandbox.api, project).get("runRef", {})
-            return bool(run) and run["name"] in self.near.kubectl("get", "jobs", "--output=name")
-
-        wait_for(there, f"the Job of {project}", limit=LIMIT)
-        return self.near.get("job", self.status(self.sandbox.api, project)["runRef"]["name"])
+        status = setup.wait_for("running as a Job", exists, limit=LIMIT)
+        return self.near.get("job", status["runRef"]["name"])
 
     def seems_to_run(self, name: str, project: str, job: str, uid: str) -> None:
         """The near attacker creates a pod that claims to be controlled by this Job, and that does not go away."""
@@ -89,14 +81,12 @@ class Scene:
 
     def others_proceed(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """A setup of team B succeeds, which needs the only slot."""
-        project = self.set_up(self.team_b)
 
-        def over() -> bool:
+        def has_ended(status: Body) -> bool:
             meanwhile()
-            return self.status(self.team_b, project).get("phase") in ENDED
+            return status.get("phase") in ENDED
 
-        wait_for(over, f"{project} of team B to be over", limit=LIMIT, poll=0.5)
-        status = self.ended(self.team_b, project)
+        status = self.set_up(self.team_b).wait_for("ended", has_ended, limit=LIMIT)
         assert reason(status) == "SetupSucceeded", status
 
 
@@ -136,14 +126,14 @@ def succeeded(commit: str = FORGED) -> Body:
 
 @pytest.mark.parametrize("where", ["near", "far"])
 def test_a_forged_pod_status_makes_no_project_ready(scene: Scene, where: str) -> None:
-    project = scene.set_up(scene.sandbox.api, first="sleep 8; exit 3")
-    job = scene.job_of(project)["metadata"]["name"]
+    setup = scene.set_up(first="sleep 8; exit 3")
+    job = scene.job_of(setup)["metadata"]["name"]
     attacker: Tenant = getattr(scene, where)
-    attacker.make_pod(f"forged-{project}", labels=labels(project, job))
-    attacker.patch("pod", f"forged-{project}", succeeded(), status=True)
-    status = scene.ended(scene.sandbox.api, project)
-    assert (reason(status), status["failure"]["exitCode"], status.get("commits")) == ("StepFailed", 3, None), status
-    assert scene.sandbox.record(project)["status"] == "failed"
+    attacker.make_pod(f"forged-{setup.name}", labels=labels(setup.name, job))
+    attacker.patch("pod", f"forged-{setup.name}", succeeded(), status=True)
+    why, status = setup.ended(limit=LIMIT)
+    assert (why, status["failure"]["exitCode"], status.get("commits")) == ("StepFailed", 3, None), status
+    assert setup.record["status"] == "failed"
 
 
 @pytest.mark.parametrize("where", ["near", "far"])
@@ -152,56 +142,51 @@ def test_pods_and_jobs_that_only_have_the_labels_of_a_project_do_not_affect_it(s
     attacker: Tenant = getattr(scene, where)
     attacker.make_pod(f"forged-{project}", labels=labels(project))
     uid = attacker.make_job(f"forged-{project}", labels={**OURS, PROJECT: project})
-    spec = {"recipe": "together", "parameters": {"first": ":"}}
-    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
-    status = scene.ended(scene.sandbox.api, project)
-    assert reason(status) == "SetupSucceeded", status
+    why, status = scene.set_up(project=project).ended(limit=LIMIT)
+    assert why == "SetupSucceeded", status
     found = attacker.get("job", f"forged-{project}")["metadata"]
     assert (found["uid"], "deletionTimestamp" in found) == (uid, False)
 
 
-def test_a_pod_that_claims_an_earlier_job_holds_the_slot_no_longer_than_the_start_limit(
-    scene: Scene,
-) -> None:
+def test_a_pod_that_claims_an_earlier_job_holds_the_slot_no_longer_than_the_start_limit(scene: Scene) -> None:
     project = scene.sandbox.project()
     scene.seems_to_run(f"forged-{project}", project, f"setup-{project}-1-0", "5f0c7a52-0000-4000-8000-000000000000")
-    spec = {"recipe": "together", "parameters": {"first": ":"}}
-    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}max-attempts": "1"})
+    setup = scene.set_up(project=project)
     scene.others_proceed()
-    status = scene.ended(scene.sandbox.api, project)
+    _, status = setup.ended(limit=LIMIT)
     assert status["failure"]["reason"] == "EngineError", status
     assert "earlier attempts did not end within 10s" in status["failure"]["message"], status
 
 
 def test_a_pod_that_claims_the_job_and_never_ends_soon_holds_no_slot(scene: Scene) -> None:
-    project = scene.set_up(scene.sandbox.api, first="sleep 600")
-    job = scene.job_of(project)["metadata"]
-    scene.seems_to_run(f"forged-{project}", project, job["name"], job["uid"])
-    scene.sandbox.annotate(project, "cancel-requested-at", "now")
-    scene.others_proceed(meanwhile=lambda: scene.says_that_it_runs(f"forged-{project}"))
-    assert f"still waiting for forged-{project}" in message(scene.status(scene.sandbox.api, project))
-    scene.near.patch("pod", f"forged-{project}", {"metadata": {"finalizers": []}})
-    assert reason(scene.ended(scene.sandbox.api, project)) == "Cancelled"
+    setup = scene.set_up(first="sleep 600")
+    job, pod = scene.job_of(setup)["metadata"], f"forged-{setup.name}"
+    scene.seems_to_run(pod, setup.name, job["name"], job["uid"])
+    setup.annotate(cancel_requested_at="now")
+    scene.others_proceed(meanwhile=lambda: scene.says_that_it_runs(pod))
+    assert f"still waiting for {pod}" in message(setup.status)
+    scene.near.patch("pod", pod, {"metadata": {"finalizers": []}})
+    assert setup.ended(limit=LIMIT)[0] == "Cancelled"
 
 
 def test_a_foreign_finalizer_on_a_job_does_not_hold_its_slot(scene: Scene) -> None:
-    project = scene.set_up(scene.sandbox.api, first="sleep 600")
-    job = scene.job_of(project)["metadata"]["name"]
+    setup = scene.set_up(first="sleep 600")
+    job = scene.job_of(setup)["metadata"]["name"]
     scene.near.patch("job", job, {"metadata": {"finalizers": [KEPT]}})
-    scene.sandbox.annotate(project, "cancel-requested-at", "now")
-    status = scene.ended(scene.sandbox.api, project)
-    assert reason(status) == "Cancelled", status
+    setup.annotate(cancel_requested_at="now")
+    why, status = setup.ended(limit=LIMIT)
+    assert why == "Cancelled", status
     assert scene.near.get("job", job)["metadata"]["deletionTimestamp"]
     scene.others_proceed()
     scene.near.patch("job", job, {"metadata": {"finalizers": []}})
 
 
 def test_a_suspended_job_ends_at_its_deadline(scene: Scene) -> None:
-    project = scene.set_up(scene.sandbox.api, first="sleep 600", timeout="20s")
-    job = scene.job_of(project)["metadata"]["name"]
+    setup = scene.set_up(first="sleep 600", timeout="20s")
+    job = scene.job_of(setup)["metadata"]["name"]
     scene.near.patch("job", job, {"spec": {"suspend": True, "activeDeadlineSeconds": 10**6}})
     scene.others_proceed()
-    assert reason(scene.ended(scene.sandbox.api, project)) == "AttemptsExhausted"
+    assert setup.ended(limit=LIMIT)[0] == "AttemptsExhausted"
 
 
 def test_a_job_under_a_guessed_name_is_not_taken_for_the_attempts_job(scene: Scene) -> None:
@@ -211,23 +196,22 @@ def test_a_job_under_a_guessed_name_is_not_taken_for_the_attempts_job(scene: Sce
     for name, uid in uids.items():
         scene.near.make_pod(name, labels={**labels(project, name), OF_JOB: uid})
         scene.near.patch("pod", name, succeeded(), status=True)
-    spec = {"recipe": "together", "parameters": {"first": "exit 3"}}
-    scene.sandbox.api.create(project, spec=spec, annotations={f"{PREFIX}backoff": "1ms", f"{PREFIX}max-attempts": "9"})
-    status = scene.ended(scene.sandbox.api, project)
-    assert (reason(status), status["attempt"], status.get("commits")) == ("StepFailed", 1, None), status
-    assert {name: scene.near.get("job", name)["metadata"]["uid"] for name in squatted} == uids
-    assert not any("deletionTimestamp" in scene.near.get("job", name)["metadata"] for name in squatted)
+    why, status = scene.set_up(project=project, first="exit 3").ended(limit=LIMIT)
+    assert (why, status.get("commits")) == ("StepFailed", None), status
+    jobs = {name: scene.near.get("job", name)["metadata"] for name in squatted}
+    assert {name: job["uid"] for name, job in jobs.items()} == uids
+    assert not any("deletionTimestamp" in job for job in jobs.values())
 
 
 def test_a_plan_that_he_changes_while_the_operator_is_down_is_not_trusted(scene: Scene) -> None:
-    project = scene.set_up(scene.sandbox.api, first=f"sleep 15; echo {'a' * 60}!; exit 3")
-    job = scene.job_of(project)["metadata"]
+    setup = scene.set_up(first=f"sleep 15; echo {'a' * 60}!; exit 3")
+    job = scene.job_of(setup)["metadata"]
     scene.sandbox.operator.kill()
     plan = json.loads(job["annotations"][PLAN])
     plan["stages"][0]["steps"][0]["retry"] = {"output": ["(a+)+$"]}
     scene.near.patch("job", job["name"], {"metadata": {"annotations": {PLAN: json.dumps(plan)}}})
     scene.sandbox.operator.start()
     scene.others_proceed()
-    status = scene.ended(scene.sandbox.api, project)
+    _, status = setup.ended(limit=LIMIT)
     assert "was changed, so its steps are unknown" in status["failure"]["message"], status
     assert status["failure"]["retryable"] is True

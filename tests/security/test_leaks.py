@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,8 @@ from projectsetup.setup.credentials import GitCredentials, HttpsLogin
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import InfrastructureError, SetupFailed
 from tests.support.job_attempts import make_attempt, make_recipe
-from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import NewSandbox, Sandbox, message
+from tests.support.setup_handle import Setup
 from tests.support.stage_container import Container, containers, has_namespaces
 
 USERNAME: Final = "robot"
@@ -83,18 +85,15 @@ def all_forms() -> set[str]:
     return {letters(form) for form in (HEART, raw.hex(), *encoded, *by_number, "".join(str(ord(c)) for c in HEART))}
 
 
-def test_a_local_step_that_prints_its_secret_in_every_form(
-    new_sandbox: NewSandbox,
-) -> None:
+@pytest.fixture
+def sandbox(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
     with new_sandbox() as sandbox:
         sandbox.operator.start()
-        print_in_every_form(sandbox)
+        yield sandbox
 
 
-def print_in_every_form(sandbox: Sandbox) -> None:
-    literals = {"username": USERNAME, "password": PASSWORD, "ssh-privatekey": KEY, "known_hosts": HOSTS}
-    arguments = [f"--from-literal={key}={value}" for key, value in literals.items()]
-    sandbox.api.kubectl("create", "secret", "generic", "git", *arguments)
+def test_a_local_step_that_prints_its_secret_in_every_form(sandbox: Sandbox) -> None:
+    secret = sandbox.secret(username=USERNAME, password=PASSWORD, ssh_privatekey=KEY, known_hosts=HOSTS)
     script = f"""
         cat >forms.py <<'END'\n{FORMS}\nEND
         python forms.py; key=$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')
@@ -102,9 +101,9 @@ def print_in_every_form(sandbox: Sandbox) -> None:
         python forms.py; exit 3
     """
     project = sandbox.project(code_repo="https://git.example.test/team/code.git")
-    sandbox.apply(project, "scripts", parameters={"second": script}, credentialsSecretRef={"name": "git"})
-    status = sandbox.ended(project)
-    assert reason(status) == "StepFailed"
+    setup = Setup.make(sandbox, "scripts", project=project, spec={"credentialsSecretRef": secret}, second=script)
+    why, status = setup.ended()
+    assert why == "StepFailed"
     assert "exit code 3" in message(status)
     published = sandbox.published_texts()
     assert "the end: ***" in published["log"]

@@ -35,7 +35,8 @@ from tests.support.attacks.attackers_host import AttackersHost, attackers_host
 from tests.support.attacks.push_attacks import AFTER, ATTACKS
 from tests.support.git_host import GitHost, git_host
 from tests.support.node.sandboxes import node_sandbox
-from tests.support.operator_sandbox import Sandbox, message, reason
+from tests.support.operator_sandbox import message
+from tests.support.setup_handle import Setup
 
 USERNAME, PASSWORD = "robot", "the-password-of-the-robot"
 NAMES: Final = ("code", "docs")
@@ -163,12 +164,12 @@ async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[After
         yield Aftermath(dict(zip(ATTACKS, ends, strict=True)), host, attacker, {"output": "\n".join(shown)})
 
 
-def end_of(sandbox: Sandbox, project: str) -> End:
-    status = sandbox.status(project)
-    if reason(status) == "SetupSucceeded":
-        return End(project, commits=(status["commits"]["codeRepo"], status["commits"]["docsRepo"]))
-    assert (reason(status), status["failure"]["retryable"]) == ("StepFailed", False), status
-    return End(project, message(status), status["failure"]["step"])
+def end_of(setup: Setup) -> End:
+    why, status = setup.ended(limit=LIMIT)
+    if why == "SetupSucceeded":
+        return End(setup.name, commits=(status["commits"]["codeRepo"], status["commits"]["docsRepo"]))
+    assert (why, status["failure"]["retryable"]) == ("StepFailed", False), status
+    return End(setup.name, message(status), status["failure"]["step"])
 
 
 @pytest.fixture(scope="module")
@@ -185,21 +186,20 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         node_sandbox(node_cluster, folder / "sandbox", recipe, **settings) as sandbox,
     ):
         sandbox.operator.start()
-        literals = [f"--from-literal=username={USERNAME}", f"--from-literal=password={PASSWORD}"]
-        sandbox.api.kubectl("create", "secret", "generic", "robot", *literals)
-        projects = {}
+        spec = {"credentialsSecretRef": sandbox.secret(username=USERNAME, password=PASSWORD)}
+        setups = {}
         for title, attack in ATTACKS.items():
             code, docs = repositories(title, host, attacker)
-            projects[title] = sandbox.apply(
-                sandbox.project(code_repo=code, docs_repo=docs),
+            setups[title] = Setup.make(
+                sandbox,
                 "victim",
-                annotations={"max-attempts": "1"},
-                parameters={"attack": attack.whole, "attacker": attacker.url},
-                credentialsSecretRef={"name": "robot"},
+                project=sandbox.project(code_repo=code, docs_repo=docs),
+                annotations={"max_attempts": "1"},
+                spec=spec,
+                attack=attack.whole,
+                attacker=attacker.url,
             )
-        for project in projects.values():
-            sandbox.ended(project, limit=LIMIT)
-        ends = {title: end_of(sandbox, project) for title, project in projects.items()}
+        ends = {title: end_of(setup) for title, setup in setups.items()}
         yield Aftermath(ends, host, attacker, sandbox.published_texts())
 
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
+from tests.support.api_server import Body
 from tests.support.git_host import https_server
-from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, message
+from tests.support.setup_handle import Setup
 
 USERNAME, PASSWORD = "bob", "the-password-of-the-good-host"
 TOKEN: Final = "ghp_0123456789abcdefABCDEF0123456789abcd"
@@ -96,20 +98,11 @@ def trusting(folder: Path, *listeners: Listener) -> dict[str, str]:
     return {"GIT_SSL_CAINFO": str(bundle)}
 
 
-def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, dict[str, Any]]:
-    """What became of a project with this repository, whose row was written past all checks."""
-    name = f"git-{len(sandbox.api.kubectl('get', 'secrets', '-o', 'name').split())}"
-    literals = [f"--from-literal={key}={value}" for key, value in secret.items()]
-    sandbox.api.kubectl("create", "secret", "generic", name, *literals)
+def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, Body]:
+    """Reason and status of a setup whose row with this repository was written past all checks."""
+    spec = {"credentialsSecretRef": sandbox.secret(**secret)}
     project = sandbox.project(code_repo=url)
-    sandbox.apply(
-        project,
-        "scripts",
-        annotations=NO_BACKOFF,
-        parameters={"second": PUSH},
-        credentialsSecretRef={"name": name},
-    )
-    return project, sandbox.ended(project)
+    return Setup.make(sandbox, "scripts", project=project, annotations=NO_BACKOFF, spec=spec, second=PUSH).ended()
 
 
 @pytest.mark.parametrize("engine", ["local", "job"])
@@ -119,8 +112,8 @@ def test_pointing_the_repository_at_another_host_does_not_reveal_the_password(
     with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as sandbox:
         sandbox.operator.start()
         hosts = f"git.example.com localhost:{good.port}"
-        _, status = set_up(sandbox, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
-        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        why, status = set_up(sandbox, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
+        assert (why, status["attempt"]) == ("InvalidSpec", 0)
         assert message(status) == f"the credentials Secret does not name localhost:{thief.port} in its key `host`"
         assert thief.seen == []
         assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
@@ -138,14 +131,14 @@ def test_nothing_is_sent_to_internal_or_unlisted_hosts(
     with new_sandbox(environment=trusting(tmp_path, thief) | in_a_pod, engine=engine) as sandbox:
         sandbox.operator.start()
         for name in ("localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
-            _, status = set_up(sandbox, thief.url.replace("localhost", name), **login)
-            assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+            why, status = set_up(sandbox, thief.url.replace("localhost", name), **login)
+            assert (why, status["attempt"]) == ("InvalidSpec", 0)
             assert "is an internal address" in message(status)
         sandbox.operator.terminate()
         sandbox.operator.configure(git_hosts="git.example.com")
         sandbox.operator.start()
-        _, status = set_up(sandbox, f"https://localhost:{thief.port}/other.git", **login)
-        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        why, status = set_up(sandbox, f"https://localhost:{thief.port}/other.git", **login)
+        assert (why, status["attempt"]) == ("InvalidSpec", 0)
         assert "is not one of the hosts in PROJECTSETUP_GIT_HOSTS" in message(status)
         assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
     assert thief.seen == []
@@ -157,8 +150,8 @@ def test_a_redirect_does_not_reveal_the_password(
     good.redirect_to = thief.url
     with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost") as sandbox:
         sandbox.operator.start()
-        _, status = set_up(sandbox, good.url, username=USERNAME, password=PASSWORD)
-        assert reason(status) == "StepFailed"
+        why, _ = set_up(sandbox, good.url, username=USERNAME, password=PASSWORD)
+        assert why == "StepFailed"
     assert good.passwords, "the host that may know the password was not asked"
     assert thief.seen, "git did not follow the redirect: this test proves nothing"
     assert thief.passwords == []
@@ -171,8 +164,8 @@ def test_a_token_in_a_url_is_never_shown_or_mounted(
     with new_sandbox(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as sandbox:
         sandbox.operator.start()
         url = thief.url.replace("https://", f"https://{TOKEN}@")
-        _, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
-        assert (reason(status), status["attempt"]) == ("InvalidSpec", 0)
+        why, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
+        assert (why, status["attempt"]) == ("InvalidSpec", 0)
         assert "must not contain a token as its user name; use the credentials Secret" in message(status)
         shown = sandbox.published_texts() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
         assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"

@@ -23,6 +23,7 @@ from projectsetup.projects.migrate import migrate
 from tests.support.manifests import ROOT
 from tests.support.operator_process import OperatorProcess, wait_for
 from tests.support.operator_sandbox import Sandbox
+from tests.support.setup_handle import Setup
 from tests.support.tcp_proxy import TcpProxy, through
 
 TARGET: Final = ROOT / "docs" / "screens" / "grafana-dashboard.png"
@@ -128,14 +129,14 @@ def _work(sandbox: Sandbox, proxy: TcpProxy) -> None:
             proxy.close() if down else proxy.open()
         if share > LEADER_ENDS and sandbox.operator.alive:
             sandbox.operator.terminate()
-        project = sandbox.project()
         recipe = rng.choices(tuple(_RECIPES), weights=(2, 1))[0]
         priority = rng.choices((0, 1, 5, 9), weights=(1, 6, 2, 1))[0]
-        sandbox.apply(project, recipe, annotations={"priority": str(priority), "backoff": "5s", "max-attempts": "2"})
+        annotations = {"priority": str(priority), "backoff": "5s", "max_attempts": "2"}
+        setup = Setup.make(sandbox, recipe, annotations=annotations)
         if rng.random() < 0.04:
-            sandbox.annotate(project, "cancel-requested-at", "1")
+            setup.annotate(cancel_requested_at="1")
         elif rng.random() < 0.03:
-            sandbox.annotate(project, "retry-requested-at", "1")
+            setup.annotate(retry_requested_at="1")
         crowded = share < 0.18 or 0.42 < share < 0.52
         time.sleep(rng.expovariate(2.2 if crowded else 1.0))
 

@@ -46,6 +46,7 @@ class OperatorProcess:
         self.workspaces = folder / "workspaces"
         self.workspaces.mkdir(exist_ok=True)
         self.log = folder / "operator.log"
+        self.log.touch()
         self.port = free_port()
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.support.api_server import ApiServer, Body
-from tests.support.operator_process import OperatorProcess, wait_for
+from tests.support.operator_process import OperatorProcess
 
 RECIPES: Final = Path(__file__).parents[1] / "recipes"
 ENDED: Final = ("Succeeded", "Failed", "Cancelled")
@@ -62,38 +62,12 @@ class Sandbox:
             )
         return project_id
 
-    def apply(
-        self, project_id: str, recipe: str, *, annotations: Mapping[str, str] | None = None, **spec: object
-    ) -> str:
-        """Create the ProjectSetup of a project; annotations are named without their prefix."""
-        named = {PREFIX + name: value for name, value in (annotations or {}).items()}
-        self.api.create(project_id, spec={"recipe": recipe, **spec}, annotations=named)
-        return project_id
-
-    def annotate(self, project_id: str, name: str, value: str) -> None:
-        """Set one annotation, named without its prefix."""
-        self.api.patch(project_id, {"metadata": {"annotations": {PREFIX + name: value}}})
-
-    def status(self, project_id: str) -> Body:
-        """The `.status` of the ProjectSetup."""
-        status: Body = self.api.get(project_id).get("status", {})
-        return status
-
-    def ended(self, project_id: str, *, limit: float = 30.0) -> Body:
-        """The status of a ProjectSetup once its setup has ended."""
-        return self.reached(project_id, *ENDED, limit=limit)
-
-    def reached(self, project_id: str, *phases: str, limit: float = 30.0) -> Body:
-        """The status of a ProjectSetup once it has one of these phases."""
-        try:
-            wait_for(
-                lambda: self.status(project_id).get("phase") in phases,
-                f"ProjectSetup {project_id} to be {' or '.join(phases)}",
-                limit=limit,
-            )
-        except AssertionError as error:
-            raise AssertionError(f"{error}; it is {self.status(project_id)}\n{self.operator.log_tail()}") from None
-        return self.status(project_id)
+    def secret(self, **values: str) -> Body:
+        """Create a Secret, and return how a spec refers to it; `_` stands for `-` in `ssh_privatekey`."""
+        name = f"secret-{uuid.uuid4().hex[:8]}"
+        literals = [f"--from-literal={key.replace('ssh_', 'ssh-')}={value}" for key, value in values.items()]
+        self.api.kubectl("create", "secret", "generic", name, *literals)
+        return {"name": name}
 
     def record(self, project_id: str) -> Row:
         """The row of a project."""
@@ -101,13 +75,6 @@ class Sandbox:
             row = connection.execute("SELECT * FROM projects WHERE id = %s", (project_id,)).fetchone()
         assert row is not None, f"there is no project {project_id}"
         return row
-
-    def wait_for_events(self, project_id: str, *reasons: str) -> None:
-        """Return once a ProjectSetup has exactly these events in this order."""
-        wait_for(
-            lambda: [event["reason"] for event in self.api.events(project_id)] == list(reasons),
-            f"the events {', '.join(reasons)} on {project_id}",
-        )
 
     def published_texts(self) -> dict[str, str]:
         """All texts that the operator publishes, by place: log, resources, events, database and metrics."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tests.support.api_server import ApiServer, Body
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import ENDED, PREFIX, Row, Sandbox, reason
+
+LIMIT: Final = 60.0
 
 
 class Steps:
@@ -33,7 +35,7 @@ class Steps:
         """Release the step of one project, or all steps."""
         (self.folder / (f"go-{setup.name}" if setup else "go")).touch()
 
-    def await_start(self, *setups: Setup, limit: float = 30.0) -> None:
+    def await_start(self, *setups: Setup, limit: float = LIMIT) -> None:
         """Return once the steps of all these setups have started."""
         names = {setup.name for setup in setups}
         wait_for(lambda: names <= set(self.started), f"the start of {len(names)} gated steps", limit=limit)
@@ -43,14 +45,14 @@ class Steps:
         return started.read_text().splitlines() if started.exists() else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Setup:
     """A ProjectSetup in the namespace of `api`; annotations are named without their prefix, `_` for `-`."""
 
     sandbox: Sandbox
     api: ApiServer
     name: str
-    created: str
+    created: str = "0"
     """The resourceVersion with which it was created."""
 
     @classmethod
@@ -63,11 +65,12 @@ class Setup:
         api: ApiServer | None = None,
         annotations: dict[str, str] | None = None,
         spec: dict[str, Any] | None = None,
-        **parameters: str,
+        parameters: Mapping[str, str] | None = None,
+        **more_parameters: str,
     ) -> Self:
         """Create a ProjectSetup, of a new project unless one is given."""
         place = api or sandbox.api
-        wanted = {"recipe": recipe, "parameters": parameters, **(spec or {})}
+        wanted = {"recipe": recipe, "parameters": {**(parameters or {}), **more_parameters}, **(spec or {})}
         body = place.create(project or sandbox.project(), spec=wanted, annotations=_named(annotations or {}))
         return cls(sandbox, place, body["metadata"]["name"], body["metadata"]["resourceVersion"])
 
@@ -100,7 +103,7 @@ class Setup:
         """Change fields of the spec."""
         self.api.patch(self.name, {"spec": spec})
 
-    def wait_for(self, what: str, is_true: Callable[[Body], object], *, limit: float = 30.0) -> Body:
+    def wait_for(self, what: str, is_true: Callable[[Body], object], *, limit: float = LIMIT) -> Body:
         """The status once `is_true(status)`."""
         seen: list[Body] = [{}]
 
@@ -114,16 +117,16 @@ class Setup:
             raise AssertionError(f"{error}; it is {seen[0]}\n{self.sandbox.operator.log_tail()}") from None
         return seen[0]
 
-    def reached(self, *phases: str, limit: float = 30.0) -> Body:
+    def reached(self, *phases: str, limit: float = LIMIT) -> Body:
         """The status once it has one of these phases."""
         return self.wait_for(" or ".join(phases), lambda status: status.get("phase") in phases, limit=limit)
 
-    def ended(self, *, limit: float = 30.0) -> tuple[str, Body]:
+    def ended(self, *, limit: float = LIMIT) -> tuple[str, Body]:
         """Reason and status once it has ended."""
         status = self.reached(*ENDED, limit=limit)
         return reason(status), status
 
-    def ended_after_retry(self, retry: str, *, limit: float = 30.0) -> tuple[str, Body]:
+    def ended_after_retry(self, retry: str, *, limit: float = LIMIT) -> tuple[str, Body]:
         """Reason and status once the series that this retry started has ended."""
 
         def has_ended(status: Body) -> bool:
@@ -132,7 +135,7 @@ class Setup:
         status = self.wait_for(f"ended after retry {retry}", has_ended, limit=limit)
         return reason(status), status
 
-    def reached_reason(self, why: str, *, limit: float = 30.0) -> Body:
+    def reached_reason(self, why: str, *, limit: float = LIMIT) -> Body:
         """The status once the reason of `Succeeded` is `why`."""
         return self.wait_for(f"in state {why}", lambda status: reason(status) == why, limit=limit)
 

@@ -20,6 +20,7 @@ from tests.support.chaos.setup_history import Body, SetupHistory
 from tests.support.chaos.step_log import StepLog
 from tests.support.operator_process import OperatorProcess, wait_for
 from tests.support.operator_sandbox import ENDED, Sandbox
+from tests.support.setup_handle import Setup
 
 IS_LONG: Final = os.environ.get("CHAOS") == "long"
 """Whether `make chaos` runs the long form; every full test run has the short one."""
@@ -32,12 +33,11 @@ BEHAVIORS: Final = {"quick": 10, "forking": 4, "lingering": 2, "transient": 2, "
 """How the steps of a setup behave, and the weight of each choice."""
 
 
-@dataclass(slots=True)
-class Setup:
-    """The setup of one project, and what was requested for it."""
+@dataclass(slots=True, eq=False)
+class FaultSetup(Setup):
+    """A setup, and what was requested for it."""
 
-    project: str
-    behavior: str
+    behavior: str = ""
     cancelled: bool = False
     deleted: bool = False
 
@@ -54,7 +54,7 @@ class FaultRun:
         self._kubeconfig = cluster.kubeconfig
         self.sandbox = Sandbox(folder / "sandbox", kubeconfig=cluster.kubeconfig, database_url=database_url)
         self.step_log = StepLog(folder / "step.log")
-        self.setups: dict[str, Setup] = {}
+        self.setups: dict[str, FaultSetup] = {}
         self.operators: list[OperatorProcess] = []
         self.watcher = watcher
         port = State.read(cluster.directory / "cluster.json").etcd_port
@@ -99,20 +99,22 @@ class FaultRun:
         """Resume the queue."""
         self.sandbox.api.kubectl("delete", "configmap", "projectsetup-queue")
 
-    def submit(self, behavior: str, *, seconds: float = 0.1, annotations: dict[str, str] | None = None) -> Setup:
+    def submit(self, behavior: str, *, seconds: float = 0.1, annotations: dict[str, str] | None = None) -> FaultSetup:
         """Create a project and its ProjectSetup."""
         parameters = {"log": str(self.step_log.path), "behavior": behavior, "seconds": f"{seconds:.2f}"}
         return self._submit("fault-test", behavior, parameters, annotations)
 
     def _submit(
         self, recipe: str, behavior: str, parameters: dict[str, str], annotations: dict[str, str] | None
-    ) -> Setup:
-        project = self.sandbox.project()
-        self.sandbox.apply(project, recipe, annotations={**FAST_RETRIES, **(annotations or {})}, parameters=parameters)
-        self.setups[project] = Setup(project, behavior)
-        return self.setups[project]
+    ) -> FaultSetup:
+        setup = FaultSetup.make(
+            self.sandbox, recipe, annotations={**FAST_RETRIES, **(annotations or {})}, parameters=parameters
+        )
+        setup.behavior = behavior
+        self.setups[setup.name] = setup
+        return setup
 
-    def submit_mixed(self, count: int, rng: random.Random) -> list[Setup]:
+    def submit_mixed(self, count: int, rng: random.Random) -> list[FaultSetup]:
         """Submit setups of random behaviors, durations and priorities."""
         behaviors = rng.choices(list(BEHAVIORS), list(BEHAVIORS.values()), k=count)
         return [
@@ -120,30 +122,30 @@ class FaultRun:
             for behavior in behaviors
         ]
 
-    def cancel(self, setup: Setup) -> None:
+    def cancel(self, setup: FaultSetup) -> None:
         """Request its cancellation."""
         setup.cancelled = True
-        self.sandbox.annotate(setup.project, "cancel-requested-at", "now")
+        setup.annotate(cancel_requested_at="now")
 
-    def delete(self, setup: Setup) -> None:
+    def delete(self, setup: FaultSetup) -> None:
         """Delete its ProjectSetup."""
         setup.deleted = True
-        self.sandbox.api.delete(setup.project)
+        setup.delete()
 
-    def status(self, setup: Setup) -> Body:
+    def status(self, setup: FaultSetup) -> Body:
         """Return the last `.status` written."""
-        versions = self.history.versions.get(setup.project)
+        versions = self.history.versions.get(setup.name)
         return versions[-1].status if versions else {}
 
-    def await_step_event(self, event: str, *setups: Setup, limit: float = 60.0) -> None:
+    def await_step_event(self, event: str, *setups: FaultSetup, limit: float = 60.0) -> None:
         """Return once a step of each of these setups has logged the event."""
         wait_for(
-            lambda: all(self.step_log.has(setup.project, event) for setup in setups),
+            lambda: all(self.step_log.has(setup.name, event) for setup in setups),
             f"all steps to log {event}",
             limit=limit,
         )
 
-    def unfinished(self) -> list[Setup]:
+    def unfinished(self) -> list[FaultSetup]:
         """Return the setups that have not ended, or are deleted but still exist."""
         return [setup for setup in self.setups.values() if not self._has_ended(setup)]
 
@@ -190,14 +192,14 @@ class FaultRun:
                 found += attempts if operator.alive else [own, *attempts]
         return found
 
-    def _has_ended(self, setup: Setup) -> bool:
-        versions = self.history.versions.get(setup.project)
+    def _has_ended(self, setup: FaultSetup) -> bool:
+        versions = self.history.versions.get(setup.name)
         if not versions:
             return False
         return versions[-1].body is None if setup.deleted else versions[-1].status.get("phase") in ENDED
 
     def _held_claims(self) -> list[str]:
-        deleted = {setup.project for setup in self.setups.values() if setup.deleted}
+        deleted = {setup.name for setup in self.setups.values() if setup.deleted}
         return [project for project, row in self.audit_log.rows().items() if project in deleted and row["owner_uid"]]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.support.chaos.fault_run import FaultRun, Setup
+from tests.support.chaos.fault_run import FaultRun, FaultSetup
 from tests.support.chaos.setup_history import Body, Version
 from tests.support.operator_sandbox import Row, reason
 
@@ -102,7 +102,7 @@ def check_invariants(run: FaultRun) -> Figures:
     return figures
 
 
-def _check_end(setup: Setup, status: Body, row: Row) -> None:
+def _check_end(setup: FaultSetup, status: Body, row: Row) -> None:
     if setup.deleted:
         assert row["owner_uid"] is None, f"deleted {setup} still holds its claim: {row}"
         assert row["status"] in {"created", "ready", "failed"}, f"deleted {setup}: {row}"

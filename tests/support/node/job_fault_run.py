@@ -14,7 +14,7 @@ from kubernetes import client, config
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
 from projectsetup.projects.migrate import migrate
-from tests.support.chaos.fault_run import FaultRun, Setup
+from tests.support.chaos.fault_run import FaultRun, FaultSetup
 from tests.support.chaos.invariants import Figures, ReportedAttempts, check_invariants
 from tests.support.chaos.process_watcher import AttemptProcess, PodWatcher
 from tests.support.chaos.setup_history import Body
@@ -120,7 +120,7 @@ class JobFaultRun(FaultRun):
         seconds: float = 0.1,
         annotations: dict[str, str] | None = None,
         recipe: str = "fault-test",
-    ) -> Setup:
+    ) -> FaultSetup:
         """Create a project and its ProjectSetup with one of RECIPES."""
         parameters = {"server": self.step_server.address, "behavior": behavior, "seconds": f"{seconds:.2f}"}
         return self._submit(recipe, behavior, parameters, annotations)
@@ -133,30 +133,26 @@ class JobFaultRun(FaultRun):
         """Return whether an attempt was ever released."""
         return ReportedAttempts.read(self.history.versions[project]).released[number] > 0
 
-    def await_work(self, *setups: Setup, times: int = 1) -> None:
+    def await_work(self, *setups: FaultSetup, times: int = 1) -> None:
         """Return once the second step of these setups has begun so many times."""
         for setup in setups:
-            self.step_server.await_report(setup.project, "work", times=times)
+            self.step_server.await_report(setup.name, "work", times=times)
 
-    def reached(self, setup: Setup, *phases: str, limit: float = 60.0) -> Body:
-        """Return the status once it has one of these phases."""
-        return self.sandbox.reached(setup.project, *phases, limit=limit)
-
-    def first_at(self, setup: Setup, phase: str) -> int:
+    def first_at(self, setup: FaultSetup, phase: str) -> int:
         """Return the first revision at which `.status` had this phase."""
         self.history.catch_up()
         return next(
-            version.revision for version in self.history.versions[setup.project] if version.status.get("phase") == phase
+            version.revision for version in self.history.versions[setup.name] if version.status.get("phase") == phase
         )
 
-    def pod(self, setup: Setup) -> ObjectVersion:
+    def pod(self, setup: FaultSetup) -> ObjectVersion:
         """Return its one live pod."""
-        (name,) = self.job_history.living_pods(setup.project)
+        (name,) = self.job_history.living_pods(setup.name)
         return self.job_history.pods[name][-1]
 
-    def processes_of(self, setup: Setup) -> list[AttemptProcess]:
+    def processes_of(self, setup: FaultSetup) -> list[AttemptProcess]:
         """Return the live processes of its pods."""
-        return self.watcher.living({setup.project})
+        return self.watcher.living({setup.name})
 
     def evict(self, pod: str) -> None:
         """Evict the pod through the eviction API, as a drain does."""
@@ -164,11 +160,9 @@ class JobFaultRun(FaultRun):
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
         self._pods.create_namespaced_pod_eviction(pod, self.sandbox.api.namespace, body, _request_timeout=20)
 
-    def await_job_end(self, setup: Setup) -> None:
+    def await_job_end(self, setup: FaultSetup) -> None:
         """Return once its newest Job has ended, whether an operator runs or not."""
-        wait_for(
-            lambda: self.job_history.jobs_of(setup.project)[-1].has("Complete", "Failed"), "the Job to end", limit=60
-        )
+        wait_for(lambda: self.job_history.jobs_of(setup.name)[-1].has("Complete", "Failed"), "the Job to end", limit=60)
 
 
 @contextmanager
