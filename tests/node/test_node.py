@@ -27,7 +27,8 @@ from devcluster.node.node import NODE_PARTS, Node, NodeState
 from devcluster.node.prerequisites import is_static, tool
 from devcluster.processes import Program
 from devcluster.state import State
-from tests.support.node.pods import GONE, Pods, wait_until
+from tests.support.node.pods import GONE, Pods
+from tests.support.operator_process import wait_for
 from tests.support.processes import living, new_mark
 
 ROOT = Path(__file__).parents[2]
@@ -170,7 +171,7 @@ def test_containers_outlive_a_kill(node_cluster: Cluster, pods: Pods, part: str)
     assert Program(node_cluster.directory, part).pid is None
     assert living(mark) == before
     node_cluster.start(part)
-    wait_until("a command runs in the pod", lambda: pods.ask("exec", name, "--", "true").returncode == 0)
+    wait_for(lambda: pods.ask("exec", name, "--", "true").returncode == 0, "a command to run in the pod")
     assert living(mark) == before
     assert pods.get(name)["status"]["containerStatuses"][0]["restartCount"] == 0
 
@@ -190,7 +191,7 @@ def test_what_waits_for_a_part_goes_on_when_it_is_back(node_cluster: Cluster, po
     for part, phase in (("controller-manager", "Pending"), ("scheduler", "Running"), ("service-address", "Succeeded")):
         assert not has_phase(phase)
         node_cluster.start(part)
-        wait_until(f"the pod is {phase}", partial(has_phase, phase))
+        wait_for(partial(has_phase, phase), f"the pod to be {phase}")
 
 
 def test_an_image_of_the_tests_own(node_cluster: Cluster, pods: Pods, tmp_path: Path) -> None:
@@ -267,9 +268,7 @@ def test_down_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) 
     script = "trap '' TERM; touch /plain/ready; while true; do sleep 1; done"
     pods.run("deaf", script, container=deaf, spec={"volumes": [memory, plain], "terminationGracePeriodSeconds": 600})
     pods.await_phase("deaf", "Running")
-    wait_until(
-        "the pod does what it does", lambda: pods.ask("exec", "deaf", "--", "ls", "/plain/ready").returncode == 0
-    )
+    wait_for(lambda: pods.ask("exec", "deaf", "--", "ls", "/plain/ready").returncode == 0, "the pod to be ready")
     pods.kubectl("delete", "pod", "deaf", "--wait=false")
     node = State.read(deep.directory / "cluster.json").node
     assert node is not None

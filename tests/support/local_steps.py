@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.setup.types import InfrastructureError, StepCommand
+from tests.support.operator_process import pause_after
 from tests.support.processes import children, living
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -95,14 +96,14 @@ async def until(condition: Callable[[], object], what: str, *, limit: float = 20
 
     The condition is checked once more after the limit: on a busy machine one check of all processes can take long.
     """
-    end = time.monotonic() + limit
+    began = time.monotonic()
     while True:
-        last = time.monotonic() > end
+        waited = time.monotonic() - began
         if condition():
             return
-        if last:
+        if waited > limit:
             raise AssertionError(f"waited {limit:.0f} s for {what}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause_after(waited))
 
 
 class Operator:

@@ -19,13 +19,19 @@ READY_LIMIT = 60.0
 END_LIMIT = 60.0
 
 
-def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0, poll: float = 0.05) -> None:
+def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0) -> None:
     """Return once `condition` holds; fail after `limit` seconds and name `what` was expected."""
-    end = time.monotonic() + limit
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        if waited > limit:
             raise AssertionError(f"waited {limit:.0f} s for {what}")
-        time.sleep(poll)
+        time.sleep(pause_after(waited))
+
+
+def pause_after(waited: float) -> float:
+    """The seconds until the condition is checked again: longer in long waits, whose checks would cost too much."""
+    return min(max(waited / 10, 0.05), 0.5)
 
 
 class OperatorProcess:

@@ -15,7 +15,7 @@ def new_mark() -> str:
 
 def living(mark: str) -> set[int]:
     """The processes with `mark` in their arguments or environment, without zombies."""
-    return {pid for pid in _all() if mark.encode() in _read(pid, "cmdline") + _read(pid, "environ")}
+    return {pid for pid in all_pids() if mark.encode() in _read(pid, "cmdline") + _read(pid, "environ")}
 
 
 def sessions(pids: set[int]) -> set[int]:
@@ -29,11 +29,11 @@ def sessions(pids: set[int]) -> set[int]:
 
 def children(parent: int) -> set[int]:
     """The children of `parent`, including zombies."""
-    return {pid for pid in _all() if _parent(pid) == parent}
+    return {pid for pid in all_pids() if _parent(pid) == parent}
 
 
-def _all() -> list[int]:
-    """Newest first: finds a process that keeps forking itself before it forks again."""
+def all_pids() -> list[int]:
+    """All processes, newest first: this finds a process that keeps forking itself before it forks again."""
     return sorted((int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()), reverse=True)
 
 

@@ -158,7 +158,7 @@ class FaultRun:
             return not self.unfinished() and not self._held_claims()
 
         try:
-            wait_for(have_ended, "all setups to end", limit=limit, poll=0.2)
+            wait_for(have_ended, "all setups to end", limit=limit)
         except AssertionError as error:
             examples = [(setup, self.status(setup)) for setup in self.unfinished()[:3]]
             logs = "\n".join(operator.log_tail() for operator in self.operators)

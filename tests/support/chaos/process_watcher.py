@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
 from projectsetup.engines.kubernetes_job.pod import ROOT
+from tests.support.processes import all_pids
 
 _VARIABLES: Final = {b"PROJECT_ID": "project", b"ATTEMPT": "attempt", b"WORKSPACE": "workspace"}
 _POD: Final = re.compile(r"/pod([0-9a-f-]{36})/")
@@ -25,6 +26,10 @@ class AttemptProcess:
     workspace: str
 
 
+_SETTLED: Final = 40
+"""Scans after which a process that belongs to no attempt is not read again: a step gets its environment at once."""
+
+
 @dataclass(slots=True)
 class ProcessWatcher:
     """Scans /proc every `period` seconds for attempts whose workspace is below `root`, and records overlaps."""
@@ -33,6 +38,8 @@ class ProcessWatcher:
     period: float = 0.05
     scans: int = 0
     _overlaps: list[tuple[AttemptProcess, AttemptProcess]] = field(default_factory=list)
+    _others: dict[int, int] = field(default_factory=dict)
+    """How often each process was found to belong to no attempt."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -52,7 +59,8 @@ class ProcessWatcher:
 
     def living(self, projects: Container[str]) -> list[AttemptProcess]:
         """Return the live processes of these projects."""
-        return [process for process in self._living() if process.project in projects]
+        found = (self._read(pid) for pid in all_pids())
+        return [process for process in found if process is not None and process.project in projects]
 
     def _watch(self) -> None:
         while not self._stop.wait(self.period):
@@ -61,16 +69,16 @@ class ProcessWatcher:
     def _scan(self) -> None:
         self.scans += 1
         first: dict[str, AttemptProcess] = {}
-        for process in self._living():
+        self._others = {pid: self._others.get(pid, 0) for pid in all_pids()}
+        for pid, scans in self._others.items():
+            process = self._read(pid) if scans < _SETTLED else None
+            if process is None:
+                self._others[pid] += 1
+                continue
             earlier = first.setdefault(process.project, process)
             # The earlier process was read first; if it is still alive, both were alive when the later one was read.
             if earlier.workspace != process.workspace and self._read(earlier.pid) == earlier:
                 self._overlaps.append((earlier, process))
-
-    def _living(self) -> Iterator[AttemptProcess]:
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and (process := self._read(int(entry.name))) is not None:
-                yield process
 
     def _read(self, pid: int) -> AttemptProcess | None:
         try:

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from devcluster import Cluster
 from devcluster.build import find_programs
 from devcluster.images import BUSYBOX
+from tests.support.operator_process import wait_for
 
 LIMIT: Final = 60.0
 GONE: Final = "gone"
 
 Body = dict[str, Any]
-
-
-def wait_until(what: str, is_true: Callable[[], bool]) -> None:
-    """Return once `is_true`; fail with `what` was waited for when it does not come true in time."""
-    deadline = time.monotonic() + LIMIT
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited {LIMIT:.0f} s until {what}"
-        time.sleep(0.05)
 
 
 class Pods:
@@ -65,7 +56,7 @@ class Pods:
 
     def await_phase(self, name: str, *phases: str) -> str:
         """Return the phase when it is one of these."""
-        wait_until(f"pod {name} is {' or '.join(phases)}", lambda: self.phase(name) in phases)
+        wait_for(lambda: self.phase(name) in phases, f"pod {name} to be {' or '.join(phases)}", limit=LIMIT)
         return self.phase(name)
 
     def log(self, name: str) -> str:
