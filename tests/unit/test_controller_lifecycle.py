@@ -83,7 +83,7 @@ TOO_LATE = {"message": f"{MISSING}; gave up waiting after 10m", "dependency_miss
 FIRST = {"number": 1, "attempt": 1, "max_attempts": 3, "phase": Phase.RUNNING, "started_at": NOW}
 FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "observed_generation": 1}
 WAITS = {"phase": Phase.QUEUED, "queued_at": NOW - timedelta(minutes=1), "project_status": "setup_queued"}
-COALESCED = {"events": ["RetryCoalesced"], "last_handled_retry": "r"}
+COALESCED: dict[str, Any] = {"events": ["RetryCoalesced"], "last_handled_retry": "r"}
 AT_THE_END = {"step": "compile", "progress": "3/7", "project_status": "failed"}
 DONE = project("ready", US, attempt=1, result=done_with("any"))
 MOVED = project("compiling", US, attempt=2, fence=9)
