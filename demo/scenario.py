@@ -84,6 +84,7 @@ class Scenario:
             print(f"export {name}={self._environment[name]}")
         print(f"kubectl get projectsetups -w                # kubectl: {find_programs().get('kubectl', 'kubectl')}")
         print(f"{_program('projectsetup')} --help")
+        print('psql "$DATABASE_URL"                         # docs/applications.md: request setups in SQL')
         print(f"git clone {self._repository('code')} my-service")
         print(f"tail -f {self._log}")
         _headline("To stop it:")
