@@ -19,6 +19,7 @@ from projectsetup.controller.controller import Controller
 from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.dependencies import MissingDependencies
 from projectsetup.controller.facts_reader import FactsReader
+from projectsetup.controller.log_writer import expire_logs
 from projectsetup.controller.metrics import (
     ATTEMPT_ENDS,
     CANCEL_RESULTS,
@@ -253,6 +254,7 @@ def compose(
         queue_config=queue_watch,
         grace=settings.shutdown_grace.total_seconds(),
         intake=ports.intake,
+        expire_logs=partial(expire_logs, ports.record.logs(), settings.log_retention, ports.leader),
     )
 
 
@@ -274,6 +276,7 @@ def _controller(
         ports.leader,
         on_progress=partial(queue.add, delay=PROGRESS_DELAY),
         on_end=queue.add,
+        log_limit=settings.log_limit,
     )
     cleanup = Cleanup(runs, ports.record, database, ports.leader, queue)
     recipes = RecipeBook(settings.recipes_dir)

@@ -52,6 +52,7 @@ class Operator:
     grace: float
     intake: Intake | None
     """None where no application may request setups in SQL."""
+    expire_logs: Callable[[], Awaitable[None]]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> int:
@@ -94,6 +95,7 @@ class Operator:
         holding = asyncio.create_task(self.leader.hold(), name="hold the Lease")
         leading = asyncio.create_task(self.controller.lead(), name="lead")
         tasks: list[asyncio.Task[Any]] = [stopping, holding, leading]
+        tasks.append(asyncio.create_task(_forever("log expiry", self.expire_logs), name="log expiry"))
         if self.intake is not None:
             tasks.append(asyncio.create_task(_forever("intake", self.intake.run), name="intake"))
         try:

@@ -30,6 +30,7 @@ from projectsetup.api.constants import ANNOTATION_PREFIX
 from projectsetup.api.durations import parse_duration
 from projectsetup.git_hosts import GitHosts
 from projectsetup.observe.logs import LogFormat
+from projectsetup.recipes.fields import amount
 
 _NAMESPACE = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -40,6 +41,10 @@ class InvalidSettings(ValueError):
 
 def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
+
+
+def _bytes(value: object) -> object:
+    return 0 if value == "0" else int(amount(value)) if isinstance(value, str) else value
 
 
 def _names(value: object) -> object:
@@ -123,6 +128,8 @@ class Settings(BaseSettings):
     leader_election: bool = True
     operator_namespace: str | None = None
     dependency_limit: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
+    log_limit: Annotated[int, BeforeValidator(_bytes)] = 1024 * 1024
+    log_retention: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(days=30)
     shutdown_grace: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=20)
     job_ttl: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(hours=1)
     job_start_limit: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=5)

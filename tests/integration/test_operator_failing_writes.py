@@ -108,7 +108,7 @@ def test_revoked_rights(new_sandbox: NewSandbox) -> None:
     role = f"role_{secrets.token_hex(4)}"
     with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as sql:
         sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'geheim'")
-        sql.execute(f"GRANT SELECT, INSERT, UPDATE ON projects TO {role}")
+        sql.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
         url = urlsplit(sandbox.database_url)._replace(netloc=f"{role}:geheim@127.0.0.1:{port_of(sandbox.database_url)}")
         sandbox.operator.configure({"DATABASE_URL": url.geturl()})
         project = sandbox.project()

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.types.json import Jsonb
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-ALL = ["0001", "0002", "0003", "0004"]
+ALL = ["0001", "0002", "0003", "0004", "0005"]
 _CONSTRAINTS = text(
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass('projects') ORDER BY 1"
 )
@@ -107,6 +108,54 @@ def test_an_owned_project_gets_the_namespace_of_its_owner(empty_url: str) -> Non
     assert [{name: row[name] for name in before[0]} for row in after] == before  # updated_at and the fence included
 
 
+def test_the_history_begins_with_the_ends_that_the_record_has(empty_url: str) -> None:
+    finished = "2026-01-02T03:04:05.678000Z"
+    failure = {"reason": "StepTransient", "message": "exit code 75", "step": "push", "exit_code": 75, "retryable": True}
+    end = {
+        "kind": "RetryScheduled",
+        "attempt": 2,
+        "reason": "RetryScheduled",
+        "message": "later",
+        "finished_at": finished,
+    }
+    done = {"kind": "Succeeded", "attempt": 1, "reason": "SetupSucceeded", "message": "done", "finished_at": finished}
+    owner = {"owner_uid": "uid-1", "owner_namespace": "team-a", "owner_name": "p"}
+    results = {
+        "a": {**end, "failure": failure},
+        "b": {**done, "recipe": "r", "commits": {"code_repo": "c0de"}},
+        "c": {},
+        "d": {**done, "attempt": 0},
+        "e": None,
+    }
+    projects = [
+        {"name": name, "code_repo": f"https://g.example/{name}", "attempt_result": result and Jsonb(result), **owner}
+        for name, result in results.items()
+    ]
+    at_version(empty_url, "0004", *projects)
+    assert migrate(empty_url) == ["0005"]
+    with psycopg.connect(empty_url, row_factory=dict_row) as sql:
+        first, second = sql.execute("SELECT * FROM setup_attempts ORDER BY id").fetchall()
+    assert (first["attempt"], first["outcome"], first["reason"], first["message"]) == (
+        2,
+        "Failed",
+        "StepTransient",
+        "exit code 75",
+    )
+    assert (first["step"], first["exit_code"], first["namespace"], first["setup_uid"]) == (
+        "push",
+        75,
+        "team-a",
+        "uid-1",
+    )
+    assert (second["outcome"], second["reason"], second["recipe"], second["code_commit"]) == (
+        "Succeeded",
+        "SetupSucceeded",
+        "r",
+        "c0de",
+    )
+    assert (second["started_at"], second["finished_at"].isoformat()) == (None, "2026-01-02T03:04:05.678000+00:00")
+
+
 def test_existing_repositories_and_names_are_migrated(empty_url: str) -> None:
     before = at_version(
         empty_url,
@@ -114,7 +163,7 @@ def test_existing_repositories_and_names_are_migrated(empty_url: str) -> None:
         {"name": "app", "code_repo": "https://Git.example/t/app.git", "docs_repo": "git@git.example:t/docs"},
         {"name": "Cafe\u0301", "code_repo": "/srv/git/one.git"},
     )
-    assert migrate(empty_url) == ["0003", "0004"]
+    assert migrate(empty_url) == ALL[2:]
     after = all_rows(empty_url)
     assert [row["name"] for row in after] == ["Caf\u00e9", "app"]
     assert [row | {"name": ""} for row in after] == [row | {"name": ""} for row in before]

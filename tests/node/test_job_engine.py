@@ -24,6 +24,7 @@ from projectsetup.kube.job_cache import JobCache
 from projectsetup.kube.jobs import JobClient
 from projectsetup.kube.leader import SoleOperator
 from projectsetup.recipes.model import Recipe
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import Progress, SetupOutcome, SetupProject, SetupStopped, SetupSucceeded
 from tests.support.api_server import ApiServer
 from tests.support.job_attempts import make_recipe
@@ -82,7 +83,7 @@ class Site:
             timeout=600.0,
         )
         attempt = Attempt(spec)
-        attempt.task = asyncio.create_task(self.engine.run(spec, attempt.report, attempt.leave))
+        attempt.task = asyncio.create_task(self.engine.run(spec, attempt.report, attempt.leave, AttemptLog(0)))
         return attempt
 
     async def pods(self, attempt: Attempt) -> list[Any]:

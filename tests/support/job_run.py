@@ -12,6 +12,7 @@ from projectsetup.engines.base import Adoption, AttemptSpec, CurrentRun
 from projectsetup.engines.kubernetes_job.engine import JobEngine
 from projectsetup.engines.kubernetes_job.manifest import job_manifest
 from projectsetup.engines.kubernetes_job.pod import PodSettings
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import InfrastructureError, NotStarted, Progress, SetupOutcome
 from tests.support.fake_jobs import Body, FakeJobs, FakePod, Key, now
 from tests.support.job_attempts import PROJECT_ID, make_adoption, make_attempt, make_recipe
@@ -52,7 +53,7 @@ class Run:
         return await self._run(make_adoption(**{"run_name": JOB, **changes}))
 
     async def _run(self, attempt: AttemptSpec | Adoption) -> Self:
-        self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave))
+        self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave, AttemptLog(0)))
         await settle()
         return self
 

@@ -16,6 +16,7 @@ from projectsetup.controller.metrics import MeteredEngine
 from projectsetup.engines.base import Adoption, AttemptSpec, FindRun, LeftRunning
 from projectsetup.observe.metrics import Metrics
 from projectsetup.recipes.model import Recipe
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import (
     InfrastructureError,
     Progress,
@@ -50,7 +51,7 @@ class Script:
     needs_credentials: bool = False
 
     async def run(
-        self, _attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+        self, _attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event, _log: AttemptLog
     ) -> SetupOutcome:
         for completed, after in self.steps:
             self.now += after
@@ -78,7 +79,10 @@ async def measured(script: Script, attempt: Any) -> dict[str, float]:
         pytest.raises(type(script.end)) if isinstance(script.end, Exception) else nullcontext()
     )
     with expected:
-        assert await engine.run(attempt, lambda p: script.progress.append(p.completed), asyncio.Event()) is script.end
+        assert (
+            await engine.run(attempt, lambda p: script.progress.append(p.completed), asyncio.Event(), AttemptLog(0))
+            is script.end
+        )
     assert script.progress == [completed for completed, _ in script.steps]
     sums = re.findall(r'_sum{(?:outcome="(\w+)",)?recipe="three"(?:,step="(\w+)")?} (\S+)', metrics.render().decode())
     return {outcome or step: float(seconds) for outcome, step, seconds in sums}

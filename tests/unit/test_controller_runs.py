@@ -19,6 +19,7 @@ from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.recipes.model import Recipe
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import (
     InfrastructureError,
     Progress,
@@ -53,7 +54,7 @@ class FakeEngine:
         find_run("team", "name")
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event, _log: AttemptLog
     ) -> SetupOutcome:
         self.started.append(attempt.number)
         on_progress(FIRST)
@@ -78,7 +79,7 @@ class LastingEngine(FakeEngine):
         self.stopped: list[int] = []
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, _on_progress: ProgressCallback, leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, _on_progress: ProgressCallback, leave: asyncio.Event, _log: AttemptLog
     ) -> SetupOutcome:
         try:
             await asyncio.sleep(1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from projectsetup.controller.cache import Deleted
 from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.decisions import ReleaseClaim, StopRun
+from projectsetup.controller.history import end_of_deleted, past_attempt
 from projectsetup.controller.lifecycle import decide_deleted
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.workqueue import Key, WorkQueue
@@ -55,18 +57,29 @@ class Cleanup:
 
     async def _release(self, project_id: UUID, uid: str) -> bool:
         """Whether the project is released; False while an attempt runs or the database is unavailable."""
-        decision = decide_deleted(self.runs.view(project_id, uid))
+        run = self.runs.view(project_id, uid)
+        decision = decide_deleted(run)
         if isinstance(decision, StopRun):
             self.runs.stop(project_id, decision.cause)
         if not isinstance(decision, ReleaseClaim) or self.database.problem is not None:
             return False
         self.leader.check()
+        past = None
+        if run is not None and run.origin is not None:
+            end = end_of_deleted(run.attempt, run.outcome, datetime.now(UTC))
+            past = past_attempt(end, run.origin, run.steps, self.runs.engine_name)
         try:
             if decision.ready_fence is not None:
                 await self.record.finish(
-                    project_id, decision.ready_fence, status=ProjectStatus.READY, setup_error=None, result={}
+                    project_id,
+                    decision.ready_fence,
+                    status=ProjectStatus.READY,
+                    setup_error=None,
+                    result={},
+                    history=past,
                 )
-            released = await self.record.release(project_id, uid)
+                past = None
+            released = await self.record.release(project_id, uid, history=past)
         except DatabaseUnavailable as error:
             self.database.mark_down(str(error))
             return False

@@ -9,7 +9,22 @@ from projectsetup.api.models import ProjectSetupResource
 from projectsetup.controller.claims import ClaimRefusal
 from projectsetup.controller.outcome import RunOutcome, StopCause
 from projectsetup.projects.model import Project
+from projectsetup.setup.log import StepTime
 from projectsetup.setup.types import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an attempt was started for and with, for its history; None: not known."""
+
+    namespace: str
+    uid: str
+    run_name: str | None
+    queued_at: datetime | None
+    """When its series began."""
+    started_at: datetime
+    recipe: str | None
+    recipe_digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,9 @@ class RunView:
     progress: Progress
     stopping: StopCause | None = None
     outcome: RunOutcome | None = None
+    origin: Origin | None = None
+    steps: tuple[StepTime, ...] = ()
+    """The steps that have begun, once there is an outcome."""
     left_running: bool = False
     """It continues without this operator, which no longer follows it."""
 

@@ -184,6 +184,13 @@ class FactsReader:
             raise _SecretMissing(missing)
         return GitCredentials.from_secret(data)
 
+    def recipe_digest(self, resource: ProjectSetupResource) -> str | None:
+        """Identifies the recipe as it is now; None if it cannot be read."""
+        try:
+            return self.recipes.get(resource.spec.recipe).digest if resource.spec else None
+        except RecipeError:
+            return None
+
     def _plan(self, resource: ProjectSetupResource, inputs: Inputs) -> RecipePlan:
         if inputs.recipe is None or resource.spec is None:
             return RecipePlan()

@@ -28,6 +28,7 @@ from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun
 from projectsetup.observe.metrics import Metrics, Moment
 from projectsetup.projects.model import Backlog
 from projectsetup.recipes.model import Recipe
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import (
     InfrastructureError,
     NotStarted,
@@ -157,11 +158,11 @@ class MeteredEngine:
         return self._engine.digest(recipe, timeout)
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event, log: AttemptLog
     ) -> SetupOutcome:
         """See `Engine`."""
         if isinstance(attempt, Adoption):
-            return await self._engine.run(attempt, on_progress, leave)
+            return await self._engine.run(attempt, on_progress, leave, log)
         times = _Times(attempt.recipe, self._metrics, self._clock)
 
         def progressed(progress: Progress) -> None:
@@ -169,7 +170,7 @@ class MeteredEngine:
             on_progress(progress)
 
         try:
-            outcome = await self._engine.run(attempt, progressed, leave)
+            outcome = await self._engine.run(attempt, progressed, leave, log)
         except NotStarted:
             raise
         except InfrastructureError as error:

@@ -27,11 +27,12 @@ from projectsetup.controller.decisions import (
     WriteStatus,
 )
 from projectsetup.controller.events import Event
-from projectsetup.controller.facts import Facts, RecipePlan, RecordRead
+from projectsetup.controller.facts import Facts, Origin, RecipePlan, RecordRead
 from projectsetup.controller.facts_reader import FactsReader, Inputs
+from projectsetup.controller.history import origin_of, past_attempt
 from projectsetup.controller.lifecycle import decide
 from projectsetup.controller.metrics import ready_since
-from projectsetup.controller.outcome import EndKind, StopCause
+from projectsetup.controller.outcome import AttemptEnd, EndKind, StopCause
 from projectsetup.controller.ports import Body, Cluster
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
@@ -43,6 +44,7 @@ from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
 from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable, InvalidProject
+from projectsetup.projects.history import PastAttempt
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.setup.types import Progress, SetupProject
@@ -61,6 +63,7 @@ class _Prepared:
 
     attempt: AttemptSpec
     plan: RecipePlan
+    origin: Origin
     obstacle: str | None
 
 
@@ -248,7 +251,8 @@ class Reconciler:
                 credentials=inputs.credentials,
                 credentials_secret=secret.name if secret is not None else None,
             )
-            prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, inputs.obstacle)
+            origin = origin_of(resource, action.status, inputs.recipe.digest)
+            prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
             await self._write(resource, action.status, ())
             self._begin(prepared)
         await self.writer.post(resource, action.status, action.events)
@@ -259,7 +263,7 @@ class Reconciler:
         self.leader.check()
         self._prepared.pop(attempt.uid, None)
         progress = Progress(plan.first_status, plan.first_step, 0, plan.total)
-        self.runs.start(attempt, progress, obstacle=prepared.obstacle)
+        self.runs.start(attempt, progress, origin=prepared.origin, obstacle=prepared.obstacle)
         since = self.slots.ready_since(attempt.key)
         self.metrics.attempt_started(None if since is None else (datetime.now(UTC) - since).total_seconds())
 
@@ -282,7 +286,8 @@ class Reconciler:
             run_name=action.run.name,
             digest=action.run.id,
         )
-        self.runs.start(adoption, action.progress)
+        origin = origin_of(resource, resource.status, self.facts.recipe_digest(resource))
+        self.runs.start(adoption, action.progress, origin=origin)
         with about_setup(resource.key, attempt=action.number, step=action.progress.step):
             _log.info("adopted a run that another operator left", run=action.run.name)
 
@@ -312,7 +317,18 @@ class Reconciler:
             setup_error=end.setup_error,
             result=end.to_result(),
             attempt=end.attempts_used,
+            history=self._past_attempt(facts, end),
         )
+
+    def _past_attempt(self, facts: Facts, end: AttemptEnd) -> PastAttempt | None:
+        """The attempt that ended; None if none was running."""
+        resource, run = facts.resource, facts.run
+        if resource.status.run_ref is None:
+            return None
+        origin = run.origin if run is not None else None
+        if origin is None:
+            origin = origin_of(resource, resource.status, self.facts.recipe_digest(resource))
+        return past_attempt(end, origin, run.steps if run is not None else (), facts.engine)
 
     async def _claim(self, facts: Facts, *, number: int, status: ProjectStatus) -> Project | None:
         """Claim the project; None if the record has changed, so that the facts must be read again."""

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.facts import RunView
+from projectsetup.controller.facts import Origin, RunView
+from projectsetup.controller.log_writer import LogWriter
 from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
 from projectsetup.controller.workqueue import Key
 from projectsetup.engines.base import Adoption, AttemptSpec, Engine, FindRun, LeftRunning
@@ -18,7 +20,8 @@ from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
-from projectsetup.setup.types import InfrastructureError, Progress, SetupStopped
+from projectsetup.setup.log import AttemptLog
+from projectsetup.setup.types import InfrastructureError, Progress, SetupOutcome, SetupStopped
 
 MARK_RETRY = 1.0
 """Seconds between two tries to record the project's status while the database is unavailable."""
@@ -38,6 +41,7 @@ class _Run:
     marking: asyncio.Task[None] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     leave: asyncio.Event = field(default_factory=asyncio.Event)
+    log: AttemptLog = field(default_factory=lambda: AttemptLog(0))
 
     @property
     def is_active(self) -> bool:
@@ -56,12 +60,16 @@ class Runs:
         *,
         on_progress: Callable[[Key], None],
         on_end: Callable[[Key], None],
+        log_limit: int = 0,
     ) -> None:
+        """`log_limit`: bytes of the output of an attempt that are kept in the record."""
         self._engine = engine
         self._record = record
         self._leader = leader
         self._on_progress = on_progress
         self._on_end = on_end
+        self._log_limit = log_limit
+        self._logs = record.logs()
         self._runs: dict[UUID, _Run] = {}
         self._preparing: list[Key] = []
         self._stopping_all: StopCause | None = None
@@ -85,14 +93,21 @@ class Runs:
             self._preparing.remove(key)
             self._notify()
 
-    def start(self, attempt: AttemptSpec | Adoption, progress: Progress, *, obstacle: str | None = None) -> None:
+    def start(
+        self,
+        attempt: AttemptSpec | Adoption,
+        progress: Progress,
+        *,
+        origin: Origin | None = None,
+        obstacle: str | None = None,
+    ) -> None:
         """Run an attempt in the background; after `stop_all` it is stopped before it begins.
 
         With an `obstacle`, one line about what is wrong with the infrastructure, the attempt breaks at once.
         """
         if attempt.project_id in self._runs:
             raise AssertionError(f"project {attempt.project_id} already has an attempt")
-        run = _Run(attempt, RunView(attempt.uid, attempt.number, attempt.fence, progress), obstacle)
+        run = _Run(attempt, RunView(attempt.uid, attempt.number, attempt.fence, progress, origin=origin), obstacle)
         self._runs[attempt.project_id] = run
         with about_setup(attempt.key, attempt=attempt.number):
             run.task = asyncio.create_task(self._outcome(run), name=f"attempt {attempt.number} of {attempt.project_id}")
@@ -130,6 +145,11 @@ class Runs:
     def running(self) -> list[UUID]:
         """The projects whose attempt runs."""
         return [project_id for project_id, run in self._runs.items() if run.is_active]
+
+    @property
+    def engine_name(self) -> str:
+        """The name of the engine that runs them."""
+        return self._engine.name
 
     @property
     def outlive_operator(self) -> bool:
@@ -183,7 +203,7 @@ class Runs:
             outcome = self._left_running(run)
         else:
             outcome = AttemptStopped(run.view.stopping or StopCause.SHUTDOWN)
-        run.view = replace(run.view, outcome=outcome, left_running=outcome is None)
+        run.view = replace(run.view, outcome=outcome, left_running=outcome is None, steps=run.log.steps)
         self._notify()
         self._on_end(run.attempt.key)
 
@@ -195,7 +215,7 @@ class Runs:
         if run.obstacle is not None:
             return InfrastructureError(Reason.ENGINE_ERROR, run.obstacle)
         try:
-            return await self._engine.run(run.attempt, lambda progress: self._advance(run, progress), run.leave)
+            return await self._run_logged(run)
         except (LeftRunning, LeaseLost):
             return self._left_running(run)
         except (InfrastructureError, SetupStopped, asyncio.CancelledError) as error:
@@ -207,6 +227,28 @@ class Runs:
         except Exception:  # noqa: BLE001  # one attempt must not end the operator
             _log.exception("unexpected error in the engine")
             return InfrastructureError(Reason.ENGINE_ERROR, "internal error in the operator; see its log")
+
+    async def _run_logged(self, run: _Run) -> SetupOutcome:
+        """Run the attempt, and return when its log is stored as well, or cannot be stored for now."""
+        run.log = AttemptLog(self._log_limit)
+        if self._log_limit == 0:
+            return await self._run(run)
+        since = run.view.origin.started_at if run.view.origin else datetime.now(UTC)
+        writer = LogWriter(self._logs, run.log, run.attempt, since, self._leader)
+        if isinstance(run.attempt, Adoption):
+            await writer.restore()
+        writing = asyncio.create_task(writer.run(), name=f"log of {run.attempt.run_name}")
+        left_running = False
+        try:
+            return await self._run(run)
+        except (LeftRunning, LeaseLost):
+            left_running = True
+            raise
+        finally:
+            await writer.end(writing, left_running=left_running)
+
+    async def _run(self, run: _Run) -> SetupOutcome:
+        return await self._engine.run(run.attempt, lambda progress: self._advance(run, progress), run.leave, run.log)
 
     def _advance(self, run: _Run, progress: Progress) -> None:
         if progress == run.view.progress:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from projectsetup.recipes.model import Recipe
     from projectsetup.setup.credentials import GitCredentials
+    from projectsetup.setup.log import AttemptLog
     from projectsetup.setup.types import ProgressCallback, SetupOutcome, SetupProject
 
 
@@ -104,11 +105,12 @@ class Engine(Protocol):
         ...
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event, log: AttemptLog
     ) -> SetupOutcome:
         """Run one attempt, or follow one that is running. Raises InfrastructureError if the attempt broke.
 
-        `on_progress` is called when a step begins. If cancelled, `run` stops the attempt and raises SetupStopped or
+        `on_progress` is called when a step begins. `log` receives what the steps print; of an attempt that is running,
+        what comes after `log.position`. If cancelled, `run` stops the attempt and raises SetupStopped or
         CancelledError once nothing of it is alive; it returns an outcome only if the last step had succeeded anyway.
         Once `leave` is set, an engine whose attempts outlive the operator raises LeftRunning and leaves the attempt
         running; if it is cancelled as well, it does so at once.

@@ -20,6 +20,8 @@ from projectsetup.projects.errors import (
     ProjectMoved,
     UniqueViolation,
 )
+from projectsetup.projects.history import History, PastAttempt
+from projectsetup.projects.logs import SetupLogs
 from projectsetup.projects.model import Project
 from projectsetup.projects.requests import SetupRequests
 from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK
@@ -75,6 +77,14 @@ class ProjectRecord:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def logs(self) -> SetupLogs:
+        """The logs of attempts, on the same connections."""
+        return SetupLogs(self._database)
+
+    def history(self) -> History:
+        """The attempts that have ended, on the same connections."""
+        return History(self._database)
 
     def setup_requests(self) -> SetupRequests:
         """The requests of applications, on the same connections."""
@@ -232,8 +242,11 @@ class ProjectRecord:
         setup_error: Mapping[str, Any] | None,
         result: Mapping[str, Any],
         attempt: int | None = None,
+        history: PastAttempt | None = None,
     ) -> bool:
         """Record the end of an attempt and increment the fence; the owner stays. `attempt` corrects its number.
+
+        `history` is the attempt that ended; None if none was running.
 
         False: the fence has moved on and nothing changed. That is also the result of a repeated `finish` if the first
         one took place.
@@ -246,17 +259,22 @@ class ProjectRecord:
             to_setup_error=None if setup_error is None else Jsonb(setup_error),
             to_attempt_result=Jsonb(result),
             to_attempt=attempt,
+            to_history=_rows(history),
         )
         return bool(finished)
 
-    async def release(self, project_id: UUID, owner_uid: str, *, seen: int | None = None) -> Project | None:
+    async def release(
+        self, project_id: UUID, owner_uid: str, *, seen: int | None = None, history: PastAttempt | None = None
+    ) -> Project | None:
         """Release the project from an owner that was deleted, and increment the fence.
 
         `ready` and `failed` stay; any other status becomes `created`, without error, attempt and result, so that
         another ProjectSetup can start. Returns the released project; None if that owner does not hold it or the fence
-        is no longer `seen`.
+        is no longer `seen`. `history` is the attempt that the deletion has stopped.
         """
-        return await self._one(statements.RELEASE, at_id=project_id, at_owner_uid=owner_uid, at_fence=seen)
+        return await self._one(
+            statements.RELEASE, at_id=project_id, at_owner_uid=owner_uid, at_fence=seen, to_history=_rows(history)
+        )
 
     async def _change(
         self,
@@ -281,6 +299,10 @@ class ProjectRecord:
 
     async def _all(self, statement: Statement, **values: object) -> tuple[Project, ...]:
         return tuple(Project.from_row(row) for row in await self._database.rows(statement, **values))
+
+
+def _rows(attempt: PastAttempt | None) -> Jsonb:
+    return Jsonb([] if attempt is None else [attempt.to_row()])
 
 
 def _busy(project_id: UUID, project: Project | None) -> Exception | None:

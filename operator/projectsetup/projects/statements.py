@@ -13,13 +13,16 @@ from sqlalchemy import Boolean, and_, bindparam, case, delete, false, func, inse
 from sqlalchemy.engine import make_url
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
-from projectsetup.projects.table import PROJECTS
+from projectsetup.projects.table import PROJECTS, SETUP_ATTEMPTS, SETUP_LOG_ROWS, SETUP_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
-    from sqlalchemy import ColumnElement, Select, UpdateBase
+    from sqlalchemy import CTE, ColumnElement, Select, Table, UpdateBase
+
+ATTEMPT_COLUMNS = tuple(column.name for column in SETUP_ATTEMPTS.c if column.name not in {"id", "project_id"})
+"""The columns of `setup_attempts` that describe an attempt."""
 
 _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 
@@ -40,6 +43,20 @@ def _written(expression: Select[Any] | UpdateBase, columns: Collection[str] | No
     given = {bind.key for bind in compiled.binds.values() if bind.required}
     constants = {name: value for name, value in compiled.params.items() if name not in given}
     return Statement(str(compiled), constants, expression.is_select)
+
+
+def _with_history(statement: Statement) -> Statement:
+    """The statement, which changes one project and also ends its attempts `to_history`, a JSON array."""
+    columns = ", ".join(ATTEMPT_COLUMNS)
+    sql = f"""
+WITH changed AS ({statement.sql}), ended AS (
+    INSERT INTO setup_attempts (project_id, {columns})
+    SELECT changed.id, {", ".join(f"past.{name}" for name in ATTEMPT_COLUMNS)}
+    FROM changed, jsonb_populate_recordset(NULL::setup_attempts, %(to_history)s) AS past
+)
+SELECT * FROM changed
+"""  # noqa: S608  # no input in it
+    return replace(statement, sql=sql)
 
 
 def _status_in(statuses: Iterable[ProjectStatus]) -> ColumnElement[bool]:
@@ -75,12 +92,25 @@ ALL = _written(_ALL)
 OWNED = _written(_ALL.where(_C.owner_uid.is_not(None), ~_HAS_ENDED))
 """Every project with an owner and an unfinished setup."""
 
-_NO_ROWS = select(PROJECTS).where(false())
-_CREATE_NONE = insert(PROJECTS).from_select(list(_C), _NO_ROWS, include_defaults=False).cte("created")
-_CHANGE_NONE = update(PROJECTS).where(false()).values(fence=_C.fence).returning(PROJECTS).add_cte(_CREATE_NONE)
+
+def _insert_none(table: Table) -> CTE:
+    columns = [column for column in table.c if column.identity is None]
+    nothing = select(*columns).where(false())
+    return insert(table).from_select(columns, nothing, include_defaults=False).cte(f"no_{table.name}")
+
+
+_CHANGE_NONE = (
+    update(PROJECTS)
+    .where(false())
+    .values(fence=_C.fence)
+    .returning(PROJECTS)
+    .add_cte(*map(_insert_none, (PROJECTS, SETUP_ATTEMPTS, SETUP_LOGS, SETUP_LOG_ROWS)))
+    .add_cte(update(SETUP_LOGS).where(false()).values(lines_left_out=0).cte("no_change"))
+    .add_cte(*(delete(table).where(false()).cte(f"no_{table.name}_deleted") for table in (SETUP_LOGS, SETUP_LOG_ROWS)))
+)
 PROBE = replace(_written(_CHANGE_NONE), reads=True)
-"""Selects, inserts and updates no row, but names every column: fails if the schema is of another version, the server is
-read-only or the role lacks rights."""
+"""Selects, inserts, updates and deletes no row, but names every column: fails if the schema is of another version, the
+server is read-only or the role lacks rights."""
 
 TRY_WRITE = Statement(
     """
@@ -121,28 +151,32 @@ CLAIM = _written(
 MARK = _written(update(PROJECTS).where(_ID, _SAME_FENCE).values(status=bindparam("to_status")).returning(_C.id))
 """Sets the status if the fence still matches; returns the id."""
 
-FINISH = _written(
-    _MOVING_FENCE.where(_SAME_FENCE)
-    .values(
-        status=bindparam("to_status"),
-        setup_error=bindparam("to_setup_error"),
-        attempt_result=bindparam("to_attempt_result"),
-        attempt=func.coalesce(bindparam("to_attempt", type_=_C.attempt.type), _C.attempt),
+FINISH = _with_history(
+    _written(
+        _MOVING_FENCE.where(_SAME_FENCE)
+        .values(
+            status=bindparam("to_status"),
+            setup_error=bindparam("to_setup_error"),
+            attempt_result=bindparam("to_attempt_result"),
+            attempt=func.coalesce(bindparam("to_attempt", type_=_C.attempt.type), _C.attempt),
+        )
+        .returning(_C.id)
     )
-    .returning(_C.id)
 )
 """Ends the attempt if the fence still matches, and increments the fence; may correct its number; returns the id."""
 
-RELEASE = _written(
-    _MOVING_FENCE.where(_OWNED, _UNMOVED)
-    .values(
-        **_UNOWNED,
-        status=case((_HAS_ENDED, _C.status), else_=ProjectStatus.CREATED),
-        attempt=case((_HAS_ENDED, _C.attempt), else_=0),
-        setup_error=case((_HAS_ENDED, _C.setup_error), else_=null()),
-        attempt_result=case((_HAS_ENDED, _C.attempt_result), else_=null()),
+RELEASE = _with_history(
+    _written(
+        _MOVING_FENCE.where(_OWNED, _UNMOVED)
+        .values(
+            **_UNOWNED,
+            status=case((_HAS_ENDED, _C.status), else_=ProjectStatus.CREATED),
+            attempt=case((_HAS_ENDED, _C.attempt), else_=0),
+            setup_error=case((_HAS_ENDED, _C.setup_error), else_=null()),
+            attempt_result=case((_HAS_ENDED, _C.attempt_result), else_=null()),
+        )
+        .returning(PROJECTS)
     )
-    .returning(PROJECTS)
 )
 """Removes the owner; an unfinished setup goes back to `created`."""
 

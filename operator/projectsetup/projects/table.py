@@ -111,3 +111,71 @@ Index(
 )
 Index("setup_requests_project", SETUP_REQUESTS.c.project_id, SETUP_REQUESTS.c.number)
 """What applications have requested in SQL; `number` is the order of the requests for one project."""
+
+
+SETUP_ATTEMPTS = Table(
+    "setup_attempts",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("project_id", Uuid, nullable=False),
+    Column("namespace", Text),
+    Column("setup_uid", Text),
+    Column("queued_at", DateTime(timezone=True)),
+    Column("attempt", Integer, nullable=False),
+    Column("run_name", Text),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True), nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("step", Text),
+    Column("exit_code", Integer),
+    Column("steps", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("code_commit", Text),
+    Column("docs_commit", Text),
+    Column("recipe", Text),
+    Column("recipe_digest", Text),
+    Column("engine", Text),
+    Column("operator_version", Text),
+    PrimaryKeyConstraint("id", name="setup_attempts_pkey"),
+    ForeignKeyConstraint(
+        ["project_id"], ["projects.id"], name="setup_attempts_project_fkey", onupdate="CASCADE", ondelete="CASCADE"
+    ),
+)
+Index("setup_attempts_project", SETUP_ATTEMPTS.c.project_id, SETUP_ATTEMPTS.c.id)
+"""Every attempt that has ended, of every ProjectSetup that the project has had."""
+
+SETUP_LOGS = Table(
+    "setup_logs",
+    METADATA,
+    Column("run_name", Text, nullable=False),
+    Column("project_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("fence", BigInteger, nullable=False),
+    Column("steps", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("position", JSONB),
+    Column("tail_from", Integer),
+    Column("lines_left_out", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("run_name", name="setup_logs_pkey"),
+    ForeignKeyConstraint(
+        ["project_id"], ["projects.id"], name="setup_logs_project_fkey", onupdate="CASCADE", ondelete="CASCADE"
+    ),
+)
+Index("setup_logs_project", SETUP_LOGS.c.project_id, SETUP_LOGS.c.started_at)
+Index("setup_logs_updated", SETUP_LOGS.c.updated_at)
+"""The log of each attempt. Rows before `tail_from` are its head; `lines_left_out` are missing before the others."""
+
+SETUP_LOG_ROWS = Table(
+    "setup_log_rows",
+    METADATA,
+    Column("run_name", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("run_name", "number", name="setup_log_rows_pkey"),
+    ForeignKeyConstraint(["run_name"], ["setup_logs.run_name"], name="setup_log_rows_log_fkey", ondelete="CASCADE"),
+)
+"""Lines of one step that were printed within one second."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -151,6 +153,11 @@ class Recipe(_Part):
         if count > 1:
             raise ValueError(f"{count} steps are named {name}; step names must be unique")
         return self
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies what the recipe says, whatever file it comes from."""
+        return f"sha256:{hashlib.sha256(self.model_dump_json().encode()).hexdigest()}"
 
     def image_of(self, step: Step) -> str:
         """The image for the step in the Job engine."""

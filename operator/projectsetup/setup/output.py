@@ -45,6 +45,14 @@ _IGNORED_CHARACTERS: Final = 200
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
+def readable(output: bytes) -> str:
+    """The printable text of these lines."""
+    text = output.decode("utf-8", "replace")
+    if "\x1b]" not in text:  # may swallow all that follows it on its line
+        return _CONTROL.sub("", text)
+    return "\n".join(_CONTROL.sub("", line) for line in text.split("\n"))
+
+
 class StepOutput:
     """Receives output in chunks and keeps a bounded part of it."""
 
@@ -54,15 +62,18 @@ class StepOutput:
         *,
         retry: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,
+        on_lines: Callable[[Sequence[bytes]], None] | None = None,
         cut: bool = False,
     ) -> None:
         """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets.
 
-        `cut`: lines may already have been cut at their ends.
+        `on_lines` receives the lines as they are, but for private keys. `cut`: lines may already have been cut at their
+        ends.
         """
         self._scrubber = scrubber
         self._retry = [re.compile(pattern.encode()) for pattern in retry]
         self._on_line = on_line
+        self._on_lines = on_lines
         self._cut = cut
         self._held: list[str] = []
         self._unlogged = 0
@@ -124,6 +135,8 @@ class StepOutput:
     def _take(self, lines: list[bytes]) -> None:
         if self._retry and self._matched is None:
             self._matched = self._first_match(lines)
+        if self._on_lines is not None:
+            self._on_lines(lines)
         self._log(lines)
         self._tail.extend(reversed(_last_lines(lines)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from projectsetup.api.reasons import Reason
@@ -18,6 +19,7 @@ from projectsetup.setup.environment import (
     trusted_environment,
 )
 from projectsetup.setup.git import git_access
+from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.outcome import StepResult, StepSucceeded, TimeLimit, step_outcome, timeout_message
 from projectsetup.setup.output import CODE_COMMIT, DOCS_COMMIT, IGNORED_PREFIX, StepOutput, StepOutputs, read_outputs
 from projectsetup.setup.scrub import Scrubber
@@ -55,16 +57,20 @@ async def setup_project(
     credentials: GitCredentials | None = None,
     allow_file_repos: bool = False,
     on_line: LineCallback | None = None,
+    log: AttemptLog | None = None,
 ) -> SetupOutcome:
     """Run the steps of the recipe in order; stop at the first that fails and never retry.
 
     `callback` is called before each step and after the last. `time_limit` limits the whole attempt, in seconds. Steps
-    inherit a few settings from `operator_environment`.
+    inherit a few settings from `operator_environment`. `log` receives what they print.
 
     Raises InfrastructureError when the attempt breaks, and SetupStopped when the runner is stopped before the last step
     has succeeded.
     """
     inherited = inherited_environment(operator_environment)
+    scrubber = Scrubber((*(credentials.secrets if credentials else ()), *secrets_in(inherited)))
+    log = log or AttemptLog(0)
+    log.scrubber = scrubber
     setup = _Setup(
         runner=runner,
         inherited=inherited,
@@ -72,15 +78,17 @@ async def setup_project(
         repositories=project.repositories,
         credentials=credentials,
         allow_file_repos=allow_file_repos,
-        scrubber=Scrubber((*(credentials.secrets if credentials else ()), *secrets_in(inherited))),
+        scrubber=scrubber,
         time_limit=time_limit,
         deadline=asyncio.get_running_loop().time() + time_limit,
         on_line=on_line,
+        log=log,
     )
     facts: dict[str, str] = {}
     total = len(recipe.steps)
     for completed, step in enumerate(recipe.steps):
         callback(Progress(step.status, step.name, completed, total))
+        log.step_began(step.name)
         outcome = await setup.run(step, last=completed == total - 1)
         if isinstance(outcome, SetupFailed):
             return outcome
@@ -101,10 +109,16 @@ class _Setup:
     time_limit: float
     deadline: float
     on_line: LineCallback | None
+    log: AttemptLog
 
     async def run(self, step: Step, *, last: bool) -> StepSucceeded | SetupFailed:
         allowed, limit = self._limits(step)
-        output = StepOutput(self.scrubber, retry=step.retry.output, on_line=self._line_callback(step))
+        output = StepOutput(
+            self.scrubber,
+            retry=step.retry.output,
+            on_line=self._line_callback(step),
+            on_lines=partial(self.log.add, step.name) if self.log.limit else None,
+        )
         try:
             end = await self.runner.run(self._command(step, allowed), output.feed)
             reported = read_outputs(end.outputs) if end.exit_code == 0 else StepOutputs()

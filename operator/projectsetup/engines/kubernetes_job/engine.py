@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.client import Body, JobCache, JobClient, JobView
     from projectsetup.engines.kubernetes_job.pod import PodSettings
     from projectsetup.recipes.model import Recipe
+    from projectsetup.setup.log import AttemptLog
     from projectsetup.setup.types import ProgressCallback, SetupOutcome
 
 
@@ -68,7 +69,7 @@ class JobEngine:
         return Plan.of(recipe, timeout).digest
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, leave: asyncio.Event, log: AttemptLog
     ) -> SetupOutcome:
         """Create the Job of the attempt once nothing else of its project runs, and monitor it; see `Engine`.
 
@@ -77,8 +78,8 @@ class JobEngine:
         `Interrupted`, and from then on no such Job can be created.
         """
         if isinstance(attempt, Adoption):
-            return await controlled(partial(self._adopt, attempt, on_progress), leave)
-        return await controlled(partial(self._begin, attempt, on_progress), leave)
+            return await controlled(partial(self._adopt, attempt, on_progress, log), leave)
+        return await controlled(partial(self._begin, attempt, on_progress, log), leave)
 
     async def kill_all(self) -> None:
         """Do nothing: Jobs continue without this operator."""
@@ -87,22 +88,27 @@ class JobEngine:
         """Delete every Job that may still run and that its ProjectSetup does not report, and old tombstones."""
         await collect_garbage(self._client, self._cache, find_run, self._clock())
 
-    async def _begin(self, attempt: AttemptSpec, on_progress: ProgressCallback, control: RunControl) -> SetupOutcome:
+    async def _begin(
+        self, attempt: AttemptSpec, on_progress: ProgressCallback, log: AttemptLog, control: RunControl
+    ) -> SetupOutcome:
         limit = min(self._settings.start_limit, attempt.timeout)
         waited = await wait_for_predecessors(self._client, self._cache, attempt, control, limit=limit)
         manifest = job_manifest(attempt, self._settings, waited=waited)
         job = await create_job(self._client, attempt, manifest, control)
-        return await self._monitor(job, attempt, on_progress, control, waited=waited)
+        return await self._monitor(job, attempt, on_progress, log, control, waited=waited)
 
-    async def _adopt(self, adoption: Adoption, on_progress: ProgressCallback, control: RunControl) -> SetupOutcome:
+    async def _adopt(
+        self, adoption: Adoption, on_progress: ProgressCallback, log: AttemptLog, control: RunControl
+    ) -> SetupOutcome:
         job = await find_job_or_prevent_it(self._client, adoption)
-        return await self._monitor(job, adoption, on_progress, control)
+        return await self._monitor(job, adoption, on_progress, log, control)
 
     async def _monitor(
         self,
         job: Body | None,
         attempt: AttemptSpec | Adoption,
         on_progress: ProgressCallback,
+        log: AttemptLog,
         control: RunControl,
         *,
         waited: float = 0.0,
@@ -121,13 +127,14 @@ class JobEngine:
             except InfrastructureError:
                 await self._delete_unknown(view, ref, control)
                 raise
+            log.scrubber = self._scrubber(attempt)
             monitored = Monitored(
                 ref=ref,
                 created=job,
                 plan=plan,
                 deadline=_created_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
                 start_limit=max(self._settings.start_limit - int(waited), 1.0),
-                scrubber=self._scrubber(attempt),
+                scrubber=log.scrubber,
                 log_delay=QUICK if is_new else 0.0,
             )
             reporter = ProgressReporter(on_progress, plan.progress_at(plan.steps[0].name) if is_new else None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from projectsetup.recipes.model import Recipe
+    from projectsetup.setup.log import AttemptLog
     from projectsetup.setup.types import Progress, ProgressCallback, SetupOutcome
 
 GRACE: Final = 10.0
@@ -90,7 +91,7 @@ class LocalEngine:
         """See `Engine`: nothing is adopted."""
 
     async def run(
-        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event
+        self, attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event, log: AttemptLog
     ) -> SetupOutcome:
         """Run one attempt; see `Engine`."""
         if isinstance(attempt, Adoption):
@@ -114,6 +115,7 @@ class LocalEngine:
                 credentials=attempt.credentials,
                 allow_file_repos=self._allow_file_repos,
                 on_line=lambda step, line: _step_log.info("%s", line, extra={"step": step}),
+                log=log,
             )
             setup = asyncio.ensure_future(coroutine)
             await wait_for_end(setup, on_cancel=runner.stop)

@@ -1,0 +1,324 @@
+"""The log of one attempt: what its steps print, without secrets and within a limit, and when each step ran.
+
+Until the log is full, everything is kept. Then its first quarter stays as it is, and the rest holds what was printed
+last; how many lines were left out in between is counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from projectsetup.setup.output import LINE_BYTES, readable
+from projectsetup.setup.scrub import Scrubber
+
+HEAD_SHARE: Final = 4
+"""The first 1/HEAD_SHARE of the limit is for what was printed first."""
+PIECE_BYTES: Final = 16_384
+"""Output is kept and dropped in pieces of at most this size."""
+HELD_PIECES: Final = 4
+"""Pieces that are held back at most while a secret may continue in what follows."""
+
+Position = Mapping[str, Any]
+"""Where an engine continues to read the output of an attempt that another operator left; JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """When a step ran; `ended` is None while it runs."""
+
+    name: str
+    began: datetime
+    ended: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The step as JSON values, as it is stored."""
+        return {"name": self.name, "startedAt": _text(self.began), "finishedAt": self.ended and _text(self.ended)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> StepTime:
+        """Read what `to_dict` wrote."""
+        ended = stored.get("finishedAt")
+        began = datetime.fromisoformat(stored["startedAt"])
+        return cls(stored["name"], began, datetime.fromisoformat(ended) if ended else None)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """Complete lines of one step, without secrets, that were printed within one second."""
+
+    number: int
+    step: str
+    at: datetime
+    text: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.text.encode())
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has."""
+        return self.text.count("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch:
+    """Rows to add to what is stored, and what the log is like with them.
+
+    Stored rows from `tail_from` up to but without `keep_from` fell out of the log. Rows before `tail_from` are the
+    head; None: there is only a head. `lines_left_out` are missing before the first row of the tail.
+    """
+
+    rows: tuple[LogRow, ...]
+    tail_from: int | None
+    keep_from: int
+    lines_left_out: int
+    steps: tuple[StepTime, ...]
+    position: Position | None
+
+
+class StoredRow(NamedTuple):
+    """What must be known of a row that is stored: its number, bytes and lines."""
+
+    number: int
+    size: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLog:
+    """What another operator has stored of the log."""
+
+    next_row: int
+    head_bytes: int
+    tail_from: int | None
+    tail: tuple[StoredRow, ...]
+    lines_left_out: int
+    steps: tuple[StepTime, ...]
+    position: Position | None
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Lines that a step printed within one second."""
+
+    step: str
+    at: datetime
+    data: bytearray
+    lines: int = 0
+    position: Position | None = None
+    after_gap: bool = False
+
+
+@dataclass(slots=True)
+class AttemptLog:
+    """Receives output from an engine and hands it over in batches; holds about `limit` bytes at most, twice.
+
+    With a limit of 0 nothing is kept but the times of the steps. `on_output` is called when there is something to take.
+    """
+
+    limit: int
+    on_output: Callable[[], None] = lambda: None
+    scrubber: Scrubber = field(default_factory=Scrubber)
+    """Knows the secrets of the attempt; the engine sets it before the first step."""
+    position: Position | None = None
+    """Where the engine continues to read, see `restore`."""
+    _steps: dict[str, StepTime] = field(default_factory=dict)
+    _head: deque[_Piece] = field(default_factory=deque)
+    _tail: deque[_Piece] = field(default_factory=deque)
+    _head_room: int = 0
+    _piece_bytes: int = PIECE_BYTES
+    _tail_bytes: int = 0
+    _stored_tail: deque[StoredRow] = field(default_factory=deque)
+    _tail_from: int | None = None
+    _next_row: int = 0
+    _left_out: int = 0
+    _gap: bool = False
+    _taken: LogBatch | None = None
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._head_room = self.limit // HEAD_SHARE
+        self._piece_bytes = min(PIECE_BYTES, max(self.limit // 64, 256))
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """The steps that have begun, in order."""
+        return tuple(self._steps.values())
+
+    def restore(self, stored: StoredLog) -> None:
+        """Continue a log that another operator began."""
+        self.position = stored.position
+        self._steps = {step.name: step for step in stored.steps}
+        self._head_room = 0 if stored.tail_from is not None else max(self._head_room - stored.head_bytes, 0)
+        self._stored_tail = deque(stored.tail)
+        self._tail_from, self._next_row, self._left_out = stored.tail_from, stored.next_row, stored.lines_left_out
+
+    def step_began(self, step: str, at: datetime | None = None) -> None:
+        """A step begins, which ends the one before."""
+        at = at or datetime.now(UTC)
+        if step not in self._steps:
+            self._end_steps(at)
+            self._steps[step] = StepTime(step, at)
+
+    def add(
+        self, step: str, lines: Sequence[bytes], *, at: datetime | None = None, position: Position | None = None
+    ) -> None:
+        """Add complete lines without their ends; `position` is behind the last of them."""
+        if not lines or self.limit == 0:
+            return
+        at = (at or datetime.now(UTC)).replace(microsecond=0)
+        if max(map(len, lines)) > LINE_BYTES:
+            lines = [line[:LINE_BYTES] for line in lines]
+        text = b"\n".join(lines) + b"\n"
+        for part in _parts(text, self._piece_bytes):
+            self._append(step, at, part, position)
+        self.on_output()
+
+    def close(self, at: datetime | None = None) -> None:
+        """The attempt has ended: nothing follows, so nothing is held back any longer."""
+        self._closed = True
+        self._end_steps(at or datetime.now(UTC))
+        self.on_output()
+
+    def take(self) -> LogBatch | None:
+        """Return what to store next; the same again until `stored`. None: there is nothing new."""
+        if self._taken is None:
+            self._taken = self._batch()
+        return self._taken
+
+    def stored(self) -> None:
+        """What was taken is stored."""
+        self._taken = None
+
+    def _end_steps(self, at: datetime) -> None:
+        for step in self._steps.values():
+            if step.ended is None:
+                self._steps[step.name] = replace(step, ended=at)
+
+    def _append(self, step: str, at: datetime, text: bytes, position: Position | None) -> None:
+        in_head = len(text) <= self._head_room and not self._tail
+        pieces = self._head if in_head else self._tail
+        last = pieces[-1] if pieces else None
+        if last is None or last.step != step or last.at != at or len(last.data) + len(text) > self._piece_bytes:
+            last = _Piece(step, at, bytearray(), after_gap=self._gap and not in_head)
+            pieces.append(last)
+            if not in_head:
+                self._gap = False
+        last.data += text
+        last.lines += text.count(b"\n")
+        last.position = position
+        if in_head:
+            self._head_room -= len(text)
+        else:
+            self._head_room = 0
+            self._tail_bytes += len(text)
+            self._drop(self.limit - self.limit // HEAD_SHARE)
+
+    def _drop(self, limit: int) -> None:
+        """Leave out what was printed first of the tail, as far as it does not fit; all of the stored tail is older."""
+        while self._tail_bytes > limit:
+            dropped = self._tail.popleft()
+            self._tail_bytes -= len(dropped.data)
+            self._left_out += dropped.lines + sum(row.lines for row in self._stored_tail)
+            self._stored_tail.clear()
+            if self._tail:
+                self._tail[0].after_gap = True
+            else:
+                self._gap = True
+
+    def _batch(self) -> LogBatch | None:
+        pieces = [*self._head, *self._tail]
+        del pieces[len(pieces) - self._held(pieces) :]
+        if not pieces:
+            return None
+        in_head = min(len(pieces), len(self._head))
+        for _ in range(in_head):
+            self._head.popleft()
+        for _ in pieces[in_head:]:
+            self._tail_bytes -= len(self._tail.popleft().data)
+        if self._tail_from is None and in_head < len(pieces):
+            self._tail_from = self._next_row + in_head
+        rows = [
+            LogRow(number, piece.step, piece.at, text)
+            for number, (piece, text) in enumerate(zip(pieces, self._texts(pieces), strict=True), self._next_row)
+        ]
+        self._next_row += len(rows)
+        self._stored_tail.extend(StoredRow(row.number, row.size, row.lines) for row in rows[in_head:])
+        keep_from = self._trim_stored_tail()
+        return LogBatch(
+            rows=(*rows[:in_head], *(row for row in rows[in_head:] if row.number >= keep_from)),
+            tail_from=self._tail_from,
+            keep_from=keep_from,
+            lines_left_out=self._left_out,
+            steps=self.steps,
+            position=pieces[-1].position,
+        )
+
+    def _trim_stored_tail(self) -> int:
+        """Leave out the oldest rows of the tail that do not fit; return the number of the first that stays."""
+        excess = sum(row.size for row in self._stored_tail) - (self.limit - self.limit // HEAD_SHARE)
+        while excess > 0 and self._stored_tail:
+            row = self._stored_tail.popleft()
+            excess -= row.size
+            self._left_out += row.lines
+        return self._stored_tail[0].number if self._stored_tail else self._next_row
+
+    def _held(self, pieces: Sequence[_Piece]) -> int:
+        """How many of the last pieces may end within a secret."""
+        if self._closed or not pieces:
+            return 0
+        last = [piece for piece in pieces[-HELD_PIECES:] if piece.step == pieces[-1].step]
+        unfinished = self.scrubber.unfinished(_readable(last).rstrip("\n"))
+        held = 0
+        while unfinished > 0 and held < len(last):
+            held += 1
+            unfinished -= len(last[-held].data)
+        return held
+
+    def _texts(self, pieces: Sequence[_Piece]) -> Iterator[str]:
+        """The text of each piece without secrets, which may span pieces of one step."""
+        groups = list(_groups(pieces))
+        for group, following in zip(groups, [*groups[1:], None], strict=True):
+            cut = group[0].after_gap or (following is not None and following[0].after_gap)
+            scrub = self.scrubber.scrub_cut if cut else self.scrubber.scrub
+            lines = iter(scrub(_readable(group)).splitlines(keepends=True))
+            for piece in group:
+                yield "".join(lines if piece is group[-1] else islice(lines, piece.lines))
+
+
+def _readable(pieces: Sequence[_Piece]) -> str:
+    return readable(b"".join(piece.data for piece in pieces))
+
+
+def _groups(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
+    """Consecutive pieces of one step with nothing missing between them."""
+    group: list[_Piece] = []
+    for piece in pieces:
+        if group and (piece.step != group[-1].step or piece.after_gap):
+            yield group
+            group = []
+        group.append(piece)
+    if group:
+        yield group
+
+
+def _parts(text: bytes, size: int) -> Iterator[bytes]:
+    """The text in parts of complete lines, of at most this size unless a line is longer."""
+    start = 0
+    while start < len(text):
+        end = len(text) if len(text) - start <= size else text.rfind(b"\n", start, start + size) + 1
+        if end <= start:
+            end = text.index(b"\n", start) + 1
+        yield text[start:end]
+        start = end
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
