@@ -128,7 +128,12 @@ def test_the_history_begins_with_the_ends_that_the_record_has(empty_url: str) ->
         "e": None,
     }
     projects = [
-        {"name": name, "code_repo": f"https://g.example/{name}", "attempt_result": result and Jsonb(result), **owner}
+        {
+            "name": name,
+            "code_repo": f"https://g.example/{name}",
+            "attempt_result": None if result is None else Jsonb(result),
+            **owner,
+        }
         for name, result in results.items()
     ]
     at_version(empty_url, "0004", *projects)
