@@ -700,8 +700,8 @@ MUTATIONS: Final = (
         ),
         (
             "an end changes nothing when the fence has moved on",
-            "FINISH = _written(\n    _MOVING_FENCE.where(_SAME_FENCE)",
-            "FINISH = _written(\n    _MOVING_FENCE",
+            "FINISH = _with_history(\n    _written(\n        _MOVING_FENCE.where(_SAME_FENCE)",
+            "FINISH = _with_history(\n    _written(\n        _MOVING_FENCE",
         ),
         ("the fence only grows", ".values(fence=_C.fence + 1)", ".values(fence=_C.fence)"),
         (

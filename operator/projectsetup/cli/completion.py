@@ -66,6 +66,11 @@ def projects(_: typer.Context) -> Choices:
     return _in_time(choices())
 
 
+def projects_or_setups(context: typer.Context) -> Choices:
+    """Offers the projects of the database, or without one the ProjectSetups of the namespace."""
+    return projects(context) or setups_except()(context)
+
+
 def projects_to_set_up(context: typer.Context) -> Choices:
     """Offers the projects that are not ready."""
     return [(value, description) for value, description in projects(context) if not description.endswith(", ready")]

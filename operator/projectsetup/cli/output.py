@@ -31,6 +31,13 @@ class Format(StrEnum):
     NAME = "name"
 
 
+class LogFormat(StrEnum):
+    """How `logs` prints lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def printable(value: object) -> str:
     """`value` on one line, without control characters: no escape sequence of another program reaches the terminal."""
     return without_harm(" ".join(str(value).split()))

@@ -216,6 +216,7 @@ def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None)
         "Next attempt": moment(status.next_attempt_at, now),
         "Run": f"{run.engine} {run.name}" if run else "",
         "Failure": _failure(resource),
+        "Output": f"projectsetup logs {resource.name}" if status.attempt or status.attempts else "",
         "Code commit": commits.code_repo if commits else "",
         "Docs commit": commits.docs_repo if commits else "",
     }

@@ -116,6 +116,20 @@ LOGS_OF: Final = Statement(
     reads=True,
 )
 
+HEAD_OF: Final = Statement(
+    f"SELECT {_HEAD} FROM setup_logs WHERE run_name = %(run_name)s",  # noqa: S608  # no input in it
+    {},
+    reads=True,
+)
+
+HAS_ENDED: Final = Statement(
+    """
+SELECT EXISTS (SELECT FROM setup_attempts WHERE project_id = %(project_id)s AND run_name = %(run_name)s) AS has_ended
+""",
+    {},
+    reads=True,
+)
+
 ROWS: Final = Statement(
     f"""
 SELECT number, step, at, text FROM setup_log_rows WHERE run_name = %(run_name)s AND number > %(after)s
@@ -193,6 +207,15 @@ class SetupLogs:
     async def of(self, project_id: UUID) -> tuple[LogHead, ...]:
         """The logs of this project, latest first."""
         return tuple(_head(row) for row in await self._database.rows(LOGS_OF, project_id=project_id))
+
+    async def head(self, run_name: str) -> LogHead | None:
+        """One log; None if it is gone."""
+        heads = await self._database.rows(HEAD_OF, run_name=run_name)
+        return _head(heads[0]) if heads else None
+
+    async def has_ended(self, project_id: UUID, run_name: str) -> bool:
+        """Whether the end of this attempt is recorded, so that nothing more is added to its log."""
+        return bool((await self._database.rows(HAS_ENDED, project_id=project_id, run_name=run_name))[0].has_ended)
 
     async def rows(self, run_name: str, *, after: int = -1) -> tuple[LogRow, ...]:
         """The rows of a log after this number; at most PAGE."""

@@ -1,4 +1,4 @@
-"""The commands `setup`, `status`, `retry`, `cancel` and `dashboard`."""
+"""The commands `setup`, `status`, `logs`, `history`, `retry`, `cancel` and `dashboard`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from projectsetup.cli.options import (
     KubeconfigFile,
     Namespace,
     Output,
+    ProjectId,
     annotation_value,
     duration,
     examples,
@@ -24,7 +25,7 @@ from projectsetup.cli.options import (
     project_argument,
     secret_name,
 )
-from projectsetup.cli.output import Format
+from projectsetup.cli.output import Format, LogFormat
 
 app = typer.Typer()
 _PANEL: Final = "Setups"
@@ -34,6 +35,7 @@ _ToSetUp = Annotated[UUID, project_argument(completion.projects_to_set_up)]
 _ToShow = Annotated[
     UUID | None, project_argument(completion.setups_except(), help="Id of one project; all if omitted.")
 ]
+_ToLog = Annotated[UUID, project_argument(completion.projects_or_setups)]
 _ToRetry = Annotated[UUID, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))]
 _OperatorNamespace = Annotated[
     str | None,
@@ -156,6 +158,52 @@ def status(
         asyncio.run((watch_all if watch else show_all)(source, shown, output))
     else:
         asyncio.run((watch_one if watch else show_one)(source, shown, str(project_id), output))
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog=examples("logs $id", "logs $id --follow", "logs $id --attempt 2 --step test --tail 50"),
+)
+def logs(
+    project_id: _ToLog,
+    *,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of the attempt; the latest if omitted.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(metavar="S", help="Show only the output of this step.")] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Keep showing output until the setup has ended; exit code 1 if it failed."),
+    ] = False,
+    tail: Annotated[int | None, typer.Option(min=0, metavar="N", help="Show only the last N lines.")] = None,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")] = False,
+    output: Annotated[
+        LogFormat, typer.Option("--output", "-o", help="text for people, or json: one object for each line.")
+    ] = LogFormat.TEXT,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Show what the steps of a setup printed.
+
+    The output comes from the database that DATABASE_URL names; without it, from the pods, with your own rights.
+    """
+    if follow and tail is not None:
+        raise typer.BadParameter("cannot be combined with --follow", param_hint="'--tail'")
+
+    from projectsetup.cli.logs import Shown, show_logs
+    from projectsetup.kube.connection import Kubeconfig
+
+    shown = Shown(attempt, step, tail, timestamps, output)
+    asyncio.run(show_logs(Kubeconfig(kubeconfig, context), project_id, namespace, shown, follow=follow))
+
+
+@app.command(rich_help_panel=_PANEL, epilog=examples("history $id", "history $id -o json"))
+def history(project_id: ProjectId, output: Output = Format.TABLE) -> None:
+    """Show every attempt to set up a project, also those of deleted ProjectSetups (DATABASE_URL)."""
+    from projectsetup.cli.logs import show_history
+
+    asyncio.run(show_history(project_id, output))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("retry $id", "retry $id -n team-a --context production"))

@@ -1,0 +1,228 @@
+"""What `logs` and `history` show: the output of attempts, and all attempts there were."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from rich.text import Text
+
+from projectsetup.api.durations import lasting
+from projectsetup.cli.errors import CommandError, ExitCode
+from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
+from projectsetup.cli.tables import table
+from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.setups import COMMAND_LINE, SetupClient
+from projectsetup.log_reader import AttemptOutput, LeftOut, Line, LogSource, PodOutput, StoredLogs
+from projectsetup.projects import NoSuchProject, ProjectRecord
+from projectsetup.projects.address import DatabaseAddress
+from projectsetup.projects.history import PastAttempt
+from projectsetup.text import without_harm
+
+LOOK_AGAIN = 1.0
+"""Seconds until another attempt is looked for."""
+ONE_MINUTE = 60.0
+_COLUMNS = ("ATTEMPT", "STARTED", "TOOK", "OUTCOME", "REASON", "STEP", "MESSAGE")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which part of the output to show: of the latest attempt unless `attempt`, of all steps unless `step`."""
+
+    attempt: int | None
+    step: str | None
+    tail: int | None
+    timestamps: bool
+    output: LogFormat
+
+
+async def show_logs(
+    kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None, shown: Shown, *, follow: bool
+) -> None:
+    """Print the output of one attempt; with `follow`, of all from that one on until the setup has ended."""
+    async with _source(kubeconfig, project_id, namespace) as source:
+        chosen = _chosen(await source.attempts(), shown.attempt)
+        if not follow:
+            if chosen is None:
+                raise CommandError(await _why_none(source, project_id, shown.attempt))
+            await _print(source, chosen, shown, follow=False)
+            return
+        await _follow(source, project_id, chosen, shown)
+
+
+async def _follow(source: LogSource, project_id: UUID, first: AttemptOutput | None, shown: Shown) -> None:
+    seen = {a.run_name for a in await source.attempts()} - ({first.run_name} if first else set())
+    while True:
+        end = await source.end()
+        for attempt in await source.attempts():
+            if attempt.run_name in seen:
+                continue
+            seen.add(attempt.run_name)
+            if shown.output is LogFormat.TEXT:
+                say(f"attempt {attempt.attempt} of project {project_id}")
+            await _print(source, attempt, shown, follow=True)
+        if end is not None:
+            break
+        await asyncio.sleep(LOOK_AGAIN)
+    if not end.succeeded:
+        raise CommandError(f"setup of project {project_id} failed: {end.message}", ExitCode.FAILED)
+
+
+@asynccontextmanager
+async def _source(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> AsyncIterator[LogSource]:
+    """The database if DATABASE_URL is set, else the pods."""
+    if os.environ.get("DATABASE_URL"):
+        async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+            if await record.get(project_id) is None:
+                raise NoSuchProject(project_id)
+            yield StoredLogs(record, project_id)
+        return
+    from projectsetup.kube.client import RestClient
+    from projectsetup.kube.pod_logs import PodLogs
+
+    async with await connect(kubeconfig) as api, await connect(kubeconfig, streaming=True) as streams:
+        setups = SetupClient(api, field_manager=COMMAND_LINE)
+        yield PodOutput(setups, PodLogs(RestClient(streams)), kubeconfig.namespace(namespace), project_id)
+
+
+def _chosen(attempts: Sequence[AttemptOutput], number: int | None) -> AttemptOutput | None:
+    """The latest attempt, or the latest with this number."""
+    return next((each for each in reversed(attempts) if number in {None, each.attempt}), None)
+
+
+async def _why_none(source: LogSource, project_id: UUID, number: int | None) -> str:
+    numbers = sorted({each.attempt for each in await source.attempts()})
+    if numbers:
+        return f"attempt {number} of project {project_id} has no log; there are logs of {', '.join(map(str, numbers))}"
+    where = "in the database: no step has printed anything, or the log is older than the operator keeps logs"
+    if not isinstance(source, StoredLogs):
+        where = "in pods; set DATABASE_URL to read the logs that the operator keeps"
+    return f"project {project_id} has no log {where}"
+
+
+async def _print(source: LogSource, attempt: AttemptOutput, shown: Shown, *, follow: bool) -> None:
+    printer = _Printer(attempt, shown)
+    last: deque[Line | LeftOut] = deque(maxlen=shown.tail)
+    async with aclosing(source.lines(attempt, follow=follow)) as lines:
+        async for line in lines:
+            if isinstance(line, Line) and shown.step not in {None, line.step}:
+                continue
+            if shown.tail is not None and not follow:
+                last.append(line)
+            else:
+                printer.print(line)
+    for line in last:
+        printer.print(line)
+
+
+@dataclass(slots=True)
+class _Printer:
+    attempt: AttemptOutput
+    shown: Shown
+    _step: str | None = field(default=None)
+
+    def print(self, line: Line | LeftOut) -> None:
+        """Print one line; of several steps, each begins with its name."""
+        if self.shown.output is LogFormat.JSON:
+            write(json.dumps(self._value(line), ensure_ascii=False))
+            return
+        if isinstance(line, LeftOut):
+            write(str(line))
+            return
+        if self.shown.step is None and line.step != self._step:
+            write_text(Text(f"── {line.step}", style="bold"))
+        self._step = line.step
+        time = f"{_time(line.at)} " if self.shown.timestamps else ""
+        write(time + without_harm(line.text.expandtabs()))
+
+    def _value(self, line: Line | LeftOut) -> dict[str, object]:
+        if isinstance(line, LeftOut):
+            return {"attempt": self.attempt.attempt, "linesLeftOut": line.lines}
+        return {"attempt": self.attempt.attempt, "step": line.step, "time": _time(line.at), "line": line.text}
+
+
+async def show_history(project_id: UUID, output: Format) -> None:
+    """Print every attempt of a project that has ended."""
+    async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+        if await record.get(project_id) is None:
+            raise NoSuchProject(project_id)
+        past = await record.history().of(project_id)
+    if output is not Format.TABLE:
+        write_data([_value(each) for each in past], output, names=[each.run_name or "" for each in past])
+        return
+    write_text(_overview(past, datetime.now(UTC)))
+
+
+def _overview(past: Sequence[PastAttempt], now: datetime) -> Text:
+    text = table(_COLUMNS, [_row(each, now) for each in past])
+    for each in past[-1:]:
+        steps = [f"{step['name']} {_took(step)}" for step in each.steps]
+        if steps:
+            text.append(f"\n\nSteps of the last attempt: {', '.join(map(printable, steps))}")
+    return text
+
+
+def _row(attempt: PastAttempt, now: datetime) -> tuple[object, ...]:
+    took = lasting(attempt.finished_at - attempt.started_at) if attempt.started_at else ""
+    began = attempt.started_at or attempt.finished_at
+    return (
+        attempt.attempt,
+        f"{lasting(now - began)} ago",
+        took,
+        attempt.outcome,
+        attempt.reason,
+        attempt.step or "",
+        attempt.message,
+    )
+
+
+def _took(step: Mapping[str, Any]) -> str:
+    seconds = _seconds(step)
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f}s" if seconds < ONE_MINUTE else lasting(timedelta(seconds=seconds))
+
+
+def _seconds(step: Mapping[str, Any]) -> float | None:
+    if not step.get("finishedAt"):
+        return None
+    took: timedelta = datetime.fromisoformat(step["finishedAt"]) - datetime.fromisoformat(step["startedAt"])
+    return took.total_seconds()
+
+
+def _value(attempt: PastAttempt) -> dict[str, object]:
+    """One attempt as JSON, without what is not known."""
+    named = {
+        "attempt": attempt.attempt,
+        "queuedAt": attempt.queued_at and _time(attempt.queued_at),
+        "startedAt": attempt.started_at and _time(attempt.started_at),
+        "finishedAt": _time(attempt.finished_at),
+        "seconds": (attempt.finished_at - attempt.started_at).total_seconds() if attempt.started_at else None,
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "message": attempt.message,
+        "step": attempt.step,
+        "exitCode": attempt.exit_code,
+        "steps": [{**step, "seconds": _seconds(step)} for step in attempt.steps],
+        "commits": {"codeRepo": attempt.code_commit, "docsRepo": attempt.docs_commit} if attempt.code_commit else None,
+        "namespace": attempt.namespace,
+        "uid": attempt.setup_uid,
+        "run": attempt.run_name,
+        "engine": attempt.engine,
+        "recipe": attempt.recipe,
+        "recipeDigest": attempt.recipe_digest,
+        "operatorVersion": attempt.operator_version,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
