@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
-from projectsetup.api.models import ProjectSetupStatus, parse_resource
-from projectsetup.api.reasons import EventReason
+from projectsetup.api.models import AttemptRecord, ProjectSetupStatus
+from projectsetup.api.reasons import EventReason, Reason
 from projectsetup.controller.events import Event
 from projectsetup.controller.metrics import attempt_end, count_changes, ready_since, setup_end
 from projectsetup.observe.metrics import Metrics
-
-T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
-RUNS: Final = {"engine": "local", "name": "run", "id": "1"}
-PHASES: Final = {"SetupSucceeded": "Succeeded", "Cancelled": "Cancelled", "Suspended": "Suspended", "Queued": "Queued"}
-WAITING: Final = ("Queued", "Running", "RetryScheduled", "Suspended")
+from tests.support.setup_bodies import NOON, RUN, resource
+from tests.support.setup_bodies import status as reported
 
 
 def at(seconds: float) -> str:
-    return (T0 + timedelta(seconds=seconds)).isoformat()
+    return (NOON + timedelta(seconds=seconds)).isoformat()
 
 
 def body_of(reason: str, *, runs: bool = False, ended: tuple[tuple[str, str], ...] = (), **more: Any) -> dict[str, Any]:
     """A `.status` with this reason and these ended attempts."""
-    truth = {"SetupSucceeded": "True"}.get(reason, "Unknown" if reason in WAITING else "False")
-    times = {"startedAt": at(0), "finishedAt": at(50)}
-    phase = PHASES.get(reason, "Running" if runs else "BackingOff" if truth == "Unknown" else "Failed")
-    return {
-        "phase": phase,
-        "conditions": [
-            {"type": "Succeeded", "status": truth, "reason": reason, "message": "", "lastTransitionTime": at(0)}
-        ],
-        "attempts": [
-            {"number": number, "outcome": outcome, "reason": why, "message": "", **times}
-            for number, (outcome, why) in enumerate(ended, start=1)
-        ],
-        **({"runRef": RUNS} if runs else {}),
-        **more,
-    }
+    times = {"started_at": NOON, "finished_at": NOON + timedelta(seconds=50)}
+    attempts = tuple(
+        AttemptRecord(number=number, outcome=outcome, reason=why, message="", **times)
+        for number, (outcome, why) in enumerate(ended, start=1)
+    )
+    return reported(Reason(reason), run_ref=RUN if runs else None, attempts=attempts) | more
 
 
 def status(*arguments: Any, **named: Any) -> ProjectSetupStatus:
@@ -51,6 +39,8 @@ QUEUED: Final = status("Queued")
 RUNNING: Final = status("Running", runs=True)
 SECOND: Final = status("Running", runs=True, ended=(("Failed", "StepKilled"),))
 OVER: Final = status("SetupSucceeded", ended=(("Succeeded", "SetupSucceeded"),))
+EXHAUSTED: Final = status("AttemptsExhausted", ended=(("Failed", "StepKilled"), ("Failed", "StepTransient")))
+CANCELLED: Final = ("Cancelled", "Cancelled")
 
 
 @pytest.mark.parametrize(
@@ -63,20 +53,10 @@ OVER: Final = status("SetupSucceeded", ended=(("Succeeded", "SetupSucceeded"),))
         (RUNNING, status("RetryScheduled", ended=(("Failed", "StepKilled"),)), None, ("Failed", "StepKilled")),
         (RUNNING, status("Queued"), None, ("Returned", "Queued")),
         (RUNNING, status("Suspended"), None, ("Returned", "Suspended")),
-        (
-            SECOND,
-            status("AttemptsExhausted", ended=(("Failed", "StepKilled"), ("Failed", "StepTransient"))),
-            ("Failed", "AttemptsExhausted"),
-            ("Failed", "StepTransient"),
-        ),
-        (
-            RUNNING,
-            status("Cancelled", ended=(("Cancelled", "Cancelled"),)),
-            ("Cancelled", "Cancelled"),
-            ("Cancelled", "Cancelled"),
-        ),
+        (SECOND, EXHAUSTED, ("Failed", "AttemptsExhausted"), ("Failed", "StepTransient")),
+        (RUNNING, status("Cancelled", ended=(CANCELLED,)), CANCELLED, CANCELLED),
         (RUNNING, status("ProjectClaimed"), ("Failed", "ProjectClaimed"), ("Failed", "ProjectClaimed")),
-        (QUEUED, status("Cancelled"), ("Cancelled", "Cancelled"), None),
+        (QUEUED, status("Cancelled"), CANCELLED, None),
         (NOTHING, status("InvalidSpec"), ("Failed", "InvalidSpec"), None),
         (OVER, OVER, None, None),
         (status("Cancelled"), QUEUED, None, None),
@@ -109,8 +89,7 @@ def test_events_that_are_counted(reason: EventReason, series: str) -> None:
     assert counted == {f"projectsetup_{series} 1.0"}
 
 
-def reconciling(since: float) -> dict[str, Any]:
-    return {"type": "Reconciling", "status": "True", "reason": "Queued", "message": "", "lastTransitionTime": at(since)}
+RECONCILING = {"type": "Reconciling", "status": "True", "reason": "Queued", "message": "", "lastTransitionTime": at(20)}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +97,7 @@ def reconciling(since: float) -> dict[str, Any]:
     [
         ({}, 0),
         (body_of("Queued", queuedAt=at(5)), 5),
-        (body_of("Queued", queuedAt=at(5), conditions=[reconciling(20)]), 20),
+        (body_of("Queued", queuedAt=at(5), conditions=[RECONCILING]), 20),
         (body_of("Queued", queuedAt=at(5), ended=(("Failed", "StepKilled"),)), 50),
         (body_of("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(65), ended=(("Failed", "StepKilled"),)), 65),
         (body_of("RetryScheduled", queuedAt=at(5), nextAttemptAt=at(165)), 100),
@@ -127,7 +106,5 @@ def reconciling(since: float) -> dict[str, Any]:
     ids=["new", "queued", "resumed", "after an attempt", "after its delay", "delay ended early", "suspended"],
 )
 def test_since_when_it_could_have_started(stored: dict[str, Any], since: float) -> None:
-    name = "0a0a0a0a-0000-4000-8000-000000000000"
-    metadata = {"namespace": "ns", "name": name, "uid": "u", "resourceVersion": "1", "generation": 1}
-    body = {"metadata": {**metadata, "creationTimestamp": at(0)}, "spec": {}, "status": stored}
-    assert ready_since(parse_resource(body), T0 + timedelta(seconds=100)) == T0 + timedelta(seconds=since)
+    waiting = resource(stored, creationTimestamp=at(0))
+    assert ready_since(waiting, NOON + timedelta(seconds=100)) == NOON + timedelta(seconds=since)

@@ -8,19 +8,10 @@ from typing import Any
 import pytest
 
 from projectsetup.api.reasons import Reason
+from projectsetup.engines.kubernetes_job import state as s
 from projectsetup.engines.kubernetes_job.manifest import TOMBSTONE
 from projectsetup.engines.kubernetes_job.plan import Plan
-from projectsetup.engines.kubernetes_job.state import (
-    Broken,
-    Ended,
-    Gone,
-    JobState,
-    Running,
-    Starting,
-    Tombstone,
-    Unreported,
-    job_state,
-)
+from projectsetup.engines.kubernetes_job.state import Broken, Ended, JobState, Running, Starting, job_state
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import SetupFailed, SetupSucceeded
 
@@ -29,25 +20,11 @@ Body = dict[str, Any]
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 LIMIT = 300.0
 COMMIT = "c0de" * 10
-PLAN = Plan.model_validate(
-    {
-        "timeout": 1800,
-        "stages": [
-            {
-                "steps": [
-                    {"name": "make", "status": "initializing", "timeout": "10m"},
-                    {
-                        "name": "test",
-                        "status": "testing",
-                        "timeout": "10m",
-                        "retry": {"exitCodes": [42], "output": ["(?i)reset"]},
-                    },
-                ]
-            },
-            {"steps": [{"name": "push", "status": "committing", "timeout": "5m"}]},
-        ],
-    }
-)
+MAKE = {"name": "make", "status": "initializing", "timeout": "10m"}
+RETRY = {"exitCodes": [42], "output": ["(?i)reset"]}
+TEST = {"name": "test", "status": "testing", "timeout": "10m", "retry": RETRY}
+PUSH = {"name": "push", "status": "committing", "timeout": "5m"}
+PLAN = Plan.model_validate({"timeout": 1800, "stages": [{"steps": [MAKE, TEST]}, {"steps": [PUSH]}]})
 
 
 def at(seconds: float) -> str:
@@ -95,20 +72,13 @@ def ended(name: str, code: int = 0, message: str = "", reason: str = "Completed"
 
 DONE = ended("make", message="step=test\nexit=0\n\n")
 PUSHED = ended("push", message=f"step=push\nexit=0\nCODE_COMMIT={COMMIT}\n")
+TOO_LATE = "the attempt timed out after 30m, during step test"
 TAKEN = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicted"}
 
 
-def see(stored: Body | None, *pods: Body, warnings: tuple[str, ...] = (), at_step: str | None = None) -> JobState:
-    return job_state(
-        stored,
-        pods,
-        plan=PLAN,
-        scrubber=Scrubber(["hunter22"]),
-        now=NOW,
-        start_limit=LIMIT,
-        warnings=warnings,
-        at_step=at_step,
-    )
+def see(stored: Body | None, *pods: Body, now: datetime = NOW, **known: Any) -> JobState:
+    known = {"warnings": (), "at_step": None} | known
+    return job_state(stored, pods, plan=PLAN, scrubber=Scrubber(["hunter22"]), now=now, start_limit=LIMIT, **known)
 
 
 def broken(seen: JobState) -> tuple[Reason, str, str | None, int | None]:
@@ -117,8 +87,8 @@ def broken(seen: JobState) -> tuple[Reason, str, str | None, int | None]:
 
 
 def test_no_job_and_a_tombstone() -> None:
-    assert see(None) == Gone()
-    assert see(job(suspend=True, **{TOMBSTONE: "true"})) == Tombstone()
+    assert see(None) == s.Gone()
+    assert see(job(suspend=True, **{TOMBSTONE: "true"})) == s.Tombstone()
 
 
 @pytest.mark.parametrize("message", ["", "nothing that was agreed upon", "step=push\nexit=3\n\n"])
@@ -165,47 +135,29 @@ def test_retryable_failures(code: int, message: str, why: str, reason: Reason, s
 @pytest.mark.parametrize("kind", ["Failed", "FailureTarget"])
 def test_the_deadline_of_the_attempt(kind: str) -> None:
     late = {**failed("DeadlineExceeded"), "type": kind}
-    assert broken(see(job(late), at_step="test"))[:3] == (
-        Reason.STEP_TIMED_OUT,
-        "the attempt timed out after 30m, during step test",
-        "test",
-    )
+    assert broken(see(job(late), at_step="test")) == (Reason.STEP_TIMED_OUT, TOO_LATE, "test", None)
     stopped = pod("Failed", ended("make", 143, "step=test\nexit=143\n\n"))
     assert broken(see(job(late), stopped))[0] is Reason.STEP_TIMED_OUT
     failed_step = pod("Failed", ended("make", 3, "step=test\nexit=3\n\n"))
     assert isinstance(see(job(late), failed_step), Ended)
-    assert broken(see(job(late), warnings=("no node is free",)))[:2] == (
-        Reason.ENGINE_ERROR,
-        "the pod did not start in time: no node is free",
-    )
+    why = "the pod did not start in time: no node is free"
+    assert broken(see(job(late), warnings=("no node is free",)))[:2] == (Reason.ENGINE_ERROR, why)
 
 
 @pytest.mark.parametrize("code", [3, 75, 143])
 def test_a_step_that_was_stopped_with_its_pod_has_not_failed(code: int) -> None:
     stopped_pod = pod("Failed", ended("make", code, f"step=test\nexit={code}\nstopped=1\n\nasked to end\n"))
     assert see(job(), stopped_pod) == Running("pod-10", "make", PLAN.steps[0], 0, running=False)
-    assert broken(see(job(failed("DeadlineExceeded")), stopped_pod))[:2] == (
-        Reason.STEP_TIMED_OUT,
-        "the attempt timed out after 30m, during step test",
-    )
-    assert broken(see(job(failed("BackoffLimitExceeded")), stopped_pod)) == (
-        Reason.INTERRUPTED,
-        "step test was interrupted: its pod was deleted: asked to end",
-        "test",
-        code,
-    )
+    assert broken(see(job(failed("DeadlineExceeded")), stopped_pod))[:2] == (Reason.STEP_TIMED_OUT, TOO_LATE)
+    why = "step test was interrupted: its pod was deleted: asked to end"
+    assert broken(see(job(failed("BackoffLimitExceeded")), stopped_pod)) == (Reason.INTERRUPTED, why, "test", code)
+
+
+CONTRADICTIONS = [(3, "step=test\nexit=75\n\n"), (124, "step=test\nexit=143\n\n"), (0, "step=test\nexit=3\n\n")]
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        (3, "step=test\nexit=75\n\n"),
-        (124, "step=test\nexit=143\n\n"),
-        (0, "step=make\nexit=0\n\n"),
-        (0, "step=test\nexit=3\n\n"),
-        (2, ""),
-        (127, "sh: not found"),
-    ],
+    ("code", "message"), [*CONTRADICTIONS, (0, "step=make\nexit=0\n\n"), (2, ""), (127, "sh: not found")]
 )
 def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: str) -> None:
     reason, text, _, _ = broken(see(job(), pod("Failed", ended("make", code, message, "Error"))))
@@ -215,7 +167,7 @@ def test_a_report_that_contradicts_the_exit_code_is_ignored(code: int, message: 
 
 @pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "Complete"])
 def test_a_job_that_succeeded_counts_although_its_pod_is_gone(kind: str) -> None:
-    assert see(job({"type": kind, "status": "True"})) == Unreported()
+    assert see(job({"type": kind, "status": "True"})) == s.Unreported()
     assert isinstance(see(job({"type": kind, "status": "True"}), pod("Pending", running("make"))), Broken)
 
 
@@ -290,10 +242,7 @@ def test_a_pod_that_does_not_start_says_why_until_its_limit(name: str) -> None:
     assert isinstance(seen, Starting)
     assert why in (seen.why or "")
     assert seen.limit is not None
-    later = job_state(
-        job(), [stuck], plan=PLAN, scrubber=Scrubber(()), now=seen.limit, start_limit=LIMIT, warnings=warnings
-    )
-    reason, text, _, _ = broken(later)
+    reason, text, _, _ = broken(see(job(), stuck, now=seen.limit, warnings=warnings))
     assert reason is Reason.ENGINE_ERROR
     assert text.startswith("the pod did not start within 5m: ")
     assert why in text

