@@ -196,27 +196,21 @@ async def test_a_stopped_attempt_has_the_first_cause_and_may_be_stopped_before_i
     assert world.engine.started == [1]
 
 
+@pytest.mark.parametrize("kills", [False, True])
 @in_virtual_time
-async def test_an_attempt_that_is_started_after_stop_all_does_not_run() -> None:
+async def test_all_attempts_are_stopped_or_killed_and_later_ones_do_not_run(kills: bool) -> None:
     world = World()
     before = world.start(1)
     await asyncio.sleep(1)
-    world.runs.stop_all(StopCause.SHUTDOWN)
+    if kills:
+        await world.runs.kill_all(StopCause.SHUTDOWN)
+        assert world.runs.running == []
+    else:
+        world.runs.stop_all(StopCause.SHUTDOWN)
     after = world.start(2)
     for project in (before, after):
         assert await world.outcome(project) == AttemptStopped(StopCause.SHUTDOWN)
     assert world.engine.started == [1]
-
-
-@in_virtual_time
-async def test_kill_all_gives_each_attempt_its_outcome() -> None:
-    world = World()
-    projects = [world.start(number) for number in range(3)]
-    await world.runs.kill_all(StopCause.LEASE_LOST)
-    for project in projects:
-        view = world.runs.view(project)
-        assert view is not None
-        assert view.outcome == AttemptStopped(StopCause.LEASE_LOST)
 
 
 @in_virtual_time
@@ -256,29 +250,23 @@ async def _left(world: World, project: UUID) -> None:
     assert view.outcome is None
 
 
+@pytest.mark.parametrize(("cause", "started"), [(StopCause.SHUTDOWN, [1, 2]), (StopCause.LEASE_LOST, [1])])
 @in_virtual_time
-async def test_a_lasting_attempt_is_started_and_left_running_at_a_shutdown() -> None:
+async def test_lasting_attempts_are_left_running_and_at_a_shutdown_those_that_begin_are_started(
+    cause: StopCause, started: list[int]
+) -> None:
     world = World(engine := LastingEngine())
-    project = world.start(1)
+    attempts = [world.start(1)]
     await asyncio.sleep(2)
-    world.runs.stop_all(StopCause.SHUTDOWN)
-    later = world.start(2)
-    for left in (project, later):
-        await _left(world, left)
-    assert (engine.started, engine.stopped) == ([1, 2], [])
+    attempts.append(world.start(2))
+    if cause is StopCause.SHUTDOWN:
+        world.runs.stop_all(cause)
+    else:
+        await world.runs.kill_all(cause)
+    for attempt in attempts:
+        await _left(world, attempt)
+    assert (engine.started, engine.stopped) == (started, [])
     assert (world.runs.running, world.runs.keys()) == ([], [])
-
-
-@in_virtual_time
-async def test_a_lasting_attempt_is_left_at_once_or_not_started_when_the_lease_is_lost() -> None:
-    world = World(engine := LastingEngine())
-    project = world.start(1)
-    await asyncio.sleep(2)
-    later = world.start(2)
-    await world.runs.kill_all(StopCause.LEASE_LOST)
-    for left in (project, later):
-        await _left(world, left)
-    assert (engine.started, engine.stopped) == ([1], [])
 
 
 @pytest.mark.parametrize(("cause", "stopped"), [(StopCause.CANCEL, [1]), (StopCause.FENCED, [])])

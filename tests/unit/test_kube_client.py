@@ -40,45 +40,25 @@ def answer(status: int, *, body: str | None = None, reason: str = "Because") -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("error", "kind"),
     [
-        (0, ApiUnavailable),
-        (400, ApiRejected),
-        (401, ApiUnavailable),
-        (403, ApiForbidden),
-        (404, ApiNotInstalled),
-        (408, ApiUnavailable),
-        (409, ApiConflict),
-        (410, ApiExpired),
-        (422, ApiRejected),
-        (429, ApiUnavailable),
-        (500, ApiUnavailable),
-        (503, ApiUnavailable),
-        (504, ApiUnavailable),
+        *((answer(status), ApiUnavailable) for status in (0, 401, 408, 429, 500, 503, 504)),
+        *((answer(status), ApiRejected) for status in (400, 422)),
+        (answer(403), ApiForbidden),
+        (answer(404), ApiNotInstalled),
+        (answer(404, body="404 page not found"), ApiNotInstalled),
+        (answer(404, body='{"kind": "Status", "reason": "NotFound", "message": "things not found"}'), ApiNotFound),
+        (answer(409), ApiConflict),
+        (answer(410), ApiExpired),
+        (aiohttp.ClientConnectionError("reset"), ApiUnavailable),
+        (aiohttp.ClientPayloadError("cut"), ApiUnavailable),
+        (aiohttp.ServerDisconnectedError(), ApiUnavailable),
+        (TimeoutError(), ApiUnavailable),
+        (ConnectionRefusedError(111, "refused"), ApiUnavailable),
     ],
 )
-def test_an_answer(status: int, kind: type[ClusterError]) -> None:
-    assert type(translation_of(answer(status))) is kind
-
-
-def test_a_missing_object_differs_from_a_kind_that_is_not_served() -> None:
-    body = json.dumps({"kind": "Status", "reason": "NotFound", "message": 'things "a" not found'})
-    assert type(translation_of(answer(404, body=body))) is ApiNotFound
-    assert type(translation_of(answer(404, body="404 page not found"))) is ApiNotInstalled
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        aiohttp.ClientConnectionError("reset"),
-        aiohttp.ClientPayloadError("cut"),
-        aiohttp.ServerDisconnectedError(),
-        TimeoutError(),
-        ConnectionRefusedError(111, "refused"),
-    ],
-)
-def test_no_answer(error: Exception) -> None:
-    assert type(translation_of(error)) is ApiUnavailable
+def test_each_error_has_its_kind(error: Exception, kind: type[ClusterError]) -> None:
+    assert type(translation_of(error)) is kind
 
 
 def test_the_text_is_what_the_server_says_in_one_line() -> None:
