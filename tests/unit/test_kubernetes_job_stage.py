@@ -101,25 +101,21 @@ def test_many_and_long_lines_leave_room_for_the_end(box: Box) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "report"),
+    ("run", "grace", "exit_code", "tail"),
     [
-        ("trap 'echo asked; exit 9' TERM; echo begun; sleep 1000 & wait", (9, True, "begun\nasked\n")),
-        ("trap '' TERM; (setsid sleep 1000; true) & sleep 1000; echo alive; sleep 1000; true", None),
+        ("trap 'echo asked; exit 9' TERM; echo begun; sleep 1000 & wait", None, 9, "begun\nasked\n"),
+        ("trap '' TERM; (setsid sleep 1000; true) & sleep 1000; echo alive; sleep 1000; true", 1, 137, ""),
     ],
     ids=["asked", "deaf"],
 )
 def test_a_step_that_exceeds_its_timeout_receives_sigterm_and_then_sigkill(
-    box: Box, run: str, report: tuple[int, bool, str] | None
+    box: Box, run: str, grace: int | None, exit_code: int, tail: str
 ) -> None:
     container = box(step("slow", run, timeout="1s"))
-    if report is None:
-        container.grace = 1
+    container.grace = grace
     ended = container.run()
     assert (ended.code, ended.report.timed_out) == (124, True)
-    if report is None:
-        assert ended.report.exit_code == 137
-    else:
-        assert (ended.report.exit_code, ended.report.timed_out, ended.report.tail) == report
+    assert (ended.report.exit_code, ended.report.tail) == (exit_code, tail)
 
 
 def test_the_last_value_of_each_fact_is_reported(box: Box) -> None:
@@ -184,23 +180,15 @@ def test_all_output_reaches_the_log_and_its_end_the_message(box: Box) -> None:
 
 
 def test_lines_that_match_a_retry_pattern_are_reported(box: Box) -> None:
-    ended = box(
-        step(
-            "flaky",
-            "echo ok; echo 'x: Connection RESET by peer'; printf 'a\\rError 503\\r'; seq 1 5000; exit 3",
-            retry={"output": ["(?i)connection reset", r"^Error 5\d\d$"]},
-        )
-    ).run()
+    run = "echo ok; echo 'x: Connection RESET by peer'; printf 'a\\rError 503\\r'; seq 1 5000; exit 3"
+    ended = box(step("flaky", run, retry={"output": ["(?i)connection reset", r"^Error 5\d\d$"]})).run()
     assert ended.report.matches == ("x: Connection RESET by peer", "Error 503")
     assert ended.report.tail.endswith("\n4999\n5000\n")
     assert len(ended.message) <= 4096
 
 
 def test_a_step_that_succeeds_after_sigterm_has_succeeded(box: Box) -> None:
-    ended = box(
-        step("slow", "trap 'exit 0' TERM; sleep 1000 & wait", timeout="1s"),
-        step("next", "echo reached"),
-    ).run()
+    ended = box(step("slow", "trap 'exit 0' TERM; sleep 1000 & wait", timeout="1s"), step("next", "echo reached")).run()
     assert (ended.code, ended.report.step, ended.report.timed_out) == (0, "next", False)
     assert "reached" in ended.lines
 
@@ -336,7 +324,8 @@ def test_unknown_output_lines_are_named_in_the_log(box: Box) -> None:
 KEY = "-----BEGIN KEY-----\nabcdefgh\n-----END KEY-----"
 
 
-def test_an_ssh_key(box: Box, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_an_ssh_key(box: Box, tmp_path: Path, end: str) -> None:
     private = tmp_path / "private"
     show = f"""
         echo "$GIT_SSH_COMMAND"
@@ -346,12 +335,13 @@ def test_an_ssh_key(box: Box, tmp_path: Path) -> None:
     """
     ended = box(
         step("push", show, credentials=True),
-        secret={"ssh-privatekey": KEY, "known_hosts": "code.example ssh-ed25519 AAAA"},
+        secret={"ssh-privatekey": KEY.replace("\n", end), "known_hosts": f"code.example ssh-ed25519 AAAA{end}"},
     ).run()
     log = ended.log.decode()
     assert f'IdentityFile="{private}/key"' in log
     assert f"{KEY}\n-rw-------" in log
     assert "code.example ssh-ed25519 AAAA\n-rw-------" in log
+    assert "\r" not in log
     assert "abcdefgh" not in ended.message.decode()
     assert [path.name for path in private.iterdir()] == ["stage"]
 
@@ -386,17 +376,6 @@ def test_no_step_with_credentials_runs_in_a_symlinked_workspace(box: Box, tmp_pa
     assert (ended.code, ended.lines[-1]) == (125, "[projectsetup] the workspace was replaced by a symbolic link")
 
 
-def test_an_ssh_key_with_windows_line_ends(box: Box) -> None:
-    place = """$(expr "$GIT_SSH_COMMAND" : '.*IdentityFile="\\([^"]*\\)"')"""
-    hosts = "code.example ssh-ed25519 AAAA\r\n"
-    asking = f'key={place}; tr "\\r" X <"$key"; tr "\\r" X <"$(dirname "$key")/known_hosts"'
-    ended = box(
-        step("push", asking, credentials=True),
-        secret={"ssh-privatekey": KEY.replace("\n", "\r\n"), "known_hosts": hosts},
-    ).run()
-    assert printed(ended) == [*KEY.splitlines(), hosts.strip()]
-
-
 @pytest.mark.parametrize(
     "key",
     [
@@ -423,10 +402,7 @@ def test_it_refuses_to_run_outside_of_a_container(shell: tuple[str, ...]) -> Non
     done = subprocess.run(
         [*shell, "-c", STAGE_SCRIPT, "stage"], capture_output=True, check=False, timeout=LIMIT, text=True
     )
-    assert (done.returncode, done.stdout) == (
-        125,
-        "[projectsetup] a stage must be process 1 of its container\n",
-    )
+    assert (done.returncode, done.stdout) == (125, "[projectsetup] a stage must be process 1 of its container\n")
 
 
 @needs_mounts

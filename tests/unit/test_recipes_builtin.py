@@ -18,26 +18,17 @@ from projectsetup.recipes.model import StepStatus
 RECIPE = RecipeBook().get("python-service")
 
 
-def test_its_steps_go_through_all_statuses_in_order() -> None:
+def test_the_recipe() -> None:
     assert [step.status for step in RECIPE.steps] == [*StepStatus, StepStatus.COMMITTING]
-
-
-def test_only_the_push_has_credentials() -> None:
     assert [step.name for step in RECIPE.steps if step.credentials] == ["push"]
-
-
-def test_its_image_is_of_this_version() -> None:
     assert RECIPE.image.endswith(f":{version('projectsetup')}")
+    assert RECIPE.parameters["branch"].pattern == BRANCH.pattern
 
 
 def test_it_refuses_licenses_it_has_no_text_for() -> None:
     assert RECIPE.check_parameters({})["license"] == "MIT"
     with pytest.raises(InvalidParameters, match=r"must match MIT\|Apache"):
         RECIPE.check_parameters({"license": "GPL-3.0-only"})
-
-
-def test_its_branch_pattern_is_that_of_the_push() -> None:
-    assert RECIPE.parameters["branch"].pattern == BRANCH.pattern
 
 
 VALUES = [

@@ -21,6 +21,13 @@ def run_of(book: RecipeBook, name: str) -> str:
     return book.get(name).steps[0].run
 
 
+def book_of(folder: Path, **files: str | bytes) -> RecipeBook:
+    """The recipes of a directory with these files, each with the suffix `.yaml`."""
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return RecipeBook(folder)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -61,33 +68,28 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, expect
 
 
 def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(text_of("first"))
     (tmp_path / "b.yml").write_text(text_of("second"))
     (tmp_path / "notes.txt").write_text("no recipe")
-    assert RecipeBook(tmp_path).names() == ("first", "python-service", "second")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "nowhere.yaml").symlink_to("missing")
+    (tmp_path / ".hidden.yaml").write_text("name: [")
+    assert book_of(tmp_path, a=text_of("first")).names() == ("first", "python-service", "second")
 
 
 def test_an_invalid_file_does_not_uncover_the_built_in_recipe(tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("name: python-service\n")
     with pytest.raises(InvalidRecipe, match=r"python-service is invalid: .*own\.yaml: image: is missing"):
-        RecipeBook(tmp_path).get("python-service")
+        book_of(tmp_path, own="name: python-service\n").get("python-service")
 
 
 def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(text_of("first"))
-    (tmp_path / "b.yaml").write_text(text_of("first"))
-    (tmp_path / "c.yaml").write_text(text_of("other"))
-    book = RecipeBook(tmp_path)
+    book = book_of(tmp_path, a=text_of("first"), b=text_of("first"), c=text_of("other"))
     with pytest.raises(InvalidRecipe, match=r"recipe first is defined in several files: .*a\.yaml, .*b\.yaml"):
         book.get("first")
     assert book.get("other").name == "other"
 
 
 def test_an_invalid_file_affects_no_other_recipe(tmp_path: Path) -> None:
-    (tmp_path / "good.yaml").write_text(text_of("first"))
-    (tmp_path / "first.yaml").write_text("name: [")
-    (tmp_path / "third.yaml").write_bytes(b"\xff")
-    book = RecipeBook(tmp_path)
+    book = book_of(tmp_path, good=text_of("first"), first="name: [", third=b"\xff")
     assert book.get("first").name == "first"
     assert book.get("python-service").name == "python-service"
     with pytest.raises(InvalidRecipe, match=r"third\.yaml: is not UTF-8 text"):
@@ -95,14 +97,12 @@ def test_an_invalid_file_affects_no_other_recipe(tmp_path: Path) -> None:
 
 
 def test_changes_are_seen(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(text_of("first", "one"))
-    book = RecipeBook(tmp_path)
+    book = book_of(tmp_path, a=text_of("first", "one"))
     assert run_of(book, "first") == "one"
     assert book.get("first") is book.get("first")
-    path.write_text(text_of("first", "another"))
+    book_of(tmp_path, a=text_of("first", "another"))
     assert run_of(book, "first") == "another"
-    path.unlink()
+    (tmp_path / "a.yaml").unlink()
     with pytest.raises(UnknownRecipe):
         book.get("first")
 
@@ -120,10 +120,3 @@ def test_a_mounted_config_map(tmp_path: Path) -> None:
     assert run_of(book, "first") == "one"
     publish("..2025_02", "two")
     assert run_of(book, "first") == "two"
-
-
-def test_only_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "folder.yaml").mkdir()
-    (tmp_path / "nowhere.yaml").symlink_to("missing")
-    (tmp_path / ".hidden.yaml").write_text("name: [")
-    assert RecipeBook(tmp_path).names() == ("python-service",)
