@@ -110,14 +110,20 @@ async def settle(seconds: float = 0.0) -> None:
         await asyncio.sleep(0)
 
 
-def earlier(jobs: FakeJobs, *, number: int = 1, stage: str | None = None) -> Key:
-    """The Job of an earlier attempt of the same project, which has not ended; its pod, if any, runs this stage."""
+def earlier(jobs: FakeJobs, *, number: int = 1) -> Key:
+    """The Job of an earlier attempt of the same project, which has not ended and has no pod."""
     attempt = make_attempt(RECIPE, number=number, fence=3, run_name=f"setup-{PROJECT_ID}-{number}-3")
     jobs.make(job_manifest(attempt, SETTINGS))
-    key = attempt.namespace, attempt.run_name
-    if stage is not None:
-        jobs.start_pod(key).run(stage)
-    return key
+    return attempt.namespace, attempt.run_name
+
+
+def left_running() -> tuple[FakeJobs, Key, FakePod]:
+    """The Job of an earlier attempt, and its pod, which runs `fetch`."""
+    jobs = FakeJobs()
+    key = earlier(jobs)
+    pod = jobs.start_pod(key)
+    pod.run("fetch")
+    return jobs, key, pod
 
 
 def existing(stage: str | None = None) -> tuple[FakeJobs, FakePod]:

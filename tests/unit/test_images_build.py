@@ -12,11 +12,7 @@ from images import IMAGES, OPERATOR, build, find_images, images_obstacle
 from images.__main__ import main
 from images.building import cache_folder
 from images.content import Content
-from images.sources import (
-    apt_options,
-    build_arguments,
-    debian_sources,
-)
+from images.sources import apt_options, build_arguments, debian_sources
 from tests.support.manifests import ROOT
 
 INDEX = "https://user:password@index.example/simple"

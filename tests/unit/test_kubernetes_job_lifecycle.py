@@ -16,7 +16,7 @@ from projectsetup.kube.job_cache import Kind
 from projectsetup.setup.types import InfrastructureError, NotStarted, SetupStopped, SetupSucceeded
 from tests.support.fake_jobs import Body, FakeJobs
 from tests.support.job_attempts import PROJECT_ID
-from tests.support.job_run import ATTEMPT, JOB, KEY, MANIFEST, Run, earlier, existing, running, settle
+from tests.support.job_run import ATTEMPT, JOB, KEY, MANIFEST, Run, earlier, existing, left_running, running, settle
 from tests.support.virtual_time import in_virtual_time, now
 
 COMMIT = "c" * 40
@@ -27,8 +27,7 @@ COMMIT = "c" * 40
 
 @in_virtual_time
 async def test_a_job_of_an_earlier_attempt_is_deleted_and_gone_before_the_next_is_created() -> None:
-    jobs = FakeJobs()
-    left = earlier(jobs, stage="fetch")
+    jobs, left, _ = left_running()
     run = await Run(jobs).begin()
     assert run.count(f"delete {left[1]}") == 1
     assert run.job is None
@@ -39,10 +38,7 @@ async def test_a_job_of_an_earlier_attempt_is_deleted_and_gone_before_the_next_i
 
 @in_virtual_time
 async def test_an_earlier_pod_without_its_job_is_waited_for() -> None:
-    jobs = FakeJobs()
-    left = earlier(jobs)
-    pod = jobs.start_pod(left)
-    pod.run("fetch")
+    jobs, left, pod = left_running()
     jobs.jobs.pop(left)
     run = await Run(jobs).begin()
     await settle(290)
@@ -55,10 +51,8 @@ async def test_an_earlier_pod_without_its_job_is_waited_for() -> None:
 
 @in_virtual_time
 async def test_a_job_of_a_deleted_projectsetup_of_the_same_name_is_waited_for_and_not_deleted() -> None:
-    jobs = FakeJobs()
-    left = earlier(jobs)
+    jobs, left, _ = left_running()
     jobs.jobs[left]["metadata"]["ownerReferences"][0]["uid"] = "of the one before"
-    jobs.start_pod(left).run("fetch")
     run = await Run(jobs).begin()
     await settle(60)
     assert run.job is None
@@ -70,10 +64,7 @@ async def test_a_job_of_a_deleted_projectsetup_of_the_same_name_is_waited_for_an
 
 @in_virtual_time
 async def test_an_earlier_job_with_a_foreign_finalizer_counts_as_deleted_once_its_pods_have_ended() -> None:
-    jobs = FakeJobs()
-    left = earlier(jobs)
-    pod = jobs.start_pod(left)
-    pod.run("fetch")
+    jobs, left, pod = left_running()
     jobs.deletion_takes = None
     run = await Run(jobs).begin()
     await settle(60)
@@ -86,9 +77,7 @@ async def test_an_earlier_job_with_a_foreign_finalizer_counts_as_deleted_once_it
 
 @in_virtual_time
 async def test_ended_jobs_and_foreign_ones_with_our_labels_are_not_waited_for() -> None:
-    jobs = FakeJobs()
-    failed = jobs.start_pod(earlier(jobs))
-    failed.run("fetch")
+    jobs, _, failed = left_running()
     failed.fail(1)
     jobs.end_job(earlier(jobs, number=5), "Failed")
     foreign = earlier(jobs, number=6)
@@ -116,16 +105,14 @@ async def test_a_foreign_job_of_the_same_name_breaks_the_attempt_and_stays() -> 
 
 @in_virtual_time
 async def test_the_wait_for_earlier_attempts_has_a_limit_and_is_part_of_the_attempts_time() -> None:
-    jobs = FakeJobs()
-    left = earlier(jobs, stage="fetch")
+    jobs, left, _ = left_running()
     jobs.deletion_takes = None
     run = await Run(jobs).begin()
     began = now()
     await run.expect_failure(Reason.ENGINE_ERROR, f"earlier attempts did not end within 5m: {left[1]}")
     assert now() - began < 310
     assert run.job is None
-    jobs = FakeJobs()
-    earlier(jobs, stage="fetch")
+    jobs, _, _ = left_running()
     jobs.deletion_takes = 200.0
     run, began = await Run(jobs).begin(), now()
     await settle(210)
@@ -275,8 +262,7 @@ async def test_an_unanswered_create_is_prevented_or_its_job_deleted(delayed: int
 
 @in_virtual_time
 async def test_an_attempt_that_waits_for_an_earlier_one_leaves_nothing() -> None:
-    jobs = FakeJobs()
-    earlier(jobs, stage="fetch")
+    jobs, _, _ = left_running()
     run = await Run(jobs).begin()
     await run.cancel()
     assert not run.task.done()
@@ -333,8 +319,7 @@ async def test_a_cancel_waits_for_the_api_server(trouble: str) -> None:
 
 @in_virtual_time
 async def test_garbage_is_every_job_that_may_run_and_that_nobody_reports() -> None:
-    jobs = FakeJobs()
-    orphaned = earlier(jobs, stage="fetch")
+    jobs, orphaned, _ = left_running()
     jobs.start_pod(earlier(jobs, number=5)).succeed()
     jobs.end_job(earlier(jobs, number=6), "Failed")
     evicted = earlier(jobs, number=7)

@@ -62,18 +62,14 @@ def test_sqlstates_that_mean_unavailable(state: str, sentence: str) -> None:
         ('FATAL:  no pg_hba.conf entry for host "::1"', "refused the login of user app"),
         ('FATAL:  role "app" does not exist', "refused the login of user app"),
         ('FATAL:  database "app" does not exist', "has no database app"),
-        (
-            'FATAL:  permission denied for database "app"',
-            'refuses access to app (permission denied for database "app")',
-        ),
+        ("FATAL:  permission denied for database app", "refuses access to app (permission denied for database app)"),
         ("FATAL:  unheard of\nmore", "cannot be reached (unheard of)"),
         ("Connection reset by peer", "cannot be reached (Connection reset by peer)"),
     ],
 )
 def test_connection_errors_that_mean_unavailable(text: str, sentence: str) -> None:
-    cause = psycopg.OperationalError(
-        f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {text}'
-    )
+    server = 'connection to server at "127.0.0.1", port 5432 failed'
+    cause = psycopg.OperationalError(f"connection failed: {server}: {text}")
     for exc in (cause, wrapped(cause)):
         assert str(translated(exc, ADDRESS)) == f"PostgreSQL at 127.0.0.1:5432/app {sentence}"
 
@@ -81,20 +77,17 @@ def test_connection_errors_that_mean_unavailable(text: str, sentence: str) -> No
 @pytest.mark.parametrize(
     ("exc", "sentence"),
     [
-        (TimeoutError(), " does not answer"),
-        (OperationalError("", None, driver.ConnectionTimeout("connection timeout expired")), " does not answer"),
-        (
-            OperationalError("", None, psycopg.OperationalError("the connection is lost")),
-            " cannot be reached (the conn",
-        ),
-        (InterfaceError("", None, psycopg.InterfaceError("the connection is closed")), " cannot be reached (the conn"),
-        (ConnectionResetError("reset"), " cannot be reached (reset)"),
+        (TimeoutError(), "does not answer"),
+        (OperationalError("", None, driver.ConnectionTimeout("connection timeout expired")), "does not answer"),
+        (OperationalError("", None, psycopg.OperationalError("lost")), "cannot be reached (lost)"),
+        (InterfaceError("", None, psycopg.InterfaceError("closed")), "cannot be reached (closed)"),
+        (ConnectionResetError("reset"), "cannot be reached (reset)"),
     ],
 )
 def test_errors_without_a_state(exc: Exception, sentence: str) -> None:
     error = translated(exc, ADDRESS)
     assert isinstance(error, DatabaseUnavailable)
-    assert str(error).startswith(f"PostgreSQL at 127.0.0.1:5432/app{sentence}")
+    assert str(error) == f"PostgreSQL at 127.0.0.1:5432/app {sentence}"
 
 
 @pytest.mark.parametrize("state", ["22001", "23514", "42601", "42804", "XX000"])

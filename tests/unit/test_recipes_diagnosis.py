@@ -70,10 +70,7 @@ NEEDS_A_PERSON = [
     ssh(*CHANGED_HOST_KEY),
     ssh("Unable to negotiate with 192.0.2.1 port 22: no matching host key type found. Their offer: ssh-dss"),
     ssh(*SIGNED_IN, "debug1: Exit status 1", errors=f"ERROR: Repository not found.\n{SSH_END}"),
-    ssh(
-        *(*SIGNED_IN, "debug1: Exit status 128"),
-        errors=f"fatal: '/srv/a.git' does not appear to be a git repository\n{SSH_END}",
-    ),
+    ssh(*SIGNED_IN, "debug1: Exit status 128", errors=f"fatal: '/srv/a.git' does not appear to be a git\n{SSH_END}"),
     ssh(*SIGNED_IN, errors="fatal: protocol error: bad line length character: Welc\n"),
     Transcript("file:///a", "fatal: detected dubious ownership in repository at '/a'\nhung up unexpectedly\n"),
     Transcript("ext::sh", "fatal: transport 'ext' not allowed\n"),
@@ -86,6 +83,8 @@ NEEDS_A_PERSON = [
     https(""),
 ]
 SHA256 = "fatal: the receiving end does not support this repository's hash algorithm\n"
+DENIED = f"FATAL: W any team/timed out robot DENIED by fallthru\n{SSH_END}"
+NOT_FOUND = f"Warning: welcome\nERROR: Repository not found.\n{SSH_END}"
 NEEDS_A_PERSON += [
     https(f"{SHA256}fatal: the remote end hung up unexpectedly\n", Http(200)),
     Transcript("file:///srv/s.git", f"{SHA256}fatal: the remote end hung up unexpectedly\n"),
@@ -96,11 +95,7 @@ NEEDS_A_PERSON += [  # the names in these would pass
     https(f"fatal: repository '{TIMEOUT}/' not found\n", Http(404), TIMEOUT),
     unable("SSL certificate problem: self-signed certificate", url="https://git.example/timed out.git"),
     Transcript("file:///srv/timed out.git", "fatal: no access to /srv/timed out.git\n"),
-    ssh(
-        *(*SIGNED_IN, "debug1: Exit status 1"),
-        errors=f"FATAL: W any team/timed out robot DENIED by fallthru\n{SSH_END}",
-        url="git@git.example:team/timed out.git",
-    ),
+    ssh(*SIGNED_IN, "debug1: Exit status 1", errors=DENIED, url="git@git.example:team/timed out.git"),
     Transcript("file:///a", "remote: temporarily unavailable, timed out\nfatal: nobody knows\n"),
 ]
 NEEDS_TIME = [
@@ -154,20 +149,12 @@ def words(error: CommandError) -> str:
     ("transcript", "message"),
     [
         (rejected("pre-receive hook declined", "remote: no\n"), "[remote rejected] (pre-receive hook declined)"),
-        (
-            ssh(*CHANGED_HOST_KEY),
-            f"{CHANGED_HOST_KEY[-2]}; {CHANGED_HOST_KEY[-1]}",
-        ),
+        (ssh(*CHANGED_HOST_KEY), f"{CHANGED_HOST_KEY[-2]}; {CHANGED_HOST_KEY[-1]}"),
         (
             ssh('Load key "/k": error in libcrypto', "git@git.example: Permission denied (publickey)."),
             'Load key "/k": error in libcrypto; git@git.example: Permission denied (publickey).',
         ),
-        (
-            ssh(
-                *SIGNED_IN, "debug1: Exit status 1", errors=f"Warning: welcome\nERROR: Repository not found.\n{SSH_END}"
-            ),
-            "ERROR: Repository not found.",
-        ),
+        (ssh(*SIGNED_IN, "debug1: Exit status 1", errors=NOT_FOUND), "ERROR: Repository not found."),
         (
             unable(NO_TUNNEL, Http(503, from_proxy=True)),
             f"the proxy answered with HTTP status 503: fatal: unable to access '{URL}/': {NO_TUNNEL}",
