@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import pytest
 
 from projectsetup.api.annotations import parse_annotations
-from projectsetup.api.models import ProjectSetupStatus, status_to_dict
-from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, Reason
-from projectsetup.api.status import conditions_for
+from projectsetup.api.reasons import Reason
+from tests.support import setup_bodies
 from tests.support.argocd import ARGOCD, Health, action, health
 from tests.support.manifests import read
 
-NOON: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
-TRUTH: Final = {**dict.fromkeys(SUCCESSES, "True"), **dict.fromkeys(TERMINAL_FAILURES, "False")}
 NOT_LOOKED_AT: Final = "the operator has not looked at it yet"
 
 
 def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any]:
     body: dict[str, Any] = {"metadata": {"name": "project", "generation": generation}}
     if reason is not None:
-        conditions = conditions_for(
-            status=TRUTH.get(reason, "Unknown"),  # type: ignore[arg-type]
-            reason=reason,
-            message="why",
-            generation=1,
-            previous=(),
-            now=NOON,
-        )
-        body["status"] = status_to_dict(ProjectSetupStatus(observed_generation=1, conditions=conditions))
+        body["status"] = {**setup_bodies.status(reason, "why"), "observedGeneration": 1}
     return body
 
 

@@ -272,28 +272,27 @@ def test_a_project_of_another_namespace_ends_the_setup_in_its_status_alone(
     assert world.written(decision.status).resource().is_over
 
 
-@pytest.mark.parametrize("owner", [None, US, THEM])
-@pytest.mark.parametrize("status", list(ProjectStatus))
-def test_nothing_of_a_project_of_another_namespace_is_claimed_released_or_disclosed(
-    status: ProjectStatus, owner: Owner | None
+@pytest.mark.parametrize(
+    ("found", "required", "reason"),
+    [
+        (None, False, Reason.PROJECT_NOT_FOUND),
+        (project(), False, None),
+        (project(), True, Reason.PROJECT_NOT_FOUND),
+        (project(namespace="team"), True, None),
+        (project("testing", THEM, result={"end": 1}, namespace="other"), False, Reason.PROJECT_CLAIMED),
+    ],
+    ids=["none", "unassigned", "unassigned where a namespace is required", "own", "foreign"],
+)
+def test_what_hides_a_project_names_neither_owner_nor_state(
+    found: Project | None, required: bool, reason: Reason | None
 ) -> None:
-    foreign = project(status, owner, result={"end": 1}, namespace="other")
     resource = World().resource()
-    hidden = hiding(resource, foreign, namespace_required=False)
-    assert hidden is not None
-    assert (hidden.reason, hidden.owner) == (Reason.PROJECT_CLAIMED, None)
-    assert claim_refusal(resource, foreign) == hidden
-    assert hiding(resource, replace(foreign, namespace="team"), namespace_required=True) is None
-
-
-@pytest.mark.parametrize(("found", "is_hidden"), [(None, True), (project(), False)])
-def test_a_project_without_a_namespace_is_hidden_where_one_is_required(found: Project | None, is_hidden: bool) -> None:
-    resource = World().resource()
-    assert (hiding(resource, found, namespace_required=False) is not None) is is_hidden
-    hidden = hiding(resource, found, namespace_required=True)
-    assert hidden == hiding(resource, None, namespace_required=True)
-    assert hidden is not None
-    assert hidden.reason is Reason.PROJECT_NOT_FOUND
+    hidden = hiding(resource, found, namespace_required=required)
+    assert (None if hidden is None else (hidden.reason, hidden.owner)) == (None if reason is None else (reason, None))
+    if reason is Reason.PROJECT_CLAIMED:
+        assert claim_refusal(resource, found) == hidden
+    if reason is Reason.PROJECT_NOT_FOUND:
+        assert hidden == hiding(resource, None, namespace_required=required)
 
 
 # --- the project of the spec
@@ -441,7 +440,9 @@ def test_an_attempt_that_was_left_running_is_neither_stopped_nor_ended_here() ->
 
 
 def test_success() -> None:
-    world = running().replace(status=running().status | {"failure": {"reason": "StepKilled", "message": "before"}})
+    before = {"reason": "StepKilled", "message": "killed", "retryable": True}
+    world = running().replace(status=running().status | {"failure": before})
+    assert world.resource().status.failure is not None
     decision = expect(
         ended(world, SetupSucceeded(code_commit="c" * 40, docs_commit=None)),
         d.RecordEnd,

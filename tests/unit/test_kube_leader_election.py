@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import InitVar, dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -83,13 +84,28 @@ class FakeLease(LeaseClient):
 
 @dataclass
 class World:
-    """A Lease, and whom of its holders we know to be dead."""
+    """A Lease with this holder, and whom of its holders we know to be dead."""
 
+    holder: InitVar[str | None] = None
     lease: FakeLease = field(default_factory=FakeLease)
     dead: set[str] = field(default_factory=set)
 
+    def __post_init__(self, holder: str | None) -> None:
+        if holder is not None:
+            self.lease.store(holder)
+
     def operator(self, identity: str = US) -> LeaderElection:
         return LeaderElection(self.lease, identity, is_dead=self.dead.__contains__, clock=now)
+
+
+@asynccontextmanager
+async def holding(world: World) -> AsyncIterator[LeaderElection]:
+    """A leader that keeps the Lease to the end of the block."""
+    leader = await leading(world)
+    task = asyncio.create_task(leader.hold())
+    yield leader
+    assert not task.done()
+    task.cancel()
 
 
 async def passes(work: Awaitable[object]) -> float:
@@ -122,16 +138,14 @@ async def leading(world: World) -> LeaderElection:
 
 @in_virtual_time
 async def test_a_lease_that_is_not_renewed_is_taken_after_its_duration_and_not_before() -> None:
-    world = World()
-    world.lease.store(THEM)
+    world = World(THEM)
     assert LEASE_DURATION <= await passes(world.operator().acquire()) <= LEASE_DURATION + 2
 
 
 @in_virtual_time
 async def test_a_slow_answer_does_not_make_the_lease_look_older() -> None:
     """It was asked for before the last renewal and answered after it."""
-    world = World()
-    world.lease.store(THEM)
+    world = World(THEM)
     world.lease.seconds = 3.9
     standby = asyncio.create_task(world.operator().acquire())
     await asyncio.sleep(3.8)
@@ -144,8 +158,7 @@ async def test_a_slow_answer_does_not_make_the_lease_look_older() -> None:
 
 @in_virtual_time
 async def test_a_renewed_lease_is_not_taken() -> None:
-    world = World()
-    world.lease.store(THEM)
+    world = World(THEM)
     standby = asyncio.create_task(world.operator().acquire())
     for _ in range(10):
         await asyncio.sleep(RENEW_DEADLINE)
@@ -157,8 +170,7 @@ async def test_a_renewed_lease_is_not_taken() -> None:
 
 @in_virtual_time
 async def test_the_lease_of_a_dead_process_is_taken_when_nothing_of_it_can_be_left() -> None:
-    world = World()
-    world.lease.store(THEM)
+    world = World(THEM)
     standby = asyncio.create_task(world.operator().acquire())
     await asyncio.sleep(10)
     world.dead.add(THEM)
@@ -167,8 +179,7 @@ async def test_the_lease_of_a_dead_process_is_taken_when_nothing_of_it_can_be_le
 
 @in_virtual_time
 async def test_of_two_standbys_one_leads() -> None:
-    world = World()
-    world.lease.store("")
+    world = World("")
     both = [asyncio.create_task(world.operator(name).acquire()) for name in (US, THEM)]
     done, waiting = await asyncio.wait(both, timeout=LEASE_DURATION / 2)
     assert (len(done), len(waiting)) == (1, 1)
@@ -188,41 +199,43 @@ async def test_the_lease_is_awaited_however_long_the_api_server_is_away() -> Non
 @in_virtual_time
 async def test_it_is_renewed_every_few_seconds() -> None:
     world = World()
-    leader = await leading(world)
-    holding = asyncio.create_task(leader.hold())
-    await asyncio.sleep(600)
+    async with holding(world):
+        await asyncio.sleep(600)
     times = [time for time, _ in world.lease.writes]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert all(RENEW_PERIOD <= gap <= RENEW_PERIOD + 1.1 for gap in gaps)
-    assert not holding.done()
-    holding.cancel()
 
 
 @pytest.mark.parametrize("hangs", [True, False])
+@pytest.mark.parametrize("renews", [True, False])
 @in_virtual_time
-async def test_who_cannot_renew_gives_up_at_the_deadline(hangs: bool) -> None:
+async def test_who_cannot_renew_gives_up_at_the_deadline_after_the_last_request(hangs: bool, renews: bool) -> None:
     world = World()
+    world.lease.seconds = 3.0
     leader = await leading(world)
-    renewed = now() - QUICK
+    requested = now() - 3.0
+    if renews:
+        renewing = asyncio.create_task(leader.hold())
+        await asyncio.sleep(RENEW_PERIOD)
+        requested = now()
+        await asyncio.sleep(3.5)
+        renewing.cancel()
     world.lease.hangs = hangs
     world.lease.trouble = ApiUnavailable("away")
     assert await lost(leader) == "the Lease was not renewed for 20 s"
-    assert now() - renewed == pytest.approx(RENEW_DEADLINE, abs=0.1)
+    assert now() - requested == pytest.approx(RENEW_DEADLINE, abs=0.1)
 
 
 @in_virtual_time
 async def test_a_short_outage_is_survived() -> None:
     world = World()
-    leader = await leading(world)
-    holding = asyncio.create_task(leader.hold())
-    for _ in range(5):
-        world.lease.hangs = True
-        await asyncio.sleep(RENEW_DEADLINE - RENEW_PERIOD - CALL_TIMEOUT - 1)
-        assert may_write(leader)
-        world.lease.hangs = False
-        await asyncio.sleep(RENEW_PERIOD + CALL_TIMEOUT + 1)
-    assert not holding.done()
-    holding.cancel()
+    async with holding(world) as leader:
+        for _ in range(5):
+            world.lease.hangs = True
+            await asyncio.sleep(RENEW_DEADLINE - RENEW_PERIOD - CALL_TIMEOUT - 1)
+            assert may_write(leader)
+            world.lease.hangs = False
+            await asyncio.sleep(RENEW_PERIOD + CALL_TIMEOUT + 1)
 
 
 @in_virtual_time
@@ -242,12 +255,12 @@ async def test_ended_attempts_may_be_reported_until_just_before_another_can_lead
 async def test_who_was_frozen_may_not_write_and_gives_up() -> None:
     world = World()
     leader = await leading(world)
-    holding = asyncio.create_task(leader.hold())
+    renewing = asyncio.create_task(leader.hold())
     await asyncio.sleep(1)
     freeze(60)
     assert not may_write(leader)
     with pytest.raises(LeaseLost):
-        await holding
+        await renewing
     assert len(world.lease.writes) == 1
     leader.allow_last_writes()
     assert not may_write(leader)
@@ -276,25 +289,20 @@ async def test_a_lease_that_was_taken_or_deleted_ends_the_leader_at_its_next_ren
 @in_virtual_time
 async def test_a_lost_answer_or_an_annotation_costs_one_renewal() -> None:
     world = World()
-    leader = await leading(world)
-    holding = asyncio.create_task(leader.hold())
-    world.lease.lost = ApiUnavailable("cut")
-    await asyncio.sleep(RENEW_PERIOD + 0.5)
-    world.lease.lost = None
-    await asyncio.sleep(RENEW_PERIOD)
-    world.lease.touch()
-    await asyncio.sleep(600)
-    assert may_write(leader)
-    assert not holding.done()
-    holding.cancel()
+    async with holding(world) as leader:
+        world.lease.lost = ApiUnavailable("cut")
+        await asyncio.sleep(RENEW_PERIOD + 0.5)
+        world.lease.lost = None
+        await asyncio.sleep(RENEW_PERIOD)
+        world.lease.touch()
+        await asyncio.sleep(600)
+        assert may_write(leader)
 
 
 @pytest.mark.parametrize("holder", [None, "", US])
 @in_virtual_time
 async def test_an_absent_or_released_lease_and_our_own_are_taken_at_once(holder: str | None) -> None:
-    world = World()
-    if holder is not None:
-        world.lease.store(holder)
+    world = World(holder)
     leader = world.operator()
     assert not may_write(leader)
     assert await passes(leader.acquire()) < 1

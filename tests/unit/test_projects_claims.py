@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -31,32 +32,24 @@ def refusal_of(status: ProjectStatus, owner: Owner | None, uid: str | None = ME.
     return None if reason is None else type(reason)
 
 
-@pytest.mark.parametrize("status", ["created", "failed"])
-@pytest.mark.parametrize("owner", [None, ME, OTHER])
-def test_anyone_may_claim_a_created_or_failed_project(status: str, owner: Owner | None) -> None:
-    assert refusal_of(ProjectStatus(status), owner) is None
-    assert refusal_of(ProjectStatus(status), owner, None) is None
-
-
-def test_only_its_owner_may_claim_a_queued_project() -> None:
-    queued = ProjectStatus.SETUP_QUEUED
-    assert refusal_of(queued, None) is None
-    assert refusal_of(queued, ME) is None
-    assert refusal_of(queued, OTHER) is ProjectOwned
-    assert refusal_of(queued, OTHER, None) is ProjectOwned
-
-
-@pytest.mark.parametrize("status", sorted(IN_PROGRESS))
-def test_only_its_owner_may_claim_a_running_setup(status: ProjectStatus) -> None:
-    assert refusal_of(status, ME) is None
-    assert refusal_of(status, OTHER) is ProjectOwned
-    assert refusal_of(status, None) is ProjectNotClaimable
-    assert refusal_of(status, None, None) is ProjectNotClaimable
-
-
-@pytest.mark.parametrize("owner", [None, ME, OTHER])
-def test_nobody_may_claim_a_ready_project(owner: Owner | None) -> None:
-    assert refusal_of(ProjectStatus.READY, owner) is ProjectNotClaimable
+@pytest.mark.parametrize(
+    ("statuses", "owner", "mine", "others"),
+    [
+        *((("created", "failed"), owner, None, None) for owner in (None, ME, OTHER)),
+        (("setup_queued",), None, None, None),
+        (("setup_queued",), OTHER, ProjectOwned, ProjectOwned),
+        (("setup_queued", *IN_PROGRESS), ME, None, ProjectOwned),
+        (IN_PROGRESS, OTHER, ProjectOwned, ProjectOwned),
+        (IN_PROGRESS, None, ProjectNotClaimable, ProjectNotClaimable),
+        *((("ready",), owner, ProjectNotClaimable, ProjectNotClaimable) for owner in (None, ME, OTHER)),
+    ],
+)
+def test_who_may_claim_a_project(
+    statuses: Iterable[str], owner: Owner | None, mine: type[Exception] | None, others: type[Exception] | None
+) -> None:
+    """`mine`: the refusal for ME; `others`: that for an owner who is not known yet."""
+    for status in map(ProjectStatus, statuses):
+        assert (refusal_of(status, owner), refusal_of(status, owner, None)) == (mine, others)
 
 
 @pytest.mark.parametrize("status", list(ProjectStatus))
