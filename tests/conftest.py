@@ -26,12 +26,7 @@ TEMPLATE = "template_migrated"
 
 IMAGES_ON_A_NODE = tuple(
     f"tests/{module}.py"
-    for module in (
-        "node/test_installed",
-        "node/test_images_on_a_node",
-        "security/test_forged_jobs",
-        "security/test_push_credentials",
-    )
+    for module in ("node/test_installed", "security/test_forged_jobs", "security/test_push_credentials")
 )
 ONE_WORKER = {"a node with the images": IMAGES_ON_A_NODE, "a node": ("tests/node/",), "fault tests": ("tests/chaos/",)}
 """Modules that share an expensive control plane; the first match applies."""

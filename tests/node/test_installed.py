@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +35,6 @@ SECRET: Final = {"credentialsSecretRef": {"name": "git"}}
 TROUBLE: Final = re.compile(r'\b40[13]\b|forbidden|unauthorized|"level": "(error|critical)"|Traceback', re.IGNORECASE)
 NEW_CRD: Final = re.compile("will retry: GET .*/projectsetups.* status=429")
 """The API server answers so while it installs a new kind."""
-FORCED: Final = re.compile('write Lease .*: 401 Unauthorized", "event": "could not release the Lease')
-"""A leader whose pod was deleted by force has no identity any more by the time it wants to give the Lease back."""
 SECRET_MOUNT: Final = "/var/run/secrets/setup.codemyspec.com/git"
 
 
@@ -152,17 +149,22 @@ def test_a_bad_annotation_is_refused_at_admission(installed: Installed) -> None:
         installed.kubectl("create", f"--namespace={TEAM}", "--filename=-", given=body)
 
 
+def python_service(installed: Installed, host: GitHost, name: str) -> tuple[str, Body]:
+    """The project and the final status of a python-service that was pushed in its first attempt."""
+    repositories = [f"{name.lower()}.git", f"{name.lower()}-docs.git"]
+    project = installed.project(TEAM, name, *map(host.repository, repositories))
+    installed.set_up(TEAM, project, recipe="python-service", **SECRET)
+    status = installed.ended(TEAM, project)
+    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
+    assert list(status["commits"].values()) == list(map(host.commit_of, repositories))
+    return project, status
+
+
 def test_a_python_service_from_its_project_to_the_pushed_commits(
     installed: Installed, host: GitHost, tmp_path: Path
 ) -> None:
-    code, docs = host.repository("orders.git"), host.repository("orders-docs.git")
-    project = installed.project(TEAM, "Orders", code, docs)
     with installed.watching(TEAM, tmp_path / "watch"):
-        installed.set_up(TEAM, project, recipe="python-service", **SECRET)
-        status = installed.ended(TEAM, project)
-    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
-    commits = {"codeRepo": host.commit_of("orders.git"), "docsRepo": host.commit_of("orders-docs.git")}
-    assert status["commits"] == commits
+        project, _ = python_service(installed, host, "Orders")
     (job,) = installed.made_for("jobs", TEAM, project)
     (pod,) = installed.made_for("pods", TEAM, project)
     assert pod["metadata"]["ownerReferences"][0]["uid"] == uid(job)
@@ -249,17 +251,14 @@ def continues_after(installed: Installed, project: str, change: Callable[[], Non
     installed.settle()
 
 
-@pytest.mark.parametrize("how", [(), ("--grace-period=0", "--force")], ids=["asked", "forced"])
-def test_the_other_pod_adopts_the_job_when_the_leader_is_deleted(
-    installed: Installed, host: GitHost, how: tuple[str, ...], request: pytest.FixtureRequest
-) -> None:
+def test_the_other_pod_adopts_the_job_when_the_leader_is_deleted(installed: Installed, host: GitHost) -> None:
     leader = installed.leader()
 
     def delete_the_leader() -> None:
-        installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--wait=false", *how)
+        installed.kubectl("delete", "pod", leader, f"--namespace={SYSTEM}", "--wait=false")
         wait_for(lambda: installed.leader() not in ("", leader), "the other pod to lead", limit=LIMIT)
 
-    continues_after(installed, waits_at_the_gate(installed, host, request.node.callspec.id), delete_the_leader)
+    continues_after(installed, waits_at_the_gate(installed, host, "deleted"), delete_the_leader)
     assert leader not in installed.operators()
 
 
@@ -291,21 +290,14 @@ def test_with_the_local_engine_the_steps_run_in_the_leading_pod(installed_local:
     installed.kubectl(
         "create", "rolebinding", CREDENTIALS, f"--clusterrole={CREDENTIALS}", account, f"--namespace={TEAM}"
     )
-    project = installed.project(TEAM, "Small", host.repository("small.git"))
-    installed.set_up(TEAM, project, recipe="small", **SECRET)
-    status = installed.ended(TEAM, project)
-    assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
-    assert status["commits"]["codeRepo"] == host.commit_of("small.git")
-    log = ["git", "-C", str(host.folder / "small.git"), "log", "--format=%s", "main"]
-    said = subprocess.run(log, check=True, capture_output=True, text=True).stdout
-    assert said == f"made by {installed.leader()}\n"
+    project, _ = python_service(installed, host, "Local")
+    steps = installed.kubectl("logs", f"--namespace={SYSTEM}", installed.leader(), "--container=operator")
+    assert "step started" in "".join(line for line in steps.splitlines() if project in line)
     assert not installed.made_for("jobs", TEAM, project)
-    assert installed.run("find", "/work", "-name", "code", pod=installed.leader()) == ""
+    assert installed.run("find", "/work", "-name", "workspace", pod=installed.leader()) == ""
 
 
 def test_no_operator_logged_a_refusal_or_an_error(installation: Installed) -> None:
     lines = installation.logs().splitlines()
     assert any("acquired the leader lease" in line for line in lines)
-    trouble = [line for line in lines if TROUBLE.search(line) and not NEW_CRD.search(line)]
-    assert [line for line in trouble if not FORCED.search(line)] == []
-    assert len(trouble) <= 1  # one leader is deleted by force here
+    assert [line for line in lines if TROUBLE.search(line) and not NEW_CRD.search(line)] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -48,6 +48,10 @@ def run(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, watcher
 def setups(run: JobFaultRun) -> Setups:
     """All setups at once; each test has its own."""
     setups = {name: run.submit(behavior) for name, behavior in SETUPS.items()}
+    for moment in range(3):
+        setups[f"at once {moment}"] = setup = run.submit("gated")
+        time.sleep(moment * 0.05)  # another moment of its start for each
+        run.cancel(setup)
     return {**setups, "single": run.submit("quick", recipe="single")}
 
 
@@ -75,12 +79,21 @@ def test_a_retryable_failure_is_retried_by_another_job(run: JobFaultRun, setups:
 def test_cancelled_is_reported_once_nothing_of_the_attempt_runs(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["cancelled"]
     run.await_work(setup)
+    setup.wait_for("at the second step of its container", lambda status: status.get("step") == "work")
     run.cancel(setup)
     setup.reached("Cancelled", limit=CANCEL_LIMIT)
     assert not run.processes_of(setup)
     run.job_history.catch_up()
     assert run.job_history.living(setup.name, at=run.first_at(setup, "Cancelled")) == []
     assert setup.record["status"] == "failed"
+
+
+def test_a_cancel_right_after_the_start_leaves_nothing(run: JobFaultRun, setups: Setups) -> None:
+    at_once = [setup for name, setup in setups.items() if name.startswith("at once")]
+    for setup in at_once:
+        setup.reached("Cancelled")
+    run.job_history.catch_up()
+    assert [run.job_history.living(setup.name) for setup in at_once] == [[], [], []]
 
 
 def test_deleting_a_setup_deletes_its_job_and_frees_the_project(run: JobFaultRun, setups: Setups) -> None:
@@ -171,25 +184,21 @@ def test_jobs_continue_without_their_operator_and_the_next_adopts_them(
         assert (figures.ran, figures.interrupted, figures.released) == (3, 0, 0)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_an_attempt_that_was_reported_but_not_begun_is_interrupted(
-    node_cluster: Cluster, tmp_path: Path, watcher: PodWatcher, sent: signal.Signals
+    node_cluster: Cluster, tmp_path: Path, watcher: PodWatcher
 ) -> None:
+    """Its operator freezes between the two, and wakes up after the next one has set the project up."""
     with job_fault_run(node_cluster, tmp_path, watcher, leader_election="false") as run:
         setup = run.submit("quick")
-        fault = {"FAULT": f"replace_status Running after {sent.name}"}
-        first = run.operator(command=FAULTY_OPERATOR, environment=fault).start(ready=False)
+        fault = {"FAULT": "replace_status Running after SIGSTOP"}
+        frozen = run.operator(command=FAULTY_OPERATOR, environment=fault).start(ready=False)
         setup.reached("Running")
-        if sent is signal.SIGKILL:
-            wait_for(lambda: not first.alive, "the operator to be killed")
         run.operator().start()
         status = setup.reached("Succeeded", "Failed")
-
-        if sent is signal.SIGSTOP:
-            first.thaw()
-            wait_for(lambda: not first.alive, "the operator that wakes up to end")
-            assert "another operator has claimed project" in first.log_tail()
-            assert setup.status == status
+        frozen.thaw()
+        wait_for(lambda: not frozen.alive, "the operator that wakes up to end")
+        assert "another operator has claimed project" in frozen.log_tail()
+        assert setup.status == status
         run.await_ends(limit=30)
         figures = check_job_invariants(run).setups
         assert (figures.ran, figures.interrupted, figures.released) == (1, 1, 0)

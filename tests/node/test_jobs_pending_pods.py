@@ -17,6 +17,7 @@ from tests.support.operator_sandbox import Sandbox, message
 from tests.support.setup_handle import Setup
 
 LIMIT: Final = 120.0
+COMMIT: Final = "c0de" * 10
 ONCE: Final = {"max_attempts": "1"}
 MISSING_IMAGE: Final = "registry.invalid/team/toolchain:7"
 RECIPES: Final = (
@@ -148,22 +149,26 @@ def test_the_message_says_why_a_pod_cannot_start(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("mesh")
-@pytest.mark.parametrize(
-    ("last", "ends", "failure"),
-    [
-        (":", "SetupSucceeded", None),
-        ("exit 3", "StepFailed", "StepFailed"),
-        ("exit 75", "AttemptsExhausted", "StepTransient"),
-    ],
-)
-def test_a_container_of_a_mesh_does_not_keep_an_attempt_from_ending(
-    sandbox: Sandbox, kubectl: Kubectl, last: str, ends: str, failure: str | None
-) -> None:
-    setup = Setup.make(sandbox, "together", annotations=ONCE, spec={"timeout": "3m"}, third=last)
-    why, status = setup.ended()
-    assert (why, status.get("failure", {}).get("reason")) == (ends, failure), status
-    selector = f"--selector=setup.codemyspec.com/project={setup.name}"
-    assert kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"] == []
+def test_a_container_of_a_mesh_does_not_keep_an_attempt_from_ending(sandbox: Sandbox, kubectl: Kubectl) -> None:
+    setups = {
+        ends: Setup.make(sandbox, "together", annotations=ONCE, spec={"timeout": "3m"}, third=last)
+        for last, ends in ((":", "SetupSucceeded"), ("exit 3", "StepFailed"), ("exit 75", "AttemptsExhausted"))
+    }
+    for ends, setup in setups.items():
+        why, status = setup.ended()
+        assert why == ends, status
+        selector = f"--selector=setup.codemyspec.com/project={setup.name}"
+        assert kubectl.get("pods", f"--namespace={sandbox.api.namespace}", selector)["items"] == []
+
+
+def test_a_job_runs_on_while_the_api_server_is_down(node_cluster: Cluster, sandbox: Sandbox) -> None:
+    script = f'echo "CODE_COMMIT={COMMIT}" >>"$STEP_OUTPUTS"'
+    setup = Setup.make(sandbox, "together", annotations=ONCE, first="sleep 5", second=script)
+    setup.wait_for("at its first step", lambda status: status.get("step") == "first")
+    node_cluster.stop("apiserver")
+    node_cluster.start("apiserver")
+    why, status = setup.ended(limit=LIMIT)
+    assert (why, status["attempt"], status["commits"]["codeRepo"]) == ("SetupSucceeded", 1, COMMIT)
 
 
 def test_pods_have_the_labels_and_annotations_of_the_settings(sandbox: Sandbox, kubectl: Kubectl) -> None:

@@ -61,19 +61,7 @@ steps:
 - {{name: second, status: committing, run: *look, credentials: true}}
 """
 
-SMALL: Final = f"""\
-name: small
-description: One commit, that says which machine made it
-image: {TOOLCHAIN}
-steps:
-- name: commit
-  status: initializing
-  run: |
-    git init -q -b main code && cd code
-    git -c user.name=nobody -c user.email=nobody@example.test commit -q --allow-empty -m "made by $(uname -n)"
-- {{name: push, status: committing, credentials: true, run: projectsetup-push}}
-"""
-RECIPES: Final = {"gated.yaml": GATED, "looking.yaml": LOOKING, "small.yaml": SMALL}
+RECIPES: Final = {"gated.yaml": GATED, "looking.yaml": LOOKING}
 
 UNVERIFIED: Final = {"GIT_SSL_NO_VERIFY": "true"}
 """For a git host with a certificate of its own making."""
