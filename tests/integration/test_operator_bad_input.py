@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from devcluster.ports import free_port
-from tests.support.api_server import UNSEEN, ApiServer
+from tests.support.api_server import UNSEEN
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, message, reason
 from tests.support.setup_handle import Setup
@@ -55,7 +55,6 @@ def operator(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"DATABASE_URL": ""}, "DATABASE_URL is required and not set"),
         ({"DATABASE_URL": f"mysql://user:{PASSWORD}@host/d"}, "the database URL is invalid (expected postgresql://"),
         ({"KUBECONFIG": "no.yaml"}, "kubeconfig no.yaml cannot be used: while parsing a flow node"),
         (
@@ -75,33 +74,17 @@ def test_an_invalid_setting_ends_the_start(tmp_path: Path, variables: dict[str, 
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(("projectsetup-", ".projectsetup-"))]
 
 
-def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
+def test_a_port_in_use_ends_the_start_after_the_warning_about_an_unencrypted_connection(tmp_path: Path) -> None:
+    url = f"postgresql://user:{PASSWORD}@db.example:5432/app"
     with closing(socket.create_server(("", 0))) as taken:
-        done = operator(tmp_path, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
+        done = operator(tmp_path, DATABASE_URL=url, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
+    assert done.stderr.count("the connection to PostgreSQL at db.example:5432/app is not protected") == 1
+    assert PASSWORD not in done.stderr
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ")
     assert "address already in use" in last
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(("host", "lines"), [("db.example", 1), ("127.0.0.1", 0)])
-def test_an_unencrypted_connection_is_warned_about_once(tmp_path: Path, host: str, lines: int) -> None:
-    warning = f"the connection to PostgreSQL at {host}:5432/app is not protected"
-    url = f"postgresql://user:{PASSWORD}@{host}:5432/app"
-    with closing(socket.create_server(("", 0))) as taken:
-        done = operator(tmp_path, DATABASE_URL=url, PROJECTSETUP_HTTP_PORT=str(taken.getsockname()[1]))
-    assert done.stderr.count(warning) == lines
-    assert PASSWORD not in done.stderr
-
-
-def test_a_name_that_is_not_a_project_id_is_refused_in_one_line(kubeconfig: Path, tmp_path: Path) -> None:
-    manifest = tmp_path / "manifest.yaml"
-    manifest.write_text("apiVersion: codemyspec.com/v1alpha1\nkind: ProjectSetup\nmetadata: {name: orders}")
-    with pytest.raises(AssertionError) as refusal:
-        ApiServer.prepared(kubeconfig, "names").kubectl("create", "-f", str(manifest))
-    (line,) = str(refusal.value).splitlines()
-    assert "metadata.name must be a project id, a UUID in lower case" in line
 
 
 @pytest.fixture

@@ -26,7 +26,14 @@ ASK = f'ask() {{ {FILL} > "$PARAM_PLACE/$2" 2>&1 || true; }}\n'
 ASK_ALL = (
     f'{ASK}ask "$CODE_REPO" "code-$1"; ask "$DOCS_REPO" "docs-$1"; ask https://git.example.test.evil.test/x "evil-$1"'
 )
-LOOK = f'look() {{ {ASK_ALL}; env > "$PARAM_PLACE/environment-$1"; }}; look '
+ANCESTORS = """
+pid=$$
+while [ "$pid" -gt 1 ]; do
+    tr '\\0' ' ' < /proc/$pid/cmdline
+    pid=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$pid/status)
+done > "$PARAM_PLACE/arguments-$1"
+"""
+LOOK = f'look() {{ {ASK_ALL}; env > "$PARAM_PLACE/environment-$1"; {ANCESTORS} }}; look '
 LOOK_IN_EACH_STEP = {step: f"{LOOK}{step}" for step in ("first", "second", "third")}
 
 COPY_KEY = """
@@ -73,7 +80,7 @@ def test_only_the_step_with_credentials_can_log_in_and_only_at_the_projects_host
         answer = (tmp_path / asked).read_text().splitlines()
         assert {f"username={username}", f"password={password}"} <= set(answer)
     others = [path for path in tmp_path.iterdir() if path.name not in {"code-second", "docs-second"}]
-    assert len(others) == 10
+    assert len(others) == 13
     for path in others:
         assert path.name == "environment-second" or password not in path.read_text()
 
@@ -140,21 +147,3 @@ def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> Non
             assert form not in text, f"{form!r} stands in the {place}"
         for line in KEY.splitlines()[1:-1]:
             assert line not in text, f"a line of the key stands in the {place}"
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({"password": PASSWORD}, "the credentials Secret holds a password and no username"),
-        ({"username": USERNAME}, "the credentials Secret holds a username and neither password nor token"),
-        ({"ssh_privatekey": KEY}, "the credentials Secret holds ssh-privatekey and no known_hosts"),
-        ({"something": PASSWORD}, "the credentials Secret must hold username and password, token, or ssh-privatekey"),
-    ],
-)
-def test_an_unusable_secret_fails_the_setup_with_a_reason(
-    sandbox: Sandbox, values: dict[str, str], expected: str
-) -> None:
-    _, why, status = set_up(sandbox, sandbox.secret(**values))
-    assert (why, status["attempt"]) == ("InvalidSpec", 0)
-    assert message(status).startswith(expected)
-    assert PASSWORD not in str(status)

@@ -7,11 +7,11 @@ import uuid
 import psycopg
 import pytest
 
-from tests.support.api_server import ApiServer
+from tests.support.api_server import ApiServer, Body
 from tests.support.command_line import CommandLine
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import Sandbox, message
-from tests.support.setup_handle import Setup, Steps
+from tests.support.setup_handle import Setup, Steps, condition
 
 
 @pytest.fixture
@@ -34,21 +34,6 @@ def running(sandbox: Sandbox, steps: Steps) -> Setup:
     setup = Setup.gated(sandbox, steps)
     steps.await_start(setup)
     return setup
-
-
-def test_a_setup_in_another_namespace_fails_without_details(
-    sandbox: Sandbox, other_namespace: ApiServer, steps: Steps
-) -> None:
-    owner = running(sandbox, steps)
-    before = owner.status
-    rival = Setup.make(sandbox, project=owner.name, api=other_namespace)
-    why, status = rival.ended()
-    assert (why, status["phase"], status["failure"]["retryable"]) == ("ProjectClaimed", "Failed", False)
-    assert sandbox.api.namespace not in message(status)
-    assert (status.get("attempt", 0), status.get("projectStatus")) == (0, None)
-    rival.wait_for_events("Failed")
-    assert owner.status == before
-    assert owner.record["namespace"] == owner.record["owner_namespace"] == sandbox.api.namespace
 
 
 def test_an_administrator_moves_a_project_once_its_setup_has_ended(
@@ -83,17 +68,6 @@ def test_a_project_that_was_reset_is_set_up_again(sandbox: Sandbox, administrato
     assert record["fence"] > fence
     setup.delete()
     assert Setup.make(sandbox, project=setup.name).ended()[0] == "SetupSucceeded"
-
-
-def test_deleting_a_running_setup_stops_it_and_frees_the_project(sandbox: Sandbox, steps: Steps) -> None:
-    setup = running(sandbox, steps)
-    setup.delete()
-    wait_until_free(setup)
-    wait_for(lambda: not list(sandbox.operator.workspaces.glob(f"*/{setup.name[:8]}-*")), "its workspace to be removed")
-    steps.release()
-    successor = Setup.gated(sandbox, steps, project=setup.name)
-    why, status = successor.ended()
-    assert (why, status["attempt"], len(status["attempts"])) == ("SetupSucceeded", 1, 1)
 
 
 def test_a_successor_waits_until_the_deleted_setup_has_stopped(sandbox: Sandbox, steps: Steps) -> None:
@@ -143,49 +117,34 @@ def test_a_claim_whose_owner_is_gone_is_released(sandbox: Sandbox) -> None:
     assert Setup.make(sandbox, project=project).ended()[0] == "SetupSucceeded"
 
 
-PUSH = 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPUTS"'
+DONE = {
+    "second": ": one",
+    "third": 'echo CODE_COMMIT=0123456789012345678901234567890123456789 > "$STEP_OUTPUTS"',
+}
 
 
-def again(setup: Setup, recipe: str = "scripts", **parameters: str) -> Setup:
-    """The resource of the same project, deleted and created again."""
-    setup.delete()
-    return Setup.make(setup.sandbox, recipe, project=setup.name, spec={"parameters": parameters})
+def test_what_a_recreated_resource_asks_for_is_compared_with_what_was_done(sandbox: Sandbox) -> None:
+    first = Setup.make(sandbox, "scripts", parameters=DONE)
+    done, record = first.ended()[1], first.record
 
+    def again(recipe: str, parameters: dict[str, str], **spec: object) -> tuple[str, Body]:
+        first.delete()
+        return Setup.make(sandbox, recipe, project=first.name, parameters=parameters, spec=spec).ended()
 
-def test_a_recreated_resource_succeeds_without_an_attempt(sandbox: Sandbox) -> None:
-    first = Setup.make(sandbox, "scripts", third=PUSH)
-    done = first.ended()[1]
-    second = again(first, third=PUSH)
-    why, status = second.ended()
+    why, status = again("scripts", DONE)
     assert why == "AlreadySetUp"
-    assert next(c["status"] for c in status["conditions"] if c["type"] == "Ready") == "True"
+    assert condition(status, "Ready")["status"] == "True"
     assert (status["phase"], status["attempt"], status["projectStatus"]) == ("Succeeded", 0, "ready")
     assert status["commits"] == done["commits"]
-    assert "attempts" not in status or not status["attempts"]
-    assert second.record["status"] == "ready"
+    assert not status.get("attempts")
+    assert again("scripts", DONE, credentialsSecretRef={"name": "not-restored"})[0] == "AlreadySetUp"
 
-
-def test_another_recipe_or_other_parameters_are_refused_with_both_named(sandbox: Sandbox) -> None:
-    first = Setup.make(sandbox, "scripts", third=": one")
-    first.ended()
-    before = first.record
-    second = again(first, third=": two")
-    why, status = second.ended()
+    why, status = again("scripts", {**DONE, "second": ": two"})
     assert why == "ProjectInvalidState"
-    assert "third=': one'" in message(status)
-    assert "third=': two'" in message(status)
-    third = again(second, "instant")
-    why, status = third.ended()
+    assert "second=': one'" in message(status)
+    assert "second=': two'" in message(status)
+    why, status = again("instant", {})
     assert why == "ProjectInvalidState"
     assert "recipe scripts" in message(status)
     assert "recipe instant" in message(status)
-    assert third.record["status"] == before["status"] == "ready"
-    assert third.record["attempt_result"] == before["attempt_result"]
-
-
-def test_a_recreated_resource_does_not_wait_for_its_secret(sandbox: Sandbox) -> None:
-    first = Setup.make(sandbox, "instant")
-    first.ended()
-    first.delete()
-    spec = {"credentialsSecretRef": {"name": "not-restored"}}
-    assert Setup.make(sandbox, "instant", project=first.name, spec=spec).ended()[0] == "AlreadySetUp"
+    assert (first.record["status"], first.record["attempt_result"]) == ("ready", record["attempt_result"])

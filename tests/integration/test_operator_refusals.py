@@ -12,7 +12,7 @@ import pytest
 from tests.support.api_server import POLICY_FILE, ApiServer, Refused
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import PREFIX, Sandbox, message
-from tests.support.setup_handle import Setup
+from tests.support.setup_handle import Setup, Steps
 
 POLICY = "validatingadmissionpolicybinding/projectsetup-annotations"
 
@@ -36,15 +36,10 @@ def refused(
             assert row["setup_error"] == {"reason": expected, "step": None, "message": message(status)}
 
 
-def test_a_project_that_does_not_exist(sandbox: Sandbox) -> None:
-    setup = Setup.make(sandbox, project=str(uuid.uuid4()))
-    refused(setup, "ProjectNotFound", setup.name, record=None)
-
-
-def test_a_project_created_later_needs_a_retry(sandbox: Sandbox) -> None:
+def test_a_project_that_does_not_exist_and_is_created_later(sandbox: Sandbox) -> None:
     project = str(uuid.uuid4())
     setup = Setup.make(sandbox, project=project)
-    setup.ended()
+    refused(setup, "ProjectNotFound", project, record=None)
     with psycopg.connect(sandbox.database_url) as connection:
         connection.execute(
             "INSERT INTO projects (id, name, code_repo) VALUES (%s, %s, '/nowhere/later.git')", (project, project)
@@ -86,9 +81,8 @@ def test_a_repository_url_that_bypassed_validation(sandbox: Sandbox, urls: dict[
 
 
 def test_a_corrected_spec_starts_on_a_retry(sandbox: Sandbox) -> None:
-    sandbox.api.kubectl("create", "secret", "generic", "unusable", "--from-literal=username=bob")
-    setup = Setup.make(sandbox, spec={"credentialsSecretRef": {"name": "unusable"}})
-    setup.ended()
+    setup = Setup.make(sandbox, spec={"credentialsSecretRef": sandbox.secret(username="bob")})
+    refused(setup, "InvalidSpec", "holds a username and neither password nor token", record="failed")
     setup.change(credentialsSecretRef=None)
     setup.annotate(retry_requested_at="1")
     why, status = setup.ended_after_retry("1")
@@ -115,31 +109,23 @@ def accepts_anything(api: ApiServer) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "allowed"),
-    [
-        ("priority", "10", "0 to 9"),
-        ("retry_requested_at", "x" * 257, "at most 256 characters"),
-    ],
-)
-def test_invalid_annotations(unpoliced: Sandbox, name: str, value: str, allowed: str) -> None:
-    setup = Setup.make(unpoliced, annotations={name: value})
-    events = ("Failed", "RetryCoalesced") if name == "retry_requested_at" else ("Failed",)
-    text = f"annotation {PREFIX}{name.replace('_', '-')} is"
-    refused(setup, "InvalidSpec", text, record="failed", events=events)
-    assert allowed in message(setup.status)
+def test_invalid_annotations(unpoliced: Sandbox) -> None:
+    priority = Setup.make(unpoliced, annotations={"priority": "10"})
+    refused(priority, "InvalidSpec", f"annotation {PREFIX}priority is '10': must be 0 to 9", record="failed")
+    retry = Setup.make(unpoliced, annotations={"retry_requested_at": "x" * 257})
+    events = ("Failed", "RetryCoalesced")
+    refused(retry, "InvalidSpec", "at most 256 characters", record="failed", events=events)
 
 
-def test_an_invalid_annotation_during_backoff_ends_the_setup(unpoliced: Sandbox) -> None:
-    setup = Setup.make(unpoliced, "scripts", first="exit 75", annotations={"backoff": "1h"})
-    setup.reached("BackingOff")
-    setup.annotate(priority="high")
-    why, status = setup.ended()
-    assert (why, status["attempt"], setup.record["status"]) == ("InvalidSpec", 1, "failed")
-
-
-def test_an_invalid_annotation_does_not_stop_a_running_attempt(unpoliced: Sandbox) -> None:
-    setup = Setup.make(unpoliced, "scripts", first="sleep 1")
-    setup.reached("Running")
-    setup.annotate(backoff="soon")
-    assert setup.ended()[0] == "SetupSucceeded"
+def test_an_annotation_that_becomes_invalid_ends_a_delay_and_no_attempt(unpoliced: Sandbox, steps: Steps) -> None:
+    delayed = Setup.make(unpoliced, "scripts", first="exit 75", annotations={"backoff": "1h"})
+    delayed.reached("BackingOff")
+    delayed.annotate(priority="high")
+    why, status = delayed.ended()
+    assert (why, status["attempt"], delayed.record["status"]) == ("InvalidSpec", 1, "failed")
+    running = Setup.gated(unpoliced, steps)
+    steps.await_start(running)
+    running.annotate(backoff="soon")
+    Setup.make(unpoliced).ended()
+    steps.release()
+    assert running.ended()[0] == "SetupSucceeded"
