@@ -1,4 +1,7 @@
-"""The local control plane: start, kill and restart of its parts, several at once, and a clean removal."""
+"""The local control plane: start, kill and restart of its parts, several at once, and a clean removal.
+
+That no data is lost by a kill is the subject of tests/chaos/test_outages.py.
+"""
 
 from __future__ import annotations
 
@@ -78,27 +81,6 @@ def test_several_at_once(cluster: Cluster, second: Cluster) -> None:
     psycopg.connect(second.database_url).close()
 
 
-@pytest.mark.parametrize("part", ["etcd", "apiserver"])
-def test_objects_outlive_a_kill(second: Cluster, part: str) -> None:
-    kubectl(second, "create", "configmap", f"before-{part}", "--from-literal=key=value", "-n", "default")
-    second.stop(part)
-    second.start(part)
-    assert (
-        kubectl(second, "get", "configmap", f"before-{part}", "-n", "default", "-o", "jsonpath={.data.key}") == "value"
-    )
-
-
-def test_rows_outlive_a_kill(second: Cluster) -> None:
-    with psycopg.connect(second.database_url) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
-    second.stop("postgres")
-    with pytest.raises(psycopg.OperationalError, match="refused"):
-        psycopg.connect(second.database_url)
-    second.start("postgres")
-    with psycopg.connect(second.database_url) as connection:
-        assert connection.execute("SELECT number FROM kept").fetchall() == [(1,)]
-
-
 def test_a_killed_server_drops_its_sessions_at_once(second: Cluster) -> None:
     with psycopg.connect(second.database_url) as connection:
         second.stop("postgres")
@@ -158,14 +140,6 @@ def test_commands_from_up_to_down(tmp_path: Path) -> None:
     assert processes_below(folder) == []
 
 
-def test_an_existing_folder_is_kept_empty(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
-    cluster.up()
-    cluster.down()
-    assert list(tmp_path.iterdir()) == []
-    assert processes_below(tmp_path) == []
-
-
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
     with pytest.raises(DevclusterError, match="is not empty and not a devcluster"):
@@ -173,7 +147,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
-def test_ports_taken_by_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_taken_by_other_processes_and_an_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = State.new
     taken = ["etcd_port", "etcd_peer_port", "apiserver_port", "postgres_port"]
     states: list[State] = []
@@ -185,13 +159,15 @@ def test_ports_taken_by_other_processes(tmp_path: Path, monkeypatch: pytest.Monk
             return states[-1]
 
         monkeypatch.setattr(State, "new", one_taken)
-        cluster = Cluster(tmp_path / "cluster")
+        cluster = Cluster(tmp_path)
         try:
             assert cluster.up()
             assert len(states) == len(taken) + 1
             assert State.read(cluster.directory / "cluster.json") == states[-1]
         finally:
             cluster.down()
+    assert list(tmp_path.iterdir()) == []  # it was not made by `up`, and stays
+    assert processes_below(tmp_path) == []
 
 
 def test_a_failing_part_reports_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -11,26 +11,26 @@ from pathlib import Path
 import pytest
 
 from projectsetup.api.reasons import Reason
-from tests.support.api_server import Body
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import RECIPES, NewSandbox, Sandbox, message
-from tests.support.setup_handle import Setup
+from tests.support.setup_handle import Setup, condition
 
 SOON = 15.0
 """Seconds until a setup ends whose Secret or recipe was created: the operator checks at least every 10 s."""
 CROWD = 60
 
 
-@pytest.fixture
-def recipes(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An administrator's directory with one recipe; it is a link that can be replaced, as in a pod."""
-    (tmp_path / "one").mkdir()
-    shutil.copy(RECIPES / "instant.yaml", tmp_path / "one")
-    (tmp_path / "recipes").symlink_to("one")
-    return tmp_path / "recipes"
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "one").mkdir()
+    shutil.copy(RECIPES / "instant.yaml", folder / "one")
+    (folder / "recipes").symlink_to("one")
+    return folder / "recipes"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(new_sandbox: NewSandbox, recipes: Path) -> Iterator[Sandbox]:
     """An operator with one slot and these recipes."""
     with new_sandbox(recipes_dir=str(recipes), concurrency="1") as sandbox:
@@ -57,30 +57,19 @@ def publish(recipes: Path, *names: str) -> None:
     link.replace(recipes)
 
 
-def condition(status: Body, kind: str) -> str:
-    return next(str(c["status"]) for c in status["conditions"] if c["type"] == kind)
-
-
 def test_a_setup_waits_for_its_secret_without_a_slot(served: Sandbox) -> None:
     setup = needs(served, "later")
     status = setup.reached_reason("DependencyMissing")
     assert message(status).startswith(
         "Secret later of spec.credentialsSecretRef does not exist; waiting for it until 20"
     )
-    assert (status["phase"], status["attempt"], condition(status, "Reconciling")) == ("Queued", 0, "True")
+    assert (status["phase"], status["attempt"], condition(status, "Reconciling")["status"]) == ("Queued", 0, "True")
     assert Setup.make(served).ended()[0] == Reason.SETUP_SUCCEEDED  # takes the only slot
     make_secret(served, "later")
     why, status = setup.ended(limit=SOON)
     assert (why, status["attempt"]) == (Reason.SETUP_SUCCEEDED, 1)
     assert "dependencyMissingSince" not in status
     setup.wait_for_events("DependencyMissing", "Started", "Succeeded")
-
-
-def test_a_setup_waits_for_its_recipe(served: Sandbox, recipes: Path) -> None:
-    setup = Setup.make(served, "late")
-    assert "there is no recipe 'late'" in message(setup.reached_reason("DependencyMissing"))
-    publish(recipes, "instant", "late")
-    assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED
 
 
 def test_a_recipe_directory_that_is_briefly_missing_fails_no_setup(served: Sandbox, recipes: Path) -> None:
@@ -93,8 +82,8 @@ def test_a_recipe_directory_that_is_briefly_missing_fails_no_setup(served: Sandb
 
 def test_recipe_and_secret_may_be_created_in_any_order(served: Sandbox, recipes: Path) -> None:
     setup = needs(served, "both", recipe="both")
-    setup.reached_reason("DependencyMissing")
-    publish(recipes, "both")
+    assert "there is no recipe 'both'" in message(setup.reached_reason("DependencyMissing"))
+    publish(recipes, "both", "instant")
     setup.wait_for("waiting for its Secret", lambda status: "Secret both" in message(status), limit=SOON)
     make_secret(served, "both")
     assert setup.ended(limit=SOON)[0] == Reason.SETUP_SUCCEEDED

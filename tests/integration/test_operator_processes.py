@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,14 +12,13 @@ import pytest
 
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox, reason
-from tests.support.processes import children, living, new_mark, sessions
+from tests.support.processes import living, new_mark, sessions
 from tests.support.setup_handle import Setup, Steps
 
 FAMILY, SESSIONS = 11, 6
 """Processes that the recipe `stubborn-family` starts, and the sessions that they are in."""
 
 GONE_AFTER_DEATH = 2.0
-GONE_BEFORE_LEASE = 25.0
 GONE_AFTER_STOP = 15.0
 """Seconds that the contract allows."""
 
@@ -41,26 +36,6 @@ def sandbox(calm: Sandbox) -> Sandbox:
     if not calm.operator.alive:
         calm.operator.start()
     return calm
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A leading operator that was frozen during an attempt."""
-
-    sandbox: Sandbox
-    setup: Setup
-    mark: str
-
-
-@pytest.fixture(scope="module")
-def frozen(new_sandbox: NewSandbox) -> Iterator[Frozen]:
-    """Its Lease expires while other tests run."""
-    with new_sandbox(leader_election="true") as sandbox:
-        sandbox.operator.start()
-        wait_for(sandbox.operator.leads, "the operator to lead")
-        frozen = Frozen(sandbox, *family(sandbox))
-        sandbox.operator.freeze()
-        yield frozen
 
 
 def family(sandbox: Sandbox) -> tuple[Setup, str]:
@@ -83,17 +58,6 @@ def workspaces(sandbox: Sandbox) -> list[Path]:
     return list(sandbox.operator.workspaces.iterdir())
 
 
-def supervisor(sandbox: Sandbox) -> int:
-    (pid,) = children(sandbox.operator.pid)
-    return pid
-
-
-def test_a_frozen_operator_loses_its_attempts_before_its_lease(frozen: Frozen) -> None:
-    wait_until_gone(frozen.mark, limit=GONE_BEFORE_LEASE)
-    wait_for(lambda: not workspaces(frozen.sandbox), "the workspace to be removed")
-    assert frozen.setup.status["phase"] == "Running"
-
-
 def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandbox) -> None:
     families = dict(family(sandbox) for _ in range(3))
     sandbox.operator.kill()
@@ -102,16 +66,6 @@ def test_all_processes_are_gone_soon_after_the_operator_is_killed(sandbox: Sandb
     wait_for(lambda: not workspaces(sandbox), "the workspaces to be removed")
     wait_for(lambda: not living(str(sandbox.operator.workspaces)), "the supervisor to end")
     assert {setup.status["phase"] for setup in families} == {"Running"}
-
-
-def test_an_attempt_whose_supervisor_is_killed_is_interrupted_and_retried(sandbox: Sandbox) -> None:
-    setup, mark = family(sandbox)
-    os.kill(supervisor(sandbox), signal.SIGKILL)
-    _, status = setup.ended()
-    assert not living(mark)
-    assert [attempt["reason"] for attempt in status["attempts"]] == ["Interrupted", "SetupSucceeded"]
-    assert status["attempts"][0]["message"] == "step multiply was interrupted: its supervisor died"
-    assert setup.record["status"] == "ready"
 
 
 def test_all_processes_are_gone_when_a_cancel_or_deletion_is_reported(sandbox: Sandbox) -> None:
@@ -143,39 +97,13 @@ def test_a_clean_shutdown_releases_the_running_attempt(sandbox: Sandbox) -> None
     setup.delete()
 
 
-def test_a_frozen_operator_that_wakes_up_after_its_lease_writes_nothing(frozen: Frozen) -> None:
-    sandbox, setup = frozen.sandbox, frozen.setup
-    record, version = setup.record, setup.body["metadata"]["resourceVersion"]
-    await_end_of_lease(sandbox)
-    sandbox.operator.thaw()
-    assert sandbox.operator.process.wait(30) == 1
-    assert sandbox.operator.log.read_text().count("lost the leader lease") == 1
-    assert setup.record == record
-    assert setup.body["metadata"]["resourceVersion"] == version
-    assert not living(str(sandbox.operator.workspaces))
-
-
 def attempts(sandbox: Sandbox) -> list[Path]:
     """The attempt folders of the running operator."""
     return [entry for folder in workspaces(sandbox) for entry in folder.iterdir() if entry.is_dir()]
 
 
-def await_end_of_lease(sandbox: Sandbox) -> None:
-    """Return once the Lease has expired."""
-    spec = json.loads(sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
-    renewed = datetime.fromisoformat(spec["renewTime"])
-    end = renewed + timedelta(seconds=spec["leaseDurationSeconds"])
-    wait_for(lambda: datetime.now(UTC) > end, "the Lease to expire", limit=60)
-
-
-@pytest.fixture
-def root(sandbox: Sandbox) -> Iterator[Path]:
-    """The workspace root; it exists again after the test."""
-    yield sandbox.operator.workspaces
-    sandbox.operator.workspaces.mkdir(exist_ok=True)
-
-
-def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox, root: Path) -> None:
+def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox) -> None:
+    root = sandbox.operator.workspaces
     shutil.rmtree(root)
     setup = Setup.make(sandbox, annotations={**NO_BACKOFF, "max_attempts": "20"})
     setup.wait_for("failed without a workspace", lambda status: status.get("attempts"))
@@ -185,22 +113,6 @@ def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox, root: Path)
     first = status["attempts"][0]
     assert (first["reason"], first["outcome"]) == ("EngineError", "Failed")
     assert setup.record["status"] == "ready"
-
-
-def test_an_attempt_that_loses_its_workspace_between_steps_is_retried(
-    sandbox: Sandbox, root: Path, tmp_path: Path
-) -> None:
-    begin = 'test "$ATTEMPT" = 1 || exit 0; touch "$PARAM_PLACE/begun"'
-    wait = 'until test -e "$PARAM_PLACE/go"; do sleep 0.05; done'
-    setup = Setup.make(sandbox, "scripts", annotations=NO_BACKOFF, first=f"{begin}; {wait}", place=str(tmp_path))
-    wait_for((tmp_path / "begun").exists, "the step to begin")
-    for entry in root.iterdir():
-        shutil.rmtree(entry)
-    (tmp_path / "go").touch()
-    why, status = setup.ended()
-    assert (why, status["attempt"]) == ("SetupSucceeded", 2)
-    assert status["attempts"][0]["reason"] == "EngineError"
-    assert sandbox.operator.alive
 
 
 @pytest.fixture

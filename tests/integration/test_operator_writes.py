@@ -11,7 +11,7 @@ from tests.support.exposition import Exposition
 from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
-FINISHED = 1000
+FINISHED = 200
 MANAGER = "projectsetup-operator"
 
 

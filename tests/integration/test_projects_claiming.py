@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -25,11 +26,12 @@ from projectsetup.projects import (
 from projectsetup.projects.claims import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
 ME, OTHER = Owner("uid-1", "team-a", "p"), Owner("uid-2", "team-a", "p")
 FOREIGN = Owner("uid-3", "team-b", "p")
-NAMESPACES = [None, "team-a", "team-b"]
+NAMESPACES, OWNERS = (None, "team-a", "team-b"), (None, ME, OTHER, FOREIGN)
 CREATED, QUEUED, READY, FAILED = (ProjectStatus(s) for s in ("created", "setup_queued", "ready", "failed"))
 INITIALIZING, TESTING = ProjectStatus.INITIALIZING, ProjectStatus.TESTING
 ERROR = {"reason": "StepFailed", "step": "tests", "message": "2 failed"}
@@ -61,14 +63,10 @@ def set_row(database_url: str, status: ProjectStatus, owner: Owner | None, names
         )
 
 
-@pytest.mark.parametrize("namespace", NAMESPACES)
 @pytest.mark.parametrize("required", [False, True])
-@pytest.mark.parametrize("owner", [None, ME, OTHER, FOREIGN])
-async def test_the_statement_and_the_rule_agree(
-    project: Project, database_url: str, owner: Owner | None, namespace: str | None, required: bool
-) -> None:
+async def test_claiming_and_the_rule_agree(project: Project, database_url: str, required: bool) -> None:
     async with ProjectRecord.connect(database_url, namespace_required=required) as record:
-        for status in ProjectStatus:
+        for namespace, owner, status in product(NAMESPACES, OWNERS, ProjectStatus):
             set_row(database_url, status, owner, namespace)
             before = await read(record, project.id)
             expected = refusal(project.id, before, ME.uid, namespace=ME.namespace, namespace_required=required)
@@ -86,73 +84,67 @@ async def test_the_statement_and_the_rule_agree(
                 assert await read(record, project.id) == before
 
 
-@pytest.mark.parametrize("owner", [None, ME, OTHER, FOREIGN])
-@pytest.mark.parametrize("status", list(ProjectStatus))
-async def test_no_claim_across_namespaces(
-    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
-) -> None:
-    set_row(database_url, status, owner, FOREIGN.namespace)
-    before = await read(record, project.id)
-    with pytest.raises(ProjectElsewhere):
-        await claimed_by(record, project)
-    with pytest.raises(ProjectElsewhere):
-        await record.queue(project.id, ME.namespace)
-    assert await read(record, project.id) == before
+async def test_queueing_and_the_rule_agree(record: ProjectRecord, project: Project, database_url: str) -> None:
+    for namespace, owner, status in product(NAMESPACES, (None, OTHER, FOREIGN), ProjectStatus):
+        set_row(database_url, status, owner, namespace)
+        before = await read(record, project.id)
+        expected = refusal(project.id, before, None, namespace=ME.namespace)
+        if expected is None:
+            queued = await record.queue(project.id, ME.namespace)
+            assert (queued.status, queued.owner, queued.setup_error) == (QUEUED, None, None)
+            assert (queued.attempt, queued.attempt_result, queued.fence) == (2, before.attempt_result, before.fence + 1)
+            assert (await claimed_by(record, project)).owner == ME
+        else:
+            with pytest.raises(type(expected)):
+                await record.queue(project.id, ME.namespace)
+            assert await read(record, project.id) == before
 
 
 @pytest.mark.parametrize("owner", [None, OTHER])
-@pytest.mark.parametrize("status", list(ProjectStatus))
-async def test_queueing_and_the_rule_agree(
-    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
-) -> None:
-    set_row(database_url, status, owner)
-    before = await read(record, project.id)
-    expected = refusal(project.id, before, None, namespace=ME.namespace)
-    if expected is None:
-        queued = await record.queue(project.id, ME.namespace)
-        assert (queued.status, queued.owner, queued.setup_error) == (QUEUED, None, None)
-        assert (queued.attempt, queued.attempt_result, queued.fence) == (2, before.attempt_result, before.fence + 1)
-        assert (await claimed_by(record, project)).owner == ME
-    else:
-        with pytest.raises(type(expected)):
-            await record.queue(project.id, ME.namespace)
-        assert await read(record, project.id) == before
-
-
-@pytest.mark.parametrize("owner", [None, OTHER])
-@pytest.mark.parametrize("status", list(ProjectStatus))
 async def test_a_project_is_changed_unless_it_is_being_set_up(
-    record: ProjectRecord, project: Project, database_url: str, status: ProjectStatus, owner: Owner | None
+    record: ProjectRecord, project: Project, database_url: str, owner: Owner | None
 ) -> None:
-    set_row(database_url, status, owner, "team-a")
-    before = await read(record, project.id)
-    if before.being_set_up:
-        for refused in (
-            record.delete(project.id), record.reset(project.id),
-            record.update(project.id, name="Other", namespace="team-b"),
-        ):  # fmt: skip
-            with pytest.raises(ProjectBusy, match=rf"being set up \({status}\); cancel its setup first"):
-                await refused
-        assert await read(record, project.id) == before
-        return
-    renamed = await record.update(project.id, name=" Other ", docs_repo="https://git.example/docs")
+    busy = 0
+    for status in ProjectStatus:
+        set_row(database_url, status, owner, "team-a")
+        before = await read(record, project.id)
+        if before.being_set_up:
+            busy += 1
+            await refuses_changes(record, before)
+        else:
+            await accepts_changes(record, before, lambda: set_row(database_url, status, owner, "team-a"))  # noqa: B023
+    assert 0 < busy < len(ProjectStatus)
+    await record.delete(project.id)
+    assert await record.list() == ()
+
+
+async def refuses_changes(record: ProjectRecord, before: Project) -> None:
+    for refused in (
+        record.delete(before.id), record.reset(before.id), record.update(before.id, name="Other", namespace="team-b"),
+    ):  # fmt: skip
+        with pytest.raises(ProjectBusy, match=rf"being set up \({before.status}\); cancel its setup first"):
+            await refused
+    assert await read(record, before.id) == before
+
+
+async def accepts_changes(record: ProjectRecord, before: Project, restore: Callable[[], None]) -> None:
+    renamed = await record.update(before.id, name=" Other ", docs_repo="https://git.example/docs")
     assert renamed == replace(
         before, name="Other", docs_repo="https://git.example/docs",
         fence=before.fence + 1, updated_at=renamed.updated_at,
     )  # fmt: skip
-    reset = await record.reset(project.id)
-    assert reset == await read(record, project.id)
+    reset = await record.reset(before.id)
+    assert reset == await read(record, before.id)
     assert reset == replace(
         renamed, status=CREATED, owner=None, attempt=0, setup_error=None, attempt_result=None,
         fence=renamed.fence + 1, updated_at=reset.updated_at,
     )  # fmt: skip
-    set_row(database_url, status, owner, "team-a")
-    moved = await record.update(project.id, docs_repo="", namespace="team-b")
-    assert (moved.docs_repo, moved.namespace, moved.owner, moved.status) == (None, "team-b", None, status)
+    restore()
+    moved = await record.update(before.id, docs_repo="", namespace="team-b")
+    expected = (None, "team-b", None, before.status)
+    assert (moved.docs_repo, moved.namespace, moved.owner, moved.status) == expected
     with pytest.raises(ProjectElsewhere):
-        await claimed_by(record, project)
-    await record.delete(project.id)
-    assert await record.list() == ()
+        await claimed_by(record, before)
 
 
 async def test_a_claim_with_an_outdated_fence_changes_nothing(record: ProjectRecord, project: Project) -> None:

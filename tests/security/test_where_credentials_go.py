@@ -8,8 +8,10 @@ another. Both want the password, or have the operator connect to what only the c
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Final
@@ -40,9 +42,8 @@ class Listener:
     seen: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and `Authorization` of each request."""
 
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.port}/app.git"
+    def url(self, name: str) -> str:
+        return f"https://localhost:{self.port}/{name}.git"
 
     @property
     def passwords(self) -> list[str]:
@@ -56,7 +57,7 @@ def handler(listener: Listener) -> type[BaseHTTPRequestHandler]:
             listener.seen.append((self.path, authorization))
             if authorization and listener.redirect_to:
                 self.send_response(302)
-                self.send_header("Location", listener.redirect_to + self.path.removeprefix("/app.git"))
+                self.send_header("Location", listener.redirect_to + self.path.partition(".git")[2])
             else:
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
@@ -72,16 +73,7 @@ def handler(listener: Listener) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def thief(tmp_path: Path) -> Iterator[Listener]:
-    yield from served(tmp_path / "thief")
-
-
-@pytest.fixture
-def good(tmp_path: Path) -> Iterator[Listener]:
-    yield from served(tmp_path / "good")
-
-
+@contextmanager
 def served(folder: Path) -> Iterator[Listener]:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed, and a git host needs a certificate")
@@ -91,11 +83,47 @@ def served(folder: Path) -> Iterator[Listener]:
         yield listener
 
 
-def trusting(folder: Path, *listeners: Listener) -> dict[str, str]:
-    """The environment of an operator that trusts the certificates of these."""
-    bundle = folder / "certificates.pem"
-    bundle.write_text("".join((listener.folder / "certificate.pem").read_text() for listener in listeners))
-    return {"GIT_SSL_CAINFO": str(bundle)}
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Operators trust the certificates of the good host and of the thief's, whatever else they are told."""
+
+    good: Listener
+    thief: Listener
+    trusting: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("hosts")
+    with served(folder / "good") as good, served(folder / "thief") as thief:
+        bundle = folder / "certificates.pem"
+        bundle.write_text("".join((one.folder / "certificate.pem").read_text() for one in (good, thief)))
+        yield Scene(good, thief, {"GIT_SSL_CAINFO": str(bundle)})
+
+
+@pytest.fixture
+def scene(hosts: Scene) -> Scene:
+    """The hosts, which have not been asked anything yet."""
+    for listener in (hosts.good, hosts.thief):
+        listener.seen.clear()
+        listener.redirect_to = None
+    return hosts
+
+
+@pytest.fixture(scope="module")
+def listing(hosts: Scene, new_sandbox: NewSandbox) -> Iterator[Callable[[str], Sandbox]]:
+    """Operators, one for each engine, that list the host name of both hosts."""
+    with ExitStack() as stack:
+
+        @cache
+        def listing(engine: str) -> Sandbox:
+            sandbox: Sandbox = stack.enter_context(
+                new_sandbox(environment=hosts.trusting, git_hosts="localhost", engine=engine)
+            )
+            sandbox.operator.start()
+            return sandbox
+
+        yield listing
 
 
 def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, Body]:
@@ -105,69 +133,64 @@ def set_up(sandbox: Sandbox, url: str, **secret: str) -> tuple[str, Body]:
     return Setup.make(sandbox, "scripts", project=project, annotations=NO_BACKOFF, spec=spec, second=PUSH).ended()
 
 
-@pytest.mark.parametrize("engine", ["local", "job"])
+ENGINES = pytest.mark.parametrize("engine", ["local", "job"])
+
+
+@ENGINES
 def test_pointing_the_repository_at_another_host_does_not_reveal_the_password(
-    new_sandbox: NewSandbox, thief: Listener, good: Listener, tmp_path: Path, engine: str
+    scene: Scene, listing: Callable[[str], Sandbox], engine: str
 ) -> None:
-    with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost", engine=engine) as sandbox:
-        sandbox.operator.start()
-        hosts = f"git.example.com localhost:{good.port}"
-        why, status = set_up(sandbox, thief.url, username=USERNAME, password=PASSWORD, host=hosts)
-        assert (why, status["attempt"]) == ("InvalidSpec", 0)
-        assert message(status) == f"the credentials Secret does not name localhost:{thief.port} in its key `host`"
-        assert thief.seen == []
-        assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
-        if engine == "local":
-            set_up(sandbox, good.url, username=USERNAME, password=PASSWORD, host=hosts)
-            assert good.passwords
+    sandbox, thief, good = listing(engine), scene.thief, scene.good
+    allowed = f"git.example.com localhost:{good.port}"
+    why, status = set_up(sandbox, thief.url("one"), username=USERNAME, password=PASSWORD, host=allowed)
+    assert (why, status["attempt"]) == ("InvalidSpec", 0)
+    assert message(status) == f"the credentials Secret does not name localhost:{thief.port} in its key `host`"
+    assert thief.seen == []
+    assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
+    if engine == "local":
+        set_up(sandbox, good.url("one"), username=USERNAME, password=PASSWORD, host=allowed)
+        assert good.passwords
 
 
-@pytest.mark.parametrize("engine", ["local", "job"])
-def test_nothing_is_sent_to_internal_or_unlisted_hosts(
-    new_sandbox: NewSandbox, thief: Listener, tmp_path: Path, engine: str
+def test_a_redirect_does_not_reveal_the_password(scene: Scene, listing: Callable[[str], Sandbox]) -> None:
+    scene.good.redirect_to = scene.thief.url("stolen")
+    why, _ = set_up(listing("local"), scene.good.url("redirected"), username=USERNAME, password=PASSWORD)
+    assert why == "StepFailed"
+    assert scene.good.passwords, "the host that may know the password was not asked"
+    assert scene.thief.seen, "git did not follow the redirect: this test proves nothing"
+    assert scene.thief.passwords == []
+
+
+@ENGINES
+def test_a_token_in_a_url_is_never_shown_or_mounted(
+    scene: Scene, listing: Callable[[str], Sandbox], engine: str
 ) -> None:
+    sandbox = listing(engine)
+    url = scene.thief.url("token").replace("https://", f"https://{TOKEN}@")
+    why, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
+    assert (why, status["attempt"]) == ("InvalidSpec", 0)
+    assert "must not contain a token as its user name; use the credentials Secret" in message(status)
+    shown = sandbox.published_texts() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
+    assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
+    assert not [place for place, text in shown.items() if TOKEN in text]
+    assert scene.thief.seen == []
+
+
+@ENGINES
+def test_nothing_is_sent_to_internal_or_unlisted_hosts(new_sandbox: NewSandbox, scene: Scene, engine: str) -> None:
     login = {"username": USERNAME, "password": PASSWORD}
     in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
-    with new_sandbox(environment=trusting(tmp_path, thief) | in_a_pod, engine=engine) as sandbox:
+    with new_sandbox(environment=scene.trusting | in_a_pod, engine=engine) as sandbox:
         sandbox.operator.start()
         for name in ("localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
-            why, status = set_up(sandbox, thief.url.replace("localhost", name), **login)
+            why, status = set_up(sandbox, scene.thief.url("app").replace("localhost", name), **login)
             assert (why, status["attempt"]) == ("InvalidSpec", 0)
             assert "is an internal address" in message(status)
         sandbox.operator.terminate()
         sandbox.operator.configure(git_hosts="git.example.com")
         sandbox.operator.start()
-        why, status = set_up(sandbox, f"https://localhost:{thief.port}/other.git", **login)
+        why, status = set_up(sandbox, scene.thief.url("other"), **login)
         assert (why, status["attempt"]) == ("InvalidSpec", 0)
         assert "is not one of the hosts in PROJECTSETUP_GIT_HOSTS" in message(status)
         assert not sandbox.api.kubectl("get", "jobs", "-o", "name")
-    assert thief.seen == []
-
-
-def test_a_redirect_does_not_reveal_the_password(
-    new_sandbox: NewSandbox, thief: Listener, good: Listener, tmp_path: Path
-) -> None:
-    good.redirect_to = thief.url
-    with new_sandbox(environment=trusting(tmp_path, thief, good), git_hosts="localhost") as sandbox:
-        sandbox.operator.start()
-        why, _ = set_up(sandbox, good.url, username=USERNAME, password=PASSWORD)
-        assert why == "StepFailed"
-    assert good.passwords, "the host that may know the password was not asked"
-    assert thief.seen, "git did not follow the redirect: this test proves nothing"
-    assert thief.passwords == []
-
-
-@pytest.mark.parametrize("engine", ["local", "job"])
-def test_a_token_in_a_url_is_never_shown_or_mounted(
-    new_sandbox: NewSandbox, thief: Listener, tmp_path: Path, engine: str
-) -> None:
-    with new_sandbox(environment=trusting(tmp_path, thief), git_hosts="localhost", engine=engine) as sandbox:
-        sandbox.operator.start()
-        url = thief.url.replace("https://", f"https://{TOKEN}@")
-        why, status = set_up(sandbox, url, username=USERNAME, password=PASSWORD)
-        assert (why, status["attempt"]) == ("InvalidSpec", 0)
-        assert "must not contain a token as its user name; use the credentials Secret" in message(status)
-        shown = sandbox.published_texts() | {"jobs": sandbox.api.kubectl("get", "jobs", "-o", "json")}
-        assert shown.pop("database").count(TOKEN) == 1, "the row itself is as it was written"
-        assert not [place for place, text in shown.items() if TOKEN in text]
-    assert thief.seen == []
+    assert scene.thief.seen == []
