@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
@@ -16,13 +15,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
-from projectsetup.projects.migrate import migrate
+from tests.support import databases
+from tests.support.databases import NewDatabase
 from tests.support.figures import print_figures, report_figures
 from tests.support.operator_sandbox import NewSandbox, Sandbox
+from tests.support.setup_handle import Steps
 
 __all__ = ["report_figures"]
-
-TEMPLATE = "template_migrated"
 
 IMAGES_ON_A_NODE = tuple(
     f"tests/{module}.py"
@@ -88,31 +87,18 @@ def kubeconfig(cluster: Cluster) -> Path:
 
 @pytest.fixture(scope="session")
 def admin_database_url(cluster: Cluster) -> str:
-    """A superuser's URL of the PostgreSQL; it holds the migrated template that `database_url` copies."""
-    url = cluster.database_url
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {TEMPLATE}")
-    migrate(on_database(url, TEMPLATE))
-    return url
+    """A superuser's URL of the PostgreSQL."""
+    return cluster.database_url
 
 
 @pytest.fixture(scope="session")
-def new_database(admin_database_url: str) -> Callable[[], AbstractContextManager[str]]:
+def new_database(admin_database_url: str) -> NewDatabase:
     """Creates migrated, empty databases for tests that need several."""
-
-    @contextmanager
-    def new_database() -> Iterator[str]:
-        name = f"test_{uuid4().hex[:12]}"
-        with psycopg.connect(admin_database_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-            yield on_database(admin_database_url, name)
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    return new_database
+    return partial(databases.new_database, admin_database_url)
 
 
 @pytest.fixture
-def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+def database_url(new_database: NewDatabase) -> Iterator[str]:
     """A migrated, empty database for one test."""
     with new_database() as url:
         yield url
@@ -121,7 +107,7 @@ def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Ite
 @pytest.fixture(scope="session")
 def new_sandbox(
     kubeconfig: Path,
-    new_database: Callable[[], AbstractContextManager[str]],
+    new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> NewSandbox:
     """Creates a sandbox and stops its operator afterwards; the arguments are those of Sandbox."""
@@ -137,6 +123,9 @@ def new_sandbox(
     return new_sandbox
 
 
-def on_database(url: str, name: str) -> str:
-    """The same server, another database."""
-    return f"{url.rpartition('/')[0]}/{name}"
+@pytest.fixture
+def steps(tmp_path: Path) -> Iterator[Steps]:
+    """Gated steps, released at the end of the test."""
+    steps = Steps(tmp_path / "steps")
+    yield steps
+    steps.release()

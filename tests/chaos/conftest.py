@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from devcluster import Cluster
-from projectsetup.projects.migrate import migrate
 from tests.support.api_server import ApiServer
 from tests.support.chaos.fault_run import IS_LONG, SEED, FaultRun, NewFaultRun
 from tests.support.chaos.frozen_leader import FREEZES, FROZEN, Outcome
 from tests.support.chaos.process_watcher import ProcessWatcher
+from tests.support.databases import create_database
 
 
 @pytest.fixture(scope="session")
@@ -43,26 +41,13 @@ def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessWatcher
 
 
 @pytest.fixture(scope="session")
-def template(control_plane: Cluster) -> str:
-    """The name of a migrated database to copy."""
-    name = "chaos_template"
-    with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    migrate(f"{control_plane.database_url.rpartition('/')[0]}/{name}")
-    return name
-
-
-@pytest.fixture(scope="session")
 def new_fault_run(
-    control_plane: Cluster, template: str, watcher: ProcessWatcher, tmp_path_factory: pytest.TempPathFactory
+    control_plane: Cluster, watcher: ProcessWatcher, tmp_path_factory: pytest.TempPathFactory
 ) -> NewFaultRun:
     """Creates a fault run; the arguments are settings of its operators."""
 
     def new_fault_run(**settings: Any) -> FaultRun:
-        name = f"chaos_{uuid4().hex[:12]}"
-        with psycopg.connect(control_plane.database_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        url = f"{control_plane.database_url.rpartition('/')[0]}/{name}"
+        url = create_database(control_plane.database_url)
         return FaultRun(tmp_path_factory.mktemp("run"), control_plane, url, watcher, **settings)
 
     return new_fault_run

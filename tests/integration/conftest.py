@@ -11,7 +11,6 @@ from monitoring import MonitoringError, prometheus
 from projectsetup.projects import ProjectRecord
 from tests.support.api_server import ApiServer
 from tests.support.operator_sandbox import NewSandbox, Sandbox
-from tests.support.setup_handle import Steps
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +42,3 @@ async def record(database_url: str) -> AsyncIterator[ProjectRecord]:
     """The record of an empty database."""
     async with ProjectRecord.connect(database_url) as record:
         yield record
-
-
-@pytest.fixture
-def steps(tmp_path: Path) -> Iterator[Steps]:
-    """Gated steps, released at the end of the test."""
-    steps = Steps(tmp_path / "steps")
-    yield steps
-    steps.release()

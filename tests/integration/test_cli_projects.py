@@ -13,8 +13,8 @@ import yaml
 
 from projectsetup.projects import Owner, ProjectElsewhere, ProjectRecord, ProjectStatus
 from projectsetup.projects.table import PROJECTS
-from tests.conftest import on_database
 from tests.support.command_line import CommandLine
+from tests.support.databases import on_database
 
 SHELL = "$(touch /tmp/x) `id`; rm -rf / & | > \\ '\" * ~ [red]x[/red] :smile: 漢字"
 OWNER = Owner("uid-1", "team-a", "p")

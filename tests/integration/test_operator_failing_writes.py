@@ -21,7 +21,7 @@ import pytest
 from benchmarks.machine import cpu_seconds
 from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
-from tests.conftest import on_database
+from tests.support.databases import on_database
 from tests.support.hot_standby import Pair
 from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
 from tests.support.setup_handle import Setup

@@ -22,7 +22,7 @@ from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup, Steps
 
-MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit {code}'
+MENDED: Final = 'test -e "$PARAM_PLACE/mended" || exit 75'
 SLOTS: Final = 2
 
 PROJECT_FIELDS: Final = {"projectStatus", "projectName", "step", "progress", "runRef", "startedAt"}
@@ -56,13 +56,6 @@ def sandbox(new_sandbox: NewSandbox, team_b: ApiServer) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def steps(tmp_path: Path) -> Iterator[Steps]:
-    steps = Steps(tmp_path / "steps")
-    yield steps
-    steps.release()
-
-
 def running(sandbox: Sandbox, steps: Steps) -> Victim:
     setup = Setup.gated(sandbox, steps, project=secret_project(sandbox))
     steps.await_start(setup)
@@ -76,8 +69,7 @@ def running(sandbox: Sandbox, steps: Steps) -> Victim:
 
 
 def backing_off(sandbox: Sandbox, steps: Steps) -> Victim:
-    setup = broken(sandbox, steps, code=75)
-    setup.reached("BackingOff")
+    setup = delayed(sandbox, steps)
     return Victim(setup.name, setup, lambda: retried(setup, steps))
 
 
@@ -88,8 +80,7 @@ def ready(sandbox: Sandbox, _: Steps) -> Victim:
 
 
 def deleted(sandbox: Sandbox, steps: Steps) -> Victim:
-    setup = broken(sandbox, steps, code=75)
-    setup.reached("BackingOff")
+    setup = delayed(sandbox, steps)
     setup.delete()
     wait_for(lambda: setup.record["owner_uid"] is None, "the claim of the deleted ProjectSetup to be released")
     return Victim(setup.name, None, lambda: succeeds(Setup.make(sandbox, project=setup.name)))
@@ -104,12 +95,12 @@ def secret_project(sandbox: Sandbox) -> str:
     return sandbox.project(name=f"venture-{secret}", code_repo=f"/nowhere/repository-{secret}.git")
 
 
-def broken(sandbox: Sandbox, steps: Steps, *, code: int) -> Setup:
-    first = MENDED.format(code=code)
-    return Setup.make(
-        sandbox, "scripts", project=secret_project(sandbox), first=first, place=str(steps.folder),
-        annotations={"backoff": "1h"},
-    )  # fmt: skip
+def delayed(sandbox: Sandbox, steps: Steps) -> Setup:
+    """A setup whose first attempt has failed; later ones succeed once the file `mended` exists."""
+    project, place = secret_project(sandbox), str(steps.folder)
+    setup = Setup.make(sandbox, "scripts", project=project, first=MENDED, place=place, annotations={"backoff": "1h"})
+    setup.reached("BackingOff")
+    return setup
 
 
 def retried(setup: Setup, steps: Steps) -> None:

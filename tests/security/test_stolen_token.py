@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from projectsetup.engines.kubernetes_job.manifest import job_manifest, tombstone
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from tests.support.job_attempts import PROJECT_ID, make_adoption, make_attempt, make_recipe
-from tests.support.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused
+from tests.support.manifests import ACCOUNT, SYSTEM, Body, Kubectl, Refused, token_kubeconfig
 from tests.support.operator_process import wait_for
 
 TEAM: Final = "team-stolen"
@@ -157,13 +156,8 @@ def thief(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Kubectl
     kubectl.install()
     for name in (TEAM, "kube-system"):
         kubectl.make_namespace(name)
-    content = yaml.safe_load(kubeconfig.read_text())
     token = kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}", "--duration=1h").strip()
-    content["users"] = [{"name": user["name"], "user": {"token": token}} for user in content["users"]]
-    path = tmp_path_factory.mktemp("stolen") / "kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content))
-    stolen = Kubectl(path)
+    stolen = Kubectl(token_kubeconfig(kubeconfig, token, tmp_path_factory.mktemp("stolen") / "kubeconfig"))
     wait_for(lambda: _refused(stolen, {**job(), "spec": job()["spec"] | {"suspend": True}}, rename("x")), "the policy")
     return stolen
 

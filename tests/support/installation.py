@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import yaml
 from kubernetes import client, config
 
 from projectsetup.kube.lease import LEASE_NAME
-from tests.support.manifests import ACCOUNT, MANIFESTS, SYSTEM, Kubectl
+from tests.support.manifests import ACCOUNT, MANIFESTS, SYSTEM, Kubectl, token_kubeconfig
 from tests.support.operator_process import wait_for
 
 SETUPS: Final = "codemyspec.com:projectsetups"
@@ -71,12 +70,7 @@ class Installation:
     def operator_kubeconfig(self, folder: Path) -> Path:
         """A kubeconfig with a token of the operator's service account and nothing else."""
         token = self.kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}", "--duration=1h").strip()
-        content = yaml.safe_load(self._kubeconfig.read_text())
-        content["users"] = [{"name": user["name"], "user": {"token": token}} for user in content["users"]]
-        path = folder / "operator-kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(content))
-        return path
+        return token_kubeconfig(self._kubeconfig, token, folder / "operator-kubeconfig")
 
     @contextmanager
     def restricted_to_some_namespaces(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from projectsetup.api.constants import API_VERSION, KIND
 from projectsetup.engines.kubernetes_job.manifest import PROJECT
 from projectsetup.git_hosts import GIT_HOSTS
 from projectsetup.kube.lease import LEASE_NAME
-from tests.conftest import on_database
+from tests.support.databases import on_database
 from tests.support.manifests import ACCOUNT, BASE, SYSTEM, Body, Kubectl
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import ENDED

@@ -13,13 +13,12 @@ from kubernetes import client, config
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
-from projectsetup.projects.migrate import migrate
 from tests.support.chaos.fault_run import FaultRun, FaultSetup
 from tests.support.chaos.invariants import Figures, ReportedAttempts, check_invariants
 from tests.support.chaos.process_watcher import AttemptProcess, PodWatcher
 from tests.support.chaos.setup_history import Body
+from tests.support.databases import create_database
 from tests.support.node.job_history import JobHistory, ObjectVersion
-from tests.support.node.sandboxes import create_database
 from tests.support.node.step_server import StepServer
 from tests.support.operator_process import wait_for
 
@@ -168,8 +167,7 @@ class JobFaultRun(FaultRun):
 @contextmanager
 def job_fault_run(cluster: Cluster, folder: Path, watcher: PodWatcher, **settings: str) -> Iterator[JobFaultRun]:
     """A fault run with its own database; `settings` are those of its operators."""
-    url = create_database(cluster, "job_run")
-    migrate(url)
+    url = create_database(cluster.database_url)
     with (
         StepServer(cluster.gateway) as step_server,
         JobFaultRun(folder, cluster, url, watcher, step_server, **settings) as run,

@@ -7,16 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
-
-import psycopg
-import yaml
 
 from devcluster import Cluster
 from devcluster.images import BUSYBOX
-from projectsetup.projects.migrate import migrate
-from tests.conftest import on_database
-from tests.support.manifests import ACCOUNT, BASE, Body, Kubectl, Refused, pick, read
+from tests.support.databases import create_database
+from tests.support.manifests import ACCOUNT, BASE, Body, Kubectl, Refused, pick, read, token_kubeconfig
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import Sandbox
 
@@ -67,20 +62,11 @@ def write_recipes(folder: Path, *texts: str) -> Path:
     return recipes
 
 
-def create_database(cluster: Cluster, prefix: str) -> str:
-    """Create an empty database and return its URL."""
-    name = f"{prefix}_{uuid4().hex[:12]}"
-    with psycopg.connect(cluster.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return on_database(cluster.database_url, name)
-
-
 @contextmanager
 def node_sandbox(cluster: Cluster, folder: Path, *recipes: str, **settings: str) -> Iterator[Sandbox]:
     """A sandbox whose operator is not started yet and runs Jobs unless `settings` say otherwise."""
     folder.mkdir()
-    url = create_database(cluster, "sandbox")
-    migrate(url)
+    url = create_database(cluster.database_url)
     settings = {"engine": "job", "recipes_dir": str(write_recipes(folder, *recipes)), **settings}
     sandbox = Sandbox(folder, kubeconfig=cluster.kubeconfig, database_url=url, environment=None, **settings)
     try:
@@ -104,12 +90,8 @@ def operator_kubeconfig(administrator: Path, namespaces: Sequence[str], folder: 
         for role in ROLES:
             kubectl("apply", "--filename=-", given=_binding("ClusterRole", role, namespace, home))
 
-    content = yaml.safe_load(administrator.read_text())
     token = kubectl("create", "token", ACCOUNT, f"--namespace={home}", "--duration=1h").strip()
-    content["users"] = [{"name": user["name"], "user": {"token": token}} for user in content["users"]]
-    path = folder / "operator-kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content))
+    path = token_kubeconfig(administrator, token, folder / "operator-kubeconfig")
     own = Kubectl(path)
     for namespace in namespaces:
         for right in (("watch", "projectsetups.codemyspec.com"), ("create", "jobs.batch")):
