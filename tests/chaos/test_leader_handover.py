@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.support.chaos.fault_run import NewFaultRun, await_leadership
+from tests.support.chaos.fault_run import FaultRun, NewFaultRun, await_leadership
 from tests.support.chaos.frozen_leader import FREEZES, LIMIT, Freeze, Outcome
 from tests.support.chaos.invariants import check_invariants
+from tests.support.chaos.setup_history import Body
 
 TAKEOVER = 10.0
 """Seconds on a busy machine; far below the 30 s until a Lease that was not released expires."""
@@ -35,6 +37,12 @@ def test_a_frozen_leader_wakes_too_late_to_do_anything(
     assert outcome.figures.released == 0
 
 
+def lease(run: FaultRun) -> Body:
+    """The spec of the Lease."""
+    spec: Body = json.loads(run.sandbox.api.kubectl("get", "lease", "projectsetup-operator", "-o", "json"))["spec"]
+    return spec
+
+
 def test_a_terminated_leader_hands_over_at_once(
     new_fault_run: NewFaultRun, report_figures: Callable[[object], None]
 ) -> None:
@@ -44,14 +52,22 @@ def test_a_terminated_leader_hands_over_at_once(
         second = run.operator().start()
         running = [run.submit("gated") for _ in range(6)]
         run.await_step_event("end", *running)
+        before, idle = lease(run), second.get("/metrics")[1]
+        assert (str(first.pid) in before["holderIdentity"].split("."), before["leaseDurationSeconds"]) == (True, 30)
+        assert {"projectsetup_leading 0.0", "projectsetup_attempts_started_total 0.0"} <= set(idle.splitlines())
+        assert 'resource="projectsetups/status"' not in idle
         began = time.monotonic()
         first.process.send_signal(signal.SIGTERM)
         await_leadership(second, limit=TAKEOVER)
         takeover = time.monotonic() - began
         assert first.process.wait(LIMIT) == 0
+        assert str(second.pid) in lease(run)["holderIdentity"].split(".")
+        assert lease(run)["leaseTransitions"] == before["leaseTransitions"] + 1
         run.step_log.gate.touch()
         run.await_ends(limit=LIMIT)
         run.await_cleanup()
         figures = check_invariants(run)
         report_figures(f"taken over {takeover:.1f} s after SIGTERM; {figures}")
         assert (figures.interrupted, figures.released) == (0, len(running))
+        assert second.terminate() == 0
+        assert lease(run)["holderIdentity"] == ""

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +16,8 @@ import pytest
 
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_path
-from projectsetup.recipes.loader import RecipeBook
 from projectsetup.version import version
 from tests.support.image_container import USER, Image, unpack
-from tests.support.recipe_steps import parameters
 
 OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
@@ -164,42 +161,3 @@ def test_its_history_and_its_variables_hold_no_addresses(image: Image) -> None:
     assert "://" not in description
     names = image.environment.keys()
     assert names <= {"PATH", "PYTHONDONTWRITEBYTECODE", "UV_FIND_LINKS", "UV_OFFLINE"}
-
-
-def test_all_steps_of_python_service_without_a_network(toolchain: Image, place: Path) -> None:
-    work = place / "work"
-    for name in ("code", "docs"):
-        subprocess.run(["git", "init", "--quiet", "--bare", str(work / f"{name}.git")], check=True)
-    for name in ("workspace/.home", "workspace/.tmp"):
-        (work / name).mkdir(parents=True)
-    subprocess.run(["chown", "--recursive", f"{USER}:{USER}", str(work)], check=True)
-    environment = {
-        "PROJECT_ID": "00000000-0000-0000-0000-000000000001",
-        "PROJECT_NAME": "Orders",
-        "PROJECT_SLUG": "orders",
-        "PROJECT_DESCRIPTION": "",
-        "CODE_REPO": f"file://{WORK}/code.git",
-        "DOCS_REPO": f"file://{WORK}/docs.git",
-        "ATTEMPT": "1",
-        **parameters(RecipeBook().get("python-service")),
-        "WORKSPACE": f"{WORK}/workspace",
-        "HOME": f"{WORK}/workspace/.home",
-        "TMPDIR": f"{WORK}/workspace/.tmp",
-        "STEP_OUTPUTS": f"{WORK}/outputs",
-        "GIT_ALLOW_PROTOCOL": "file",
-    }
-    for step in RecipeBook().get("python-service").steps:
-        exit_code, output = toolchain.run(
-            "sh", "-euc", step.run, environment=environment, mounts={WORK: work}, folder=environment["WORKSPACE"]
-        )
-        assert exit_code == 0, f"step {step.name} failed:\n{output}"
-    pushed = [
-        subprocess.run(
-            ["git", "-c", "safe.directory=*", "-C", str(work / f"{name}.git"), "rev-parse", "main"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for name in ("code", "docs")
-    ]
-    assert (work / "outputs").read_text() == f"CODE_COMMIT={pushed[0]}\nDOCS_COMMIT={pushed[1]}\n"

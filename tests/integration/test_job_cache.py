@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,6 @@ from projectsetup.kube.jobs import OF_JOB
 from tests.support.chaos.proxy import Proxy
 from tests.support.job_namespace import JobNamespace
 from tests.support.local_steps import until
-from tests.support.tcp_proxy import proxied_api_server
 
 OpenCache = Callable[..., AbstractAsyncContextManager[JobCache]]
 
@@ -100,17 +98,6 @@ async def test_a_view_of_a_job_is_notified_of_changes_and_deletions(
             assert (view.last_job, view.deleted_pods) == (None, [])
 
 
-async def test_it_drops_large_fields(cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace) -> None:
-    job_namespace.make_job("one")
-    job_namespace.set_pod_status(job_namespace.make_pod("one"), "Running", message="x" * 100_000)
-    async with cache_at(kubeconfig, job_namespace.namespace) as cache:
-        await until(lambda: cache.complete, "the first list to be complete")
-        [(job, [pod])] = cache.snapshot()
-    assert len(json.dumps([job, pod])) < 7_000
-    assert (job["spec"], pod["spec"]) == ({"suspend": False}, {})
-    assert (pod["status"]["phase"], len(pod["status"]["message"])) == ("Running", 4096)
-
-
 async def test_only_our_jobs_in_the_configured_namespaces(
     cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace
 ) -> None:
@@ -125,33 +112,6 @@ async def test_only_our_jobs_in_the_configured_namespaces(
     async with cache_at(kubeconfig) as cache:
         await until(lambda: cache.complete, "the first list to be complete")
         assert pod_phases(cache, third.namespace) == {"ours": []}
-
-
-async def test_changes_during_a_cut_connection_are_found(
-    cache_at: OpenCache, kubeconfig: Path, job_namespace: JobNamespace, tmp_path: Path
-) -> None:
-    with proxied_api_server(kubeconfig, tmp_path) as (proxy, moved):
-        uid = job_namespace.make_job("deleted")
-        job_namespace.make_pod("deleted")
-        job_namespace.make_job("kept")
-        async with cache_at(moved, job_namespace.namespace) as cache:
-            await until(lambda: cache.complete, "the first list to be complete")
-            woken: list[None] = []
-            with cache.view(job_namespace.namespace, uid, lambda: woken.append(None)) as view:
-                proxy.close()
-                job_namespace.delete_job("deleted")
-                job_namespace.make_job("new")
-                assert set(pod_phases(cache, job_namespace.namespace)) == {"deleted", "kept"}
-                proxy.open()
-                await until(
-                    lambda: set(pod_phases(cache, job_namespace.namespace)) == {"kept", "new"}, "the deletion to arrive"
-                )
-                assert woken
-                assert view.last_job is not None
-            job_namespace.delete_job("kept")
-            await until(
-                lambda: set(pod_phases(cache, job_namespace.namespace)) == {"new"}, "the watch to be open again"
-            )
 
 
 async def test_errors_and_cuts_of_every_kind_only_delay_it(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
+from kubernetes.aio.client import ApiClient
 
-from devcluster.ports import free_port
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT, SELECTOR, is_tombstone, job_manifest, tombstone
 from projectsetup.engines.kubernetes_job.pod import PodSettings
 from projectsetup.kube.connection import connect
@@ -21,8 +18,6 @@ from projectsetup.kube.jobs import OF_JOB, JobClient
 from projectsetup.kube.leader import LeaseLost, SoleOperator
 from tests.support.job_attempts import make_adoption, make_attempt, make_recipe
 from tests.support.job_namespace import JobNamespace
-
-CallsAt = Callable[..., AbstractAsyncContextManager[JobClient]]
 
 PROJECT_ID = uuid4()
 
@@ -33,32 +28,17 @@ def job_namespace(kubeconfig: Path) -> JobNamespace:
 
 
 @pytest.fixture
-def calls_at(monkeypatch: pytest.MonkeyPatch) -> CallsAt:
-    """Opens a client of the API server that a kubeconfig names."""
-
-    @asynccontextmanager
-    async def calls_at(kubeconfig: Path) -> AsyncIterator[JobClient]:
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        async with await connect() as api, await connect(streaming=True) as streams:
-            yield JobClient(api, streams, SoleOperator())
-
-    return calls_at
+async def clients(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ApiClient, ApiClient]]:
+    """Clients for requests and for streams."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    async with await connect() as api, await connect(streaming=True) as streams:
+        yield api, streams
 
 
 @pytest.fixture
-async def calls(calls_at: CallsAt, kubeconfig: Path) -> AsyncIterator[JobClient]:
+def calls(clients: tuple[ApiClient, ApiClient]) -> JobClient:
     """The client of an operator that serves all namespaces."""
-    async with calls_at(kubeconfig) as calls:
-        yield calls
-
-
-def dead_kubeconfig(kubeconfig: Path, folder: Path) -> Path:
-    """A kubeconfig that points to a port at which nothing listens."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
-    moved = folder / "kubeconfig"
-    moved.write_text(yaml.safe_dump(config))
-    return moved
+    return JobClient(*clients, SoleOperator())
 
 
 async def error_of(call: Awaitable[Any]) -> ClusterError:
@@ -83,12 +63,6 @@ async def test_the_api_server_stores_a_job_and_its_tombstone_unchanged(
     )
     assert is_tombstone(stone)
     assert stone["spec"]["suspend"] is True
-
-
-async def test_one_of_many_concurrent_creates_wins(calls: JobClient, job_namespace: JobNamespace) -> None:
-    body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=job_namespace.namespace), PodSettings())
-    made = await asyncio.gather(*(calls.create_or_get(job_namespace.namespace, body) for _ in range(20)))
-    assert len({job["metadata"]["uid"] for job in made}) == 1
 
 
 async def test_permanent_refusals_are_distinguished(calls: JobClient, job_namespace: JobNamespace) -> None:
@@ -189,14 +163,6 @@ async def test_a_missing_pod_has_no_log_and_an_unstarted_one_an_empty_log(
     assert await read(pod) == []
 
 
-async def test_an_unreachable_api_server_is_unavailable(calls_at: CallsAt, kubeconfig: Path, tmp_path: Path) -> None:
-    async with calls_at(dead_kubeconfig(kubeconfig, tmp_path)) as calls:
-        for call in (calls.get_job("ns", "one"), calls.select("ns", SELECTOR), calls.delete_job("ns", "one", "uid")):
-            error = await error_of(call)
-            assert isinstance(error, calls.failed)
-            assert not isinstance(error, calls.refused)
-
-
 class Deposed(SoleOperator):
     """The guard of an operator that has lost the leader lease."""
 
@@ -205,16 +171,13 @@ class Deposed(SoleOperator):
 
 
 async def test_an_operator_without_the_lease_creates_and_deletes_nothing(
-    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, job_namespace: JobNamespace
+    clients: tuple[ApiClient, ApiClient], job_namespace: JobNamespace
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    name = f"setup-{uuid4()}-1-1"
-    async with await connect() as api, await connect(streaming=True) as streams:
-        calls = JobClient(api, streams, Deposed())
-        for call in (
-            calls.create_or_get(job_namespace.namespace, {"metadata": {"name": name}}),
-            calls.delete_job(job_namespace.namespace, name, "uid"),
-        ):
-            with pytest.raises(LeaseLost):
-                await call
-        assert await calls.get_job(job_namespace.namespace, name) is None
+    name, calls = f"setup-{uuid4()}-1-1", JobClient(*clients, Deposed())
+    for call in (
+        calls.create_or_get(job_namespace.namespace, {"metadata": {"name": name}}),
+        calls.delete_job(job_namespace.namespace, name, "uid"),
+    ):
+        with pytest.raises(LeaseLost):
+            await call
+    assert await calls.get_job(job_namespace.namespace, name) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import ROOT
-from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup
 
 NAME = """Orders "desk" {{ 7*7 }} $(touch pwned) `touch pwned`; touch pwned & it's \\ ünïcode *"""
@@ -71,7 +71,7 @@ def place(sandbox: Sandbox) -> Path:
     return place
 
 
-def environment(place: Path, step: str = "first") -> dict[str, str]:
+def environment(place: Path, step: str) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in (place / step).read_text().split("\0") if entry)
 
 
@@ -87,35 +87,17 @@ def test_a_step_sees_the_promised_variables_and_none_of_the_operator(place: Path
     assert seen["GIT_ALLOW_PROTOCOL"] == "https:ssh:file"
 
 
-def test_a_step_gets_the_fields_of_the_project_unchanged_and_unexecuted(sandbox: Sandbox, place: Path) -> None:
-    seen = environment(place)
+def test_a_step_gets_the_fields_of_the_project_unchanged_and_a_workspace(sandbox: Sandbox, place: Path) -> None:
+    seen = environment(place, "first")
     row = sandbox.record(seen["PROJECT_ID"])
     assert seen["PROJECT_NAME"] == row["name"] == NAME
     assert seen["PROJECT_DESCRIPTION"] == row["description"] == "two\nlines"
-    assert seen["CODE_REPO"] == "/repositories/code of it.git"
-    assert seen["DOCS_REPO"] == "/repositories/docs.git"
+    assert (seen["CODE_REPO"], seen["DOCS_REPO"]) == ("/repositories/code of it.git", "/repositories/docs.git")
     assert re.fullmatch("[a-z][a-z0-9-]*", seen["PROJECT_SLUG"])
     assert seen["ATTEMPT"] == "1"
     assert not [*sandbox.folder.rglob("pwned*"), *ROOT.glob("pwned*")]
-
-
-def test_home_and_temporary_files_are_inside_the_workspace(sandbox: Sandbox, place: Path) -> None:
-    seen = environment(place)
     workspace = Path(seen["WORKSPACE"])
     assert workspace.is_relative_to(sandbox.operator.workspaces)
-    assert Path(seen["PWD"]) == workspace
-    for name in ("HOME", "TMPDIR"):
-        assert Path(seen[name]).is_relative_to(workspace)
+    assert seen["PWD"] == str(workspace)
+    assert all(Path(seen[name]).is_relative_to(workspace) for name in ("HOME", "TMPDIR"))
     assert not Path(seen["STEP_OUTPUTS"]).is_relative_to(workspace)
-
-
-def test_the_workspace_is_shared_by_the_steps_and_new_for_each_attempt(sandbox: Sandbox, tmp_path: Path) -> None:
-    look = '{ find . -mindepth 1 | sort; stat -c %a . "$HOME" "$TMPDIR"; } > "$PARAM_PLACE/first-$ATTEMPT"; touch left'
-    find = 'cp left "$TMPDIR/found"; ls left "$TMPDIR" > "$PARAM_PLACE/second-$ATTEMPT"; test "$ATTEMPT" = 2 || exit 75'
-    scripts = {"first": look, "second": find, "third": 'pwd > "$PARAM_PLACE/third"', "place": str(tmp_path)}
-    _, status = Setup.make(sandbox, "scripts", annotations=NO_BACKOFF, parameters=scripts).ended()
-    assert status["attempt"] == 2
-    for attempt in (1, 2):
-        assert (tmp_path / f"first-{attempt}").read_text().split() == ["./.home", "./.tmp", "700", "700", "700"]
-        assert "found" in (tmp_path / f"second-{attempt}").read_text()
-    assert not Path((tmp_path / "third").read_text().strip()).exists()

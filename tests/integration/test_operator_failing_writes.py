@@ -23,7 +23,7 @@ from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.support.databases import on_database
 from tests.support.hot_standby import Pair
-from tests.support.operator_sandbox import NewSandbox, Sandbox, message, reason
+from tests.support.operator_sandbox import Sandbox, message, reason
 from tests.support.setup_handle import Setup
 from tests.support.tcp_proxy import TcpProxy, through
 
@@ -102,25 +102,6 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
         check_quiet_wait(setups[0], "is read-only now", lambda: proxy.redirect(port_of(pair.primary.url)))
         for setup in setups:
             assert setup.ended()[0] == "SetupSucceeded"
-
-
-def test_revoked_rights(new_sandbox: NewSandbox) -> None:
-    role = f"role_{secrets.token_hex(4)}"
-    with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as sql:
-        sql.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'geheim'")
-        sql.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
-        url = urlsplit(sandbox.database_url)._replace(netloc=f"{role}:geheim@127.0.0.1:{port_of(sandbox.database_url)}")
-        sandbox.operator.configure({"DATABASE_URL": url.geturl()})
-        project = sandbox.project()
-        sandbox.operator.start()
-        sql.execute(f"REVOKE UPDATE ON projects FROM {role}")
-        check_quiet_wait(
-            Setup.make(sandbox, project=project),
-            f"does not give user {role} the rights it needs",
-            lambda: sql.execute(f"GRANT UPDATE ON projects TO {role}"),
-        )
-        sandbox.operator.close()
-        sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 @pytest.fixture

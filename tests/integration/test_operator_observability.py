@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
-
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import UNSEEN, ApiServer
@@ -32,21 +30,6 @@ def test_health_readiness_and_metrics(sandbox: Sandbox) -> None:
     assert found.value("projectsetup_setups_ended_total", outcome="Succeeded", reason="SetupSucceeded") >= 1
     assert found.value("projectsetup_leading") == 1
     assert sandbox.operator.get("/nothing")[0] == 404
-
-
-def test_the_operator_waits_for_missing_tables(new_sandbox: NewSandbox) -> None:
-    with new_sandbox() as sandbox, psycopg.connect(sandbox.database_url, autocommit=True) as connection:
-        setup = Setup.make(sandbox)
-        connection.execute("ALTER TABLE projects RENAME TO hidden")
-        sandbox.operator.start(ready=False)
-        setup.reached_reason("DatabaseUnavailable")
-        code, text = sandbox.operator.get("/readyz")
-        assert code == 503
-        assert "run projectsetup migrate" in text
-        assert sandbox.operator.get("/healthz")[0] == 200
-        connection.execute("ALTER TABLE hidden RENAME TO projects")
-        assert setup.ended()[0] == "SetupSucceeded"
-        assert sandbox.operator.is_ready()
 
 
 def test_only_the_configured_namespaces_are_served(new_sandbox: NewSandbox, sandbox: Sandbox) -> None:

@@ -70,21 +70,6 @@ def test_a_project_that_was_reset_is_set_up_again(sandbox: Sandbox, administrato
     assert Setup.make(sandbox, project=setup.name).ended()[0] == "SetupSucceeded"
 
 
-def test_a_successor_waits_until_the_deleted_setup_has_stopped(sandbox: Sandbox, steps: Steps) -> None:
-    deleted = Setup.make(sandbox, "reluctant", place=str(steps.folder))
-    steps.await_start(deleted)
-    deleted.delete()
-    successor = Setup.make(sandbox, "reluctant", project=deleted.name, place=str(steps.folder))
-    wait_for((steps.folder / "asked-to-stop").exists, "the deleted setup to be stopped")
-    other = Setup.make(sandbox)
-    other.ended()
-    assert len(steps.started) == 1
-    steps.release()
-    why, status = successor.ended()
-    assert (why, status["attempt"]) == ("SetupSucceeded", 1)
-    assert len(steps.started) == 2
-
-
 def test_deleting_a_finished_setup_keeps_the_record(sandbox: Sandbox) -> None:
     ready, failed = Setup.make(sandbox), Setup.make(sandbox, "scripts", first="exit 1")
     for setup in (ready, failed):

@@ -144,17 +144,20 @@ def test_requests_to_a_queued_setup(sandbox: Sandbox, steps: Steps) -> None:
     assert steps.started == [blocker.name]
 
 
-def test_a_deleted_setup_holds_its_slot_until_its_processes_are_gone(sandbox: Sandbox, steps: Steps) -> None:
+def test_a_deleted_setup_holds_slot_and_project_until_its_processes_are_gone(sandbox: Sandbox, steps: Steps) -> None:
     deleted = Setup.make(sandbox, "reluctant", place=str(steps.folder))
     steps.await_start(deleted)
-    setup = Setup.gated(sandbox, steps)
-    setup.reached_reason("Queued")
+    other = Setup.gated(sandbox, steps)
+    other.reached_reason("Queued")
     deleted.delete()
+    successor = Setup.make(sandbox, "reluctant", project=deleted.name, place=str(steps.folder))
     wait_for((steps.folder / "asked-to-stop").exists, "the deleted setup to be stopped")
     all_seen(sandbox)
     assert steps.started == [deleted.name]
     steps.release()
-    assert setup.ended()[0] == "SetupSucceeded"
+    assert other.ended()[0] == "SetupSucceeded"
+    why, status = successor.ended()
+    assert (why, status["attempt"]) == ("SetupSucceeded", 1)
 
 
 def test_a_paused_queue_starts_nothing_and_stops_nothing(sandbox: Sandbox, steps: Steps) -> None:

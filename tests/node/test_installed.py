@@ -35,6 +35,9 @@ SECRET: Final = {"credentialsSecretRef": {"name": "git"}}
 TROUBLE: Final = re.compile(r'\b40[13]\b|forbidden|unauthorized|"level": "(error|critical)"|Traceback', re.IGNORECASE)
 NEW_CRD: Final = re.compile("will retry: GET .*/projectsetups.* status=429")
 """The API server answers so while it installs a new kind."""
+IN_ORDER: Final = (
+    *("initializing", "deps_installing", "setting_up_auth", "compiling", "testing", "committing", "ready"),
+)
 SECRET_MOUNT: Final = "/var/run/secrets/setup.codemyspec.com/git"
 
 
@@ -174,6 +177,8 @@ def test_a_python_service_from_its_project_to_the_pushed_commits(
     for seen in (["initializing", "generate", "0/7"], ["compiling", "compile", "3/7"]):
         assert ["Running", *seen] in [line[2:6] for line in watched]
     assert watched[-1][1:6] == ["Orders", "Succeeded", "ready", "7/7", "1"]
+    places = [IN_ORDER.index(line[3]) for line in watched if line[2] in ("Running", "Succeeded")]
+    assert places == sorted(places)
 
 
 def test_attempts_see_nothing_of_the_operator_and_only_their_last_step_sees_the_secret(
