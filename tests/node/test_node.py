@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -19,15 +18,13 @@ import psycopg
 import pytest
 
 from devcluster import Cluster, DevclusterError
-from devcluster.build import find_programs
 from devcluster.images import BUSYBOX, write_busybox
 from devcluster.node.host import bind
-from devcluster.node.kubelet import NODE
 from devcluster.node.node import NODE_PARTS, Node, NodeState
-from devcluster.node.prerequisites import is_static, tool
+from devcluster.node.prerequisites import tool
 from devcluster.processes import Program
 from devcluster.state import State
-from tests.support.node.pods import GONE, Pods
+from tests.support.node.pods import Pods
 from tests.support.operator_process import wait_for
 from tests.support.processes import living, new_mark
 
@@ -42,26 +39,6 @@ def pods(node_cluster: Cluster) -> Iterator[Pods]:
     pods.kubectl("delete", "pods,jobs", "--all", "--now", "--wait=false")
 
 
-@pytest.fixture(scope="module")
-def logs(node_cluster: Cluster, pods: Pods) -> dict[str, str]:
-    """What pods say that do one thing and end, by their names; they run at the same time."""
-    url = psycopg.conninfo.conninfo_to_dict(node_cluster.in_cluster_database_url)
-    whether_it_speaks_tls = r"\0\0\0\10\4\322\26\57"
-    kubectl = {"name": "kubectl", "hostPath": {"path": str(find_programs()["kubectl"].resolve()), "type": "File"}}
-    mount = {"name": "kubectl", "mountPath": "/bin/kubectl", "readOnly": True}
-    rights = {"runAsUser": 65532, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
-    pods.run("hello", "echo hello; id -u; echo to the other side >&2")
-    pods.run("ordinary", "echo mine > /tmp/mine; cat /tmp/mine; whoami", container={"securityContext": rights})
-    pods.run("database", f"printf '{whether_it_speaks_tls}' | nc -w 5 {url['host']} {url['port']}")
-    pods.run(
-        "who",
-        "kubectl auth whoami -o jsonpath={.status.userInfo.username} 2>&1",
-        container={"volumeMounts": [mount]},
-        spec={"volumes": [kubectl]},
-    )
-    return {name: pods.log(name) for name in ("hello", "ordinary", "database", "who")}
-
-
 def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "devcluster", *map(str, arguments)]
     return subprocess.run(
@@ -69,51 +46,12 @@ def devcluster(*arguments: str | Path, **environment: str) -> subprocess.Complet
     )
 
 
-def test_a_pod_runs_and_tells_what_it_did(logs: dict[str, str]) -> None:
-    assert sorted(logs["hello"].splitlines()) == ["0", "hello", "to the other side"]  # two pipes keep no common order
-
-
-def test_somebody_without_rights_has_a_home_in_tmp(logs: dict[str, str]) -> None:
-    assert logs["ordinary"] == "mine\nnonroot\n"
-
-
-def test_a_pod_reaches_the_api_server_as_its_service_account(logs: dict[str, str]) -> None:
-    if not is_static(kubectl := find_programs()["kubectl"]):
-        pytest.skip(f"{kubectl} needs the libraries of this machine and does not run in the pod")
-    assert logs["who"] == "system:serviceaccount:default:default"
-
-
-def test_a_pod_reaches_the_database(node_cluster: Cluster, logs: dict[str, str]) -> None:
-    assert psycopg.conninfo.conninfo_to_dict(node_cluster.in_cluster_database_url)["host"] == node_cluster.gateway
-    assert logs["database"] == "N"
-
-
-def test_a_job_completes_with_a_message_of_each_step(pods: Pods) -> None:
-    image = {"image": BUSYBOX}
-    first = {"name": "first", "command": ["sh", "-c", "echo first > /dev/termination-log"], **image}
-    second = {"name": "second", "command": ["sh", "-c", "echo second > /dev/termination-log; exit 3"], **image}
-    template = {"spec": {"restartPolicy": "Never", "initContainers": [first], "containers": [second]}}
-    spec = {"backoffLimit": 0, "template": template}
-    pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "steps"}, "spec": spec})
-    pods.kubectl("wait", "--for=condition=Failed", "--timeout=60s", "job/steps")
-    status = json.loads(pods.kubectl("get", "pods", "-l", "job-name=steps", "-o", "json"))["items"][0]["status"]
-    steps = [*status["initContainerStatuses"], *status["containerStatuses"]]
-    ends = [step["state"]["terminated"] for step in steps]
-    assert [(end["exitCode"], end["message"]) for end in ends] == [(0, "first\n"), (3, "second\n")]
-
-
-def test_a_finished_job_is_removed_when_its_time_is_over(pods: Pods) -> None:
-    container = {"name": "main", "image": BUSYBOX, "command": ["true"]}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    spec = {"ttlSecondsAfterFinished": 0, "template": template}
-    pods.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "brief"}, "spec": spec})
-    pods.kubectl("wait", "--for=delete", "--timeout=60s", "job/brief")
-
-
-def test_commands_run_in_a_pod(pods: Pods) -> None:
-    pods.run("waiting", "sleep 1000")
-    pods.await_phase("waiting", "Running")
-    assert pods.kubectl("exec", "waiting", "--", "hostname") == "waiting\n"
+def test_a_pod_has_logs_and_its_user_a_home_in_tmp(pods: Pods) -> None:
+    rights = {"runAsUser": 65532, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
+    pods.run("hello", "echo hello; id -u; echo to the other side >&2")
+    pods.run("ordinary", "echo mine > /tmp/mine; cat /tmp/mine; whoami", container={"securityContext": rights})
+    assert sorted(pods.log("hello").splitlines()) == ["0", "hello", "to the other side"]  # two pipes keep no order
+    assert pods.log("ordinary") == "mine\nnonroot\n"
 
 
 def test_the_database_wants_the_password_of_pods_too(node_cluster: Cluster) -> None:
@@ -140,40 +78,19 @@ def test_strangers_are_not_let_in_by_the_kubelet(node_cluster: Cluster) -> None:
         urllib.request.urlopen(f"https://{node_cluster.gateway}:{node.kubelet_port}/pods", context=context, timeout=10)
 
 
-def test_an_eviction_removes_a_pod(pods: Pods) -> None:
-    pods.run("evicted", "sleep 1000")
-    pods.await_phase("evicted", "Running")
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "evicted", "namespace": "default"}}
-    path = "/api/v1/namespaces/default/pods/evicted/eviction"
-    pods.kubectl("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
-    pods.await_phase("evicted", GONE)
-
-
-def test_a_taint_ends_what_does_not_bear_it(pods: Pods) -> None:
-    pods.run("driven-out", "sleep 1000")
-    pods.await_phase("driven-out", "Running")
-    pods.kubectl("taint", "node", NODE, "leaving=now:NoExecute")
-    try:
-        pods.await_phase("driven-out", GONE, "Failed")
-    finally:
-        pods.kubectl("taint", "node", NODE, "leaving-")
-
-
-@pytest.mark.parametrize("part", ["kubelet", "containerd"])
-def test_containers_outlive_a_kill(node_cluster: Cluster, pods: Pods, part: str) -> None:
+def test_containers_outlive_a_kill_of_containerd(node_cluster: Cluster, pods: Pods) -> None:
     mark = new_mark()
-    name = f"long-{part}"
-    pods.run(name, "sleep 1000", container={"env": [{"name": "MARK", "value": mark}]})
-    pods.await_phase(name, "Running")
+    pods.run("long", "sleep 1000", container={"env": [{"name": "MARK", "value": mark}]})
+    pods.await_phase("long", "Running")
     before = living(mark)
     assert before
-    node_cluster.stop(part)
-    assert Program(node_cluster.directory, part).pid is None
+    node_cluster.stop("containerd")
+    assert Program(node_cluster.directory, "containerd").pid is None
     assert living(mark) == before
-    node_cluster.start(part)
-    wait_for(lambda: pods.ask("exec", name, "--", "true").returncode == 0, "a command to run in the pod")
+    node_cluster.start("containerd")
+    wait_for(lambda: pods.ask("exec", "long", "--", "true").returncode == 0, "a command to run in the pod")
     assert living(mark) == before
-    assert pods.get(name)["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert pods.get("long")["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
 def test_what_waits_for_a_part_goes_on_when_it_is_back(node_cluster: Cluster, pods: Pods) -> None:
@@ -256,7 +173,7 @@ def deep(node_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     cluster.down()
 
 
-def test_down_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) -> None:
+def test_down_that_was_interrupted_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) -> None:
     pods, mark = Pods(deep), new_mark()
     memory = {"name": "memory", "emptyDir": {"medium": "Memory"}}
     plain = {"name": "plain", "emptyDir": {}}
@@ -281,23 +198,12 @@ def test_down_leaves_nothing_of_what_runs_and_of_what_was_killed(deep: Cluster) 
     kubelet = deep.directory / "kubelet"
     bind(kubelet / "pods", kubelet / "plugins")
     bind(kubelet, kubelet)  # hides the one before
+    Node(deep.directory, node, fsync=False).remove()  # as far as an interrupted `down` came
+    bind(kubelet, kubelet)
     deep.down()
     assert traces(node.name, deep.directory) == []
     assert living(mark) == set()
     assert not deep.directory.exists()
-
-
-def test_down_that_was_interrupted_is_done_again(node_cluster: Cluster, tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path / "again", node=True)
-    cluster.up()
-    assert cluster.gateway != node_cluster.gateway
-    state = State.read(cluster.directory / "cluster.json")
-    assert state.node is not None
-    Node(cluster.directory, state.node, fsync=False).remove()
-    bind(cluster.directory / "kubelet", cluster.directory / "kubelet")
-    cluster.down()
-    assert traces(state.node.name, cluster.directory) == []
-    assert not cluster.directory.exists()
 
 
 @pytest.mark.usefixtures("node_cluster")

@@ -43,44 +43,36 @@ def job(**attempt: Any) -> Body:
     return job_manifest(order, SETTINGS)
 
 
-def change_pod(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"].update(fields)
+POD: Final = ("spec", "template", "spec")
+FIRST, LAST = (*POD, "initContainers", 0), (*POD, "containers", 0)
+LABELS: Final = ("spec", "template", "metadata", "labels")
+OWNER: Final = ("metadata", "ownerReferences", 0)
+
+Attack = Callable[[Body], None]
 
 
-def change_container(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"]["initContainers"][0].update(fields)
+def change(*path: str | int, **fields: object) -> Attack:
+    """Set fields of what is at this path."""
+    return lambda body: at(body, *path).update(fields)
 
 
-def change_last_container(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"]["containers"][0].update(fields)
+def remove(*path: str | int) -> Attack:
+    """Remove what is at this path."""
+    return lambda body: at(body, *path[:-1]).pop(path[-1])
 
 
-def change_context(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"]["containers"][0]["securityContext"].update(fields)
+def add_volume(volume: Body) -> Attack:
+    return lambda body: at(body, *POD, "volumes").append(volume)
 
 
-def change_pod_context(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"]["securityContext"].update(fields)
+def at(body: Any, *path: str | int) -> Any:
+    for key in path:
+        body = body[key]
+    return body
 
 
-def change_job(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["spec"].update(fields)
-
-
-def annotate_pod(name: str, value: str) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["metadata"].update(annotations={name: value})
-
-
-def change_owner(**fields: object) -> Callable[[Body], None]:
-    return lambda body: body["metadata"]["ownerReferences"][0].update(fields)
-
-
-def add_volume(volume: Body) -> Callable[[Body], None]:
-    return lambda body: body["spec"]["template"]["spec"]["volumes"].append(volume)
-
-
-def rename(name: str) -> Callable[[Body], None]:
-    return lambda body: body["metadata"].update(name=name)
+def rename(name: str) -> Attack:
+    return change("metadata", name=name)
 
 
 def take_over(body: Body) -> None:
@@ -89,63 +81,59 @@ def take_over(body: Body) -> None:
     body["spec"] |= {"manualSelector": True, "selector": {"matchLabels": {"app": "database"}}}
 
 
-ATTACKS: Final[dict[str, Callable[[Body], None]]] = {
-    "in kube-system": lambda body: body["metadata"].update(namespace="kube-system"),
-    "beside the operator": lambda body: body["metadata"].update(namespace=SYSTEM),
+ATTACKS: Final[dict[str, Attack]] = {
+    "in kube-system": change("metadata", namespace="kube-system"),
+    "beside the operator": change("metadata", namespace=SYSTEM),
     "of any name": rename("innocent"),
     "of another project's name": rename(f"setup-{'1' * 8}-1111-4111-8111-{'1' * 12}-1-1-abcdefg"),
-    "of nobody": lambda body: body["metadata"].update(ownerReferences=[]),
-    "of another kind": change_owner(kind="ConfigMap", apiVersion="v1"),
-    "that nobody controls": change_owner(controller=False),
-    "with a token": change_pod(automountServiceAccountToken=True),
-    "with a token by default": lambda body: body["spec"]["template"]["spec"].pop("automountServiceAccountToken"),
-    "of another service account": change_pod(serviceAccountName="cluster-admin"),
-    "of another service account, as it was once called": change_pod(serviceAccount="cluster-admin"),
+    "of nobody": change("metadata", ownerReferences=[]),
+    "of another kind": change(*OWNER, kind="ConfigMap", apiVersion="v1"),
+    "that nobody controls": change(*OWNER, controller=False),
+    "with a token": change(*POD, automountServiceAccountToken=True),
+    "with a token by default": remove(*POD, "automountServiceAccountToken"),
+    "of another service account": change(*POD, serviceAccountName="cluster-admin"),
+    "of another service account, as it was once called": change(*POD, serviceAccount="cluster-admin"),
     "with a token in a volume": add_volume(TOKEN),
-    "in the node's network": change_pod(hostNetwork=True),
-    "among the node's processes": change_pod(hostPID=True),
-    "in the node's IPC": change_pod(hostIPC=True),
-    "on a node of his choice": change_pod(nodeName="control-plane"),
-    "that the kubelet asks for from its node": change_last_container(livenessProbe={"httpGet": METADATA_SERVICE}),
-    "that the kubelet asks for at its start": change_last_container(
-        lifecycle={"postStart": {"httpGet": METADATA_SERVICE}}
+    "in the node's network": change(*POD, hostNetwork=True),
+    "among the node's processes": change(*POD, hostPID=True),
+    "in the node's IPC": change(*POD, hostIPC=True),
+    "on a node of his choice": change(*POD, nodeName="control-plane"),
+    "that the kubelet asks for from its node": change(*LAST, livenessProbe={"httpGet": METADATA_SERVICE}),
+    "that the kubelet asks for at its start": change(*LAST, lifecycle={"postStart": {"httpGet": METADATA_SERVICE}}),
+    "that the kubelet connects to": change(
+        *FIRST, restartPolicy="Always", startupProbe={"tcpSocket": METADATA_SERVICE}
     ),
-    "that the kubelet connects to": change_container(
-        restartPolicy="Always", startupProbe={"tcpSocket": METADATA_SERVICE}
+    "in another runtime": change(*POD, runtimeClassName="without-sandbox"),
+    "with a device": change(*POD, resourceClaims=[{"name": "device", "resourceClaimName": "device"}]),
+    "before all pods of the cluster": change(*POD, priorityClassName="system-node-critical"),
+    "without AppArmor": change(
+        *LABELS[:-1], annotations={"container.apparmor.security.beta.kubernetes.io/build": "unconfined"}
     ),
-    "in another runtime": change_pod(runtimeClassName="without-sandbox"),
-    "with a device": change_pod(resourceClaims=[{"name": "device", "resourceClaimName": "device"}]),
-    "before all pods of the cluster": change_pod(priorityClassName="system-node-critical"),
-    "without AppArmor": annotate_pod("container.apparmor.security.beta.kubernetes.io/build", "unconfined"),
-    "of the group of root": change_pod_context(runAsGroup=0),
-    "of no group in particular": lambda body: body["spec"]["template"]["spec"]["securityContext"].pop("runAsGroup"),
-    "of the group of root besides": change_pod_context(supplementalGroups=[0]),
-    "of the group of root in one container": change_context(runAsGroup=0),
-    "that no network policy for attempts selects": lambda body: body["spec"]["template"]["metadata"]["labels"].pop(
-        "app.kubernetes.io/component"
-    ),
-    "that another network policy selects": lambda body: body["spec"]["template"]["metadata"]["labels"].update(
-        {"app.kubernetes.io/managed-by": "helm"}
-    ),
-    "with files of the group of root": change_pod_context(fsGroup=0),
-    "of a thousand pods": change_job(parallelism=1000, completions=1000),
+    "of the group of root": change(*POD, "securityContext", runAsGroup=0),
+    "of no group in particular": remove(*POD, "securityContext", "runAsGroup"),
+    "of the group of root besides": change(*POD, "securityContext", supplementalGroups=[0]),
+    "of the group of root in one container": change(*LAST, "securityContext", runAsGroup=0),
+    "that no network policy for attempts selects": remove(*LABELS, "app.kubernetes.io/component"),
+    "that another network policy selects": change(*LABELS, **{"app.kubernetes.io/managed-by": "helm"}),
+    "with files of the group of root": change(*POD, "securityContext", fsGroup=0),
+    "of a thousand pods": change("spec", parallelism=1000, completions=1000),
     "that takes over the pods of others": take_over,
     "with the node's files": add_volume(HOST_PATH),
     "with another Secret": add_volume(ANOTHER_SECRET),
-    "with a Secret in its environment": change_container(env=[FROM_A_SECRET]),
-    "with a whole Secret in its environment": change_container(envFrom=[{"secretRef": {"name": "database"}}]),
-    "with a port of the node": change_container(ports=[{"containerPort": 80, "hostPort": 80}]),
-    "privileged": change_context(privileged=True, allowPrivilegeEscalation=True),
-    "with more privileges than it began with": change_context(allowPrivilegeEscalation=True),
-    "with a capability": change_context(capabilities={"drop": ["ALL"], "add": ["SYS_ADMIN"]}),
-    "with all capabilities": change_context(capabilities={}),
-    "as root": change_context(runAsUser=0, runAsNonRoot=False),
-    "as root altogether": change_pod_context(runAsUser=0),
-    "as root, perhaps": change_pod_context(runAsNonRoot=False),
-    "without seccomp": change_pod_context(seccompProfile={"type": "Unconfined"}),
-    "without seccomp in one container": change_context(seccompProfile={"type": "Unconfined"}),
-    "without any restriction": change_pod(securityContext={}),
-    "with a container that has no restriction": change_container(securityContext={}),
+    "with a Secret in its environment": change(*FIRST, env=[FROM_A_SECRET]),
+    "with a whole Secret in its environment": change(*FIRST, envFrom=[{"secretRef": {"name": "database"}}]),
+    "with a port of the node": change(*FIRST, ports=[{"containerPort": 80, "hostPort": 80}]),
+    "privileged": change(*LAST, "securityContext", privileged=True, allowPrivilegeEscalation=True),
+    "with more privileges than it began with": change(*LAST, "securityContext", allowPrivilegeEscalation=True),
+    "with a capability": change(*LAST, "securityContext", capabilities={"drop": ["ALL"], "add": ["SYS_ADMIN"]}),
+    "with all capabilities": change(*LAST, "securityContext", capabilities={}),
+    "as root": change(*LAST, "securityContext", runAsUser=0, runAsNonRoot=False),
+    "as root altogether": change(*POD, "securityContext", runAsUser=0),
+    "as root, perhaps": change(*POD, "securityContext", runAsNonRoot=False),
+    "without seccomp": change(*POD, "securityContext", seccompProfile={"type": "Unconfined"}),
+    "without seccomp in one container": change(*LAST, "securityContext", seccompProfile={"type": "Unconfined"}),
+    "without any restriction": change(*POD, securityContext={}),
+    "with a container that has no restriction": change(*FIRST, securityContext={}),
 }
 
 
@@ -167,8 +155,8 @@ def make(kubectl: Kubectl, body: Body) -> str:
     return kubectl("create", "--dry-run=server", "--filename=-", given=body)
 
 
-def _refused(kubectl: Kubectl, body: Body, change: Callable[[Body], None]) -> bool:
-    change(body)
+def _refused(kubectl: Kubectl, body: Body, attack: Attack) -> bool:
+    attack(body)
     try:
         make(kubectl, body)
     except Refused as refused:
