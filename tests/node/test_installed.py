@@ -299,7 +299,8 @@ def test_with_the_local_engine_the_steps_run_in_the_leading_pod(installed_local:
     steps = installed.kubectl("logs", f"--namespace={SYSTEM}", installed.leader(), "--container=operator")
     assert "step started" in "".join(line for line in steps.splitlines() if project in line)
     assert not installed.made_for("jobs", TEAM, project)
-    assert installed.run("find", "/work", "-name", "workspace", pod=installed.leader()) == ""
+    left = ("find", "/work", "-maxdepth", "2", "-name", f"{project[:8]}-*")
+    assert installed.run(*left, pod=installed.leader()) == ""
 
 
 def test_no_operator_logged_a_refusal_or_an_error(installation: Installed) -> None:
