@@ -127,9 +127,10 @@ def test_a_suspended_attempt_does_not_count_and_resumes_with_its_number(run: Job
 def test_a_deleted_job_is_interrupted_and_retried(run: JobFaultRun, setups: Setups) -> None:
     setup = setups["job deleted"]
     run.await_work(setup)
-    job = run.job_history.jobs_of(setup.name)[-1]
-    run.step_server.open(setup.name)
+    job, pod = run.job_history.jobs_of(setup.name)[-1], run.pod(setup).name
     run.sandbox.api.kubectl("delete", f"job/{job.name}", "--wait=false")
+    wait_for(lambda: run.job_history.pods[pod][-1].gone, "the pod of the deleted Job to be gone")
+    run.step_server.open(setup.name)
     status = setup.reached("Succeeded", "Failed")
     assert (status["phase"], status["attempt"]) == ("Succeeded", 2)
     assert status["attempts"][0]["reason"] == "Interrupted"
