@@ -460,6 +460,21 @@ MUTATIONS: Final = (
             "        await self.requests.close(request.id)\n        return True\n",
             "        return True\n",
         ),
+        (
+            "a cancel in the transaction of a request reaches the setup that runs",
+            "request.kind is RequestKind.CANCEL or request.cancelled_by is not None",
+            "request.kind is RequestKind.CANCEL",
+        ),
+        (
+            "later requests of a project are handled with its first one",
+            "        while handled:\n",
+            "        while False:\n",
+        ),
+        (
+            "requests wait for a namespace that does not exist yet",
+            "(ApiUnavailable, ApiNotFound, DatabaseUnavailable)",
+            "(ApiUnavailable, DatabaseUnavailable)",
+        ),
     ),
     *_of("projects/migrations/versions/v0004_requests.py", "integration/test_projects_requests")(
         (
