@@ -36,32 +36,14 @@ from projectsetup.settings import InvalidSettings
 
 ID = UUID("0b6f1c1e-5a43-4d0c-8e3e-5ad5f0f2a001")
 BAD_INPUT = [
-    CommandError("x"),
-    SetupNotFound("default", str(ID)),
-    typer.BadParameter("x"),
-    ApiNotFound("x"),
-    ApiRejected("x"),
-    KubeconfigError("x"),
-    InvalidRecipe("x"),
-    UnknownRecipe("x"),
-    InvalidParameters("x"),
-    InvalidSettings("x"),
-    InvalidDatabaseUrl("x"),
-    InvalidProject("x"),
-    MigrationFailed("x"),
-    NoSuchProject(ID),
-    ProjectNotClaimable(ID, ProjectStatus.READY),
-    ProjectOwned(ID, Owner("u", "ns", "n")),
-    ProjectBusy(ID, ProjectStatus.TESTING),
+    *(kind("x") for kind in (CommandError, typer.BadParameter, ApiNotFound, ApiRejected, KubeconfigError)),
+    *(kind("x") for kind in (InvalidRecipe, UnknownRecipe, InvalidParameters, InvalidSettings, InvalidDatabaseUrl)),
+    *(kind("x") for kind in (InvalidProject, MigrationFailed)),
+    *(SetupNotFound("default", str(ID)), NoSuchProject(ID), ProjectNotClaimable(ID, ProjectStatus.READY)),
+    *(ProjectOwned(ID, Owner("u", "ns", "n")), ProjectBusy(ID, ProjectStatus.TESTING)),
     OSError(98, "Address already in use"),
 ]
-UNREACHABLE = [
-    ApiUnavailable("x"),
-    ApiForbidden("x"),
-    ApiConflict("x"),
-    ApiNotInstalled("x"),
-    DatabaseUnavailable("x"),
-]
+UNREACHABLE = [kind("x") for kind in (ApiUnavailable, ApiForbidden, ApiConflict, ApiNotInstalled, DatabaseUnavailable)]
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,8 @@ import pytest
 from tests.support.command_line import CommandLine, write_kubeconfig
 from tests.support.setup_bodies import NAME
 
-CLUSTER = [
-    "status",
-    "status -A -o json",
-    "status ID --watch",
-    "queue show",
-    "setup ID",
-    "retry ID",
-    "cancel ID",
-    "queue pause",
-    "queue scale 2",
-]
+READING = ["status", "status -A -o json", "status ID --watch", "queue show"]
+CLUSTER = [*READING, "setup ID", "retry ID", "cancel ID", "queue pause", "queue scale 2"]
 RECORD = ["projects list", "projects get ID", "projects delete ID", "migrate"]
 
 
@@ -73,9 +64,7 @@ def test_a_database_that_is_not_there(
     ("content", "reason", "commands"),
     [
         ("a: [b", "while parsing a flow sequence", CLUSTER),
-        ("just text", "not a kubeconfig", ["status"]),
-        ("[1, 2]", "not a kubeconfig", ["status"]),
-        ("", "not a kubeconfig", ["status"]),
+        *((content, "not a kubeconfig", ["status"]) for content in ("just text", "[1, 2]", "")),
         ("apiVersion: v1\nkind: Config\n", "Invalid kube-config file", ["status"]),
         ("\x00\x01", "unacceptable character", ["status"]),
     ],

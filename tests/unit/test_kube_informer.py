@@ -69,6 +69,14 @@ def _color(kept: Kept | None) -> str | None:
     return None if kept is None else kept.color
 
 
+def red(*names: str) -> FakeCollection:
+    """A collection of red things with these names."""
+    collection = FakeCollection()
+    for name in names:
+        collection.put(name, color="red")
+    return collection
+
+
 @asynccontextmanager
 async def following(collection: FakeCollection) -> AsyncIterator[Follower]:
     """A follower that has listed the collection and watches it."""
@@ -90,9 +98,7 @@ async def until(holds: Callable[[], bool], *, limit: float = 600.0) -> None:
 
 @in_virtual_time
 async def test_it_reports_the_list_and_then_every_event() -> None:
-    collection = FakeCollection()
-    for name in "abc":
-        collection.put(name, color="red")
+    collection = red("a", "b", "c")
     async with following(collection) as follower:
         collection.put("d", color="red")
         collection.put("a", color="blue")
@@ -125,9 +131,7 @@ async def test_a_watch_that_ended_goes_on_from_the_last_event_or_bookmark() -> N
 
 @in_virtual_time
 async def test_after_an_error_only_what_changed_meanwhile_is_reported() -> None:
-    collection = FakeCollection()
-    for name in "abc":
-        collection.put(name, color="red")
+    collection = red("a", "b", "c")
     async with following(collection) as follower:
         unchanged = follower.informer.objects[NAMESPACE, "a"]
         collection.deaf = True
@@ -156,23 +160,20 @@ async def test_an_event_that_is_known_already_is_not_reported() -> None:
 
 
 @pytest.mark.parametrize("refused", [True, False], ids=["refused", "an event"])
-def test_an_expired_version_is_listed_again_and_only_the_second_time_an_error(refused: bool) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        collection = FakeCollection()
-        async with following(collection) as follower:
-            for expected in (0, 1):
-                if refused:
-                    collection.fail_watches.append(ApiExpired("watch things: 410 too old"))
-                    collection.end_watches()
-                else:
-                    collection.send("ERROR", EXPIRED)
-                lists = collection.requests.count("list")
-                await until(lambda lists=lists: collection.requests.count("list") > lists)  # type: ignore[misc]
-                await until(lambda: collection.open_watches == 1)
-                assert follower.errors == [(Action.WATCH, "watch things: 410 too old")] * expected
-
-    test()
+@in_virtual_time
+async def test_an_expired_version_is_listed_again_and_only_the_second_time_an_error(refused: bool) -> None:
+    collection = FakeCollection()
+    async with following(collection) as follower:
+        for expected in (0, 1):
+            if refused:
+                collection.fail_watches.append(ApiExpired("watch things: 410 too old"))
+                collection.end_watches()
+            else:
+                collection.send("ERROR", EXPIRED)
+            lists = collection.requests.count("list")
+            await until(lambda lists=lists: collection.requests.count("list") > lists)  # type: ignore[misc]
+            await until(lambda: collection.open_watches == 1)
+            assert follower.errors == [(Action.WATCH, "watch things: 410 too old")] * expected
 
 
 @in_virtual_time
@@ -212,8 +213,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_asked_all_the_time(
 
 @in_virtual_time
 async def test_a_silent_watch_that_has_missed_something_is_replaced() -> None:
-    collection = FakeCollection()
-    collection.put("gone", color="red")
+    collection = red("gone")
     async with following(collection) as follower:
         collection.deaf = True
         collection.delete("gone")
@@ -227,8 +227,7 @@ async def test_a_silent_watch_that_has_missed_something_is_replaced() -> None:
 
 @in_virtual_time
 async def test_a_watch_with_nothing_to_report_is_left_alone_and_counts_as_up_to_date() -> None:
-    collection = FakeCollection()
-    collection.put("a", color="red")
+    collection = red("a")
     async with following(collection) as follower:
         await asyncio.sleep(4 * CHECK_AFTER + 1)
         assert follower.informer.silence() < CHECK_AFTER
