@@ -92,6 +92,9 @@ FENCED = AttemptStopped(StopCause.FENCED)
 ENDS_LATER = running().replace(run_outcome=FAILED, run_progress=AT_COMPILE)
 ENDS_WITHOUT_PROJECT = running().replace(run_outcome=FENCED, project=None)
 LOWERED = backing_off().annotate(max_attempts="1").replace(now=LATER)
+LATER_MISSING = backing_off().replace(missing=MISSING, now=LATER)
+SECOND_FAILED = ended(running(), FAILED).end.model_copy(update={"attempt": 2}).to_result()
+RECORDED = left_running().replace(project=project("failed", US, attempt=2, fence=10, result=SECOND_FAILED))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,9 @@ LOWERED = backing_off().annotate(max_attempts="1").replace(now=LATER)
         row("an adoption before a cancel", left_running().annotate(**CANCEL), d.AdoptAttempt),
         row("an adoption before a retry", left_running().annotate(**RETRY), d.AdoptAttempt),
         row("an adoption without a database", left_running().replace(record=DOWN), d.Requeue),
+        row("an adoption of what has ended", RECORDED, d.WriteStatus, succeeded=("False", Reason.STEP_FAILED)),
+        row("the delay of what lacks a dependency", backing_off().replace(missing=MISSING), d.Requeue),
+        row("a dependency after the delay", LATER_MISSING, d.AwaitDependency, attempt=1),
     ],
 )
 def test_decisions(world: World, kind: type[Any], expected: dict[str, Any]) -> None:
@@ -398,12 +404,6 @@ def test_what_outranks_a_missing_dependency(change: Change, reason: Reason) -> N
     assert succeeded_reason(change(awaiting()).decide().status)[1] == reason  # type: ignore[union-attr]
 
 
-def test_the_delay_comes_before_the_wait_for_a_dependency() -> None:
-    world = backing_off().replace(missing=MISSING)
-    expect(world.decide(), d.Requeue)
-    expect(world.replace(now=NOW + timedelta(hours=1)).decide(), d.AwaitDependency, attempt=1)
-
-
 # --- during an attempt
 
 
@@ -652,12 +652,6 @@ def test_a_run_that_outlived_its_operator_is_adopted_where_it_was(status: dict[s
     world = left_running()
     run = RunRef(engine="job", name=f"setup-{ID}-2-9-token", id=f"{UID}-9")
     assert world.replace(status=world.status | status).decide() == d.AdoptAttempt(2, run, progress)
-
-
-def test_an_end_in_the_record_is_reported_and_nothing_is_adopted() -> None:
-    result = ended(running(), FAILED).end.model_copy(update={"attempt": 2}).to_result()
-    world = left_running().replace(project=project("failed", US, attempt=2, fence=10, result=result))
-    expect(world.decide(), d.WriteStatus, succeeded=("False", Reason.STEP_FAILED))
 
 
 @pytest.mark.parametrize(

@@ -57,22 +57,19 @@ async def test_only_rows_of_changed_setups_are_made_again() -> None:
 
 
 @pytest.mark.parametrize("error", [ApiUnavailable("connection\nrefused"), ApiForbidden("list: 403 no")])
-def test_an_outage_keeps_the_last_state_and_ends(error: ClusterError) -> None:
-    @in_virtual_time
-    async def test() -> None:
-        dashboard = Dashboard()
-        dashboard.put("a")
-        await dashboard.until(lambda: dashboard.setups.open_watches == 1)
-        dashboard.setups.fail_lists = [error]
-        dashboard.setups.send_raw(b"{\n")
-        await dashboard.until(lambda: not dashboard.setups.fail_lists)
-        outage = dashboard.state.outage
-        assert outage is not None
-        assert outage.why == " ".join(str(error).split())
-        assert dashboard.state.has((NAMESPACE, "a"))
-        await dashboard.until(lambda: dashboard.state.outage is None)
-
-    test()
+@in_virtual_time
+async def test_an_outage_keeps_the_last_state_and_ends(error: ClusterError) -> None:
+    dashboard = Dashboard()
+    dashboard.put("a")
+    await dashboard.until(lambda: dashboard.setups.open_watches == 1)
+    dashboard.setups.fail_lists = [error]
+    dashboard.setups.send_raw(b"{\n")
+    await dashboard.until(lambda: not dashboard.setups.fail_lists)
+    outage = dashboard.state.outage
+    assert outage is not None
+    assert outage.why == " ".join(str(error).split())
+    assert dashboard.state.has((NAMESPACE, "a"))
+    await dashboard.until(lambda: dashboard.state.outage is None)
 
 
 @in_virtual_time

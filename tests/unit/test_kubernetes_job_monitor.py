@@ -148,12 +148,18 @@ async def test_a_log_is_followed_again_from_where_it_was_cut() -> None:
 
 
 @in_virtual_time
-async def test_a_pod_that_does_not_start_in_time_breaks_the_attempt_and_is_deleted() -> None:
+@pytest.mark.parametrize(("rejected", "why"), [(False, "no such image"), (True, "violates PodSecurity")])
+async def test_a_pod_that_does_not_start_says_why_and_breaks_the_attempt_in_time(rejected: bool, why: str) -> None:
     run = await Run().begin()
-    run.pod().lack_image()
-    await settle(299)
+    if rejected:
+        run.jobs.warnings[run.existing_job["metadata"]["uid"]] = ['pods "x" is forbidden: violates PodSecurity']
+    else:
+        run.pod().lack_image()
+    await settle(20)
+    assert why in (run.progress[-1].waits_for or "")
+    await settle(279)
     assert not run.task.done()
-    await run.expect_failure(Reason.ENGINE_ERROR, "no such image")
+    await run.expect_failure(Reason.ENGINE_ERROR, why)
     assert (run.jobs.jobs, run.jobs.pods) == ({}, {})
     assert now() < 1310
 
@@ -172,16 +178,6 @@ async def test_quick_steps_are_not_reported_and_their_logs_not_followed() -> Non
     await settle(5)
     assert run.progress == []
     assert run.count("log") == 0
-
-
-@in_virtual_time
-async def test_a_rejected_pod_breaks_the_attempt_with_the_reason() -> None:
-    run = await Run().begin()
-    run.jobs.warnings[run.existing_job["metadata"]["uid"]] = ['pods "x" is forbidden: violates PodSecurity']
-    await settle(20)
-    assert run.progress[-1].waits_for == 'pods "x" is forbidden: violates PodSecurity'
-    await run.expect_failure(Reason.ENGINE_ERROR, "violates PodSecurity")
-    assert run.jobs.jobs == {}
 
 
 @in_virtual_time
