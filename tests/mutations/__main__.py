@@ -17,6 +17,8 @@ from typing import Final
 from tests.mutations.catalogue import MUTATIONS, ROOT, Mutation
 
 LIMIT: Final = 900.0
+UNIT_LIMIT: Final = 120.0
+"""Seconds of one mutation, and of one unit test: a defect may make it wait for ever."""
 CAUGHT: Final = (1, 2)
 """Exit codes of pytest: a test failed, or a module that computes its cases from the broken code did."""
 
@@ -88,6 +90,8 @@ def _copy(target: Path) -> Path:
 def _test(root: Path, tests: Sequence[str]) -> tuple[int, str]:
     """The exit code of pytest, and the end of what it printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    if all(test.startswith("tests/unit/") for test in tests):
+        command += ["-o", f"timeout={UNIT_LIMIT}"]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root}", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
