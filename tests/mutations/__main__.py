@@ -19,6 +19,7 @@ from tests.mutations.catalogue import MUTATIONS, ROOT, Mutation
 LIMIT: Final = 900.0
 UNIT_LIMIT: Final = 120.0
 """Seconds of one mutation, and of one unit test: a defect may make it wait for ever."""
+TOO_SLOW: Final = 124
 CAUGHT: Final = (1, 2)
 """Exit codes of pytest: a test failed, or a module that computes its cases from the broken code did."""
 
@@ -93,9 +94,12 @@ def _test(root: Path, tests: Sequence[str]) -> tuple[int, str]:
     if all(test.startswith("tests/unit/") for test in tests):
         command += ["-o", f"timeout={UNIT_LIMIT}"]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root}", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return TOO_SLOW, f"the tests did not end within {LIMIT:.0f} s"
     return done.returncode, done.stdout[-4000:] + done.stderr[-1000:]
 
 
