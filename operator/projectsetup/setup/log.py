@@ -167,16 +167,11 @@ class AttemptLog:
             self._end_steps(at)
             self._steps[step] = StepTime(step, at)
 
-    def add(
-        self, step: str, lines: Sequence[bytes], *, at: datetime | None = None, position: Position | None = None
-    ) -> None:
-        """Add complete lines without their ends; `position` is behind the last of them."""
-        if not lines or self.limit == 0:
+    def add(self, step: str, text: bytes, *, at: datetime | None = None, position: Position | None = None) -> None:
+        """Add complete lines, each with its end; `position` is behind the last of them."""
+        if not text or self.limit == 0:
             return
         at = (at or datetime.now(UTC)).replace(microsecond=0)
-        if max(map(len, lines)) > LINE_BYTES:
-            lines = [line[:LINE_BYTES] for line in lines]
-        text = b"\n".join(lines) + b"\n"
         for part in _parts(text, self._piece_bytes):
             self._append(step, at, part, position)
         self.on_output()
@@ -294,7 +289,10 @@ class AttemptLog:
 
 
 def _readable(pieces: Sequence[_Piece]) -> str:
-    return readable(b"".join(piece.data for piece in pieces))
+    output = b"".join(piece.data for piece in pieces)
+    if len(output) > LINE_BYTES:
+        output = b"\n".join(line[:LINE_BYTES] for line in output.split(b"\n"))
+    return readable(output)
 
 
 def _groups(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
@@ -310,13 +308,15 @@ def _groups(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def _parts(text: bytes, size: int) -> Iterator[bytes]:
-    """The text in parts of complete lines, of at most this size unless a line is longer."""
+    """The text in parts of complete lines, of at most this size; a line that is longer is a part, cut to LINE_BYTES."""
     start = 0
     while start < len(text):
         end = len(text) if len(text) - start <= size else text.rfind(b"\n", start, start + size) + 1
-        if end <= start:
+        if end > start:
+            yield text[start:end]
+        else:
             end = text.index(b"\n", start) + 1
-        yield text[start:end]
+            yield text[start : min(end - 1, start + LINE_BYTES)] + b"\n"
         start = end
 
 

@@ -62,18 +62,18 @@ class StepOutput:
         *,
         retry: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,
-        on_lines: Callable[[Sequence[bytes]], None] | None = None,
+        on_text: Callable[[bytes], None] | None = None,
         cut: bool = False,
     ) -> None:
         """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets.
 
-        `on_lines` receives the lines as they are, but for private keys. `cut`: lines may already have been cut at their
-        ends.
+        `on_text` receives complete lines as they are, but for private keys. `cut`: lines may already have been cut at
+        their ends.
         """
         self._scrubber = scrubber
         self._retry = [re.compile(pattern.encode()) for pattern in retry]
         self._on_line = on_line
-        self._on_lines = on_lines
+        self._on_text = on_text
         self._cut = cut
         self._held: list[str] = []
         self._unlogged = 0
@@ -85,12 +85,15 @@ class StepOutput:
 
     def feed(self, chunk: bytes) -> None:
         """Add output."""
-        *lines, rest = chunk.replace(b"\r", b"\n").split(b"\n")
+        text = chunk.replace(b"\r", b"\n")
+        *lines, rest = text.split(b"\n")
         if lines:
             lines[0] = self._pending + lines[0]
-            if self._in_key or _KEY_BEGINS in chunk or _KEY_BEGINS in lines[0]:
+            text = self._pending + text[: len(text) - len(rest)]
+            if self._in_key or _KEY_BEGINS in text:
                 lines = list(self._without_keys(lines))
-            self._take(lines)
+                text = _joined(lines)
+            self._take(lines, text)
             self._pending = rest[:LINE_BYTES]
         elif len(self._pending) < LINE_BYTES:
             self._pending = (self._pending + rest)[:LINE_BYTES]
@@ -103,7 +106,8 @@ class StepOutput:
     def close(self) -> None:
         """End the output: pass on what was held back."""
         if self._pending:
-            self._take(list(self._without_keys([self._pending])))
+            lines = list(self._without_keys([self._pending]))
+            self._take(lines, _joined(lines))
             self._pending = b""
         if self._on_line is None:
             return
@@ -132,11 +136,11 @@ class StepOutput:
         """The first line that matches one of the patterns, without secrets."""
         return self._matched
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take(self, lines: list[bytes], text: bytes) -> None:
         if self._retry and self._matched is None:
             self._matched = self._first_match(lines)
-        if self._on_lines is not None:
-            self._on_lines(lines)
+        if self._on_text is not None:
+            self._on_text(text)
         self._log(lines)
         self._tail.extend(reversed(_last_lines(lines)))
 
@@ -189,6 +193,10 @@ class StepOutput:
     def _without_secrets(self, lines: Sequence[str]) -> list[str]:
         """The lines without secrets, including secrets that span lines."""
         return self._scrubber.scrub("\n".join(lines)).split("\n") if lines else []
+
+
+def _joined(lines: Sequence[bytes]) -> bytes:
+    return b"\n".join((*lines, b""))
 
 
 def _last_lines(lines: Sequence[bytes]) -> list[bytes]:

@@ -117,7 +117,7 @@ class _Setup:
             self.scrubber,
             retry=step.retry.output,
             on_line=self._line_callback(step),
-            on_lines=partial(self.log.add, step.name) if self.log.limit else None,
+            on_text=partial(self.log.add, step.name) if self.log.limit else None,
         )
         try:
             end = await self.runner.run(self._command(step, allowed), output.feed)
