@@ -82,11 +82,11 @@ def _block(arena: Arena, stamps: Path, size: int, samples: _Samples) -> None:
     """The first setup is not counted, since caches are cold."""
     names = arena.projects(size + 1)
     starts, ends = [], []
-    with _successes(arena) as seen:
+    with successes(arena) as seen:
         for name in names:
             arena.create([name], "stamped")
             acknowledged = time.time_ns()
-            delivered = seen.get(timeout=LIMIT)
+            _, delivered = seen.get(timeout=LIMIT)
             began, ended = (int((stamps / f"{name}.{what}").read_text()) for what in ("began", "ended"))
             starts.append((began - acknowledged) / 1e6)
             ends.append((delivered - ended) / 1e6)
@@ -97,9 +97,9 @@ def _block(arena: Arena, stamps: Path, size: int, samples: _Samples) -> None:
 
 
 @contextmanager
-def _successes(arena: Arena) -> Iterator[queue.Queue[int]]:
-    """The wall clock times, in nanoseconds, at which a watch delivered each success."""
-    delivered: queue.Queue[int] = queue.Queue()
+def successes(arena: Arena) -> Iterator[queue.Queue[tuple[str, int]]]:
+    """The name of each setup that succeeds, and the wall clock time in nanoseconds at which a watch delivered that."""
+    delivered: queue.Queue[tuple[str, int]] = queue.Queue()
     since = arena.wire.get(f"{COLLECTION}?limit=1")["metadata"]["resourceVersion"]
     stopped = threading.Event()
 
@@ -113,7 +113,7 @@ def _successes(arena: Arena) -> Iterator[queue.Queue[int]]:
             name = body["metadata"]["name"]
             if body.get("status", {}).get("phase") == "Succeeded" and name not in known:
                 known.add(name)
-                delivered.put(now)
+                delivered.put((name, now))
 
     threading.Thread(target=follow, name="watch", daemon=True).start()
     yield delivered

@@ -28,6 +28,7 @@ _ORDER: Final = (
     "scale",
     "real-job",
     "real-job-on-node",
+    "logs",
     "priority",
     "step",
     "jobs",
