@@ -155,7 +155,7 @@ def test_a_project_of_another_namespace_is_refused(intake: Sandbox) -> None:
     with psycopg.connect(intake.database_url) as sql:
         sql.execute("UPDATE projects SET namespace = 'team-b' WHERE id = %s", (project,))
     refused = request_of(intake, call(intake, "setup_project", project))
-    assert refused["error"].startswith(f"project {project} belongs to namespace team-b")
+    assert refused["error"].startswith(f"project {project} belongs to another namespace than {intake.api.namespace}")
     assert intake.record(project)["setup_error"]["reason"] == "ProjectClaimed"
 
 

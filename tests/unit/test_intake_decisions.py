@@ -64,7 +64,8 @@ RETRY = CREATED | {PREFIX + "retry-requested-at": str(REQUEST)}
 CANCELS = Change({PREFIX + "cancel-requested-at": str(CANCEL)}, {})
 ITS_SETUP = f"ProjectSetup apps/{PROJECT}"
 IMMUTABLE = "which is immutable: delete it first"
-ELSEWHERE = f"project {PROJECT} belongs to namespace team-a, and requests are served in namespace apps"
+ELSEWHERE = f"project {PROJECT} belongs to another namespace than apps, where requests are served"
+TOO_LARGE = Refuse("parameters: at most 32768 bytes, names and values together", Reason.INVALID_SPEC)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,14 @@ ELSEWHERE = f"project {PROJECT} belongs to namespace team-a, and requests are se
             Wait("an earlier cancel has not taken effect yet"),
             id="a setup after a cancel",
         ),
+        pytest.param({"is_too_large": True}, None, TOO_LARGE, id="parameters that are too large to read"),
         pytest.param({"cancelled_by": CANCEL}, None, Withdraw(), id="cancelled before it was created"),
+        pytest.param(
+            {"cancelled_by": CANCEL},
+            existing(request_id=str(REQUEST)),
+            Accept(),
+            id="created before a crash, then cancelled",
+        ),
         pytest.param({"cancelled_by": CANCEL}, existing("False"), Withdraw(), id="cancelled before it was retried"),
         pytest.param({"cancelled_by": CANCEL}, existing(), Change(RETRY, {}), id="cancelled while one runs"),
         pytest.param(CANCELLING, existing(), CANCELS, id="a cancel"),

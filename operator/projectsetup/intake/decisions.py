@@ -14,6 +14,7 @@ from projectsetup.api.constants import (
     RETRY_REQUESTED_AT,
 )
 from projectsetup.api.reasons import Reason
+from projectsetup.api.spec import PARAMETERS_MAX_BYTES
 from projectsetup.projects.model import ProjectStatus, RequestKind
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ Decision: TypeAlias = Create | Change | Wait | Accept | Withdraw | Refuse
 def decide(request: PendingRequest, existing: ProjectSetupResource | None, *, namespace: str) -> Decision:
     """Decide on a request whose predecessors for the same project were handled; `existing` is its ProjectSetup.
 
-    Repeating it after a crash is safe: what was changed for the request carries its id.
+    `existing` may be None for a setup that nobody has cancelled: if there is one after all, the API server refuses to
+    create another. Repeating a decision after a crash is safe: what was changed for the request carries its id.
     """
     if request.project_namespace not in {None, namespace}:
         return Refuse(
-            f"project {request.project_id} belongs to namespace {request.project_namespace}, and requests are served"
-            f" in namespace {namespace}",
+            f"project {request.project_id} belongs to another namespace than {namespace}, where requests are served",
             Reason.PROJECT_CLAIMED,
         )
     if existing is not None and _was_applied(request, existing):
@@ -96,6 +97,10 @@ def _setup(request: PendingRequest, existing: ProjectSetupResource | None) -> De
         return Accept()
     if request.cancelled_by is not None and (existing is None or existing.is_over):
         return Withdraw()
+    if request.is_too_large:
+        return Refuse(
+            f"parameters: at most {PARAMETERS_MAX_BYTES} bytes, names and values together", Reason.INVALID_SPEC
+        )
     if existing is None:
         return Create(_annotations(request), _spec(request))
     return _retry(request, existing)

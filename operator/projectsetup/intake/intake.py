@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,8 +12,8 @@ from uuid import UUID
 from projectsetup.api.reasons import Reason
 from projectsetup.api.resource import ProjectSetupResource, parse_resource
 from projectsetup.intake.decisions import Accept, Change, Create, Decision, Refuse, Wait, Withdraw, decide
-from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiRejected, ApiUnavailable, SetupNotFound
-from projectsetup.kube.leader import Leader
+from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiRejected, ClusterError, SetupNotFound
+from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.kube.setups import SetupClient
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
@@ -25,6 +26,8 @@ MAX_RETRY_DELAY: Final = 15.0
 WAIT_DELAY: Final = 1.0
 """Seconds until a request that waits for its ProjectSetup is decided on again."""
 MAX_PASSES: Final = 5
+_DENIED: Final = re.compile("denied (the )?request")
+"""How the API server words the refusal of a webhook or an admission policy, unlike that of a missing right."""
 
 _log = get_logger("intake")
 
@@ -42,6 +45,8 @@ class Intake:
     backlog: Backlog = field(default=Backlog(), init=False)
     """What was pending when requests were last read."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _waits: dict[UUID, str] = field(default_factory=dict)
+    """Why requests wait, by id: each reason is logged once."""
 
     async def run(self) -> None:
         """Handle requests until cancelled. Raises LeaseLost if this operator must exit."""
@@ -68,7 +73,7 @@ class Intake:
                 if await self._handle_pending():
                     delay = WAIT_DELAY
                 retry_delay = RETRY_DELAY
-            except (ApiUnavailable, ApiNotFound, DatabaseUnavailable) as error:  # not found: the namespace, or the CRD
+            except (ClusterError, DatabaseUnavailable) as error:
                 delay, retry_delay = retry_delay, min(retry_delay * 2, MAX_RETRY_DELAY)
                 _log.warning("cannot handle setup requests; retrying", error=str(error))
             try:
@@ -78,52 +83,73 @@ class Intake:
                 continue
 
     async def _handle_pending(self) -> bool:
-        """Handle pending requests until none is left that can be handled; True if any must wait.
+        """Handle pending requests in order, a page at a time, until all that are left must wait; True if any must.
 
-        A request is followed by later ones for the same project, which may come before it in the order.
+        It starts over after a page if more requests have come, which may be more urgent, and at the end if it has
+        handled any, which may have held back others of the same projects.
         """
-        handled, waiting = await self._handle_once()
-        while handled:
-            handled, waiting = await self._handle_once()
-        return waiting > 0
-
-    async def _handle_once(self) -> tuple[int, int]:
-        """Go through the pending requests in order, a page at a time; how many were handled, how many must wait."""
-        handled = waiting = 0
-        last = None
+        last, handled, waiting = None, False, False
         while True:
             page = await self.requests.pending(after=last)
             if page.requests or last is None:
                 self.backlog = page.backlog
             for request in page.requests:
-                if await self._handle(request):
-                    handled += 1
-                else:
-                    waiting += 1
-            if len(page.requests) < PAGE:
-                return handled, waiting
-            last = page.requests[-1]
+                done = await self._try_handle(request)
+                handled, waiting = handled or done, waiting or not done
+            if len(page.requests) == PAGE and not (handled and self._wake.is_set()):
+                last = page.requests[-1]
+            elif handled:
+                self._wake.clear()
+                last, handled, waiting = None, False, False
+            else:
+                return waiting
 
-    async def _handle(self, request: PendingRequest) -> bool:
+    async def _try_handle(self, request: PendingRequest) -> bool:
+        try:
+            done = await self._handle(request)
+        except (LeaseLost, ClusterError, DatabaseUnavailable):
+            raise
+        except Exception:  # noqa: BLE001  # one request must not hold up all others
+            _log.exception("unexpected error while handling a setup request", request=str(request.id))
+            return False
+        if done:
+            self._waits.pop(request.id, None)
+        return done
+
+    async def _handle(self, asked: PendingRequest) -> bool:
         """Handle one request; False if it must wait."""
-        name = str(request.project_id)
-        may_exist = request.kind is RequestKind.CANCEL or request.cancelled_by is not None
-        existing = await self._find(name) if may_exist else None
+        request: PendingRequest | None = asked
+        existing = None
+        if asked.kind is RequestKind.CANCEL or asked.cancelled_by is not None:
+            existing, request = await self._read(asked)
         for _ in range(MAX_PASSES):
+            if request is None:
+                return True
             self.leader.check()
             decision = decide(request, existing, namespace=self.namespace)
             _log.debug("decided", request=str(request.id), decision=type(decision).__name__)
             try:
-                return await self._carry_out(request, name, decision)
+                return await self._carry_out(request, decision)
             except (ApiConflict, SetupNotFound):
-                existing = await self._find(name)
+                existing, request = await self._read(request)
             except (ApiRejected, ApiForbidden) as error:
-                if isinstance(error, ApiForbidden) and "denied the request" not in str(error):  # as webhooks say
+                if isinstance(error, ApiForbidden) and not _DENIED.search(str(error)):
                     raise
                 return await self._refuse(request, Refuse(str(error), Reason.INVALID_SPEC))
         return False
 
-    async def _carry_out(self, request: PendingRequest, name: str, decision: Decision) -> bool:
+    async def _read(self, request: PendingRequest) -> tuple[ProjectSetupResource | None, PendingRequest | None]:
+        """Read the ProjectSetup, then the request, which is None if it was handled.
+
+        The operator records a success before it reports it: in this order, the project of a ProjectSetup that has
+        succeeded is ready.
+        """
+        body = await self.setups.find(self.namespace, str(request.project_id))
+        existing = None if body is None else parse_resource(body)
+        return existing, await self.requests.current(request.id)
+
+    async def _carry_out(self, request: PendingRequest, decision: Decision) -> bool:
+        name = str(request.project_id)
         match decision:
             case Create():
                 if request.project_namespace is None:
@@ -132,6 +158,9 @@ class Intake:
             case Change():
                 await self.setups.change(self.namespace, name, decision.annotations, decision.spec)
             case Wait():
+                if self._waits.get(request.id) != decision.reason:
+                    self._waits[request.id] = decision.reason
+                    _log.info("request waits", request=str(request.id), project=name, why=decision.reason)
                 return False
             case Withdraw():
                 withdrawn = Refuse("cancelled before it started", Reason.CANCELLED)
@@ -152,7 +181,3 @@ class Intake:
             together_with=together_with,
         )
         return True
-
-    async def _find(self, name: str) -> ProjectSetupResource | None:
-        body = await self.setups.find(self.namespace, name)
-        return None if body is None else parse_resource(body)

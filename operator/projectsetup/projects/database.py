@@ -155,8 +155,8 @@ class Database:
     async def _connection(self) -> AsyncIterator[PromptConnection]:
         """The connection used last if it is still good, else a new one.
 
-        If a statement fails for any reason but its values, no connection opened before is reused: they may all lead to
-        a server that has become a standby.
+        If a statement fails for any reason but its values, or takes too long, no connection opened before is reused:
+        they may all lead to a server that has become a standby, or through a firewall that has dropped them.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -167,7 +167,7 @@ class Database:
             connection = await connect(self._address)
         try:
             yield connection
-        except psycopg.Error as exc:
+        except (psycopg.Error, asyncio.CancelledError) as exc:
             if not isinstance(exc, psycopg.IntegrityError):
                 self._trusted_since = monotonic()
             raise

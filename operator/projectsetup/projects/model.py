@@ -164,7 +164,7 @@ class PendingRequest:
     """The oldest request for a project that was not handled yet, with what its project is like now.
 
     `number` grows with each request. Of what is asked for, None means the default. `cancelled_by` is the id of a cancel
-    that was requested after it.
+    that was requested after it. If `is_too_large`, its parameters were not read.
     """
 
     id: UUID
@@ -182,6 +182,7 @@ class PendingRequest:
     project_namespace: str | None
     urgency: int
     """Where it stands in the order, before its number: the priority, and before all of them a cancel."""
+    is_too_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from projectsetup.projects.database import Database
 
 PAGE: Final = 100
+LONGEST_PARAMETERS: Final = 262_144
+"""Characters of parameters as JSON that are read: a page must stay small, and the API server accepts fewer."""
 CHANNEL: Final = "setup_requests"
 LOOK_AFTER: Final = 30.0
 """Seconds after which requests are looked for even if no notification came, as behind a pooler."""
@@ -32,24 +34,43 @@ MAX_RETRY_DELAY: Final = 5.0
 
 _URGENCY = "CASE r.kind WHEN 'cancel' THEN -1 ELSE coalesce(r.priority, 1) END"
 
-PENDING: Final = Statement(
-    f"""
-SELECT r.id, r.number, r.project_id, r.kind, r.recipe, r.parameters, r.priority, r.max_attempts, r.backoff,
-    r.credentials_secret, {_URGENCY} AS urgency, p.status AS project_status, p.namespace AS project_namespace,
-    (SELECT c.id FROM setup_requests AS c
-     WHERE c.project_id = r.project_id AND c.handled_at IS NULL AND c.kind = 'cancel' AND c.number > r.number
+_OLDEST = """
+SELECT * FROM setup_requests AS r
+WHERE handled_at IS NULL AND NOT EXISTS (
+    SELECT FROM setup_requests AS e
+    WHERE e.project_id = r.project_id AND e.handled_at IS NULL AND e.number < r.number
+)
+"""
+
+_REQUESTS = f"""
+SELECT r.id, r.number, r.project_id, r.kind, r.recipe, r.priority, r.max_attempts, r.backoff, r.credentials_secret,
+    CASE WHEN length(r.parameters::text) <= {LONGEST_PARAMETERS} THEN r.parameters END AS parameters,
+    coalesce(length(r.parameters::text) > {LONGEST_PARAMETERS}, false) AS is_too_large,
+    {_URGENCY} AS urgency, p.status AS project_status, p.namespace AS project_namespace,
+    (SELECT c.id FROM (SELECT * FROM setup_requests WHERE project_id = r.project_id OFFSET 0) AS c
+     WHERE c.handled_at IS NULL AND c.kind = 'cancel' AND c.number > r.number
      ORDER BY c.number LIMIT 1) AS cancelled_by,
     backlog.pending AS backlog_pending, backlog.oldest AS backlog_oldest
-FROM setup_requests AS r JOIN projects AS p ON p.id = r.project_id CROSS JOIN (
+FROM oldest AS r JOIN projects AS p ON p.id = r.project_id CROSS JOIN (
     SELECT count(*) AS pending, min(requested_at) AS oldest FROM setup_requests WHERE handled_at IS NULL
 ) AS backlog
-WHERE r.handled_at IS NULL
-    AND NOT EXISTS (SELECT FROM setup_requests AS e
-                    WHERE e.project_id = r.project_id AND e.handled_at IS NULL AND e.number < r.number)
-    AND ({_URGENCY}, r.number) > (%(after_urgency)s, %(after_number)s)
 ORDER BY urgency, r.number
-LIMIT {PAGE}
-""",  # noqa: S608  # no input in it
+"""  # noqa: S608  # no input in it
+# OFFSET 0 has it look up the requests of one project: without statistics of a table that has just grown by thousands,
+# PostgreSQL would search all pending requests for each row.
+
+PENDING: Final = Statement(
+    f"""
+WITH oldest AS MATERIALIZED (
+    {_OLDEST} AND ({_URGENCY}, r.number) > (%(after_urgency)s, %(after_number)s)
+    ORDER BY {_URGENCY}, r.number LIMIT {PAGE}
+) {_REQUESTS}""",
+    {},
+    reads=True,
+)
+
+CURRENT: Final = Statement(
+    f"WITH oldest AS MATERIALIZED ({_OLDEST} AND r.id = %(at_id)s) {_REQUESTS}",
     {},
     reads=True,
 )
@@ -97,6 +118,11 @@ class SetupRequests:
         backlog = Backlog(rows[0].backlog_pending, rows[0].backlog_oldest) if rows else Backlog()
         return PendingPage(tuple(_pending(row) for row in rows), backlog)
 
+    async def current(self, request_id: UUID) -> PendingRequest | None:
+        """Return a pending request as it is now; None if it was handled."""
+        rows = await self._database.rows(CURRENT, at_id=request_id)
+        return _pending(rows[0]) if rows else None
+
     async def assign(self, project_id: UUID, namespace: str) -> None:
         """Let the project belong to this namespace, if it belongs to none yet."""
         await self._database.rows(ASSIGN, at_id=project_id, to_namespace=namespace)
@@ -123,7 +149,7 @@ class SetupRequests:
 async def listen(address: DatabaseAddress) -> AsyncGenerator[None]:
     """Yield whenever there may be new requests: at once, after each notification and lost connection, and every 30 s.
 
-    A connection that a firewall cuts without a word is noticed within CHECK_AFTER + CHECK_LIMIT seconds.
+    A connection that a firewall cuts silently counts as lost after at most CHECK_AFTER + CHECK_LIMIT seconds.
     """
     delay = 0.0
     while True:
@@ -144,7 +170,8 @@ async def _notifications(connection: psycopg.AsyncConnection[Any]) -> AsyncGener
     looked = loop.time()
     while True:
         notified = False
-        async for _ in connection.notifies(timeout=CHECK_AFTER, stop_after=1):
+        rest = max(looked + LOOK_AFTER - loop.time(), 0.0)
+        async for _ in connection.notifies(timeout=min(CHECK_AFTER, rest), stop_after=1):
             notified = True
         if not notified:
             await asyncio.wait_for(connection.execute(b"SELECT 1"), CHECK_LIMIT)
