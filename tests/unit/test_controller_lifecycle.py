@@ -619,6 +619,18 @@ def test_status_completed_from_the_record_is_what_would_have_been_written(
     assert completed.until == (world.now if continues else None)
 
 
+@pytest.mark.parametrize(
+    "world",
+    [running().replace(run_outcome=FAILED), running().replace(run=None)],
+    ids=["at once", "by the next operator"],
+)
+def test_an_end_is_completed_after_the_project_was_requested_again(world: World) -> None:
+    """The request has queued the project and removed its owner before `.status` reported the end."""
+    end = ended(running(), FAILED).end
+    queued = project("setup_queued", None, attempt=1, fence=7, result=end.to_result())
+    expect(world.replace(project=queued).decide(), d.WriteStatus, succeeded=("False", Reason.STEP_FAILED))
+
+
 def _without_transitions(status: ProjectSetupStatus) -> dict[str, Any]:
     return {**status_to_dict(status), "conditions": _conditions(status)}
 

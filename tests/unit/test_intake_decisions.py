@@ -36,7 +36,12 @@ CANCELLING: dict[str, Any] = {"id": CANCEL, "kind": RequestKind.CANCEL}
 
 
 def existing(
-    succeeded: str = "Unknown", *, deleting: bool = False, spec: dict[str, Any] | None = None, **annotations: str
+    succeeded: str = "Unknown",
+    *,
+    deleting: bool = False,
+    running: bool = False,
+    spec: dict[str, Any] | None = None,
+    **annotations: str,
 ) -> ProjectSetupResource:
     metadata: dict[str, Any] = {
         "name": str(PROJECT),
@@ -52,7 +57,8 @@ def existing(
         "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    return parse_resource({"metadata": metadata, "spec": spec or {}, "status": {"conditions": [condition]}})
+    run = {"runRef": {"engine": "local", "name": "run", "id": "1"}} if running else {}
+    return parse_resource({"metadata": metadata, "spec": spec or {}, "status": {"conditions": [condition], **run}})
 
 
 GO: dict[str, Any] = {"recipe": "go-service", "parameters": {"license": "MIT"}}
@@ -77,6 +83,18 @@ TOO_LARGE = Refuse("parameters: at most 32768 bytes, names and values together",
         pytest.param({}, existing("False", request_id=str(REQUEST)), Accept(), id="created before a crash, and ended"),
         pytest.param({}, existing("False"), Change(RETRY, {}), id="a retry of a failed setup"),
         pytest.param({}, existing("Unknown"), Change(RETRY, {}), id="a retry that coalesces"),
+        pytest.param(
+            {"project_is_owned": True},
+            existing(running=True),
+            Change(RETRY, {}),
+            id="a retry that coalesces with a run",
+        ),
+        pytest.param(
+            {},
+            existing(running=True),
+            Wait("the end of the last attempt is not reported yet"),
+            id="a retry between the end of an attempt in the record and in `.status`",
+        ),
         pytest.param(
             {"priority": 0, "credentials_secret": "other"},
             existing("False"),

@@ -310,7 +310,15 @@ def _is_prepared(facts: Facts) -> bool:
 
 
 def _recorded_end(facts: Facts, project: Project | None) -> AttemptEnd | None:
-    if not _is_ours(project, facts) or not project.attempt_result:
+    """How our last attempt ended, as the record says.
+
+    A request to set the project up again removes the owner. If `.status` still reports an attempt then, the result is
+    that of this attempt: its claim has cleared any older one.
+    """
+    if project is None or not project.attempt_result:
+        return None
+    requested_again = project.owner is None and facts.resource.status.run_ref is not None
+    if not (_is_ours(project, facts) or requested_again):
         return None
     return AttemptEnd.from_result(project.attempt_result)
 

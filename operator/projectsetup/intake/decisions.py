@@ -115,6 +115,8 @@ def _cancel(request: PendingRequest, existing: ProjectSetupResource | None) -> D
 
 
 def _retry(request: PendingRequest, existing: ProjectSetupResource) -> Decision:
+    if _has_unreported_end(request, existing):  # a retry would count for the attempt that has ended
+        return Wait("the end of the last attempt is not reported yet")
     if existing.cancel_is_new:  # seen together, the cancel would win over the retry
         return Wait("an earlier cancel has not taken effect yet")
     if difference := _difference(request, existing):
@@ -128,6 +130,12 @@ def _retry(request: PendingRequest, existing: ProjectSetupResource) -> Decision:
             Reason.PROJECT_INVALID_STATE,
         )
     return Change({**_annotations(request), RETRY_REQUESTED_AT: str(request.id)}, _mutable(request))
+
+
+def _has_unreported_end(request: PendingRequest, existing: ProjectSetupResource) -> bool:
+    """Whether the request was made between the end of an attempt in the record and in `.status`: nobody owns it now."""
+    queued = request.project_status is ProjectStatus.SETUP_QUEUED and not request.project_is_owned
+    return queued and existing.status.run_ref is not None
 
 
 def _difference(request: PendingRequest, existing: ProjectSetupResource) -> str | None:

@@ -182,6 +182,7 @@ class PendingRequest:
     project_namespace: str | None
     urgency: int
     """Where it stands in the order, before its number: the priority, and before all of them a cancel."""
+    project_is_owned: bool = False
     is_too_large: bool = False
 
 

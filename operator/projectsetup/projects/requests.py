@@ -47,6 +47,7 @@ SELECT r.id, r.number, r.project_id, r.kind, r.recipe, r.priority, r.max_attempt
     CASE WHEN length(r.parameters::text) <= {LONGEST_PARAMETERS} THEN r.parameters END AS parameters,
     coalesce(length(r.parameters::text) > {LONGEST_PARAMETERS}, false) AS is_too_large,
     {_URGENCY} AS urgency, p.status AS project_status, p.namespace AS project_namespace,
+    p.owner_uid IS NOT NULL AS project_is_owned,
     (SELECT c.id FROM (SELECT * FROM setup_requests WHERE project_id = r.project_id OFFSET 0) AS c
      WHERE c.handled_at IS NULL AND c.kind = 'cancel' AND c.number > r.number
      ORDER BY c.number LIMIT 1) AS cancelled_by,
