@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -16,6 +19,7 @@ from psycopg.rows import dict_row
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message
 from tests.support.setup_handle import Setup, Steps
+from tests.support.tcp_proxy import TcpProxy, through
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +213,39 @@ def test_a_lost_connection_and_requests_before_the_start_are_noticed(new_sandbox
         after = sandbox.project()
         call(sandbox, "setup_project", after, recipe="instant")
         assert setup_of(sandbox, after).ended()[0] == "SetupSucceeded"
+
+
+def test_connections_that_a_firewall_drops_silently_do_not_hide_a_request(new_sandbox: NewSandbox) -> None:
+    """The listener and the operator's other connections are dropped; a request is noticed within 35 s all the same."""
+    with new_sandbox() as sandbox, TcpProxy(urlsplit(sandbox.database_url).port or 0) as proxy:
+        sandbox.operator.configure(
+            {"DATABASE_URL": through(sandbox.database_url, proxy)}, intake_namespace=sandbox.api.namespace
+        )
+        sandbox.operator.start()
+        before, after = sandbox.project(), sandbox.project()
+        call(sandbox, "setup_project", before, recipe="instant")
+        assert setup_of(sandbox, before).ended()[0] == "SetupSucceeded"
+        proxy.drop()
+        request = call(sandbox, "setup_project", after, recipe="instant")
+        assert [row["error"] for row in handled(sandbox, limit=35) if row["id"] == request] == [None]
+        assert setup_of(sandbox, after).ended(limit=60)[0] == "SetupSucceeded"
+
+
+def test_a_request_at_the_moment_of_a_failure_is_one_more_series(intake: Sandbox, tmp_path: Path) -> None:
+    """Applications may react to the notification of a failure, which comes before `.status` reports it."""
+    project, ran, again = intake.project(), tmp_path / "ran", 8
+    script = json.dumps({"first": f"echo ran >> {ran}; false"})
+    with psycopg.connect(intake.database_url, autocommit=True) as listener:
+        listener.execute("LISTEN project_status")
+        call(intake, "setup_project", project, recipe="scripts", parameters=script)
+        requests: list[object] = []
+        for notification in listener.notifies(timeout=60):
+            change = json.loads(notification.payload)
+            if (change["id"], change["status"]) == (project, "failed"):
+                if len(requests) == again:
+                    break
+                requests.append(call(intake, "setup_project", project))
+    why, _ = setup_of(intake, project).ended_after_retry(str(requests[-1]))
+    assert why == "StepFailed"
+    assert ran.read_text().split() == ["ran"] * (1 + again)
+    assert [row["error"] for row in handled(intake) if str(row["project_id"]) == project] == [None] * (1 + again)

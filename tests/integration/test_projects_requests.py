@@ -155,7 +155,14 @@ def application(database_url: str) -> Iterator[Sql]:
         "INSERT INTO setup_requests (project_id, kind) SELECT gen_random_uuid(), 'setup'",
         "UPDATE setup_requests SET handled_at = now()",
         "SELECT * FROM setup_requests",
+        "COPY setup_requests TO STDOUT",
+        "DELETE FROM setup_requests",
+        "SELECT nextval('setup_requests_number_seq')",
         "TRUNCATE projects",
+        "ALTER TABLE projects DISABLE TRIGGER ALL",
+        "CREATE OR REPLACE FUNCTION cancel_setup(project_id uuid) RETURNS text LANGUAGE sql AS 'SELECT NULL'",
+        "DROP FUNCTION cancel_setup(uuid)",
+        "CREATE TRIGGER mine AFTER INSERT ON setup_requests EXECUTE FUNCTION projects_notify_status()",
     ],
 )
 def test_the_client_role_may_call_the_functions_and_do_nothing_else(sql: Sql, application: Sql, statement: str) -> None:
@@ -166,15 +173,45 @@ def test_the_client_role_may_call_the_functions_and_do_nothing_else(sql: Sql, ap
         application.execute(statement.encode())
 
 
-def test_the_functions_do_not_look_into_the_schemas_of_their_callers(sql: Sql, database_url: str) -> None:
-    """An application could put a table `projects` or a function of its own first on its search path."""
-    made = project(sql)
+SHADOWS = {
+    "pg_notify(text, text) RETURNS void": "SELECT",
+    "jsonb_typeof(jsonb) RETURNS text": "SELECT NULL::text",
+    "octet_length(text) RETURNS int": "SELECT 0",
+    "gen_random_uuid() RETURNS uuid": "SELECT NULL::uuid",
+    "clock_timestamp() RETURNS timestamptz": "SELECT NULL::timestamptz",
+    "now() RETURNS timestamptz": "SELECT NULL::timestamptz",
+    "same(uuid, uuid) RETURNS boolean": "SELECT true",
+}
+
+
+def test_the_functions_use_nothing_from_the_schemas_of_their_callers(sql: Sql, database_url: str) -> None:
+    """An application puts tables, functions and an operator of its own first on its search path."""
+    made, other = project(sql), project(sql)
+    sql.execute("CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO projectsetup_client")
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE TEMPORARY TABLE projects (id uuid, status text)")
-        connection.execute("CREATE TEMPORARY TABLE setup_requests (id uuid)")
-        connection.execute("SET search_path = pg_temp, public")
+        connection.execute("SET ROLE projectsetup_client")
+        connection.execute("SET search_path = pg_temp, own, pg_catalog, public")
+        for signature, body in SHADOWS.items():
+            connection.execute(f"CREATE FUNCTION own.{signature} LANGUAGE sql AS '{body}'".encode())
+        connection.execute("CREATE OPERATOR own.= (FUNCTION = own.same, LEFTARG = uuid, RIGHTARG = uuid)")
+        for schema in ("pg_temp", "own"):
+            connection.execute(f"CREATE TABLE {schema}.projects (id uuid, status text)".encode())
+            connection.execute(f"CREATE TABLE {schema}.setup_requests (id uuid)".encode())
         connection.execute("SELECT public.setup_project(%s)", (made,))
-    assert [row["project_id"] for row in requests(sql)] == [made]
+        assert connection.execute("SELECT public.cancel_setup(%s)", (made,)).fetchone() == ("ok",)
+    assert [(row["project_id"], row["kind"]) for row in requests(sql)] == [(made, "setup"), (made, "cancel")]
+    assert all(row["requested_at"] for row in requests(sql))
+    assert one(sql, "SELECT status FROM projects WHERE id = %s", other)["status"] == "created"
+
+
+def test_the_owner_of_a_project_keeps_it_whatever_is_requested(sql: Sql, application: Sql) -> None:
+    """Neither claim nor fence nor status of a setup that runs changes."""
+    owner = {"owner_uid": "u", "owner_namespace": "n", "owner_name": "p"}
+    made = project(sql, "testing", fence=7, namespace="n", **owner)
+    before = one(sql, "SELECT * FROM projects")
+    application.execute("SELECT setup_project(%s)", (made,))
+    application.execute("SELECT cancel_setup(%s)", (made,))
+    assert one(sql, "SELECT * FROM projects") == before
 
 
 def test_every_change_of_a_status_is_notified(sql: Sql, database_url: str) -> None:

@@ -135,10 +135,10 @@ class ApiServer:
         own = [event for event in listed["items"] if event["regarding"].get("name") == name]
         return sorted((one for event in own for one in _occurrences(event)), key=lambda one: str(one["eventTime"]))
 
-    def kubectl(self, *arguments: str) -> str:
-        """Run kubectl in the namespace; returns its standard output."""
+    def kubectl(self, *arguments: str, limit: float = _SECONDS) -> str:
+        """Run kubectl in the namespace for at most `limit` seconds; returns its standard output."""
         command = [self._kubectl, f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -26,6 +26,7 @@ class TcpProxy:
     """Forwards TCP connections from `port` to the local port `behind` while it is open.
 
     Closed, it resets all connections and refuses new ones. Frozen, it accepts connections and forwards no data.
+    Connections that it drops stay open and carry nothing any more.
     """
 
     def __init__(self, behind: int, *, is_open: bool = True) -> None:
@@ -34,6 +35,7 @@ class TcpProxy:
         self._closed = threading.Event()
         self._flows = threading.Event()
         self._flows.set()
+        self._dropped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._closed.set()
         if is_open:
@@ -69,6 +71,11 @@ class TcpProxy:
         """Forward data again, beginning with the data held back."""
         self._flows.set()
 
+    def drop(self) -> None:
+        """Forward nothing on the present connections ever again, as a firewall does that has forgotten them."""
+        self._dropped.set()
+        self._dropped = threading.Event()
+
     def close(self) -> None:
         """Reset all connections and refuse new ones; returns once all are reset."""
         self._closed.set()
@@ -89,9 +96,9 @@ class TcpProxy:
 
     def _pass_on(self, front: socket.socket) -> None:
         with front, socket.create_connection(("127.0.0.1", self._behind)) as back, contextlib.suppress(OSError):
-            other = {front: back, back: front}
+            other, dropped = {front: back, back: front}, self._dropped
             while not self._closed.is_set():
-                if not self._flows.wait(_POLL):
+                if not self._flows.wait(_POLL) or (dropped.is_set() and not self._closed.wait(_POLL)):
                     continue
                 for ready in select.select([front, back], [], [], _POLL)[0]:
                     chunk = ready.recv(_CHUNK)
