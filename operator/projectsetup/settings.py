@@ -31,8 +31,7 @@ from projectsetup.api.durations import parse_duration
 from projectsetup.git_hosts import GitHosts
 from projectsetup.observe.logs import LogFormat
 from projectsetup.recipes.fields import amount
-
-_NAMESPACE = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+from projectsetup.text import DNS_LABEL
 
 
 class InvalidSettings(ValueError):
@@ -154,7 +153,7 @@ class Settings(BaseSettings):
     @classmethod
     def _are_namespaces(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         for name in (value,) if isinstance(value, str) else value or ():
-            if not _NAMESPACE.fullmatch(name):
+            if not re.fullmatch(DNS_LABEL, name):
                 raise ValueError(f"{name[:80]!r} is not a valid namespace name")
         return value
 

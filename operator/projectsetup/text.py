@@ -1,9 +1,15 @@
-"""Free text from people: which characters are refused, and its normal form."""
+"""What people may write: lengths, the form of a label, which characters are refused in free text, its normal form."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+NAME_LENGTH, DESCRIPTION_LENGTH, URL_LENGTH = 100, 10_000, 2048
+"""Most characters of a project's name, its description, and the URL of a repository."""
+
+DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""The pattern of the name of a namespace or recipe."""
 
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters

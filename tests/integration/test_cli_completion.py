@@ -66,12 +66,13 @@ def printed(*command: str, given: str = "") -> str:
 
 def test_bash_offers_matching_choices(project: CliProject, bash: Complete) -> None:
     project("setup")
+    project.report(status(Reason.QUEUED, project_name="App"))
     offered = bash("queue _", "status -o _", f"projects get {project.id[:4]}", f"cancel -n {project.namespace} _")
     assert offered[:2] == [["show", "pause", "resume", "scale"], ["table", "json", "yaml", "name"]]
-    assert offered[2:] == [[project.id], [project.id]]
-    project.report(status(Reason.STEP_FAILED))
+    assert offered[2:] == [[project.id], [project.id, "App"]]
+    project.report(status(Reason.STEP_FAILED, project_name="App"))
     offered = bash(f"cancel -n {project.namespace} _", f"retry --context devcluster -n {project.namespace} _")
-    assert offered == [[], [project.id]]
+    assert offered == [[], [project.id, "App"]]
 
 
 def test_an_unreachable_cluster_or_database_offers_nothing_silently(
@@ -84,11 +85,11 @@ def test_an_unreachable_cluster_or_database_offers_nothing_silently(
 
 def test_kubectl_finds_the_plugin_and_its_completion(project: CliProject, path: None) -> None:  # noqa: ARG001  # kubectl needs it on PATH
     project("setup")
-    project.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7"))
+    project.report(status(Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7", project_name="App"))
     kubectl = str(find_programs()["kubectl"])
     plugins = subprocess.run([kubectl, "plugin", "list"], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert str(PROGRAMS / "kubectl-projectsetup") in plugins.stdout
     assert "Usage: kubectl projectsetup queue" in printed(kubectl, "projectsetup", "queue", "--help")
     words = (kubectl, "__complete", "projectsetup", "status", "-n", project.namespace, "")
     offered = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
-    assert offered.stdout == f"{project.id}\tRunning test 4/7\n:4\n"
+    assert offered.stdout == f"{project.id}\tApp, Running test 4/7\nApp\t{project.id}, Running test 4/7\n:4\n"

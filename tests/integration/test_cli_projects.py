@@ -148,7 +148,7 @@ def test_a_project_is_created_in_a_namespace_and_moved_to_another(cli: CommandLi
     project = cli.ok(*create, "-n", "team-a").out.strip()
     assert cli.ok("projects", "list").out.splitlines()[1].split()[:4] == [project, "App", "team-a", "created"]
     assert "Namespace        team-a\n" in cli.ok("projects", "get", project).out
-    assert cli.ok("projects", "update", project, "-n", "team-b").out == f"project {project} updated\n"
+    assert cli.ok("projects", "update", project, "-n", "team-b").out == f"project App ({project}) updated\n"
     with pytest.raises(ProjectElsewhere):
         being_set_up(database_url, project)
 
@@ -176,7 +176,7 @@ def test_an_update_changes_only_what_is_given(cli: CommandLine) -> None:
     ("arguments", "problem"),
     [
         ([], "nothing to change; give at least one option"),
-        (["--name", "Taken"], "another project already has this name: Taken"),
+        (["--name", "Taken"], "already has this name: Taken"),
         (["--code-repo", "ext::sh"], "code_repo: a repository URL must not use 'ext'"),
         (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be different repositories"),
         (["--namespace", "Team B"], "'Team B' is not a valid namespace name"),
@@ -193,7 +193,7 @@ def test_an_update_is_checked_like_a_new_project(
 
 def test_a_failed_project_is_reset(cli: CommandLine, project: str, database_url: str) -> None:
     failed(database_url, project, {"reason": "StepFailed", "step": "test", "message": "2 failed"})
-    assert cli.ok("projects", "reset", project).out == f"project {project} reset\n"
+    assert cli.ok("projects", "reset", project).out == f"project App ({project}) reset\n"
     shown = cli.ok("projects", "get", project, "-o", "json").json
     assert (shown["status"], shown["setup_error"], shown["attempt"], shown["fence"]) == ("created", None, 0, 1)
 
@@ -210,7 +210,7 @@ def test_a_missing_project_or_one_in_setup_is_not_changed(
 
 
 def test_a_project_can_be_deleted_once(cli: CommandLine, project: str) -> None:
-    assert cli.ok("projects", "delete", project).out == f"project {project} deleted\n"
+    assert cli.ok("projects", "delete", project).out == f"project App ({project}) deleted\n"
     assert cli.refused(2, "projects", "delete", project) == f"there is no project {project}"
     assert cli.refused(2, "projects", "get", project) == f"there is no project {project}"
     assert cli.ok("projects", "list").out == "ID  NAME  NAMESPACE  STATUS  OWNER  UPDATED\n"

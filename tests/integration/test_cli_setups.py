@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ SUCCEEDED = status(Reason.SETUP_SUCCEEDED, "set up", attempt=1)
 
 def test_setup_marks_the_project_and_creates_its_resource(project: CliProject) -> None:
     out = project.cli.ok("setup", project.id.upper(), "-n", project.namespace).out
-    assert out == f"{project.title} created; project queued\n"
+    assert out == f"{project.named} created; project queued\n"
     assert project.records.get(project.id).status == "setup_queued"
     made = project.api.get(project.id)
     assert made["spec"] == {"recipe": "python-service", "parameters": {}, "suspend": False, "timeout": "30m"}
@@ -61,7 +62,7 @@ def test_setup_again_while_it_runs_says_so_and_keeps_the_claim(project: CliProje
     project("setup")
     claimed = project.claim()
     project.report(RUNNING)
-    assert project("setup", "--priority", 0).out == f"{project.title} is already in progress: Running, attempt 1/3\n"
+    assert project("setup", "--priority", 0).out == f"{project.named} is already in progress: Running, attempt 1/3\n"
     assert project.records.get(project.id) == claimed
     assert project.annotations() == {PRIORITY: "0"}
 
@@ -69,7 +70,7 @@ def test_setup_again_while_it_runs_says_so_and_keeps_the_claim(project: CliProje
 def test_setup_after_a_failure_requests_a_retry(project: CliProject) -> None:
     project("setup", "--priority", 3)
     project.end(FAILED, "failed")
-    assert project("setup").out == f"{project.title} starts a new series of attempts\n"
+    assert project("setup").out == f"{project.named} starts a new series of attempts\n"
     marked = project.records.get(project.id)
     assert (marked.status, marked.owner) == ("setup_queued", None)
     first = project.annotations()
@@ -199,6 +200,53 @@ def test_the_namespace_is_that_of_the_context(
     mine = tmp_path / "config"
     mine.write_text(yaml.safe_dump(config))
     monkeypatch.setenv("KUBECONFIG", str(mine))
-    assert project.cli.ok("setup", project.id).out == f"{project.title} created; project queued\n"
+    assert project.cli.ok("setup", project.id).out == f"{project.named} created; project queued\n"
     assert project.id in project.cli.ok("status").out
     assert project.cli.ok("cancel", project.id).out.startswith(f"{project.title}: ")
+
+
+def test_commands_take_the_name_of_the_project(project: CliProject) -> None:
+    assert project.cli.ok("setup", "App", "-n", project.namespace).out == f"{project.named} created; project queued\n"
+    project.report(RUNNING | {"projectName": "App"})
+    for command, effect in (
+        ("retry", "retry has no effect: the setup has not ended yet"),
+        ("cancel", "cancel requested: the running attempt is being stopped"),
+    ):
+        assert project.cli.ok(command, "App", "-n", project.namespace).out == f"{project.named}: {effect}\n"
+    for place in (("-n", project.namespace), ("--all-namespaces",)):
+        shown = project.cli.ok("status", "App", *place, "-o", "json").json
+        assert shown["metadata"]["name"] == project.id
+    assert project.cli.ok("status", "-A", project.id, "-o", "name").out.endswith(f"/{project.id}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("Order  Service", ()), ("--dash", ("--",)), ("ÄÖ: [x] $(y)", ()), ("job/0b6f1c1e", ())]
+)
+def test_a_name_may_be_any_text(project: CliProject, name: str, words: tuple[str, ...]) -> None:
+    project.cli.ok("projects", "update", "App", f"--name={name}")
+    assert project.cli.ok("setup", "-n", project.namespace, *words, name).out.endswith("created; project queued\n")
+    project.report(RUNNING | {"projectName": name})
+    shown = project.cli.ok("status", "-n", project.namespace, "-o", "json", *words, name).json
+    assert shown["status"]["projectName"] == name
+
+
+def test_a_name_that_nobody_has_is_refused_with_similar_ones(project: CliProject) -> None:
+    unknown = f"no project is named 'Ap' in the database; did you mean 'App', {project.id}?"
+    assert project.cli.refused(2, "setup", "Ap", "-n", project.namespace) == unknown
+    assert project.cli.refused(2, "projects", "delete", "Ap") == unknown
+    project("setup")
+    project.report(RUNNING | {"projectName": "App"})
+    near = f"in namespace {project.namespace}; did you mean 'App', {project.id} ({project.namespace})?"
+    for command in ("status", "retry", "cancel"):
+        assert project.cli.refused(2, command, "ap", "-n", project.namespace) == f"no project is named 'ap' {near}"
+
+
+def test_a_name_that_several_setups_have_is_refused_with_their_ids(project: CliProject) -> None:
+    project("setup")
+    project.report(RUNNING | {"projectName": "App"})
+    other = project.api.create(str(uuid4()))["metadata"]["name"]
+    project.api.patch_status(other, RUNNING | {"projectName": "App"})
+    line = project.cli.refused(2, "cancel", "App", "-n", project.namespace)
+    places = "; ".join(f"{each} ({project.namespace})" for each in sorted([project.id, other]))
+    assert line == f"2 projects are named 'App' in namespace {project.namespace}; use one of the ids: {places}"
+    project.api.delete(other)

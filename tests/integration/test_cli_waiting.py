@@ -41,9 +41,9 @@ def test_waiting_prints_each_change_until_success(project: CliProject, tmp_path:
         running.await_text(PROGRESS)
         project.report(SUCCEEDED)
         done = running.done()
-    assert (done.code, done.out) == (0, f"project {project.id} is ready: set up\n")
+    assert (done.code, done.out) == (0, f"project App ({project.id}) is ready: set up\n")
     assert done.err.splitlines() == [
-        f"{project.title} created; project queued",
+        f"{project.named} created; project queued",
         "waiting for the operator",
         "Queued: first in line",
         PROGRESS,
@@ -56,7 +56,9 @@ def test_waiting_for_a_failure_exits_with_1(project: CliProject, tmp_path: Path)
         project.report(FAILED)
         done = running.done()
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1] == (f"error: setup of project {project.id} failed: StepFailed: 2 [red] failed")
+    assert done.err.splitlines()[-1] == (
+        f"error: setup of project App ({project.id}) failed: StepFailed: 2 [red] failed"
+    )
 
 
 def test_the_end_of_an_earlier_series_is_not_the_end(project: CliProject, tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_watching_one_exits_with_its_detail_when_it_ends(project: CliProject, tm
         done = running.done()
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[:3] == ["waiting for the operator", PROGRESS, f"Project    {project.id}"]
+    assert lines[:3] == ["waiting for the operator", PROGRESS, f"ID         {project.id}"]
     assert "Phase      Failed" in lines
 
 

@@ -36,6 +36,7 @@ def test_a_setup_that_succeeds(sandbox: Sandbox) -> None:
     assert (record["status"], record["setup_error"], record["attempt"]) == ("ready", None, 1)
     assert (record["owner_namespace"], record["owner_name"]) == (sandbox.api.namespace, setup.name)
     setup.wait_for_events("Started", "Succeeded")
+    assert setup.notes("Started") == [f"project {record['name']}: attempt 1 of 3 started"]
 
 
 def test_a_retryable_failure_uses_up_all_attempts_and_a_retry_begins_a_new_series(

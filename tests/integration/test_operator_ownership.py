@@ -36,6 +36,26 @@ def running(sandbox: Sandbox, steps: Steps) -> Setup:
     return setup
 
 
+def test_a_taken_name_tells_whose_it_is_only_in_the_same_namespace(
+    sandbox: Sandbox, other_namespace: ApiServer
+) -> None:
+    def requested(api: ApiServer, name: str) -> Setup:
+        project = {"name": name, "codeRepo": f"https://git.example/{uuid.uuid4()}"}
+        return Setup.make(sandbox, project=str(uuid.uuid4()), api=api, spec={"project": project})
+
+    name, without_namespace = (f"{word} {uuid.uuid4()}" for word in ("Shop", "Nobody's"))
+    holder, unassigned = requested(sandbox.api, name), sandbox.project(name=without_namespace)
+    assert holder.ended()[0] == "SetupSucceeded"
+    for api, wanted, expected in (
+        (sandbox.api, name, f"project {name} ({holder.name}) already has this name: {name}"),
+        (other_namespace, name, f"another project already has this name: {name}"),
+        (sandbox.api, without_namespace, f"another project already has this name: {without_namespace}"),
+    ):
+        why, status = requested(api, wanted).ended()
+        assert (why, message(status)) == ("InvalidSpec", f"spec.project: {expected}")
+        assert unassigned not in str(status)
+
+
 def test_an_administrator_moves_a_project_once_its_setup_has_ended(
     sandbox: Sandbox, other_namespace: ApiServer, steps: Steps, administrator: CommandLine
 ) -> None:

@@ -13,6 +13,7 @@ from psycopg.errors import CheckViolation
 from psycopg.errors import UniqueViolation as DriverUniqueViolation
 
 from projectsetup.projects import (
+    AlreadyTaken,
     InvalidProject,
     NoSuchProject,
     Owner,
@@ -142,6 +143,26 @@ async def test_code_and_documentation_need_different_repositories(record: Projec
     with pytest.raises(InvalidProject, match=r"^code_repo and docs_repo must be different repositories$"):
         await record.update(made.id, docs_repo=spelling)
     assert (await record.update(made.id, code_repo=spelling)).code_repo == spelling  # only the spelling changes
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "App"), ("code_repo", "https://GIT.example/app.git"), ("docs_repo", "git@git.example:app")],
+)
+async def test_a_clash_tells_who_has_the_value_only_when_asked(record: ProjectRecord, field: str, value: str) -> None:
+    holder = await record.create(name="App", code_repo="https://git.example/app", namespace="team-a")
+    given: dict[str, Any] = {"name": "Other", "code_repo": "https://git.example/other", field: value}
+    with pytest.raises(AlreadyTaken) as clash:
+        await record.create(**given, namespace="team-b")
+    assert clash.value.holder == holder
+    assert clash.value.naming_holder() == f"project App ({holder.id}) already has this {field}: {value}"
+    assert str(clash.value) == f"another project already has this {field}: {value}"
+
+
+async def test_a_project_is_found_by_its_exact_name(record: ProjectRecord) -> None:
+    made = await record.create(name="Café  x", code_repo="https://git.example/app")
+    names = ("Cafe\u0301  x", " Café  x ", "café  x", "")
+    assert [await record.named(name) for name in names] == [made, made, None, None]
 
 
 async def test_similar_repositories_are_distinct(record: ProjectRecord) -> None:

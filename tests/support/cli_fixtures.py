@@ -76,6 +76,11 @@ class CliProject:
         """How the command line names the ProjectSetup."""
         return f"ProjectSetup {self.namespace}/{self.id}"
 
+    @property
+    def named(self) -> str:
+        """How the command line names it beside its project."""
+        return f"{self.title} (App)"
+
     def __call__(self, command: str, *arguments: object) -> CommandResult:
         """Call a command about the project, which must succeed."""
         return self.cli.ok(command, self.id, "-n", self.namespace, *arguments)

@@ -23,7 +23,8 @@ def setup(name: str, reason: Reason, *, priority: int = 1, since: int = 0, **fie
 
 def running(name: str, since: int) -> ProjectSetupResource:
     started = NOON - timedelta(seconds=since)
-    return setup(name, Reason.RUNNING, run_ref=RUN, attempt=1, step="test", progress="4/7", started_at=started)
+    fields: dict[str, Any] = {"step": "test", "progress": "4/7", "project_name": "shop", "started_at": started}
+    return setup(name, Reason.RUNNING, run_ref=RUN, attempt=1, **fields)
 
 
 LINE = line_up(
@@ -71,8 +72,8 @@ def test_the_queue_for_people() -> None:
     assert [line.split() for line in lines[9:12]] == [
         ["PRIORITY", "WAITING", "LONGEST"], ["0", "1", "1s"], ["1", "3", "1h"],
     ]  # fmt: skip
-    assert lines[14].split() == ["1", "urgent", "team-a", "0", "1s"]
-    assert lines[-2].split() == ["first", "team-a", "test", "4/7", "1m30s"]
+    assert lines[14].split() == ["1", "urgent", "-", "team-a", "0", "1s"]
+    assert lines[-2].split() == ["first", "shop", "team-a", "test", "4/7", "1m30s"]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +104,9 @@ def test_the_queue_for_scripts() -> None:
     value = queue_value(state(LINE))
     assert (value["operator"], value["operatorRenewedAt"]) == ("operator-0", "2026-11-24T11:59:30Z")
     assert value["waitingByPriority"] == {"0": 1, "1": 3}
-    entry = {"namespace": "team-a", "name": "first", "priority": 1}
+    entry = {"namespace": "team-a", "name": "first", "project": "shop", "priority": 1}
     assert value["running"][0] == {**entry, "step": "test", "progress": "4/7"}
-    entry = {"namespace": "team-a", "name": "urgent", "priority": 0}
+    entry = {"namespace": "team-a", "name": "urgent", "project": None, "priority": 0}
     assert value["waiting"][0] == {**entry, "queuedAt": "2026-11-24T11:59:59Z"}
     assert value["backingOff"][0]["nextAttemptAt"] == "2026-11-24T12:00:12Z"
     assert "within" not in value

@@ -182,7 +182,7 @@ class World:
 
     async def start(self, **annotations: str) -> str:
         call = SetupCall(UUID(NAME), "team-a", SetupRequest(annotations=annotations))
-        return (await call.start(cast("SetupClient", self), cast("ProjectRecord", self)))[1]
+        return (await call.start(cast("SetupClient", self), cast("ProjectRecord", self))).outcome
 
 
 IN_PROGRESS = body(status(Reason.RUNNING)), replace(project("testing"), owner=ME)

@@ -25,7 +25,7 @@ LATER = NOON + timedelta(minutes=5)
 PRIORITY = "setup.codemyspec.com/priority"
 RUNNING = status(
     Reason.RUNNING, "step compile", run_ref=RUN, project_status="compiling", step="compile", progress="3/7",
-    attempt=1, max_attempts=3, queued_at=NOON - timedelta(minutes=2), started_at=NOON,
+    project_name="shop", attempt=1, max_attempts=3, queued_at=NOON - timedelta(minutes=2), started_at=NOON,
 )  # fmt: skip
 
 
@@ -38,9 +38,9 @@ def lines(text: Text) -> list[str]:
     [
         (
             resource(RUNNING, annotations={PRIORITY: "0"}),
-            (NAME, "Running", "compiling", "compile", "3/7", "1/3", "0", "1h", "Running", "step compile"),
+            (NAME, "shop", "Running", "compiling", "compile", "3/7", "1/3", "0", "1h", "Running", "step compile"),
         ),
-        (resource(), (NAME, "", "", "", "", "0/3", "1", "1h", "", "")),
+        (resource(), (NAME, "", "", "", "", "", "0/3", "1", "1h", "", "")),
     ],
     ids=["running", "not seen by an operator"],
 )
@@ -67,8 +67,9 @@ def test_the_oldest_comes_first() -> None:
 
 def test_a_running_setup_in_detail() -> None:
     spec = {"parameters": {"license": "MIT"}, "credentialsSecretRef": {"name": "git"}, "suspend": True}
-    assert lines(detail(resource(RUNNING, spec=spec), LATER))[:18] == [
-        f"Project      {NAME}", "Namespace    team-a", "Phase        Running", "Reason       Running",
+    assert lines(detail(resource(RUNNING, spec=spec), LATER))[:19] == [
+        "Project      shop", f"ID           {NAME}", "Namespace    team-a", "Phase        Running",
+        "Reason       Running",
         "Message      step compile", "Status       compiling", "Step         compile 3/7", "Attempt      1/3",
         "Recipe       python-service", "Parameters   license=MIT", "Credentials  Secret git", "Suspended    yes",
         "Timeout      30m per attempt", "Priority     1", "Backoff      15s to 10m",

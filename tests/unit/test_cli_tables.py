@@ -59,6 +59,18 @@ def test_a_narrow_terminal_hides_spare_columns(monkeypatch: pytest.MonkeyPatch, 
     assert shown.splitlines()[0].split() == columns.split()
 
 
+@pytest.mark.parametrize(
+    ("width", "name", "message"),
+    [(90, "n" * 19 + "…", "m" * 50), (60, "n" * 19 + "…", "m" * 25 + "…"), (46, "n" * 11 + "…", "m" * 19 + "…")],
+)
+def test_an_elastic_column_is_cut_after_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, width: int, name: str, message: str
+) -> None:
+    on_terminal(monkeypatch, width)
+    shown = table(("ID", "NAME", "MESSAGE"), [("0" * 10, "n" * 100, "m" * 50)], elastic="NAME").plain
+    assert shown.splitlines()[1] == f"{'0' * 10}  {name}  {message}"
+
+
 def test_empty_fields_are_left_out() -> None:
     assert fields({"Name": "x", "Error": None, "Step": "", "Attempt": 0}).plain == "Name     x\nAttempt  0"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from typer.main import get_command
 
 from projectsetup.cli.app import app, run
+from projectsetup.cli.options import project
 from tests.support.command_line import CommandLine, write_kubeconfig
 from tests.support.setup_bodies import NAME
 
-NO_ID = "is not a project id (expected a UUID); run `projectsetup projects list`"
 NO_FILE = "kubeconfig /nonexistent cannot be used: no such file"
 NO_URL = "DATABASE_URL is not set (expected postgresql://user:password@host:5432/database?sslmode=verify-full)"
 BAD, ANNOTATION = "Invalid value for", "annotation setup.codemyspec.com/"
@@ -39,7 +40,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         ("status -n ../x", f"{BAD} '--namespace' / '-n': '../x' is not a valid namespace name"),
         ("status -n ''", f"{BAD} '--namespace' / '-n': '' is not a valid namespace name"),
         ("setup ID -n 'x\x1b[2J\ny'", f"{BAD} '--namespace' / '-n': "),
-        ("status -A ID", f"{BAD} '--all-namespaces': cannot be combined with ID"),
+        ("status -A ID", NO_FILE),
         ("status -A -n x", f"{BAD} '--all-namespaces': cannot be combined with --namespace"),
         ("setup ID --param x", f"{BAD} '--param': 'x' is not of the form NAME=VALUE"),
         ("setup ID --param =x", f"{BAD} '--param': '=x' is not of the form NAME=VALUE"),
@@ -64,7 +65,11 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         ("queue show", NO_FILE),
         ("operator", "DATABASE_URL is required and not set"),
         *((f"retry {kind}/ID", NO_FILE) for kind in ("projectsetup.codemyspec.com", "psetup", "project")),
-        ("retry job/ID", f"{BAD} 'ID': 'job/{NAME}' {NO_ID}"),
+        ("retry 'x\x1b[2J'", f"{BAD} 'ID': a project's name contains no U+001B"),
+        (
+            "projects create --id x --name N --code-repo U",
+            f"{BAD} '--id': 'x' is not a project id (expected a UUID)",
+        ),
     ],
 )
 def test_a_usage_error_is_one_line(cli: CommandLine, arguments: str, line: str) -> None:
@@ -72,10 +77,16 @@ def test_a_usage_error_is_one_line(cli: CommandLine, arguments: str, line: str) 
     assert cli.refused(2, *words).startswith(line)
 
 
-@pytest.mark.parametrize("command", ["setup", "status", "retry", "cancel", "projects get", "projects delete"])
-@pytest.mark.parametrize("text", ["app", "../x", NAME[:-1], NAME + "0", "{" + NAME + "}", NAME.replace("-", "")])
-def test_an_id_is_a_uuid(cli: CommandLine, command: str, text: str) -> None:
-    assert cli.refused(2, *command.split(), text) == f"{BAD} 'ID': {text!r} {NO_ID}"
+@pytest.mark.parametrize("text", [NAME, NAME.upper(), f"project/{NAME}", f"projectsetup.codemyspec.com/{NAME}"])
+def test_a_uuid_is_an_id(text: str) -> None:
+    assert project(text).id == UUID(NAME)
+
+
+@pytest.mark.parametrize(
+    "text", ["app", "../x", "-x", NAME[:-1], NAME + "0", "{" + NAME + "}", NAME.replace("-", ""), f"job/{NAME}"]
+)
+def test_any_other_text_is_a_name(text: str) -> None:
+    assert (project(text).id, project(text).name) == (None, text)
 
 
 def test_kubeconfig_and_context_are_options(cli: CommandLine, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from projectsetup.api.durations import (
     format_duration,
     parse_duration,
 )
+from projectsetup.text import DNS_LABEL
 
 MESSAGE_MAX_LENGTH: Final = 1024
 
-_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 
@@ -81,8 +81,8 @@ Duration = Annotated[
 
 RecipeName = Annotated[
     str,
-    _matching(_DNS_LABEL, "a recipe name (at most 63 lower-case letters, digits and '-')"),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DNS_LABEL}$", "maxLength": 63}),
+    _matching(DNS_LABEL, "a recipe name (at most 63 lower-case letters, digits and '-')"),
+    WithJsonSchema({"type": "string", "pattern": f"^{DNS_LABEL}$", "maxLength": 63}),
 ]
 
 SecretName = Annotated[

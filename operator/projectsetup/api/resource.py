@@ -86,6 +86,12 @@ class ProjectSetupResource(BaseModel):
         return parse_project_id(self.name)
 
     @property
+    def project_name(self) -> str | None:
+        """The project's name in the record or, until an operator has reported it, in `spec.project`."""
+        requested = self.spec.project.name if self.spec and self.spec.project else None
+        return self.status.project_name or requested
+
+    @property
     def priority(self) -> int:
         """0 starts first. 0 as well if an annotation is invalid."""
         return self.tuning.priority if self.tuning else 0

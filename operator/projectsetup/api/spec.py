@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from projectsetup.api.fields import Duration, RecipeName, SecretName
+from projectsetup.text import DESCRIPTION_LENGTH, NAME_LENGTH, URL_LENGTH
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
@@ -65,16 +66,16 @@ class ProjectFields(BaseModel):
 
     model_config = _SPEC
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=NAME_LENGTH)]
     """Name of the project, unique among all projects."""
 
-    code_repo: Annotated[str, Field(min_length=1, max_length=2048)]
+    code_repo: Annotated[str, Field(min_length=1, max_length=URL_LENGTH)]
     """URL of the repository for the code. It belongs to this project alone."""
 
-    docs_repo: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    docs_repo: Annotated[str, Field(min_length=1, max_length=URL_LENGTH)] | None = None
     """URL of the repository for the documentation. It belongs to this project alone."""
 
-    description: Annotated[str, Field(max_length=10_000)] | None = None
+    description: Annotated[str, Field(max_length=DESCRIPTION_LENGTH)] | None = None
     """Description of the project."""
 
 

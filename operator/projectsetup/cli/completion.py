@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import redirect_stdout, suppress
@@ -35,6 +36,8 @@ Choices = list[tuple[str, str]]
 """Values, each with a short description."""
 Offer = Callable[[typer.Context], Choices]
 
+_PLAIN: Final = re.compile(r"\w[\w.-]*")
+
 NOT_TO_RETRY: Final = (Phase.SUCCEEDED, Phase.QUEUED, Phase.RUNNING)
 
 
@@ -47,7 +50,11 @@ def setups_except(*phases: Phase) -> Offer:
         path = setups_path(_kubeconfig(context).namespace(context.params.get("namespace")))
         selector = ",".join(f"status.phase!={phase}" for phase in phases)
         bodies = _list(context, path, {"fieldSelector": selector})
-        return [(body["metadata"]["name"], _progress(body.get("status", {}))) for body in bodies]
+        return _choices(
+            (body["metadata"]["name"], status.get("projectName"), _progress(status))
+            for body in bodies
+            for status in (body.get("status", {}),)
+        )
 
     return offer
 
@@ -61,7 +68,7 @@ def projects(_: typer.Context) -> Choices:
 
     async def choices() -> Choices:
         async with ProjectRecord.connect(url) as record:
-            return [(str(each.id), printable(f"{each.name}, {each.status}")) for each in await record.list()]
+            return _choices((str(each.id), each.name, each.status) for each in await record.list())
 
     return _in_time(choices())
 
@@ -123,6 +130,14 @@ def complete(words: list[str], run: Callable[..., int]) -> list[str]:
     with redirect_stdout(io.StringIO()) as printed, suppress(SystemExit):
         run([], called_as="projectsetup")
     return [choice for choice in printed.getvalue().splitlines() if choice]
+
+
+def _choices(projects: Iterable[tuple[str, str | None, str]]) -> Choices:
+    """Projects, given as id, name and state: first all ids, then the names that a shell takes without quotes."""
+    known = list(projects)
+    ids = [(id_, printable(", ".join(filter(None, (name, state))))) for id_, name, state in known]
+    names = [(name, f"{id_}, {state}") for id_, name, state in known if name and _PLAIN.fullmatch(name)]
+    return ids + names
 
 
 def _list(context: typer.Context, path: str, query: Query) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from projectsetup.api.durations import lasting
 from projectsetup.cli.errors import CommandError, ExitCode
+from projectsetup.cli.names import ProjectRef, find_project_id, find_setup
 from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
 from projectsetup.cli.tables import table
 from projectsetup.kube.connection import Kubeconfig, connect
@@ -45,10 +46,10 @@ class Shown:
 
 
 async def show_logs(
-    kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None, shown: Shown, *, follow: bool
+    kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None, shown: Shown, *, follow: bool
 ) -> None:
     """Print the output of one attempt; with `follow`, of all from that one on until the setup has ended."""
-    async with _source(kubeconfig, project_id, namespace) as source:
+    async with _source(kubeconfig, project, namespace) as (source, project_id):
         chosen = _chosen(await source.attempts(), shown.attempt)
         if not follow:
             if chosen is None:
@@ -77,20 +78,25 @@ async def _follow(source: LogSource, project_id: UUID, first: AttemptOutput | No
 
 
 @asynccontextmanager
-async def _source(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> AsyncIterator[LogSource]:
-    """The database if DATABASE_URL is set, else the pods."""
+async def _source(
+    kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None
+) -> AsyncIterator[tuple[LogSource, UUID]]:
+    """The database if DATABASE_URL is set, else the pods; and the project's id."""
     if os.environ.get("DATABASE_URL"):
         async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+            project_id = await find_project_id(record, project)
             if await record.get(project_id) is None:
                 raise NoSuchProject(project_id)
-            yield StoredLogs(record, project_id)
+            yield StoredLogs(record, project_id), project_id
         return
     from projectsetup.kube.client import RestClient
     from projectsetup.kube.pod_logs import PodLogs
 
     async with await connect(kubeconfig) as api, await connect(kubeconfig, streaming=True) as streams:
         setups = SetupClient(api, field_manager=COMMAND_LINE)
-        yield PodOutput(setups, PodLogs(RestClient(streams)), kubeconfig.namespace(namespace), project_id)
+        place, name = await find_setup(setups, project, kubeconfig.namespace(namespace))
+        project_id = UUID(name)
+        yield PodOutput(setups, PodLogs(RestClient(streams)), place, project_id), project_id
 
 
 def _chosen(attempts: Sequence[AttemptOutput], number: int | None) -> AttemptOutput | None:
@@ -149,9 +155,10 @@ class _Printer:
         return {"attempt": self.attempt.attempt, "step": line.step, "time": _time(line.at), "line": line.text}
 
 
-async def show_history(project_id: UUID, output: Format) -> None:
+async def show_history(project: ProjectRef, output: Format) -> None:
     """Print every attempt of a project that has ended."""
     async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+        project_id = await find_project_id(record, project)
         if await record.get(project_id) is None:
             raise NoSuchProject(project_id)
         past = await record.history().of(project_id)

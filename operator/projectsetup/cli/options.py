@@ -15,12 +15,13 @@ from projectsetup.api.annotations import InvalidAnnotation, parse_annotations
 from projectsetup.api.constants import GROUP, PLURAL, SHORT_NAME, SINGULAR
 from projectsetup.api.durations import parse_duration
 from projectsetup.cli import completion
+from projectsetup.cli.names import ProjectRef
 from projectsetup.cli.output import Format
 from projectsetup.git_hosts import GitHosts, InvalidHosts
+from projectsetup.text import DNS_LABEL, harmful_character
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KINDS: Final = {"project", SINGULAR, PLURAL, SHORT_NAME, f"{SINGULAR}.{GROUP}", f"{PLURAL}.{GROUP}"}
-_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def examples(*commands: str) -> str:
@@ -29,18 +30,26 @@ def examples(*commands: str) -> str:
 
 
 def project_id(text: str | UUID) -> UUID:
-    """Parse a project id, alone or as `-o name` prints it."""
-    kind, slash, name = str(text).rpartition("/")
-    if slash and kind in _KINDS:
-        text = name
+    """Parse a project id."""
     if isinstance(text, str) and not _UUID.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is not a project id (expected a UUID); run `projectsetup projects list`")
+        raise typer.BadParameter(f"{text!r} is not a project id (expected a UUID)")
     return UUID(str(text))
+
+
+def project(text: str | ProjectRef) -> ProjectRef:
+    """Parse a project id, alone or as `-o name` prints it, or the name of a project, which may be any text."""
+    if isinstance(text, ProjectRef):
+        return text
+    if character := harmful_character(text):
+        raise typer.BadParameter(f"a project's name contains no {character}")
+    kind, _, rest = text.rpartition("/")
+    id_text = rest if kind in _KINDS else text
+    return ProjectRef(text, UUID(id_text) if _UUID.fullmatch(id_text) else None)
 
 
 def namespace(text: str) -> str:
     """Parse the name of a namespace."""
-    if not _DNS_LABEL.fullmatch(text):
+    if not re.fullmatch(DNS_LABEL, text):
         raise typer.BadParameter(f"{text!r} is not a valid namespace name")
     return text
 
@@ -99,12 +108,12 @@ def parameters(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def project_argument(offer: completion.Offer, *, help: str = "Project id (a UUID).") -> Any:  # noqa: A002  # as Typer calls it
+def project_argument(offer: completion.Offer, *, help: str = "Project id (a UUID), or its exact name.") -> Any:  # noqa: A002  # as Typer calls it
     """The argument ID, completed with what `offer` offers."""
-    return typer.Argument(parser=project_id, metavar="ID", help=help, autocompletion=completion.completing(offer))
+    return typer.Argument(parser=project, metavar="ID", help=help, autocompletion=completion.completing(offer))
 
 
-ProjectId = Annotated[UUID, project_argument(completion.projects)]
+ProjectArgument = Annotated[ProjectRef, project_argument(completion.projects)]
 
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="A table for people, json or yaml for scripts, or names only.")

@@ -10,9 +10,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from projectsetup.api.durations import lasting
+from projectsetup.cli.errors import CommandError
+from projectsetup.cli.names import ProjectRef, find_project_id
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.tables import fields, moment, table
-from projectsetup.projects import NoSuchProject, Project, ProjectRecord
+from projectsetup.projects import AlreadyTaken, NoSuchProject, Project, ProjectRecord
 from projectsetup.projects.address import DatabaseAddress
 
 T = TypeVar("T")
@@ -25,16 +27,33 @@ def on_record(work: Callable[[ProjectRecord], Awaitable[T]]) -> T:
 
     async def connected() -> T:
         async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
-            return await work(record)
+            try:
+                return await work(record)
+            except AlreadyTaken as taken:  # who has the database may see every project
+                raise CommandError(taken.naming_holder()) from taken
 
     return asyncio.run(connected())
 
 
-def show_project(project_id: UUID, output: Format) -> None:
+def on_project(project: ProjectRef, work: Callable[[ProjectRecord, UUID], Awaitable[T]]) -> T:
+    """Do some work on one project."""
+
+    async def found(record: ProjectRecord) -> T:
+        return await work(record, await find_project_id(record, project))
+
+    return on_record(found)
+
+
+def show_project(wanted: ProjectRef, output: Format) -> None:
     """Print one project; NoSuchProject."""
-    project = on_record(lambda record: record.get(project_id))
-    if project is None:
-        raise NoSuchProject(project_id)
+
+    async def found(record: ProjectRecord, project_id: UUID) -> Project:
+        project = await record.get(project_id)
+        if project is None:
+            raise NoSuchProject(project_id)
+        return project
+
+    project = on_project(wanted, found)
     if output is not Format.TABLE:
         write_data(project.to_dict(), output, names=[f"project/{project.id}"])
         return

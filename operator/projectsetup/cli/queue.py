@@ -18,7 +18,7 @@ from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
-from projectsetup.cli.status import ended
+from projectsetup.cli.status import ELASTIC, ended
 from projectsetup.cli.tables import fields, table
 from projectsetup.kube.client import APPLY_PATCH, RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
@@ -37,6 +37,8 @@ MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """A leader that is alive renews its Lease more often."""
 MAX_ROWS: Final = 10
 """Of a table; scripts get all."""
+SPARE: Final = ("PRIORITY", "NAMESPACE", "STEP")
+"""Columns of a table that a narrow terminal loses, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +228,25 @@ def _priorities(line: Line, now: datetime) -> Text | None:
 
 
 def _next(line: Line, now: datetime) -> Text | None:
+    columns = ("NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "WAITS")
     rows = [
-        (place, r.name, r.namespace, r.priority, _age(r.queued_at, now))
+        (place, r.name, r.project_name or "", r.namespace, r.priority, _age(r.queued_at, now))
         for place, r in enumerate(line.waiting[:MAX_ROWS], start=1)
     ]
-    return _with_count(table(("NEXT", "ID", "NAMESPACE", "PRIORITY", "WAITS"), rows), line.waiting) if rows else None
+    return _with_count(_table(columns, rows), line.waiting) if rows else None
 
 
 def _running(line: Line, now: datetime) -> Text | None:
+    columns = ("RUNNING", "PROJECT", "NAMESPACE", "STEP", "PROGRESS", "FOR")
     rows = [
-        (r.name, r.namespace, r.status.step or "", r.status.progress or "", _age(r.status.started_at, now))
+        (r.name, r.project_name or "", r.namespace, r.status.step, r.status.progress, _age(r.status.started_at, now))
         for r in line.running[:MAX_ROWS]
     ]
-    columns = ("RUNNING", "NAMESPACE", "STEP", "PROGRESS", "FOR")
-    return _with_count(table(columns, rows), line.running) if rows else None
+    return _with_count(_table(columns, rows), line.running) if rows else None
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Text:
+    return table(columns, rows, spare=SPARE, elastic=ELASTIC)
 
 
 def _with_count(shown: Text, resources: Sequence[ProjectSetupResource]) -> Text:
@@ -248,7 +255,12 @@ def _with_count(shown: Text, resources: Sequence[ProjectSetupResource]) -> Text:
 
 
 def _entry(resource: ProjectSetupResource) -> dict[str, Any]:
-    return {"namespace": resource.namespace, "name": resource.name, "priority": resource.priority}
+    return {
+        "namespace": resource.namespace,
+        "name": resource.name,
+        "project": resource.project_name,
+        "priority": resource.priority,
+    }
 
 
 def _age(since: datetime | None, now: datetime) -> str:

@@ -20,8 +20,9 @@ from projectsetup.api.durations import format_duration
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.errors import CommandError, ExitCode, explain
+from projectsetup.cli.names import ProjectRef, find_project_id, find_setup, setup_title, titled
 from projectsetup.cli.output import is_terminal, printable, say, write
-from projectsetup.cli.status import Ended, ended, live_summary, summary
+from projectsetup.cli.status import Ended, ended, live_summary, named, summary
 from projectsetup.kube.client import Body
 from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.errors import ClusterError, SetupNotFound
@@ -144,6 +145,18 @@ def _deletion(resource: ProjectSetupResource) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """What a call of `setup` has done."""
+
+    uid: str
+    """Of the ProjectSetup."""
+    project: str | None
+    """The project's name."""
+    outcome: str
+    """`Plan.outcome`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetupCall:
     """One call of `setup`."""
 
@@ -161,8 +174,8 @@ class SetupCall:
         """Namespace and name of the ProjectSetup."""
         return self.namespace, self.name
 
-    async def start(self, setups: SetupClient, record: ProjectRecord) -> tuple[Body, str]:
-        """Mark the project and apply its ProjectSetup; returns that and the outcome in words.
+    async def start(self, setups: SetupClient, record: ProjectRecord) -> Started:
+        """Mark the project and apply its ProjectSetup.
 
         A dry run finds out what the API server would refuse before the project is marked. If it refuses after all, the
         project stays marked, which does not keep anyone from setting it up.
@@ -175,12 +188,13 @@ class SetupCall:
         if plan.mark:
             await self._mark(record, resource)
         try:
-            return await self._write(setups, plan, body, dry_run=False), plan.outcome
+            applied = await self._write(setups, plan, body, dry_run=False)
         except ClusterError as error:
             if not plan.mark:
                 raise
             text = f"{error}; the project is already marked setup_queued, so run setup again"
             raise CommandError(text, explain(error)[0]) from error
+        return Started(applied["metadata"]["uid"], project.name if project else None, plan.outcome)
 
     async def _write(self, setups: SetupClient, plan: Plan, existing: Body | None, *, dry_run: bool) -> Body:
         """Merge into an existing ProjectSetup: applied again, it would lose what an earlier call has set."""
@@ -229,7 +243,10 @@ class ProgressLine:
 
     def show(self, resource: ProjectSetupResource) -> None:
         """Show where the setup is now."""
-        self._show(summary(resource, datetime.now(UTC)), lambda: live_summary(resource, datetime.now(UTC)))
+        self._show(
+            named(resource, summary(resource, datetime.now(UTC))),
+            lambda: named(resource, live_summary(resource, datetime.now(UTC))),
+        )
 
     def show_outage(self, reason: str) -> None:
         """Show why there is no progress to show."""
@@ -277,7 +294,7 @@ async def wait_for_end(
 
 async def setup(
     kubeconfig: Kubeconfig,
-    project_id: UUID,
+    wanted: ProjectRef,
     namespace: str | None,
     request: SetupRequest,
     *,
@@ -288,36 +305,40 @@ async def setup(
     from projectsetup.projects import ProjectRecord
     from projectsetup.projects.address import DatabaseAddress
 
-    call = SetupCall(project_id, kubeconfig.namespace(namespace), request)
     async with SetupClient.connected(kubeconfig) as setups:
         async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
-            body, outcome = await call.start(setups, record)
-        line = f"ProjectSetup {call.namespace}/{call.name} {printable(outcome)}"
+            project_id = await find_project_id(record, wanted)
+            call = SetupCall(project_id, kubeconfig.namespace(namespace), request)
+            started = await call.start(setups, record)
+        line = f"{setup_title(*call.key, started.project)} {printable(started.outcome)}"
         if not wait:
             write(line)
             return
         say(line)
         try:
             with ProgressLine() as progress:
-                end = await wait_for_end(setups, call.key, body["metadata"]["uid"], progress, limit)
+                end = await wait_for_end(setups, call.key, started.uid, progress, limit)
         except asyncio.CancelledError:  # Ctrl-C
             say("stopped waiting; the setup is still running; run `projectsetup cancel` to stop it")
             raise
+    title = titled(started.project, call.name)
     if not end.succeeded:
-        raise CommandError(f"setup of project {call.name} failed: {end.message}", ExitCode.FAILED)
-    write(f"project {call.name} is ready: {printable(end.message)}")
+        raise CommandError(f"setup of project {title} failed: {end.message}", ExitCode.FAILED)
+    write(f"project {title} is ready: {printable(end.message)}")
 
 
-async def retry(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
+async def retry(kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None) -> None:
     """Request a retry and print its effect."""
     async with SetupClient.connected(kubeconfig) as setups:
-        write(await request_retry(setups, kubeconfig.namespace(namespace), str(project_id)))
+        key = await find_setup(setups, project, kubeconfig.namespace(namespace))
+        write(await request_retry(setups, *key))
 
 
-async def cancel(kubeconfig: Kubeconfig, project_id: UUID, namespace: str | None) -> None:
+async def cancel(kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None) -> None:
     """Request a cancel and print its effect."""
     async with SetupClient.connected(kubeconfig) as setups:
-        write(await request_cancel(setups, kubeconfig.namespace(namespace), str(project_id)))
+        key = await find_setup(setups, project, kubeconfig.namespace(namespace))
+        write(await request_cancel(setups, *key))
 
 
 async def request_retry(setups: SetupClient, namespace: str, name: str) -> str:
@@ -354,4 +375,5 @@ async def _request(
     setups: SetupClient, namespace: str, name: str, annotation: str, effect: Callable[[ProjectSetupResource], str]
 ) -> str:
     body = await setups.change(namespace, name, {annotation: timestamp(datetime.now(UTC))})
-    return f"ProjectSetup {namespace}/{name}: {effect(parse_resource(body))}"
+    resource = parse_resource(body)
+    return f"{setup_title(namespace, name, resource.project_name)}: {effect(resource)}"

@@ -13,6 +13,7 @@ from rich.text import Text
 from projectsetup.api.durations import format_duration, lasting
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
+from projectsetup.cli.names import ProjectRef, find_setup
 from projectsetup.cli.output import Format, full_name, say, write_data, write_text
 from projectsetup.cli.tables import fields, moment, table
 from projectsetup.kube.client import Body
@@ -20,10 +21,12 @@ from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.setups import SetupClient
 
 COLUMNS: Final = (
-    "ID", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
+    "ID", "PROJECT", "PHASE", "STATUS", "STEP", "PROGRESS", "ATTEMPT", "PRIORITY", "AGE", "REASON", "MESSAGE",
 )  # fmt: skip
 SPARE: Final = ("PRIORITY", "STATUS", "REASON", "ATTEMPT", "MESSAGE", "AGE", "STEP")
 """Columns that a narrow terminal loses, in this order."""
+ELASTIC: Final = "PROJECT"
+"""The column that a narrow terminal cuts before it loses others."""
 _LIVE_ORDER: Final = (
     Phase.RUNNING, Phase.BACKING_OFF, Phase.QUEUED, Phase.SUSPENDED, Phase.FAILED, Phase.CANCELLED, Phase.SUCCEEDED,
 )  # fmt: skip
@@ -71,6 +74,11 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
     return line if status.phase is Phase.RUNNING or not condition.message else f"{line}: {condition.message}"
 
 
+def named(resource: ProjectSetupResource, line: str) -> str:
+    """The line after the project's name, if that is known."""
+    return f"{resource.project_name}: {line}" if resource.project_name else line
+
+
 def progress_bar(resource: ProjectSetupResource) -> str:
     """The progress of a running setup as a bar, such as `━━━━━━━━──── 4/6`; empty for other phases."""
     done, _, total = (resource.status.progress or "").partition("/")
@@ -108,12 +116,12 @@ async def show_all(kubeconfig: Kubeconfig, namespace: str | None, output: Format
         say(f"no ProjectSetups found{f' in namespace {namespace}' if namespace else ''}")
 
 
-async def show_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
-    """Print one ProjectSetup; SetupNotFound."""
+async def show_one(kubeconfig: Kubeconfig, namespace: str | None, project: ProjectRef, output: Format) -> None:
+    """Print the ProjectSetup of a project; SetupNotFound, CommandError."""
     async with SetupClient.connected(kubeconfig) as setups:
-        body = await setups.get(namespace, name)
+        body = await setups.get(*await find_setup(setups, project, namespace))
     if output is not Format.TABLE:
-        write_data(without_managed_fields(body), output, names=[full_name(name)])
+        write_data(without_managed_fields(body), output, names=[full_name(body["metadata"]["name"])])
     else:
         write_text(detail(parse_resource(body), datetime.now(UTC)))
 
@@ -123,6 +131,7 @@ def row(resource: ProjectSetupResource, now: datetime, *, bar: bool = False) -> 
     status, condition = resource.status, resource.condition
     return (
         resource.name,
+        resource.project_name or "",
         str(status.phase or ""),
         status.project_status or "",
         status.step or "",
@@ -147,7 +156,7 @@ def overview(
     rows = [((r.namespace,) if with_namespace else ()) + row(r, now) for r in ordered]
     columns = (("NAMESPACE",) if with_namespace else ()) + COLUMNS
     numbers = None if only is None else [number for number, r in enumerate(ordered) if r.key in only]
-    return table(columns, rows, only=numbers, spare=SPARE)
+    return table(columns, rows, only=numbers, spare=SPARE, elastic=ELASTIC)
 
 
 def live_overview(
@@ -157,7 +166,7 @@ def live_overview(
     ordered = sorted(resources, key=_urgency)
     limit = max(height - _OTHER_LINES, 1)
     rows = [((r.namespace,) if with_namespace else ()) + row(r, now, bar=True) for r in ordered[:limit]]
-    text = table((("NAMESPACE",) if with_namespace else ()) + COLUMNS, rows, spare=SPARE)
+    text = table((("NAMESPACE",) if with_namespace else ()) + COLUMNS, rows, spare=SPARE, elastic=ELASTIC)
     more = f"… and {len(ordered) - limit} more; " if len(ordered) > limit else ""
     return text.append(f"\n{more}{_phase_counts(ordered)}", style="dim")
 
@@ -199,7 +208,8 @@ def _fields(resource: ProjectSetupResource, now: datetime, progress: str | None)
     status, condition = resource.status, resource.condition
     commits, run = status.commits, status.run_ref
     return {
-        "Project": resource.name,
+        "Project": resource.project_name,
+        "ID": resource.name,
         "Namespace": resource.namespace,
         "Phase": str(status.phase or ""),
         "Reason": condition.reason if condition else "",

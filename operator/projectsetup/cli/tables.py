@@ -17,6 +17,8 @@ from projectsetup.cli.output import printable
 
 _GAP: Final = "  "
 _NARROWEST: Final = 20
+_SHORTEST: Final = 12
+"""Of the elastic column, which is at most as wide as the last one at its narrowest."""
 _COLOURS: Final = {
     "Succeeded": "green",
     "ready": "green",
@@ -36,23 +38,32 @@ def table(
     *,
     only: Collection[int] | None = None,
     spare: Sequence[str] = (),
+    elastic: str | None = None,
 ) -> Text:
-    """Columns as wide as their cells; on a terminal the last one is cut at the edge.
+    """Columns as wide as their cells; on a terminal the last one and the column `elastic` are cut to fit.
 
     `only` limits it to the rows with these numbers, without the header, to continue a table printed before. A terminal
     that is too narrow loses columns of `spare`, in that order, until the rest fits.
     """
-    lines = [list(columns), *([printable(value) or "-" for value in row] for row in rows)]
+    lines = [list(columns), *([printable("" if value is None else value) or "-" for value in row] for row in rows)]
     available = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     kept = list(range(len(columns)))
+    elastic_at = columns.index(elastic) if elastic is not None else None
     for name in spare:
-        if available is None or _min_width(lines, kept) <= available:
+        if available is None or _min_width(lines, kept, elastic_at) <= available:
             break
-        kept.remove(columns.index(name))
+        if name in columns:
+            kept.remove(columns.index(name))
     lines = [[line[place] for place in kept] for line in lines]
     widths = _widths(lines)
     if available is not None:
-        widths[-1] = min(widths[-1], max(available - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1), _NARROWEST))
+        places = [len(kept) - 1]
+        if elastic_at is not None:
+            places.append(kept.index(elastic_at))
+            widths[places[1]] = min(widths[places[1]], _NARROWEST)
+        for place in places:
+            excess = sum(widths) + len(_GAP) * (len(widths) - 1) - available
+            widths[place] = min(widths[place], max(widths[place] - excess, _least(place, len(widths))))
     shown = range(len(lines)) if only is None else [number + 1 for number in sorted(only)]
     text = Text(no_wrap=True, overflow="ellipsis")
     for place, number in enumerate(shown):
@@ -92,7 +103,8 @@ def _append_line(text: Text, header: Sequence[str], line: Sequence[str], widths:
     for place, cell in enumerate(line):
         is_last = place == len(line) - 1
         colour = _COLOURS.get(cell, "") if header[place] in _COLOURED else ""
-        shown = _cut(cell, widths[place]) if is_last else set_cell_size(cell, widths[place]) + _GAP
+        shown = _cut(cell, widths[place])
+        shown = shown if is_last else set_cell_size(shown, widths[place]) + _GAP
         text.append(shown, style="bold" if line is header else colour)
 
 
@@ -104,7 +116,15 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
 
 
-def _min_width(lines: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
-    """The width of the columns `kept` when the last one is cut as far as allowed."""
-    *widths, last = _widths([[line[place] for place in kept] for line in lines])
-    return sum(widths) + len(_GAP) * len(widths) + min(last, _NARROWEST)
+def _least(place: int, number: int) -> int:
+    """The width to which a column may be cut: the last one holds a message."""
+    return _NARROWEST if place == number - 1 else _SHORTEST
+
+
+def _min_width(lines: Sequence[Sequence[str]], kept: Sequence[int], elastic: int | None) -> int:
+    """The width of the columns `kept` when those that may be cut are cut as far as allowed."""
+    widths = _widths([[line[place] for place in kept] for line in lines])
+    for place, column in enumerate(kept):
+        if column == elastic or place == len(kept) - 1:
+            widths[place] = min(widths[place], _least(place, len(kept)))
+    return sum(widths) + len(_GAP) * (len(widths) - 1)

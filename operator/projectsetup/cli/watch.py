@@ -17,6 +17,7 @@ from rich.text import Text
 
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.cli.errors import CommandError, ExitCode
+from projectsetup.cli.names import ProjectRef, find_setup
 from projectsetup.cli.output import (
     Format,
     full_name,
@@ -33,6 +34,7 @@ from projectsetup.cli.status import (
     ended,
     live_overview,
     looks_the_same,
+    named,
     overview,
     summary,
     without_managed_fields,
@@ -73,11 +75,12 @@ async def watch_all(kubeconfig: Kubeconfig, namespace: str | None, output: Forma
             await setups.follow(namespace, None, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
-async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: Format) -> None:
-    """Show one ProjectSetup until its setup ends; SetupNotFound."""
-    view = Detail((namespace, name))
+async def watch_one(kubeconfig: Kubeconfig, namespace: str | None, project: ProjectRef, output: Format) -> None:
+    """Show the ProjectSetup of a project until its setup ends; SetupNotFound, CommandError."""
     async with SetupClient.connected(kubeconfig) as setups:
-        await setups.get(namespace, name)
+        key = await find_setup(setups, project, namespace)
+        await setups.get(*key)
+        view = Detail(key)
         with presented(view, output) as present:
 
             def on_change(found: Found, changes: Changes) -> bool:
@@ -85,7 +88,7 @@ async def watch_one(kubeconfig: Kubeconfig, namespace: str, name: str, output: F
                 present(found, changes)
                 return is_last
 
-            await setups.follow(namespace, name, keep=Observed, on_change=on_change, on_outage=_say_outage)
+            await setups.follow(*key, keep=Observed, on_change=on_change, on_outage=_say_outage)
 
 
 def _say_outage(reason: str) -> None:
@@ -137,7 +140,8 @@ class Detail:
         """One line; all its fields when it has ended."""
         if self.has_ended(found):
             return self.draw(found)
-        return Text(printable(summary(found[self.key].resource, datetime.now(UTC))))
+        resource = found[self.key].resource
+        return Text(printable(named(resource, summary(resource, datetime.now(UTC)))))
 
     def has_ended(self, found: Found) -> bool:
         """Whether the setup has ended; CommandError if it was deleted."""

@@ -43,7 +43,7 @@ from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, Clu
 from projectsetup.kube.leader import Leader, LeaseLost
 from projectsetup.observe.logs import about_setup, get_logger
 from projectsetup.observe.metrics import Metrics
-from projectsetup.projects.errors import ClaimRefused, DatabaseUnavailable, InvalidProject
+from projectsetup.projects.errors import AlreadyTaken, ClaimRefused, DatabaseUnavailable, InvalidProject
 from projectsetup.projects.history import PastAttempt
 from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
@@ -361,6 +361,9 @@ class Reconciler:
                 allow_file_repos=self.facts.allow_file_repos,
                 git_hosts=self.facts.git_hosts,
             )
+        except AlreadyTaken as taken:
+            is_neighbour = taken.holder is not None and taken.holder.namespace == resource.namespace
+            return taken.naming_holder() if is_neighbour else str(taken)
         except InvalidProject as error:
             return str(error)
         _log.info("created the project of spec.project", name=project.name)

@@ -45,7 +45,8 @@ class StatusWriter:
         return True
 
     async def post(self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]) -> None:
-        """Log and post the events; one that the API server does not accept is only logged."""
+        """Log and post the events, which begin with the project's name; a rejected one is only logged."""
+        about = f"project {status.project_name}: " if status.project_name else ""
         for event in events:
             with about_setup(resource.key, attempt=status.attempt, step=status.step):
                 _log.info(event.message, reason=str(event.reason))
@@ -55,7 +56,7 @@ class StatusWriter:
                         name=resource.name,
                         uid=resource.uid,
                         reason=str(event.reason),
-                        message=self.scrub(event.message),
+                        message=self.scrub(about + event.message),
                         warning=event.warning,
                         reporter=self.leader.identity,
                     )

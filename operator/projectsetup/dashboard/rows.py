@@ -47,6 +47,8 @@ class Row:
 
     namespace: str
     name: str
+    project: str
+    """The project's name; empty while unknown."""
     phase: Phase
     seen: bool
     """Whether an operator has seen it."""
@@ -96,6 +98,7 @@ def row_of(resource: ProjectSetupResource) -> Row:
     return Row(
         namespace=resource.namespace,
         name=resource.name,
+        project=resource.project_name or "",
         phase=phase,
         seen=condition is not None,
         recipe=resource.spec.recipe if resource.spec else "",

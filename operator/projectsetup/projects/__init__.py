@@ -4,6 +4,7 @@
 """
 
 from projectsetup.projects.errors import (
+    AlreadyTaken,
     ClaimRefused,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
@@ -21,6 +22,7 @@ from projectsetup.projects.model import Owner, Project, ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 
 __all__ = [
+    "AlreadyTaken",
     "ClaimRefused",
     "DatabaseUnavailable",
     "InvalidDatabaseUrl",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from projectsetup.projects.model import Owner, ProjectStatus
+    from projectsetup.projects.model import Owner, Project, ProjectStatus
 
 
 class RecordError(Exception):
@@ -51,6 +51,21 @@ class MigrationFailed(RecordError):
 
 class InvalidProject(RecordError, ValueError):
     """The values are not allowed for a project."""
+
+
+class AlreadyTaken(InvalidProject):
+    """Another project, `holder` if it could be read, has this value. `str` reveals nothing about that project."""
+
+    def __init__(self, field: str, value: object, holder: Project | None) -> None:
+        super().__init__(f"another project already has this {field}: {value}")
+        self._message = f"{field}: {value}"
+        self.holder = holder
+
+    def naming_holder(self) -> str:
+        """The message for someone who may see the other project."""
+        if self.holder is None:
+            return str(self)
+        return f"project {self.holder.name} ({self.holder.id}) already has this {self._message}"
 
 
 class UniqueViolation(RecordError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.claims import refusal
 from projectsetup.projects.database import CALL_LIMIT, Database
 from projectsetup.projects.errors import (
+    AlreadyTaken,
     DatabaseUnavailable,
     InvalidProject,
     NoSuchProject,
@@ -26,6 +28,7 @@ from projectsetup.projects.model import Project
 from projectsetup.projects.requests import SetupRequests
 from projectsetup.projects.table import CODE_REPO_KEY, DOCS_REPO_KEY, NAME_KEY, PRIMARY_KEY, REPOS_CHECK
 from projectsetup.projects.validation import check_description, check_name, check_namespace, check_repository_url
+from projectsetup.text import composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 _TRIES = 3
 _TWO_REPOSITORIES = "code_repo and docs_repo must be different repositories"
+_REPOSITORIES = ("code_repo", "docs_repo")
 _FIELDS = {PRIMARY_KEY: "id", NAME_KEY: "name", CODE_REPO_KEY: "code_repo", DOCS_REPO_KEY: "docs_repo"}
 
 
@@ -103,6 +107,10 @@ class ProjectRecord:
         """The project, or None."""
         return await self._one(statements.BY_ID, at_id=project_id)
 
+    async def named(self, name: str) -> Project | None:
+        """The project with exactly this name, or None."""
+        return await self._one(statements.BY_NAME, at_name=composed(name.strip()))
+
     async def list(self) -> tuple[Project, ...]:
         """Every project, oldest first."""
         return await self._all(statements.ALL)
@@ -123,13 +131,15 @@ class ProjectRecord:
         allow_file_repos: bool = False,
         git_hosts: GitHosts = ANY_HOST,
     ) -> Project:
-        """Create a project with status `created`. Raises InvalidProject, one line that names the field."""
+        """Create a project with status `created`. Raises InvalidProject, one line that names the field; AlreadyTaken
+        if another project has the name or a repository.
+        """
         _check_repositories(code_repo, docs_repo, allow_file=allow_file_repos, hosts=git_hosts)
         values = {"id": project_id or uuid4(), **_checked(name, description, code_repo, docs_repo, namespace)}
         try:
             return (await self._all(statements.CREATE, **values))[0]
         except UniqueViolation as exc:
-            raise InvalidProject(_clash(exc.constraint, values)) from exc
+            raise await self._clash(exc.constraint, values) from exc
 
     async def update(
         self,
@@ -164,7 +174,7 @@ class ProjectRecord:
             try:
                 changed = await self._one(statements.CHANGE, at_id=project_id, at_fence=project.fence, **changes)
             except UniqueViolation as exc:
-                raise InvalidProject(_clash(exc.constraint, values)) from exc
+                raise await self._clash(exc.constraint, values) from exc
             if changed is not None:
                 return changed
             if project.being_set_up:
@@ -178,9 +188,9 @@ class ProjectRecord:
         """
         return await self._change(project_id, statements.RESET, lambda project: _busy(project_id, project))
 
-    async def delete(self, project_id: UUID) -> None:
-        """Delete the project. Raises NoSuchProject, and ProjectBusy while it is being set up."""
-        await self._change(project_id, statements.REMOVE, lambda project: _busy(project_id, project))
+    async def delete(self, project_id: UUID) -> Project:
+        """Delete the project; returns it as it was. Raises NoSuchProject, and ProjectBusy while it is being set up."""
+        return await self._change(project_id, statements.REMOVE, lambda project: _busy(project_id, project))
 
     async def queue(self, project_id: UUID, namespace: str) -> Project:
         """Mark the project `setup_queued` for the next claim by any ProjectSetup of `namespace`.
@@ -293,6 +303,21 @@ class ProjectRecord:
                 raise reason
         raise DatabaseUnavailable(f"project {project_id} keeps changing; try again")
 
+    async def _clash(self, constraint: str, values: Mapping[str, Any]) -> InvalidProject:
+        """Why the values clash with those of another project."""
+        field = _FIELDS.get(constraint)
+        if constraint == REPOS_CHECK:
+            return InvalidProject(_TWO_REPOSITORIES)
+        if field is None:
+            return InvalidProject(f"the project conflicts with another one ({constraint})")
+        holder = None
+        with suppress(DatabaseUnavailable):  # it only makes the message better
+            if field == "name":
+                holder = await self._one(statements.BY_NAME, at_name=values[field])
+            elif field in _REPOSITORIES:
+                holder = await self._one(statements.BY_REPOSITORY, at_url=values[field])
+        return AlreadyTaken(field, values[field], holder)
+
     async def _one(self, statement: Statement, **values: object) -> Project | None:
         projects = await self._all(statement, **values)
         return projects[0] if projects else None
@@ -334,12 +359,3 @@ def _check_repositories(code_repo: str | None, docs_repo: str | None, *, allow_f
             check_repository_url(url, allow_file=allow_file, hosts=hosts)
         except InvalidProject as exc:
             raise InvalidProject(f"{field}: {exc}") from exc
-
-
-def _clash(constraint: str, values: Mapping[str, Any]) -> str:
-    if constraint == REPOS_CHECK:
-        return _TWO_REPOSITORIES
-    field = _FIELDS.get(constraint)
-    if field is None:
-        return f"the project conflicts with another one ({constraint})"
-    return f"another project already has this {field}: {values[field]}"

@@ -9,11 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, and_, bindparam, case, delete, false, func, insert, literal, null, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url
 
 from projectsetup.projects.model import ENDED, IN_PROGRESS, ProjectStatus
-from projectsetup.projects.table import PROJECTS, SETUP_ATTEMPTS, SETUP_LOG_ROWS, SETUP_LOGS
+from projectsetup.projects.table import PROJECT_REPOSITORIES, PROJECTS, SETUP_ATTEMPTS, SETUP_LOG_ROWS, SETUP_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -85,6 +100,16 @@ _MOVING_FENCE = update(PROJECTS).where(_ID).values(fence=_C.fence + 1)
 
 BY_ID = _written(select(PROJECTS).where(_ID))
 """The one project."""
+
+BY_NAME = _written(select(PROJECTS).where(_C.name == bindparam("at_name")))
+"""The one project with this name."""
+
+BY_REPOSITORY = _written(
+    select(PROJECTS)
+    .join(PROJECT_REPOSITORIES, PROJECT_REPOSITORIES.c.project_id == _C.id)
+    .where(PROJECT_REPOSITORIES.c.key == func.project_repository_key(bindparam("at_url", type_=Text())))
+)
+"""The one project with this repository, however its URL is spelled."""
 
 ALL = _written(_ALL)
 """Every project, oldest first."""

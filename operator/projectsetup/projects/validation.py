@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from projectsetup.git_hosts import GitHosts, InvalidHosts, host_of
 from projectsetup.projects.errors import InvalidProject
-from projectsetup.text import composed, harmful_character, is_visible
-
-if TYPE_CHECKING:
-    pass
-
-NAME_LENGTH = 100
-DESCRIPTION_LENGTH = 10_000
+from projectsetup.text import (
+    DESCRIPTION_LENGTH,
+    DNS_LABEL,
+    NAME_LENGTH,
+    URL_LENGTH,
+    composed,
+    harmful_character,
+    is_visible,
+)
 
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_END = re.compile("\r\n?|[\u2028\u2029]")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def check_name(name: str) -> str:
@@ -43,7 +43,7 @@ def check_description(description: str) -> str:
 
 def check_namespace(namespace: str) -> str:
     """The name of a namespace, unchanged. Raises InvalidProject."""
-    if not _NAMESPACE.fullmatch(namespace):
+    if not re.fullmatch(DNS_LABEL, namespace):
         raise InvalidProject("the namespace must be 1 to 63 characters of a-z, 0-9 and '-', without '-' at either end")
     return namespace
 
@@ -57,8 +57,6 @@ def _refuse_harmful(field: str, text: str) -> None:
     if character is not None:
         raise InvalidProject(f"the {field} contains an unprintable character: {character}")
 
-
-URL_LENGTH = 2048
 
 _USER = r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._+~-]*)"
 _HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"

@@ -10,14 +10,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from projectsetup.api.durations import format_duration, parse_duration
-from projectsetup.text import harmful_character
+from projectsetup.text import DNS_LABEL, harmful_character
 
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def _check_dns_label(text: str) -> str:
-    if not _DNS_LABEL.fullmatch(text):
+    if not re.fullmatch(DNS_LABEL, text):
         raise ValueError("must be a DNS label: 1 to 63 of a-z, 0-9 and '-', without '-' at either end")
     return text
 

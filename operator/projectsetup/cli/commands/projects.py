@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 
 from projectsetup.cli import options
-from projectsetup.cli.options import Output, ProjectId, examples
+from projectsetup.cli.names import titled
+from projectsetup.cli.options import Output, ProjectArgument, examples
 from projectsetup.cli.output import Format, write
 from projectsetup.git_hosts import GIT_HOSTS, GitHosts
 
@@ -87,11 +88,11 @@ def create(
 
 
 @app.command()
-def get(project_id: ProjectId, output: Output = Format.TABLE) -> None:
+def get(project: ProjectArgument, output: Output = Format.TABLE) -> None:
     """Show one project."""
     from projectsetup.cli.projects import show_project
 
-    show_project(project_id, output)
+    show_project(project, output)
 
 
 @app.command("list", epilog=examples("projects list", "projects list -o name"))
@@ -104,7 +105,7 @@ def list_all(output: Output = Format.TABLE) -> None:
 
 @app.command()
 def update(
-    project_id: ProjectId,
+    project: ProjectArgument,
     *,
     name: Annotated[str | None, typer.Option(metavar="N", help="1 to 100 characters, unique.")] = None,
     description: Annotated[str | None, typer.Option(metavar="D", help="What the project is about.")] = None,
@@ -117,7 +118,7 @@ def update(
     git_hosts: AllowedHosts,
 ) -> None:
     """Change a project that is not being set up."""
-    from projectsetup.cli.projects import on_record
+    from projectsetup.cli.projects import on_project
 
     changes = {
         "name": name,
@@ -128,29 +129,30 @@ def update(
     }
     if all(value is None for value in changes.values()):
         raise typer.BadParameter("nothing to change; give at least one option such as --name")
-    on_record(
-        lambda record: record.update(project_id, **changes, allow_file_repos=allow_file_repos, git_hosts=git_hosts)
+    updated = on_project(
+        project,
+        lambda record, id_: record.update(id_, **changes, allow_file_repos=allow_file_repos, git_hosts=git_hosts),
     )
-    write(f"project {project_id} updated")
+    write(f"project {titled(updated.name, updated.id)} updated")
 
 
 @app.command()
-def reset(project_id: ProjectId) -> None:
+def reset(project: ProjectArgument) -> None:
     """Reset a project that is ready or failed to `created`, so that it can be set up again.
 
     Its repositories and its ProjectSetup are kept. To set the project up again, delete the ProjectSetup or, if it
     failed, retry it.
     """
-    from projectsetup.cli.projects import on_record
+    from projectsetup.cli.projects import on_project
 
-    on_record(lambda record: record.reset(project_id))
-    write(f"project {project_id} reset")
+    done = on_project(project, lambda record, id_: record.reset(id_))
+    write(f"project {titled(done.name, done.id)} reset")
 
 
 @app.command()
-def delete(project_id: ProjectId) -> None:
+def delete(project: ProjectArgument) -> None:
     """Delete a project that is not being set up. Its repositories are kept."""
-    from projectsetup.cli.projects import on_record
+    from projectsetup.cli.projects import on_project
 
-    on_record(lambda record: record.delete(project_id))
-    write(f"project {project_id} deleted")
+    gone = on_project(project, lambda record, id_: record.delete(id_))
+    write(f"project {titled(gone.name, gone.id)} deleted")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Annotated, Final
-from uuid import UUID
 
 import typer
 
 from projectsetup.api.constants import BACKOFF, MAX_ATTEMPTS, PRIORITY
 from projectsetup.api.reasons import OVER
 from projectsetup.cli import completion, options
+from projectsetup.cli.names import ProjectRef
 from projectsetup.cli.options import (
     Context,
     KubeconfigFile,
     Namespace,
     Output,
-    ProjectId,
+    ProjectArgument,
     annotation_value,
     duration,
     examples,
@@ -31,12 +31,13 @@ app = typer.Typer()
 _PANEL: Final = "Setups"
 _ALL: Final = "all"
 
-_ToSetUp = Annotated[UUID, project_argument(completion.projects_to_set_up)]
+_ToSetUp = Annotated[ProjectRef, project_argument(completion.projects_to_set_up)]
 _ToShow = Annotated[
-    UUID | None, project_argument(completion.setups_except(), help="Id of one project; all if omitted.")
+    ProjectRef | None,
+    project_argument(completion.setups_except(), help="Id or exact name of one project; all if omitted."),
 ]
-_ToLog = Annotated[UUID, project_argument(completion.projects_or_setups)]
-_ToRetry = Annotated[UUID, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))]
+_ToLog = Annotated[ProjectRef, project_argument(completion.projects_or_setups)]
+_ToRetry = Annotated[ProjectRef, project_argument(completion.setups_except(*completion.NOT_TO_RETRY))]
 _OperatorNamespace = Annotated[
     str | None,
     typer.Option(
@@ -48,7 +49,7 @@ _OperatorNamespace = Annotated[
     ),
 ]
 """Without the short form of `options.OperatorNamespace`: `-n` is the namespace to show."""
-_ToCancel = Annotated[UUID, project_argument(completion.setups_except(*OVER))]
+_ToCancel = Annotated[ProjectRef, project_argument(completion.setups_except(*OVER))]
 _Priority = Annotated[
     str | None, typer.Option(parser=annotation_value(PRIORITY), metavar="N", help="0 to 9, 0 first; 1 unless set.")
 ]
@@ -76,7 +77,7 @@ _Recipe = Annotated[
     epilog=examples("setup $id --wait", "setup $id --recipe python-service --param license=MIT --priority 0"),
 )
 def setup(
-    project_id: _ToSetUp,
+    project: _ToSetUp,
     *,
     recipe: _Recipe = None,
     param: Annotated[
@@ -126,15 +127,15 @@ def setup(
     request = setups.SetupRequest(
         recipe, recipe_parameters or None, annotations, credentials_secret, attempt_timeout, suspend
     )
-    asyncio.run(setups.setup(Kubeconfig(kubeconfig, context), project_id, namespace, request, wait=wait, limit=timeout))
+    asyncio.run(setups.setup(Kubeconfig(kubeconfig, context), project, namespace, request, wait=wait, limit=timeout))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("status --watch", "status $id", "status --all-namespaces -o json"))
 def status(
-    project_id: _ToShow = None,
+    project: _ToShow = None,
     *,
     namespace: Namespace = None,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces.")] = False,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in all namespaces.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep showing changes; of one project, until its setup has ended.")
     ] = False,
@@ -143,8 +144,6 @@ def status(
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Show the status of setups: all in a table, or one in detail."""
-    if all_namespaces and project_id is not None:
-        raise typer.BadParameter("cannot be combined with ID", param_hint="'--all-namespaces'")
     if all_namespaces and namespace is not None:
         raise typer.BadParameter("cannot be combined with --namespace", param_hint="'--all-namespaces'")
 
@@ -154,10 +153,10 @@ def status(
 
     source = Kubeconfig(kubeconfig, context)
     shown = None if all_namespaces else source.namespace(namespace)
-    if project_id is None or shown is None:
+    if project is None:
         asyncio.run((watch_all if watch else show_all)(source, shown, output))
     else:
-        asyncio.run((watch_one if watch else show_one)(source, shown, str(project_id), output))
+        asyncio.run((watch_one if watch else show_one)(source, shown, project, output))
 
 
 @app.command(
@@ -165,7 +164,7 @@ def status(
     epilog=examples("logs $id", "logs $id --follow", "logs $id --attempt 2 --step test --tail 50"),
 )
 def logs(
-    project_id: _ToLog,
+    project: _ToLog,
     *,
     attempt: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of the attempt; the latest if omitted.")
@@ -195,20 +194,20 @@ def logs(
     from projectsetup.kube.connection import Kubeconfig
 
     shown = Shown(attempt, step, tail, timestamps, output)
-    asyncio.run(show_logs(Kubeconfig(kubeconfig, context), project_id, namespace, shown, follow=follow))
+    asyncio.run(show_logs(Kubeconfig(kubeconfig, context), project, namespace, shown, follow=follow))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("history $id", "history $id -o json"))
-def history(project_id: ProjectId, output: Output = Format.TABLE) -> None:
+def history(project: ProjectArgument, output: Output = Format.TABLE) -> None:
     """Show every attempt to set up a project, also those of deleted ProjectSetups (DATABASE_URL)."""
     from projectsetup.cli.logs import show_history
 
-    asyncio.run(show_history(project_id, output))
+    asyncio.run(show_history(project, output))
 
 
-@app.command(rich_help_panel=_PANEL, epilog=examples("retry $id", "retry $id -n team-a --context production"))
+@app.command(rich_help_panel=_PANEL, epilog=examples("retry $id", 'retry "Order Service" -n team-a'))
 def retry(
-    project_id: _ToRetry,
+    project: _ToRetry,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
@@ -217,12 +216,12 @@ def retry(
     from projectsetup.cli import setups
     from projectsetup.kube.connection import Kubeconfig
 
-    asyncio.run(setups.retry(Kubeconfig(kubeconfig, context), project_id, namespace))
+    asyncio.run(setups.retry(Kubeconfig(kubeconfig, context), project, namespace))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("cancel $id"))
 def cancel(
-    project_id: _ToCancel,
+    project: _ToCancel,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
@@ -231,7 +230,7 @@ def cancel(
     from projectsetup.cli import setups
     from projectsetup.kube.connection import Kubeconfig
 
-    asyncio.run(setups.cancel(Kubeconfig(kubeconfig, context), project_id, namespace))
+    asyncio.run(setups.cancel(Kubeconfig(kubeconfig, context), project, namespace))
 
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("dashboard --open", "dashboard --all-namespaces --allow-actions"))
