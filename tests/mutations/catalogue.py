@@ -58,6 +58,11 @@ class _Group:
 MUTATIONS: Final = (
     *_of("controller/lifecycle.py", "controller_lifecycle")(
         (
+            "a recorded end counts after the project was requested again",
+            "    if not (_is_ours(project, facts) or requested_again):\n",
+            "    if not _is_ours(project, facts):\n",
+        ),
+        (
             "a cancel stops a running attempt",
             "if facts.resource.cancel_is_new:\n            return StopRun(StopCause.CANCEL)",
             "if False:\n            return StopRun(StopCause.CANCEL)",
@@ -449,6 +454,11 @@ MUTATIONS: Final = (
             "    if False:\n",
         ),
         (
+            "a retry is not merged with an attempt whose end is recorded",
+            "    if _has_unreported_end(request, existing):",
+            "    if False:",
+        ),
+        (
             "a retry does not overtake an earlier cancel",
             "    if existing.cancel_is_new:",
             "    if False:",
@@ -462,18 +472,35 @@ MUTATIONS: Final = (
         ),
         (
             "a cancel in the transaction of a request reaches the setup that runs",
-            "request.kind is RequestKind.CANCEL or request.cancelled_by is not None",
-            "request.kind is RequestKind.CANCEL",
+            "asked.kind is RequestKind.CANCEL or asked.cancelled_by is not None",
+            "asked.kind is RequestKind.CANCEL",
         ),
         (
             "later requests of a project are handled with its first one",
-            "        while handled:\n",
-            "        while False:\n",
+            "            elif handled:\n",
+            "            elif False:\n",
         ),
         (
             "requests wait for a namespace that does not exist yet",
-            "(ApiUnavailable, ApiNotFound, DatabaseUnavailable)",
-            "(ApiUnavailable, DatabaseUnavailable)",
+            "except (ClusterError, DatabaseUnavailable) as error:",
+            "except DatabaseUnavailable as error:",
+        ),
+    ),
+    *_of("intake/intake.py", "integration/test_intake")(
+        (
+            "a request that coalesced with a success is accepted",
+            "        return existing, await self.requests.current(request.id)\n",
+            "        return existing, request\n",
+        ),
+        (
+            "an urgent request waits for no more than the current page",
+            "if len(page.requests) == PAGE and not (handled and self._wake.is_set()):",
+            "if len(page.requests) == PAGE:",
+        ),
+        (
+            "a request that an admission policy forbids holds up no other",
+            "not _DENIED.search(str(error))",
+            "True",
         ),
     ),
     *_of("projects/migrations/versions/v0004_requests.py", "integration/test_projects_requests")(
