@@ -26,6 +26,7 @@ from projectsetup.projects import (
     ProjectRecord,
     ProjectStatus,
 )
+from tests.support import lifecycle_world
 from tests.support.setup_bodies import NAME, NOON, body, resource, status
 
 ME, OTHER = Owner("uid-1", "team-a", NAME), Owner("uid-2", "team-b", NAME)
@@ -38,22 +39,7 @@ REPLACE = f"delete it first: kubectl delete projectsetup {NAME} -n team-a"
 
 
 def project(state: str = "created", owner: Owner | None = None, namespace: str | None = None) -> Project:
-    return Project(
-        id=UUID(NAME),
-        name="App",
-        description="",
-        code_repo="https://git.example/a",
-        docs_repo=None,
-        status=ProjectStatus(state),
-        setup_error=None,
-        owner=owner,
-        attempt=0,
-        fence=0,
-        attempt_result=None,
-        inserted_at=NOON,
-        updated_at=NOON,
-        namespace=namespace,
-    )
+    return replace(lifecycle_world.project(state, owner, namespace=namespace), id=UUID(NAME))
 
 
 def plan(existing: ProjectSetupResource | None, record: Project | None, **request: Any) -> Plan:

@@ -26,16 +26,10 @@ from projectsetup.setup.types import (
     SetupStopped,
     SetupSucceeded,
 )
+from tests.support.job_attempts import make_recipe
 
 STEPS: Final = ("fetch", "build", "push")
-RECIPE: Final = Recipe.model_validate(
-    {
-        "name": "three",
-        "description": "three steps",
-        "image": "example",
-        "steps": [{"name": name, "status": "compiling", "run": "true"} for name in STEPS],
-    }
-)
+RECIPE: Final = make_recipe(*({"name": name} for name in STEPS), name="three")
 
 
 @dataclass

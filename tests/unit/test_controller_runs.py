@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,9 +26,9 @@ from projectsetup.setup.types import (
     Progress,
     ProgressCallback,
     SetupOutcome,
-    SetupProject,
     SetupSucceeded,
 )
+from tests.support.job_attempts import make_attempt, make_recipe
 from tests.support.virtual_time import in_virtual_time
 
 FIRST, SECOND = Progress("compiling", "one", 0, 2), Progress("testing", "two", 1, 2)
@@ -134,23 +135,9 @@ class World:
 
 
 def _attempt(number: int) -> AttemptSpec:
-    project = SetupProject(id=uuid4(), name="p", slug="p", description="", code_repo="c", docs_repo=None)
-    recipe = Recipe.model_validate(
-        {"name": "r", "image": "i", "steps": [{"name": "one", "status": "compiling", "run": "true"}]}
-    )
-    return AttemptSpec(
-        namespace="default",
-        name=str(project.id),
-        uid="uid",
-        project=project,
-        recipe=recipe,
-        parameters={},
-        number=number,
-        fence=FENCE,
-        run_name="run",
-        timeout=60,
-        credentials=None,
-    )
+    attempt = make_attempt(make_recipe({"name": "one"}), number=number, fence=FENCE)
+    project = replace(attempt.project, id=uuid4())
+    return replace(attempt, name=str(project.id), project=project)
 
 
 @in_virtual_time
@@ -161,8 +148,8 @@ async def test_an_attempt_that_ends_by_itself() -> None:
     assert await world.outcome(project) == SetupSucceeded()
     assert world.runs.running == []
     assert world.record.marked == [(project, FENCE, "testing")]
-    assert world.progressed == world.ended == [("default", str(project))]
-    world.runs.forget(project, "uid")
+    assert world.progressed == world.ended == [("team", str(project))]
+    world.runs.forget(project, "uid-1")
     assert world.runs.keys() == []
 
 
