@@ -9,19 +9,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from devcluster import Cluster
 from devcluster.node.prerequisites import node_obstacle
-from tests.support import databases
+from tests.support import databases, hypothesis_profiles
 from tests.support.databases import NewDatabase
 from tests.support.figures import print_figures, report_figures
 from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Steps
 
-__all__ = ["report_figures"]
+__all__ = ["hypothesis_profiles", "report_figures"]
 
 IMAGES_ON_A_NODE = tuple(
     f"tests/{module}.py"
@@ -29,10 +28,6 @@ IMAGES_ON_A_NODE = tuple(
 )
 ONE_WORKER = {"a node with the images": IMAGES_ON_A_NODE, "a node": ("tests/node/",), "fault tests": ("tests/chaos/",)}
 """Modules that share an expensive control plane; the first match applies."""
-
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
-settings.load_profile("patient")  # the speed of the machine decides no test
 
 
 def pytest_configure() -> None:

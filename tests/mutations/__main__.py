@@ -92,7 +92,7 @@ def _test(root: Path, tests: Sequence[str]) -> tuple[int, str]:
     """The exit code of pytest, and the end of what it printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     if all(test.startswith("tests/unit/") for test in tests):
-        command += ["-o", f"timeout={UNIT_LIMIT}"]
+        command += ["-o", f"timeout={UNIT_LIMIT}", "--noconftest", "-p", "tests.support.hypothesis_profiles"]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root}", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
