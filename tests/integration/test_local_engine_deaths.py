@@ -17,7 +17,7 @@ from projectsetup.api.reasons import Reason
 from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
 from projectsetup.setup.types import InfrastructureError, StepExit
-from tests.support.local_steps import ESCAPING, FORKING, Operator, Step, operator, until
+from tests.support.local_steps import ESCAPING, Operator, Step, operator, until
 from tests.support.processes import children, living
 
 GONE_AFTER_DEATH = 2.0
@@ -67,18 +67,6 @@ async def run(engine: LocalEngine, step: Step) -> StepExit:
 
 async def gone(step: Step, limit: float) -> None:
     await until(lambda: not step.alive, "all processes of the step to be gone", limit=limit)
-
-
-async def test_all_steps_are_gone_soon_after_the_operator_is_killed(root: Path, tmp_path: Path) -> None:
-    steps = [Step(tmp_path, script) for script in [f"{ESCAPING}\nsleep 1000"] * 7 + [FORKING]]
-    with operator(root, *steps) as dying:
-        for step in steps:
-            await step.wait_ready()
-        dying.send(signal.SIGKILL)
-        await until(lambda: not any(step.alive for step in steps), "all to be gone", limit=GONE_AFTER_DEATH)
-        await until(lambda: not dying.directories, "the workspaces to be removed")
-        await until(lambda: not living(str(dying.root)), "the supervisor to end")
-        assert dying.process.wait() == -signal.SIGKILL
 
 
 async def frozen_operator(dying: Operator, step: Step) -> None:

@@ -1,4 +1,7 @@
-"""Outages of PostgreSQL and the API server: nothing is lost, waiting consumes no attempt, running attempts continue."""
+"""Outages of PostgreSQL and the API server: running attempts continue and report, and none starts unrecorded.
+
+That nothing is lost, whatever is requested meanwhile, is the subject of tests/chaos/test_outages.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import NewSandbox, Sandbox, message
+from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 from tests.support.tcp_proxy import TcpProxy, proxied_api_server, through
 
@@ -52,25 +55,6 @@ def workspace_is_gone(setup: Setup) -> None:
     wait_for(lambda: not list(place.glob(f"*/{setup.name[:8]}-*")), "the attempt to end")
 
 
-# --- PostgreSQL
-
-
-def test_waiting_setups_continue_once_the_database_recovers(proxies: Proxies, steps: Steps) -> None:
-    proxies.database.close()
-    setup = Setup.gated(proxies.sandbox, steps)
-    status = setup.reached_reason("DatabaseUnavailable")
-    assert (status["phase"], status["attempt"], status["observedGeneration"]) == ("Queued", 0, 1)
-    assert "waiting for the database: PostgreSQL at 127.0.0.1" in message(status)
-    assert proxies.sandbox.operator.get("/readyz")[0] == 503
-    assert proxies.sandbox.operator.get("/healthz")[0] == 200
-    steps.release()
-    proxies.database.open()
-    why, status = setup.ended()
-    assert (why, status["attempt"], setup.record["status"]) == ("SetupSucceeded", 1, "ready")
-    assert steps.attempts == [1]
-    setup.wait_for_events("Started", "Succeeded")
-
-
 def test_a_running_attempt_continues_without_the_database_and_reports_afterwards(
     proxies: Proxies, steps: Steps
 ) -> None:
@@ -94,45 +78,6 @@ def test_a_running_attempt_continues_without_the_database_and_reports_afterwards
     assert (why, status["attempt"], status["progress"]) == ("SetupSucceeded", 1, "3/3")
     assert (setup.record["status"], setup.record["attempt"]) == ("ready", 1)
     setup.wait_for_events("Started", "Succeeded")
-
-
-def test_a_cancel_and_a_deletion_wait_for_the_database(proxies: Proxies, steps: Steps) -> None:
-    running = Setup.gated(proxies.sandbox, steps)
-    steps.await_start(running)
-    queued, deleted = (Setup.gated(proxies.sandbox, steps) for _ in range(2))
-    for setup in (queued, deleted):
-        setup.reached_reason("Queued")
-    proxies.database.close()
-    running.annotate(cancel_requested_at="1")
-    queued.annotate(cancel_requested_at="1")
-    deleted.delete()
-    workspace_is_gone(running)
-    assert queued.reached_reason("DatabaseUnavailable").get("lastHandledCancel") is None
-    proxies.database.open()
-    for setup in (running, queued):
-        assert setup.ended()[0] == "Cancelled"
-        assert setup.record["setup_error"]["reason"] == "Cancelled"
-    wait_for(lambda: deleted.record["owner_uid"] is None, "the project of the deleted one to be free")
-    assert steps.started == [running.name]
-
-
-# --- the API server
-
-
-def test_changes_during_an_outage_of_the_api_server_are_found_afterwards(proxies: Proxies, steps: Steps) -> None:
-    deleted = Setup.gated(proxies.sandbox, steps)
-    steps.await_start(deleted)
-    cancelled = Setup.gated(proxies.sandbox, steps)
-    cancelled.reached_reason("Queued")
-    proxies.api.close()
-    deleted.delete()
-    cancelled.annotate(cancel_requested_at="1")
-    made = Setup.make(proxies.sandbox)
-    proxies.api.open()
-    assert made.ended()[0] == "SetupSucceeded"
-    assert cancelled.ended()[0] == "Cancelled"
-    wait_for(lambda: deleted.record["owner_uid"] is None, "the project of the deleted one to be free")
-    assert steps.started == [deleted.name]
 
 
 def test_an_attempt_that_cannot_be_recorded_is_not_started(proxies: Proxies, steps: Steps) -> None:
