@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +22,7 @@ from devcluster.postgres import NOBODY
 from projectsetup.projects.migrate import migrate
 from tests.support.databases import on_database
 from tests.support.hot_standby import Pair
+from tests.support.mounts import mounted, needs_mounts
 from tests.support.operator_sandbox import Sandbox, message, reason
 from tests.support.setup_handle import Setup
 from tests.support.tcp_proxy import TcpProxy, through
@@ -107,16 +107,9 @@ def test_a_hot_standby(pair: Pair, kubeconfig: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A tmpfs of a few MiB that the server may write to."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    with TemporaryDirectory() as place:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={TABLESPACE_MIB}m", "none", place]
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-        if mounted.returncode != 0:
-            pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-        shutil.chown(place, NOBODY)
-        yield Path(place)
-        subprocess.run(["umount", place], check=True)
+    with TemporaryDirectory() as place, mounted(Path(place), f"size={TABLESPACE_MIB}m") as disk:
+        shutil.chown(disk, NOBODY)
+        yield disk
 
 
 @pytest.fixture
@@ -130,6 +123,7 @@ def database_on_small_disk(admin_database_url: str, small_disk: Path) -> Iterato
         sql.execute(f"DROP TABLESPACE {name}")
 
 
+@needs_mounts
 def test_a_full_disk(database_on_small_disk: str, small_disk: Path, kubeconfig: Path, tmp_path: Path) -> None:
     migrate(database_on_small_disk)
     filler = small_disk / "filler"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,7 @@ def parameters(recipe: Recipe, **given: str) -> dict[str, str]:
     return {f"PARAM_{name.upper()}": value for name, value in recipe.check_parameters(given).items()}
 
 
+@cache
 def uv_cache() -> str:
     """The uv cache of this user."""
     command = [sys.executable, "-m", "uv", "cache", "dir"]
