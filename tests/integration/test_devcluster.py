@@ -108,20 +108,6 @@ def test_data_are_durable_on_request(second: Cluster, option: str, expected: str
     assert not any("unsafe-no-fsync" in line for line in processes_below(second.directory))
 
 
-def test_the_login_needs_the_password(second: Cluster) -> None:
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(second.database_url, password="wrong")
-
-
-def test_service_accounts_log_in_with_tokens_of_the_server(second: Cluster) -> None:
-    kubectl(second, "create", "serviceaccount", "somebody", "-n", "default")
-    token = kubectl(second, "create", "token", "somebody", "-n", "default").strip()
-    config = second.directory / "somebody.kubeconfig"
-    config.write_text(second.kubeconfig.read_text().replace(State.read(second.directory / "cluster.json").token, token))
-    who = kubectl(second, f"--kubeconfig={config}", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
-    assert who == "system:serviceaccount:default:somebody"
-
-
 def test_commands_from_up_to_down(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     done = devcluster("up", "--dir", folder)

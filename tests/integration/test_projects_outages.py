@@ -214,22 +214,17 @@ async def test_more_calls_than_connections_wait_for_their_turn(database_url: str
         assert await asyncio.gather(*(record.get(made.id) for _ in range(50))) == [made] * 50
 
 
-@pytest.mark.parametrize("user", ["nobody-known", None])
-async def test_a_refused_login(database_url: str, user: str | None) -> None:
-    user = user or str(urlsplit(database_url).username)
-    async with opened(as_user(database_url, f"{user}:geheim")) as record:
-        assert (await unavailable(record)).endswith(f"refused the login of user {user}")
-
-
-async def test_an_unknown_database(database_url: str) -> None:
-    async with opened(urlsplit(database_url)._replace(path="/nowhere").geturl()) as record:
-        assert (await unavailable(record)).endswith("has no database nowhere")
-
-
-async def test_a_role_without_a_free_connection(database_url: str, sql: Sql, role: str) -> None:
+async def test_what_the_server_refuses_is_named(database_url: str, sql: Sql, role: str) -> None:
+    user = str(urlsplit(database_url).username)
     sql.execute(text.SQL("ALTER ROLE {} CONNECTION LIMIT 0").format(text.Identifier(role)))
-    async with opened(as_user(database_url, f"{role}:geheim")) as record:
-        assert (await unavailable(record)).endswith("has no free connection")
+    for url, sentence in (
+        (as_user(database_url, "nobody-known:geheim"), "refused the login of user nobody-known"),
+        (as_user(database_url, f"{user}:geheim"), f"refused the login of user {user}"),
+        (urlsplit(database_url)._replace(path="/nowhere").geturl(), "has no database nowhere"),
+        (as_user(database_url, f"{role}:geheim"), "has no free connection"),
+    ):
+        async with opened(url) as record:
+            assert (await unavailable(record)).endswith(sentence)
 
 
 async def test_a_role_without_rights(database_url: str, sql: Sql, role: str) -> None:
