@@ -14,7 +14,6 @@ import yaml
 from projectsetup.projects import Owner, ProjectElsewhere, ProjectRecord, ProjectStatus
 from projectsetup.projects.table import PROJECTS
 from tests.support.command_line import CommandLine
-from tests.support.databases import on_database
 
 SHELL = "$(touch /tmp/x) `id`; rm -rf / & | > \\ '\" * ~ [red]x[/red] :smile: 漢字"
 OWNER = Owner("uid-1", "team-a", "p")
@@ -74,28 +73,19 @@ def test_values_are_kept_to_the_letter(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "url", "problem"),
+    ("url", "problem"),
     [
-        ("--code-repo", "--upload-pack=touch /tmp/x", "code_repo: a repository URL must not begin with '-'"),
-        ("--docs-repo", "http://git.example/a", "docs_repo: a repository URL must not use 'http'; use https://,"),
-        ("--docs-repo", "https://u:geheim@git.example/a", "docs_repo: a repository URL must not contain a password"),
-        ("--docs-repo", "https://ghp_0123@git.example/a", "docs_repo: a repository URL must not contain a token"),
-        ("--docs-repo", "https://0xa9fea9fe/a", "docs_repo: 169.254.169.254:443 is an internal address"),
-        ("--code-repo", "git@kubernetes.default.svc:a", "code_repo: kubernetes.default."),
-        ("--docs-repo", "https://git.example/a", "code_repo and docs_repo must be different repositories"),
+        ("https://u:geheim@git.example/a", "docs_repo: a repository URL must not contain a password"),
+        ("https://0xa9fea9fe/a", "docs_repo: 169.254.169.254:443 is an internal address"),
+        ("https://git.example/a", "code_repo and docs_repo must be different repositories"),
     ],
 )
-def test_an_unsafe_repository_is_refused(cli: CommandLine, option: str, url: str, problem: str) -> None:
-    code = () if option == "--code-repo" else ("--code-repo", "https://git.example/a")
-    line = cli.refused(2, "projects", "create", "--name", "App", *code, option, url)
+def test_an_unsafe_repository_is_refused(cli: CommandLine, url: str, problem: str) -> None:
+    create = ("projects", "create", "--name", "App", "--code-repo", "https://git.example/a")
+    line = cli.refused(2, *create, "--docs-repo", url)
     assert line.startswith(problem)
     assert "geheim" not in line
     assert cli.ok("projects", "list", "-o", "json").json == []
-
-
-def test_an_unreadable_name_is_refused(cli: CommandLine) -> None:
-    line = cli.refused(2, "projects", "create", "--name", "a\x1b[2Jb", "--code-repo", "https://git.example/a")
-    assert line == "the name contains an unprintable character: U+001B"
 
 
 def test_files_as_repositories_must_be_allowed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +167,6 @@ def test_an_update_changes_only_what_is_given(cli: CommandLine) -> None:
     [
         ([], "nothing to change; give at least one option"),
         (["--name", "Taken"], "already has this name: Taken"),
-        (["--code-repo", "ext::sh"], "code_repo: a repository URL must not use 'ext'"),
         (["--docs-repo", "https://git.example/app"], "code_repo and docs_repo must be different repositories"),
         (["--namespace", "Team B"], "'Team B' is not a valid namespace name"),
     ],
@@ -224,15 +213,3 @@ def test_migrate_prints_what_it_did(cli: CommandLine, database_url: str) -> None
     assert cli.ok("migrate").out.splitlines() == [f"applied 000{number}" for number in range(1, 5)]
     assert cli.ok("migrate").out == "the database is up to date\n"
     assert cli.ok("projects", "list", "-o", "json").json == []
-
-
-def test_a_database_that_refuses_the_login(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, database_url: str
-) -> None:
-    scheme, _, rest = database_url.partition("://")
-    monkeypatch.setenv("DATABASE_URL", f"{scheme}://projectsetup:geheim@{rest.partition('@')[2]}")
-    line = cli.refused(3, "projects", "list")
-    assert line.endswith("refused the login of user projectsetup")
-    assert "geheim" not in line
-    monkeypatch.setenv("DATABASE_URL", on_database(database_url, "nix"))
-    assert cli.refused(3, "projects", "list").endswith("/nix has no database nix")

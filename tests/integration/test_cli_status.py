@@ -51,12 +51,3 @@ def test_json_and_yaml_are_the_raw_objects(project: CliProject) -> None:
     listed = project.cli.ok("status", "-n", project.namespace, "-o", "json").json["items"]
     assert listed == [stored]
     assert yaml.safe_load(project.cli.ok("status", "-n", project.namespace, "-o", "yaml").out)["items"] == listed
-
-
-def test_one_in_detail(project: CliProject) -> None:
-    assert "Message     waiting for the operator\n" in project("status").out
-    project.report(FAILED)
-    out = project("status").out
-    assert "Phase       Failed\n" in out
-    assert "Parameters  license=MIT\n" in out
-    assert "Stalled      True    StepFailed" in out
