@@ -115,7 +115,6 @@ class Outcome:
 CASES: tuple[Case, ...] = (
     Case("after the claim that starts", "claim initializing after SIGKILL"),
     Case("after .status reports Running", "replace_status Running after SIGKILL", attempt=2, interrupted=1),
-    Case("in a step", behavior="gated", action=kill_in_step, ran=2, attempt=2, interrupted=1),
     Case("after success is recorded", "finish Succeeded after SIGKILL"),
     Case("after a retry is recorded", "finish RetryScheduled after SIGKILL", behavior="transient", ran=3, attempt=3),
     Case("while a cancelled step ends", behavior="lingering", action=killed_while_it_stops(cancel), phase="Cancelled"),
@@ -125,6 +124,7 @@ CASES: tuple[Case, ...] = (
     Case("after the attempt is released", "finish Returned after SIGKILL", "gated", terminate, ran=2, released=1),
 )
 MORE_CASES: Final = (
+    Case("in a step", behavior="gated", action=kill_in_step, ran=2, attempt=2, interrupted=1),
     Case("before the claim that queues", "claim setup_queued before SIGKILL", paused=True),
     Case("after the claim that queues", "claim setup_queued after SIGKILL", paused=True),
     Case("after .status reports Queued", "replace_status Queued after SIGKILL", paused=True),

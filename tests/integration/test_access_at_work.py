@@ -62,7 +62,7 @@ def sets_a_project_up(installed: Installation, sandbox: Sandbox, api: ApiServer)
     assert not re.search(r"\b403\b|forbidden", sandbox.operator.log.read_text())
 
 
-def test_in_all_namespaces(installed: Installation, sandbox: Sandbox) -> None:
+def test_in_all_namespaces_which_are_served_without_a_setting(installed: Installation, sandbox: Sandbox) -> None:
     namespace = sandbox.api.namespace
     installed.bind(CREDENTIALS, CREDENTIALS, f"--serviceaccount={SYSTEM}:{ACCOUNT}", namespace)
     installed.await_right("get", "secrets", "git", namespace=namespace)

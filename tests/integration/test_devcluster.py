@@ -183,3 +183,17 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
     assert (starting.returncode, said) == (128 + signal.SIGTERM, b"")
     assert not folder.exists()
     assert processes_below(folder) == []
+
+
+def test_a_cluster_without_a_node_gets_none(cluster: Cluster) -> None:
+    done = devcluster("up", "--dir", cluster.directory, "--node")
+    assert done.returncode == 3
+    assert done.stderr == f"devcluster: the devcluster in {cluster.directory} has no node: run `down` first\n"
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        cluster.load_image("image.tar")
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        _ = cluster.gateway
+    with pytest.raises(DevclusterError, match=r"has no node$"):
+        _ = cluster.in_cluster_database_url
+    with pytest.raises(DevclusterError, match="unknown part 'kubelet': choose one of etcd, postgres, apiserver"):
+        cluster.stop("kubelet")

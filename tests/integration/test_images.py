@@ -25,7 +25,6 @@ pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
 BUILDING: Final = ("apt-get update", "pip3", "pip", "gcc", "cc", "c++", "make", "ld")
 OF_THE_STEPS: Final = ("git", "ssh", "uv", "tini")
 OF_A_STAGE: Final = ("awk", "cat", "env", "grep", "head", "mkfifo", "python", "rm", "sh", "sleep", "tail", "tee")
-WORK: Final = "/setup"
 
 
 @pytest.fixture(scope="module")

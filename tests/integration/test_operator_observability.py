@@ -14,7 +14,7 @@ from projectsetup.kube.setups import OPERATOR, SetupClient
 from tests.support.api_server import UNSEEN, ApiServer
 from tests.support.exposition import Exposition
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
+from tests.support.operator_sandbox import NO_BACKOFF, Sandbox
 from tests.support.setup_handle import Setup, Steps
 
 
@@ -36,13 +36,6 @@ def test_only_the_configured_namespaces_are_served(kubeconfig: Path, sandbox: Sa
     foreign = Setup.make(sandbox, api=ApiServer.prepared(kubeconfig, "foreign"))
     assert Setup.make(sandbox).ended()[0] == "SetupSucceeded"
     assert (foreign.status, foreign.record["status"]) == (UNSEEN, "created")
-
-
-def test_all_namespaces_are_served_without_a_setting(new_sandbox: NewSandbox) -> None:
-    with new_sandbox(namespaces="", concurrency="1") as sandbox:
-        setup = Setup.make(sandbox)
-        sandbox.operator.start()
-        assert setup.ended()[0] == "SetupSucceeded"
 
 
 def stored(api: ApiServer, name: str, reason: str) -> list[dict[str, Any]]:

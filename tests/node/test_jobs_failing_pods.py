@@ -34,7 +34,6 @@ SMALL_PODS: Final = {
     "metadata": {"name": "small"},
     "spec": {"limits": [{"type": "Container", "max": {"memory": "8Mi"}}]},
 }
-RESTRICTED: Final = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
 
 
 def recipe(name: str, *, image: str = BUSYBOX, credentials: bool = False, **more: Any) -> str:

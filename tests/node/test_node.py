@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -28,22 +26,12 @@ from tests.support.node.pods import Pods
 from tests.support.operator_process import wait_for
 from tests.support.processes import living, new_mark
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 120
-
 
 @pytest.fixture(scope="module")
 def pods(node_cluster: Cluster) -> Iterator[Pods]:
     pods = Pods(node_cluster)
     yield pods
     pods.kubectl("delete", "pods,jobs", "--all", "--now", "--wait=false")
-
-
-def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "devcluster", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
 
 
 def test_a_pod_has_logs_and_its_user_a_home_in_tmp(pods: Pods) -> None:
@@ -226,17 +214,3 @@ def test_a_start_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "cluster").exists()
     assert [trace for node in nodes for trace in traces(node.name, tmp_path / "cluster")] == []
     assert len(nodes) == 1
-
-
-def test_a_cluster_without_a_node_gets_none(cluster: Cluster) -> None:
-    done = devcluster("up", "--dir", cluster.directory, "--node")
-    assert done.returncode == 3
-    assert done.stderr == f"devcluster: the devcluster in {cluster.directory} has no node: run `down` first\n"
-    with pytest.raises(DevclusterError, match=r"has no node$"):
-        cluster.load_image("image.tar")
-    with pytest.raises(DevclusterError, match=r"has no node$"):
-        _ = cluster.gateway
-    with pytest.raises(DevclusterError, match=r"has no node$"):
-        _ = cluster.in_cluster_database_url
-    with pytest.raises(DevclusterError, match="unknown part 'kubelet': choose one of etcd, postgres, apiserver"):
-        cluster.stop("kubelet")
