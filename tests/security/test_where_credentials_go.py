@@ -85,7 +85,7 @@ def served(folder: Path) -> Iterator[Listener]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Operators trust the certificates of the good host and of the thief's, whatever else they are told."""
+    """A good host and a thief's; operators with the environment `trusting` trust the certificates of both."""
 
     good: Listener
     thief: Listener
