@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import pytest
 import yaml
 
+from projectsetup.recipes import builtin
 from tests.support.manifests import MANIFESTS, Body
 from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.pages import code_blocks
@@ -36,10 +38,27 @@ EXAMPLES: Final = {
 }
 
 
+REPORT: Final = """
+[ -z "$CODE_REPO" ] || echo CODE_COMMIT=0123456789012345678901234567890123456789 >> "$STEP_OUTPUTS"
+[ -z "$DOCS_REPO" ] || echo DOCS_COMMIT=0123456789012345678901234567890123456789 >> "$STEP_OUTPUTS"
+"""
+
+
+def write_quick_recipe(folder: Path) -> Path:
+    """A folder with a python-service that has the parameters and steps of the real one, and does nothing in them."""
+    recipe = yaml.safe_load((resources.files(builtin) / "python-service.yaml").read_text())
+    for step in recipe["steps"]:
+        step["run"] = REPORT if step is recipe["steps"][-1] else "true"
+    folder.mkdir()
+    (folder / "python-service.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
 @pytest.fixture
-def operator(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
-    """An operator with an empty database, in a cluster that enforces the admission policy."""
-    with new_sandbox(environment={"UV_CACHE_DIR": uv_cache()}) as sandbox:
+def operator(example: str, new_sandbox: NewSandbox, tmp_path: Path) -> Iterator[Sandbox]:
+    """An operator with an empty database, in a cluster that enforces the policy; one example runs the real recipe."""
+    recipes = {} if example == "readme" else {"recipes_dir": str(write_quick_recipe(tmp_path / "recipes"))}
+    with new_sandbox(environment={"UV_CACHE_DIR": uv_cache()}, **recipes) as sandbox:
         sandbox.api.enforce_policy()
         sandbox.operator.start()
         yield sandbox
