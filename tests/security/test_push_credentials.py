@@ -40,6 +40,14 @@ from tests.support.setup_handle import Setup
 
 USERNAME, PASSWORD = "robot", "the-password-of-the-robot"
 NAMES: Final = ("code", "docs")
+OF_THE_PLACE: Final = (
+    *("none", "settings of the user", "settings of the user in their other place", "addresses rewritten by the user"),
+    *("a repository around them", "programs of that name", "modules of that name", "hooks"),
+    *("files of the home and the temporary folder", "homes that lead elsewhere", "things beside the workspace"),
+    "a .git that is a link",
+)
+"""What depends on where a step runs is tried with both engines, and the others, which the same program meets, once."""
+CASES: Final = [*(("local", title) for title in ATTACKS), *(("job", title) for title in OF_THE_PLACE)]
 PUSH: Final = RecipeBook().get("python-service").steps[-1]
 LIMIT: Final = 300.0
 COMMIT: Final = """
@@ -188,7 +196,7 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         sandbox.operator.start()
         spec = {"credentialsSecretRef": sandbox.secret(username=USERNAME, password=PASSWORD)}
         setups = {}
-        for title, attack in ATTACKS.items():
+        for title in OF_THE_PLACE:
             code, docs = repositories(title, host, attacker)
             setups[title] = Setup.make(
                 sandbox,
@@ -196,7 +204,7 @@ def job(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 project=sandbox.project(code_repo=code, docs_repo=docs),
                 annotations={"max_attempts": "1"},
                 spec=spec,
-                attack=attack.whole,
+                attack=ATTACKS[title].whole,
                 attacker=attacker.url,
             )
         ends = {title: end_of(setup) for title, setup in setups.items()}
@@ -210,7 +218,7 @@ def aftermath(request: pytest.FixtureRequest) -> Aftermath:
     return aftermath
 
 
-@pytest.mark.parametrize("title", ATTACKS)
+@pytest.mark.parametrize(("aftermath", "title"), CASES, indirect=["aftermath"])
 def test_no_attack_redirects_the_commits(aftermath: Aftermath, title: str) -> None:
     attack, end = ATTACKS[title], aftermath.ends[title]
     assert aftermath.captured(title) == [None, None]
