@@ -233,6 +233,7 @@ async def test_a_role_without_rights(database_url: str, sql: Sql, role: str) -> 
         for missing, right in (("SELECT", "INSERT"), ("SELECT", "UPDATE"), ("nothing", "SELECT")):
             assert "permission denied for table projects" in await unavailable(record), missing
             sql.execute(text.SQL(f"GRANT {right} ON projects TO {{}}").format(text.Identifier(role)))
+        sql.execute(text.SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(text.Identifier(role)))
         await record.ping()
         await record.try_write()
 
