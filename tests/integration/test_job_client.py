@@ -156,7 +156,8 @@ async def test_a_missing_pod_has_no_log_and_an_unstarted_one_an_empty_log(
     calls: JobClient, job_namespace: JobNamespace
 ) -> None:
     async def read(pod: str) -> list[bytes]:
-        return [piece async for piece in calls.follow_log(job_namespace.namespace, pod, "one", since=None)]
+        pieces = calls.read_log(job_namespace.namespace, pod, "one", since=None, tail=None, follow=True)
+        return [piece async for piece in pieces]
 
     assert isinstance(await error_of(read("none")), ApiNotFound)
     pod = job_namespace.make_pod("one", job_uid=str(uuid4()))

@@ -11,22 +11,12 @@ from psycopg.rows import dict_row
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NO_BACKOFF, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup
+from tests.support.stored_log import stored_log
 
 
 def rows(sandbox: Sandbox, sql: str, *values: object) -> list[dict[str, Any]]:
     with psycopg.connect(sandbox.database_url, row_factory=dict_row) as connection:
         return connection.execute(sql, values).fetchall()
-
-
-def log(sandbox: Sandbox, project_id: str) -> list[tuple[str, str]]:
-    """Step and text of each row of the latest log of a project."""
-    found = rows(
-        sandbox,
-        "SELECT step, text FROM setup_log_rows WHERE run_name = (SELECT run_name FROM setup_logs WHERE project_id = %s"
-        " ORDER BY started_at DESC LIMIT 1) ORDER BY number",
-        project_id,
-    )
-    return [(row["step"], row["text"]) for row in found]
 
 
 def attempts(sandbox: Sandbox, project_id: str) -> list[dict[str, Any]]:
@@ -42,7 +32,7 @@ def test_each_attempt_has_a_log_and_an_entry_in_the_history(sandbox: Sandbox) ->
         annotations={**NO_BACKOFF, "max_attempts": "2"},
     )
     setup.ended()
-    assert log(sandbox, setup.name) == [("first", "hello\nagain\n"), ("second", "trying\n")]
+    assert stored_log(sandbox.database_url, setup.name) == [("first", "hello\nagain\n"), ("second", "trying\n")]
     assert len(rows(sandbox, "SELECT run_name FROM setup_logs WHERE project_id = %s", setup.name)) == 2
     first, last = attempts(sandbox, setup.name)
     assert (first["attempt"], first["outcome"], first["reason"]) == (1, "Failed", "StepTransient")
@@ -56,13 +46,16 @@ def test_each_attempt_has_a_log_and_an_entry_in_the_history(sandbox: Sandbox) ->
 
 def test_logs_and_history_outlive_the_project_setup(sandbox: Sandbox) -> None:
     setup = Setup.make(sandbox, "scripts", first="echo started; sleep 300")
-    wait_for(lambda: log(sandbox, setup.name) == [("first", "started\n")], "the log of the attempt that runs")
+    wait_for(
+        lambda: stored_log(sandbox.database_url, setup.name) == [("first", "started\n")],
+        "the log of the attempt that runs",
+    )
     sandbox.api.delete(setup.name)
     wait_for(lambda: attempts(sandbox, setup.name) != [], "the history of the attempt that was stopped")
     (attempt,) = attempts(sandbox, setup.name)
     assert (attempt["outcome"], attempt["reason"]) == ("Cancelled", "Cancelled")
     assert attempt["message"] == "stopped by the deletion of its ProjectSetup"
-    assert log(sandbox, setup.name) == [("first", "started\n")]
+    assert stored_log(sandbox.database_url, setup.name) == [("first", "started\n")]
 
 
 @pytest.mark.parametrize("limit", ["64Ki", "0"])
@@ -71,7 +64,7 @@ def test_the_limit_bounds_a_log(new_sandbox: NewSandbox, limit: str) -> None:
         sandbox.operator.start()
         setup = Setup.make(sandbox, "scripts", first="seq -f 'line %06.0f' 1 100000", second="echo end")
         setup.ended()
-        kept = log(sandbox, setup.name)
+        kept = stored_log(sandbox.database_url, setup.name)
         if limit == "0":
             assert kept == []
             return

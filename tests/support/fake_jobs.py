@@ -7,19 +7,18 @@ import copy
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 from projectsetup.api.constants import controller_uid
 from projectsetup.engines.kubernetes_job.plan import Plan
 from projectsetup.kube.job_cache import JobStore, JobView, Kind
 from projectsetup.kube.jobs import OF_JOB, slim, slim_for_cache
+from tests.support.fake_log import START, FakeLog
 
 Body = dict[str, Any]
 Key = tuple[str, str]
-
-START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Unanswered(Exception):
@@ -49,7 +48,7 @@ class FakeJobs:
     def __init__(self) -> None:
         self.jobs: dict[Key, Body] = {}
         self.pods: dict[Key, Body] = {}
-        self.logs: dict[tuple[str, str], asyncio.Queue[bytes | None]] = defaultdict(asyncio.Queue)
+        self.logs: dict[tuple[str, str], FakeLog] = defaultdict(FakeLog)
         self.warnings: dict[str, list[str]] = {}
         self.calls: list[str] = []
         self.down = False
@@ -136,13 +135,19 @@ class FakeJobs:
         self._check_reachable()
         return [text for uid in uids for text in self.warnings.get(uid, [])]
 
-    async def follow_log(
-        self, namespace: str, pod: str, container: str, *, since: float | None
+    async def read_log(
+        self, namespace: str, pod: str, container: str, *, since: str | None, tail: int | None, follow: bool
     ) -> AsyncGenerator[bytes]:
-        self.calls.append(f"log of {container} in {namespace}" + ("" if since is None else " again"))
+        again = "" if since is None else f" since {since[-len('00:00:00Z') : -1]}"
+        self.calls.append(f"{'follow' if follow else 'read'} {container}{again}" + ("" if tail is None else " tail"))
         self._check_reachable()
-        while (piece := await self.logs[pod, container].get()) is not None:
-            yield piece
+        if (namespace, pod) not in self.pods:
+            raise Refused(f"read the log of pod {namespace}/{pod}: 404 not found")
+        try:
+            async for piece in self.logs[pod, container].read(since, tail, follow=follow):
+                yield piece
+        except TimeoutError as error:
+            raise Unanswered(f"read the log of pod {namespace}/{pod}: no answer in time") from error
 
     # the cache
 
@@ -269,11 +274,12 @@ class FakePod:
 
     def print(self, text: str) -> None:
         """Print something in the running container."""
-        self._jobs.logs[self.name, self._running].put_nowait(text.encode())
+        self.log.print(text)
 
-    def cut_log(self) -> None:
-        """Cut the connections that follow the log."""
-        self._jobs.logs[self.name, self._running].put_nowait(None)
+    @property
+    def log(self) -> FakeLog:
+        """The log of the running container."""
+        return self._jobs.logs[self.name, self._running]
 
     def succeed(self, **facts: str) -> None:
         """End all stages with success."""
@@ -292,6 +298,7 @@ class FakePod:
 
     def be_evicted(self) -> None:
         """Evict the pod."""
+        self.log.end()
         self._states[self._running] = {"terminated": {"exitCode": 137, "reason": "Error"}}
         self._body["status"]["conditions"] = [
             {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
@@ -310,6 +317,7 @@ class FakePod:
 
     def _end(self, stage: str, code: int, *, text: str = "", **facts: str) -> None:
         steps = self._stages[stage]
+        self._jobs.logs[self.name, stage].end()
         lines = [f"step={steps[0] if code else steps[-1]}", f"exit={code}"]
         lines += [f"{name}={value}" for name, value in facts.items()]
         message = "\n".join(lines) + "\n" + (f"\n{text}" if text else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import pytest
@@ -38,22 +39,23 @@ class Run:
 
     task: asyncio.Task[SetupOutcome]
 
-    def __init__(self, jobs: FakeJobs | None = None) -> None:
+    def __init__(self, jobs: FakeJobs | None = None, log: AttemptLog | None = None) -> None:
+        self.log = log or AttemptLog(0)
         self.jobs = jobs or FakeJobs()
         self.engine = JobEngine(self.jobs, self.jobs, SETTINGS, clock=now)
         self.leave = asyncio.Event()
         self.progress: list[Progress] = []
 
-    async def begin(self) -> Self:
+    async def begin(self, **changes: Any) -> Self:
         """Start an attempt; returns when it waits."""
-        return await self._run(ATTEMPT)
+        return await self._run(replace(ATTEMPT, **changes))
 
     async def adopt(self, **changes: Any) -> Self:
         """Adopt an attempt; returns when it waits."""
         return await self._run(make_adoption(**{"run_name": JOB, **changes}))
 
     async def _run(self, attempt: AttemptSpec | Adoption) -> Self:
-        self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave, AttemptLog(0)))
+        self.task = asyncio.create_task(self.engine.run(attempt, self.progress.append, self.leave, self.log))
         await settle()
         return self
 

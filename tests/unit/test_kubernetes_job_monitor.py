@@ -24,7 +24,7 @@ async def test_a_success_costs_two_calls_besides_the_log() -> None:
     await settle(10)
     pod.succeed(CODE_COMMIT=COMMIT)
     assert await run.task == SetupSucceeded(COMMIT, None)
-    assert [call for call in run.jobs.calls if not call.startswith("log")] == ["select", f"create {JOB}"]
+    assert [call for call in run.jobs.calls if not call.startswith("follow")] == ["select", f"create {JOB}"]
     assert run.job is not None
 
 
@@ -136,14 +136,14 @@ async def test_a_log_is_followed_again_from_where_it_was_cut() -> None:
     run, pod = await running("fetch")
     pod.print("fetching\n")
     await settle(2)
-    pod.cut_log()
+    pod.log.cut()
     await settle(1)
     pod.print("[projectsetup] step build (2/3)\n")
     await settle(5)
     assert run.progress == [BUILD]
-    assert [call for call in run.jobs.calls if call.startswith("log")] == [
-        "log of fetch in team",
-        "log of fetch in team again",
+    assert [call for call in run.jobs.calls if call.startswith("follow")] == [
+        "follow fetch",
+        "follow fetch since 00:16:45",
     ]
 
 
@@ -177,7 +177,7 @@ async def test_quick_steps_are_not_reported_and_their_logs_not_followed() -> Non
     await run.task
     await settle(5)
     assert run.progress == []
-    assert run.count("log") == 0
+    assert run.count("follow") + run.count("read") == 0
 
 
 @in_virtual_time

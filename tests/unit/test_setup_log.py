@@ -6,53 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from projectsetup.setup.log import AttemptLog, LogBatch, StoredLog, StoredRow
+from projectsetup.setup.log import UNCOUNTED, AttemptLog
 from projectsetup.setup.scrub import Scrubber
+from tests.support.log_database import LogDatabase
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT = 64 * 1024
-
-
-class Database:
-    """Stores batches as the record does."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, str] = {}
-        self.steps: dict[int, str] = {}
-        self.batch: LogBatch | None = None
-
-    def store(self, log: AttemptLog) -> None:
-        batch = log.take()
-        if batch is None:
-            return
-        if batch.tail_from is not None:
-            self.rows = {n: text for n, text in self.rows.items() if not batch.tail_from <= n < batch.keep_from}
-        self.rows |= {row.number: row.text for row in batch.rows}
-        self.steps |= {row.number: row.step for row in batch.rows}
-        self.batch = batch
-        log.stored()
-
-    @property
-    def text(self) -> str:
-        return "".join(self.rows[number] for number in sorted(self.rows))
-
-    def stored_log(self) -> StoredLog:
-        assert self.batch is not None
-        tail_from = self.batch.tail_from
-        tail = [
-            StoredRow(n, len(t), t.count("\n"))
-            for n, t in self.rows.items()
-            if tail_from is not None and n >= tail_from
-        ]
-        return StoredLog(
-            next_row=max(self.rows) + 1,
-            head_bytes=len(self.text) - sum(row.size for row in tail),
-            tail_from=tail_from,
-            tail=tuple(sorted(tail)),
-            lines_left_out=self.batch.lines_left_out,
-            steps=self.batch.steps,
-            position=self.batch.position,
-        )
 
 
 def numbered(first: int, last: int) -> bytes:
@@ -60,7 +19,7 @@ def numbered(first: int, last: int) -> bytes:
 
 
 def test_what_fits_is_kept_whole_and_in_order() -> None:
-    log, database = AttemptLog(LIMIT), Database()
+    log, database = AttemptLog(LIMIT), LogDatabase()
     log.add("one", numbered(0, 10), at=AT)
     database.store(log)
     log.add("one", numbered(10, 20), at=AT)
@@ -77,7 +36,7 @@ def test_what_fits_is_kept_whole_and_in_order() -> None:
 @pytest.mark.parametrize("stored_after", [10**9, 5000, 300], ids=["once at the end", "now and then", "often"])
 @pytest.mark.parametrize("chunk", [1, 50, 2000], ids=["a line at a time", "some lines", "many lines"])
 def test_of_much_output_head_and_tail_are_kept_and_the_rest_is_counted(stored_after: int, chunk: int) -> None:
-    log, database, total = AttemptLog(LIMIT), Database(), 40_000
+    log, database, total = AttemptLog(LIMIT), LogDatabase(), 40_000
     since = 0
     for first in range(0, total, chunk):
         log.add("one", numbered(first, first + chunk), at=AT)
@@ -114,7 +73,7 @@ def test_a_batch_is_the_same_until_it_is_stored() -> None:
 
 
 def test_memory_is_bounded_while_nothing_is_stored() -> None:
-    log, database = AttemptLog(LIMIT), Database()
+    log, database = AttemptLog(LIMIT), LogDatabase()
     for first in range(0, 200_000, 1000):
         log.add("one", numbered(first, first + 1000), at=AT)
     held = sum(len(piece.data) for piece in (*log._head, *log._tail))
@@ -127,7 +86,7 @@ def test_memory_is_bounded_while_nothing_is_stored() -> None:
 
 @pytest.mark.parametrize("printed", [500, 40_000], ids=["only a head", "head and tail"])
 def test_another_operator_continues_a_log(printed: int) -> None:
-    log, database = AttemptLog(LIMIT), Database()
+    log, database = AttemptLog(LIMIT), LogDatabase()
     log.step_began("one", AT)
     for first in range(0, printed, 100):
         log.add("one", numbered(first, first + 100), at=AT, position={"line": first + 100})
@@ -149,11 +108,31 @@ def test_another_operator_continues_a_log(printed: int) -> None:
     assert len(database.text) <= LIMIT
 
 
+@pytest.mark.parametrize("stored_after", [10**9, 300], ids=["once at the end", "often"])
+@pytest.mark.parametrize("follow", [100, 40_000], ids=["few lines follow", "many lines follow"])
+def test_a_gap_of_unknown_size_is_never_forgotten(stored_after: int, follow: int) -> None:
+    log, database = AttemptLog(LIMIT), LogDatabase()
+    log.add("one", numbered(0, 3000), at=AT)
+    log.add_missing("one", "some is missing here", position={"line": 3000})
+    since = 0
+    for first in range(3000, 3000 + follow, 100):
+        log.add("one", numbered(first, first + 100), at=AT)
+        since += 100
+        if since >= stored_after:
+            since = 0
+            database.store(log)
+    log.close()
+    database.store(log)
+    said = [line for line in database.text.splitlines() if not line.startswith("line ")]
+    assert said == ["some is missing here" if follow == 100 else UNCOUNTED.decode().strip()]
+    assert len(database.text) <= LIMIT
+
+
 SECRET = "correct-horse-battery-staple"
 
 
 def test_a_secret_is_hidden_even_if_it_is_cut_between_two_batches() -> None:
-    log, database = AttemptLog(LIMIT, scrubber=Scrubber([SECRET])), Database()
+    log, database = AttemptLog(LIMIT, scrubber=Scrubber([SECRET])), LogDatabase()
     for line in ("begin", SECRET[:17], SECRET[17:], "end"):
         log.add("one", f"{line}\n".encode(), at=AT)
         database.store(log)
@@ -176,7 +155,7 @@ def test_nothing_is_kept_with_a_limit_of_0_but_the_times_of_the_steps() -> None:
 
 
 def test_a_line_without_end_is_cut_and_control_characters_are_removed() -> None:
-    log, database = AttemptLog(LIMIT), Database()
+    log, database = AttemptLog(LIMIT), LogDatabase()
     log.add("one", b"x" * 100_000 + b"\n\x1b[31mred\x1b[0m \x07bell\n\x1b]0;title\nnext\n\xff\xfe\n", at=AT)
     log.close()
     database.store(log)

@@ -184,6 +184,17 @@ class FactsReader:
             raise _SecretMissing(missing)
         return GitCredentials.from_secret(data)
 
+    async def credentials_of_run(self, resource: ProjectSetupResource) -> GitCredentials | None:
+        """The credentials of a run that another operator started; None if it has none or this one cannot read them."""
+        reference = resource.spec.credentials_secret_ref if resource.spec else None
+        if reference is None:
+            return None
+        try:
+            data = await self.cluster.get_secret(resource.namespace, reference.name)
+            return None if data is None else GitCredentials.from_secret(data)
+        except (ApiForbidden, InvalidCredentials):
+            return None
+
     def recipe_digest(self, resource: ProjectSetupResource) -> str | None:
         """Identifies the recipe as it is now; None if it cannot be read."""
         try:

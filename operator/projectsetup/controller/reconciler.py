@@ -232,7 +232,6 @@ class Reconciler:
         run = action.status.run_ref
         if inputs.recipe is None or resource.spec is None or run is None:
             raise AssertionError("cannot start an attempt without a recipe")
-        secret = resource.spec.credentials_secret_ref
         with self.runs.preparing(resource.key):
             project = await self._claim(facts, number=action.number, status=ProjectStatus(action.project_status))
             if project is None:
@@ -249,7 +248,7 @@ class Reconciler:
                 run_name=run.name,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
-                credentials_secret=secret.name if secret is not None else None,
+                credentials_secret=_secret_name(resource),
             )
             origin = origin_of(resource, action.status, inputs.recipe.digest)
             prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
@@ -271,6 +270,7 @@ class Reconciler:
         """Follow a run that another operator left; it gets a slot even if none is free."""
         resource = facts.resource
         status = ProjectStatus(action.progress.project_status)
+        credentials = await self.facts.credentials_of_run(resource)
         project = await self._claim(facts, number=action.number, status=status)
         if project is None:
             return
@@ -285,6 +285,8 @@ class Reconciler:
             fence=project.fence,
             run_name=action.run.name,
             digest=action.run.id,
+            credentials=credentials,
+            credentials_secret=_secret_name(resource),
         )
         origin = origin_of(resource, resource.status, self.facts.recipe_digest(resource))
         self.runs.start(adoption, action.progress, origin=origin)
@@ -422,6 +424,11 @@ def _setup_project(project: Project) -> SetupProject:
         code_repo=project.code_repo,
         docs_repo=project.docs_repo,
     )
+
+
+def _secret_name(resource: ProjectSetupResource) -> str | None:
+    reference = resource.spec.credentials_secret_ref if resource.spec else None
+    return None if reference is None else reference.name
 
 
 def _repositories_unchanged(facts: Facts, project: Project) -> bool:

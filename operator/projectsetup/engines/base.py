@@ -54,7 +54,7 @@ class Adoption:
     """An attempt that another operator started, or was about to start, as `run_name`.
 
     `fence` belongs to the claim under which the attempt continues, not to the run's name. `digest` identifies the plan
-    that the attempt was started with, see `Engine.digest`.
+    that the attempt was started with, see `Engine.digest`. `credentials` as in `AttemptSpec`.
     """
 
     namespace: str
@@ -65,6 +65,8 @@ class Adoption:
     fence: int
     run_name: str
     digest: str
+    credentials: GitCredentials | None = field(default=None, repr=False)
+    credentials_secret: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:

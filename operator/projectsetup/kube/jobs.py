@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -110,21 +109,37 @@ class JobClient:
             events += (await self._client.list_all(f"list events in {namespace}", path, query=query))[0]
         return [event.get("message") or "" for event in sorted(events, key=_reported_at, reverse=True)]
 
-    async def follow_log(
-        self, namespace: str, pod: str, container: str, *, since: float | None
+    def read_log(
+        self, namespace: str, pod: str, container: str, *, since: str | None, tail: int | None, follow: bool
     ) -> AsyncGenerator[bytes]:
-        """Yield what a container prints, in pieces, until it ends, without what is older than `since` seconds."""
-        query: dict[str, str | int] = {"container": container, "follow": "true"}
-        if since is not None:
-            query["sinceSeconds"] = max(math.ceil(since), 1)
-        what = f"follow the log of pod {namespace}/{pod}"
-        async with self._streams.stream(what, f"{pods_path(namespace)}/{pod}/log", query=query) as pieces:
-            async for piece in pieces:
-                yield piece
+        """Yield what a container has printed, in pieces, with the time of each line; `follow`: until it ends.
+
+        What is older than the time `since`, in whole seconds, is left out, and what comes before the last `tail` lines.
+        """
+        return read_log(self._streams, namespace, pod, container, since=since, tail=tail, follow=follow)
 
     async def _select(self, what: str, path: str, selector: str) -> list[Body]:
         found, _ = await self._client.list_all(what, path, query={"labelSelector": selector})
         return list(map(slim, found))
+
+
+async def read_log(
+    client: RestClient,
+    namespace: str,
+    pod: str,
+    container: str,
+    *,
+    since: str | None = None,
+    tail: int | None = None,
+    follow: bool,
+) -> AsyncGenerator[bytes]:
+    """See `JobClient.read_log`."""
+    query: dict[str, str | int] = {"container": container, "timestamps": "true", "follow": str(follow).lower()}
+    query |= {name: value for name, value in {"sinceTime": since, "tailLines": tail}.items() if value is not None}
+    what = f"read the log of pod {namespace}/{pod}"
+    async with client.stream(what, f"{pods_path(namespace)}/{pod}/log", query=query) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 def jobs_path(namespace: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from projectsetup.kube.client import Body, RestClient
-from projectsetup.kube.jobs import pods_path
+from projectsetup.kube.jobs import pods_path, read_log
 
 
 class PodLogs:
@@ -24,10 +24,6 @@ class PodLogs:
         """Return one pod."""
         return await self._client.call(f"get pod {namespace}/{pod}", "GET", f"{pods_path(namespace)}/{pod}")
 
-    async def read(self, namespace: str, pod: str, container: str, *, follow: bool) -> AsyncGenerator[bytes]:
+    def read(self, namespace: str, pod: str, container: str, *, follow: bool) -> AsyncGenerator[bytes]:
         """Yield what a container has printed, in pieces, each line with its time; `follow`: until it ends."""
-        query = {"container": container, "timestamps": "true", "follow": str(follow).lower()}
-        what = f"read the log of pod {namespace}/{pod}"
-        async with self._client.stream(what, f"{pods_path(namespace)}/{pod}/log", query=query) as pieces:
-            async for piece in pieces:
-                yield piece
+        return read_log(self._client, namespace, pod, container, follow=follow)

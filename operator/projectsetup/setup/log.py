@@ -22,6 +22,7 @@ PIECE_BYTES: Final = 16_384
 """Output is kept and dropped in pieces of at most this size."""
 HELD_PIECES: Final = 4
 """Pieces that are held back at most while a secret may continue in what follows."""
+UNCOUNTED: Final = b"[projectsetup] more lines were left out above than were counted\n"
 
 Position = Mapping[str, Any]
 """Where an engine continues to read the output of an attempt that another operator left; JSON."""
@@ -114,6 +115,7 @@ class _Piece:
     lines: int = 0
     position: Position | None = None
     after_gap: bool = False
+    says_missing: bool = False
 
 
 @dataclass(slots=True)
@@ -129,23 +131,26 @@ class AttemptLog:
     """Knows the secrets of the attempt; the engine sets it before the first step."""
     position: Position | None = None
     """Where the engine continues to read, see `restore`."""
+    piece_bytes: int = field(default=PIECE_BYTES, init=False)
+    """Output is kept and stored in pieces of at most this size."""
     _steps: dict[str, StepTime] = field(default_factory=dict)
     _head: deque[_Piece] = field(default_factory=deque)
     _tail: deque[_Piece] = field(default_factory=deque)
     _head_room: int = 0
-    _piece_bytes: int = PIECE_BYTES
     _tail_bytes: int = 0
     _stored_tail: deque[StoredRow] = field(default_factory=deque)
     _tail_from: int | None = None
     _next_row: int = 0
     _left_out: int = 0
     _gap: bool = False
+    _missing_row: int = -1
+    _uncounted: bool = False
     _taken: LogBatch | None = None
     _closed: bool = False
 
     def __post_init__(self) -> None:
         self._head_room = self.limit // HEAD_SHARE
-        self._piece_bytes = min(PIECE_BYTES, max(self.limit // 64, 256))
+        self.piece_bytes = min(PIECE_BYTES, max(self.limit // 64, 256))
 
     @property
     def steps(self) -> tuple[StepTime, ...]:
@@ -167,14 +172,31 @@ class AttemptLog:
             self._end_steps(at)
             self._steps[step] = StepTime(step, at)
 
+    def start_over(self) -> None:
+        """The attempt starts again: the steps so far do not count."""
+        self._steps.clear()
+
     def add(self, step: str, text: bytes, *, at: datetime | None = None, position: Position | None = None) -> None:
-        """Add complete lines, each with its end; `position` is behind the last of them."""
+        """Add complete lines, each with its end; `position` is behind the last of them.
+
+        A crash loses or repeats none of them if they have no more than `piece_bytes`.
+        """
         if not text or self.limit == 0:
             return
         at = (at or datetime.now(UTC)).replace(microsecond=0)
-        for part in _parts(text, self._piece_bytes):
+        for part in _parts(text, self.piece_bytes):
             self._append(step, at, part, position)
         self.on_output()
+
+    def add_missing(self, step: str, line: str, *, position: Position | None = None) -> None:
+        """Add a line of the operator's own which says that an unknown amount of output is missing here.
+
+        Once that line is left out itself, another one says that the lines that were left out are more than counted.
+        """
+        if self.limit > 0:
+            at = datetime.now(UTC).replace(microsecond=0)
+            self._append(step, at, f"{line}\n".encode(), position, says_missing=True)
+            self.on_output()
 
     def close(self, at: datetime | None = None) -> None:
         """The attempt has ended: nothing follows, so nothing is held back any longer."""
@@ -197,15 +219,20 @@ class AttemptLog:
             if step.ended is None:
                 self._steps[step.name] = replace(step, ended=at)
 
-    def _append(self, step: str, at: datetime, text: bytes, position: Position | None) -> None:
+    def _append(
+        self, step: str, at: datetime, text: bytes, position: Position | None, *, says_missing: bool = False
+    ) -> None:
         in_head = len(text) <= self._head_room and not self._tail
+        if self._uncounted:
+            text, self._uncounted, says_missing = UNCOUNTED + text, False, True
+        self._gap = self._gap or says_missing
         pieces = self._head if in_head else self._tail
         last = pieces[-1] if pieces else None
-        if last is None or last.step != step or last.at != at or len(last.data) + len(text) > self._piece_bytes:
-            last = _Piece(step, at, bytearray(), after_gap=self._gap and not in_head)
+        fits = last is not None and len(last.data) + len(text) <= self.piece_bytes
+        if last is None or self._gap or last.step != step or last.at != at or not fits:
+            last = _Piece(step, at, bytearray(), after_gap=self._gap, says_missing=says_missing)
             pieces.append(last)
-            if not in_head:
-                self._gap = False
+            self._gap = says_missing
         last.data += text
         last.lines += text.count(b"\n")
         last.position = position
@@ -221,12 +248,22 @@ class AttemptLog:
         while self._tail_bytes > limit:
             dropped = self._tail.popleft()
             self._tail_bytes -= len(dropped.data)
-            self._left_out += dropped.lines + sum(row.lines for row in self._stored_tail)
-            self._stored_tail.clear()
+            self._leave_out(dropped.lines, says_missing=dropped.says_missing)
+            while self._stored_tail:
+                self._leave_out_stored()
             if self._tail:
                 self._tail[0].after_gap = True
             else:
                 self._gap = True
+
+    def _leave_out(self, lines: int, *, says_missing: bool) -> None:
+        self._left_out += lines
+        self._uncounted = self._uncounted or says_missing
+
+    def _leave_out_stored(self) -> int:
+        row = self._stored_tail.popleft()
+        self._leave_out(row.lines, says_missing=row.number == self._missing_row)
+        return row.size
 
     def _batch(self) -> LogBatch | None:
         pieces = [*self._head, *self._tail]
@@ -244,6 +281,8 @@ class AttemptLog:
             LogRow(number, piece.step, piece.at, text)
             for number, (piece, text) in enumerate(zip(pieces, self._texts(pieces), strict=True), self._next_row)
         ]
+        said = (row.number for row, piece in zip(rows, pieces, strict=True) if piece.says_missing)
+        self._missing_row = max(said, default=self._missing_row)
         self._next_row += len(rows)
         self._stored_tail.extend(StoredRow(row.number, row.size, row.lines) for row in rows[in_head:])
         keep_from = self._trim_stored_tail()
@@ -260,9 +299,7 @@ class AttemptLog:
         """Leave out the oldest rows of the tail that do not fit; return the number of the first that stays."""
         excess = sum(row.size for row in self._stored_tail) - (self.limit - self.limit // HEAD_SHARE)
         while excess > 0 and self._stored_tail:
-            row = self._stored_tail.popleft()
-            excess -= row.size
-            self._left_out += row.lines
+            excess -= self._leave_out_stored()
         return self._stored_tail[0].number if self._stored_tail else self._next_row
 
     def _held(self, pieces: Sequence[_Piece]) -> int:

@@ -30,6 +30,7 @@ _CONTROL = re.compile(
 )
 _KEY_BEGINS: Final = b"PRIVATE KEY-----"
 _KEY_ENDS: Final = b"-----END"
+_KEY_BODY: Final = re.compile(rb"[A-Za-z0-9+/=]+\r?")
 
 CODE_COMMIT: Final = "CODE_COMMIT"
 DOCS_COMMIT: Final = "DOCS_COMMIT"
@@ -51,6 +52,35 @@ def readable(output: bytes) -> str:
     if "\x1b]" not in text:  # may swallow all that follows it on its line
         return _CONTROL.sub("", text)
     return "\n".join(_CONTROL.sub("", line) for line in text.split("\n"))
+
+
+class PrivateKeys:
+    """Masks private keys, which span lines."""
+
+    def __init__(self, *, inside: bool = False) -> None:
+        """`inside`: the first line is within a key."""
+        self.inside = inside
+        self._may_be_inside = False
+
+    def mask(self, lines: list[bytes]) -> list[bytes]:
+        """Return the lines with `***` for each line of a key."""
+        if self.inside or self._may_be_inside or any(_KEY_BEGINS in line for line in lines):
+            return list(self._masked(lines))
+        return lines
+
+    def skip(self) -> None:
+        """Lines are missing, which may have begun or ended a key."""
+        self.inside, self._may_be_inside = False, True
+
+    def _masked(self, lines: Iterable[bytes]) -> Iterable[bytes]:
+        for line in lines:
+            begins, ends = _KEY_BEGINS in line, _KEY_ENDS in line
+            self._may_be_inside = self._may_be_inside and _KEY_BODY.fullmatch(line) is not None
+            if begins or self.inside:
+                self.inside = not ends
+                yield b"***"
+            else:
+                yield b"***" if self._may_be_inside else line
 
 
 class StepOutput:
@@ -81,7 +111,7 @@ class StepOutput:
         self._pending = b""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._matched: str | None = None
-        self._in_key = False
+        self._keys = PrivateKeys()
 
     def feed(self, chunk: bytes) -> None:
         """Add output."""
@@ -90,8 +120,8 @@ class StepOutput:
         if lines:
             lines[0] = self._pending + lines[0]
             text = self._pending + text[: len(text) - len(rest)]
-            if self._in_key or _KEY_BEGINS in text:
-                lines = list(self._without_keys(lines))
+            if self._keys.inside or _KEY_BEGINS in text:
+                lines = self._keys.mask(lines)
                 text = _joined(lines)
             self._take(lines, text)
             self._pending = rest[:LINE_BYTES]
@@ -106,7 +136,7 @@ class StepOutput:
     def close(self) -> None:
         """End the output: pass on what was held back."""
         if self._pending:
-            lines = list(self._without_keys([self._pending]))
+            lines = self._keys.mask([self._pending])
             self._take(lines, _joined(lines))
             self._pending = b""
         if self._on_line is None:
@@ -170,15 +200,6 @@ class StepOutput:
             number -= 1
             unfinished -= len(lines[number])
         return number
-
-    def _without_keys(self, lines: Iterable[bytes]) -> Iterable[bytes]:
-        for line in lines:
-            begins, ends = _KEY_BEGINS in line, _KEY_ENDS in line
-            if begins or self._in_key:
-                self._in_key = not ends
-                yield b"***"
-            else:
-                yield line
 
     def _readable(self, lines: Iterable[bytes]) -> list[str]:
         return self._without_secrets(self._texts(lines))

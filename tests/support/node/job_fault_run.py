@@ -61,6 +61,17 @@ LITTLE: Final[Body] = {
     "limits": {"memory": "128Mi", "ephemeral-storage": "256Mi"},
 }
 """Resources that let many pods fit on the node."""
+COUNT: Final = """\
+trap 'echo "stopping at $i"; exit 1' TERM
+echo "wait $PROJECT_ID" | nc $PARAM_SERVER >go &
+i=0
+until test -s go; do
+  for _ in 1 2 3 4 5 6 7 8 9 10; do i=$((i + 1)); echo "count $i"; done
+  sleep 0.05
+done
+echo "counted $i"
+"""
+"""Prints 200 numbered lines a second until its project may continue."""
 FINISH_STEP: Final[Body] = {"name": "finish", "status": "committing", "run": FINISH, "isolate": True}
 HEAD: Final[Body] = {
     "description": "Reports to a server outside the pod; its last step has its own container",
@@ -75,6 +86,11 @@ RECIPES: Final[dict[str, list[Body]]] = {
         FINISH_STEP,
     ],
     "single": [FINISH_STEP],
+    "counting": [
+        {"name": "begin", "status": "initializing", "run": "seq -f 'begin %.0f' 1000"},
+        {"name": "count", "status": "testing", "run": COUNT},
+        {"name": "finish", "status": "committing", "run": "seq -f 'finish %.0f' 1000", "isolate": True},
+    ],
 }
 """The steps of each recipe."""
 

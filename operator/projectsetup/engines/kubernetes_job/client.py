@@ -70,8 +70,13 @@ class JobClient(Protocol):
         """Return the texts of the warning events about these objects, newest first."""
         ...
 
-    def follow_log(self, namespace: str, pod: str, container: str, *, since: float | None) -> AsyncGenerator[bytes]:
-        """Yield what a container prints until it ends, leaving out what is older than `since` seconds."""
+    def read_log(
+        self, namespace: str, pod: str, container: str, *, since: str | None, tail: int | None, follow: bool
+    ) -> AsyncGenerator[bytes]:
+        """Yield what a container has printed, with the time of each line; `follow`: and prints until it ends.
+
+        What is older than the time `since` is left out, and what comes before the last `tail` lines.
+        """
         ...
 
 

@@ -134,7 +134,8 @@ class JobEngine:
                 plan=plan,
                 deadline=_created_at(job) + timedelta(seconds=plan.timeout - waited) + LATE,
                 start_limit=max(self._settings.start_limit - int(waited), 1.0),
-                scrubber=log.scrubber,
+                log=log,
+                unread_secret=attempt.credentials_secret if attempt.credentials is None else None,
                 log_delay=QUICK if is_new else 0.0,
             )
             reporter = ProgressReporter(on_progress, plan.progress_at(plan.steps[0].name) if is_new else None)
@@ -153,8 +154,7 @@ class JobEngine:
                 )
 
     def _scrubber(self, attempt: AttemptSpec | Adoption) -> Scrubber:
-        credentials = attempt.credentials if isinstance(attempt, AttemptSpec) else None
-        secrets = credentials.secrets if credentials is not None else ()
+        secrets = attempt.credentials.secrets if attempt.credentials is not None else ()
         return Scrubber((*secrets, *secrets_in(self._settings.environment)))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.lifecycle import FindSuccess, delete_job, no_success
-from projectsetup.engines.kubernetes_job.logs import LogFollower
+from projectsetup.engines.kubernetes_job.logs import LogReader
 from projectsetup.engines.kubernetes_job.objects import job_has_ended, may_run, only_sidecars_run, pod_has_ended
 from projectsetup.engines.kubernetes_job.outcome import deadline_exceeded, not_started
 from projectsetup.engines.kubernetes_job.state import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from projectsetup.engines.kubernetes_job.objects import JobRef
     from projectsetup.engines.kubernetes_job.plan import Plan
     from projectsetup.engines.kubernetes_job.run_control import RunControl
-    from projectsetup.setup.scrub import Scrubber
+    from projectsetup.setup.log import AttemptLog
     from projectsetup.setup.types import Progress, ProgressCallback
 
 Clock = Callable[[], datetime]
@@ -119,8 +119,9 @@ class ProgressReporter:
 class Monitored:
     """A Job that exists, and what the monitor needs to know of its attempt.
 
-    `created` is the Job as first seen. At `deadline` the attempt is ended, whatever the state of its Job. `log_delay`:
-    seconds that a stage runs before its log is followed.
+    `created` is the Job as first seen. At `deadline` the attempt is ended, whatever the state of its Job.
+    `unread_secret` is the Secret of the attempt if the operator does not know its values. `log_delay`: seconds that a
+    container runs before its log is followed.
     """
 
     ref: JobRef
@@ -128,7 +129,8 @@ class Monitored:
     plan: Plan
     deadline: datetime
     start_limit: float
-    scrubber: Scrubber
+    log: AttemptLog
+    unread_secret: str | None
     log_delay: float
 
 
@@ -153,8 +155,15 @@ class JobMonitor:
         self._clock = clock
         self._control = control
         self._reporter = reporter
-        namespace = monitored.ref.namespace
-        self._logs = LogFollower(client, namespace, self._step_began, delay=monitored.log_delay)
+        self._logs = LogReader(
+            client,
+            monitored.ref.namespace,
+            monitored.plan,
+            monitored.log,
+            self._step_began,
+            delay=monitored.log_delay,
+            secret=monitored.unread_secret,
+        )
         self._stage: tuple[str, str] | None = None
         self._at_step: str | None = None
         self._warnings: Sequence[str] = ()
@@ -168,15 +177,17 @@ class JobMonitor:
                 if isinstance(state, Ended):
                     if isinstance(state.outcome, SetupFailed):
                         self._failed_at(state.outcome.step)
+                    await self._logs.finish()
                     await self._delete_remains()
                     return state.outcome
                 if isinstance(state, Unreported):
+                    await self._logs.finish()
                     return self._unreported()
                 if isinstance(state, Gone | Tombstone | Broken):
                     return await self._end(self._failure(state))
                 if isinstance(state, Starting) and not self._has_had_pods and exceeds_quota(state.why):
                     return await self._end(NotStarted(f"cannot create a pod: {state.why}"))
-                await self._report(state)
+                self._report(state)
                 changed = await self._control.wait(self._wait_limit(state))
             return await self._end(SetupStopped(f"stopped at step {self._at_step or self._plan.steps[0].name}"))
         finally:
@@ -189,6 +200,7 @@ class JobMonitor:
         if not changed:
             return await self._stored_state()
         job = self._job.created if self._view.last_job is None else self._view.job
+        self._logs.see(self._view.pods, self._view.deleted_pods)
         seen = self._state(job, self._view.pods)
         return await self._stored_state() if isinstance(seen, Gone | Tombstone | Unreported | Broken) else seen
 
@@ -196,6 +208,7 @@ class JobMonitor:
         """The state according to the API server; None if it does not answer."""
         try:
             job, pods = await self._ref.read(self._client)
+            self._logs.see(pods, self._view.deleted_pods)
             state = self._state(job, pods)
             if isinstance(state, Broken | Starting) and job is not None and not job_has_ended(job):
                 uids = [body["metadata"]["uid"] for body in (job, *pods)]
@@ -218,7 +231,7 @@ class JobMonitor:
             job,
             pods,
             plan=self._plan,
-            scrubber=self._job.scrubber,
+            scrubber=self._job.log.scrubber,
             now=self._clock(),
             start_limit=self._job.start_limit,
             warnings=self._warnings,
@@ -229,22 +242,15 @@ class JobMonitor:
     def _has_had_pods(self) -> bool:
         return bool(self._at_step or self._view.pods or self._view.deleted_pods)
 
-    async def _report(self, state: Starting | Running | None) -> None:
-        """Report the progress, and follow the log of the stage that runs."""
+    def _report(self, state: Starting | Running | None) -> None:
         if not isinstance(state, Running):
             if state is not None:
-                await self._logs.close()
                 self._reporter.waits_for(state.why)
             return
-        stage = self._plan.stage(state.stage)
         if (state.pod, state.stage) != self._stage:
             self._stage = (state.pod, state.stage)
             self._step_began(state.step.name)
         self._reporter.waits_for(None)
-        if state.running and stage is not None:
-            await self._logs.follow(state.pod, stage)
-        else:
-            await self._logs.close()
 
     def _step_began(self, name: str) -> None:
         self._at_step = name
@@ -259,8 +265,9 @@ class JobMonitor:
 
     async def _end(self, error: InfrastructureError | SetupStopped) -> SetupSucceeded:
         """Raise `error` once nothing of the Job runs, unless it has succeeded anyway."""
-        await self._logs.close()
+        self._logs.hurry()
         success = await self._delete(self._success)
+        await self._logs.finish()
         if success is not None:
             await self._delete_remains()
             return success
@@ -271,7 +278,6 @@ class JobMonitor:
     async def _delete_remains(self) -> None:
         """If containers that others added to the pod still run, delete the Job and wait for their end."""
         if any(map(may_run, self._view.pods)):
-            await self._logs.close()
             await self._delete(no_success)
 
     async def _delete(self, find_success: FindSuccess) -> SetupSucceeded | None:
@@ -282,6 +288,7 @@ class JobMonitor:
 
     def _success(self, job: Body | None, pods: Sequence[Body]) -> SetupSucceeded | None:
         """The outcome of a Job that is being deleted, if it is a success."""
+        self._logs.see(pods, self._view.deleted_pods)
         stages = self._plan.containers
         state = self._state(job, [pod for pod in pods if pod_has_ended(pod) or only_sidecars_run(pod, stages)])
         if isinstance(state, Unreported) and not any(map(may_run, pods)):

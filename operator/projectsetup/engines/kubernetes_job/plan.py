@@ -73,8 +73,12 @@ class PlannedStep(_Part):
 
 
 class PlannedStage(_Part):
-    """The steps of one container, which has the name of the first."""
+    """The steps of one container, which has the name of the first.
 
+    `credentials`: they may have the credentials of the project; before 0.2, plans did not say so.
+    """
+
+    credentials: bool = True
     steps: Annotated[tuple[PlannedStep, ...], Field(min_length=1)]
 
     @property
@@ -93,7 +97,10 @@ class Plan(_Part):
     def of(cls, recipe: Recipe, timeout: float) -> Self:
         """Plan an attempt that may take `timeout` seconds."""
         stages = [
-            {"steps": [step.model_dump(include={"name", "status", "timeout", "retry"}) for step in stage.steps]}
+            {
+                "credentials": stage.credentials,
+                "steps": [step.model_dump(include={"name", "status", "timeout", "retry"}) for step in stage.steps],
+            }
             for stage in stages_of(recipe)
         ]
         return cls.model_validate({"timeout": timeout, "stages": stages})
@@ -134,10 +141,6 @@ class Plan(_Part):
     def steps(self) -> tuple[PlannedStep, ...]:
         """All steps, in order."""
         return tuple(step for stage in self.stages for step in stage.steps)
-
-    def stage(self, container: str) -> PlannedStage | None:
-        """Return the stage that runs in this container; None if it is not one of ours."""
-        return next((stage for stage in self.stages if stage.name == container), None)
 
     def progress_at(self, step_name: str) -> Progress | None:
         """Return the progress when that step begins; None if there is no such step."""

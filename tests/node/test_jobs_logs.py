@@ -1,0 +1,70 @@
+"""The output of Jobs on a real node reaches the database: all of it, each line once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from devcluster import Cluster
+from tests.support.chaos.fault_run import FaultSetup
+from tests.support.chaos.process_watcher import PodWatcher
+from tests.support.node.job_fault_run import JobFaultRun, job_fault_run
+from tests.support.operator_process import wait_for
+from tests.support.stored_log import stored_log
+
+KILLS: Final = 5
+BEGIN: Final = [("begin", f"begin {number}") for number in range(1, 1001)]
+FINISH: Final = [("finish", f"finish {number}") for number in range(1, 1001)]
+
+
+@pytest.fixture(scope="module")
+def run(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobFaultRun]:
+    folder = tmp_path_factory.mktemp("run")
+    with PodWatcher() as watcher, job_fault_run(node_cluster, folder, watcher) as run:
+        yield run
+
+
+def lines(run: JobFaultRun, setup: FaultSetup) -> list[tuple[str, str]]:
+    """Step and text of each line that is stored."""
+    rows = stored_log(run.sandbox.database_url, setup.name)
+    return [(step, line) for step, text in rows for line in text.splitlines()]
+
+
+def await_more(run: JobFaultRun, setup: FaultSetup) -> None:
+    before = len(lines(run, setup))
+    wait_for(lambda: len(lines(run, setup)) > before, "more lines in the log")
+
+
+def test_the_log_is_complete_and_has_no_line_twice_after_five_kills_of_the_operator(run: JobFaultRun) -> None:
+    operator = run.operator().start()
+    setup = run.submit("gated", recipe="counting")
+    for _ in range(KILLS):
+        await_more(run, setup)
+        operator.kill()
+        operator.start()
+    await_more(run, setup)
+    operator.kill()
+    run.step_server.open(setup.name)
+    run.await_job_end(setup)
+    operator.start()
+    assert setup.reached("Succeeded", "Failed")["phase"] == "Succeeded"
+    found = lines(run, setup)
+    counted = int(found[-len(FINISH) - 1][1].removeprefix("counted "))
+    counts = [("count", f"count {number}") for number in range(1, counted + 1)]
+    assert found == [*BEGIN, *counts, ("count", f"counted {counted}"), *FINISH]
+    assert operator.terminate() == 0
+
+
+def test_what_a_cancelled_step_prints_while_it_ends_is_kept(run: JobFaultRun) -> None:
+    operator = run.operator().start()
+    setup = run.submit("gated", recipe="counting")
+    await_more(run, setup)
+    run.cancel(setup)
+    setup.reached("Cancelled")
+    *before, last = lines(run, setup)
+    counted = int(last[1].removeprefix("stopping at "))
+    assert [line for line in before if line[1].startswith("[projectsetup]")] == []
+    assert len(before) - len(BEGIN) in range(counted - 10, counted + 11)
+    assert operator.terminate() == 0
