@@ -26,9 +26,9 @@ def project(project: CliProject) -> CliProject:
 def test_one_namespace_or_all(project: CliProject) -> None:
     project.report(FAILED)
     header, line = project.cli.ok("status", "-n", project.namespace).out.splitlines()
-    assert header.split()[:3] == ["ID", "PHASE", "STATUS"]
+    assert header.split()[:3] == ["ID", "PROJECT", "PHASE"]
     cells = line.split()
-    assert (cells[0], cells[1], cells[5], cells[6]) == (project.id, "Failed", "1/3", "0")
+    assert (*cells[:3], *cells[6:8]) == (project.id, "-", "Failed", "1/3", "0")
     assert line.endswith("StepFailed  bad [red] thing\ufffd[2J")
     everywhere = project.cli.ok("status", "-A").out
     assert everywhere.startswith("NAMESPACE ")
