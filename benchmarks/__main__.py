@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import job_cost, latency, logs, page, priority, real_job, scale, step_cost, throughput
+from benchmarks import intake, job_cost, latency, logs, page, priority, real_job, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
 from devcluster.node.prerequisites import node_obstacle
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "operator": throughput.measure,
     "seven-steps": throughput.measure_steps,
     "latency": latency.measure,
+    "intake": intake.measure,
     "scale": scale.measure,
     "real-job": real_job.measure,
     "real-job-on-node": real_job.measure_jobs,

@@ -69,12 +69,12 @@ def _findings(found: dict[str, _Samples], text: str) -> Findings:
                 for name, blocks in by_block.items()
             ]
             comparisons.append(Comparison(title=f"{what}, {title}", unit="ms", contenders=contenders))
-        series = [Series(name=name, points=_distribution(values)) for name, values in everything.items()]
+        series = [Series(name=name, points=distribution(values)) for name, values in everything.items()]
         curves.append(Curve(title=f"Share of setups, {what}", x="ms", y="%", series=series))
     return Findings(title="Latency", text=text, goals=goals, comparisons=comparisons, curves=curves)
 
 
-def _distribution(values: list[float]) -> list[tuple[float, float]]:
+def distribution(values: list[float]) -> list[tuple[float, float]]:
     return [(value, 100 * (index + 1) / len(values)) for index, value in enumerate(sorted(values))]
 
 

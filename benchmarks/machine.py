@@ -67,6 +67,11 @@ def peak(pid: int) -> float:
     return int(fields["VmHWM"].split()[0]) / 1024
 
 
+def reset_peak(pid: int) -> None:
+    """Let the peak of a process begin at its current memory."""
+    (_PROC / str(pid) / "clear_refs").write_text("5")
+
+
 def children(pid: int) -> list[int]:
     """The running child processes of a process."""
     return [int(child) for child in (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]

@@ -25,6 +25,7 @@ _ORDER: Final = (
     "operator",
     "seven-steps",
     "latency",
+    "intake",
     "scale",
     "real-job",
     "real-job-on-node",

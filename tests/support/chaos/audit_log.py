@@ -15,7 +15,8 @@ _TABLES: Final = """
         project uuid, fence bigint, status text
     );
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN INSERT INTO audit (project, fence, status) VALUES (NEW.id, NEW.fence, NEW.status); RETURN NEW; END';
+        'BEGIN INSERT INTO audit (project, fence, status) VALUES (NEW.id, NEW.fence, NEW.status); RETURN NEW; END'
+        SET search_path = public;
     CREATE TRIGGER note AFTER UPDATE ON projects FOR EACH ROW EXECUTE FUNCTION note();
 """
 
