@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.operator_process import wait_for
-from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message
+from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox
 from tests.support.setup_handle import Setup, Steps
 from tests.support.tcp_proxy import TcpProxy, through
 
@@ -161,41 +158,6 @@ def test_a_project_of_another_namespace_is_refused(intake: Sandbox) -> None:
     refused = request_of(intake, call(intake, "setup_project", project))
     assert refused["error"].startswith(f"project {project} belongs to another namespace than {intake.api.namespace}")
     assert intake.record(project)["setup_error"]["reason"] == "ProjectClaimed"
-
-
-def test_requests_survive_kills_and_rollbacks(new_sandbox: NewSandbox) -> None:
-    """The operator is killed while requests are committed and rolled back from several connections."""
-    number, kills = 40, 6
-    with new_sandbox(concurrency="8") as sandbox:
-        sandbox.operator.configure(intake_namespace=sandbox.api.namespace)
-        projects = [sandbox.project() for _ in range(number)]
-        committed = projects[::2]
-        sandbox.operator.start()
-
-        def request(mine: list[str]) -> None:
-            for project in mine:
-                with psycopg.connect(sandbox.database_url) as sql:
-                    sql.execute("SELECT setup_project(%s, recipe => 'instant')", (project,))
-                    if project not in committed:
-                        sql.rollback()
-                time.sleep(random.uniform(0, 0.1))  # noqa: S311  # so that kills hit different moments
-
-        threads = [threading.Thread(target=request, args=(projects[part::4],)) for part in range(4)]
-        for thread in threads:
-            thread.start()
-        for _ in range(kills):
-            time.sleep(random.uniform(0.3, 1.0))  # noqa: S311
-            sandbox.operator.kill()
-            sandbox.operator.start()
-        for thread in threads:
-            thread.join()
-        assert [row["error"] for row in handled(sandbox, limit=60)] == [None] * len(committed)
-        for project in committed:
-            setup = Setup(sandbox, sandbox.api, project)
-            why, status = setup.ended()
-            assert why == "SetupSucceeded", message(status)
-            assert "RetryRequested" not in setup.events
-        assert names(sandbox) == set(committed)
 
 
 def test_a_lost_connection_and_requests_before_the_start_are_noticed(new_sandbox: NewSandbox) -> None:
