@@ -41,8 +41,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotat
 
 # regenerates the lock files without addresses, keeping versions that still fit
 lock: install
-	$(LOCK) pyproject.toml --group dev -o requirements.lock
-	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runtime.lock
+	$(LOCK) pyproject.toml --extra otel --group dev -o requirements.lock
+	$(LOCK) pyproject.toml --extra otel -c requirements.lock -o requirements-runtime.lock
 	echo hatchling | $(LOCK) - -c requirements.lock -o requirements-build.lock
 
 lint: install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import platform
@@ -33,6 +34,7 @@ from projectsetup.controller.reconciler import Reconciler
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
 from projectsetup.controller.status_writer import StatusWriter
+from projectsetup.controller.traces import Traces
 from projectsetup.controller.workqueue import WorkQueue
 from projectsetup.engines.base import Engine
 from projectsetup.engines.kubernetes_job.engine import JobEngine
@@ -55,6 +57,8 @@ from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
 from projectsetup.observe.metrics import Metrics, Moment
+from projectsetup.observe.spans import SpanExporter
+from projectsetup.observe.traces import header_secrets, open_exporter
 from projectsetup.observe.watch_age import WatchAge
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.errors import DatabaseErrorKind
@@ -64,6 +68,7 @@ from projectsetup.projects.requests import listen
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.settings import InvalidSettings, Settings
 from projectsetup.setup.environment import portable_environment
+from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import InfrastructureError
 from projectsetup.version import version
 
@@ -80,6 +85,8 @@ class Ports:
     engine: Engine
     leader: Leader
     intake: Intake | None = None
+    spans: SpanExporter | None = None
+    """Where traces go; None if there are none."""
 
 
 async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
@@ -89,6 +96,7 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
     port is taken) before it has started anything.
     """
     refuse_inspection()
+    spans = open_exporter(os.environ, version=version(), scrub=Scrubber(header_secrets(os.environ)).scrub)
     gc.freeze()  # exclude the imported modules: collecting them again would block the event loop for long
     metrics = new_metrics()
     address = DatabaseAddress.parse(settings.database_url.get_secret_value())
@@ -105,10 +113,13 @@ async def run_operator(settings: Settings, scrub: Callable[[str], str]) -> int:
         ):
             get_logger("operator").info("starting", version=version(), engine=settings.engine)
             setups = SetupClient(api, field_manager=OPERATOR)
-            ports = Ports(setups, record, engine, elected, _intake(settings, address, setups, record, elected))
+            intake = _intake(settings, address, setups, record, elected)
+            ports = Ports(setups, record, engine, elected, intake, spans)
             return await compose(settings, api, ports, metrics, scrub).run()
     finally:
         await record.close()
+        if spans is not None:
+            await asyncio.to_thread(spans.close)
 
 
 def _intake(
@@ -270,6 +281,7 @@ def _controller(
 ) -> Controller:
     cache, queue = ResourceCache(), WorkQueue()
     database = DatabaseHealth(ports.record.ping, ports.record.try_write)
+    traces = Traces(ports.spans, scrub)
     runs = Runs(
         MeteredEngine(ports.engine, metrics),
         ports.record,
@@ -278,7 +290,7 @@ def _controller(
         on_end=queue.add,
         log_limit=settings.log_limit,
     )
-    cleanup = Cleanup(runs, ports.record, database, ports.leader, queue)
+    cleanup = Cleanup(runs, ports.record, database, ports.leader, queue, traces)
     recipes = RecipeBook(settings.recipes_dir)
     dependencies = MissingDependencies(ports.cluster, recipes, queue.add)
     facts = FactsReader(
@@ -308,6 +320,7 @@ def _controller(
         leader=ports.leader,
         metrics=metrics,
         writer=StatusWriter(ports.cluster, cache, ports.leader, metrics, scrub),
+        traces=traces,
         on_deleted=cleanup.add,
     )
     controller = Controller(

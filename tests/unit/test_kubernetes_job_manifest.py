@@ -124,6 +124,17 @@ def test_the_plan_is_read_back_from_the_job() -> None:
     assert plan.progress_at("nothing") is None
 
 
+def test_traces_give_each_step_its_traceparent_and_change_nothing_else() -> None:
+    recipe = make_recipe({**BUILD, "env": {"A": "b", "TRACEPARENT": "of the recipe"}}, {"name": "test"})
+    plain = job_manifest(make_attempt(recipe), PodSettings())
+    traced = job_manifest(make_attempt(recipe, traceparents={"build": "00-1", "test": "00-2"}), PodSettings())
+    (arguments,), (traced_arguments,) = ([c["args"] for c in pod_of(job)["containers"]] for job in (plain, traced))
+    assert arguments[-8:] == ["2", "A=b", "TRACEPARENT=of the recipe", "test", "92", "", "true", "0"]
+    assert traced_arguments[-9:] == ["2", "A=b", "TRACEPARENT=00-1", "test", "92", "", "true", "1", "TRACEPARENT=00-2"]
+    pod_of(plain)["containers"][0]["args"] = traced_arguments
+    assert plain == traced
+
+
 def test_the_written_plan_keeps_its_form_and_plans_of_older_versions_are_read() -> None:
     """Running Jobs of the version before an upgrade are recognized by the digest of this text."""
     written = (

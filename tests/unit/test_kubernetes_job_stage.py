@@ -87,6 +87,14 @@ def test_steps_run_one_after_another_in_one_workspace(box: Box) -> None:
     assert (ended.report.step, ended.report.exit_code, ended.report.tail) == ("fourth", 0, "")
 
 
+def test_each_step_finds_its_own_traceparent(box: Box) -> None:
+    show = 'echo "${TRACEPARENT-none}"'
+    ended = box(
+        step("first", show), step("second", show), step("third", show), traceparents={"first": "1", "third": "3"}
+    )
+    assert printed(ended.run()) == ["1", "none", "3"]
+
+
 def test_many_and_long_lines_leave_room_for_the_end(box: Box) -> None:
     run = "for i in 1 2 3 4 5 6 7; do head -c 900 /dev/zero | tr '\\0' x; echo; done; echo the end; exit 3"
     ended = box(step("flaky", run, retry={"output": ["xxx"]})).run()

@@ -64,6 +64,7 @@ class FakeRunner:
         credentials: GitCredentials | None = CREDENTIALS,
         time_limit: float = 1800,
         operator: dict[str, str] | None = None,
+        traceparents: dict[str, str] | None = None,
     ) -> SetupOutcome:
         return await setup_project(
             PROJECT,
@@ -76,6 +77,7 @@ class FakeRunner:
             operator_environment=operator or OPERATOR,
             credentials=credentials,
             on_line=lambda step, line: self.lines.append((step, line)),
+            traceparents=traceparents,
         )
 
     @property
@@ -125,6 +127,15 @@ async def test_an_infrastructure_failure_is_an_exception_without_secrets() -> No
     assert (caught.value.step, caught.value.exit_code) == ("third", 128)
     assert "Connection reset by ***" in caught.value.message
     assert "hunter2" not in caught.value.message
+
+
+async def test_a_traced_step_finds_its_traceparent_and_no_other() -> None:
+    runner = FakeRunner()
+    await runner.set_up(traceparents={"first": "00-1", "third": "00-3"})
+    assert [command.environment.get("TRACEPARENT") for command in runner.commands] == ["00-1", None, "00-3"]
+    runner = FakeRunner()
+    await runner.set_up(operator={**OPERATOR, "TRACEPARENT": "of the operator"})
+    assert [command.environment.get("TRACEPARENT") for command in runner.commands] == [None, None, None]
 
 
 async def test_the_commands_of_steps_and_only_one_that_asks_for_credentials_sees_them() -> None:

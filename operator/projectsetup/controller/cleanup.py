@@ -9,9 +9,11 @@ from uuid import UUID
 from projectsetup.controller.cache import Deleted
 from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.decisions import ReleaseClaim, StopRun
+from projectsetup.controller.facts import RunView
 from projectsetup.controller.history import end_of_deleted, past_attempt
 from projectsetup.controller.lifecycle import decide_deleted
 from projectsetup.controller.runs import Runs
+from projectsetup.controller.traces import SeriesEnd, Traces
 from projectsetup.controller.workqueue import Key, WorkQueue
 from projectsetup.kube.leader import Leader
 from projectsetup.observe.logs import get_logger
@@ -31,6 +33,7 @@ class Cleanup:
     database: DatabaseHealth
     leader: Leader
     queue: WorkQueue
+    traces: Traces
     _pending: dict[Key, set[str]] = field(default_factory=dict)
 
     def add(self, deleted: Deleted) -> None:
@@ -64,13 +67,12 @@ class Cleanup:
         if not isinstance(decision, ReleaseClaim) or self.database.problem is not None:
             return False
         self.leader.check()
-        past = None
-        if run is not None and run.origin is not None:
-            end = end_of_deleted(run.attempt, run.outcome, datetime.now(UTC))
-            past = past_attempt(end, run.origin, run.steps, self.runs.engine_name)
+        ended = self._end(run, project_id)
+        past = ended.past if ended is not None else None
         try:
+            written = False
             if decision.ready_fence is not None:
-                await self.record.finish(
+                written = await self.record.finish(
                     project_id,
                     decision.ready_fence,
                     status=ProjectStatus.READY,
@@ -85,5 +87,22 @@ class Cleanup:
             return False
         if released is not None:
             _log.info("released the project of a deleted ProjectSetup", uid=uid)
+        if ended is not None and (written or (past is not None and released is not None)):
+            self.traces.ended(ended)
         self.runs.forget(project_id, uid)
         return True
+
+    def _end(self, run: RunView | None, project_id: UUID) -> SeriesEnd | None:
+        """The end of the attempt that ran; None if there was none."""
+        if run is None or run.origin is None:
+            return None
+        end, origin = end_of_deleted(run.attempt, run.outcome, datetime.now(UTC)), run.origin
+        return SeriesEnd(
+            key=(origin.namespace, str(project_id)),
+            uid=origin.uid,
+            queued_at=origin.queued_at or origin.started_at,
+            recipe=origin.recipe,
+            engine=self.runs.engine_name,
+            end=end,
+            past=past_attempt(end, origin, run.steps, self.runs.engine_name),
+        )

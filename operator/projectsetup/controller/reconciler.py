@@ -37,6 +37,7 @@ from projectsetup.controller.ports import Body, Cluster
 from projectsetup.controller.runs import Runs
 from projectsetup.controller.slots import Slots
 from projectsetup.controller.status_writer import StatusWriter
+from projectsetup.controller.traces import SeriesEnd, Traces
 from projectsetup.controller.workqueue import Key, WorkQueue
 from projectsetup.engines.base import Adoption, AttemptSpec
 from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound, ClusterError
@@ -82,6 +83,7 @@ class Reconciler:
     leader: Leader
     metrics: Metrics
     writer: StatusWriter
+    traces: Traces
     on_deleted: Callable[[Deleted], None]
     _progress_writes: dict[str, datetime] = field(default_factory=dict)
     _prepared: dict[str, _Prepared] = field(default_factory=dict)
@@ -232,6 +234,7 @@ class Reconciler:
         run = action.status.run_ref
         if inputs.recipe is None or resource.spec is None or run is None:
             raise AssertionError("cannot start an attempt without a recipe")
+        origin = origin_of(resource, action.status, inputs.recipe.digest)
         with self.runs.preparing(resource.key):
             project = await self._claim(facts, number=action.number, status=ProjectStatus(action.project_status))
             if project is None:
@@ -249,8 +252,8 @@ class Reconciler:
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
                 credentials_secret=_secret_name(resource),
+                traceparents=self.traces.traceparents(origin, inputs.recipe),
             )
-            origin = origin_of(resource, action.status, inputs.recipe.digest)
             prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
             await self._write(resource, action.status, ())
             self._begin(prepared)
@@ -312,15 +315,29 @@ class Reconciler:
             fence = project.fence
         self.leader.check()
         self.facts.claimed.forget(resource.key)
-        return await self.record.finish(
+        past = self._past_attempt(facts, end)
+        finished = await self.record.finish(
             resource.project_id,
             fence,
             status=end.project_status,
             setup_error=end.setup_error,
             result=end.to_result(),
             attempt=end.attempts_used,
-            history=self._past_attempt(facts, end),
+            history=past,
         )
+        if finished:
+            self.traces.ended(
+                SeriesEnd(
+                    key=resource.key,
+                    uid=resource.uid,
+                    queued_at=resource.queued_at,
+                    recipe=resource.spec.recipe if resource.spec else None,
+                    engine=facts.engine,
+                    end=end,
+                    past=past,
+                )
+            )
+        return finished
 
     def _past_attempt(self, facts: Facts, end: AttemptEnd) -> PastAttempt | None:
         """The attempt that ended; None if none was running."""

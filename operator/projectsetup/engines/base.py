@@ -22,7 +22,7 @@ class AttemptSpec:
 
     No other attempt has its `run_name`. `parameters` are complete and checked. `timeout`, in seconds, limits the whole
     attempt. `credentials_secret` names the Secret that holds `credentials`; it is set even if the operator may not
-    read that Secret.
+    read that Secret. `traceparents` are the values of TRACEPARENT, by step; without traces, there are none.
     """
 
     namespace: str
@@ -37,6 +37,7 @@ class AttemptSpec:
     timeout: float
     credentials: GitCredentials | None = field(default=None, repr=False)
     credentials_secret: str | None = None
+    traceparents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def project_id(self) -> UUID:

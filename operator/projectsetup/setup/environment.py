@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import PurePath
 
+    from projectsetup.recipes.model import Step
     from projectsetup.setup.types import SetupProject
 
 PRIVATE_HOME: Final = "home"
@@ -137,6 +138,12 @@ def project_environment(
         "TMPDIR": str(workspace / ".tmp"),
         **{parameter_variable(name): value for name, value in parameters.items()},
     }
+
+
+def step_variables(step: Step, traceparents: Mapping[str, str]) -> dict[str, str]:
+    """The variables of this step only: those of the recipe, and TRACEPARENT if its attempt is traced."""
+    traceparent = traceparents.get(step.name)
+    return {**step.env, **({} if traceparent is None else {"TRACEPARENT": traceparent})}
 
 
 def trusted_environment(environment: Mapping[str, str], workspace: PurePath) -> dict[str, str]:

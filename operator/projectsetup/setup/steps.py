@@ -16,6 +16,7 @@ from projectsetup.setup.environment import (
     private_paths,
     project_environment,
     secrets_in,
+    step_variables,
     trusted_environment,
 )
 from projectsetup.setup.git import git_access
@@ -58,11 +59,13 @@ async def setup_project(
     allow_file_repos: bool = False,
     on_line: LineCallback | None = None,
     log: AttemptLog | None = None,
+    traceparents: Mapping[str, str] | None = None,
 ) -> SetupOutcome:
     """Run the steps of the recipe in order; stop at the first that fails and never retry.
 
     `callback` is called before each step and after the last. `time_limit` limits the whole attempt, in seconds. Steps
-    inherit a few settings from `operator_environment`. `log` receives what they print.
+    inherit a few settings from `operator_environment`. `log` receives what they print. `traceparents` has the variable
+    TRACEPARENT of each step.
 
     Raises InfrastructureError when the attempt breaks, and SetupStopped when the runner is stopped before the last step
     has succeeded.
@@ -83,6 +86,7 @@ async def setup_project(
         deadline=asyncio.get_running_loop().time() + time_limit,
         on_line=on_line,
         log=log,
+        traceparents=traceparents or {},
     )
     facts: dict[str, str] = {}
     total = len(recipe.steps)
@@ -110,6 +114,7 @@ class _Setup:
     deadline: float
     on_line: LineCallback | None
     log: AttemptLog
+    traceparents: Mapping[str, str]
 
     async def run(self, step: Step, *, last: bool) -> StepSucceeded | SetupFailed:
         allowed, limit = self._limits(step)
@@ -161,7 +166,13 @@ class _Setup:
         return StepCommand(
             step=step.name,
             script=step.run,
-            environment={**inherited, **step.env, **self.project_variables, **paths, **access.environment},
+            environment={
+                **inherited,
+                **step_variables(step, self.traceparents),
+                **self.project_variables,
+                **paths,
+                **access.environment,
+            },
             timeout=timeout,
             private_files=access.files,
             private_folders=(PRIVATE_HOME, PRIVATE_TEMPORARY) if step.credentials else (),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projectsetup.engines.kubernetes_job.plan import Stage, stages_of
 from projectsetup.recipes.patterns import posix_pattern
-from projectsetup.setup.environment import private_paths, project_environment
+from projectsetup.setup.environment import private_paths, project_environment, step_variables
 from projectsetup.setup.git import base_environment, credential_helpers, repository_hosts, ssh_command
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _containers(attempt: AttemptSpec, settings: PodSettings, stages: tuple[Stage
         arguments = (
             *(budget, len(attempt.recipe.steps), number, GRACE),
             *_places(attempt, stage),
-            *_step_arguments(stage.steps, ceil(attempt.timeout)),
+            *_step_arguments(stage.steps, ceil(attempt.timeout), attempt.traceparents),
         )
         environment = _environment(attempt, settings, stage)
         yield {
@@ -157,15 +157,16 @@ def _places(attempt: AttemptSpec, stage: Stage) -> tuple[PurePosixPath | str, ..
     return PRIVATE / "stage", secrets, PRIVATE, FRESH, ssh_command(PRIVATE)
 
 
-def _step_arguments(steps: tuple[Step, ...], longest: int) -> Iterator[str]:
+def _step_arguments(steps: tuple[Step, ...], longest: int, traceparents: Mapping[str, str]) -> Iterator[str]:
     """The script's arguments for each step. A timeout beyond that of the attempt never expires."""
     for step in steps:
         yield step.name
         yield str(min(ceil(step.timeout.total_seconds()), longest + 1))
         yield "|".join(f"({posix_pattern(pattern)})" for pattern in step.retry.output)
         yield step.run
-        yield str(len(step.env))
-        yield from (f"{name}={value}" for name, value in step.env.items())
+        variables = step_variables(step, traceparents)
+        yield str(len(variables))
+        yield from (f"{name}={value}" for name, value in variables.items())
 
 
 def _environment(attempt: AttemptSpec, settings: PodSettings, stage: Stage) -> dict[str, str]:

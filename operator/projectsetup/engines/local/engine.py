@@ -116,6 +116,7 @@ class LocalEngine:
                 allow_file_repos=self._allow_file_repos,
                 on_line=lambda step, line: _step_log.info("%s", line, extra={"step": step}),
                 log=log,
+                traceparents=attempt.traceparents,
             )
             setup = asyncio.ensure_future(coroutine)
             await wait_for_end(setup, on_cancel=runner.stop)
