@@ -123,7 +123,9 @@ def test_argocd_shows_the_progress_and_the_failure(setups: dict[str, Body]) -> N
     assert messages["Running"] == "Running: attempt 1 of 3: step wait (1 of 1)"
     assert messages["RetryScheduled"].startswith("RetryScheduled: attempt 1 of 3 failed: StepTransient: step second")
     assert "next attempt at" in messages["RetryScheduled"]
-    assert messages["StepFailed"] == "StepFailed: step first failed with exit code 1: 2 tests failed"
+    assert messages["StepFailed"].startswith(
+        "StepFailed: step first failed with exit code 1: 2 tests failed; full output:"
+    )
     assert "broken.yaml" in messages["InvalidSpec"]
     assert messages["DependencyMissing"].startswith("DependencyMissing: there is no recipe 'no-such-recipe'")
     assert messages["DatabaseUnavailable"].startswith("DatabaseUnavailable: waiting for the database: ")

@@ -134,7 +134,7 @@ def test_a_secret_that_a_step_prints_is_never_published(sandbox: Sandbox) -> Non
     steal = 'echo "gone: $(cat stolen)"; exit 3'
     setup, why, status = set_up(sandbox, secret, project=project, second=give_away, third=steal)
     assert (why, status["attempt"]) == ("StepFailed", 2)
-    assert message(status) == "step third failed with exit code 3: gone: ***"
+    assert status["failure"]["message"] == "step third failed with exit code 3: gone: ***"
     assert status["attempts"][0]["reason"] == "StepTransient"
     assert "Connection reset: ***" in status["attempts"][0]["message"]
     setup.wait_for_events("Started", "RetryScheduled", "Started", "Failed")

@@ -132,7 +132,8 @@ def test_messages_hold_no_secrets_and_are_short_and_readable_for_any_output(sand
         assert "step first failed with exit code 1" in text
         assert len(text) <= 1024
         assert text.isprintable()
-    assert texts[0].endswith("redend")
+    assert texts[1].endswith("redend")
+    assert texts[0] == f"{texts[1]}; full output: projectsetup logs {setup.name}"
     everything = sandbox.published_texts()
     del everything["resources"], everything["events"]  # they hold the script, as a parameter
     assert not [place for place, text in everything.items() if token in text]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from tests.support.operator_process import wait_for
@@ -53,6 +54,39 @@ def proxies(started: Proxies) -> Proxies:
 def workspace_is_gone(setup: Setup) -> None:
     place = setup.sandbox.operator.workspaces
     wait_for(lambda: not list(place.glob(f"*/{setup.name[:8]}-*")), "the attempt to end")
+
+
+def test_output_during_an_outage_of_the_database_is_kept_but_for_its_middle(proxies: Proxies, steps: Steps) -> None:
+    hold = 'until [ -e "$PARAM_PLACE/{}" ]; do sleep 0.05; done'
+    flood = 'seq -f "line %06.0f" 1 200000; touch "$PARAM_PLACE/printed"'
+    setup = Setup.make(
+        proxies.sandbox,
+        "scripts",
+        first="; ".join(("echo begin", hold.format("go"), flood, hold.format("go2"))),
+        second="echo end",
+        place=str(steps.folder),
+    )
+    wait_for(lambda: log_of(setup).startswith("begin\n"), "the beginning of the log")
+    proxies.database.close()
+    steps.release()
+    wait_for((steps.folder / "printed").exists, "the step, which does not wait for the database")
+    proxies.database.open()
+    (steps.folder / "go2").touch()
+    assert setup.ended()[0] == "SetupSucceeded"
+    log = log_of(setup)
+    assert log.startswith("begin\nline 000001\n")
+    assert log.endswith("line 200000\nend\n")
+    with psycopg.connect(proxies.sandbox.database_url) as connection:
+        row = connection.execute(
+            "SELECT lines_left_out FROM setup_logs WHERE project_id = %s", (setup.name,)
+        ).fetchone()
+    assert row == (200_002 - log.count("\n"),)
+
+
+def log_of(setup: Setup) -> str:
+    query = "SELECT text FROM setup_log_rows JOIN setup_logs USING (run_name) WHERE project_id = %s ORDER BY number"
+    with psycopg.connect(setup.sandbox.database_url) as connection:
+        return "".join(text for (text,) in connection.execute(query, (setup.name,)).fetchall())
 
 
 def test_a_running_attempt_continues_without_the_database_and_reports_afterwards(

@@ -20,6 +20,15 @@ PREFIX: Final = "setup.codemyspec.com/"
 NO_BACKOFF: Final = {"backoff": "1ms"}
 """Annotation with which the next attempt starts at once."""
 
+PUBLISHED: Final = (
+    "SELECT projects::text FROM projects",
+    "SELECT setup_attempts::text FROM setup_attempts",
+    "SELECT setup_logs::text FROM setup_logs",
+    "SELECT run_name || step || text FROM setup_log_rows",
+    "SELECT string_agg(text, '' ORDER BY number) FROM setup_log_rows GROUP BY run_name",
+)
+"""What the database holds of setups; an output both by row and as a whole."""
+
 Row = dict[str, Any]
 
 
@@ -79,7 +88,7 @@ class Sandbox:
     def published_texts(self) -> dict[str, str]:
         """All texts that the operator publishes, by place: log, resources, events, database and metrics."""
         with psycopg.connect(self.database_url) as connection:
-            rows = connection.execute("SELECT projects::text FROM projects").fetchall()
+            rows = [row for table in PUBLISHED for row in connection.execute(table).fetchall()]
         return {
             "log": self.operator.log.read_text(errors="replace"),
             "resources": self.api.kubectl("get", "projectsetups", "-o", "json"),

@@ -466,7 +466,9 @@ def test_a_business_failure_is_terminal_at_the_first_attempt() -> None:
     expect(decision, d.RecordEnd, succeeded=("False", Reason.STEP_FAILED), next_attempt_at=None)
     failure = decision.status.failure
     assert (failure.step, failure.exit_code, failure.retryable) == ("compile", 2, False)
-    assert decision.end.setup_error == {"reason": "StepFailed", "step": "compile", "message": message}
+    assert failure.message == message
+    full = f"{message}; full output: projectsetup logs {ID}"
+    assert decision.end.setup_error == {"reason": "StepFailed", "step": "compile", "message": full}
 
 
 @pytest.mark.parametrize(

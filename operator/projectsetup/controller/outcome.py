@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from projectsetup.api.models import Commits, Failure, ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.projects.model import ProjectStatus
-from projectsetup.setup.outcome import cut
+from projectsetup.setup.outcome import MESSAGE_LENGTH, cut
 from projectsetup.setup.types import InfrastructureError, NotStarted, SetupFailed, SetupSucceeded
 
 MAX_JITTER: Final = 0.10
@@ -148,7 +148,7 @@ def end_of_attempt(
                 exit_code=outcome.exit_code,
                 retryable=False,
             )
-            return _failed(number, Reason.STEP_FAILED, outcome.message, failure, now)
+            return _failed(resource, number, Reason.STEP_FAILED, outcome.message, failure, now)
         case AttemptStopped() if not resource.cancel_is_new:
             return _released(resource, number, outcome.cause, now)
         case AttemptStopped() | InfrastructureError() if resource.cancel_is_new:
@@ -210,9 +210,18 @@ def _succeeded(resource: ProjectSetupResource, number: int, outcome: SetupSuccee
     )
 
 
-def _failed(number: int, reason: Reason, message: str, failure: Failure, now: datetime) -> AttemptEnd:
+def _failed(
+    resource: ProjectSetupResource, number: int, reason: Reason, message: str, failure: Failure, now: datetime
+) -> AttemptEnd:
+    """The message also says how to read what the step printed, since it holds only the last of that."""
+    hint = f"; full output: projectsetup logs {resource.name}" if failure.step is not None else ""
     return AttemptEnd(
-        kind=EndKind.FAILED, attempt=number, reason=reason, message=message, finished_at=now, failure=failure
+        kind=EndKind.FAILED,
+        attempt=number,
+        reason=reason,
+        message=cut(message, MESSAGE_LENGTH - len(hint)) + hint,
+        finished_at=now,
+        failure=failure,
     )
 
 
@@ -252,11 +261,13 @@ def _retry_or_exhausted(
     )
     tuning = resource.tuning
     if tuning is None:
-        return _failed(number, Reason.INVALID_SPEC, resource.problem or "the resource is invalid", failure, now)
+        return _failed(
+            resource, number, Reason.INVALID_SPEC, resource.problem or "the resource is invalid", failure, now
+        )
     why = f"{outcome.reason}: {outcome.message}"
     if number >= tuning.max_attempts:
         message = f"all {number} attempts were used; last failure: {why}"
-        return _failed(number, Reason.ATTEMPTS_EXHAUSTED, message, failure, now)
+        return _failed(resource, number, Reason.ATTEMPTS_EXHAUSTED, message, failure, now)
     delay = retry_delay(number, backoff=tuning.backoff, backoff_max=tuning.backoff_max, jitter=jitter)
     due = _whole_second(now + delay)
     return AttemptEnd(

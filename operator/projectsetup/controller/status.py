@@ -24,7 +24,7 @@ from projectsetup.controller.facts import Facts, RecordRead
 from projectsetup.controller.outcome import SUSPENDED, AttemptEnd, EndKind, retry_message
 from projectsetup.engines.base import run_name
 from projectsetup.projects.model import ProjectStatus
-from projectsetup.setup.outcome import MESSAGE_LENGTH, cut
+from projectsetup.setup.outcome import cut
 from projectsetup.setup.types import Progress
 
 ATTEMPTS_KEPT = 10
@@ -101,7 +101,7 @@ def ended(facts: Facts, end: AttemptEnd, max_attempts: int) -> ProjectSetupStatu
             return _report(facts, "True", end.reason, end.message, **changes)
         case EndKind.FAILED | EndKind.CANCELLED:
             changes |= {"finished_at": end.finished_at, "failure": end.failure or facts.resource.status.failure}
-            return _report(facts, "False", end.reason, _with_log(facts, end), **changes)
+            return _report(facts, "False", end.reason, end.message, **changes)
         case EndKind.RETRY:
             changes |= {"failure": end.failure}
             return _report(facts, "Unknown", end.reason, end.message, **changes)
@@ -213,14 +213,6 @@ def _report(facts: Facts, truth: ConditionStatus, reason: Reason, message: str, 
             "phase": phase_of(conditions, status.run_ref),
         }
     )
-
-
-def _with_log(facts: Facts, end: AttemptEnd) -> str:
-    """The message of the end, and how to read the log if a step failed."""
-    if end.kind is not EndKind.FAILED or end.failure is None or end.failure.step is None:
-        return end.message
-    hint = f"; full output: projectsetup logs {facts.resource.name}"
-    return cut(end.message, MESSAGE_LENGTH - len(hint)) + hint
 
 
 def _handled(resource: ProjectSetupResource) -> dict[str, Any]:

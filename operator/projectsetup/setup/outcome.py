@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from projectsetup.recipes.model import Retry
 
 MESSAGE_LENGTH: Final = 1024
+_WITH_OUTPUT: Final = 880
+"""Characters of a message with output: the controller adds words before and after it."""
 TEMPORARY_FAILURE: Final = 75
 """EX_TEMPFAIL of sysexits.h: the step asks for another attempt."""
 SHELL_SIGNAL_BASE: Final = 128
@@ -196,7 +198,7 @@ def message_with_output(head: str, tail: Sequence[str]) -> str:
         return cut(f"{head}; it printed nothing")
     remote = [line for line in lines if line.startswith(_REMOTE) and not _REMOTE_PROGRESS.match(line)]
     last = [line for line in lines if not line.startswith(_REMOTE)][-_MESSAGE_LINES:]
-    space = MESSAGE_LENGTH - len(head) - len(": ")
+    space = _WITH_OUTPUT - len(head) - len(": ")
     parts = [cut(_SEPARATOR.join(remote), space * 2 // 3)] if remote else []
     if last:
         space -= sum(len(part) + len(_SEPARATOR) for part in parts)
