@@ -259,8 +259,8 @@ MUTATIONS: Final = (
         ("the delay is never less than promised", "(1 + MAX_JITTER * jitter)", "(1 - MAX_JITTER * jitter)"),
         (
             "a business failure is not retried",
-            "            return _failed(number, Reason.STEP_FAILED,",
-            "            return _failed(number, Reason.ATTEMPTS_EXHAUSTED,",
+            "failure, now, reason=Reason.STEP_FAILED)",
+            "failure, now, reason=Reason.ATTEMPTS_EXHAUSTED)",
         ),
         ("an attempt that was released does not count", "return max(self.attempt - 1, 0) if", "return self.attempt if"),
         (

@@ -148,7 +148,7 @@ def end_of_attempt(
                 exit_code=outcome.exit_code,
                 retryable=False,
             )
-            return _failed(resource, number, Reason.STEP_FAILED, outcome.message, failure, now)
+            return _failed(resource, number, outcome.message, failure, now, reason=Reason.STEP_FAILED)
         case AttemptStopped() if not resource.cancel_is_new:
             return _released(resource, number, outcome.cause, now)
         case AttemptStopped() | InfrastructureError() if resource.cancel_is_new:
@@ -211,7 +211,7 @@ def _succeeded(resource: ProjectSetupResource, number: int, outcome: SetupSuccee
 
 
 def _failed(
-    resource: ProjectSetupResource, number: int, reason: Reason, message: str, failure: Failure, now: datetime
+    resource: ProjectSetupResource, number: int, message: str, failure: Failure, now: datetime, *, reason: Reason
 ) -> AttemptEnd:
     """The message also says how to read what the step printed, since it holds only the last of that."""
     hint = f"; full output: projectsetup logs {resource.name}" if failure.step is not None else ""
@@ -261,13 +261,12 @@ def _retry_or_exhausted(
     )
     tuning = resource.tuning
     if tuning is None:
-        return _failed(
-            resource, number, Reason.INVALID_SPEC, resource.problem or "the resource is invalid", failure, now
-        )
+        message = resource.problem or "the resource is invalid"
+        return _failed(resource, number, message, failure, now, reason=Reason.INVALID_SPEC)
     why = f"{outcome.reason}: {outcome.message}"
     if number >= tuning.max_attempts:
         message = f"all {number} attempts were used; last failure: {why}"
-        return _failed(resource, number, Reason.ATTEMPTS_EXHAUSTED, message, failure, now)
+        return _failed(resource, number, message, failure, now, reason=Reason.ATTEMPTS_EXHAUSTED)
     delay = retry_delay(number, backoff=tuning.backoff, backoff_max=tuning.backoff_max, jitter=jitter)
     due = _whole_second(now + delay)
     return AttemptEnd(
