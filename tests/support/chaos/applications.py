@@ -139,7 +139,7 @@ class Applications:
             return  # the database was killed: nothing was committed
 
     def _commit(self, plan: Plan, *statements: LiteralString) -> None:
-        """Commit the statements in one transaction; again if the database is unavailable and the first try left nothing."""
+        """Commit the statements in one transaction; repeat it if the database was unavailable and has nothing of it."""
         before = len(self._requests(plan))
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
