@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import projectsetup
+from projectsetup.engines.local import supervisor_client
 from projectsetup.engines.local.supervisor import directories, landlock
 from projectsetup.engines.local.supervisor.directories import remove_tree
 from projectsetup.engines.local.supervisor.processes import descendants
@@ -38,6 +40,10 @@ def test_it_imports_little_more_than_the_interpreter_does() -> None:
     assert not heavy & (loaded - loaded_modules(""))
     ours = {name for name in loaded if name.startswith("projectsetup")}
     assert {name for name in ours if not name.startswith("projectsetup.engines")} == {"projectsetup"}
+
+
+def test_it_is_imported_from_where_the_operator_is() -> None:
+    assert Path(supervisor_client._SOURCE_ROOT) / "projectsetup" == Path(projectsetup.__file__).parent
 
 
 @pytest.mark.parametrize("has_landlock", [True, False])

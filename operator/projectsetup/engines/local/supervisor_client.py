@@ -21,7 +21,7 @@ KILL_LIMIT: Final = 1.0
 MAX_UNANSWERED: Final = 5
 """After this many heartbeats without an answer the supervisor counts as frozen and is killed."""
 
-_SOURCE_ROOT: Final = str(Path(__file__).resolve().parents[2])
+_SOURCE_ROOT: Final = str(Path(__file__).resolve().parents[3])
 _MODULE: Final = "projectsetup.engines.local.supervisor"
 
 
