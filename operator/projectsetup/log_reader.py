@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from projectsetup.api.models import parse_resource
 from projectsetup.engines.base import run_prefix
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from projectsetup.kube.pod_logs import PodLogs
     from projectsetup.kube.setups import SetupClient
     from projectsetup.projects import ProjectRecord
+    from projectsetup.projects.history import PastAttempt
     from projectsetup.projects.logs import LogHead, LogRow
 
 POLL: Final = 1.0
@@ -32,11 +33,20 @@ POLL: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that a step printed."""
+    """A line that a step printed; `place` names it within its attempt, also when more is printed."""
 
     step: str
     at: datetime
     text: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The line up to which somebody has read: its place and step."""
+
+    place: str
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +61,15 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutput:
-    """An attempt that has output; `run_name` is unique."""
+    """An attempt that has output; `run_name` is unique.
+
+    `steps` are those that began, each `{name, startedAt, finishedAt}`; empty where only the database would know.
+    """
 
     attempt: int
     run_name: str
+    started_at: datetime
+    steps: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +87,17 @@ class LogSource(Protocol):
         """The attempts that have output, oldest first."""
         ...
 
-    def lines(self, attempt: AttemptOutput, *, follow: bool) -> AsyncGenerator[Line | LeftOut]:
-        """Yield the output of an attempt; `follow`: until the attempt has ended."""
+    def lines(
+        self, attempt: AttemptOutput, *, follow: bool, after: Mark | None = None
+    ) -> AsyncGenerator[Line | LeftOut]:
+        """Yield the output of an attempt, or what comes `after` that line; `follow`: until the attempt has ended.
+
+        Raises ValueError if no line can have this mark.
+        """
+        ...
+
+    async def history(self) -> Sequence[PastAttempt] | None:
+        """The attempts that have ended, oldest first; None where only the database would know."""
         ...
 
     async def end(self) -> SetupEnd | None:
@@ -84,19 +108,25 @@ class LogSource(Protocol):
 class StoredLogs:
     """Output in the database. Raises DatabaseUnavailable."""
 
-    def __init__(self, record: ProjectRecord, project_id: UUID) -> None:
+    def __init__(self, record: ProjectRecord, project_id: UUID, namespace: str | None = None) -> None:
+        """With `namespace`, a project that belongs to another one has neither output nor history."""
         self._record = record
         self._logs = record.logs()
         self._project_id = project_id
+        self._namespace = namespace
 
     async def attempts(self) -> Sequence[AttemptOutput]:
         """See `LogSource`."""
-        heads = await self._logs.of(self._project_id)
-        return [AttemptOutput(head.attempt, head.run_name) for head in reversed(heads)]
+        if not await self._is_here():
+            return []
+        heads = reversed(await self._logs.of(self._project_id))
+        return [AttemptOutput(head.attempt, head.run_name, head.started_at, head.steps) for head in heads]
 
-    async def lines(self, attempt: AttemptOutput, *, follow: bool) -> AsyncGenerator[Line | LeftOut]:
+    async def lines(
+        self, attempt: AttemptOutput, *, follow: bool, after: Mark | None = None
+    ) -> AsyncGenerator[Line | LeftOut]:
         """See `LogSource`."""
-        last = -1
+        last = -1 if after is None else int(after.place.partition(".")[0])
         while True:
             is_last = not follow or await self._logs.has_ended(self._project_id, attempt.run_name)
             while rows := await self._logs.rows(attempt.run_name, after=last):
@@ -104,12 +134,22 @@ class StoredLogs:
                 for row in rows:
                     if head is not None and (missing := _left_out(head, last, row)) is not None:
                         yield missing
-                    for line in row.text.splitlines():
-                        yield Line(row.step, row.at, line)
+                    for number, line in enumerate(row.text.splitlines()):
+                        yield Line(row.step, row.at, line, f"{row.number}.{number}")
                     last = row.number
             if is_last:
                 return
             await asyncio.sleep(POLL)
+
+    async def history(self) -> Sequence[PastAttempt] | None:
+        """See `LogSource`."""
+        return await self._record.history().of(self._project_id) if await self._is_here() else []
+
+    async def _is_here(self) -> bool:
+        if self._namespace is None:
+            return True
+        project = await self._record.get(self._project_id)
+        return project is not None and project.namespace in {None, self._namespace}
 
     async def end(self) -> SetupEnd | None:
         """See `LogSource`."""
@@ -142,20 +182,37 @@ class PodOutput:
 
     async def attempts(self) -> Sequence[AttemptOutput]:
         """See `LogSource`."""
-        names = [_run_name(pod, self._project_id) for pod in await self._pods()]
-        return [AttemptOutput(_number(name, self._project_id), name) for name in dict.fromkeys(filter(None, names))]
+        found: dict[str, AttemptOutput] = {}
+        for pod in await self._pods():
+            name = _run_name(pod, self._project_id)
+            if name is not None and name not in found:
+                created = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+                found[name] = AttemptOutput(_number(name, self._project_id), name, created)
+        return list(found.values())
 
-    async def lines(self, attempt: AttemptOutput, *, follow: bool) -> AsyncGenerator[Line | LeftOut]:
+    async def lines(
+        self, attempt: AttemptOutput, *, follow: bool, after: Mark | None = None
+    ) -> AsyncGenerator[Line | LeftOut]:
         """See `LogSource`."""
+        seen = None if after is None else _PodPlace.parse(after.place)
         for pod in await self._pods():
             if _run_name(pod, self._project_id) != attempt.run_name:
                 continue
+            name = pod["metadata"]["name"]
             for container in _stages(pod):
-                if follow and not await self._started(pod["metadata"]["name"], container):
+                if seen is not None and (seen.pod, seen.container) != (name, container):
+                    continue
+                if follow and not await self._started(name, container):
                     break
-                async with aclosing(self._container(pod["metadata"]["name"], container, follow=follow)) as lines:
+                step = container if after is None or seen is None else after.step
+                async with aclosing(self._container(name, container, step, seen, follow=follow)) as lines:
                     async for line in lines:
                         yield line
+                seen = None
+
+    async def history(self) -> Sequence[PastAttempt] | None:
+        """See `LogSource`."""
+        return None
 
     async def end(self) -> SetupEnd | None:
         """See `LogSource`."""
@@ -172,18 +229,25 @@ class PodOutput:
     async def _pods(self) -> list[Body]:
         return await self._logs.select(self._namespace, f"{SELECTOR},{PROJECT}={self._project_id}")
 
-    async def _container(self, pod: str, container: str, *, follow: bool) -> AsyncGenerator[Line]:
-        step, scrubber, rest = container, Scrubber(), b""
+    async def _container(
+        self, pod: str, container: str, step: str, seen: _PodPlace | None, *, follow: bool
+    ) -> AsyncGenerator[Line]:
+        since = None if seen is None else f"{datetime.fromtimestamp(seen.second, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        place, scrubber, rest = _PodPlace(pod, container, 0, 0), Scrubber(), b""
         try:
-            async with aclosing(self._logs.read(self._namespace, pod, container, follow=follow)) as pieces:
+            async with aclosing(self._logs.read(self._namespace, pod, container, follow=follow, since=since)) as pieces:
                 async for piece in pieces:
                     *lines, rest = (rest + piece).split(b"\n")
                     for line in lines:
                         time, _, text = line.partition(b" ")
+                        at = datetime.fromisoformat(time.decode())
+                        place = place.next(at)
+                        if seen is not None and place <= seen:
+                            continue
                         if announced := announced_step(text):
                             step = announced
-                        elif text or time:
-                            yield Line(step, datetime.fromisoformat(time.decode()), scrubber.scrub(readable(text)))
+                        else:
+                            yield Line(step, at, scrubber.scrub(readable(text)), str(place))
         except (ApiNotFound, ApiRejected):  # the container has not started, or its pod is gone
             return
 
@@ -200,6 +264,30 @@ class PodOutput:
             if body["status"].get("phase") in {"Succeeded", "Failed"}:
                 return False
             await asyncio.sleep(POLL)
+
+
+class _PodPlace(NamedTuple):
+    """A line of a container: the kubelet can be asked for the lines since a second, but not for those since a line."""
+
+    pod: str
+    container: str
+    second: int
+    number: int
+    """Among the lines of this second."""
+
+    def __str__(self) -> str:
+        return "/".join(map(str, self))
+
+    @classmethod
+    def parse(cls, text: str) -> _PodPlace:
+        """Raises ValueError."""
+        pod, container, second, number = text.split("/")
+        return cls(pod, container, int(second), int(number))
+
+    def next(self, at: datetime) -> _PodPlace:
+        """The place of the next line, which was printed at this time."""
+        second = int(at.timestamp())
+        return self._replace(second=second, number=self.number + 1 if second == self.second else 0)
 
 
 def _run_name(pod: Body, project_id: UUID) -> str | None:

@@ -21,6 +21,12 @@ const row = document.getElementById(`row-${arguments[0]}-${arguments[1]}`);
 return row?.closest('section').querySelector('h2').innerText.startsWith(arguments[2]);
 """
 TEXT = "return document.body.innerText.includes(arguments[0])"
+ONE_ROW = """\
+const rows = [...document.querySelectorAll('tr[id^=row-]')];
+return rows.length === 1 && rows[0].id === `row-${arguments[0]}-${arguments[1]}`;
+"""
+LAST_LINE = "return [...document.querySelectorAll('.line span')].at(-1)?.innerText === arguments[0]"
+AT_END = "const log = document.getElementById('log'); return log.scrollHeight - log.scrollTop - log.clientHeight < 8"
 GONE = "return document.getElementById('gone').checkVisibility()"
 MARKED = "return window.mark === 'not loaded again'"
 
@@ -34,9 +40,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def dashboard(sandbox: Sandbox, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """A dashboard with buttons."""
+    """A dashboard with buttons that reads the database."""
+    folder = tmp_path_factory.mktemp("dashboard")
     options = ("-n", sandbox.api.namespace, "--operator-namespace", sandbox.api.namespace, "--allow-actions")
-    with Dashboard(tmp_path_factory.mktemp("dashboard"), kubeconfig, *options) as dashboard:
+    with Dashboard(folder, kubeconfig, *options, DATABASE_URL=sandbox.database_url) as dashboard:
         yield dashboard
 
 
@@ -81,6 +88,61 @@ def test_buttons_cancel_and_retry(sandbox: Sandbox, dashboard: Dashboard, browse
     browser.wait_for("the success", HEADING, *place, "Succeeded")
     assert setup.reached("Succeeded")["attempt"] == 1
     assert browser.console_messages() == []
+
+
+def test_searching_filters_as_one_types(sandbox: Sandbox, dashboard: Dashboard, browser: Chromium) -> None:
+    first, second = (Setup.make(sandbox) for _ in range(2))
+    for setup in (first, second):
+        setup.ended()
+    browser.open(dashboard.url)
+    for setup in (first, second):
+        browser.wait_for("both setups", TEXT, setup.name)
+    browser.type_text("#search", first.name[:18])
+    browser.wait_for("the one that was searched for", ONE_ROW, sandbox.api.namespace, first.name)
+    assert browser.run("return document.activeElement.id") == "search"
+    browser.type_text("#search", "\ue007")
+    browser.wait_for("its address", "return location.search.includes(arguments[0])", first.name[:18])
+    browser.wait_for("the one that was searched for", ONE_ROW, sandbox.api.namespace, first.name)
+    browser.click(f"#row-{sandbox.api.namespace}-{first.name} a")
+    browser.wait_for("its page", "return location.pathname.endsWith(arguments[0])", first.name)
+    assert browser.console_messages() == []
+
+
+def test_the_log_grows_and_nothing_moves(
+    sandbox: Sandbox, dashboard: Dashboard, browser: Chromium, tmp_path: Path
+) -> None:
+    script = f"seq 200; {waiting(tmp_path / 'go')}; seq 201 400; {waiting(tmp_path / 'on')}; echo the end"
+    setup = Setup.make(sandbox, "scripts", first=script)
+    browser.open(f"{dashboard.url}setups/{sandbox.api.namespace}/{setup.name}")
+    browser.run("window.mark = 'not loaded again'")
+    browser.wait_for("the first lines", LAST_LINE, "200")
+    assert browser.run(AT_END), "a new log shows its end"
+    (tmp_path / "go").touch()
+    browser.wait_for("the next lines", LAST_LINE, "400")
+    browser.wait_for("the end of the log", AT_END)
+    browser.run("const log = document.getElementById('log'); log.focus(); log.scrollTop = 500")
+    (tmp_path / "on").touch()
+    browser.wait_for("the last line", LAST_LINE, "the end")
+    browser.wait_for("the end of the setup", "return document.getElementById('state').innerText === 'Succeeded'")
+    assert browser.run("return document.getElementById('log').scrollTop") == 500
+    assert browser.run("return document.activeElement.id") == "log"
+    assert browser.run("return document.querySelectorAll('.line').length") == 401
+    browser.wait_for("that nothing follows", TEXT, "End of the log.")
+    assert browser.run(MARKED), "the page was loaded again"
+    assert browser.console_messages() == []
+
+
+def test_without_javascript_the_page_is_complete(sandbox: Sandbox, dashboard: Dashboard, browser: Chromium) -> None:
+    setup = Setup.make(sandbox, "scripts", first="echo printed; exit 1")
+    setup.ended()
+    browser.emulate(scripts=False)
+    try:
+        browser.open(f"{dashboard.url}setups/{sandbox.api.namespace}/{setup.name}")
+        text = browser.text
+    finally:
+        browser.emulate()
+    for words in ("Reload", "StepFailed", "Attempt 1", "printed", "End of the log."):
+        assert words in text
 
 
 def test_the_page_says_when_the_dashboard_has_ended(

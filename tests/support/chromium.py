@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+from base64 import b64decode
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -102,12 +103,38 @@ class Chromium:
         """Click the first element that matches the CSS selector; it must be visible."""
         wait_for(lambda: self._clicked(selector), f"a click on {selector}", limit=SECONDS)
 
+    def type_text(self, selector: str, text: str) -> None:
+        """Type into the first element that matches the CSS selector; U+E007 is the key Enter."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        self._call("POST", f"/element/{found[ELEMENT]}/value", {"text": text})
+
+    @property
+    def text(self) -> str:
+        """The visible text of the page; needs no JavaScript in the page."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": "body"})
+        return str(self._call("GET", f"/element/{found[ELEMENT]}/text"))
+
     def wait_for(self, what: str, script: str, *arguments: object) -> None:
         """Return once a JavaScript function with this body returns a true value."""
         try:
             wait_for(lambda: self.run(script, *arguments), f"the page to show {what}", limit=SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {self.run('return document.body.innerText')}") from None
+
+    def emulate(self, *, width: int = 0, dark: bool = False, scripts: bool = True) -> None:
+        """Show pages as on a screen of this width (0: the window's), in dark mode, or without JavaScript."""
+        metrics = {"width": width, "height": 0, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", **metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+        self._devtools("Emulation.setScriptExecutionDisabled", value=not scripts)
+
+    def take_picture(self, file: Path) -> None:
+        """Write the whole page to a PNG."""
+        size = self._devtools("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        picture = self._devtools("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        file.write_bytes(b64decode(picture["data"]))
 
     def console_messages(self) -> list[str]:
         """The messages on the console of the browser since the last call."""
@@ -123,6 +150,9 @@ class Chromium:
                 raise
             return False
         return True
+
+    def _devtools(self, command: str, **parameters: object) -> Any:
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _begin(self, options: Sequence[str]) -> str:
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *options]

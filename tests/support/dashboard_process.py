@@ -28,9 +28,9 @@ class Answer:
 
 
 class Dashboard:
-    """A dashboard process; it is created with these options and has printed its address."""
+    """A dashboard process with these options and variables; once created, it has printed its address."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, *options: str) -> None:
+    def __init__(self, folder: Path, kubeconfig: Path, *options: str, **variables: str) -> None:
         self._out = folder / "dashboard.out"
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
@@ -38,7 +38,7 @@ class Dashboard:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=environment({"KUBECONFIG": str(kubeconfig)}),
+                env=environment({"KUBECONFIG": str(kubeconfig), **variables}),
             )
         wait_for(lambda: "Ctrl-C" in self.output or not self.alive, "the dashboard to print its address", limit=SECONDS)
         found = re.search(r"http://127\.0\.0\.1:([0-9]+)/", self.output)
@@ -104,12 +104,12 @@ class Dashboard:
         assert token, page.text
         return self.post(f"/{button}", {"token": token[1], "namespace": namespace, "name": name})
 
-    def wait_for(self, what: str, is_true: object) -> str:
-        """The board once `is_true(text)`, or once it holds the text `is_true`."""
+    def wait_for(self, what: str, is_true: object, path: str = "/board") -> str:
+        """The page, normally the board, once `is_true(text)`, or once it holds the text `is_true`."""
         seen = [""]
 
         def holds() -> bool:
-            seen[0] = self.get("/board").text
+            seen[0] = self.get(path).text
             return bool(is_true(seen[0])) if callable(is_true) else str(is_true) in seen[0]
 
         try:

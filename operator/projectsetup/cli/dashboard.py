@@ -7,18 +7,25 @@ import os
 import signal
 import threading
 import webbrowser
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from kubernetes.aio.client import ApiClient
+
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import say, write
 from projectsetup.cli.setups import request_cancel, request_retry
-from projectsetup.dashboard import Actions, ClusterState, DashboardServer
+from projectsetup.dashboard import Actions, ClusterState, DashboardServer, LogSources
 from projectsetup.kube.client import RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
+from projectsetup.kube.pod_logs import PodLogs
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
+from projectsetup.log_reader import PodOutput, StoredLogs
+from projectsetup.projects import ProjectRecord
+from projectsetup.projects.address import DatabaseAddress
 
 _NO_PROJECT: Final = str(UUID(int=0))
 
@@ -33,20 +40,33 @@ async def serve(
     browse: bool,
 ) -> None:
     """Serve the dashboard until SIGINT or SIGTERM."""
-    async with await connect(kubeconfig) as api:
+    async with await connect(kubeconfig) as api, _log_sources(api) as sources:
         setups = SetupClient(api, field_manager=COMMAND_LINE)
         await setups.find(namespace or "default", _NO_PROJECT)  # fails if the cluster or its CRD is missing
         state = ClusterState(setups, RestClient(api), namespace, operator_namespace)
-        server = _listen(state, namespace, _actions(setups) if allow_actions else None, port)
+        server = _listen(state, namespace, sources, _actions(setups) if allow_actions else None, port)
         write(f"{server.url} shows the ProjectSetups in {namespace or 'all namespaces'}; press Ctrl-C to stop")
         if browse:
             threading.Thread(target=_open, args=(server.url,), daemon=True).start()
         await _first_of(state.follow_setups(), state.follow_queue(), server.run(), _stop_signal())
 
 
-def _listen(state: ClusterState, namespace: str | None, actions: Actions | None, port: int) -> DashboardServer:
+@asynccontextmanager
+async def _log_sources(api: ApiClient) -> AsyncIterator[LogSources]:
+    """The database if DATABASE_URL is set, else the pods."""
+    if not os.environ.get("DATABASE_URL"):
+        setups, logs = SetupClient(api, field_manager=COMMAND_LINE), PodLogs(RestClient(api))
+        yield lambda namespace, project_id: PodOutput(setups, logs, namespace, project_id)
+        return
+    async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+        yield lambda namespace, project_id: StoredLogs(record, project_id, namespace)
+
+
+def _listen(
+    state: ClusterState, namespace: str | None, sources: LogSources, actions: Actions | None, port: int
+) -> DashboardServer:
     try:
-        return DashboardServer(state, namespace, actions, port=port)
+        return DashboardServer(state, namespace, sources, actions, port=port)
     except OSError as exc:
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         raise CommandError(f"cannot listen on port {port}: {reason}; use --port 0 for any free port") from exc

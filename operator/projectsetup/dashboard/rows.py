@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from urllib.parse import quote
 
 from projectsetup.api.models import ProjectSetupResource, Rank
 from projectsetup.api.reasons import OVER, AttemptOutcome, Phase, Reason
@@ -76,6 +77,11 @@ class Row:
         """Namespace and name."""
         return self.namespace, self.name
 
+    def matches(self, search: str) -> bool:
+        """Whether the project's name or id contains this, in whatever case."""
+        wanted = search.casefold()
+        return wanted in self.project.casefold() or wanted in self.name
+
     @property
     def can_retry(self) -> bool:
         """Whether a retry would have an effect."""
@@ -118,6 +124,11 @@ def row_of(resource: ProjectSetupResource) -> Row:
         requested=_requested(resource),
         ends=_ends(resource, phase),
     )
+
+
+def address_of(setup: Row | ProjectSetupResource) -> str:
+    """Return the path of a setup's page."""
+    return f"/setups/{quote(setup.namespace, safe='')}/{quote(setup.name, safe='')}"
 
 
 def _progress(text: str | None) -> Progress | None:

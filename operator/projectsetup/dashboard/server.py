@@ -15,7 +15,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from projectsetup.dashboard.guard import Guard, add_headers
-from projectsetup.dashboard.rendering import ActionResult, Frame, Snapshot, render_board, render_page, render_question
+from projectsetup.dashboard.rendering import (
+    ActionResult,
+    Frame,
+    Snapshot,
+    render_board,
+    render_page,
+    render_question,
+)
+from projectsetup.dashboard.rows import address_of
+from projectsetup.dashboard.setup_pages import LogSources, SetupPages
 from projectsetup.dashboard.state import ClusterState
 from projectsetup.dashboard.throughput import Window
 from projectsetup.kube.errors import ClusterError
@@ -48,7 +57,15 @@ Render = Callable[[Frame, Snapshot, Window, datetime], str]
 class DashboardServer:
     """Shows `state`, and carries out `actions` where there are any."""
 
-    def __init__(self, state: ClusterState, namespace: str | None, actions: Actions | None, *, port: int) -> None:
+    def __init__(
+        self,
+        state: ClusterState,
+        namespace: str | None,
+        sources: LogSources,
+        actions: Actions | None,
+        *,
+        port: int,
+    ) -> None:
         """Bind the port (0: any free one); OSError if that fails."""
         self._state = state
         self._socket = socket.create_server((ADDRESS, port))
@@ -57,6 +74,7 @@ class DashboardServer:
         self._frame = Frame(namespace, self._guard.token if actions else None)
         self._actions = actions
         self._result: ActionResult | None = None
+        self._setup_pages = SetupPages(state, self._frame, sources, self._recent_result)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -73,6 +91,7 @@ class DashboardServer:
         app.on_response_prepare.append(add_headers)
         app.router.add_get("/", self._showing(render_page))
         app.router.add_get("/board", self._showing(render_board))
+        self._setup_pages.add_to(app)
         for file in _STATIC.iterdir():
             app.router.add_get(f"/static/{file.name}", _serving(file))
         if self._actions is not None:
@@ -83,17 +102,22 @@ class DashboardServer:
 
     def _showing(self, render: Render) -> Handler:
         async def show(request: web.Request) -> web.Response:
-            now = datetime.now(UTC)
+            now, search = datetime.now(UTC), request.query.get("q", "").strip()
             snapshot = Snapshot(
-                rows=await self._state.rows(),
+                rows=[row for row in await self._state.rows() if row.matches(search)],
                 complete=self._state.complete,
                 queue=self._state.queue,
                 outage=self._state.outage,
-                result=self._result if self._result and now - self._result.at < RESULT_SHOWN_FOR else None,
+                result=self._recent_result(),
+                search=search,
             )
             return _html(await asyncio.to_thread(render, self._frame, snapshot, _window(request), now))
 
         return show
+
+    def _recent_result(self) -> ActionResult | None:
+        result = self._result
+        return result if result and datetime.now(UTC) - result.at < RESULT_SHOWN_FOR else None
 
     async def _ask(self, request: web.Request) -> web.Response:
         """Ask to confirm: rows move on the page while somebody aims at a button."""
@@ -101,7 +125,7 @@ class DashboardServer:
         row = next((row for row in await self._state.rows() if row.key == key), None)
         if row is None:
             raise _no_such(key)
-        return _html(render_question(self._frame, row, datetime.now(UTC)))
+        return _html(render_question(self._frame, row, datetime.now(UTC), on_page="page" in request.query))
 
     def _acting(self, action: Action) -> Handler:
         async def act(request: web.Request) -> web.Response:
@@ -114,7 +138,8 @@ class DashboardServer:
             except ClusterError as error:
                 text, done = f"Failed: {error}", False
             self._result = ActionResult(text, done, datetime.now(UTC))
-            raise web.HTTPSeeOther("/")
+            row = next((row for row in await self._state.rows() if row.key == key), None)
+            raise web.HTTPSeeOther(address_of(row) if row and "page" in form else "/")
 
         return act
 

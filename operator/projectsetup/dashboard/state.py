@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
-from projectsetup.api.models import parse_resource
+from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.dashboard.rows import Row, row_of
 from projectsetup.kube.client import Body, RestClient
 from projectsetup.kube.errors import ApiForbidden, ClusterError, is_temporary
 from projectsetup.kube.informer import Action, Change, ObjectKey
 from projectsetup.kube.queue_config import QueueControl, parse_queue_control, read_queue_config
+from projectsetup.kube.setup_events import SeenEvent, events_of
 from projectsetup.kube.setups import SetupClient
 
 QUEUE_PERIOD: Final = 2.0
@@ -45,7 +46,11 @@ class _Setup:
 
     @cached_property
     def row(self) -> Row:
-        return row_of(parse_resource(self._body))
+        return row_of(self.resource)
+
+    @property
+    def resource(self) -> ProjectSetupResource:
+        return parse_resource(self._body)
 
 
 class ClusterState:
@@ -78,6 +83,15 @@ class ClusterState:
     def has(self, key: ObjectKey) -> bool:
         """Return whether this ProjectSetup exists."""
         return key in self._informer.objects
+
+    def resource(self, key: ObjectKey) -> ProjectSetupResource | None:
+        """Return this ProjectSetup if it exists."""
+        setup = self._informer.objects.get(key)
+        return None if setup is None else setup.resource
+
+    async def events(self, resource: ProjectSetupResource) -> list[SeenEvent]:
+        """Return the events on this ProjectSetup, the latest first. Raises ClusterError."""
+        return await events_of(self._client, resource.namespace, resource.uid)
 
     async def rows(self) -> list[Row]:
         """Return all ProjectSetups; rows that are new are made in a thread, since at first they are many."""

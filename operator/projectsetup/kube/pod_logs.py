@@ -24,6 +24,11 @@ class PodLogs:
         """Return one pod."""
         return await self._client.call(f"get pod {namespace}/{pod}", "GET", f"{pods_path(namespace)}/{pod}")
 
-    def read(self, namespace: str, pod: str, container: str, *, follow: bool) -> AsyncGenerator[bytes]:
-        """Yield what a container has printed, in pieces, each line with its time; `follow`: until it ends."""
-        return read_log(self._client, namespace, pod, container, follow=follow)
+    def read(
+        self, namespace: str, pod: str, container: str, *, follow: bool, since: str | None = None
+    ) -> AsyncGenerator[bytes]:
+        """Yield what a container has printed, in pieces, each line with its time; `follow`: until it ends.
+
+        What is older than the time `since`, in whole seconds, is left out.
+        """
+        return read_log(self._client, namespace, pod, container, since=since, follow=follow)
