@@ -5,7 +5,6 @@ An operator sets up projects of which some fail, are retried, wait or still run;
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +21,15 @@ from tests.support.setup_handle import Setup
 
 DOCS: Final = ROOT / "docs"
 WIDTH: Final = 1040
-NARROW: Final = 420
-SEED: Final = 1
 
-_NAMES: Final = ("shop", "billing", "search", "mail", "maps", "photos", "wiki", "tickets", "payroll", "forum", "status")
+_DONE: Final = ("mail", "maps", "photos", "wiki", "tickets", "payroll", "forum", "status")
 _STEPS: Final = (
     ("generate", "initializing", 'seq -f "created app/module_%g.py" 1 6'),
     ("install", "deps_installing", 'seq -f "installed package %g of 8" 1 8; sleep 1.2'),
     ("auth", "setting_up_auth", 'echo "wrote app/auth.py"; sleep 0.3'),
     ("compile", "compiling", 'echo "compiled 31 modules"; sleep 0.6'),
-    ("test", "testing", 'echo "42 tests passed"; sleep 0.9; until [ -e "$PARAM_GATE" ]; do sleep 0.1; done'),
-    ("push", "committing", 'echo "pushing to git.example"; [ "$PARAM_FAIL" != yes ] || eval "$FAIL"'),
+    ("test", "testing", 'echo "42 tests passed"; sleep 0.9; while [ "$PARAM_TESTS" = slow ]; do sleep 1; done'),
+    ("push", "committing", 'echo "pushing to git.example"; [ "$PARAM_BRANCH" != main ] || eval "$FAIL"'),
 )
 _FAIL: Final = (
     "echo 'remote: error: GH006: protected branch update failed' >&2; "
@@ -68,43 +65,40 @@ def _make(cluster: Cluster, folder: Path) -> None:
     sandbox.api.kubectl("create", "configmap", "projectsetup-queue")
     sandbox.operator.start()
     try:
-        failed = _set_up(sandbox, folder)
+        failed = _set_up(sandbox)
         options = ("-n", sandbox.api.namespace, "--operator-namespace", sandbox.api.namespace, "--allow-actions")
         with (
             Dashboard(folder, cluster.kubeconfig, *options, DATABASE_URL=cluster.database_url) as dashboard,
-            Chromium(folder) as browser,
+            Chromium(folder, "--hide-scrollbars") as browser,
         ):
             _take_pictures(dashboard, browser, failed)
     finally:
         sandbox.operator.close()
 
 
-def _set_up(sandbox: Sandbox, folder: Path) -> Setup:
+def _set_up(sandbox: Sandbox) -> Setup:
     """Returns a setup that has failed."""
-    rng, gate = random.Random(SEED), folder / "go"  # noqa: S311  # the pictures need no secrecy
-    gate.touch()
-    done = [_setup(sandbox, name, gate, fail=rng.random() < 0.2) for name in _NAMES[3:]]
-    failed = _setup(sandbox, "search", gate, fail=True)
+    done = [_setup(sandbox, name, branch="main" if name == "mail" else "setup") for name in _DONE]
+    failed = _setup(sandbox, "search", branch="main")
     for setup in (*done, failed):
         setup.ended()
-    backing_off = _setup(sandbox, "mail-archive", gate, fail=True, backoff="10m")
+    backing_off = _setup(sandbox, "mail-archive", branch="main", backoff="10m")
     backing_off.reached("BackingOff")
-    running = [_setup(sandbox, name, folder / "never") for name in ("shop", "billing", "shop-admin", "catalogue")]
-    for setup in running:
-        setup.wait_for("in step test", lambda status: status.get("step") == "test")
+    for name in ("shop", "billing", "shop-admin", "catalogue"):
+        running = _setup(sandbox, name, tests="slow")
+        running.wait_for("in step test", lambda status: status.get("step") == "test")
     for number, name in enumerate(("newsletter", "reports", "intranet")):
-        _setup(sandbox, name, gate, priority=str(number)).reached("Queued")
+        _setup(sandbox, name, priority=str(number)).reached("Queued")
     return failed
 
 
-def _setup(sandbox: Sandbox, name: str, gate: Path, *, fail: bool = False, **annotations: str) -> Setup:
+def _setup(sandbox: Sandbox, name: str, *, branch: str = "setup", tests: str = "all", **annotations: str) -> Setup:
     project = sandbox.project(name=name, code_repo=f"https://git.example/team-a/{name}.git")
-    parameters = {"gate": str(gate), "fail": "yes" if fail else "no"}
     return Setup.make(
         sandbox,
         "web",
         project=project,
-        parameters=parameters,
+        parameters={"branch": branch, "tests": tests},
         annotations={"backoff": "1s", "max_attempts": "2", **annotations},
     )
 
@@ -114,21 +108,19 @@ def _recipe() -> str:
         f"- name: {name}\n  status: {status}\n  retry: {{exitCodes: [75]}}\n  run: |\n    FAIL={_FAIL!r}\n    {run}\n"
         for name, status, run in _STEPS
     )
-    parameters = 'parameters: {gate: {default: ""}, fail: {default: "no"}}'
+    parameters = "parameters: {branch: {default: setup}, tests: {default: all}}"
     return f"name: web\ndescription: for the pictures\nimage: busybox\n{parameters}\nsteps:\n{steps}"
 
 
 def _take_pictures(dashboard: Dashboard, browser: Chromium, failed: Setup) -> None:
     page = f"{dashboard.url}setups/{failed.api.namespace}/{failed.name}"
     wait_for(lambda: failed.name in dashboard.get("/board").text, "the dashboard to show all setups")
-    pictures = [("dashboard", dashboard.url), ("dashboard-setup", page)]
-    for name, address in pictures:
-        for mode, dark, width in (("light", False, WIDTH), ("dark", True, WIDTH), ("narrow", False, NARROW)):
-            browser.emulate(width=width, dark=dark)
-            browser.open(address)
-            file = DOCS / f"{name}-{mode}.png"
-            browser.take_picture(file)
-            print(file)
+    for name, address, dark in (("light", dashboard.url, False), ("dark", dashboard.url, True), ("setup", page, False)):
+        browser.emulate(width=WIDTH, dark=dark)
+        browser.open(address)
+        file = DOCS / f"dashboard-{name}.png"
+        browser.take_picture(file)
+        print(file)
 
 
 if __name__ == "__main__":
