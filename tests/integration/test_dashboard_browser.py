@@ -128,6 +128,8 @@ def test_the_log_grows_and_nothing_moves(
     assert browser.run("return document.activeElement.id") == "log"
     assert browser.run("return document.querySelectorAll('.line').length") == 401
     browser.wait_for("that nothing follows", TEXT, "End of the log.")
+    browser.run("document.querySelectorAll('.line a')[7].click()")
+    browser.wait_for("the line of the address", "return document.querySelector(':target span').innerText === '8'")
     assert browser.run(MARKED), "the page was loaded again"
     assert browser.console_messages() == []
 

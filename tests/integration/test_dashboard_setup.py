@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support.api_server import ApiServer
@@ -168,6 +169,26 @@ def test_what_is_not_there(sandbox: Sandbox, dashboard: Dashboard, other_namespa
     assert answer(f"{address(setup)}/log?attempt={run[1]}&after=x").status == 400
     assert dashboard.get(address(setup), Host="evil.example").status == 421
     assert dashboard.post(address(setup), {}).status in {403, 405}
+
+
+def test_projects_of_other_namespaces_reveal_nothing(
+    sandbox: Sandbox, other_namespace: ApiServer, kubeconfig: Path, tmp_path: Path
+) -> None:
+    owner = Setup.make(sandbox, "scripts", first="echo confidential; exit 1")
+    owner.ended()
+    other = Setup.make(sandbox, "instant", project=owner.name, api=other_namespace)
+    assert other.ended()[0] == "ProjectClaimed"
+    options = ("-n", other_namespace.namespace)
+    with Dashboard(tmp_path, kubeconfig, *options, DATABASE_URL=sandbox.database_url) as dashboard:
+        page = dashboard.wait_for("the refusal", "ProjectClaimed", address(other))
+        assert "No attempt has started yet." in section(page, "attempts")
+        with psycopg.connect(sandbox.database_url) as connection:
+            query = "SELECT run_name FROM setup_logs WHERE project_id = %s"
+            ((run,),) = connection.execute(query, (owner.name,)).fetchall()
+        assert "confidential" not in page
+        assert dashboard.get(f"{address(other)}/log.txt?attempt={run}").status == 404
+        assert dashboard.get(f"{address(other)}?attempt={run}").status == 404
+        assert "confidential" not in dashboard.get(f"{address(other)}/log?attempt={run}").text
 
 
 def test_buttons_lead_back_to_the_page(sandbox: Sandbox, dashboard: Dashboard, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from projectsetup.log_reader import PodOutput, StoredLogs
 from projectsetup.projects import ProjectRecord
 from projectsetup.projects.address import DatabaseAddress
 
+DATABASE_LIMIT: Final = 3.0
+"""Seconds of one call: a page that waits for the database still comes in time."""
 _NO_PROJECT: Final = str(UUID(int=0))
 
 
@@ -58,7 +60,7 @@ async def _log_sources(api: ApiClient) -> AsyncIterator[LogSources]:
         setups, logs = SetupClient(api, field_manager=COMMAND_LINE), PodLogs(RestClient(api))
         yield lambda namespace, project_id: PodOutput(setups, logs, namespace, project_id)
         return
-    async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
+    async with ProjectRecord.connect(DatabaseAddress.from_environment(), call_limit=DATABASE_LIMIT) as record:
         yield lambda namespace, project_id: StoredLogs(record, project_id, namespace)
 
 

@@ -29,6 +29,7 @@ from projectsetup.projects.errors import DatabaseUnavailable
 if TYPE_CHECKING:
     from projectsetup.api.models import ProjectSetupResource
     from projectsetup.dashboard.state import ClusterState
+    from projectsetup.kube.setup_events import SeenEvent
     from projectsetup.projects.history import PastAttempt
 
 LogSources = Callable[[str, UUID], LogSource]
@@ -46,6 +47,7 @@ class _Read:
     source: LogSource
     outputs: Sequence[AttemptOutput]
     past: Sequence[PastAttempt] | None
+    events: Sequence[SeenEvent] | None
     problems: Sequence[str]
 
 
@@ -70,12 +72,12 @@ class SetupPages:
 
     async def _page(self, request: web.Request) -> web.Response:
         read = await self._read(self._resource(request))
-        facts = await self._facts(request, read)
+        facts = self._facts(request, read)
         log = await self._log(read, facts)
         return _html(await asyncio.to_thread(render_setup, self._frame, facts, log))
 
     async def _overview(self, request: web.Request) -> web.Response:
-        facts = await self._facts(request, await self._read(self._resource(request)))
+        facts = self._facts(request, await self._read(self._resource(request)))
         return _html(await asyncio.to_thread(render_overview, self._frame, facts))
 
     async def _more(self, request: web.Request) -> web.Response:
@@ -85,7 +87,7 @@ class SetupPages:
         is_live = _is_live(resource, position.run_name, pinned=position.pinned)
         try:
             part = await next_part(source, position, await source.attempts(), is_live=is_live)
-        except ValueError as exc:
+        except (ValueError, OverflowError) as exc:
             raise web.HTTPBadRequest(text="no line of the log has this mark\n") from exc
         except _UNREADABLE:
             return web.Response(status=204)
@@ -117,13 +119,14 @@ class SetupPages:
 
     async def _read(self, resource: ProjectSetupResource) -> _Read:
         source, problems = self._source(resource), list[str]()
-        past = await _or(None, source.history(), problems)
-        outputs: Sequence[AttemptOutput] = await _or((), source.attempts(), problems)
-        return _Read(resource, source, outputs, past, list(dict.fromkeys(problems)))
+        past, outputs, events = await asyncio.gather(
+            _or(None, source.history(), problems),
+            _or((), source.attempts(), problems),
+            _or(None, self._state.events(resource), problems),
+        )
+        return _Read(resource, source, outputs, past, events, list(dict.fromkeys(problems)))
 
-    async def _facts(self, request: web.Request, read: _Read) -> SetupFacts:
-        problems = [*read.problems]
-        events = await _or(None, self._state.events(read.resource), problems)
+    def _facts(self, request: web.Request, read: _Read) -> SetupFacts:
         attempts = attempts_of(read.resource, read.past, read.outputs)
         wanted = request.query.get("attempt")
         return SetupFacts(
@@ -133,9 +136,9 @@ class SetupPages:
             attempts=attempts,
             chosen=_chosen(attempts, wanted),
             pinned=wanted,
-            events=events,
+            events=read.events,
             has_history=read.past is not None,
-            problems=problems,
+            problems=read.problems,
             outage=self._state.outage,
             result=self._result(),
         )
