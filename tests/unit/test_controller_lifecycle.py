@@ -699,6 +699,12 @@ def test_a_retry_starts_a_new_series_and_keeps_the_attempts() -> None:
     assert expect(world.decide(), d.StartAttempt).number == 1
 
 
+def test_a_retry_in_the_second_in_which_its_predecessor_was_queued_has_the_next_one() -> None:
+    world = finished().annotate(**RETRY)
+    queued = world.resource().status.model_copy(update={"queued_at": NOW})
+    expect(world.written(queued).decide(), d.WriteStatus, queued_at=NOW + timedelta(seconds=1))
+
+
 @pytest.mark.parametrize(
     ("outcome", "annotations", "events"),
     [

@@ -96,9 +96,11 @@ def test_the_tree_its_times_and_its_attributes() -> None:
     }
 
 
-def test_an_attempt_begins_no_later_than_its_first_step() -> None:
-    """An operator that adopted the attempt knows its start in whole seconds."""
-    assert spans(EndKind.RETRY, replace(PAST, started_at=at(12)))["attempt 2"].start == at(11)
+def test_a_span_begins_no_later_than_its_parts() -> None:
+    found = spans(EndKind.SUCCEEDED, replace(PAST, started_at=at(12)))
+    assert found["attempt 2"].start == at(11)
+    found = spans(EndKind.SUCCEEDED, replace(PAST, started_at=at(-0.5)))
+    assert found["setup"].start == found["attempt 2"].start == at(-0.5)
 
 
 def test_without_an_exporter_nothing_happens() -> None:

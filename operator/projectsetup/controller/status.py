@@ -6,7 +6,7 @@ a condition does.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from projectsetup.api.constants import CANCEL_REQUESTED_AT, RETRY_REQUESTED_AT
@@ -145,14 +145,18 @@ def already_set_up(facts: Facts, message: str, commits: Commits | None) -> Proje
 
 
 def new_series(facts: Facts) -> ProjectSetupStatus:
-    """A manual retry was accepted: attempts count from 0 again; the history stays."""
+    """A manual retry was accepted: attempts count from 0 again; the history stays.
+
+    No other series of the resource has its `queuedAt`, which is written in whole seconds and identifies the series.
+    """
+    next_second = facts.resource.queued_at.replace(microsecond=0) + timedelta(seconds=1)
     return _report(
         facts,
         "Unknown",
         Reason.QUEUED,
         "retry requested; waiting for a free slot",
         attempt=0,
-        queued_at=facts.now,
+        queued_at=max(facts.now, next_second),
         started_at=None,
         finished_at=None,
         next_attempt_at=None,

@@ -68,7 +68,7 @@ def spans_of(ended: SeriesEnd, scrub: Callable[[str], str]) -> Iterator[Span]:
             ids.trace,
             ids.root,
             None,
-            start=min(ended.queued_at, end.finished_at),
+            start=min(ended.queued_at, _start(ended.past) if ended.past is not None else end.finished_at),
             end=end.finished_at,
             attributes={**about, "attempt": end.attempt, "outcome": str(end.kind), "reason": str(end.reason)},
             error=scrub(end.message) if end.kind is EndKind.FAILED else None,
@@ -80,7 +80,6 @@ def _spans_of_attempt(
 ) -> Iterator[Span]:
     """Steps run one after another until one does not succeed, so the last one ended as the attempt did."""
     steps = [StepTime.from_dict(step) for step in past.steps]
-    start = min([past.started_at or past.finished_at, *(step.began for step in steps)])
     about = {**about, "attempt": past.attempt}
     how = _known(outcome=past.outcome, reason=past.reason, exit_code=past.exit_code)
     error = scrub(past.message) if past.outcome == AttemptOutcome.FAILED else None
@@ -91,7 +90,7 @@ def _spans_of_attempt(
         ids.trace,
         attempt,
         ids.root,
-        start=start,
+        start=_start(past),
         end=past.finished_at,
         attributes={**about, **how, **_known(step=past.step, run=run_name)},
         error=error,
@@ -111,6 +110,12 @@ def _spans_of_attempt(
             },
             error=error if step.name == last else None,
         )
+
+
+def _start(past: PastAttempt) -> datetime:
+    """No later than its first step: an operator that adopted the attempt knows its start in whole seconds only."""
+    began = [StepTime.from_dict(step).began for step in past.steps[:1]]
+    return min([past.started_at or past.finished_at, *began])
 
 
 def _known(**attributes: str | int | None) -> Attributes:

@@ -35,7 +35,7 @@ def open_exporter(environment: Mapping[str, str], *, version: str, scrub: Callab
     if endpoint is None or _is_switched_off(environment):
         return None
     try:
-        from projectsetup.observe.otlp import OtlpExporter  # noqa: PLC0415  # an extra, which takes 30 MB of memory
+        from projectsetup.observe.otlp import OtlpExporter  # noqa: PLC0415  # an extra that few need
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
