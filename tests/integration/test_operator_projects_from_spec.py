@@ -100,15 +100,14 @@ def test_a_name_that_is_taken_is_one_clear_line(git: Sandbox) -> None:
     assert text == "spec.project: another project already has this name: Taken"
 
 
-@pytest.mark.parametrize("field", ["codeRepo", "docsRepo"])
-def test_two_that_claim_one_repository_are_one_clear_line(git: Sandbox, field: str) -> None:
-    repository = f"file:///nowhere/{uuid4()}.git"
-    assert ended(git, **{field: repository})[0] == "SetupSucceeded"
-    why, text = ended(git, codeRepo=repository)
+@pytest.mark.parametrize(("field", "named"), [("codeRepo", "code_repo"), ("docsRepo", "docs_repo")])
+def test_two_that_claim_one_repository_are_one_clear_line(git: Sandbox, field: str, named: str) -> None:
+    """The second one is refused; the message names the first, which is of the same namespace."""
+    first, repository = str(uuid4()), f"file:///nowhere/{uuid4()}.git"
+    assert ended(git, first, **{"name": f"First {named}", field: repository})[0] == "SetupSucceeded"
+    why, text = ended(git, **{field: repository})
     assert why == "InvalidSpec"
-    assert text.startswith("spec.project: ")
-    assert repository in text
-    assert "\n" not in text
+    assert text == f"spec.project: project First {named} ({first}) already has this {named}: {repository}"
 
 
 def test_a_record_that_says_otherwise_is_one_clear_line(git: Sandbox) -> None:
