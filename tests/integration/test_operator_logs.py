@@ -67,6 +67,8 @@ def test_the_limit_bounds_a_log(new_sandbox: NewSandbox, limit: str) -> None:
         kept = stored_log(sandbox.database_url, setup.name)
         if limit == "0":
             assert kept == []
+            (attempt,) = attempts(sandbox, setup.name)
+            assert all(step["finishedAt"] for step in attempt["steps"])
             return
         text = "".join(text for _, text in kept)
         (head,) = rows(sandbox, "SELECT lines_left_out FROM setup_logs WHERE project_id = %s", setup.name)

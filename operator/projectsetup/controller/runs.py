@@ -232,7 +232,10 @@ class Runs:
         """Run the attempt, and return when its log is stored as well, or cannot be stored for now."""
         run.log = AttemptLog(self._log_limit)
         if self._log_limit == 0:
-            return await self._run(run)
+            try:
+                return await self._run(run)
+            finally:
+                run.log.close()
         since = run.view.origin.started_at if run.view.origin else datetime.now(UTC)
         writer = LogWriter(self._logs, run.log, run.attempt, since, self._leader)
         if isinstance(run.attempt, Adoption):
