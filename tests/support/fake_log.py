@@ -17,6 +17,8 @@ class FakeLog:
     def __init__(self) -> None:
         self.unanswered = 0
         """Number of requests that fail."""
+        self.removed = False
+        """The kubelet has removed the container."""
         self.silent = False
         """No request is answered."""
         self._lines: list[tuple[str, bytes]] = []
@@ -60,6 +62,9 @@ class FakeLog:
         if self.unanswered:
             self.unanswered -= 1
             raise TimeoutError
+        if self.removed:
+            yield b"unable to retrieve container logs for containerd://abc"
+            return
         cuts, at = self._cuts, self._deleted
         if tail is not None:
             at = max(at, len(self._lines) - tail)

@@ -247,6 +247,24 @@ async def test_what_a_cancelled_step_prints_while_it_ends_is_kept() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("was_read", [True, False])
+async def test_a_container_that_the_node_has_removed_is_missed_only_if_it_was_not_read(*, was_read: bool) -> None:
+    run, pod = await begun("push")
+    if was_read:
+        await settle(5)
+    log = pod.log
+    pod.print(f"{PUSH_BEGINS}one\n")
+    log.end()
+    if was_read:
+        await settle(0.1)
+    log.removed = True
+    pod.succeed()
+    why = "unable to retrieve container logs for containerd://abc"
+    text = "one" if was_read else f"[projectsetup] output is missing here: {why}"
+    assert await run.end() == [("push", text)]
+
+
+@in_virtual_time
 async def test_a_pod_that_is_gone_leaves_a_log_that_says_so() -> None:
     run, pod = await begun("push")
     pod.print(f"{PUSH_BEGINS}one\n")

@@ -87,9 +87,14 @@ RECIPES: Final[dict[str, list[Body]]] = {
     ],
     "single": [FINISH_STEP],
     "counting": [
-        {"name": "begin", "status": "initializing", "run": "seq -f 'begin %.0f' 1000"},
+        {"name": "begin", "status": "initializing", "run": "for i in $(seq 1000); do echo begin $i; done"},
         {"name": "count", "status": "testing", "run": COUNT},
-        {"name": "finish", "status": "committing", "run": "seq -f 'finish %.0f' 1000", "isolate": True},
+        {
+            "name": "finish",
+            "status": "committing",
+            "run": "for i in $(seq 1000); do echo finish $i; done",
+            "isolate": True,
+        },
     ],
 }
 """The steps of each recipe."""

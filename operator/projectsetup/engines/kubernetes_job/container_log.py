@@ -35,6 +35,10 @@ _LONGEST: Final = LINE_BYTES + 64
 """Bytes of a line that are read, with its time."""
 
 
+class Unreadable(Exception):
+    """Instead of the log, the kubelet sent a line that says why it cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Up to where the logs of the containers of an attempt were read: in which container, and in which of its steps.
@@ -122,14 +126,14 @@ class ContainerLog:
         self._count, self._bytes = 0, 0
 
     def feed(self, piece: bytes) -> None:
-        """Add a piece of the log."""
+        """Add a piece of the log. Raises Unreadable."""
         lines = self._lines.feed(piece)
         self._count += len(lines)
         self._bytes += len(piece)
         self._take(lines)
 
     def close(self) -> None:
-        """The container has ended, and all was read."""
+        """The container has ended, and all was read. Raises Unreadable."""
         self._take(self._lines.rest())
         if not self._found:
             self.miss(DELETED)
@@ -148,9 +152,7 @@ class ContainerLog:
             at, text = _stamped(line)
             if not at:
                 self._add(group)
-                group, size = [], 0
-                self.miss(readable(text)[:_LONGEST_REASON])
-                continue
+                raise Unreadable(readable(text)[:_LONGEST_REASON])
             if not (self._found and self._to_skip == 0) and self._was_taken(at):
                 continue
             announced = announced_step(text) if text.startswith(_MARK) else None

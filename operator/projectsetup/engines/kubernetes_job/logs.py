@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from projectsetup.engines.kubernetes_job.client import retry_delays
-from projectsetup.engines.kubernetes_job.container_log import MISSING, ContainerLog, Place
+from projectsetup.engines.kubernetes_job.container_log import MISSING, ContainerLog, Place, Unreadable
 from projectsetup.engines.kubernetes_job.objects import container_statuses, is_being_deleted, pod_has_ended, termination
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class LogReader:
             return False
         try:
             stream.result()
-        except self._client.failed as error:
+        except (self._client.failed, Unreadable) as error:
             _log.info("the log cannot be read for now; retrying: %s", error)
             return False
         return True
@@ -232,14 +232,15 @@ class LogReader:
         for delay in retry_delays():
             try:
                 await self._stream(container, log, follow=False)
-            except self._client.failed as error:
-                if was_complete and isinstance(error, self._client.refused):
+                log.close()
+            except (self._client.failed, Unreadable) as error:
+                is_gone = isinstance(error, (Unreadable, *self._client.refused))
+                if was_complete and is_gone:
                     return
-                if container.gone or clock() >= deadline:
-                    log.miss(f"cannot {error}")
+                if isinstance(error, Unreadable) or container.gone or clock() >= deadline:
+                    log.miss(str(error) if isinstance(error, Unreadable) else f"cannot {error}")
                     return
             else:
-                log.close()
                 return
             await asyncio.sleep(delay)
 
