@@ -558,12 +558,14 @@ MUTATIONS: Final = (
             "return False",
         ),
     ),
-    *_of("engines/local/supervisor/loop.py", "integration/test_local_engine_deaths")(
+    *_of("engines/local/supervisor/loop.py", "integration/test_operator_processes")(
         (
             "all processes end when the operator is killed",
             "                if received is None:\n                    return\n                last_message",
             "                if received is None:\n                    continue\n                last_message",
         ),
+    ),
+    *_of("engines/local/supervisor/loop.py", "integration/test_local_engine_deaths")(
         (
             "all processes end when the operator freezes",
             "            if _clock() - last_message > protocol.SILENCE_LIMIT:\n",
