@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,9 +51,9 @@ def measure(*, quick: bool) -> Findings:
     samples, many = (10, 300) if quick else (150, 10_000)
     with Arena.open() as arena:
         latencies = _latencies(arena, samples)
-        arena.queue(paused=True, concurrency=1)
-        arena.recipe("nothing", ":")
+    with _paused() as arena:
         requested, wrong = _requested(arena, many)
+    with _paused() as arena:  # deleting that many takes longer than a new one
         created = _created(arena, many)
     text = TEXT.format(samples=samples, many=many, page=PAGE)
     return _findings(latencies, {SQL: requested, APPLY: created}, wrong, many, text)
@@ -146,12 +147,19 @@ def _latencies(arena: Arena, samples: int) -> dict[str, list[float]]:
                 seen.get(timeout=LIMIT)
                 values.append((_stamp(stamps / name) - acknowledged) / 1e6)
                 time.sleep(PAUSE)
-    arena.clear()
     return {kind: values[1:] for kind, values in found.items()}
 
 
 def _stamp(file: Path) -> int:
     return int(file.read_text())
+
+
+@contextmanager
+def _paused() -> Iterator[Arena]:
+    with Arena.open() as arena:
+        arena.queue(paused=True, concurrency=1)
+        arena.recipe("nothing", ":")
+        yield arena
 
 
 def _requested(arena: Arena, many: int) -> tuple[_Burst, int]:
@@ -169,7 +177,6 @@ def _requested(arena: Arena, many: int) -> tuple[_Burst, int]:
 
         burst = _burst(arena, process, many, request)
         handled = sql.execute("SELECT priority, number FROM setup_requests ORDER BY handled_at").fetchall()
-    arena.clear()
     return burst, sum(had != wanted for had, wanted in zip(handled, sorted(handled), strict=True))
 
 
