@@ -17,7 +17,7 @@ from projectsetup.dashboard.rows import End, EndKind, Progress, Row, row_of
 from projectsetup.dashboard.state import Outage, Queue
 from projectsetup.dashboard.throughput import HEIGHT, WIDTH, Window, chart_of, throughput
 from projectsetup.kube.queue_config import QueueControl
-from tests.support.setup_bodies import NOON, RUN, resource, status
+from tests.support.setup_bodies import NAME, NOON, RUN, resource, status
 
 FAILURE = Failure(reason="StepTransient", message="reset", step="push", exit_code=75, retryable=True)
 
@@ -181,7 +181,13 @@ def known(*rows: Row, **changes: Any) -> Snapshot:
 
 def test_nothing_that_an_object_says_becomes_markup() -> None:
     failure = Failure(reason=BAD, message=BAD, step=BAD, exit_code=1, retryable=True)
-    words = {"project_status": BAD, "step": BAD, "progress": BAD, "commits": Commits(code_repo=BAD, docs_repo=BAD)}
+    words = {
+        "project_name": BAD[:253],
+        "project_status": BAD,
+        "step": BAD,
+        "progress": BAD,
+        "commits": Commits(code_repo=BAD, docs_repo=BAD),
+    }
     rows = [
         named(BAD, status(reason, BAD, failure=failure, run_ref=run, attempts=(), **words), BAD)
         for reason, run in [
@@ -199,6 +205,17 @@ def test_nothing_that_an_object_says_becomes_markup() -> None:
         assert "alert('" not in page
         assert page.count("<script") == 2
         assert "&lt;script&gt;" in page
+
+
+def test_a_row_shows_the_name_of_the_project_beside_its_id() -> None:
+    rows = [
+        row_of(resource(status(Reason.QUEUED, project_name="Order Service"))),
+        row_of(resource(name="f" + NAME[1:])),
+    ]
+    page = render_board(READING, known(*rows), Window.DAY, NOON)
+    title = '<strong>Order Service</strong> <span class="namespace">team-a/</span><code class="id">'
+    assert f"{title}{NAME}</code>" in page
+    assert page.count("<strong>Order") == 1
 
 
 @pytest.mark.parametrize(
