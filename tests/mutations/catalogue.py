@@ -420,7 +420,7 @@ MUTATIONS: Final = (
             'current.holder == ""',
         ),
     ),
-    *_of("kube/connection.py", "kube_write_hooks")(
+    *_of("kube/connection.py", "kube_connection_writes")(
         (
             "the leader is checked when a write leaves",
             "            if self.method not in _READING:\n",

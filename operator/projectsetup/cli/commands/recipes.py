@@ -23,6 +23,13 @@ app = typer.Typer(
     help="Recipes that a ProjectSetup can name.",
 )
 
+_Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the recipe.", autocompletion=completion.completing(completion.recipes)
+    ),
+]
+
 
 @app.command("list")
 def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> None:
@@ -44,12 +51,7 @@ def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> N
 
 @app.command()
 def show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Name of the recipe.", autocompletion=completion.completing(completion.recipes)
-        ),
-    ],
+    name: _Name,
     recipes_dir: RecipesDir = None,
     output: Output = Format.TABLE,
 ) -> None:
