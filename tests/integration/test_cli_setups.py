@@ -163,15 +163,18 @@ def test_the_namespace_is_that_of_the_context(
 
 
 def test_commands_take_the_name_of_the_project(project: CliProject) -> None:
-    assert project.cli.ok("setup", "App", "-n", project.namespace).out == f"{project.named} created; project queued\n"
-    project.report(RUNNING | {"projectName": "App"})
+    name = f"App {project.id}"  # no other namespace has such a project
+    project.cli.ok("projects", "update", "App", f"--name={name}")
+    created = f"{project.title} ({name}) created; project queued\n"
+    assert project.cli.ok("setup", name, "-n", project.namespace).out == created
+    project.report(RUNNING | {"projectName": name})
     for command, effect in (
         ("retry", "retry has no effect: the setup has not ended yet"),
         ("cancel", "cancel requested: the running attempt is being stopped"),
     ):
-        assert project.cli.ok(command, "App", "-n", project.namespace).out == f"{project.named}: {effect}\n"
+        assert project.cli.ok(command, name, "-n", project.namespace).out == f"{project.title} ({name}): {effect}\n"
     for place in (("-n", project.namespace), ("--all-namespaces",)):
-        shown = project.cli.ok("status", "App", *place, "-o", "json").json
+        shown = project.cli.ok("status", name, *place, "-o", "json").json
         assert shown["metadata"]["name"] == project.id
     assert project.cli.ok("status", "-A", project.id, "-o", "name").out.endswith(f"/{project.id}\n")
 

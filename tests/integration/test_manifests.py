@@ -103,7 +103,7 @@ def test_monitoring_builds_and_finds_the_operator() -> None:
 
 
 def test_an_overlay_says_where_the_runbooks_are(tmp_path: Path) -> None:
-    (snippet,) = code_blocks("docs/monitoring.md", "yaml")
+    (snippet,) = code_blocks("docs/monitoring.md", "yaml", containing="runbooks")
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     (tmp_path / "monitoring").symlink_to(MANIFESTS / "monitoring")

@@ -173,8 +173,8 @@ class Scenario:
         self.wait_for_metric("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"
-        assert Setup(self.sandbox, self.sandbox.api, requested).ended()[0] == "SetupSucceeded"
         self.wait_for_scrape("sum(projectsetup_intake_pending) == 0")
+        assert Setup(self.sandbox, self.sandbox.api, requested).ended()[0] == "SetupSucceeded"
         for ends in ("setups_ended_total", "attempts_ended_total"):  # the end is counted once its write is answered
             self.wait_for_metric(ends, 9)
 
