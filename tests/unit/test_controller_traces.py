@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 
 from projectsetup.api.reasons import Reason
+from projectsetup.api.steps import StepTime
 from projectsetup.controller.outcome import AttemptEnd, EndKind
 from projectsetup.controller.traces import SeriesEnd, Traces, spans_of
 from projectsetup.observe.spans import Span, TraceIds
 from projectsetup.projects.history import PastAttempt
-from projectsetup.setup.log import StepTime
 
 NOON: Final = datetime(2026, 7, 1, 12, tzinfo=UTC)
 KEY: Final = ("team", "project-1")

@@ -16,6 +16,7 @@ from uuid import UUID
 from rich.text import Text
 
 from projectsetup.api.durations import lasting
+from projectsetup.api.steps import StepTime, rfc3339
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.names import ProjectRef, find_project_id, find_setup
 from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
@@ -30,7 +31,7 @@ from projectsetup.text import without_harm
 
 LOOK_AGAIN = 1.0
 """Seconds until another attempt is looked for."""
-ONE_MINUTE = 60.0
+ONE_MINUTE = timedelta(minutes=1)
 _COLUMNS = ("ATTEMPT", "STARTED", "TOOK", "OUTCOME", "REASON", "STEP", "MESSAGE")
 
 
@@ -146,13 +147,13 @@ class _Printer:
         if self.shown.step is None and line.step != self._step:
             write_text(Text(f"── {line.step}", style="bold"))
         self._step = line.step
-        time = f"{_time(line.at)} " if self.shown.timestamps else ""
+        time = f"{rfc3339(line.at)} " if self.shown.timestamps else ""
         write(time + without_harm(line.text.expandtabs()))
 
     def _value(self, line: Line | LeftOut) -> dict[str, object]:
         if isinstance(line, LeftOut):
             return {"attempt": self.attempt.attempt, "linesLeftOut": line.lines}
-        return {"attempt": self.attempt.attempt, "step": line.step, "time": _time(line.at), "line": line.text}
+        return {"attempt": self.attempt.attempt, "step": line.step, "time": rfc3339(line.at), "line": line.text}
 
 
 async def show_history(project: ProjectRef, output: Format) -> None:
@@ -171,7 +172,7 @@ async def show_history(project: ProjectRef, output: Format) -> None:
 def _overview(past: Sequence[PastAttempt], now: datetime) -> Text:
     text = table(_COLUMNS, [_row(each, now) for each in past])
     for each in past[-1:]:
-        steps = [f"{step['name']} {_took(step)}" for step in each.steps]
+        steps = [f"{step.name} {_took(step)}" for step in map(StepTime.from_dict, each.steps)]
         if steps:
             text.append(f"\n\nSteps of the last attempt: {', '.join(map(printable, steps))}")
     return text
@@ -191,34 +192,32 @@ def _row(attempt: PastAttempt, now: datetime) -> tuple[object, ...]:
     )
 
 
-def _took(step: Mapping[str, Any]) -> str:
-    seconds = _seconds(step)
-    if seconds is None:
+def _took(step: StepTime) -> str:
+    took = step.took
+    if took is None:
         return ""
-    return f"{seconds:.1f}s" if seconds < ONE_MINUTE else lasting(timedelta(seconds=seconds))
+    return lasting(took) if took >= ONE_MINUTE else f"{took.total_seconds():.1f}s"
 
 
-def _seconds(step: Mapping[str, Any]) -> float | None:
-    if not step.get("finishedAt"):
-        return None
-    took: timedelta = datetime.fromisoformat(step["finishedAt"]) - datetime.fromisoformat(step["startedAt"])
-    return took.total_seconds()
+def _step(stored: Mapping[str, Any]) -> dict[str, object]:
+    took = StepTime.from_dict(stored).took
+    return {**stored, "seconds": None if took is None else took.total_seconds()}
 
 
 def _value(attempt: PastAttempt) -> dict[str, object]:
     """One attempt as JSON, without what is not known."""
     named = {
         "attempt": attempt.attempt,
-        "queuedAt": attempt.queued_at and _time(attempt.queued_at),
-        "startedAt": attempt.started_at and _time(attempt.started_at),
-        "finishedAt": _time(attempt.finished_at),
+        "queuedAt": attempt.queued_at and rfc3339(attempt.queued_at),
+        "startedAt": attempt.started_at and rfc3339(attempt.started_at),
+        "finishedAt": rfc3339(attempt.finished_at),
         "seconds": (attempt.finished_at - attempt.started_at).total_seconds() if attempt.started_at else None,
         "outcome": attempt.outcome,
         "reason": attempt.reason,
         "message": attempt.message,
         "step": attempt.step,
         "exitCode": attempt.exit_code,
-        "steps": [{**step, "seconds": _seconds(step)} for step in attempt.steps],
+        "steps": list(map(_step, attempt.steps)),
         "commits": {"codeRepo": attempt.code_commit, "docsRepo": attempt.docs_commit} if attempt.code_commit else None,
         "namespace": attempt.namespace,
         "uid": attempt.setup_uid,
@@ -229,7 +228,3 @@ def _value(attempt: PastAttempt) -> dict[str, object]:
         "operatorVersion": attempt.operator_version,
     }
     return {name: value for name, value in named.items() if value is not None}
-
-
-def _time(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.steps import StepTime
 from projectsetup.controller.claims import ClaimRefusal
 from projectsetup.controller.outcome import RunOutcome, StopCause
 from projectsetup.projects.model import Project
-from projectsetup.setup.log import StepTime
 from projectsetup.setup.types import Progress
 
 

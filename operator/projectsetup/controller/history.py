@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from projectsetup.api.models import Commits, Failure, ProjectSetupResource, ProjectSetupStatus
 from projectsetup.api.reasons import AttemptOutcome, Reason
+from projectsetup.api.steps import StepTime
 from projectsetup.controller.facts import Origin
 from projectsetup.controller.outcome import AttemptEnd, EndKind, RunOutcome
 from projectsetup.projects.history import PastAttempt
-from projectsetup.setup.log import StepTime
 from projectsetup.setup.types import InfrastructureError, SetupFailed, SetupSucceeded
 from projectsetup.version import version
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.api.steps import StepTime
 from projectsetup.kube.leader import LeaseLost
 from projectsetup.observe.logs import get_logger
 from projectsetup.projects.errors import DatabaseUnavailable
 from projectsetup.projects.logs import LogRow
-from projectsetup.setup.log import StepTime, StoredLog, StoredRow
+from projectsetup.setup.log import StoredLog, StoredRow
 
 if TYPE_CHECKING:
     from projectsetup.engines.base import Adoption, AttemptSpec

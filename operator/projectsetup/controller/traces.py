@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from projectsetup.api.reasons import AttemptOutcome
+from projectsetup.api.steps import StepTime
 from projectsetup.controller.facts import Origin
 from projectsetup.controller.outcome import AttemptEnd, EndKind
 from projectsetup.controller.workqueue import Key
 from projectsetup.observe.spans import Span, SpanExporter, TraceIds
 from projectsetup.projects.history import PastAttempt
 from projectsetup.recipes.model import Recipe
-from projectsetup.setup.log import StepTime
 
 Attributes = dict[str, str | int]
 

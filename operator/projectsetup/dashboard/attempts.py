@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projectsetup.api.models import AttemptRecord, ProjectSetupResource
 from projectsetup.api.reasons import AttemptOutcome
+from projectsetup.api.steps import StepTime
 from projectsetup.log_reader import AttemptOutput
 
 if TYPE_CHECKING:
@@ -138,30 +139,25 @@ def _began(attempt: Attempt) -> datetime:
 
 def time_line(attempt: Attempt, now: datetime) -> tuple[StepBar, ...]:
     """The steps of the attempt that began."""
-    times = [(step, *_times(step)) for step in attempt.steps]
-    if not times:
+    steps = [StepTime.from_dict(step) for step in attempt.steps]
+    if not steps:
         return ()
-    start = min([began for _, began, _ in times] + ([attempt.started_at] if attempt.started_at else []))
-    end = now if attempt.is_running else attempt.finished_at or max(ended or began for _, began, ended in times)
+    start = min([step.began for step in steps] + ([attempt.started_at] if attempt.started_at else []))
+    end = now if attempt.is_running else attempt.finished_at or max(step.ended or step.began for step in steps)
     whole = max(end - start, _SHORTEST)
     bars = []
-    for step, began, ended in times:
-        until = max(ended or end, began)
-        x = min(max((began - start) / whole, 0.0), 1.0)
-        width = min((until - began) / whole, 1.0 - x)
-        state = _state(attempt, str(step["name"]), has_ended=ended is not None)
-        bars.append(StepBar(str(step["name"]), state, began - start, until - began, 100 * x, 100 * width))
+    for step in steps:
+        until = max(step.ended or end, step.began)
+        x = min(max((step.began - start) / whole, 0.0), 1.0)
+        width = min((until - step.began) / whole, 1.0 - x)
+        state = _state(attempt, step)
+        bars.append(StepBar(step.name, state, step.began - start, until - step.began, 100 * x, 100 * width))
     return tuple(bars)
 
 
-def _state(attempt: Attempt, name: str, *, has_ended: bool) -> StepState:
-    if attempt.outcome == AttemptOutcome.FAILED and name == attempt.step:
+def _state(attempt: Attempt, step: StepTime) -> StepState:
+    if attempt.outcome == AttemptOutcome.FAILED and step.name == attempt.step:
         return StepState.FAILED
-    if has_ended:
+    if step.ended is not None:
         return StepState.DONE
     return StepState.RUNNING if attempt.is_running else StepState.STOPPED
-
-
-def _times(step: Mapping[str, Any]) -> tuple[datetime, datetime | None]:
-    ended = step.get("finishedAt")
-    return datetime.fromisoformat(step["startedAt"]), datetime.fromisoformat(ended) if ended else None

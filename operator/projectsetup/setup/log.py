@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from projectsetup.api.steps import StepTime
 from projectsetup.setup.output import LINE_BYTES, readable
 from projectsetup.setup.scrub import Scrubber
 
@@ -26,26 +27,6 @@ UNCOUNTED: Final = b"[projectsetup] more lines were left out above than were cou
 
 Position = Mapping[str, Any]
 """Where an engine continues to read the output of an attempt that another operator left; JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepTime:
-    """When a step ran; `ended` is None while it runs."""
-
-    name: str
-    began: datetime
-    ended: datetime | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The step as JSON values, as it is stored."""
-        return {"name": self.name, "startedAt": _text(self.began), "finishedAt": self.ended and _text(self.ended)}
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> StepTime:
-        """Read what `to_dict` wrote."""
-        ended = stored.get("finishedAt")
-        began = datetime.fromisoformat(stored["startedAt"])
-        return cls(stored["name"], began, datetime.fromisoformat(ended) if ended else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +336,3 @@ def _parts(text: bytes, size: int) -> Iterator[bytes]:
             end = text.index(b"\n", start) + 1
             yield text[start : min(end - 1, start + LINE_BYTES)] + b"\n"
         start = end
-
-
-def _text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
