@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from projectsetup.api.models import parse_resource
 from projectsetup.engines.base import run_prefix
 from projectsetup.engines.kubernetes_job.manifest import PROJECT, SELECTOR
+from projectsetup.engines.kubernetes_job.objects import container_statuses
 from projectsetup.engines.kubernetes_job.outcome import announced_step
 from projectsetup.kube.errors import ApiNotFound, ApiRejected
 from projectsetup.setup.output import readable
 from projectsetup.setup.scrub import Scrubber
+from projectsetup.text import without_harm
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -39,6 +41,11 @@ class Line:
     at: datetime
     text: str
     place: str
+
+    @property
+    def shown(self) -> str:
+        """The text as a terminal or a page shows it: without tabs and harmful characters."""
+        return without_harm(self.text.expandtabs())
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +265,7 @@ class PodOutput:
                 body = await self._logs.get(self._namespace, pod)
             except ApiNotFound:
                 return False
-            state = _states(body).get(container) or {}
+            state = (container_statuses(body).get(container) or {}).get("state") or {}
             if "running" in state or "terminated" in state:
                 return True
             if body["status"].get("phase") in {"Succeeded", "Failed"}:
@@ -309,9 +316,3 @@ def _stages(pod: Body) -> list[str]:
         for container in containers
         if any(variable["name"] == "PROJECT_ID" for variable in container.get("env") or ())
     ]
-
-
-def _states(pod: Body) -> Mapping[str, Any]:
-    status = pod.get("status") or {}
-    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    return {container["name"]: container.get("state") for container in statuses}

@@ -18,16 +18,15 @@ from rich.text import Text
 from projectsetup.api.durations import lasting
 from projectsetup.api.steps import StepTime, rfc3339
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.names import ProjectRef, find_project_id, find_setup
+from projectsetup.cli.names import ProjectRef, find_project, find_setup
 from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
 from projectsetup.cli.tables import table
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 from projectsetup.log_reader import AttemptOutput, LeftOut, Line, LogSource, PodOutput, StoredLogs
-from projectsetup.projects import NoSuchProject, ProjectRecord
+from projectsetup.projects import ProjectRecord
 from projectsetup.projects.address import DatabaseAddress
 from projectsetup.projects.history import PastAttempt
-from projectsetup.text import without_harm
 
 LOOK_AGAIN = 1.0
 """Seconds until another attempt is looked for."""
@@ -51,17 +50,18 @@ async def show_logs(
 ) -> None:
     """Print the output of one attempt; with `follow`, of all from that one on until the setup has ended."""
     async with _source(kubeconfig, project, namespace) as (source, project_id):
-        chosen = _chosen(await source.attempts(), shown.attempt)
-        if not follow:
-            if chosen is None:
-                raise CommandError(await _why_none(source, project_id, shown.attempt))
+        attempts = await source.attempts()
+        chosen = _chosen(attempts, shown.attempt)
+        if follow:
+            await _follow(source, project_id, {each.run_name for each in attempts if each is not chosen}, shown)
+        elif chosen is None:
+            raise CommandError(_why_none(source, attempts, project_id, shown.attempt))
+        else:
             await _print(source, chosen, shown, follow=False)
-            return
-        await _follow(source, project_id, chosen, shown)
 
 
-async def _follow(source: LogSource, project_id: UUID, first: AttemptOutput | None, shown: Shown) -> None:
-    seen = {a.run_name for a in await source.attempts()} - ({first.run_name} if first else set())
+async def _follow(source: LogSource, project_id: UUID, seen: set[str], shown: Shown) -> None:
+    """Print the output of all attempts but those that were `seen`."""
     while True:
         end = await source.end()
         for attempt in await source.attempts():
@@ -85,9 +85,7 @@ async def _source(
     """The database if DATABASE_URL is set, else the pods; and the project's id."""
     if os.environ.get("DATABASE_URL"):
         async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
-            project_id = await find_project_id(record, project)
-            if await record.get(project_id) is None:
-                raise NoSuchProject(project_id)
+            project_id = (await find_project(record, project)).id
             yield StoredLogs(record, project_id), project_id
         return
     from projectsetup.kube.client import RestClient
@@ -105,8 +103,8 @@ def _chosen(attempts: Sequence[AttemptOutput], number: int | None) -> AttemptOut
     return next((each for each in reversed(attempts) if number in {None, each.attempt}), None)
 
 
-async def _why_none(source: LogSource, project_id: UUID, number: int | None) -> str:
-    numbers = sorted({each.attempt for each in await source.attempts()})
+def _why_none(source: LogSource, attempts: Sequence[AttemptOutput], project_id: UUID, number: int | None) -> str:
+    numbers = sorted({each.attempt for each in attempts})
     if numbers:
         return f"attempt {number} of project {project_id} has no log; there are logs of {', '.join(map(str, numbers))}"
     where = "in the database: no step has printed anything, or the log is older than the operator keeps logs"
@@ -148,7 +146,7 @@ class _Printer:
             write_text(Text(f"── {line.step}", style="bold"))
         self._step = line.step
         time = f"{rfc3339(line.at)} " if self.shown.timestamps else ""
-        write(time + without_harm(line.text.expandtabs()))
+        write(time + line.shown)
 
     def _value(self, line: Line | LeftOut) -> dict[str, object]:
         if isinstance(line, LeftOut):
@@ -159,10 +157,7 @@ class _Printer:
 async def show_history(project: ProjectRef, output: Format) -> None:
     """Print every attempt of a project that has ended."""
     async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
-        project_id = await find_project_id(record, project)
-        if await record.get(project_id) is None:
-            raise NoSuchProject(project_id)
-        past = await record.history().of(project_id)
+        past = await record.history().of((await find_project(record, project)).id)
     if output is not Format.TABLE:
         write_data([_value(each) for each in past], output, names=[each.run_name or "" for each in past])
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # each command imports only what it uses of cluster and recor
     from projectsetup.kube.client import Body
     from projectsetup.kube.informer import ObjectKey
     from projectsetup.kube.setups import SetupClient
-    from projectsetup.projects import ProjectRecord
+    from projectsetup.projects import Project, ProjectRecord
 
 _MOST_SHOWN: Final = 5
 
@@ -108,6 +108,17 @@ async def find_project_id(record: ProjectRecord, ref: ProjectRef) -> UUID:
         return project.id
     known = [Candidate(str(each.id), each.name, each.namespace) for each in await record.list()]
     return UUID(choose(ref, known, "in the database").id)
+
+
+async def find_project(record: ProjectRecord, ref: ProjectRef) -> Project:
+    """The project with this id or name; NoSuchProject, CommandError."""
+    from projectsetup.projects import NoSuchProject
+
+    project_id = await find_project_id(record, ref)
+    project = await record.get(project_id)
+    if project is None:
+        raise NoSuchProject(project_id)
+    return project
 
 
 def _suggestion(text: str, candidates: Sequence[Candidate]) -> str:

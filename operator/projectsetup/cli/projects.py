@@ -11,10 +11,10 @@ from uuid import UUID
 
 from projectsetup.api.durations import lasting
 from projectsetup.cli.errors import CommandError
-from projectsetup.cli.names import ProjectRef, find_project_id
+from projectsetup.cli.names import ProjectRef, find_project, find_project_id
 from projectsetup.cli.output import Format, write_data, write_text
 from projectsetup.cli.tables import fields, moment, table
-from projectsetup.projects import AlreadyTaken, NoSuchProject, Project, ProjectRecord
+from projectsetup.projects import AlreadyTaken, Project, ProjectRecord
 from projectsetup.projects.address import DatabaseAddress
 
 T = TypeVar("T")
@@ -47,13 +47,7 @@ def on_project(project: ProjectRef, work: Callable[[ProjectRecord, UUID], Awaita
 def show_project(wanted: ProjectRef, output: Format) -> None:
     """Print one project; NoSuchProject."""
 
-    async def found(record: ProjectRecord, project_id: UUID) -> Project:
-        project = await record.get(project_id)
-        if project is None:
-            raise NoSuchProject(project_id)
-        return project
-
-    project = on_project(wanted, found)
+    project = on_record(lambda record: find_project(record, wanted))
     if output is not Format.TABLE:
         write_data(project.to_dict(), output, names=[f"project/{project.id}"])
         return

@@ -123,7 +123,7 @@ async def plain_text(source: LogSource, output: AttemptOutput) -> AsyncIterator[
             if line.step != step:
                 yield f"── {without_harm(line.step)}\n"
             step = line.step
-            yield f"{line.at:%Y-%m-%dT%H:%M:%S}Z {_harmless(line)}\n"
+            yield f"{line.at:%Y-%m-%dT%H:%M:%S}Z {line.shown}\n"
 
 
 async def _first(source: LogSource, output: AttemptOutput, after: Mark | None) -> Sequence[Line | LeftOut]:
@@ -159,7 +159,7 @@ def _entries(lines: Iterable[Line | LeftOut], run_name: str, step: str | None) -
         if line.step != step:
             yield Heading(f"{run_name}/{line.step}", line.step, is_attempt=False)
         step = line.step
-        yield ShownLine(f"{run_name}:{line.place}", line, _harmless(line))
+        yield ShownLine(f"{run_name}:{line.place}", line, line.shown)
 
 
 def _attempt_heading(output: AttemptOutput) -> Heading:
@@ -169,7 +169,3 @@ def _attempt_heading(output: AttemptOutput) -> Heading:
 def _last_mark(lines: Sequence[Line | LeftOut], before: Mark | None) -> Mark | None:
     last = next((line for line in reversed(lines) if isinstance(line, Line)), None)
     return before if last is None else Mark(last.place, last.step)
-
-
-def _harmless(line: Line) -> str:
-    return without_harm(line.text.expandtabs())
