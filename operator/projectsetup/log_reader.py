@@ -161,8 +161,10 @@ class StoredLogs:
     async def end(self) -> SetupEnd | None:
         """See `LogSource`."""
         project = await self._record.get(self._project_id)
-        if project is None or project.status == "ready":
-            return SetupEnd(succeeded=project is not None, message="the project is ready")
+        if project is None:
+            return SetupEnd(succeeded=False, message="the project was deleted")
+        if project.status == "ready":
+            return SetupEnd(succeeded=True, message="the project is ready")
         if project.status != "failed":
             return None
         error: Mapping[str, Any] = project.setup_error or {}
