@@ -58,14 +58,13 @@ class LogWriter:
 
     async def run(self) -> None:
         """Store what comes until the attempt has ended and all is stored, or until a later claim continues the log."""
-        try:
-            while await self._store() and not self._ended.is_set():
+        with contextlib.suppress(LeaseLost):
+            is_last = False
+            while await self._store() and not is_last:
                 await self._output.wait()
                 self._output.clear()
                 await _elapsed(self._ended, max(INTERVAL, SHARE * self._spent))
-            await self._store()
-        except LeaseLost:
-            return
+                is_last = self._ended.is_set()
 
     async def restore(self) -> None:
         """Read what another operator has stored of the log, before the engine continues it. Raises LeaseLost."""
@@ -153,7 +152,7 @@ def _stored_log(head: LogHead, sizes: Sequence[RowSize]) -> StoredLog:
     in_tail = [size for size in sizes if tail_from is not None and size.number >= tail_from]
     return StoredLog(
         next_row=sizes[-1].number + 1 if sizes else 0,
-        head_bytes=sum(size.size for size in sizes) - sum(size.size for size in in_tail),
+        head_bytes=sum(size.size for size in sizes[: len(sizes) - len(in_tail)]),
         tail_from=tail_from,
         tail=tuple(StoredRow(size.number, size.size, size.lines) for size in in_tail),
         lines_left_out=head.lines_left_out,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
@@ -36,12 +37,12 @@ _log = get_logger("attempts")
 class _Run:
     attempt: AttemptSpec | Adoption
     view: RunView
+    log: AttemptLog
     obstacle: str | None = None
     task: asyncio.Task[RunOutcome | None] | None = None
     marking: asyncio.Task[None] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     leave: asyncio.Event = field(default_factory=asyncio.Event)
-    log: AttemptLog = field(default_factory=lambda: AttemptLog(0))
 
     @property
     def is_active(self) -> bool:
@@ -107,7 +108,8 @@ class Runs:
         """
         if attempt.project_id in self._runs:
             raise AssertionError(f"project {attempt.project_id} already has an attempt")
-        run = _Run(attempt, RunView(attempt.uid, attempt.number, attempt.fence, progress, origin=origin), obstacle)
+        view = RunView(attempt.uid, attempt.number, attempt.fence, progress, origin=origin)
+        run = _Run(attempt, view, AttemptLog(self._log_limit), obstacle)
         self._runs[attempt.project_id] = run
         with about_setup(attempt.key, attempt=attempt.number):
             run.task = asyncio.create_task(self._outcome(run), name=f"attempt {attempt.number} of {attempt.project_id}")
@@ -230,28 +232,19 @@ class Runs:
 
     async def _run_logged(self, run: _Run) -> SetupOutcome:
         """Run the attempt, and return when its log is stored as well, or cannot be stored for now."""
-        run.log = AttemptLog(self._log_limit)
-        if self._log_limit == 0:
-            try:
-                return await self._run(run)
-            finally:
-                run.log.close()
         since = run.view.origin.started_at if run.view.origin else datetime.now(UTC)
         writer = LogWriter(self._logs, run.log, run.attempt, since, self._leader)
-        if isinstance(run.attempt, Adoption):
+        if isinstance(run.attempt, Adoption) and self._log_limit > 0:
             await writer.restore()
         writing = asyncio.create_task(writer.run(), name=f"log of {run.attempt.run_name}")
         left_running = False
         try:
-            return await self._run(run)
+            return await self._engine.run(run.attempt, partial(self._advance, run), run.leave, run.log)
         except (LeftRunning, LeaseLost):
             left_running = True
             raise
         finally:
             await writer.end(writing, left_running=left_running)
-
-    async def _run(self, run: _Run) -> SetupOutcome:
-        return await self._engine.run(run.attempt, lambda progress: self._advance(run, progress), run.leave, run.log)
 
     def _advance(self, run: _Run, progress: Progress) -> None:
         if progress == run.view.progress:
