@@ -92,6 +92,12 @@ class ProjectSetupResource(BaseModel):
         return self.status.project_name or requested
 
     @property
+    def credentials_secret(self) -> str | None:
+        """The name of the Secret with the credentials; None if there is none, or the spec is invalid."""
+        reference = self.spec.credentials_secret_ref if self.spec else None
+        return None if reference is None else reference.name
+
+    @property
     def priority(self) -> int:
         """0 starts first. 0 as well if an annotation is invalid."""
         return self.tuning.priority if self.tuning else 0

@@ -172,25 +172,25 @@ class FactsReader:
 
     async def _credentials(self, resource: ProjectSetupResource) -> GitCredentials | None:
         """Read the Secret; only for a resource that holds a slot, or that waits for the Secret to exist."""
-        reference = resource.spec.credentials_secret_ref if resource.spec else None
+        secret = resource.credentials_secret
         waits = resource.status.dependency_missing_since is not None
-        if reference is None or not (waits or self.slots.holds(resource.key)):
+        if secret is None or not (waits or self.slots.holds(resource.key)):
             return None
-        missing = Missing.secret(resource.namespace, reference.name)
+        missing = Missing.secret(resource.namespace, secret)
         if self.dependencies.lacks(missing):
             raise _SecretMissing(missing)
-        data = await self.cluster.get_secret(resource.namespace, reference.name)
+        data = await self.cluster.get_secret(resource.namespace, secret)
         if data is None:
             raise _SecretMissing(missing)
         return GitCredentials.from_secret(data)
 
     async def credentials_of_run(self, resource: ProjectSetupResource) -> GitCredentials | None:
         """The credentials of a run that another operator started; None if it has none or this one cannot read them."""
-        reference = resource.spec.credentials_secret_ref if resource.spec else None
-        if reference is None:
+        secret = resource.credentials_secret
+        if secret is None:
             return None
         try:
-            data = await self.cluster.get_secret(resource.namespace, reference.name)
+            data = await self.cluster.get_secret(resource.namespace, secret)
             return None if data is None else GitCredentials.from_secret(data)
         except (ApiForbidden, InvalidCredentials):
             return None

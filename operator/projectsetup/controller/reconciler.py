@@ -251,7 +251,7 @@ class Reconciler:
                 run_name=run.name,
                 timeout=resource.spec.timeout.total_seconds(),
                 credentials=inputs.credentials,
-                credentials_secret=_secret_name(resource),
+                credentials_secret=resource.credentials_secret,
                 traceparents=self.traces.traceparents(origin, inputs.recipe),
             )
             prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
@@ -289,7 +289,7 @@ class Reconciler:
             run_name=action.run.name,
             digest=action.run.id,
             credentials=credentials,
-            credentials_secret=_secret_name(resource),
+            credentials_secret=resource.credentials_secret,
         )
         origin = origin_of(resource, resource.status, self.facts.recipe_digest(resource))
         self.runs.start(adoption, action.progress, origin=origin)
@@ -441,11 +441,6 @@ def _setup_project(project: Project) -> SetupProject:
         code_repo=project.code_repo,
         docs_repo=project.docs_repo,
     )
-
-
-def _secret_name(resource: ProjectSetupResource) -> str | None:
-    reference = resource.spec.credentials_secret_ref if resource.spec else None
-    return None if reference is None else reference.name
 
 
 def _repositories_unchanged(facts: Facts, project: Project) -> bool:
