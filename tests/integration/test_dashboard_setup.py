@@ -133,7 +133,7 @@ def test_a_long_log_shows_its_end_and_what_is_missing(sandbox: Sandbox, dashboar
 def test_without_a_database_the_page_says_where_logs_are(sandbox: Sandbox, without_database: Dashboard) -> None:
     setup = Setup.make(sandbox, "scripts", first="echo printed; exit 1")
     setup.ended()
-    page = without_database.wait_for("the failure", "StepFailed", address(setup))
+    page = without_database.wait_for("the failure", lambda text: "StepFailed" in section(text, "state"), address(setup))
     assert "To see the logs that the operator keeps, start the dashboard with <code>DATABASE_URL</code> set." in page
     assert "It failed in step first." in section(page, "steps")
     assert "step first failed" in section(page, "attempts")
