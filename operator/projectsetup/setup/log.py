@@ -92,11 +92,21 @@ class _Piece:
 
     step: str
     at: datetime
-    data: bytearray
-    lines: int = 0
+    data: bytes | bytearray
     position: Position | None = None
     after_gap: bool = False
     says_missing: bool = False
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has."""
+        return self.data.count(b"\n")
+
+    def append(self, text: bytes) -> None:
+        """Add more lines."""
+        if isinstance(self.data, bytes):
+            self.data = bytearray(self.data)
+        self.data += text
 
 
 @dataclass(slots=True)
@@ -123,6 +133,8 @@ class AttemptLog:
     _tail_from: int | None = None
     _next_row: int = 0
     _left_out: int = 0
+    _lines: int = 0
+    """Lines that were added since the last batch, with those that it held back: they wait or were left out."""
     _gap: bool = False
     _missing_row: int = -1
     _uncounted: bool = False
@@ -157,14 +169,24 @@ class AttemptLog:
         """The attempt starts again: the steps so far do not count."""
         self._steps.clear()
 
-    def add(self, step: str, text: bytes, *, at: datetime | None = None, position: Position | None = None) -> None:
+    def add(
+        self,
+        step: str,
+        text: bytes,
+        lines: int | None = None,
+        *,
+        at: datetime | None = None,
+        position: Position | None = None,
+    ) -> None:
         """Add complete lines, each with its end; `position` is behind the last of them.
 
-        A crash loses or repeats none of them if they have no more than `piece_bytes`.
+        `lines` is how many they are, for callers that know: counting them takes longer than the rest. A crash loses or
+        repeats none of them if they have no more than `piece_bytes`.
         """
         if not text or self.limit == 0:
             return
         at = (at or datetime.now(UTC)).replace(microsecond=0)
+        self._lines += text.count(b"\n") if lines is None else lines
         for part in _parts(text, self.piece_bytes):
             self._append(step, at, part, position)
         self.on_output()
@@ -176,6 +198,7 @@ class AttemptLog:
         """
         if self.limit > 0:
             at = datetime.now(UTC).replace(microsecond=0)
+            self._lines += 1
             self._append(step, at, f"{line}\n".encode(), position, says_missing=True)
             self.on_output()
 
@@ -206,17 +229,17 @@ class AttemptLog:
         in_head = len(text) <= self._head_room and not self._tail
         if self._uncounted:
             text, self._uncounted, says_missing = UNCOUNTED + text, False, True
+            self._lines += 1
         self._gap = self._gap or says_missing
         pieces = self._head if in_head else self._tail
         last = pieces[-1] if pieces else None
         fits = last is not None and len(last.data) + len(text) <= self.piece_bytes
         if last is None or self._gap or last.step != step or last.at != at or not fits:
-            last = _Piece(step, at, bytearray(), after_gap=self._gap, says_missing=says_missing)
-            pieces.append(last)
+            pieces.append(_Piece(step, at, text, position, after_gap=self._gap, says_missing=says_missing))
             self._gap = says_missing
-        last.data += text
-        last.lines += text.count(b"\n")
-        last.position = position
+        else:
+            last.append(text)
+            last.position = position
         if in_head:
             self._head_room -= len(text)
         else:
@@ -229,7 +252,7 @@ class AttemptLog:
         while self._tail_bytes > limit:
             dropped = self._tail.popleft()
             self._tail_bytes -= len(dropped.data)
-            self._leave_out(dropped.lines, says_missing=dropped.says_missing)
+            self._uncounted = self._uncounted or dropped.says_missing
             while self._stored_tail:
                 self._leave_out_stored()
             if self._tail:
@@ -237,13 +260,10 @@ class AttemptLog:
             else:
                 self._gap = True
 
-    def _leave_out(self, lines: int, *, says_missing: bool) -> None:
-        self._left_out += lines
-        self._uncounted = self._uncounted or says_missing
-
     def _leave_out_stored(self) -> int:
         row = self._stored_tail.popleft()
-        self._leave_out(row.lines, says_missing=row.number == self._missing_row)
+        self._left_out += row.lines
+        self._uncounted = self._uncounted or row.number == self._missing_row
         return row.size
 
     def _batch(self) -> LogBatch | None:
@@ -262,6 +282,9 @@ class AttemptLog:
             LogRow(number, piece.step, piece.at, text)
             for number, (piece, text) in enumerate(zip(pieces, self._texts(pieces), strict=True), self._next_row)
         ]
+        held = sum(piece.lines for piece in (*self._head, *self._tail))
+        self._left_out += self._lines - held - sum(piece.lines for piece in pieces)
+        self._lines = held
         said = (row.number for row, piece in zip(rows, pieces, strict=True) if piece.says_missing)
         self._missing_row = max(said, default=self._missing_row)
         self._next_row += len(rows)

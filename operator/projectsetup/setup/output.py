@@ -92,13 +92,13 @@ class StepOutput:
         *,
         retry: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,
-        on_text: Callable[[bytes], None] | None = None,
+        on_text: Callable[[bytes, int], None] | None = None,
         cut: bool = False,
     ) -> None:
         """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets.
 
-        `on_text` receives complete lines as they are, but for private keys. `cut`: lines may already have been cut at
-        their ends.
+        `on_text` receives complete lines as they are, but for private keys, and how many they are. `cut`: lines may
+        already have been cut at their ends.
         """
         self._scrubber = scrubber
         self._retry = [re.compile(pattern.encode()) for pattern in retry]
@@ -115,18 +115,11 @@ class StepOutput:
 
     def feed(self, chunk: bytes) -> None:
         """Add output."""
-        text = chunk.replace(b"\r", b"\n")
-        *lines, rest = text.split(b"\n")
-        if lines:
-            lines[0] = self._pending + lines[0]
-            text = self._pending + text[: len(text) - len(rest)]
-            if self._keys.inside or _KEY_BEGINS in text:
-                lines = self._keys.mask(lines)
-                text = _joined(lines)
-            self._take(lines, text)
-            self._pending = rest[:LINE_BYTES]
-        elif len(self._pending) < LINE_BYTES:
-            self._pending = (self._pending + rest)[:LINE_BYTES]
+        text = self._pending + chunk.replace(b"\r", b"\n")
+        end = text.rfind(b"\n") + 1
+        self._pending = text[end : end + LINE_BYTES]
+        if end:
+            self._take(text[:end])
 
     def add(self, lines: str) -> None:
         """Add complete lines of the operator's own."""
@@ -136,8 +129,7 @@ class StepOutput:
     def close(self) -> None:
         """End the output: pass on what was held back."""
         if self._pending:
-            lines = self._keys.mask([self._pending])
-            self._take(lines, _joined(lines))
+            self._take(self._pending + b"\n")
             self._pending = b""
         if self._on_line is None:
             return
@@ -166,13 +158,17 @@ class StepOutput:
         """The first line that matches one of the patterns, without secrets."""
         return self._matched
 
-    def _take(self, lines: list[bytes], text: bytes) -> None:
+    def _take(self, text: bytes) -> None:
+        """Complete lines; they are taken apart only as far as somebody needs them, since there may be many."""
+        if self._keys.inside or _KEY_BEGINS in text:
+            text = _joined(self._keys.mask(_split(text)))
         if self._retry and self._matched is None:
-            self._matched = self._first_match(lines)
+            self._matched = self._first_match(_split(text))
+        number = text.count(b"\n")
         if self._on_text is not None:
-            self._on_text(text)
-        self._log(lines)
-        self._tail.extend(reversed(_last_lines(lines)))
+            self._on_text(text, number)
+        self._log(text, number)
+        self._tail.extend(reversed(_last_lines(text)))
 
     def _first_match(self, lines: Iterable[bytes]) -> str | None:
         for line in lines:
@@ -180,13 +176,13 @@ class StepOutput:
                 return self._readable([line])[0]
         return None
 
-    def _log(self, lines: list[bytes]) -> None:
+    def _log(self, text: bytes, number: int) -> None:
         if self._on_line is None:
             return
-        space = max(LOGGED_LINES - self._logged, 0)
-        self._logged += min(space, len(lines))
-        self._unlogged += max(len(lines) - space, 0)
-        shown = [*self._held, *self._texts(lines[:space])]
+        logged = min(max(LOGGED_LINES - self._logged, 0), number)
+        self._logged += logged
+        self._unlogged += number - logged
+        shown = [*self._held, *self._texts(text.split(b"\n", logged)[:logged])]
         finished = self._finished(shown)
         self._held = shown[finished:]
         for line in self._without_secrets(shown[:finished]):
@@ -220,8 +216,19 @@ def _joined(lines: Sequence[bytes]) -> bytes:
     return b"\n".join((*lines, b""))
 
 
-def _last_lines(lines: Sequence[bytes]) -> list[bytes]:
-    """The last non-blank lines, in reverse order."""
+def _split(text: bytes) -> list[bytes]:
+    """Complete lines, each without its end."""
+    return text.split(b"\n")[:-1]
+
+
+def _last_lines(text: bytes) -> list[bytes]:
+    """The last non-blank lines of complete ones, in reverse order."""
+    lines = text.rsplit(b"\n", 2 * TAIL_LINES)[1:]
+    found = _last_non_blank(lines)
+    return found if len(found) == TAIL_LINES else _last_non_blank(_split(text))
+
+
+def _last_non_blank(lines: Sequence[bytes]) -> list[bytes]:
     found: list[bytes] = []
     for line in reversed(lines):
         if line.strip():
