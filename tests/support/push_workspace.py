@@ -7,9 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from projectsetup.recipes.builtin.python_service.steps import commit_all
 from projectsetup.recipes.commands.remote import Remote
 from projectsetup.recipes.commands.repositories import FreshRepository, UntrustedRepository
+from projectsetup.recipes.generator.commits import commit_all
 from projectsetup.recipes.loader import RecipeBook
 from tests.support.recipe_steps import Attempt, parameters
 

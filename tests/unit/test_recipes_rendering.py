@@ -15,17 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from projectsetup.recipes.builtin.python_service.project import Project
-from projectsetup.recipes.builtin.python_service.rendering import (
-    TEMPLATE,
-    distribution_name,
-    markdown,
-    python_string,
-    render,
-    summary,
-    toml_string,
-)
-from projectsetup.recipes.builtin.python_service.steps import uv_environment
+from projectsetup.recipes.builtin.python_service.distribution import TEMPLATE, distribution_name
+from projectsetup.recipes.builtin.python_service.install import uv_environment
+from projectsetup.recipes.generator.filters import json_string, markdown, python_string, summary
+from projectsetup.recipes.generator.project import Project
+from projectsetup.recipes.generator.rendering import render
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.text import harmful_character
 
@@ -35,9 +29,8 @@ if TYPE_CHECKING:
 NAME = """Orders "desk" {{ 7*7 }} {% raw %} $(touch pwned) `id` it's ünïcode \\ end"""
 
 
-def project(**changes: str) -> Project:
-    values = {"name": NAME, "slug": "orders", "description": "Line one.\n\n- two", "license": "MIT", "code_repo": "x"}
-    return Project(**{**values, **changes}, docs_repo=None)
+def project(spdx: str = "MIT") -> Project:
+    return Project(NAME, "orders", "Line one.\n\n- two", parameters={"license": spdx})
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -50,7 +43,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 def test_the_name_is_only_text(tmp_path: Path) -> None:
-    render(project(), tmp_path, token_auth=True)
+    render(TEMPLATE, project(), tmp_path, token_auth=True)
     files = files_of(tmp_path)
     values: dict[str, str] = {}
     exec(files["code/src/service/about.py"].replace('version("orders")', '""'), values)  # noqa: S102  # our own file
@@ -62,9 +55,9 @@ def test_the_name_is_only_text(tmp_path: Path) -> None:
 
 
 def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
-    render(project(), tmp_path, token_auth=False)
+    render(TEMPLATE, project(), tmp_path, token_auth=False)
     without = files_of(tmp_path)
-    render(project(), tmp_path, token_auth=True)
+    render(TEMPLATE, project(), tmp_path, token_auth=True)
     both = files_of(tmp_path)
     added = {"code/src/service/security.py", "code/tests/test_security.py", "docs/authentication.md"}
     assert both.keys() - without.keys() == added
@@ -83,7 +76,7 @@ def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
 )
 def test_every_license_the_recipe_allows_has_its_text(tmp_path: Path, spdx: str, text: str) -> None:
     assert RecipeBook().get("python-service").check_parameters({"license": spdx})["license"] == spdx
-    render(project(license=spdx), tmp_path, token_auth=True)
+    render(TEMPLATE, project(spdx), tmp_path, token_auth=True)
     assert text in (tmp_path / "code" / "LICENSE").read_text()
 
 
@@ -95,7 +88,7 @@ def test_a_service_never_replaces_a_dependency() -> None:
 
 
 def test_the_lock_files_have_all_dependencies_and_no_url(tmp_path: Path) -> None:
-    render(project(), tmp_path, token_auth=True)
+    render(TEMPLATE, project(), tmp_path, token_auth=True)
     settings = tomllib.loads((tmp_path / "code" / "pyproject.toml").read_text())
     runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
     assert set(settings["project"]["dependencies"]) <= runtime.keys()
@@ -130,8 +123,8 @@ PRINTABLE = st.text(max_size=100).map(lambda text: "".join(c for c in text if no
 @given(ANY_TEXT)
 @example('"""\\')
 @example("\x7f\x00\r\n\u2028")
-def test_toml_strings_read_back(text: str) -> None:
-    assert tomllib.loads(f"value = {toml_string(text)}")["value"] == text
+def test_json_strings_read_back(text: str) -> None:
+    assert tomllib.loads(f"value = {json_string(text)}")["value"] == text
 
 
 @given(ANY_TEXT)

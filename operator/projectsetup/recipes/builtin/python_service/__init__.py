@@ -1,4 +1,1 @@
-"""The commands of the recipe `python-service`.
-
-They work on `code/`, which becomes the code repository, and `docs/`, which becomes the documentation repository.
-"""
+"""What `python-service` needs besides the generator: installing with uv, and the name of the distribution."""

@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from projectsetup.recipes.builtin.python_service.project import Project
-from projectsetup.recipes.builtin.python_service.rendering import TEMPLATE, render
+from projectsetup.recipes.builtin.python_service.distribution import TEMPLATE
+from projectsetup.recipes.generator.project import Project
+from projectsetup.recipes.generator.rendering import render
 
-SAMPLE = Project(name="Sample", slug="sample", description="", license="MIT", code_repo="", docs_repo=None)
+SAMPLE = Project(name="Sample", slug="sample", parameters={"license": "MIT"})
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
@@ -21,7 +22,7 @@ def relock(template: Path = TEMPLATE) -> None:
     """Run `make lock` in a generated project and copy its lock files to the template."""
     with TemporaryDirectory() as folder:
         workspace = Path(folder)
-        render(SAMPLE, workspace, token_auth=True)
+        render(template, SAMPLE, workspace, token_auth=True)
         subprocess.run(["make", "lock"], cwd=workspace / "code", check=True)  # noqa: S607  # found on PATH
         for name in LOCKS:
             shutil.copy(workspace / "code" / name, template / "workspace" / "code" / name)
