@@ -15,6 +15,7 @@ from projectsetup.kube.queue_config import CONFIG_MAP
 from tests.support.api_server import ApiServer
 from tests.support.installation import CREDENTIALS, TEAMS, Installation
 from tests.support.manifests import ACCOUNT, SYSTEM
+from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, Sandbox
 from tests.support.setup_handle import Setup
 
@@ -75,3 +76,23 @@ def test_in_some_namespaces(installed: Installation, sandbox: Sandbox, kubeconfi
         sandbox.operator.configure(namespaces=",".join(TEAMS))
         sets_a_project_up(installed, sandbox, ApiServer(kubeconfig, TEAMS[0]))
         sandbox.operator.close()
+
+
+def test_a_job_whose_secret_it_may_not_read_is_adopted(installed: Installation, sandbox: Sandbox) -> None:
+    """Only the kubelet reads the Secret; here no node runs the Job, which waits."""
+    sandbox.operator.configure(engine="job", job_image="toolchain:none")
+    sandbox.operator.start()
+    control_queue(installed, paused=False)
+    spec = {"credentialsSecretRef": sandbox.secret(token=TOKEN)}
+    project = sandbox.project(code_repo="https://git.example.com/orders.git")
+    setup = Setup.make(sandbox, "scripts", project=project, spec=spec, second=ASK)
+    run = setup.reached("Running")["runRef"]
+    wait_for(lambda: run["name"] in sandbox.api.kubectl("get", "jobs", "--output=name"), "the Job")
+    sandbox.operator.kill()
+    sandbox.operator.start()
+    wait_for(
+        lambda: "adopted a run that another operator left" in sandbox.operator.log.read_text(), "the Job to be adopted"
+    )
+    status = setup.status
+    assert (status["phase"], status.get("runRef")) == ("Running", run), f"{status}\n{sandbox.operator.log_tail()}"
+    assert "unexpected" not in sandbox.operator.log.read_text()

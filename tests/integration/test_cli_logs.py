@@ -35,7 +35,7 @@ def test_the_log_of_an_attempt(sandbox: Sandbox, cli: CommandLine) -> None:
     assert len(lines) == 6
     assert re.fullmatch(r'\{"attempt": 2, "step": "first", "time": "[^"]+", "line": "1"\}', lines[0])
     assert cli.refused(2, "logs", setup.name, "--attempt", 3) == (
-        f"attempt 3 of project {setup.name} has no log; there are logs of 1, 2"
+        f"attempt 3 of project {setup.name} ({setup.name}) has no log; there are logs of 1, 2"
     )
 
 
@@ -63,8 +63,8 @@ def test_following_shows_output_as_it_comes_and_ends_with_the_setup(
         (tmp_path / "go").touch()
         done = following.done()
     assert (done.code, done.out) == (1, "── first\nwaiting\ndone\n")
-    assert f"attempt 1 of project {setup.name}" in done.err
-    assert f"setup of project {setup.name} failed: StepFailed: step first failed" in done.err
+    assert f"attempt 1 of project {setup.name} ({setup.name})" in done.err
+    assert f"setup of project {setup.name} ({setup.name}) failed: StepFailed: step first failed" in done.err
     assert cli.ok("history", setup.name)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from projectsetup.api.durations import lasting
 from projectsetup.api.steps import StepTime, rfc3339
 from projectsetup.cli.errors import CommandError, ExitCode
-from projectsetup.cli.names import ProjectRef, find_project, find_setup
+from projectsetup.cli.names import ProjectRef, find_project, find_setup, titled
 from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
 from projectsetup.cli.tables import table
 from projectsetup.kube.connection import Kubeconfig, connect
@@ -49,18 +49,18 @@ async def show_logs(
     kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None, shown: Shown, *, follow: bool
 ) -> None:
     """Print the output of one attempt; with `follow`, of all from that one on until the setup has ended."""
-    async with _source(kubeconfig, project, namespace) as (source, project_id):
+    async with _source(kubeconfig, project, namespace) as (source, title):
         attempts = await source.attempts()
         chosen = _chosen(attempts, shown.attempt)
         if follow:
-            await _follow(source, project_id, {each.run_name for each in attempts if each is not chosen}, shown)
+            await _follow(source, title, {each.run_name for each in attempts if each is not chosen}, shown)
         elif chosen is None:
-            raise CommandError(_why_none(source, attempts, project_id, shown.attempt))
+            raise CommandError(_why_none(source, attempts, title, shown.attempt))
         else:
             await _print(source, chosen, shown, follow=False)
 
 
-async def _follow(source: LogSource, project_id: UUID, seen: set[str], shown: Shown) -> None:
+async def _follow(source: LogSource, title: str, seen: set[str], shown: Shown) -> None:
     """Print the output of all attempts but those that were `seen`."""
     while True:
         end = await source.end()
@@ -69,24 +69,24 @@ async def _follow(source: LogSource, project_id: UUID, seen: set[str], shown: Sh
                 continue
             seen.add(attempt.run_name)
             if shown.output is LogFormat.TEXT:
-                say(f"attempt {attempt.attempt} of project {project_id}")
+                say(f"attempt {attempt.attempt} of project {title}")
             await _print(source, attempt, shown, follow=True)
         if end is not None:
             break
         await asyncio.sleep(LOOK_AGAIN)
     if not end.succeeded:
-        raise CommandError(f"setup of project {project_id} failed: {end.message}", ExitCode.FAILED)
+        raise CommandError(f"setup of project {title} failed: {end.message}", ExitCode.FAILED)
 
 
 @asynccontextmanager
 async def _source(
     kubeconfig: Kubeconfig, project: ProjectRef, namespace: str | None
-) -> AsyncIterator[tuple[LogSource, UUID]]:
-    """The database if DATABASE_URL is set, else the pods; and the project's id."""
+) -> AsyncIterator[tuple[LogSource, str]]:
+    """The database if DATABASE_URL is set, else the pods; and the project for people."""
     if os.environ.get("DATABASE_URL"):
         async with ProjectRecord.connect(DatabaseAddress.from_environment()) as record:
-            project_id = (await find_project(record, project)).id
-            yield StoredLogs(record, project_id), project_id
+            found = await find_project(record, project)
+            yield StoredLogs(record, found.id), titled(found.name, found.id)
         return
     from projectsetup.kube.client import RestClient
     from projectsetup.kube.pod_logs import PodLogs
@@ -94,8 +94,8 @@ async def _source(
     async with await connect(kubeconfig) as api, await connect(kubeconfig, streaming=True) as streams:
         setups = SetupClient(api, field_manager=COMMAND_LINE)
         place, name = await find_setup(setups, project, kubeconfig.namespace(namespace))
-        project_id = UUID(name)
-        yield PodOutput(setups, PodLogs(RestClient(streams)), place, project_id), project_id
+        known = None if project.id else project.name
+        yield PodOutput(setups, PodLogs(RestClient(streams)), place, UUID(name)), titled(known, name)
 
 
 def _chosen(attempts: Sequence[AttemptOutput], number: int | None) -> AttemptOutput | None:
@@ -103,14 +103,14 @@ def _chosen(attempts: Sequence[AttemptOutput], number: int | None) -> AttemptOut
     return next((each for each in reversed(attempts) if number in {None, each.attempt}), None)
 
 
-def _why_none(source: LogSource, attempts: Sequence[AttemptOutput], project_id: UUID, number: int | None) -> str:
+def _why_none(source: LogSource, attempts: Sequence[AttemptOutput], title: str, number: int | None) -> str:
     numbers = sorted({each.attempt for each in attempts})
     if numbers:
-        return f"attempt {number} of project {project_id} has no log; there are logs of {', '.join(map(str, numbers))}"
+        return f"attempt {number} of project {title} has no log; there are logs of {', '.join(map(str, numbers))}"
     where = "in the database: no step has printed anything, or the log is older than the operator keeps logs"
     if not isinstance(source, StoredLogs):
         where = "in pods; set DATABASE_URL to read the logs that the operator keeps"
-    return f"project {project_id} has no log {where}"
+    return f"project {title} has no log {where}"
 
 
 async def _print(source: LogSource, attempt: AttemptOutput, shown: Shown, *, follow: bool) -> None:
