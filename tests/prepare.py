@@ -18,6 +18,7 @@ from monitoring import MonitoringError
 from monitoring.prometheus import fetch as fetch_prometheus
 from tests.support.chromium import install_chromium
 from tests.support.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
+from tests.support.helm import HELM
 from tests.support.pgbouncer import PGBOUNCER
 from tests.support.ssh_host import SSHD
 
@@ -45,6 +46,7 @@ def main() -> int:
 def _with_go(*, node: bool) -> bool:
     built = _needed("the control plane" + (" and the node" if node else ""), lambda: build_programs(node=node))
     _optional("GitOps", _prepare_gitops)
+    _optional("Helm", lambda: build_program("helm", HELM))
     _optional("Prometheus", fetch_prometheus)
     return built
 

@@ -1,0 +1,67 @@
+{{- define "projectsetup.labels" -}}
+app.kubernetes.io/part-of: projectsetup
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "projectsetup.selector" -}}
+app.kubernetes.io/name: projectsetup
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* The objects of a file in files/, for the release's namespace and with its labels. Arguments: root, file; optional:
+without (list of KIND/NAME to leave out), annotations (added to each object). The files come from manifests/ and crds/. */}}
+{{- define "projectsetup.objects" -}}
+{{- $root := .root }}
+{{- $labels := include "projectsetup.labels" $root | fromYaml }}
+{{- $text := $root.Files.Get (printf "files/%s" .file) | replace "projectsetup-system" $root.Release.Namespace }}
+{{- $without := .without | default list }}
+{{- $annotations := .annotations | default dict }}
+{{- range splitList "\n---\n" $text }}
+{{- $object := fromYaml . }}
+{{- $metadata := $object.metadata }}
+{{- if not (has (printf "%s/%s" $object.kind $metadata.name) $without) }}
+{{- $_ := set $metadata "labels" (merge dict $labels ($metadata.labels | default dict)) }}
+{{- with merge dict $annotations ($metadata.annotations | default dict) }}
+{{- $_ := set $metadata "annotations" . }}
+{{- end }}
+---
+{{ toYaml $object }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The image of the operator. */}}
+{{- define "projectsetup.image" -}}
+{{- $default := ternary "codemyspec/projectsetup-toolchain" "codemyspec/projectsetup" (eq .Values.engine "local") }}
+{{- $repository := .Values.image.repository | default $default }}
+{{- with .Values.image.digest }}
+{{- printf "%s@%s" $repository . }}
+{{- else }}
+{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* Binds a role to the operator. Arguments: root, name, role (default: name), kind of the role, namespace (of the
+binding; none: the whole cluster). */}}
+{{- define "projectsetup.binding" -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ ternary "RoleBinding" "ClusterRoleBinding" (hasKey . "namespace") }}
+metadata:
+  name: {{ .name }}
+  {{- with .namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "projectsetup.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind | default "ClusterRole" }}
+  name: {{ .name }}
+subjects:
+- kind: ServiceAccount
+  name: projectsetup-operator
+  namespace: {{ .root.Release.Namespace }}
+{{ end }}

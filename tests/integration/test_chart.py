@@ -1,0 +1,191 @@
+"""The Helm chart in real Helm: it renders what kustomize renders, and refuses what it does not know."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.helm import CHART, HelmError, helm, render, require_helm
+from tests.support.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Body, Kubectl, build, operator_container, pick
+
+pytestmark = pytest.mark.usefixtures("_helm")
+
+OF_HELM: Final = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "helm.sh/chart")
+PART_OF: Final = "app.kubernetes.io/part-of"
+"""Overlays do not label what they add."""
+NAMED: Final = ("env", "volumes", "volumeMounts", "ports")
+COMPONENT: Final = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [manifests/base]
+components: [manifests/components/{name}]
+"""
+
+
+@pytest.fixture(scope="module")
+def _helm() -> None:
+    require_helm()
+
+
+def normalized(objects: Iterable[Body]) -> dict[str, Body]:
+    """The objects by kind, namespace and name, without what only Helm or only kustomize adds."""
+    found = {}
+    for body in copy.deepcopy(list(objects)):
+        metadata = body["metadata"]
+        for label in (*OF_HELM, PART_OF):
+            metadata.get("labels", {}).pop(label, None)
+        metadata.get("annotations", {}).pop("helm.sh/resource-policy", None)
+        for key in ("labels", "annotations"):
+            if not metadata.get(key, True):
+                del metadata[key]
+        if body["kind"] == "Secret":
+            body["data"] = {key: "".join(text.split()) for key, text in body["data"].items()}
+        _sort_lists(body)
+        found["/".join((body["kind"], metadata.get("namespace", ""), metadata["name"]))] = body
+    return found
+
+
+def _sort_lists(value: Any) -> None:
+    """Sort the lists whose order means nothing."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in NAMED and isinstance(item, list):
+                item.sort(key=lambda entry: str(entry.get("mountPath", entry.get("name"))))
+            _sort_lists(item)
+    elif isinstance(value, list):
+        for item in value:
+            _sort_lists(item)
+
+
+def without_namespace(objects: dict[str, Body]) -> dict[str, Body]:
+    """Helm's users create the namespace, because it has to exist before the Secret with DATABASE_URL."""
+    return {name: body for name, body in objects.items() if body["kind"] != "Namespace"}
+
+
+def with_component(name: str, folder: Path) -> list[Body]:
+    (folder / "manifests").symlink_to(MANIFESTS)
+    (folder / "kustomization.yaml").write_text(COMPONENT.format(name=name))
+    return build(folder)
+
+
+def assert_equal(chart: list[Body], kustomization: list[Body]) -> None:
+    rendered, built = normalized(chart), without_namespace(normalized(kustomization))
+    assert rendered.keys() == built.keys()
+    for name, body in built.items():
+        assert rendered[name] == body, name
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments"),
+    [
+        (BASE, ()),
+        (MANIFESTS / "overlays" / "namespaced", ("--set=namespaces={team-a,team-b}",)),
+        (MANIFESTS / "overlays" / "local-engine", ("--set=engine=local",)),
+        (MANIFESTS / "overlays" / "development", (f"--values={CHART / 'values-development.yaml'}",)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Path) else "",
+)
+def test_renders_what_kustomize_builds(folder: Path, arguments: tuple[str, ...]) -> None:
+    assert_equal(render(*arguments), build(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("intake", "--set=intake.namespace=team-a"), ("credentials-everywhere", "--set=credentials.everywhere=true")],
+)
+def test_renders_what_a_component_adds(name: str, argument: str, tmp_path: Path) -> None:
+    assert_equal(render(argument), with_component(name, tmp_path))
+
+
+def test_renders_the_monitoring() -> None:
+    rendered = render("--set=monitoring.enabled=true")
+    assert_equal(rendered, [*build(BASE), *build(MANIFESTS / "monitoring")])
+    dashboard = pick(rendered, "ConfigMap", "projectsetup-dashboard")["data"]["projectsetup.json"]
+    assert json.loads(dashboard)["title"] == "ProjectSetup"
+    (policy,) = (
+        body
+        for body in render("--set=monitoring.enabled=true,monitoring.namespace=watch")
+        if body["metadata"]["name"] == "projectsetup-metrics"
+    )
+    (source,) = policy["spec"]["ingress"][0]["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "watch"}
+
+
+def test_the_namespace_of_the_release_is_that_of_every_object() -> None:
+    text = helm("template", "other", str(CHART), "--namespace=elsewhere", "--set=monitoring.enabled=true")
+    assert SYSTEM not in text
+    assert "system:serviceaccount:elsewhere:projectsetup-operator" in text
+
+
+def test_values_reach_the_pod() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    values = {
+        "image": {
+            "repository": "registry.example/projectsetup",
+            "digest": digest,
+            "pullSecrets": [{"name": "registry"}],
+        },
+        "database": {"migrateSecret": "owner"},
+        "settings": {"PROJECTSETUP_JOB_INDEX_SECRET": "package-index"},
+        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "podAnnotations": {"sidecar.istio.io/inject": "false"},
+        "tolerations": [{"key": "setups", "operator": "Exists"}],
+        "volumes": [{"name": "more", "emptyDir": {}}],
+        "volumeMounts": [{"name": "more", "mountPath": "/more"}],
+        "priorityClassName": "high",
+    }
+    objects = render(f"--set-json={json.dumps(values)}")
+    template = pick(objects, "Deployment", ACCOUNT)["spec"]["template"]
+    pod, container = template["spec"], operator_container(objects)
+    (migrate,) = pod["initContainers"]
+    assert {container["image"], migrate["image"]} == {f"registry.example/projectsetup@{digest}"}
+    assert migrate["env"][0]["valueFrom"]["secretKeyRef"]["name"] == "owner"
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert environment["PROJECTSETUP_JOB_INDEX_SECRET"] == "package-index"
+    assert environment["PROJECTSETUP_CONCURRENCY"] == "4"
+    assert environment["HTTPS_PROXY"] == "http://proxy:3128"
+    assert template["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+    assert (pod["priorityClassName"], pod["tolerations"]) == ("high", values["tolerations"])
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    for one in (container, migrate):
+        assert {"name": "more", "mountPath": "/more"} in one["volumeMounts"]
+    variables = pick(objects, "ValidatingAdmissionPolicy", "projectsetup-jobs")["spec"]["variables"]
+    assert {"name": "indexSecret", "expression": "'package-index'"} in variables
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--set=replica=3", "additional properties 'replica' not allowed"),
+        ("--set=settings.PROJECTSETUP_CONCURENCY=4", "'PROJECTSETUP_CONCURENCY' not allowed"),
+        ("--set=engine=pods", "value must be one of 'job', 'local'"),
+        ("--set=image.digest=latest", "does not match pattern"),
+        ("--set=namespaces={Team_A}", "does not match pattern"),
+    ],
+)
+def test_an_unknown_value_is_refused_in_one_clear_line(argument: str, message: str) -> None:
+    with pytest.raises(HelmError) as refusal:
+        render(argument)
+    assert message in str(refusal.value)
+
+
+def test_lint_finds_nothing(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"monitoring": {"enabled": True}, "namespaces": ["team-a"]}))
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), f"--values={values}")
+
+
+def test_the_server_accepts_an_installation(kubeconfig: Path) -> None:
+    kubectl = Kubectl(kubeconfig)
+    for name in (SYSTEM, "team-a", "team-b"):
+        kubectl.make_namespace(name)
+    arguments = ("--dry-run=server", "--set=namespaces={team-a,team-b}", "--take-ownership", "--force-conflicts")
+    said = helm("install", "projectsetup", str(CHART), *arguments, kubeconfig=kubeconfig)
+    assert "kubectl rollout status deployment/projectsetup-operator --namespace projectsetup-system" in said
+    assert "kubectl get projectsetups --namespace team-a --watch" in said
