@@ -127,7 +127,14 @@ def _intake(
 ) -> Intake | None:
     if settings.intake_namespace is None:
         return None
-    return Intake(record.setup_requests(), setups, leader, settings.intake_namespace, partial(listen, address))
+    return Intake(
+        record.setup_requests(),
+        setups,
+        leader,
+        settings.intake_namespace,
+        partial(listen, address),
+        namespace_required=settings.require_namespace,
+    )
 
 
 @asynccontextmanager

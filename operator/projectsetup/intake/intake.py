@@ -42,6 +42,8 @@ class Intake:
     namespace: str
     wakeups: Callable[[], AsyncIterator[None]]
     """Yields whenever there may be new requests."""
+    namespace_required: bool = False
+    """Whether nobody can claim a project that belongs to no namespace."""
     backlog: Backlog = field(default=Backlog(), init=False)
     """What was pending when requests were last read."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -152,9 +154,7 @@ class Intake:
         name = str(request.project_id)
         match decision:
             case Create():
-                if request.project_namespace is None:
-                    await self.requests.assign(request.project_id, self.namespace)
-                await self.setups.create(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
+                await self._create(request, decision)
             case Change():
                 await self.setups.change(self.namespace, name, decision.annotations, decision.spec)
             case Wait():
@@ -171,6 +171,20 @@ class Intake:
                 pass
         await self.requests.close(request.id)
         return True
+
+    async def _create(self, request: PendingRequest, decision: Create) -> None:
+        """Create the ProjectSetup and let the project belong to its namespace; first that, if a claim needs it."""
+        name = str(request.project_id)
+        created = self.setups.create(self.namespace, name, annotations=decision.annotations, spec=decision.spec)
+        if request.project_namespace is not None:
+            await created
+            return
+        assigned = self.requests.assign(request.project_id, self.namespace)
+        if self.namespace_required:
+            await assigned
+            await created
+        else:
+            await asyncio.gather(assigned, created)
 
     async def _refuse(self, request: PendingRequest, refusal: Refuse, *, together_with: UUID | None = None) -> bool:
         _log.info("request refused", request=str(request.id), project=str(request.project_id), why=refusal.error)
