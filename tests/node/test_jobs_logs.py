@@ -1,4 +1,4 @@
-"""The output of Jobs on a real node reaches the database: all of it, each line once."""
+"""The output of Jobs on a real node reaches the database, all of it and each line once; their steps are traced."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.support.chaos.fault_run import FaultSetup
 from tests.support.chaos.process_watcher import PodWatcher
 from tests.support.node.job_fault_run import JobFaultRun, job_fault_run
 from tests.support.operator_process import wait_for
+from tests.support.otlp_receiver import otlp_receiver
 from tests.support.stored_log import stored_log
 
 KILLS: Final = 5
@@ -68,3 +69,18 @@ def test_what_a_cancelled_step_prints_while_it_ends_is_kept(run: JobFaultRun) ->
     assert [line for line in before if line[1].startswith("[projectsetup]")] == []
     assert len(before) - len(BEGIN) in range(counted - 10, counted + 11)
     assert operator.terminate() == 0
+
+
+def test_steps_in_pods_know_their_place_in_the_trace(run: JobFaultRun) -> None:
+    with otlp_receiver() as receiver:
+        environment = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+        operator = run.operator(environment=environment).start()
+        setup = run.submit("quick", recipe="traced")
+        assert setup.reached("Succeeded", "Failed")["phase"] == "Succeeded"
+        root, spans = receiver.series_of(setup.name)
+        (attempt,) = (span for span in spans if span.parent_span_id == root.span_id)
+        steps = [span for span in spans if span.parent_span_id == attempt.span_id]
+        parents = [(step.name, f"00-{step.trace_id.hex()}-{step.span_id.hex()}-01") for step in steps]
+        assert [name for name, _ in parents] == ["first", "second"]
+        assert lines(run, setup) == parents
+        assert operator.terminate() == 0

@@ -96,6 +96,10 @@ RECIPES: Final[dict[str, list[Body]]] = {
             "isolate": True,
         },
     ],
+    "traced": [
+        {"name": "first", "status": "initializing", "run": 'echo "$TRACEPARENT"'},
+        {"name": "second", "status": "committing", "run": 'echo "$TRACEPARENT"', "isolate": True},
+    ],
 }
 """The steps of each recipe."""
 
