@@ -144,7 +144,11 @@ class Running:
 
     def interrupt(self) -> None:
         """Send SIGINT, as Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
 
     def done(self) -> CommandResult:
         """Wait for the command to exit."""

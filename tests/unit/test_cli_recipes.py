@@ -127,6 +127,17 @@ def test_an_unusable_file_is_reported_in_one_line(cli: CommandLine, directory: P
     assert cli.refused(2, "recipes", "lint", missing) == f"{missing}: cannot be read: No such file or directory"
 
 
+def test_nothing_is_tried_of_what_is_wrong(cli: CommandLine, directory: Path) -> None:
+    file = directory / "broken.yaml"
+    assert cli.refused(2, "recipes", "try", file).startswith(f"{file}: steps[0].timeuot: is not a key of a recipe")
+    assert cli.refused(2, "recipes", "try", "nix") == "there is no recipe 'nix'; available: python-service"
+    unknown = cli.refused(2, "recipes", "try", "python-service", "--param", "nix=1")
+    assert unknown.startswith("recipe python-service has no parameter 'nix'; it has: ")
+    missing = cli.refused(2, "recipes", "try", "mine", "--recipes-dir", directory)
+    assert missing == "recipe mine requires the parameter team"
+    assert "name" in cli.refused(2, "recipes", "try", "python-service", "--project-name", " ")
+
+
 def test_the_crd_is_printed_as_it_is_generated(cli: CommandLine) -> None:
     assert yaml.safe_load(cli.ok("crd").out) == build_crd()
 

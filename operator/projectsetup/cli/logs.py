@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +19,8 @@ from projectsetup.api.durations import lasting
 from projectsetup.api.steps import StepTime, rfc3339
 from projectsetup.cli.errors import CommandError, ExitCode
 from projectsetup.cli.names import ProjectRef, find_project, find_setup, titled
-from projectsetup.cli.output import Format, LogFormat, printable, say, write, write_data, write_text
-from projectsetup.cli.tables import table
+from projectsetup.cli.output import Format, LogFormat, say, write, write_data, write_text
+from projectsetup.cli.tables import step_times, table
 from projectsetup.kube.connection import Kubeconfig, connect
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 from projectsetup.log_reader import AttemptOutput, LeftOut, Line, LogSource, PodOutput, StoredLogs
@@ -30,7 +30,6 @@ from projectsetup.projects.history import PastAttempt
 
 LOOK_AGAIN = 1.0
 """Seconds until another attempt is looked for."""
-ONE_MINUTE = timedelta(minutes=1)
 _COLUMNS = ("ATTEMPT", "STARTED", "TOOK", "OUTCOME", "REASON", "STEP", "MESSAGE")
 
 
@@ -167,9 +166,8 @@ async def show_history(project: ProjectRef, output: Format) -> None:
 def _overview(past: Sequence[PastAttempt], now: datetime) -> Text:
     text = table(_COLUMNS, [_row(each, now) for each in past])
     for each in past[-1:]:
-        steps = [f"{step.name} {_took(step)}" for step in map(StepTime.from_dict, each.steps)]
-        if steps:
-            text.append(f"\n\nSteps of the last attempt: {', '.join(map(printable, steps))}")
+        if steps := step_times(map(StepTime.from_dict, each.steps)):
+            text.append(f"\n\nSteps of the last attempt: {steps}")
     return text
 
 
@@ -185,13 +183,6 @@ def _row(attempt: PastAttempt, now: datetime) -> tuple[object, ...]:
         attempt.step or "",
         attempt.message,
     )
-
-
-def _took(step: StepTime) -> str:
-    took = step.took
-    if took is None:
-        return ""
-    return lasting(took) if took >= ONE_MINUTE else f"{took.total_seconds():.1f}s"
 
 
 def _step(stored: Mapping[str, Any]) -> dict[str, object]:

@@ -63,15 +63,22 @@ def summary(resource: ProjectSetupResource, now: datetime) -> str:
         return "waiting for the operator"
     if condition.status == "False" and resource.retry_is_new:
         return f"{status.phase}, retry requested, waiting for the operator"
-    words = [str(status.phase)]
     if status.phase is Phase.RUNNING:
-        words += [status.project_status or "", status.step or "", status.progress or ""]
+        number = attempt(resource) if status.attempt else ""
+        return running_line(status.project_status or "", status.step or "", status.progress or "", number)
+    words = [str(status.phase)]
     if status.attempt:
         words.append(f"attempt {attempt(resource)}")
     if status.phase is Phase.BACKING_OFF and status.next_attempt_at is not None:
         words.append(f"next in {lasting(status.next_attempt_at - now)}")
-    line = ", ".join(word for word in words if word)
-    return line if status.phase is Phase.RUNNING or not condition.message else f"{line}: {condition.message}"
+    line = ", ".join(words)
+    return f"{line}: {condition.message}" if condition.message else line
+
+
+def running_line(project_status: str, step: str, progress: str, number: str) -> str:
+    """A running attempt in one line; parts that are empty are left out. `number`: such as `1/3`."""
+    parts = (str(Phase.RUNNING), project_status, step, progress, number and f"attempt {number}")
+    return ", ".join(filter(None, parts))
 
 
 def named(resource: ProjectSetupResource, line: str) -> str:

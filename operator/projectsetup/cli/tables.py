@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from projectsetup.api.durations import lasting
+from projectsetup.api.steps import StepTime
 from projectsetup.cli.output import printable
 
 _GAP: Final = "  "
+_ONE_MINUTE: Final = timedelta(minutes=1)
 _NARROWEST: Final = 20
 _SHORTEST: Final = 12
 """Of the elastic column, which is at most as wide as the last one at its narrowest."""
@@ -90,6 +92,18 @@ def moment(time: datetime | None, now: datetime) -> str:
         return ""
     distance = f"in {lasting(time - now)}" if time > now else f"{lasting(now - time)} ago"
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({distance})"
+
+
+def step_times(steps: Iterable[StepTime]) -> str:
+    """Steps and how long each took, such as `build 0.9s, test 1m4s`."""
+    return ", ".join(printable(f"{step.name} {_took(step)}") for step in steps)
+
+
+def _took(step: StepTime) -> str:
+    took = step.took
+    if took is None:
+        return ""
+    return lasting(took) if took >= _ONE_MINUTE else f"{took.total_seconds():.1f}s"
 
 
 def _wrapped(value: str, indent: int) -> str:

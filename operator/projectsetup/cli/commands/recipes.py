@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,12 @@ import typer
 
 from projectsetup.api.durations import format_duration
 from projectsetup.cli import completion
-from projectsetup.cli.options import Output, RecipesDir, examples
+from projectsetup.cli.options import Output, RecipesDir, examples, parameters
 from projectsetup.cli.output import Format, printable, say, write, write_data, write_text
 
 if TYPE_CHECKING:
     from projectsetup.recipes.loader import RecipeBook
-    from projectsetup.recipes.model import Amounts, Parameter, Step
+    from projectsetup.recipes.model import Amounts, Parameter, Recipe, Step
 
 app = typer.Typer(
     name="recipes",
@@ -85,15 +86,55 @@ def show(
 @app.command(epilog=examples("recipes lint recipes/web-service.yaml"))
 def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe file.")]) -> None:
     """Check a recipe file; exit code 2 if it cannot be used. Warnings do not change the exit code."""
-    from projectsetup.recipes.lint import unportable_steps, unsafe_steps
     from projectsetup.recipes.loader import read_recipe
 
     recipe = read_recipe(file)
+    _warn(recipe, file)
+    write(f"{file}: recipe {recipe.name} is valid; steps: {', '.join(step.name for step in recipe.steps)}")
+
+
+@app.command("try", epilog=examples("recipes try web-service.yaml --param team=payments", "recipes try python-service"))
+def try_recipe(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="A recipe file, or the name of a recipe.",
+            autocompletion=completion.completing(completion.recipes),
+        ),
+    ],
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the recipe; can be repeated.")
+    ] = None,
+    project_name: Annotated[str, typer.Option(metavar="N", help="Name of the project.")] = "Example Project",
+    keep: Annotated[bool, typer.Option(help="Keep the workspace and both repositories, and print where.")] = False,
+    recipes_dir: RecipesDir = None,
+) -> None:
+    """Run a recipe once on this machine, without cluster and database.
+
+    The steps run as they would with the local engine, in a fresh workspace, with two bare repositories made for it. The
+    exit code is that of `setup --wait`. Ctrl-C stops everything.
+    """
+    from projectsetup.cli.recipe_trial import try_recipe
+    from projectsetup.recipes.loader import RecipeBook, read_recipe
+
+    file = Path(recipe)
+    if file.suffix in {".yaml", ".yml"} or "/" in recipe:
+        found = read_recipe(file)
+        _warn(found, file)
+    else:
+        found = RecipeBook(recipes_dir).get(recipe)
+    asyncio.run(try_recipe(found, parameters(param), project_name, keep=keep))
+
+
+def _warn(recipe: Recipe, file: Path) -> None:
+    """Say what will not work, or is not safe, in a recipe that is valid."""
+    from projectsetup.recipes.lint import unportable_steps, unsafe_steps
+
     for warning in unsafe_steps(recipe):
         say(printable(f"{file}: warning: {warning}; see docs/recipes.md, Steps with credentials"))
     for warning in unportable_steps(recipe):
         say(printable(f"{file}: warning: {warning}"))
-    write(f"{file}: recipe {recipe.name} is valid; steps: {', '.join(step.name for step in recipe.steps)}")
 
 
 def _entry(book: RecipeBook, name: str) -> dict[str, Any]:

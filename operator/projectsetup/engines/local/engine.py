@@ -18,7 +18,7 @@ from projectsetup.engines.local.operations import shield, wait_for_end
 from projectsetup.engines.local.supervisor_client import SupervisorClient, SupervisorNotStarted
 from projectsetup.engines.local.workspace import AttemptDirectory, check_workspace_root
 from projectsetup.setup.environment import NO_CACHES, PackageCaches, package_caches
-from projectsetup.setup.steps import setup_project
+from projectsetup.setup.steps import LineCallback, setup_project
 from projectsetup.setup.types import InfrastructureError
 
 if TYPE_CHECKING:
@@ -52,13 +52,19 @@ class LocalEngine:
         hidden: Collection[Path] | None = None,
         allow_file_repos: bool = False,
         grace: float = GRACE,
+        on_line: LineCallback | None = None,
+        keep_workspace: Path | None = None,
     ) -> None:
         """`workspace_root`: an existing directory; several operators on one machine may share it.
 
         With Landlock, steps cannot inspect processes outside the step. `hidden`: files and directories that steps
         cannot access either, in addition to other attempts' files and other namespaces' package caches; with None,
-        steps can access all files that their user can.
+        steps can access all files that their user can. `on_line` receives what steps print; by default, the log does.
+        `keep_workspace`: where to move the workspace of an attempt that has ended, on the same file system; there must
+        not be anything yet.
         """
+        self._on_line = on_line or _log_line
+        self._keep_workspace = keep_workspace
         self._root = workspace_root.resolve()
         self._hidden = None if hidden is None else tuple(path.absolute() for path in hidden)
         self._allow_file_repos = allow_file_repos
@@ -114,12 +120,14 @@ class LocalEngine:
                 operator_environment={**os.environ, **caches.environment},
                 credentials=attempt.credentials,
                 allow_file_repos=self._allow_file_repos,
-                on_line=lambda step, line: _step_log.info("%s", line, extra={"step": step}),
+                on_line=self._on_line,
                 log=log,
                 traceparents=attempt.traceparents,
             )
             setup = asyncio.ensure_future(coroutine)
             await wait_for_end(setup, on_cancel=runner.stop)
+            if self._keep_workspace is not None:
+                runner.workspace.rename(self._keep_workspace)
             return setup.result()  # a last step that succeeds despite the cancellation counts
 
     async def collect_garbage(self, find_run: FindRun) -> None:
@@ -209,3 +217,7 @@ class LocalEngine:
                 await self._replace_lost()
         elif end.result is not None and "error" in end.result:
             _log.warning("cannot remove workspace %s: %s", name, end.result["error"])
+
+
+def _log_line(step: str, line: str) -> None:
+    _step_log.info("%s", line, extra={"step": step})
