@@ -16,8 +16,9 @@ from images import ImagesError, images_obstacle
 from images import build as build_images
 from monitoring import MonitoringError
 from monitoring.prometheus import fetch as fetch_prometheus
+from tests.support.argocd_server import REDIS
 from tests.support.chromium import install_chromium
-from tests.support.go_modules import ARGOCD_APPLICATION, FLUX_GIT_REPOSITORY, FLUX_KUSTOMIZATION, KSTATUS, fetch
+from tests.support.go_modules import ARGOCD, ARGOCD_CONFIG, ARGOCD_CRDS, FLUX, FLUX_CRDS, KSTATUS, fetch
 from tests.support.helm import HELM
 from tests.support.pgbouncer import PGBOUNCER
 from tests.support.ssh_host import SSHD
@@ -60,13 +61,16 @@ def _with_apt() -> bool:
     _optional("a browser", install_chromium)
     _optional(PGBOUNCER.package, PGBOUNCER.fetch)
     _optional(SSHD.package, SSHD.fetch)
+    _optional(REDIS.package, REDIS.fetch)
     return built
 
 
 def _prepare_gitops() -> None:
-    build_program("kstatus", KSTATUS)
-    for file in (ARGOCD_APPLICATION, FLUX_KUSTOMIZATION, FLUX_GIT_REPOSITORY):
-        fetch(file)
+    for module in (KSTATUS, ARGOCD, FLUX):
+        for name in module.programs:
+            build_program(name, module)
+    for shipped in (ARGOCD_CRDS, ARGOCD_CONFIG, *FLUX_CRDS):
+        fetch(shipped)
 
 
 def _needed(what: str, prepare: Callable[[], object]) -> bool:

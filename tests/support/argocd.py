@@ -1,29 +1,31 @@
-"""The part of Argo CD that concerns ProjectSetups: it runs the Lua of `manifests/argocd/argocd-cm.yaml`."""
+"""What Argo CD makes of an object with the settings of `manifests/argocd/argocd-cm.yaml`, by its own program."""
 
 from __future__ import annotations
 
-import copy
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import yaml
-from lupa import lua51  # type: ignore[import-untyped]  # its stubs lag behind it
 
-from tests.support.manifests import MANIFESTS, read
+from devcluster.build import build_program
+from projectsetup.api.constants import API_VERSION, KIND
+from tests.support.go_modules import ARGOCD
+from tests.support.manifests import MANIFESTS
 
-ARGOCD: Final = MANIFESTS / "argocd"
-SETTINGS: Final = read(ARGOCD / "argocd-cm.yaml")[0]["data"]
-ACTIONS: Final = yaml.safe_load(SETTINGS["resource.customizations.actions.codemyspec.com_ProjectSetup"])
+FOLDER: Final = MANIFESTS / "argocd"
+_SETTINGS: Final = FOLDER / "argocd-cm.yaml"
+_PRINT_NEW: Final = """sh -c 'cat "$2"' sh"""
+"""In place of `diff OLD NEW`."""
+_NO_CLUSTER: Final = "--server=http://127.0.0.1:1"
+"""`rbac can` wants a configured cluster, and asks it nothing if it has a policy."""
+_LIMIT: Final = 60.0
 
-LIKE_ARGOCD: Final = """
-local time, date = os.time, os.date
-package.loaded.os, package.preload.os = nil, function() return {time = time, date = date} end
-getmetatable("").__index = nil
-os, string, math, io, debug, coroutine = nil, nil, nil, nil, nil, nil
-"""
-"""Argo CD opens base, package and table, and two functions of `os` to scripts that require it; see its util/lua."""
+_KIND: Final = {"apiVersion": API_VERSION, "kind": KIND}
 
 Body = dict[str, Any]
 
@@ -36,51 +38,63 @@ class Health:
     message: str
 
 
-def health(body: Mapping[str, Any], *, kind: str = "codemyspec.com_ProjectSetup") -> Health:
-    """The health of an object of this kind."""
-    result = _run(SETTINGS[f"resource.customizations.health.{kind}"], body)
-    return Health(result["status"], result["message"])
+def health(body: Mapping[str, Any]) -> Health:
+    """The health of an object. Like the other functions, raises DevclusterError if Argo CD cannot be built."""
+    status, message = _override("health", body).split("\n", 1)
+    return Health(status.removeprefix("STATUS: "), message.removeprefix("MESSAGE: ").rstrip("\n"))
 
 
 def available(body: Mapping[str, Any]) -> set[str]:
     """The names of the actions that are enabled on an object."""
-    found = _run(ACTIONS["discovery.lua"], body)
-    assert set(found) == {action["name"] for action in ACTIONS["definitions"]}
-    return {name for name in found if not found[name]["disabled"]}
+    rows = [line.split() for line in _override("list-actions", body).splitlines()[1:]]
+    return {name for name, disabled in rows if disabled == "false"}
 
 
 def action(name: str, body: Mapping[str, Any]) -> Body:
-    """The merge patch of this action: the changes of its Lua, as Argo CD sends them to the API server."""
-    (script,) = (action["action.lua"] for action in ACTIONS["definitions"] if action["name"] == name)
-    changed = _python(_run(script, body))
-    return _difference(dict(copy.deepcopy(body)), changed)
+    """The merge patch of this action."""
+    _, _, changed = _override("run-action", body, name).partition("\n\n")
+    return _difference({**_KIND, **body}, yaml.safe_load(changed))
 
 
-def _run(script: str, body: Mapping[str, Any]) -> Any:
-    lua = lua51.LuaRuntime(register_eval=False, register_builtins=False, unpack_returned_tuples=True)
-    lua.execute(LIKE_ARGOCD)
-    lua.globals()["obj"] = lua.table_from(json.loads(json.dumps(body)), recursive=True)
-    return lua.execute(script)
+def may(policy: str, *arguments: str) -> bool:
+    """Whether an RBAC policy allows the subject to do this: `rbac can SUBJECT ACTION RESOURCE OBJECT`."""
+    with NamedTemporaryFile("w", suffix=".csv") as file:
+        file.write(policy)
+        file.flush()
+        answer = _run("rbac", "can", *arguments, f"--policy-file={file.name}", _NO_CLUSTER, codes=(0, 1))
+    assert answer in {"Yes\n", "No\n"}, answer
+    return answer == "Yes\n"
 
 
-def _python(value: Any) -> Any:
-    if lua51.lua_type(value) != "table":
-        return value
-    names = list(value)
-    if names == list(range(1, len(names) + 1)):
-        return [_python(value[name]) for name in names]
-    return {name: _python(value[name]) for name in names}
+def _override(what: str, body: Mapping[str, Any], *arguments: str) -> str:
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({**_KIND, **body}, file)
+        file.flush()
+        return _run("resource-overrides", what, file.name, *arguments, f"--argocd-cm-path={_SETTINGS}")
 
 
-def _difference(before: Body, after: Body) -> Body:
-    """The merge patch from `before` to `after`; Lua does not distinguish an empty list from an empty object."""
+def _run(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    program = build_program("argocd", ARGOCD)
+    done = subprocess.run(
+        [program, "admin", "settings", *arguments],
+        env={**os.environ, "KUBECTL_EXTERNAL_DIFF": _PRINT_NEW},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_LIMIT,
+    )
+    assert done.returncode in codes, done.stderr
+    return done.stdout
+
+
+def _difference(before: Mapping[str, Any], after: Body) -> Body:
+    """The merge patch from `before` to `after`."""
     changes: Body = {}
     for name, value in after.items():
         old = before.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
             if inner := _difference(old, value):
                 changes[name] = inner
-        elif old != value and (old or value):
+        elif old != value:
             changes[name] = value
-    assert before.keys() <= after.keys(), "an action removes no fields"
     return changes

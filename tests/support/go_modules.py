@@ -1,4 +1,4 @@
-"""Files from Go modules, built or fetched once: the program `kstatus`, and the CRDs of Argo CD and Flux."""
+"""Programs and files from Go modules: Argo CD, Flux, and the program `kstatus`, each built or copied once."""
 
 from __future__ import annotations
 
@@ -12,44 +12,39 @@ from pathlib import Path
 from typing import Final
 
 from devcluster import DevclusterError
-from devcluster.build import Module, build_program, cache_folder, find_go
-from devcluster.files import build_lock, user_cache
+from devcluster.build import Module, build_program, cache_folder, find_go, programs_folder
+from devcluster.files import build_lock
 
 HERE: Final = Path(__file__).parents[1]
-KSTATUS: Final = Module(HERE / "kstatus", {"kstatus": "."}, ("-mod=readonly", "-trimpath", "-ldflags=-s -w"))
+_FLAGS: Final = ("-mod=readonly", "-trimpath", "-ldflags=-s -w")
+KSTATUS: Final = Module(HERE / "kstatus", {"kstatus": "."}, _FLAGS)
+ARGOCD: Final = Module(HERE / "argocd", {"argocd": "github.com/argoproj/argo-cd/v3/cmd"}, _FLAGS)
+"""All components in one program. 3.2.11 is the newest version that builds with Go 1.26 from published modules."""
+FLUX: Final = Module(
+    HERE / "flux",
+    {name: f"github.com/fluxcd/{name}" for name in ("kustomize-controller", "source-controller")},
+    _FLAGS,
+)
 _LIMIT: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A file in a release of a module; `checksum` is that of the whole module, as in go.sum."""
+class Shipped:
+    """A folder in the release of `source`, a Go module that `module` requires."""
 
-    module: str
-    checksum: str
+    module: Module
+    source: str
     path: str
 
     @property
-    def kept(self) -> Path:
-        """The path of the cached file."""
-        name = f"{self.module}-{self.path}".replace("/", "_")
-        return user_cache("projectsetup-crds") / name
+    def copy(self) -> Path:
+        """The path of the cached copy."""
+        return programs_folder(self.module) / f"{self.source}/{self.path}".replace("/", "_")
 
 
-FLUX_KUSTOMIZATION: Final = Published(
-    "github.com/fluxcd/kustomize-controller@v1.7.3",
-    "h1:SzNnGn/4ObAPEHHleM5U7y/AKxKXph3Vj6ZhteeXw8M=",
-    "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",
-)
-FLUX_GIT_REPOSITORY: Final = Published(
-    "github.com/fluxcd/source-controller@v1.7.3",
-    "h1:gFfeBiNUgF0kFFGap/rrMeJqz+0Tod0ARENJO8w/UA8=",
-    "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
-)
-ARGOCD_APPLICATION: Final = Published(
-    "github.com/argoproj/argo-cd/v3@v3.4.13",
-    "h1:kmnF4nE5SQ83OhtdX6DMmLSpH0eRIa1gNYdCLNHqB+A=",
-    "manifests/crds/application-crd.yaml",
-)
+ARGOCD_CRDS: Final = Shipped(ARGOCD, "github.com/argoproj/argo-cd/v3", "manifests/crds")
+ARGOCD_CONFIG: Final = Shipped(ARGOCD, "github.com/argoproj/argo-cd/v3", "manifests/base/config")
+FLUX_CRDS: Final = tuple(Shipped(FLUX, f"github.com/fluxcd/{name}", "config/crd/bases") for name in FLUX.programs)
 
 
 def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
@@ -61,31 +56,32 @@ def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
     return results
 
 
-def fetch(file: Published) -> Path:
-    """The path of the file; its module is downloaded once. Raises DevclusterError if the download fails."""
-    if not file.kept.is_file():
-        with build_lock(file.kept.parent, prefix="tests"):
-            if not file.kept.is_file():
-                _download(file)
-    return file.kept
+def fetch(shipped: Shipped) -> Path:
+    """The path of the folder; its module is downloaded unless it was before. Raises DevclusterError."""
+    if not shipped.copy.exists():
+        with build_lock(cache_folder(), prefix="tests"):
+            if not shipped.copy.exists():
+                _copy(shipped)
+    return shipped.copy
 
 
-def _download(file: Published) -> None:
-    modules = file.kept.parent / "modules"
-    command = [str(find_go(cache_folder(), KSTATUS.folder / "go.mod")), "mod", "download", "-json", file.module]
-    environment = {**os.environ, "GOMODCACHE": str(modules), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local"}
+def _copy(shipped: Shipped) -> None:
+    folder = shipped.module.folder
+    command = [str(find_go(cache_folder(), folder / "go.mod")), "mod", "download", "-json", shipped.source]
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     environment.setdefault("HOME", str(Path.home()))
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment, cwd=file.kept.parent
+            command, capture_output=True, text=True, check=False, timeout=_LIMIT, env=environment, cwd=folder
         )
-        download = json.loads(done.stdout or "{}")
-        if download.get("Sum") != file.checksum:
-            why = download.get("Error") or f"its checksum is {download.get('Sum')}" if download else done.stderr
-            raise DevclusterError(f"downloading {file.module} failed: {' '.join(why.split())[:300]}")
-        shutil.copy(Path(download["Dir"]) / file.path, file.kept.with_suffix(".new"))
-        file.kept.with_suffix(".new").replace(file.kept)
     except subprocess.TimeoutExpired as exc:
-        raise DevclusterError(f"downloading {file.module} timed out after {_LIMIT:.0f} s") from exc
-    finally:
-        shutil.rmtree(modules, ignore_errors=True)
+        raise DevclusterError(f"downloading {shipped.source} timed out after {_LIMIT:.0f} s") from exc
+    download = json.loads(done.stdout or "{}")
+    if "Dir" not in download:
+        why = " ".join((download.get("Error") or done.stderr).split())
+        raise DevclusterError(f"downloading {shipped.source} failed: {why[:300]}")
+    unfinished = shipped.copy.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(Path(download["Dir"]) / shipped.path, unfinished, copy_function=shutil.copyfile)
+    unfinished.chmod(0o755)  # modules are read-only
+    unfinished.replace(shipped.copy)
