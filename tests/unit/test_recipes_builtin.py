@@ -1,4 +1,4 @@
-"""The recipe file of `python-service`."""
+"""The files of the built-in recipes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ import pytest
 
 from projectsetup.recipes.commands.push import BRANCH
 from projectsetup.recipes.errors import InvalidParameters
+from projectsetup.recipes.lint import unportable_steps, unsafe_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import StepStatus
 
 RECIPE = RecipeBook().get("python-service")
 
 
-def test_the_recipe() -> None:
-    assert [step.status for step in RECIPE.steps] == [*StepStatus, StepStatus.COMMITTING]
-    assert [step.name for step in RECIPE.steps if step.credentials] == ["push"]
-    assert RECIPE.image.endswith(f":{version('projectsetup')}")
-    assert RECIPE.parameters["branch"].pattern == BRANCH.pattern
+@pytest.mark.parametrize("name", RecipeBook().names())
+def test_all_have_the_same_parameters_and_steps(name: str) -> None:
+    recipe = RecipeBook().get(name)
+    assert recipe.parameters == RECIPE.parameters
+    assert [(step.name, step.status) for step in recipe.steps] == [(step.name, step.status) for step in RECIPE.steps]
+    assert [step.status for step in recipe.steps] == [*StepStatus, StepStatus.COMMITTING]
+    assert [step.name for step in recipe.steps if step.credentials] == ["push"]
+    assert recipe.image.endswith(f":{version('projectsetup')}")
+    assert recipe.parameters["branch"].pattern == BRANCH.pattern
+    assert unsafe_steps(recipe) == unportable_steps(recipe) == ()
 
 
 def test_it_refuses_licenses_it_has_no_text_for() -> None:
@@ -70,23 +76,37 @@ def test_git_accepts_these_branches(branch: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "retryable"),
+    ("name", "line", "retryable"),
     [
-        ("error: Request failed after 3 retries in 4.1s", True),
-        ("  cause: error sending request for url (https://index.example/simple/mypy/)", True),
-        ("  cause: HTTP status server error (503 Service Unavailable) for url (https://index.example/)", True),
-        ("  cause: operation timed out", True),
-        ("error: Hash mismatch for `mypy==2.4.1`", False),
-        ("  cause: HTTP status client error (403 Forbidden) for url (https://index.example/)", False),
-        ("  x No solution found when resolving dependencies:", False),
+        ("python-service", "error: Request failed after 3 retries in 4.1s", True),
+        ("python-service", "  cause: error sending request for url (https://index.example/simple/mypy/)", True),
+        (
+            "python-service",
+            "  cause: HTTP status server error (503 Service Unavailable) for url (https://index.example/)",
+            True,
+        ),
+        ("python-service", "  cause: operation timed out", True),
+        ("python-service", "error: Hash mismatch for `mypy==2.4.1`", False),
+        ("python-service", "  cause: HTTP status client error (403 Forbidden) for url (https://index.example/)", False),
+        ("python-service", "  x No solution found when resolving dependencies:", False),
+        ("node-service", "npm error code ECONNREFUSED", True),
+        ("node-service", "npm error code E503", True),
+        ("node-service", "npm error network timeout at: https://index.example/fastify", True),
+        ("node-service", "npm error code E404", False),
+        ("node-service", "npm error code EINTEGRITY", False),
+        ("node-service", "npm error code EUSAGE", False),
+        ("go-service", "dial tcp 127.0.0.1:9: connect: connection refused", True),
+        ("go-service", "reading https://index.example/x/@v/v1.0.0.mod: 503 Service Unavailable", True),
+        ("go-service", "reading https://index.example/x/@v/v1.0.0.mod: 404 Not Found", False),
+        ("go-service", "verifying x@v1.0.0: checksum mismatch", False),
     ],
 )
-def test_retryable_installation_errors(line: str, *, retryable: bool) -> None:
-    (install,) = [step for step in RECIPE.steps if step.name == "install"]
+def test_retryable_installation_errors(name: str, line: str, *, retryable: bool) -> None:
+    (install,) = [step for step in RecipeBook().get(name).steps if step.name == "install"]
     assert any(re.search(pattern, line) for pattern in install.retry.output) is retryable
 
 
 def test_the_documented_example_is_a_recipe() -> None:
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert load_recipe(example, "docs/recipes.md").name == "node-service"
+    assert load_recipe(example, "docs/recipes.md").name == "web-frontend"

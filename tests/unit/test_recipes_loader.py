@@ -73,7 +73,7 @@ def test_the_directory_adds_recipes_to_the_built_in_ones(tmp_path: Path) -> None
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "nowhere.yaml").symlink_to("missing")
     (tmp_path / ".hidden.yaml").write_text("name: [")
-    assert book_of(tmp_path, a=text_of("first")).names() == ("first", "python-service", "second")
+    assert book_of(tmp_path, a=text_of("first")).names() == ("first", *RecipeBook().names(), "second")
 
 
 def test_an_invalid_file_does_not_uncover_the_built_in_recipe(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import re
 import subprocess
 import sys
@@ -11,15 +12,25 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from projectsetup.recipes.builtin.python_service.distribution import TEMPLATE, distribution_name
 from projectsetup.recipes.builtin.python_service.install import uv_environment
-from projectsetup.recipes.generator.filters import json_string, markdown, python_string, summary
+from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.generator.filters import (
+    go_module,
+    go_string,
+    json_string,
+    markdown,
+    python_string,
+    summary,
+    typescript_string,
+)
 from projectsetup.recipes.generator.project import Project
-from projectsetup.recipes.generator.rendering import render
+from projectsetup.recipes.generator.rendering import render, template_folder
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.text import harmful_character
 
@@ -54,15 +65,48 @@ def test_the_name_is_only_text(tmp_path: Path) -> None:
     assert "49" not in files["docs/index.md"]
 
 
-def test_authentication_is_a_separate_layer(tmp_path: Path) -> None:
-    render(TEMPLATE, project(), tmp_path, token_auth=False)
+@pytest.mark.parametrize(
+    ("recipe", "code"),
+    [
+        ("python-service", {"src/service/security.py", "tests/test_security.py"}),
+        ("node-service", {"src/security.ts", "test/security.test.ts"}),
+        ("go-service", {"internal/service/security.go", "internal/service/security_test.go"}),
+    ],
+)
+def test_authentication_is_a_separate_layer(tmp_path: Path, recipe: str, code: set[str]) -> None:
+    template = template_folder(recipe)
+    render(template, project(), tmp_path, token_auth=False)
     without = files_of(tmp_path)
-    render(TEMPLATE, project(), tmp_path, token_auth=True)
+    render(template, project(), tmp_path, token_auth=True)
     both = files_of(tmp_path)
-    added = {"code/src/service/security.py", "code/tests/test_security.py", "docs/authentication.md"}
-    assert both.keys() - without.keys() == added
-    assert not any("token" in text.lower() for path, text in without.items() if path.endswith((".py", ".md")))
-    assert "require_token" in both["code/src/service/security.py"]
+    assert both.keys() - without.keys() == {"docs/authentication.md", *(f"code/{path}" for path in code)}
+    sources = (".py", ".md", ".ts", ".go")
+    assert not any("token" in text.lower() for path, text in without.items() if path.endswith(sources))
+
+
+@pytest.mark.parametrize(
+    ("ci", "files"),
+    [
+        ("all", {".github/workflows/ci.yml", ".gitlab-ci.yml"}),
+        ("github", {".github/workflows/ci.yml"}),
+        ("gitlab", {".gitlab-ci.yml"}),
+        ("none", set()),
+    ],
+)
+@pytest.mark.parametrize("recipe", RecipeBook().names())
+def test_the_chosen_ci_files(tmp_path: Path, recipe: str, ci: str, files: set[str]) -> None:
+    parameters = RecipeBook().get(recipe).check_parameters({"ci": ci})
+    render(template_folder(recipe), Project(NAME, "orders", parameters=parameters), tmp_path, token_auth=True)
+    found = {path for path in files_of(tmp_path / "code") if path.startswith((".github", ".gitlab"))}
+    assert found == files
+    for path in found:
+        assert yaml.safe_load((tmp_path / "code" / path).read_text())
+
+
+@pytest.mark.parametrize("name", ["absent", "python_service/../x", "./absent"])
+def test_a_folder_that_is_no_template(name: str) -> None:
+    with pytest.raises(CommandError, match=r"is not a template: it needs a file copier\.yml"):
+        template_folder(name)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +144,17 @@ def test_the_lock_files_have_all_dependencies_and_no_url(tmp_path: Path) -> None
         assert len(re.findall(r"==[^\\]+\\\n    --hash=sha256:", text)) == len(locked(name))
 
 
+def test_the_lock_file_of_npm_has_hashes_and_names_no_registry(tmp_path: Path) -> None:
+    render(template_folder("node-service"), project("LicenseRef-Proprietary"), tmp_path, token_auth=True)
+    text = (tmp_path / "code" / "package-lock.json").read_text()
+    assert "resolved" not in text
+    lock, package = json.loads(text), json.loads((tmp_path / "code" / "package.json").read_text())
+    root = lock["packages"].pop("")
+    assert root == {key: package[key] for key in root}
+    assert (package["name"], package["license"]) == ("orders", "UNLICENSED")
+    assert all(entry["integrity"].startswith("sha512-") for entry in lock["packages"].values())
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -131,6 +186,47 @@ def test_json_strings_read_back(text: str) -> None:
 @example("\x7f\x00\r\n\u2028")
 def test_python_strings_read_back(text: str) -> None:
     assert ast.literal_eval(python_string(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "typescript", "go"),
+    [
+        ("", '""', '""'),
+        ("it's", '"it\'s"', '"it\'s"'),
+        ('"a"', "'\"a\"'", r'"\"a\""'),
+        ("\\", r'"\\"', r'"\\"'),
+        ("${x} `y`", '"${x} `y`"', '"${x} `y`"'),
+        ("\n\x7f\u2028\ufeff", r'"\u{a}\u{7f}\u{2028}\u{feff}"', r'"\U0000000a\U0000007f\U00002028\U0000feff"'),
+        ("\U000e0001", r'"\u{e0001}"', r'"\U000e0001"'),
+    ],
+)
+def test_strings_of_typescript_and_go(text: str, typescript: str, go: str) -> None:
+    assert (typescript_string(text), go_string(text)) == (typescript, go)
+
+
+@pytest.mark.parametrize(
+    ("code_repo", "module"),
+    [
+        ("https://git.example.org/team/orders.git", "git.example.org/team/orders"),
+        ("https://git.example.org/team/orders/", "git.example.org/team/orders"),
+        ("ssh://git@git.example.org/team/sub_group/x.y", "git.example.org/team/sub_group/x.y"),
+        ("ssh://git@git.example.org:2222/team/orders", "example.com/orders"),
+        ("https://git.example.org/Team/Orders", "example.com/orders"),
+        ("https://localhost/team/orders", "example.com/orders"),
+        ("https://git.example.org/team/v2", "example.com/orders"),
+        ("https://git.example.org/team/con.x", "example.com/orders"),
+        ("https://git.example.org/a//b", "example.com/orders"),
+        ("https://git.example.org/a b", "example.com/orders"),
+        ("file:///repositories/orders.git", "example.com/orders"),
+    ],
+)
+def test_go_modules(code_repo: str, module: str) -> None:
+    assert go_module(code_repo, "orders") == module
+
+
+@pytest.mark.parametrize("slug", ["v2", "con"])
+def test_a_slug_that_is_no_element_of_a_module_path(slug: str) -> None:
+    assert go_module("", slug) == "example.com/service"
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,7 +14,7 @@ from projectsetup.version import version
 from tests.support.manifests import ROOT
 
 NAMES_OF_A_VERSION: Final = re.compile(
-    r"codemyspec/projectsetup(?:-toolchain)?:([\w.]+)|targetRevision: v([\w.]+)|^\s+tag: v([\w.]+)"
+    r"codemyspec/projectsetup(?:-toolchain(?:-[a-z]+)?)?:([\w.]+)|targetRevision: v([\w.]+)|^\s+tag: v([\w.]+)"
     r"|projectsetup-(\d+\.\d+\.\d+)",
     re.MULTILINE,
 )

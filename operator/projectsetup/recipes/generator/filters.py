@@ -50,6 +50,17 @@ def go_string(text: str) -> str:
     return _literal(text, '"', lambda character: f"\\U{ord(character):08x}")
 
 
+_GO_ELEMENT = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)\b)[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?"
+_GO_MODULE = re.compile(rf"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/{_GO_ELEMENT})+(?<!/v\d)(?<!/v\d\d)")
+
+
+def go_module(code_repo: str, slug: str) -> str:
+    """The Go module path of the code repository; a placeholder if its URL is no module path in lower case."""
+    address = re.fullmatch(r"(?:https|ssh)://(?:[^/@]*@)?([^@]+?)(?:\.git)?/?", code_repo)
+    candidates = (*(address.groups() if address else ()), f"example.com/{slug}")
+    return next(filter(_GO_MODULE.fullmatch, candidates), "example.com/service")
+
+
 def markdown(text: str) -> str:
     """Markdown that shows the text literally, except that empty lines separate paragraphs."""
     return "\n".join(_markdown_line(line.strip()) for line in text.splitlines())
@@ -78,5 +89,5 @@ class Filters(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        for function in (summary, json_string, python_string, typescript_string, go_string, markdown):
+        for function in (summary, json_string, python_string, typescript_string, go_string, go_module, markdown):
             environment.filters[function.__name__] = function

@@ -1,0 +1,1 @@
+"""What maintainers need for the template of `node-service`."""
