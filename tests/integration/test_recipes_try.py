@@ -69,6 +69,17 @@ def test_shows_progress_output_outcome_and_what_was_pushed(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 
+def test_a_new_recipe_runs_and_gives_the_same_commits_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = process("recipes", "new", "hello-service")
+    assert (written.code, written.err) == (0, "")
+    first, second = (process("recipes", "try", "hello-service.yaml", "--param", "greeting=Bye") for _ in range(2))
+    assert first.code == second.code == 0, first
+    assert first.out == second.out
+    assert "Bye, Example Project!\n" in first.out
+    assert "warning" not in first.err
+
+
 @pytest.mark.parametrize(
     ("run", "failure", "retryable"),
     [

@@ -142,6 +142,25 @@ def test_nothing_is_tried_of_what_is_wrong(cli: CommandLine, directory: Path) ->
     assert "name" in cli.refused(2, "recipes", "try", "python-service", "--project-name", " ")
 
 
+def test_a_new_recipe_passes_lint_and_is_never_overwritten(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.ok("recipes", "new", "hello-service")
+    first = Path("hello-service.yaml").read_text()
+    assert first.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+    assert Path("recipe.schema.json").read_text() == cli.ok("recipes", "schema").out
+    assert "@" not in first
+    valid = "hello-service.yaml: recipe hello-service is valid; steps: generate, test, commit, push\n"
+    assert cli.ok("recipes", "lint", "hello-service.yaml").out == valid
+    Path("recipe.schema.json").write_text("mine")
+    refusal = cli.refused(2, "recipes", "new", "hello-service")
+    assert refusal == "hello-service.yaml exists already; choose another name or folder"
+    cli.ok("recipes", "new", "other")
+    assert Path("recipe.schema.json").read_text() == "mine"
+    assert cli.refused(2, "recipes", "new", "Hello").startswith("'Hello' is not a recipe name")
+
+
 def test_the_crd_is_printed_as_it_is_generated(cli: CommandLine) -> None:
     assert yaml.safe_load(cli.ok("crd").out) == build_crd()
 

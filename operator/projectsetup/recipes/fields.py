@@ -7,9 +7,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from projectsetup.api.durations import format_duration, parse_duration
+from projectsetup.api.durations import DURATION_MAX_LENGTH, DURATION_PATTERN, format_duration, parse_duration
 from projectsetup.text import DNS_LABEL, harmful_character
 
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -82,9 +82,13 @@ def _read_duration(value: object) -> timedelta:
     return parse_duration(value)
 
 
-DnsLabel = Annotated[str, AfterValidator(_check_dns_label)]
-ParameterName = Annotated[str, AfterValidator(_check_parameter_name)]
-VariableName = Annotated[str, AfterValidator(_check_variable)]
+def _text_like(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+DnsLabel = Annotated[str, AfterValidator(_check_dns_label), _text_like(DNS_LABEL)]
+ParameterName = Annotated[str, AfterValidator(_check_parameter_name), _text_like(_PARAMETER_NAME.pattern)]
+VariableName = Annotated[str, AfterValidator(_check_variable), _text_like("[A-Za-z_][A-Za-z0-9_]*")]
 Image = Annotated[str, Field(max_length=500), AfterValidator(_check_image)]
 Line = Annotated[str, Field(max_length=500), AfterValidator(_check_one_line)]
 Text = Annotated[str, Field(max_length=4_096), AfterValidator(_check_text)]
@@ -93,7 +97,12 @@ Regex = Annotated[str, Field(max_length=1_000), AfterValidator(_check_regex)]
 OutputPattern = Annotated[str, Field(max_length=1_000), AfterValidator(_check_output_pattern)]
 """A regular expression for a line of bytes."""
 ExitCode = Annotated[int, Field(ge=1, le=255)]
-Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(format_duration, return_type=str)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": DURATION_MAX_LENGTH}),
+]
 
 
 PARAMETER_PREFIX = "PARAM_"
@@ -156,5 +165,15 @@ def _read(value: object) -> str:
     return text
 
 
-Quantity = Annotated[str, BeforeValidator(_read), Field(max_length=32)]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_read),
+    Field(max_length=32),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": f"^{_QUANTITY.pattern.replace('?P<number>', '').replace('?P<suffix>', '')}$",
+        }
+    ),
+]
 """A Kubernetes quantity such as `500m`, `1.5` or `2Gi`, as it was written."""

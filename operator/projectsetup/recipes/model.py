@@ -1,4 +1,7 @@
-"""The recipe model: what administrators write in a recipe file."""
+"""The recipe model: what administrators write in a recipe file.
+
+The docstrings of fields are their descriptions in the JSON Schema, which editors show.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -34,6 +37,11 @@ from projectsetup.recipes.patterns import posix_pattern
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic.config import JsonDict
+
+_NO_OTHER_NAMES: Final[JsonDict] = {"additionalProperties": False}
+"""For the schema of a mapping: its keys must match the pattern of their type."""
+
 
 class StepStatus(StrEnum):
     """Status of the project while a step runs."""
@@ -54,6 +62,7 @@ class _Part(BaseModel):
         alias_generator=to_camel,
         validate_by_name=True,
         serialize_by_alias=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -61,8 +70,11 @@ class Parameter(_Part):
     """A parameter of a recipe; required if it has no default."""
 
     default: Text | None = None
+    """Value if the ProjectSetup sets none. Without a default, it must set one."""
     pattern: Regex | None = None
+    """Python regular expression that the whole value must match."""
     description: Line = ""
+    """One line for the users of the recipe."""
 
     @model_validator(mode="after")
     def _default_matches(self) -> Self:
@@ -79,22 +91,32 @@ class Retry(_Part):
     """Which failures of a step are retryable, besides exit code 75."""
 
     exit_codes: tuple[ExitCode, ...] = Field((), strict=False)
+    """Exit codes after which the attempt is retried."""
     output: tuple[OutputPattern, ...] = Field((), strict=False)
-    """Searched for in each line that the step printed."""
+    """Regular expressions, searched for in each line that the step prints."""
 
 
 class Step(_Part):
     """One step: a command, run in the workspace that all steps of an attempt share."""
 
     name: DnsLabel
+    """Name of the step, unique in the recipe."""
     status: Annotated[StepStatus, Field(strict=False)]
+    """Status of the project while the step runs."""
     run: Script
+    """Script for `sh -euc`, in the workspace. Values of users come from variables: always write "$PROJECT_NAME"."""
     image: Image | None = None
+    """Image of the step in the Job engine; that of the recipe if omitted."""
     timeout: Duration = timedelta(minutes=10)
+    """Time limit, such as `90s`, `5m` or `1h30m`."""
     credentials: bool = False
+    """Whether git has access to the project's repositories. Only for a step that runs nothing from the workspace."""
     isolate: bool = False
-    env: dict[VariableName, Text] = Field(default_factory=dict)
+    """Whether the step has a container of its own in the Job engine."""
+    env: dict[VariableName, Text] = Field(default_factory=dict, json_schema_extra=_NO_OTHER_NAMES)
+    """More variables for the step."""
     retry: Retry = Retry()
+    """Failures that another attempt may fix, besides exit code 75."""
 
     @field_validator("retry")
     @classmethod
@@ -109,15 +131,20 @@ class Amounts(_Part):
     """Amounts of resources, in Kubernetes quantities."""
 
     cpu: Quantity | None = None
+    """Cores, such as `500m`."""
     memory: Quantity | None = None
+    """Bytes of memory, such as `512Mi`."""
     ephemeral_storage: Quantity | None = Field(None, alias="ephemeral-storage")
+    """Bytes of workspace, log and everything else that steps write."""
 
 
 class Resources(_Part):
     """Requests and limits of each container in the Job engine. A missing limit means none."""
 
     requests: Amounts = Amounts()
+    """What the node must have free."""
     limits: Amounts = Amounts()
+    """What a container may use."""
 
     @model_validator(mode="after")
     def _requests_are_within_limits(self) -> Self:
@@ -139,13 +166,19 @@ class Recipe(_Part):
     """How a project is set up: steps, in order."""
 
     name: DnsLabel
+    """Name of the recipe, the value of `spec.recipe`."""
     description: Line = ""
+    """One line that says what is set up."""
     image: Image
+    """Image of all steps that name none, for the Job engine. It needs sh, coreutils, grep and awk, or busybox."""
     resources: Resources = DEFAULT_RESOURCES
+    """Requests and limits of each container in the Job engine; they replace all defaults."""
     workspace_size: Quantity = "2Gi"
     """Size limit of the workspace in the Job engine."""
-    parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
+    parameters: dict[ParameterName, Parameter] = Field(default_factory=dict, json_schema_extra=_NO_OTHER_NAMES)
+    """What a ProjectSetup can set in `spec.parameters`; each step finds the value in PARAM_NAME."""
     steps: tuple[Step, ...] = Field(strict=False, min_length=1, max_length=50)
+    """The steps, in the order in which they run. The first that fails ends the attempt."""
 
     @model_validator(mode="after")
     def _step_names_are_unique(self) -> Self:

@@ -93,6 +93,34 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe fil
     write(f"{file}: recipe {recipe.name} is valid; steps: {', '.join(step.name for step in recipe.steps)}")
 
 
+@app.command(epilog=examples("recipes new web-service"))
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe.")]) -> None:
+    """Write a commented recipe to NAME.yaml in this folder, and beside it its schema for editors."""
+    from projectsetup.cli.errors import CommandError
+    from projectsetup.recipes.new import SCHEMA_FILE, new_recipe, schema_text
+    from projectsetup.version import version
+
+    file, schema = Path(f"{name}.yaml"), Path(SCHEMA_FILE)
+    text = new_recipe(name, version())
+    try:
+        with file.open("x", encoding="utf-8") as written:
+            written.write(text)
+    except FileExistsError as exc:
+        raise CommandError(f"{file} exists already; choose another name or folder") from exc
+    write(f"{file}: written; change it, then run `projectsetup recipes try {file}`")
+    if not schema.exists():
+        schema.write_text(schema_text(), encoding="utf-8")
+        write(f"{schema}: written; editors check recipes in this folder with it")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipe files, which editors check them with."""
+    from projectsetup.recipes.new import schema_text
+
+    write(schema_text())
+
+
 @app.command("try", epilog=examples("recipes try web-service.yaml --param team=payments", "recipes try python-service"))
 def try_recipe(
     recipe: Annotated[
