@@ -117,7 +117,7 @@ def test_lint_warns_of_a_step_that_hands_its_credentials_to_the_workspace(cli: C
     ended = cli("recipes", "lint", file)
     assert (ended.code, ended.out) == (0, f"{file}: recipe mine is valid; steps: build\n")
     assert ended.err == (
-        f"{file}: warning: step build has credentials and runs make in the workspace, "
+        f"{file}:13: warning: step build has credentials and runs make in the workspace, "
         "which an earlier step could have written; see docs/recipes.md, Steps with credentials\n"
     )
 

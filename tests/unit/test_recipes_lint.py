@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from projectsetup.recipes.lint import unportable_steps, unsafe_steps
+from projectsetup.recipes.lint import unpinned_images, unportable_steps, unsafe_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
 from projectsetup.recipes.model import Recipe
 from tests.support.job_attempts import make_recipe
+from tests.support.manifests import ROOT
 
 UNSAFE = {
     "./push.sh": "runs ./push.sh",
@@ -58,9 +58,8 @@ def recipe_with(run: str, *, credentials: bool = True, env: dict[str, str] | Non
 
 @pytest.mark.parametrize("run", UNSAFE)
 def test_warns_of_an_unsafe_step_with_credentials(run: str) -> None:
-    assert unsafe_steps(recipe_with(run)) == (
-        f"step push has credentials and {UNSAFE[run]}, which an earlier step could have written",
-    )
+    (finding,) = unsafe_steps(recipe_with(run))
+    assert str(finding) == f"step push has credentials and {UNSAFE[run]}, which an earlier step could have written"
     assert unsafe_steps(recipe_with(run, credentials=False)) == ()
 
 
@@ -70,18 +69,19 @@ def test_accepts_a_safe_step_with_credentials(run: str) -> None:
 
 
 def test_warns_of_a_relative_directory_in_path() -> None:
-    (warning,) = unsafe_steps(recipe_with("push", env={"PATH": "bin:/usr/bin"}))
-    assert "relative directory in PATH" in warning
+    (finding,) = unsafe_steps(recipe_with("push", env={"PATH": "bin:/usr/bin"}))
+    assert "relative directory in PATH" in finding.text
     assert unsafe_steps(recipe_with("push", env={"PATH": "/usr/bin"})) == ()
 
 
 def test_our_recipes_and_examples_are_safe() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-    examples = [load_recipe(example, "docs") for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    assert examples
-    for recipe in (RecipeBook().get("python-service"), *examples):
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    texts = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    texts += [path.read_text() for path in (ROOT / "docs" / "recipes").glob("*.yaml")]
+    book = RecipeBook()
+    for recipe in (*map(book.get, book.names()), *(load_recipe(example, "docs") for example in texts)):
         assert any(step.credentials for step in recipe.steps)
-        assert unsafe_steps(recipe) == unportable_steps(recipe) == ()
+        assert (*unsafe_steps(recipe), *unportable_steps(recipe), *unpinned_images(recipe)) == ()
 
 
 UNPORTABLE = {
@@ -131,7 +131,7 @@ PORTABLE = [
 
 @pytest.mark.parametrize("script", UNPORTABLE)
 def test_warns_of_what_plain_sh_lacks(script: str) -> None:
-    warnings = unportable_steps(make_recipe({"name": "build", "run": script}))
+    warnings = [str(finding) for finding in unportable_steps(make_recipe({"name": "build", "run": script}))]
     assert any(warning.startswith(f"step build {UNPORTABLE[script]}") for warning in warnings), warnings
     assert all(warning.isprintable() for warning in warnings)
 
@@ -145,3 +145,48 @@ def test_accepts_what_plain_sh_understands(script: str) -> None:
 @pytest.mark.parametrize("script", PORTABLE)
 def test_dash_parses_what_is_portable(script: str) -> None:
     assert subprocess.run(["dash", "-n"], input=script, text=True, capture_output=True, check=False).returncode == 0
+
+
+SCRIPT = """\
+cat <<END
+[[ text
+END
+echo "two
+lines" \\
+  and three
+[[ -f x ]]
+diff <(sort a) b
+set -o pipefail
+"""
+
+
+def test_names_the_line_of_the_script() -> None:
+    findings = unportable_steps(make_recipe({"name": "build", "run": SCRIPT}))
+    assert [(finding.line, finding.text.split(",")[0]) for finding in findings] == [
+        (7, "uses [["),
+        (8, "uses <( … )"),
+        (9, "sets pipefail"),
+    ]
+    (broken,) = unportable_steps(make_recipe({"name": "build", "run": "make\nif true; then\nmake\n"}))
+    assert broken.line in {3, 4}  # dash counts the line that is missing
+    (unsafe,) = unsafe_steps(recipe_with("echo push\n\nmake push\nmake again"))
+    assert unsafe.line == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "what"),
+    [
+        ("debian", "has no tag"),
+        ("localhost:5000/tools", "has no tag"),
+        ("registry.example/tools:latest", "has the tag latest"),
+        ("registry.example:5000/tools:1.2", None),
+        ("registry.example/tools@sha256:0123", None),
+        ("registry.example/tools:latest@sha256:0123", None),
+    ],
+)
+def test_warns_of_images_that_may_change(image: str, what: str | None) -> None:
+    recipe = Recipe.model_validate(
+        {"name": "mine", "image": image, "steps": [{"name": "build", "status": "compiling", "run": "make"}]}
+    )
+    warnings = unpinned_images(recipe)
+    assert [warning.split(";")[0] for warning in warnings] == ([f"image {image} {what}"] if what else [])

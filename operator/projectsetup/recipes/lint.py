@@ -1,4 +1,4 @@
-"""Warnings about steps that will not work, or are not safe, as far as their scripts show."""
+"""Warnings about steps that will not work, are not safe, or may change, as far as the recipe shows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,34 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from projectsetup.recipes.model import Recipe, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a step; `line` counts from 1 in its script, and is None if it is about no line."""
+
+    step: str
+    text: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"step {self.step} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and its arguments, and the line of the script on which it begins."""
+
+    line: int
+    program: str
+    arguments: tuple[str, ...]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -33,25 +55,27 @@ _SHELLS = _words(". ash bash dash ksh sh source zsh")
 _GIT_WITHOUT_REPOSITORY = frozenset({"clone", "version", "--version"})
 
 
-def unsafe_steps(recipe: Recipe) -> tuple[str, ...]:
-    """One line for each step with credentials that seems to execute or read what an earlier step could have written."""
+def unsafe_steps(recipe: Recipe) -> tuple[Finding, ...]:
+    """One for each step with credentials that seems to execute or read what an earlier step could have written."""
     return tuple(
-        f"step {step.name} has credentials and {what}, which an earlier step could have written"
+        Finding(step.name, f"has credentials and {what}, which an earlier step could have written", line)
         for step in recipe.steps
-        if step.credentials and (what := _unsafe_use(step)) is not None
+        if step.credentials
+        for line, what in _unsafe_uses(step)[:1]
     )
 
 
-def _unsafe_use(step: Step) -> str | None:
+def _unsafe_uses(step: Step) -> list[tuple[int | None, str]]:
     if any(not entry.startswith("/") for entry in step.env.get("PATH", "/").split(":")):
-        return "searches a relative directory in PATH"
+        return [(None, "searches a relative directory in PATH")]
     inside = True
-    for program, *arguments in commands(step.run):
-        if program == "cd":
-            inside = _leads_inside(arguments[-1] if arguments else "~", inside=inside)
-        elif (what := _unsafe_command(program, arguments, inside=inside)) is not None:
-            return what
-    return None
+    found: list[tuple[int | None, str]] = []
+    for command in commands(step.run):
+        if command.program == "cd":
+            inside = _leads_inside(command.arguments[-1] if command.arguments else "~", inside=inside)
+        elif (what := _unsafe_command(command.program, command.arguments, inside=inside)) is not None:
+            found.append((command.line, what))
+    return found
 
 
 def _leads_inside(path: str, *, inside: bool) -> bool:
@@ -78,7 +102,7 @@ def _unsafe_command(program: str, arguments: Sequence[str], *, inside: bool) -> 
 
 def _enters(arguments: Sequence[str], *, inside: bool) -> bool:
     """Whether git with these arguments works on a repository in the workspace."""
-    if arguments[:1] == ["-C"] and len(arguments) > 1:
+    if arguments[:1] == ("-C",) and len(arguments) > 1:
         return _leads_inside(arguments[1], inside=inside)
     return inside and not _GIT_WITHOUT_REPOSITORY.intersection(arguments[:1])
 
@@ -111,46 +135,88 @@ _HEREDOC: Final = re.compile(r"(?ms)<<-?\s*(?P<quote>[\"'\\]?)(?P<word>\w+)[\"']
 _QUOTED: Final = re.compile(r"'[^']*'|\\.")
 _SYNTAX_COMMENT: Final = re.compile(r"(?m)(?:^|(?<=[\s;&|]))#.*$")
 _TIME: Final = 10.0
+_PLACE: Final = re.compile(r"(?:\bline )?(?P<line>\d+): ")
 
 
-def unportable_steps(recipe: Recipe) -> tuple[str, ...]:
-    """One line for each construct that plain `sh` (dash, busybox) lacks, and for each script that it cannot parse."""
+def unportable_steps(recipe: Recipe) -> tuple[Finding, ...]:
+    """One for each construct that plain `sh` (dash, busybox) lacks, and for each script that it cannot parse."""
     return tuple(
-        f"step {step.name} {what}" for step in recipe.steps for what in (*_found(step.run),) or _syntax_errors(step.run)
+        Finding(step.name, text, line)
+        for step in recipe.steps
+        for line, text in sorted(_found(step.run)) or _syntax_errors(step.run)
     )
 
 
-def _found(script: str) -> Iterator[str]:
-    plain = _HEREDOC.sub(r" \g<rest>", script)
-    for program, *arguments in commands(plain):
-        if program in _BUILTINS:
-            yield f"uses {program}, which plain sh lacks: {_BUILTINS[program]}"
-        elif program == "set" and "pipefail" in arguments:
-            yield "sets pipefail, which plain sh lacks: write to a file and check each command"
-        elif program in ("[", "test") and "==" in arguments:
-            yield f"uses == in {program}, which plain sh lacks: use ="
-        elif program == "echo" and arguments[:1] in (["-e"], ["-ne"], ["-en"]):
-            yield f"uses echo {arguments[0]}, which plain sh prints as text: use printf"
-    syntax = _SYNTAX_COMMENT.sub("", _QUOTED.sub("''", plain))
-    yield from (f"uses {name}, which plain sh lacks" for name, pattern in _SYNTAX.items() if pattern.search(syntax))
+def _found(script: str) -> Iterator[tuple[int, str]]:
+    plain = _HEREDOC.sub(lambda heredoc: f" {heredoc['rest']}{_line_ends(heredoc)}", script)
+    for command in commands(plain):
+        text = _unportable(command.program, command.arguments)
+        if text is not None:
+            yield command.line, text
+    syntax = _SYNTAX_COMMENT.sub("", _QUOTED.sub(lambda quoted: f"''{_line_ends(quoted)}", plain))
+    for name, pattern in _SYNTAX.items():
+        if found := pattern.search(syntax):
+            yield syntax.count("\n", 0, found.end()) + 1, f"uses {name}, which plain sh lacks"
 
 
-def _syntax_errors(script: str) -> Iterator[str]:
+def _line_ends(match: re.Match[str]) -> str:
+    """The line ends in the match, so that what follows it stays on its line."""
+    return "\n" * match[0].count("\n")
+
+
+def _unportable(program: str, arguments: Sequence[str]) -> str | None:
+    if program in _BUILTINS:
+        return f"uses {program}, which plain sh lacks: {_BUILTINS[program]}"
+    if program == "set" and "pipefail" in arguments:
+        return "sets pipefail, which plain sh lacks: write to a file and check each command"
+    if program in ("[", "test") and "==" in arguments:
+        return f"uses == in {program}, which plain sh lacks: use ="
+    if program == "echo" and arguments and arguments[0] in ("-e", "-ne", "-en"):
+        return f"uses echo {arguments[0]}, which plain sh prints as text: use printf"
+    return None
+
+
+def _syntax_errors(script: str) -> list[tuple[int | None, str]]:
     """The first error that a shell on this machine reports for the script, without running it."""
     shell = shutil.which("dash") or shutil.which("sh")
     if shell is None:
-        return
+        return []
     try:
         done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, timeout=_TIME, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return
-    if done.returncode != 0:
-        first = next(iter(done.stderr.splitlines()), "syntax error")
-        yield f"cannot be parsed by sh: {first.partition(': ')[2] or first}"
+        return []
+    if done.returncode == 0:
+        return []
+    first = next(iter(done.stderr.splitlines()), "syntax error")
+    place = _PLACE.search(first)
+    if place is None:
+        return [(None, f"cannot be parsed by sh: {first}")]
+    return [(int(place["line"]), f"cannot be parsed by sh: {first[place.end() :]}")]
+
+
+def unpinned_images(recipe: Recipe) -> tuple[str, ...]:
+    """One line for each image without a tag or digest, or with the tag `latest`: what it holds may change any time."""
+    images = dict.fromkeys(recipe.image_of(step) for step in recipe.steps)
+    return tuple(
+        f"image {image} {what}; name a version, since what it holds may change between two attempts"
+        for image in images
+        if (what := _unpinned(image)) is not None
+    )
+
+
+def _unpinned(image: str) -> str | None:
+    name = image.rpartition("/")[2]
+    if "@" in name:
+        return None
+    _, colon, tag = name.partition(":")
+    if not colon:
+        return "has no tag"
+    return "has the tag latest" if tag == "latest" else None
 
 
 _COMMENT: Final = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _SEPARATOR: Final = re.compile(r"[;&|()\n]+")
+_CONTINUED: Final = re.compile(r"(?:[^\n]*\\\n)+[^\n]*")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _BEFORE_COMMANDS: Final = frozenset(
     (
@@ -174,20 +240,26 @@ _BEFORE_COMMANDS: Final = frozenset(
 )
 
 
-def commands(script: str) -> Iterator[list[str]]:
-    """The commands of a script, each a program and its arguments; stops where the script cannot be parsed."""
-    lexer = shlex.shlex(_COMMENT.sub("", script.replace("\\\n", " ")), posix=True, punctuation_chars=";&|()<>\n")
+def commands(script: str) -> Iterator[Command]:
+    """The commands of a script; stops where the script cannot be parsed."""
+    joined = _CONTINUED.sub(lambda lines: lines[0].replace("\\\n", " ") + _line_ends(lines), script)
+    lexer = shlex.shlex(_COMMENT.sub("", joined), posix=True, punctuation_chars=";&|()<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     words: list[str] = []
+    line = begun = 1
     try:
         for word in (*lexer, ";"):
             if not _SEPARATOR.fullmatch(word):
+                if not words:
+                    begun = line
                 words.append(word)
+                line += word.count("\n")
                 continue
             while words and (words[0] in _BEFORE_COMMANDS or _ASSIGNMENT.match(words[0])):
                 del words[0]
             if words:
-                yield words
+                yield Command(begun, words[0], tuple(words[1:]))
             words = []
+            line += word.count("\n")
     except ValueError:  # quoting that only a shell understands
         return

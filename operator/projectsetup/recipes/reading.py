@@ -98,6 +98,24 @@ def parse_yaml(text: str, source: str) -> object:
         raise InvalidRecipe(f"{source}: contains an invalid date or number; put it in quotes") from exc
 
 
+def script_lines(text: str) -> dict[str, int]:
+    """The line on which the script of each step begins, by the name of the step, in the text of a valid recipe."""
+    found: dict[str, int] = {}
+    document = _values(yaml.compose(text, Loader=_Loader))
+    steps = document.get("steps")
+    for step in steps.value if isinstance(steps, yaml.SequenceNode) else ():
+        values = _values(step)
+        name, run = values.get("name"), values.get("run")
+        if isinstance(name, yaml.ScalarNode) and isinstance(run, yaml.ScalarNode):
+            is_block = run.style in {"|", ">"}
+            found[name.value] = run.start_mark.line + (2 if is_block else 1)
+    return found
+
+
+def _values(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
 def _describe(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
     first = f"{_place(problems[0])}{_explain(problems[0])}"

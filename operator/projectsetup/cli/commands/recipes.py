@@ -14,6 +14,7 @@ from projectsetup.cli.options import Output, RecipesDir, examples, parameters
 from projectsetup.cli.output import Format, printable, say, write, write_data, write_text
 
 if TYPE_CHECKING:
+    from projectsetup.recipes.lint import Finding
     from projectsetup.recipes.loader import RecipeBook
     from projectsetup.recipes.model import Amounts, Parameter, Recipe, Step
 
@@ -156,12 +157,22 @@ def try_recipe(
 
 
 def _warn(recipe: Recipe, file: Path) -> None:
-    """Say what will not work, or is not safe, in a recipe that is valid."""
-    from projectsetup.recipes.lint import unportable_steps, unsafe_steps
+    """Say what will not work, is not safe, or may change, in a recipe that is valid."""
+    from projectsetup.recipes.lint import unpinned_images, unportable_steps, unsafe_steps
+    from projectsetup.recipes.reading import read_text, script_lines
 
-    for warning in unsafe_steps(recipe):
-        say(printable(f"{file}: warning: {warning}; see docs/recipes.md, Steps with credentials"))
-    for warning in unportable_steps(recipe):
+    begins = script_lines(read_text(file))
+
+    def warn(finding: Finding, hint: str = "") -> None:
+        begin = begins.get(finding.step)
+        place = file if finding.line is None or begin is None else f"{file}:{begin + finding.line - 1}"
+        say(printable(f"{place}: warning: {finding}{hint}"))
+
+    for finding in unsafe_steps(recipe):
+        warn(finding, "; see docs/recipes.md, Steps with credentials")
+    for finding in unportable_steps(recipe):
+        warn(finding)
+    for warning in unpinned_images(recipe):
         say(printable(f"{file}: warning: {warning}"))
 
 
