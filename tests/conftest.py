@@ -24,7 +24,12 @@ __all__ = ["hypothesis_profiles", "report_figures"]
 
 IMAGES_ON_A_NODE = tuple(
     f"tests/{module}.py"
-    for module in ("node/test_installed", "security/test_forged_jobs", "security/test_push_credentials")
+    for module in (
+        "node/test_installed",
+        "node/test_argocd_root",
+        "security/test_forged_jobs",
+        "security/test_push_credentials",
+    )
 )
 ONE_WORKER = {"a node with the images": IMAGES_ON_A_NODE, "a node": ("tests/node/",), "fault tests": ("tests/chaos/",)}
 """Modules that share an expensive control plane; the first match applies."""

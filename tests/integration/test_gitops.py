@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +14,8 @@ import yaml
 from devcluster import DevclusterError
 from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING
 from tests.support import argocd
-from tests.support.api_server import CRD_FILE, ApiServer
-from tests.support.go_modules import ARGOCD_CRDS, FLUX_CRDS, Shipped, fetch, kstatus
-from tests.support.manifests import MANIFESTS, Kubectl, read
-from tests.support.operator_process import wait_for
+from tests.support.api_server import ApiServer
+from tests.support.go_modules import kstatus
 from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps
 
@@ -172,30 +169,3 @@ def test_annotations_of_users_survive_another_sync(sandbox: Sandbox, tmp_path: P
     sandbox.api.kubectl("apply", *how, "-f", str(in_git))
     assert Setup(sandbox, sandbox.api, project).ended()[0] == "SetupSucceeded"
     assert asked.items() <= sandbox.api.get(project)["metadata"]["annotations"].items()
-
-
-def _is_served(kubectl: Kubectl, crd: str) -> bool:
-    conditions = kubectl.get(crd).get("status", {}).get("conditions") or ()
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
-
-
-@pytest.mark.parametrize(("folder", "shipped"), [("argocd", (ARGOCD_CRDS,)), ("flux", FLUX_CRDS)])
-def test_a_cluster_with_these_crds_accepts_the_examples(
-    kubeconfig: Path, folder: str, shipped: tuple[Shipped, ...]
-) -> None:
-    try:
-        files = [CRD_FILE, *(file for one in shipped for file in fetch(one).glob("*.yaml"))]
-    except DevclusterError as error:
-        pytest.skip(str(error))
-    kubectl = Kubectl(kubeconfig)
-    crds = [f"--filename={file}" for file in files if file.name != "kustomization.yaml"]
-    kubectl("apply", "--server-side", *crds)
-    for crd in crds:
-        wait_for(partial(_is_served, kubectl, crd), f"the cluster to serve {crd}")
-    try:
-        for file in sorted((MANIFESTS / folder).glob("*.yaml")):
-            for body in read(file):
-                kubectl.make_namespace(body["metadata"].get("namespace", "default"))
-                kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", given=body)
-    finally:
-        kubectl("delete", "--wait=false", *crds[1:])

@@ -72,6 +72,11 @@ class ArgoCD:
         """Patch the ConfigMap argocd-cm, which Argo CD reads again at once."""
         self.kubectl("patch", "configmap", "argocd-cm", f"--namespace={NAMESPACE}", f"--patch-file={patch}")
 
+    def settings(self) -> dict[str, str]:
+        """The data of the ConfigMap argocd-cm."""
+        data: dict[str, str] = self.kubectl.get("configmap", "argocd-cm", f"--namespace={NAMESPACE}")["data"]
+        return data
+
     def close(self) -> None:
         """End all components."""
         for program in reversed(self._programs):
@@ -87,6 +92,11 @@ class ArgoCD:
     def create(self, application: Body) -> None:
         """Apply an Application."""
         self.kubectl("apply", "--filename=-", given=application)
+
+    def change(self, name: str, spec: Body) -> None:
+        """Merge into the spec of an Application."""
+        patch = json.dumps({"spec": spec})
+        self.kubectl("patch", "application", name, f"--namespace={NAMESPACE}", "--type=merge", f"--patch={patch}")
 
     def application(self, name: str) -> Body:
         """The Application."""

@@ -50,12 +50,14 @@ class Installed:
         """The namespace, and what no manifest holds: where the database is, and recipes of one's own."""
         self._await_gone(f"namespace/{SYSTEM}")
         self.kubectl("apply", f"--filename={BASE / 'namespace.yaml'}")
-        system = f"--namespace={SYSTEM}"
-        self.kubectl(
-            "create", "secret", "generic", DATABASE, system, f"--from-literal=DATABASE_URL={self._url_for_pods}"
-        )
+        self.supply_database()
         literals = [f"--from-literal={file}={text}" for file, text in self._recipes.items()]
-        self.kubectl("create", "configmap", RECIPES, system, *literals)
+        self.kubectl("create", "configmap", RECIPES, f"--namespace={SYSTEM}", *literals)
+
+    def supply_database(self) -> None:
+        """Create the Secret with the address of the database."""
+        address = f"--from-literal=DATABASE_URL={self._url_for_pods}"
+        self.kubectl("create", "secret", "generic", DATABASE, f"--namespace={SYSTEM}", address)
 
     def use(self, folder: Path) -> None:
         """Apply this kustomization unless that was the last one; returns when two pods of it run, and no others."""
