@@ -290,7 +290,7 @@ def fail_in_the_first_wave(team: Team, steps: Steps) -> tuple[str, str]:
     return first, second
 
 
-def test_a_failed_wave_goes_on_after_a_retry(team: Team, steps: Steps) -> None:
+def test_a_failed_wave_continues_after_a_retry(team: Team, steps: Steps) -> None:
     first, second = fail_in_the_first_wave(team, steps)
     assert team.api.select("") == {first}
     team.act("retry", first)
