@@ -245,6 +245,7 @@ def compose(
     def control_queue(control: QueueControl) -> None:
         slots.paused = control.paused
         slots.capacity = settings.concurrency if control.concurrency is None else control.concurrency
+        slots.limit(control.limits)
         controller.queue_is_known.set()
         controller.grant_slots()
 

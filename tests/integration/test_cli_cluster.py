@@ -97,6 +97,25 @@ def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, a
     assert cli.ok("queue", "show").out.splitlines()[2:4] == ["Paused       no", "Concurrency  0"]
 
 
+def test_limits_of_several_recipes_are_set_and_removed_one_by_one(cli: CommandLine, api_server: ApiServer) -> None:
+    paused = "recipe b paused: none of its attempts start, running attempts continue\n"
+    assert cli.ok("queue", "pause", "--recipe", "b").out == paused
+    cli.ok("queue", "pause", "--recipe", "a")
+    assert cli.ok("queue", "scale", 2, "--recipe", "c").out == "at most 2 attempts with recipe c run at once\n"
+    cli.ok("queue", "scale", 1, "--recipe", "a")
+    assert cli.ok("queue", "scale", 3, "--per-namespace").out == "at most 3 attempts of each namespace run at once\n"
+    assert data(api_server) == {
+        "pausedRecipes": "a\nb\n", "concurrencyPerRecipe": "a: 1\nc: 2\n", "concurrencyPerNamespace": "3"
+    }  # fmt: skip
+    assert cli.ok("queue", "resume", "--recipe", "b").out == "recipe b resumed\n"
+    removed = "attempts with recipe c have no limit of their own\n"
+    assert cli.ok("queue", "scale", "none", "--recipe", "c").out == removed
+    shown = cli.ok("queue", "show", "-o", "json").json
+    assert (shown["pausedRecipes"], shown["concurrencyPerRecipe"]) == (["a"], {"a": 1})
+    assert "a number from 0 to 1000" in cli.refused(2, "queue", "scale", "many", "--recipe", "a")
+    assert "exclude each other" in cli.refused(2, "queue", "scale", "1", "--recipe", "a", "--per-namespace")
+
+
 def test_invalid_values_of_others_are_shown_and_replaced(cli: CommandLine, api_server: ApiServer) -> None:
     api_server.kubectl(
         "create", "configmap", CONFIG_MAP, "--from-literal=paused=yes", "--from-literal=concurrency=many"

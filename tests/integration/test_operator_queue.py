@@ -215,3 +215,28 @@ def test_a_config_map_with_invalid_values_or_none_changes_nothing(sandbox: Sandb
     for setup in setups:
         setup.ended()
     sandbox.api.kubectl("create", "configmap", CONFIG_MAP)
+
+
+def test_limits_hold_back_whom_they_concern_and_nobody_else(
+    sandbox: Sandbox, steps: Steps, other_namespace: ApiServer
+) -> None:
+    control(sandbox, concurrency="9", concurrencyPerNamespace="1")
+    first, second = (Setup.gated(sandbox, steps) for _ in range(2))
+    slots(sandbox, 1, 1)
+    other = Setup.gated(sandbox, steps, api=other_namespace)
+    slots(sandbox, 2, 1)
+    assert set(steps.started) == {first.name, other.name}
+    control(sandbox, concurrencyPerNamespace=None, pausedRecipes="gated")
+    third = Setup.gated(sandbox, steps)
+    slots(sandbox, 2, 2)
+    assert [gauge_of(sandbox, kind) for kind in ("namespace", "recipe")] == [0, 2]
+    control(sandbox, pausedRecipes=None, concurrencyPerRecipe="gated: 3")
+    slots(sandbox, 3, 1)
+    steps.release()
+    for setup in (first, second, third, other):
+        assert setup.ended()[0] == "SetupSucceeded"
+
+
+def gauge_of(sandbox: Sandbox, limit: str) -> float:
+    """How many setups wait for limits of this kind."""
+    return Exposition(sandbox.operator.get("/metrics")[1]).value("projectsetup_queue_limited", limit=limit)

@@ -579,6 +579,21 @@ MUTATIONS: Final = (
     ),
     *_of("controller/slots.py", "controller_slots")(
         (
+            "who has reached a limit is passed over",
+            "            if self._open.issuperset(group):\n",
+            "            if True:\n",
+        ),
+        (
+            "who was passed over starts once the limit allows it",
+            "                for other in groups.keys() & self._open:\n",
+            "                for other in ():\n",
+        ),
+        (
+            "attempts that run already count towards a new limit",
+            "limit for (namespace, _), recipe in self._holders.items() for limit in limits.of(namespace, recipe)",
+            "limit for limit in ()",
+        ),
+        (
             "at most CONCURRENCY attempts at once",
             "len(self._holders) < self.capacity",
             "len(self._holders) <= self.capacity",
@@ -600,8 +615,8 @@ MUTATIONS: Final = (
         ),
         (
             "a change of priority takes effect on what is queued",
-            "            if self._waiting.get(key) != entry:\n",
-            "            if key not in self._waiting:\n",
+            "        if known is None or (known.entry, known.recipe) != (entry, recipe):\n",
+            "        if known is None:\n",
         ),
     ),
     *_of("controller/workqueue.py", "controller_workqueue")(
@@ -779,10 +794,14 @@ MUTATIONS: Final = (
     *_of("kube/queue_config.py", "kube_queue_config")(
         (
             "the queue can be paused",
-            'return QueueControl(paused == "true", concurrency)',
-            "return QueueControl(False, concurrency)",
+            'return QueueControl(paused == "true", concurrency, limits)',
+            "return QueueControl(False, concurrency, limits)",
         ),
-        ("the concurrency can be changed", "            concurrency = int(text)\n", "            pass\n"),
+        (
+            "the concurrency can be changed",
+            "    concurrency = _number(data, CONCURRENCY, problems)\n",
+            "    concurrency = None\n",
+        ),
     ),
     *_of("engines/kubernetes_job/manifest.py", "kubernetes_job_manifest")(
         (

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from projectsetup.api.constants import PRIORITY, RETRY_REQUESTED_AT
+from projectsetup.api.limits import Limits
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.queue import MAX_ROWS, Leader, Line, QueueState, line_up, queue_text, queue_value
@@ -107,6 +108,21 @@ def test_the_queue_for_scripts() -> None:
     entry = {"namespace": "team-a", "name": "first", "project": "shop", "priority": 1}
     assert value["running"][0] == {**entry, "step": "test", "progress": "4/7"}
     entry = {"namespace": "team-a", "name": "urgent", "project": None, "priority": 0}
-    assert value["waiting"][0] == {**entry, "queuedAt": "2026-11-24T11:59:59Z"}
+    assert value["waiting"][0] == {**entry, "queuedAt": "2026-11-24T11:59:59Z", "waitsFor": None}
     assert value["backingOff"][0]["nextAttemptAt"] == "2026-11-24T12:00:12Z"
     assert "within" not in value
+
+
+def test_who_waits_for_which_limit() -> None:
+    limits = Limits(per_namespace=2, paused_recipes=frozenset({"broken"}))
+    control = QueueControl(concurrency=9, limits=limits)
+    waiting = [setup("free", Reason.QUEUED, since=1), setup("held", Reason.QUEUED, since=9)]
+    waiting[0] = waiting[0].model_copy(update={"namespace": "team-b"})
+    state = QueueState("ops", control, None, LEADER, line_up([running("1", 5), running("2", 4), *waiting]), None)
+    lines = [line.split() for line in queue_text(state, NOON).plain.splitlines()]
+    assert ["Per", "namespace", "2"] in lines
+    assert ["namespace", "team-a", "2", "2", "1"] in lines
+    assert ["recipe", "broken", "0", "paused", "0"] in lines
+    assert [line[:2] for line in lines if line[1:2] in (["free"], ["held"])] == [["1", "free"], ["2", "held"]]
+    found = {each["name"]: each["waitsFor"] for each in queue_value(state)["waiting"]}
+    assert found == {"held": {"limit": "namespace", "name": "team-a", "most": 2}, "free": None}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projectsetup.api.limits import LimitKind, Limits
 from projectsetup.api.models import Rank
 from projectsetup.controller.slots import Slots
 from projectsetup.controller.workqueue import Key
@@ -135,3 +137,123 @@ def test_those_that_were_not_looked_at_in_time_hold_up_nobody() -> None:
     assert slots.grant() == []
     assert slots.stop_expecting() == 2
     assert slots.grant() == [C]
+
+
+@pytest.mark.parametrize(
+    ("limits", "first"),
+    [
+        (Limits(), ["a1", "a2", "b1", "b2"]),
+        (Limits(per_namespace=1), ["a1", "b1"]),
+        (Limits(per_namespace=0), []),
+        (Limits(per_recipe={"x": 1}), ["a1", "b1", "b2"]),
+        (Limits(paused_recipes=frozenset("x")), ["b1", "b2"]),
+        (Limits(per_recipe={"y": 0}, paused_recipes=frozenset({"other"})), ["a1", "a2"]),
+        (Limits(per_namespace=1, per_recipe={"x": 0, "y": 1}), ["b1"]),
+    ],
+)
+def test_who_has_reached_a_limit_is_passed_over(limits: Limits, first: list[str]) -> None:
+    slots = Slots(9)
+    slots.limit(limits)
+    for second, name in enumerate(("a1", "a2", "b1", "b2")):
+        slots.enqueue((name[0], name), rank(1, second), "x" if name[0] == "a" else "y")
+    assert [name for _, name in slots.grant()] == first
+    assert slots.waiting == 4 - len(first)
+
+
+def test_who_was_passed_over_starts_in_order_once_the_limit_allows_it() -> None:
+    slots = Slots(9)
+    slots.limit(Limits(per_namespace=1))
+    for second in range(3):
+        slots.enqueue(("a", str(second)), rank(1, second))
+    assert slots.grant() == [("a", "0")]
+    slots.enqueue(("a", "urgent"), rank(0, 9))
+    assert (slots.grant(), slots.limited()) == ([], {LimitKind.NAMESPACE: 3})
+    slots.release(("a", "0"))
+    assert slots.grant() == [("a", "urgent")]
+    slots.limit(Limits(per_namespace=3))
+    assert slots.grant() == [("a", "1"), ("a", "2")]
+    assert slots.limited() == {}
+
+
+def test_attempts_that_run_already_count_even_above_a_limit_that_comes_later() -> None:
+    slots = Slots(9)
+    for name in "12":
+        slots.acquire(("a", name), "x")
+    slots.enqueue(("b", "waits"), rank(), "x")
+    slots.limit(Limits(per_recipe={"x": 1}))
+    assert (slots.grant(), slots.held, slots.limited()) == ([], 2, {LimitKind.RECIPE: 1})
+    slots.release(("a", "1"))
+    assert slots.grant() == []
+    slots.release(("a", "2"))
+    assert slots.grant() == [("b", "waits")]
+
+
+def test_thousands_of_urgent_setups_of_one_namespace_do_not_keep_another_waiting() -> None:
+    slots = Slots(4)
+    slots.limit(Limits(per_namespace=3))
+    for number in range(5000):
+        slots.enqueue(("busy", str(number)), rank(0, number))
+    assert len(slots.grant()) == 3
+    slots.enqueue(("calm", "only"), rank(9, 9999))
+    assert slots.grant() == [("calm", "only")]
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    kinds = st.sampled_from(["enqueue", "enqueue", "enqueue", "release", "grant", "limit", "acquire"])
+    return draw(st.lists(st.tuples(kinds, st.integers(0, 35), st.integers(0, 9)), max_size=60))
+
+
+LIMITS = [
+    Limits(),
+    Limits(per_namespace=1),
+    Limits(per_namespace=2, per_recipe={"r0": 1, "r1": 2}),
+    Limits(per_recipe={"r0": 3}, paused_recipes=frozenset({"r2"})),
+    Limits(per_namespace=0),
+]
+
+
+@given(_steps(), st.integers(0, 6))
+def test_whatever_happens_slots_go_to_the_first_whom_the_limits_allow(
+    steps: list[tuple[str, int, int]], capacity: int
+) -> None:
+    """Compared with a search through all that wait."""
+    slots, limits = Slots(capacity), Limits()
+    waiting: dict[Key, Rank] = {}
+    holders: set[Key] = set()
+
+    def recipe(key: Key) -> str:
+        return f"r{int(key[1]) % 3}"
+
+    def next_of_all() -> Key | None:
+        running = Counter(limit for key in holders for limit in limits.of(key[0], recipe(key)))
+        free = [key for key in waiting if limits.reached(limits.of(key[0], recipe(key)), running) is None]
+        return min(free, key=lambda key: (waiting[key], key), default=None) if len(holders) < capacity else None
+
+    for kind, number, value in steps:
+        key = (f"n{number % 4}", str(number))
+        if kind == "enqueue" and key not in holders:
+            waiting[key] = rank(value % 3, number, "/".join(key))
+            slots.enqueue(key, waiting[key], recipe(key))
+        elif kind == "release":
+            waiting.pop(key, None)
+            holders.discard(key)
+            slots.release(key)
+        elif kind == "acquire":
+            waiting.pop(key, None)
+            holders.add(key)
+            slots.acquire(key, recipe(key))
+        elif kind == "limit":
+            limits = LIMITS[value % len(LIMITS)]
+            slots.limit(limits)
+        elif kind == "grant":
+            expected = []
+            while (first := next_of_all()) is not None:
+                expected.append(first)
+                holders.add(first)
+                del waiting[first]
+            assert slots.grant() == expected
+        running = Counter(limit for key in holders for limit in limits.of(key[0], recipe(key)))
+        reached = [limits.reached(limits.of(key[0], recipe(key)), running) for key in waiting]
+        assert slots.limited() == Counter(limit.kind for limit in reached if limit is not None)
+        assert (slots.waiting, slots.held) == (len(waiting), len(holders))

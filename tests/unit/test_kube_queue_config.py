@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from projectsetup.api.limits import Limits
 from projectsetup.kube.queue_config import MAX_CONCURRENCY, QueueControl, parse_queue_control
 
 
@@ -19,6 +20,9 @@ from projectsetup.kube.queue_config import MAX_CONCURRENCY, QueueControl, parse_
         ({"concurrency": f" {MAX_CONCURRENCY} "}, QueueControl(concurrency=MAX_CONCURRENCY)),
         ({"concurrency": ""}, QueueControl()),
         ({"somebody": "else's"}, QueueControl()),
+        ({"concurrencyPerNamespace": "2"}, QueueControl(limits=Limits(2))),
+        ({"concurrencyPerRecipe": "a: 1\n\n b:20 \n"}, QueueControl(limits=Limits(None, {"a": 1, "b": 20}))),
+        ({"pausedRecipes": "a, b\nc"}, QueueControl(limits=Limits(paused_recipes=frozenset("abc")))),
     ],
 )
 def test_what_is_understood(data: dict[str, str] | None, control: QueueControl) -> None:
@@ -40,4 +44,16 @@ def test_an_invalid_pause_is_ignored_and_both_problems_are_reported() -> None:
     assert control == QueueControl()
     assert problem == (
         "paused is 'yes\\nplease': true or false is allowed; concurrency is 'x': a number from 0 to 1000 is allowed"
+    )
+
+
+def test_of_invalid_limits_the_valid_ones_count_and_each_other_is_reported() -> None:
+    data = {"concurrencyPerNamespace": "-", "concurrencyPerRecipe": "a: 1\nb\nC: 1", "pausedRecipes": "a $b"}
+    control, problem = parse_queue_control(data)
+    assert control == QueueControl(limits=Limits(None, {"a": 1}, frozenset("a")))
+    lines = "lines such as `python-service: 2`, with a number from 0 to 1000, are allowed"
+    assert problem == (
+        "concurrencyPerNamespace is '-': a number from 0 to 1000 is allowed; "
+        f"concurrencyPerRecipe has the line 'b': {lines}; concurrencyPerRecipe has the line 'C: 1': {lines}; "
+        "pausedRecipes has '$b': names of recipes are allowed"
     )

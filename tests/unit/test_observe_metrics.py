@@ -12,6 +12,7 @@ from tests.support.exposition import Exposition, documented
 QUIET = Moment(
     leading=False,
     queue=dict.fromkeys(range(10), 0),
+    limited={"namespace": 0, "recipe": 0},
     oldest_wait=0.0,
     awaiting_dependency=0,
     intake_pending=0,

@@ -92,6 +92,11 @@ class ProjectSetupResource(BaseModel):
         return self.status.project_name or requested
 
     @property
+    def recipe(self) -> str | None:
+        """The name of its recipe; None if the spec is invalid."""
+        return self.spec.recipe if self.spec else None
+
+    @property
     def credentials_secret(self) -> str | None:
         """The name of the Secret with the credentials; None if there is none, or the spec is invalid."""
         reference = self.spec.credentials_secret_ref if self.spec else None

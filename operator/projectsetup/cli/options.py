@@ -54,6 +54,13 @@ def namespace(text: str) -> str:
     return text
 
 
+def recipe_name(text: str) -> str:
+    """Parse the name of a recipe."""
+    if not re.fullmatch(DNS_LABEL, text):
+        raise typer.BadParameter(f"{text!r} is not a valid recipe name")
+    return text
+
+
 def secret_name(text: str) -> str:
     """Parse the name of a Secret."""
     from pydantic import TypeAdapter, ValidationError

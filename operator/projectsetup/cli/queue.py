@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,27 +16,36 @@ from kubernetes.aio.client import ApiClient
 from rich.text import Text
 
 from projectsetup.api.durations import lasting
+from projectsetup.api.limits import Limit, LimitKind, Limits
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
 from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
 from projectsetup.cli.status import ELASTIC, ended
 from projectsetup.cli.tables import fields, table
-from projectsetup.kube.client import APPLY_PATCH, RestClient
+from projectsetup.kube.client import APPLY_PATCH, Body, RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
-from projectsetup.kube.errors import ApiForbidden, ApiNotFound
+from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound
+from projectsetup.kube.informer import ObjectKey
 from projectsetup.kube.lease import LEASE_DURATION, LEASE_GROUP, LEASE_NAME, LEASE_VERSION
 from projectsetup.kube.queue_config import (
     CONFIG_MAP,
+    PAUSED_RECIPES,
+    PER_RECIPE,
     QueueControl,
+    config_map_data,
     parse_queue_control,
+    paused_recipes_text,
     queue_config_path,
     read_queue_config,
+    recipe_limits_text,
 )
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 
 MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """A leader that is alive renews its Lease more often."""
+MAX_CHANGES: Final = 5
+"""How often a change of the ConfigMap is tried while others change it as well."""
 MAX_ROWS: Final = 10
 """Of a table; scripts get all."""
 SPARE: Final = ("PRIORITY", "NAMESPACE", "STEP")
@@ -68,6 +79,16 @@ class Line:
     """Those that wait for their next attempt, the next one first."""
     suspended: int
 
+    def held_back(self, limits: Limits) -> dict[ObjectKey, Limit]:
+        """Which limit each setup waits for that may not start even if a slot is free."""
+        running = self.counts(limits)
+        reached = {r.key: limits.reached(limits.of(r.namespace, r.recipe), running) for r in self.waiting}
+        return {key: limit for key, limit in reached.items() if limit is not None}
+
+    def counts(self, limits: Limits) -> Counter[Limit]:
+        """How many of those that run count towards each limit."""
+        return Counter(limit for r in self.running for limit in limits.of(r.namespace, r.recipe))
+
     def by_priority(self) -> list[tuple[int, list[ProjectSetupResource]]]:
         """Those that wait, by priority."""
         return [(priority, list(found)) for priority, found in groupby(self.waiting, key=attrgetter("priority"))]
@@ -99,7 +120,7 @@ async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) 
     control, problem = parse_queue_control(data)
     state = QueueState(namespace, control, problem, leader, line_up(resources), within)
     if output is not Format.TABLE:
-        write_data(queue_value(state), output, names=[full_name(resource.name) for resource in state.line.waiting])
+        write_data(queue_value(state), output, names=[full_name(resource.name) for resource in _in_order(state)])
     else:
         write_text(queue_text(state, datetime.now(UTC)))
 
@@ -113,16 +134,68 @@ async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, valu
     if problem:
         raise CommandError(problem)
     namespace = kubeconfig.operator_namespace(given)
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": {key: value}}
     async with await connect(kubeconfig) as api:
-        await RestClient(api).call(
-            f"write ConfigMap {namespace}/{CONFIG_MAP}",
-            "PATCH",
-            queue_config_path(namespace),
-            query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
-            body=body,
-            content_type=APPLY_PATCH,
-        )
+        await _apply(RestClient(api), namespace, key, value, {"name": CONFIG_MAP})
+
+
+async def _apply(client: RestClient, namespace: str, key: str, value: str, metadata: Body) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: value}}
+    await client.call(
+        f"write ConfigMap {namespace}/{CONFIG_MAP}",
+        "PATCH",
+        queue_config_path(namespace),
+        query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
+        body=body,
+        content_type=APPLY_PATCH,
+    )
+
+
+async def pause_recipe(kubeconfig: Kubeconfig, given: str | None, recipe: str, *, paused: bool) -> None:
+    """Start no attempts of this recipe, or start them again."""
+
+    def changed(limits: Limits) -> str:
+        names = limits.paused_recipes | {recipe} if paused else limits.paused_recipes - {recipe}
+        return paused_recipes_text(names)
+
+    await _change_limits(kubeconfig, given, PAUSED_RECIPES, changed)
+
+
+async def limit_recipe(kubeconfig: Kubeconfig, given: str | None, recipe: str, number: str) -> None:
+    """Let so many attempts of this recipe run at once; "" for any number."""
+    _, problem = parse_queue_control({PER_RECIPE: f"{recipe}: {number}"} if number else {})
+    if problem:
+        raise CommandError(problem)
+
+    def changed(limits: Limits) -> str:
+        others = {name: most for name, most in limits.per_recipe.items() if name != recipe}
+        return recipe_limits_text(others | ({recipe: int(number)} if number else {}))
+
+    await _change_limits(kubeconfig, given, PER_RECIPE, changed)
+
+
+async def _change_limits(kubeconfig: Kubeconfig, given: str | None, key: str, changed: Callable[[Limits], str]) -> None:
+    """Change a key that holds several values, so that nothing is lost if somebody else changes it at the same time."""
+    namespace = kubeconfig.operator_namespace(given)
+    what = f"{{}} ConfigMap {namespace}/{CONFIG_MAP}"
+    async with await connect(kubeconfig) as api:
+        client = RestClient(api)
+        for remaining in reversed(range(MAX_CHANGES)):
+            metadata = {"name": CONFIG_MAP}
+            data = None
+            with contextlib.suppress(ApiNotFound):
+                found = await client.call(what.format("read"), "GET", queue_config_path(namespace))
+                metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
+                data = config_map_data(found)
+            control, problem = parse_queue_control({key: (data or {}).get(key, "")})
+            if problem:
+                raise CommandError(f"ConfigMap {namespace}/{CONFIG_MAP}: {problem}; correct it first")
+            try:
+                await _apply(client, namespace, key, changed(control.limits), metadata)
+            except ApiConflict:
+                if remaining:
+                    continue
+                raise
+            return
 
 
 async def _leader(api: ApiClient, namespace: str) -> Leader | None:
@@ -170,6 +243,7 @@ def queue_text(state: QueueState, now: datetime) -> Text:
             "Operator": leader.describe(now) if leader else "unknown (you are not allowed to read its Lease)",
             "Paused": "yes, no new attempts start" if control.paused else "no",
             "Concurrency": "default of the operator" if control.concurrency is None else control.concurrency,
+            "Per namespace": control.limits.per_namespace,
             "Slots": _slots(state),
             "Waiting": _waiting(line, now),
             "Backing off": _backing_off(line, now),
@@ -178,7 +252,7 @@ def queue_text(state: QueueState, now: datetime) -> Text:
             "Invalid": state.problem,
         }
     )
-    for part in (_priorities(line, now), _next(line, now), _running(line, now)):
+    for part in (_priorities(line, now), _limits(state), _next(state, now), _running(line, now)):
         if part is not None:
             text.append("\n\n").append_text(part)
     return text
@@ -187,12 +261,21 @@ def queue_text(state: QueueState, now: datetime) -> Text:
 def queue_value(state: QueueState) -> dict[str, Any]:
     """The queue for scripts."""
     line = state.line
+    held_back = line.held_back(state.control.limits)
+
+    def waits_for(resource: ProjectSetupResource) -> dict[str, Any] | None:
+        limit = held_back.get(resource.key)
+        return limit and {"limit": limit.kind, "name": limit.name, "most": state.control.limits.most(limit)}
+
     value = {
         "namespace": state.namespace,
         "paused": state.control.paused,
         "concurrency": state.control.concurrency,
+        "concurrencyPerNamespace": state.control.limits.per_namespace,
+        "concurrencyPerRecipe": dict(state.control.limits.per_recipe),
+        "pausedRecipes": sorted(state.control.limits.paused_recipes),
         "running": [{**_entry(r), "step": r.status.step, "progress": r.status.progress} for r in line.running],
-        "waiting": [{**_entry(r), "queuedAt": _stamp(r.queued_at)} for r in line.waiting],
+        "waiting": [{**_entry(r), "queuedAt": _stamp(r.queued_at), "waitsFor": waits_for(r)} for r in line.waiting],
         "waitingByPriority": {str(priority): len(found) for priority, found in line.by_priority()},
         "backingOff": [{**_entry(r), "nextAttemptAt": _stamp(r.status.next_attempt_at)} for r in line.backing_off],
         "suspended": line.suspended,
@@ -227,13 +310,35 @@ def _priorities(line: Line, now: datetime) -> Text | None:
     return table(("PRIORITY", "WAITING", "LONGEST"), rows) if rows else None
 
 
-def _next(line: Line, now: datetime) -> Text | None:
+def _in_order(state: QueueState) -> list[ProjectSetupResource]:
+    """Those that wait, those first that a limit does not hold back."""
+    held_back = state.line.held_back(state.control.limits)
+    return sorted(state.line.waiting, key=lambda resource: resource.key in held_back)
+
+
+def _limits(state: QueueState) -> Text | None:
+    """The limits of recipes, and those of namespaces that hold a setup back."""
+    limits, line = state.control.limits, state.line
+    running, waiting = line.counts(limits), Counter(line.held_back(limits).values())
+    recipes = {Limit(LimitKind.RECIPE, name) for name in {*limits.per_recipe, *limits.paused_recipes}}
+    rows = [
+        (f"{limit.kind} {limit.name}", running[limit], _most(limits, limit), waiting[limit])
+        for limit in sorted({*waiting, *recipes})
+    ]
+    return table(("LIMIT", "RUNNING", "MOST", "WAITING"), rows) if rows else None
+
+
+def _most(limits: Limits, limit: Limit) -> object:
+    return "paused" if limit.name in limits.paused_recipes and limit.kind is LimitKind.RECIPE else limits.most(limit)
+
+
+def _next(state: QueueState, now: datetime) -> Text | None:
     columns = ("NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "WAITS")
     rows = [
         (place, r.name, r.project_name or "", r.namespace, r.priority, _age(r.queued_at, now))
-        for place, r in enumerate(line.waiting[:MAX_ROWS], start=1)
+        for place, r in enumerate(_in_order(state)[:MAX_ROWS], start=1)
     ]
-    return _with_count(_table(columns, rows), line.waiting) if rows else None
+    return _with_count(_table(columns, rows), state.line.waiting) if rows else None
 
 
 def _running(line: Line, now: datetime) -> Text | None:

@@ -23,7 +23,7 @@ def origin_of(resource: ProjectSetupResource, status: ProjectSetupStatus, recipe
         run_name=status.run_ref.name if status.run_ref else None,
         queued_at=status.queued_at,
         started_at=status.started_at or datetime.now(UTC),
-        recipe=resource.spec.recipe if resource.spec else None,
+        recipe=resource.recipe,
         recipe_digest=recipe_digest,
     )
 

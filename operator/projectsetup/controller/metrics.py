@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sized
 from datetime import UTC, datetime
 from typing import Final
 
+from projectsetup.api.limits import LimitKind
 from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
 from projectsetup.api.reasons import (
     OVER,
@@ -115,10 +116,11 @@ def ready_since(resource: ProjectSetupResource, now: datetime) -> datetime:
 
 def moment(slots: Slots, runs: Runs, dependencies: Sized, backlog: Backlog, *, leading: bool) -> Moment:
     """The current state."""
-    depth = slots.depth()
+    depth, limited = slots.depth(), slots.limited()
     return Moment(
         leading=leading,
         queue={priority: depth[priority] for priority in PRIORITIES},
+        limited={str(kind): limited[kind] for kind in LimitKind},
         oldest_wait=_age(slots.oldest),
         awaiting_dependency=len(dependencies),
         intake_pending=backlog.pending,

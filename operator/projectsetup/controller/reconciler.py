@@ -218,7 +218,7 @@ class Reconciler:
     async def _wait_for_slot(self, facts: Facts, action: WaitForSlot) -> bool:
         resource = facts.resource
         rank = resource.rank._replace(queued_at=action.status.queued_at or facts.now)
-        self.slots.enqueue(resource.key, rank, since=ready_since(resource, facts.now))
+        self.slots.enqueue(resource.key, rank, resource.recipe, since=ready_since(resource, facts.now))
         for key in self.slots.grant():
             if key == resource.key:
                 return True
@@ -277,7 +277,7 @@ class Reconciler:
         project = await self._claim(facts, number=action.number, status=status)
         if project is None:
             return
-        self.slots.acquire(resource.key)
+        self.slots.acquire(resource.key, resource.recipe)
         self.leader.check()
         adoption = Adoption(
             namespace=resource.namespace,
@@ -331,7 +331,7 @@ class Reconciler:
                     key=resource.key,
                     uid=resource.uid,
                     queued_at=resource.queued_at,
-                    recipe=resource.spec.recipe if resource.spec else None,
+                    recipe=resource.recipe,
                     engine=facts.engine,
                     end=end,
                     past=past,

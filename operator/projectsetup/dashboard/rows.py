@@ -107,7 +107,7 @@ def row_of(resource: ProjectSetupResource) -> Row:
         project=resource.project_name or "",
         phase=phase,
         seen=condition is not None,
-        recipe=resource.spec.recipe if resource.spec else "",
+        recipe=resource.recipe or "",
         rank=resource.rank,
         attempt=f"{status.attempt}/{status.max_attempts or (tuning.max_attempts if tuning else '?')}",
         project_status=status.project_status or "",

@@ -172,6 +172,8 @@ class Moment:
     leading: bool
     queue: Mapping[int, int]
     """Setups waiting for a slot, by priority; has every priority."""
+    limited: Mapping[str, int]
+    """Those of them that may not start since their namespace or recipe has reached its limit, by what has."""
     oldest_wait: float
     """Seconds since the longest-waiting setup could start; 0 if none waits."""
     awaiting_dependency: int
@@ -209,6 +211,10 @@ class Gauges(Collector):
         for priority, count in now.queue.items():
             depth.add_metric([str(priority)], count)
         yield depth
+        limited = self._gauge("queue_limited", "ProjectSetups waiting for a limit to allow another attempt.", "limit")
+        for kind, count in now.limited.items():
+            limited.add_metric([kind], count)
+        yield limited
         for name, value, text in (
             (
                 "queue_oldest_seconds",

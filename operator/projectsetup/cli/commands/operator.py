@@ -7,8 +7,20 @@ from typing import Annotated, Final
 
 import typer
 
-from projectsetup.cli.options import Context, KubeconfigFile, OperatorNamespace, Output, examples
+from projectsetup.cli import completion
+from projectsetup.cli.options import Context, KubeconfigFile, OperatorNamespace, Output, examples, recipe_name
 from projectsetup.cli.output import Format, say, write
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        parser=recipe_name,
+        help="Only setups with this recipe.",
+        autocompletion=completion.completing(completion.recipes),
+    ),
+]
 
 app = typer.Typer()
 _PANEL: Final = "Operator"
@@ -69,34 +81,90 @@ def show(
     asyncio.run(show_queue(Kubeconfig(kubeconfig, context), operator_namespace, output))
 
 
-@queue.command()
+@queue.command(epilog=examples("queue pause", "queue pause --recipe node-service"))
 def pause(
-    operator_namespace: OperatorNamespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
-) -> None:
-    """Start no new attempts. Running attempts continue."""
-    _change((kubeconfig, context), operator_namespace, "paused", "true")
-    write("queue paused: no new attempts start, running attempts continue")
-
-
-@queue.command()
-def resume(
-    operator_namespace: OperatorNamespace = None, context: Context = None, kubeconfig: KubeconfigFile = None
-) -> None:
-    """Start queued setups again."""
-    _change((kubeconfig, context), operator_namespace, "paused", "false")
-    write("queue resumed")
-
-
-@queue.command(epilog=examples("queue scale 8"))
-def scale(
-    number: Annotated[str, typer.Argument(metavar="N", help="Number of attempts; with 0, no new ones start.")],
+    recipe: Recipe = None,
     operator_namespace: OperatorNamespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Set how many attempts may run at once."""
-    _change((kubeconfig, context), operator_namespace, "concurrency", number)
-    write(f"at most {number} attempts run at once")
+    """Start no new attempts, or none with one recipe. Running attempts continue."""
+    _pause((kubeconfig, context), operator_namespace, recipe, paused=True)
+    what = (
+        "queue paused: no new attempts start"
+        if recipe is None
+        else f"recipe {recipe} paused: none of its attempts start"
+    )
+    write(f"{what}, running attempts continue")
+
+
+@queue.command(epilog=examples("queue resume", "queue resume --recipe node-service"))
+def resume(
+    recipe: Recipe = None,
+    operator_namespace: OperatorNamespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Start queued setups again, or those with one recipe."""
+    _pause((kubeconfig, context), operator_namespace, recipe, paused=False)
+    write("queue resumed" if recipe is None else f"recipe {recipe} resumed")
+
+
+@queue.command(
+    epilog=examples(
+        "queue scale 8",
+        "queue scale 2 --recipe node-service",
+        "queue scale 3 --per-namespace",
+        "queue scale none --per-namespace",
+    )
+)
+def scale(
+    number: Annotated[
+        str,
+        typer.Argument(metavar="N", help="Number of attempts; with 0, no new ones start; `none` removes the limit."),
+    ],
+    *,
+    recipe: Recipe = None,
+    per_namespace: Annotated[
+        bool, typer.Option("--per-namespace", help="Of each namespace, instead of all together.")
+    ] = False,
+    operator_namespace: OperatorNamespace = None,
+    context: Context = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Set how many attempts may run at once: in all, of one recipe, or of each namespace."""
+    from projectsetup.cli.queue import limit_recipe
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.queue_config import CONCURRENCY, PER_NAMESPACE
+
+    if recipe is not None and per_namespace:
+        raise typer.BadParameter("--recipe and --per-namespace exclude each other")
+    value = "" if number == "none" else number
+    if recipe is not None:
+        asyncio.run(limit_recipe(Kubeconfig(kubeconfig, context), operator_namespace, recipe, value))
+        whose = f" with recipe {recipe}"
+    else:
+        _change((kubeconfig, context), operator_namespace, PER_NAMESPACE if per_namespace else CONCURRENCY, value)
+        whose = " of each namespace" if per_namespace else ""
+    if value:
+        write(f"at most {number} attempts{whose} run at once")
+    elif whose:
+        write(f"attempts{whose} have no limit of their own")
+    else:
+        write("as many attempts run at once as the operator is set to")
+
+
+def _pause(
+    source: tuple[str | None, str | None], operator_namespace: str | None, recipe: str | None, *, paused: bool
+) -> None:
+    from projectsetup.cli.queue import pause_recipe
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.queue_config import PAUSED
+
+    if recipe is None:
+        _change(source, operator_namespace, PAUSED, "true" if paused else "false")
+    else:
+        asyncio.run(pause_recipe(Kubeconfig(*source), operator_namespace, recipe, paused=paused))
 
 
 def _change(source: tuple[str | None, str | None], operator_namespace: str | None, key: str, value: str) -> None:
