@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,8 +145,12 @@ def try_recipe(
     The steps run as they would with the local engine, in a fresh workspace, with two bare repositories made for it. The
     exit code is that of `setup --wait`. Ctrl-C stops everything.
     """
-    from projectsetup.cli.recipe_trial import try_recipe
+    from projectsetup.cli.errors import CommandError
     from projectsetup.recipes.loader import RecipeBook, read_recipe
+
+    if sys.platform != "linux":
+        raise CommandError("recipes try needs Linux; run it in a container or a virtual machine")
+    from projectsetup.cli.recipe_trial import try_recipe
 
     file = Path(recipe)
     if file.suffix in {".yaml", ".yml"} or "/" in recipe:
