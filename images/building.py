@@ -20,9 +20,12 @@ from images.sources import build_arguments, debian_mirror
 
 OPERATOR: Final = "projectsetup.local/operator:dev"
 TOOLCHAIN: Final = "projectsetup.local/toolchain:dev"
+TOOLCHAIN_NODE: Final = "projectsetup.local/toolchain-node:dev"
+TOOLCHAIN_GO: Final = "projectsetup.local/toolchain-go:dev"
 TOOLCHAIN_OFFLINE: Final = "projectsetup.local/toolchain-offline:dev"
 """The toolchain with the dependencies of generated services, for nodes without access to a package index."""
-IMAGES: Final = (OPERATOR, TOOLCHAIN, TOOLCHAIN_OFFLINE)
+IMAGES: Final = (OPERATOR, TOOLCHAIN, TOOLCHAIN_NODE, TOOLCHAIN_GO, TOOLCHAIN_OFFLINE)
+_FROM_TOOLCHAIN: Final = {TOOLCHAIN_NODE: "toolchain-node", TOOLCHAIN_GO: "toolchain-go"}
 
 _HERE: Final = Content(Path(__file__).parents[1])
 _BASE: Final = "projectsetup.local/base:dev"
@@ -102,8 +105,11 @@ def _build_images(buildah: Buildah, names: Collection[str], content: Content, op
     build(_DEPENDENCIES, "dependencies")
     if OPERATOR in names:
         build(OPERATOR, "operator")
-    if TOOLCHAIN in names or TOOLCHAIN_OFFLINE in names:
+    if {*names} - {OPERATOR}:
         build(TOOLCHAIN, "toolchain")
+    for name, target in _FROM_TOOLCHAIN.items():
+        if name in names:
+            build(name, target)
     if TOOLCHAIN_OFFLINE in names:
         arguments = {"DEPENDENCIES": _DEPENDENCIES, "TOOLCHAIN": TOOLCHAIN}
         buildah.build(TOOLCHAIN_OFFLINE, content.offline_dockerfile, content.root, arguments=arguments, options=options)

