@@ -24,6 +24,7 @@ def _nothing_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         (["status", "--output", "j"], ["json"]),
         (["status", "--output=y"], ["yaml"]),
         (["recipes", "show", "py"], ["python-service"]),
+        (["recipes", "try", "py"], ["python-service"]),
         (["status", "it's"], []),
         (["status", ""], []),
         (["nix", "nix"], []),

@@ -103,6 +103,12 @@ def recipes(context: typer.Context) -> Choices:
     return [(name, "") for name in RecipeBook(Path(directory) if directory else None).names()]
 
 
+def recipes_and_files(context: typer.Context) -> Choices:
+    """Offers the recipe files of this folder, then what `recipes` offers."""
+    files = sorted(path.name for path in Path().iterdir() if path.suffix in {".yaml", ".yml"})
+    return [*((name, "") for name in files), *recipes(context)]
+
+
 def completing(offer: Offer) -> Callable[[typer.Context, str], Any]:
     """`offer` in the form that Typer takes; it offers nothing when it fails."""
 

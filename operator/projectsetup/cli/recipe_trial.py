@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import typer
@@ -49,6 +49,17 @@ ATTEMPT: Final = "1/1"
 SIGNAL_BASE: Final = 128
 """A program that signal n ended exits with 128 + n."""
 SHORT_COMMIT: Final = 12
+REPOSITORIES: Final = ("code", "docs")
+
+
+class Pushed(NamedTuple):
+    """A branch or tag that was pushed: its commit, how many files that has, and the first line of its message."""
+
+    repository: str
+    branch: str
+    commit: str
+    files: int
+    subject: str
 
 
 @dataclass(slots=True)
@@ -67,10 +78,10 @@ class Trial:
 
     async def run(self) -> None:
         """Run the attempt and print its outcome; CommandError unless it succeeds."""
-        for name in ("code", "docs"):
+        for name in REPOSITORIES:
             await _git("init", "--bare", "--quiet", "--initial-branch=main", str(self._repository(name)))
         engine = LocalEngine(
-            self.folder, allow_file_repos=True, on_line=self._show, keep_workspace=self.folder / "workspace"
+            self.folder, allow_file_repos=True, on_line=self._print, keep_workspace=self.folder / "workspace"
         )
         try:
             outcome = await self._attempt(engine)
@@ -123,7 +134,7 @@ class Trial:
             Text(printable(f"{self.project_name}: {line}"), style="bold"), soft_wrap=True
         )
 
-    def _show(self, _step: str, line: str) -> None:
+    def _print(self, _step: str, line: str) -> None:
         if self.output_closed:
             return
         try:
@@ -133,51 +144,50 @@ class Trial:
             self.stop()
 
     async def _report(self, outcome: SetupOutcome | InfrastructureError) -> None:
-        pushed = [row for name in ("code", "docs") for row in await self._pushed(name)]
-        say(f"steps: {step_times(self.log.steps)}")
+        pushed = [each for name in REPOSITORIES for each in await self._pushed(name)]
         title = titled(self.project_name, self._project().id)
+        say(f"steps: {step_times(self.log.steps)}")
         match outcome:
             case SetupSucceeded():
                 write(f"project {title} is ready: the project was set up in attempt 1")
-                for name, commit in (("code", outcome.code_commit), ("docs", outcome.docs_commit)):
-                    self._check_reported(name, commit, {row[2] for row in pushed if row[0] == name})
-                self._show_pushed(pushed)
+                _show(pushed)
+                for name, commit in zip(REPOSITORIES, (outcome.code_commit, outcome.docs_commit), strict=True):
+                    _check_reported(name, commit, {each.commit for each in pushed if each.repository == name})
+                return
             case SetupFailed():
-                self._show_pushed(pushed)
-                failure = f"{Reason.STEP_FAILED}: {outcome.message}"
-                raise CommandError(f"setup of project {title} failed: {failure}", ExitCode.FAILED)
+                reason = Reason.STEP_FAILED
             case InfrastructureError():
-                self._show_pushed(pushed)
+                reason = outcome.reason
                 say("this failure is retryable: the operator would start another attempt")
-                failure = f"{outcome.reason}: {outcome.message}"
-                raise CommandError(f"setup of project {title} failed: {failure}", ExitCode.FAILED)
+        _show(pushed)
+        raise CommandError(f"setup of project {title} failed: {reason}: {outcome.message}", ExitCode.FAILED)
 
-    async def _pushed(self, name: str) -> list[tuple[str, str, str, str, str]]:
-        """Repository, branch or tag, commit, number of files and subject of everything that was pushed to it."""
+    async def _pushed(self, name: str) -> list[Pushed]:
         repository = f"--git-dir={self._repository(name)}"
         refs = await _git(repository, "for-each-ref", "--format=%(refname:short)%00%(objectname)%00%(contents:subject)")
         found = []
         for ref in refs.splitlines():
             branch, commit, subject = ref.split("\0")
             files = (await _git(repository, "ls-tree", "-r", "-z", "--name-only", commit)).count("\0")
-            found.append((name, branch, commit, str(files), subject))
+            found.append(Pushed(name, branch, commit, files, subject))
         return found
 
-    def _show_pushed(self, pushed: list[tuple[str, str, str, str, str]]) -> None:
-        if not pushed:
-            say("nothing was pushed")
-            return
-        rows = [
-            (name, branch, commit[:SHORT_COMMIT], files, subject) for name, branch, commit, files, subject in pushed
-        ]
-        write_text(table(("REPOSITORY", "BRANCH", "COMMIT", "FILES", "SUBJECT"), rows))
 
-    def _check_reported(self, name: str, reported: str | None, pushed: set[str]) -> None:
-        variable = f"{name.upper()}_COMMIT"
-        if reported is None and pushed:
-            say(f"warning: no step wrote {variable}=… to $STEP_OUTPUTS, so .status.commits would lack this commit")
-        elif reported is not None and reported not in pushed:
-            say(f"warning: a step wrote {variable}={reported} to $STEP_OUTPUTS, but no step pushed it to {name}")
+def _show(pushed: Sequence[Pushed]) -> None:
+    if not pushed:
+        say("nothing was pushed")
+        return
+    rows = [each._replace(commit=each.commit[:SHORT_COMMIT]) for each in pushed]
+    write_text(table(("REPOSITORY", "BRANCH", "COMMIT", "FILES", "SUBJECT"), rows))
+
+
+def _check_reported(repository: str, reported: str | None, pushed: Collection[str]) -> None:
+    """Warn if `.status.commits` would not name what was pushed to the repository."""
+    variable = f"{repository.upper()}_COMMIT"
+    if reported is None and pushed:
+        say(f"warning: no step wrote {variable}=… to $STEP_OUTPUTS, so .status.commits would lack this commit")
+    elif reported is not None and reported not in pushed:
+        say(f"warning: a step wrote {variable}={reported} to $STEP_OUTPUTS, but no step pushed it to {repository}")
 
 
 async def try_recipe(recipe: Recipe, given: Mapping[str, str], project_name: str, *, keep: bool) -> None:

@@ -130,7 +130,7 @@ def try_recipe(
         typer.Argument(
             metavar="FILE|NAME",
             help="A recipe file, or the name of a recipe.",
-            autocompletion=completion.completing(completion.recipes),
+            autocompletion=completion.completing(completion.recipes_and_files),
         ),
     ],
     param: Annotated[
