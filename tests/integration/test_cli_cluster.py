@@ -102,7 +102,7 @@ def test_limits_of_several_recipes_are_set_and_removed_one_by_one(cli: CommandLi
     assert cli.ok("queue", "pause", "--recipe", "b").out == paused
     cli.ok("queue", "pause", "--recipe", "a")
     assert cli.ok("queue", "scale", 2, "--recipe", "c").out == "at most 2 attempts with recipe c run at once\n"
-    cli.ok("queue", "scale", 1, "--recipe", "a")
+    assert cli.ok("queue", "scale", 1, "--recipe", "a").out == "at most 1 attempt with recipe a runs at once\n"
     assert cli.ok("queue", "scale", 3, "--per-namespace").out == "at most 3 attempts of each namespace run at once\n"
     assert data(api_server) == {
         "pausedRecipes": "a\nb\n", "concurrencyPerRecipe": "a: 1\nc: 2\n", "concurrencyPerNamespace": "3"

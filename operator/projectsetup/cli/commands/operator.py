@@ -147,7 +147,11 @@ def scale(
         _change((kubeconfig, context), operator_namespace, PER_NAMESPACE if per_namespace else CONCURRENCY, value)
         whose = " of each namespace" if per_namespace else ""
     if value:
-        write(f"at most {number} attempts{whose} run at once")
+        write(
+            f"at most 1 attempt{whose} runs at once"
+            if number == "1"
+            else f"at most {number} attempts{whose} run at once"
+        )
     elif whose:
         write(f"attempts{whose} have no limit of their own")
     else:
