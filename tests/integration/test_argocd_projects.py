@@ -13,11 +13,11 @@ import psycopg
 import pytest
 import yaml
 
-from devcluster import Cluster, DevclusterError
+from devcluster import Cluster
 from tests.support import databases
 from tests.support.api_server import ApiServer
 from tests.support.argocd import FOLDER
-from tests.support.argocd_server import NAMESPACE, ArgoCD, argocd
+from tests.support.argocd_server import NAMESPACE, ArgoCD, argocd, require_argocd
 from tests.support.config_repository import ConfigHost, ConfigRepository, config_host
 from tests.support.garbage_collector import garbage_collector
 from tests.support.manifests import read
@@ -40,26 +40,21 @@ PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane that Argo CD has to itself, and that collects garbage."""
+    require_argocd()
     folder = tmp_path_factory.mktemp("gitops")
     cluster = Cluster(folder / "cluster")
     cluster.up()
     try:
         with garbage_collector(folder, cluster.kubeconfig):
             yield cluster
-    except DevclusterError as error:
-        pytest.skip(str(error))
     finally:
         cluster.down()
 
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCD]:
-    """Argo CD; tests are skipped, with the reason, where it cannot be built."""
-    try:
-        with argocd(tmp_path_factory.mktemp("argocd"), cluster.kubeconfig) as server:
-            yield server
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    with argocd(tmp_path_factory.mktemp("argocd"), cluster.kubeconfig) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

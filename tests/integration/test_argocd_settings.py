@@ -7,13 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from devcluster import DevclusterError
-from devcluster.build import build_program
 from projectsetup.api.annotations import parse_annotations
 from projectsetup.api.reasons import Reason
 from tests.support import setup_bodies
 from tests.support.argocd import action, health, may
-from tests.support.go_modules import ARGOCD
+from tests.support.go_modules import ARGOCD, require
 from tests.support.manifests import ROOT
 
 UNSEEN: Final = "no status yet"
@@ -23,10 +21,7 @@ TEAM, APPLICATION = "role:team-a", "default/team-a-projects"
 
 @pytest.fixture(scope="module", autouse=True)
 def argocd() -> None:
-    try:
-        build_program("argocd", ARGOCD)
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    require(ARGOCD)
 
 
 def setup(reason: Reason | None = None, *, generation: int = 1) -> dict[str, Any]:

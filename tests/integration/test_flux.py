@@ -14,7 +14,6 @@ import psycopg
 import pytest
 import yaml
 
-from devcluster import DevclusterError
 from tests.support.api_server import CRD_FILE, ApiServer
 from tests.support.config_repository import ConfigRepository, config_host
 from tests.support.flux import Flux, flux
@@ -32,12 +31,8 @@ PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
 @pytest.fixture(scope="module")
 def controllers(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flux]:
-    """Flux; tests are skipped, with the reason, where it cannot be built."""
-    try:
-        with flux(tmp_path_factory.mktemp("flux"), kubeconfig) as controllers:
-            yield controllers
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    with flux(tmp_path_factory.mktemp("flux"), kubeconfig) as controllers:
+        yield controllers
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ import psycopg
 import pytest
 import yaml
 
-from devcluster import DevclusterError
 from projectsetup.api.reasons import SUCCESSES, TERMINAL_FAILURES, WAITING
 from tests.support import argocd
 from tests.support.api_server import ApiServer
-from tests.support.go_modules import kstatus
+from tests.support.go_modules import ARGOCD, KSTATUS, kstatus, require
 from tests.support.operator_sandbox import PREFIX, NewSandbox, Sandbox, message, reason
 from tests.support.setup_handle import Setup, Steps
 
@@ -99,11 +98,9 @@ def test_every_reason_of_the_contract_was_reached(setups: dict[str, Body]) -> No
 
 @pytest.fixture(scope="module")
 def shown(setups: dict[str, Body]) -> dict[str, argocd.Health]:
-    """What Argo CD shows of each; skipped where it cannot be built."""
-    try:
-        return {why: argocd.health(body) for why, body in setups.items()}
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    """What Argo CD shows of each."""
+    require(ARGOCD)
+    return {why: argocd.health(body) for why, body in setups.items()}
 
 
 def test_argocd_shows_the_health_of_the_contract(setups: dict[str, Body], shown: dict[str, argocd.Health]) -> None:
@@ -142,10 +139,8 @@ def test_argocd_offers_only_actions_with_an_effect(setups: dict[str, Body]) -> N
 def test_flux_agrees_with_argocd_and_with_the_contract(
     setups: dict[str, Body], shown: dict[str, argocd.Health]
 ) -> None:
-    try:
-        results = dict(zip(setups, kstatus(list(setups.values())), strict=True))
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    require(KSTATUS)
+    results = dict(zip(setups, kstatus(list(setups.values())), strict=True))
     for why, body in setups.items():
         assert results[why]["status"] == KSTATUS_OF[shown[why].status], why
         if why in {*WAITING, *TERMINAL_FAILURES}:

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import yaml
 
-from devcluster import Cluster, DevclusterError
+from devcluster import Cluster
 from images import OPERATOR, TOOLCHAIN_OFFLINE, build, images_obstacle
 from projectsetup.git_hosts import GIT_HOSTS
-from tests.support.argocd_server import NAMESPACE, ArgoCD, argocd
+from tests.support.argocd_server import NAMESPACE, ArgoCD, argocd, require_argocd
 from tests.support.config_repository import ConfigHost, ConfigRepository, config_host
 from tests.support.git_host import GitHost, git_host
 from tests.support.manifests import ACCOUNT, BASE, ROOT, SYSTEM, operator_container, read
@@ -60,6 +60,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConfigHo
 @pytest.fixture(scope="module")
 def server(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCD]:
     """Argo CD on a node with the images of the manifests."""
+    require_argocd()
     if obstacle := images_obstacle((OPERATOR, TOOLCHAIN_OFFLINE)):
         pytest.skip(obstacle)
     archives = build((OPERATOR, TOOLCHAIN_OFFLINE))
@@ -68,11 +69,8 @@ def server(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> I
         derive(archives[image], archive, name)
         node_cluster.load_image(archive)
     archive.unlink()
-    try:
-        with argocd(tmp_path_factory.mktemp("argocd"), node_cluster.kubeconfig) as server:
-            yield server
-    except DevclusterError as error:
-        pytest.skip(str(error))
+    with argocd(tmp_path_factory.mktemp("argocd"), node_cluster.kubeconfig) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
+from devcluster import DevclusterError
 from devcluster.build import build_program, find_programs
 from devcluster.ports import free_port, is_ok
 from devcluster.processes import Program
 from tests.support.argocd import FOLDER
 from tests.support.debian_program import DebianProgram
-from tests.support.go_modules import ARGOCD, ARGOCD_CONFIG, ARGOCD_CRDS, fetch
+from tests.support.go_modules import ARGOCD, ARGOCD_CONFIG, ARGOCD_CRDS, fetch, require
 from tests.support.manifests import Kubectl
 from tests.support.operator_process import wait_for
 
@@ -184,9 +187,18 @@ def _executable(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
+def require_argocd() -> None:
+    """Skip the test, with the reason, where Argo CD cannot be built."""
+    require(ARGOCD, ARGOCD_CRDS, ARGOCD_CONFIG)
+    try:
+        REDIS.fetch()
+    except (DevclusterError, OSError) as error:
+        pytest.skip(f"Argo CD needs redis: {error}")
+
+
 @contextmanager
 def argocd(folder: Path, kubeconfig: Path) -> Iterator[ArgoCD]:
-    """Argo CD until the end of the block. Raises DevclusterError if it cannot be built."""
+    """Argo CD until the end of the block, where `require_argocd` lets the test run."""
     server = ArgoCD(folder, kubeconfig)
     try:
         server.start()

@@ -11,7 +11,7 @@ from typing import Any, Final
 from devcluster.build import build_program
 from devcluster.ports import free_port, is_ok
 from devcluster.processes import Program
-from tests.support.go_modules import FLUX, FLUX_CRDS, fetch
+from tests.support.go_modules import FLUX, FLUX_CRDS, fetch, require
 from tests.support.manifests import Kubectl
 from tests.support.operator_process import wait_for
 
@@ -40,7 +40,7 @@ class Flux:
         storage = f"127.0.0.1:{free_port()}"
         place = [f"--storage-path={self._folder}", f"--storage-addr={storage}", f"--storage-adv-addr={storage}"]
         self._start("source-controller", *place)
-        self._start("kustomize-controller")
+        self._start("kustomize-controller", "--requeue-dependency=2s")
 
     def close(self) -> None:
         """End the controllers."""
@@ -83,7 +83,8 @@ class Flux:
 
 @contextmanager
 def flux(folder: Path, kubeconfig: Path) -> Iterator[Flux]:
-    """Flux until the end of the block. Raises DevclusterError if it cannot be built."""
+    """Flux until the end of the block; the test is skipped, with the reason, where it cannot be built."""
+    require(FLUX, *FLUX_CRDS)
     controllers = Flux(folder, kubeconfig)
     try:
         controllers.start()

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from devcluster import DevclusterError
 from devcluster.build import Module, build_program, cache_folder, find_go, programs_folder
@@ -63,6 +65,18 @@ def fetch(shipped: Shipped) -> Path:
             if not shipped.copy.exists():
                 _copy(shipped)
     return shipped.copy
+
+
+def require(module: Module, *shipped: Shipped, programs: Iterable[str] | None = None) -> None:
+    """Skip the test, with the reason, where these programs cannot be built or these folders cannot be fetched."""
+    names = list(module.programs if programs is None else programs)
+    try:
+        for name in names:
+            build_program(name, module)
+        for one in shipped:
+            fetch(one)
+    except (DevclusterError, OSError) as error:
+        pytest.skip(f"{', '.join(names)} cannot be built: {error}")
 
 
 def _copy(shipped: Shipped) -> None:
