@@ -191,11 +191,12 @@ ROWS: Final = (
             ),
             Graph(
                 "Slots",
-                "An attempt holds its slot until its result is recorded in .status.",
+                "An attempt holds its slot until its result is recorded in .status. Limits can leave slots free.",
                 (
                     Query("max(projectsetup_slots)", "slots"),
                     Query("sum(projectsetup_slots_taken)", "taken"),
                     Query("sum(projectsetup_running)", "running"),
+                    Query("sum by (limit) (projectsetup_queue_limited)", "waiting for the limit of a {{limit}}"),
                 ),
                 NUMBER,
             ),
