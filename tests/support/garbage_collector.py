@@ -24,8 +24,8 @@ def garbage_collector(folder: Path, kubeconfig: Path) -> Iterator[None]:
     command = [str(build_program(_PROGRAM, module)), f"--kubeconfig={kubeconfig}", "--leader-elect=false"]
     controllers = "garbage-collector-controller,namespace-controller"
     program.spawn([*command, f"--controllers={controllers}", "--secure-port=0", "--v=1"])
-    program.await_ready(lambda: "Proceeding to collect garbage" in program.log.read_text(), limit=_LIMIT)
     try:
+        program.await_ready(lambda: "Proceeding to collect garbage" in program.log.read_text(), limit=_LIMIT)
         yield
     finally:
         program.kill()
