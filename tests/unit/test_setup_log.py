@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from projectsetup.setup.log import UNCOUNTED, AttemptLog
+from projectsetup.setup.log import UNCOUNTED, WHOLE_SHARE, AttemptLog
 from projectsetup.setup.scrub import Scrubber
 from tests.support.log_database import LogDatabase
 
@@ -72,14 +72,17 @@ def test_a_batch_is_the_same_until_it_is_stored() -> None:
     assert [row.text for row in second.rows] == ["b\n"]
 
 
-def test_memory_is_bounded_while_nothing_is_stored() -> None:
+@pytest.mark.parametrize("lines", [1, 100, 400, 1000])
+def test_memory_is_bounded_while_nothing_is_stored(lines: int) -> None:
+    """However many lines come at once, and although the first of them are divided only when they are stored."""
     log, database = AttemptLog(LIMIT), LogDatabase()
-    for first in range(0, 200_000, 1000):
-        log.add("one", numbered(first, first + 1000), at=AT)
+    for first in range(0, 200_000, lines):
+        log.add("one", numbered(first, first + lines), at=AT)
     held = sum(len(piece.data) for piece in (*log._head, *log._tail))
-    assert held <= LIMIT
+    assert held <= LIMIT + LIMIT // WHOLE_SHARE
     log.close()
     database.store(log)
+    assert LIMIT - 2 * log.piece_bytes <= len(database.text) <= LIMIT
     assert database.text.startswith("line 000000\n")
     assert database.text.endswith("line 199999\n")
 

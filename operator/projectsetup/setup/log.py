@@ -19,6 +19,8 @@ from projectsetup.setup.scrub import Scrubber
 
 HEAD_SHARE: Final = 4
 """The first 1/HEAD_SHARE of the limit is for what was printed first."""
+WHOLE_SHARE: Final = 8
+"""Output of at most 1/WHOLE_SHARE of the tail is kept as it came until a batch is taken."""
 PIECE_BYTES: Final = 16_384
 """Output is kept and dropped in pieces of at most this size."""
 HELD_PIECES: Final = 4
@@ -187,7 +189,8 @@ class AttemptLog:
             return
         at = (at or datetime.now(UTC)).replace(microsecond=0)
         self._lines += text.count(b"\n") if lines is None else lines
-        for part in _parts(text, self.piece_bytes):
+        parts = [text] if self._may_stay_whole(text) else _parts(text, self.piece_bytes)
+        for part in parts:
             self._append(step, at, part, position)
         self.on_output()
 
@@ -245,20 +248,43 @@ class AttemptLog:
         else:
             self._head_room = 0
             self._tail_bytes += len(text)
-            self._drop(self.limit - self.limit // HEAD_SHARE)
+            while self._tail_bytes - len(self._tail[0].data) >= self._tail_limit:
+                self._drop_first()
 
-    def _drop(self, limit: int) -> None:
-        """Leave out what was printed first of the tail, as far as it does not fit; all of the stored tail is older."""
-        while self._tail_bytes > limit:
-            dropped = self._tail.popleft()
-            self._tail_bytes -= len(dropped.data)
-            self._uncounted = self._uncounted or dropped.says_missing
-            while self._stored_tail:
-                self._leave_out_stored()
-            if self._tail:
-                self._tail[0].after_gap = True
-            else:
-                self._gap = True
+    @property
+    def _tail_limit(self) -> int:
+        return self.limit - self.limit // HEAD_SHARE
+
+    def _may_stay_whole(self, text: bytes) -> bool:
+        """Whether this is divided only if it is still there when a batch is taken: of a flood, most never is."""
+        return bool(self._tail) and WHOLE_SHARE * len(text) <= self._tail_limit
+
+    def _divide_tail(self) -> None:
+        """Divide what was added as a whole, and leave out what does not fit."""
+        divided: deque[_Piece] = deque()
+        for piece in self._tail:
+            if len(piece.data) <= self.piece_bytes:
+                divided.append(piece)
+                continue
+            first, *others = _parts(bytes(piece.data), self.piece_bytes)
+            divided.append(replace(piece, data=first))
+            divided.extend(_Piece(piece.step, piece.at, part, piece.position) for part in others)
+        self._tail = divided
+        self._tail_bytes = sum(len(piece.data) for piece in divided)
+        while self._tail_bytes > self._tail_limit:
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        """Leave out what was printed first of the tail; all of the stored tail is older."""
+        dropped = self._tail.popleft()
+        self._tail_bytes -= len(dropped.data)
+        self._uncounted = self._uncounted or dropped.says_missing
+        while self._stored_tail:
+            self._leave_out_stored()
+        if self._tail:
+            self._tail[0].after_gap = True
+        else:
+            self._gap = True
 
     def _leave_out_stored(self) -> int:
         row = self._stored_tail.popleft()
@@ -267,6 +293,7 @@ class AttemptLog:
         return row.size
 
     def _batch(self) -> LogBatch | None:
+        self._divide_tail()
         pieces = [*self._head, *self._tail]
         del pieces[len(pieces) - self._held(pieces) :]
         if not pieces:
@@ -301,7 +328,7 @@ class AttemptLog:
 
     def _trim_stored_tail(self) -> int:
         """Leave out the oldest rows of the tail that do not fit; return the number of the first that stays."""
-        excess = sum(row.size for row in self._stored_tail) - (self.limit - self.limit // HEAD_SHARE)
+        excess = sum(row.size for row in self._stored_tail) - self._tail_limit
         while excess > 0 and self._stored_tail:
             excess -= self._leave_out_stored()
         return self._stored_tail[0].number if self._stored_tail else self._next_row
