@@ -38,6 +38,8 @@ IMAGES: Final = {
 REGISTRY: Final = "codemyspec"
 LOCK: Final = "requirements-runtime.lock"
 CHECKSUMS: Final = "SHA256SUMS"
+INSTALL: Final = "install.yaml"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -79,14 +81,38 @@ def build_packages(root: Path, dist: Path, epoch: int) -> None:
 
 
 def render_manifests(root: Path, dist: Path, version: str, kubectl: Path) -> None:
-    """The CRD, and each kustomization below manifests/ that can be applied as it is, rendered."""
+    """The CRD, and each kustomization below manifests/ that can be applied as it is, rendered; base is install.yaml."""
     shutil.copyfile(root / "crds" / "projectsetups.yaml", dist / f"projectsetup-crd-{version}.yaml")
     manifests = root / "manifests"
     for file in sorted(manifests.rglob("kustomization.yaml")):
         if yaml.safe_load(file.read_text())["kind"] == "Kustomization":
             name = file.parent.relative_to(manifests).name
             rendered = _run([str(kubectl), "kustomize", str(file.parent)], root)
-            (dist / f"projectsetup-{name}-{version}.yaml").write_text(rendered)
+            (dist / (INSTALL if name == "base" else f"projectsetup-{name}-{version}.yaml")).write_text(rendered)
+
+
+def pin_image(dist: Path, version: str, image: str) -> list[Path]:
+    """Name `image`, REPOSITORY@sha256:DIGEST, in the rendered manifests of dist/; returns the changed files.
+
+    A separate step, because the digest is known only when the image has been pushed. Raises ReleaseError.
+    """
+    repository, _, digest = image.partition("@")
+    name = repository.rpartition("/")[2]
+    if name not in IMAGES.values() or not _DIGEST.fullmatch(digest):
+        names = " or ".join(IMAGES.values())
+        raise ReleaseError(f"{image!r} is no pinned image: expected REPOSITORY@sha256:DIGEST of {names}")
+    if not (dist / INSTALL).is_file():
+        raise ReleaseError(f"no release in {dist}: run `make release` first")
+    tagged = re.compile(rf"(image: )(?:{REGISTRY}/{name}:{re.escape(version)}|\S*/{name}@sha256:\S+)$", re.MULTILINE)
+    changed = []
+    for file in sorted(dist.glob("*.yaml")):
+        text = file.read_text()
+        pinned = tagged.sub(rf"\g<1>{image}", text)
+        if pinned != text:
+            file.write_text(pinned)
+            changed.append(file)
+    write_checksums(dist)
+    return changed
 
 
 def package_charts(charts: Path, dist: Path, version: str, epoch: int) -> None:
@@ -137,7 +163,7 @@ def rename_image(archive: Path, target: Path, name: str) -> None:
 
 def write_checksums(dist: Path) -> None:
     """SHA256SUMS of all files of `dist`, as `sha256sum --check` reads it."""
-    lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(dist.iterdir())]
+    lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(dist.iterdir()) if file.name != CHECKSUMS]
     (dist / CHECKSUMS).write_text("".join(lines))
 
 

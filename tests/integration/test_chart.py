@@ -108,13 +108,16 @@ def test_renders_the_monitoring() -> None:
     assert_equal(rendered, [*build(BASE), *build(MANIFESTS / "monitoring")])
     dashboard = pick(rendered, "ConfigMap", "projectsetup-dashboard")["data"]["projectsetup.json"]
     assert json.loads(dashboard)["title"] == "ProjectSetup"
-    (policy,) = (
-        body
-        for body in render("--set=monitoring.enabled=true,monitoring.namespace=watch")
-        if body["metadata"]["name"] == "projectsetup-metrics"
-    )
-    (source,) = policy["spec"]["ingress"][0]["from"]
+
+
+def test_values_of_the_monitoring() -> None:
+    docs = "https://git.example.com/platform/projectsetup/blob/main/docs"
+    objects = render("--set=monitoring.enabled=true,monitoring.namespace=watch", f"--set=monitoring.docs={docs}")
+    (source,) = pick(objects, "NetworkPolicy", "projectsetup-metrics")["spec"]["ingress"][0]["from"]
     assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "watch"}
+    (group,) = pick(objects, "PrometheusRule", ACCOUNT)["spec"]["groups"]
+    for rule in group["rules"]:
+        assert rule["annotations"]["runbook_url"] == f"{docs}/runbooks/{rule['alert']}.md"
 
 
 def test_the_namespace_of_the_release_is_that_of_every_object() -> None:

@@ -12,14 +12,17 @@ from typing import Final
 
 import pytest
 
+from devcluster.build import find_programs
 from projectsetup.api.durations import parse_duration
 from projectsetup.controller.controller import REPORT_LIMIT
 from projectsetup.engines.local.engine import GRACE
 from projectsetup.settings import Settings
+from release.artifacts import render_manifests
 from tests.support.manifests import (
     ACCOUNT,
     BASE,
     MANIFESTS,
+    ROOT,
     SYSTEM,
     Body,
     Kubectl,
@@ -66,6 +69,15 @@ def test_installs_and_installs_again(kubectl: Kubectl, folder: Path) -> None:
     said = kubectl("apply", f"--kustomize={folder}", "--dry-run=server")
     assert f"deployment.apps/{ACCOUNT}" in said
     assert "namespace/projectsetup-system unchanged (server dry run)" in said
+
+
+def test_the_server_accepts_install_yaml_of_a_release(kubectl: Kubectl, tmp_path: Path) -> None:
+    render_manifests(ROOT, tmp_path, VERSION, find_programs()["kubectl"])
+    install = tmp_path / "install.yaml"
+    assert read(install) == build(BASE)
+    for options in ((), ("--server-side", "--force-conflicts")):
+        said = kubectl("apply", f"--filename={install}", "--dry-run=server", *options)
+        assert len(said.splitlines()) == len(build(BASE))
 
 
 @pytest.mark.parametrize("folder", [BASE, *OVERLAYS], ids=lambda folder: str(folder.name))

@@ -20,6 +20,7 @@ from release.artifacts import (
     build_packages,
     check,
     package_charts,
+    pin_image,
     rename_image,
     render_manifests,
     write_checksums,
@@ -83,9 +84,37 @@ def test_every_kustomization_but_components_is_rendered(tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     dist.mkdir()
     render_manifests(ROOT, dist, "1.2.0", kubectl)
-    names = ("base", "monitoring", "development", "local-engine", "namespaced")
-    assert {file.name for file in dist.iterdir()} == {f"projectsetup-{name}-1.2.0.yaml" for name in ("crd", *names)}
-    assert (dist / "projectsetup-base-1.2.0.yaml").read_text() == f"kustomize of {ROOT / 'manifests' / 'base'}\n"
+    names = ("crd", "monitoring", "development", "local-engine", "namespaced")
+    expected = {"install.yaml", *(f"projectsetup-{name}-1.2.0.yaml" for name in names)}
+    assert {file.name for file in dist.iterdir()} == expected
+    assert (dist / "install.yaml").read_text() == f"kustomize of {ROOT / 'manifests' / 'base'}\n"
+
+
+def test_a_pushed_image_is_pinned_in_the_manifests(tmp_path: Path) -> None:
+    images = ("codemyspec/projectsetup:1.2.0", "codemyspec/projectsetup-toolchain:1.2.0", "postgres:17")
+    (tmp_path / "install.yaml").write_text("".join(f"- image: {image}\n" for image in images))
+    (tmp_path / "other.yaml").write_text("kind: Role\n")
+    for digest in ("0a" * 32, "1b" * 32):
+        pushed = f"registry.example/platform/projectsetup@sha256:{digest}"
+        assert pin_image(tmp_path, "1.2.0", pushed) == [tmp_path / "install.yaml"]
+        lines = (tmp_path / "install.yaml").read_text().splitlines()
+        assert lines == [f"- image: {image}" for image in (pushed, *images[1:])]
+        subprocess.run(
+            ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True, capture_output=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("codemyspec/projectsetup:1.2.0", "is no pinned image"),
+        ("codemyspec/other@sha256:" + "0a" * 32, "is no pinned image"),
+        ("codemyspec/projectsetup@sha256:" + "0a" * 32, "run `make release` first"),
+    ],
+)
+def test_only_a_pinned_image_of_a_release_is_accepted(tmp_path: Path, image: str, message: str) -> None:
+    with pytest.raises(ReleaseError, match=message):
+        pin_image(tmp_path, "1.2.0", image)
 
 
 def test_charts_are_packaged_with_the_released_version_only(tmp_path: Path) -> None:
