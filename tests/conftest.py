@@ -27,6 +27,7 @@ IMAGES_ON_A_NODE = tuple(
     for module in (
         "node/test_installed",
         "node/test_argocd_root",
+        "node/test_helm",
         "security/test_forged_jobs",
         "security/test_push_credentials",
     )
