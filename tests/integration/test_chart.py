@@ -12,7 +12,18 @@ import pytest
 import yaml
 
 from tests.support.helm import CHART, HelmError, helm, render, require_helm
-from tests.support.manifests import ACCOUNT, BASE, MANIFESTS, SYSTEM, Body, Kubectl, build, operator_container, pick
+from tests.support.manifests import (
+    ACCOUNT,
+    BASE,
+    MANIFESTS,
+    SYSTEM,
+    Body,
+    Kubectl,
+    Refused,
+    build,
+    operator_container,
+    pick,
+)
 
 pytestmark = pytest.mark.usefixtures("_helm")
 
@@ -184,11 +195,26 @@ def test_lint_finds_nothing(tmp_path: Path) -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), f"--values={values}")
 
 
-def test_the_server_accepts_an_installation(kubeconfig: Path) -> None:
+def test_takes_over_what_kubectl_installed_and_keeps_the_crd_when_it_goes(kubeconfig: Path) -> None:
     kubectl = Kubectl(kubeconfig)
-    for name in (SYSTEM, "team-a", "team-b"):
-        kubectl.make_namespace(name)
-    arguments = ("--dry-run=server", "--set=namespaces={team-a,team-b}", "--take-ownership", "--force-conflicts")
-    said = helm("install", "projectsetup", str(CHART), *arguments, kubeconfig=kubeconfig)
-    assert "kubectl rollout status deployment/projectsetup-operator --namespace projectsetup-system" in said
-    assert "kubectl get projectsetups --namespace team-a --watch" in said
+    kubectl.install()
+    kubectl.make_namespace("team-a")
+    options = ("--set=namespaces={team-a}", "--take-ownership", "--force-conflicts")
+    try:
+        with pytest.raises(HelmError, match="invalid ownership metadata"):
+            helm("install", "projectsetup", str(CHART), kubeconfig=kubeconfig)
+        said = helm("install", "projectsetup", str(CHART), *options, kubeconfig=kubeconfig)
+        assert f"kubectl rollout status deployment/{ACCOUNT} --namespace {SYSTEM}" in said
+        assert "kubectl get projectsetups --namespace team-a --watch" in said
+        change = ("upgrade", "projectsetup", str(CHART), "--reset-then-reuse-values", "--set=replicas=1")
+        with pytest.raises(HelmError, match='conflict with "kubectl-client-side-apply"'):
+            helm(*change, kubeconfig=kubeconfig)
+        helm(*change, "--force-conflicts", kubeconfig=kubeconfig)
+        assert kubectl.get("deployment", ACCOUNT, f"--namespace={SYSTEM}")["spec"]["replicas"] == 1
+        assert kubectl.get("rolebinding", ACCOUNT, "--namespace=team-a")
+        kept = helm("uninstall", "projectsetup", kubeconfig=kubeconfig)
+        assert "[CustomResourceDefinition] projectsetups.codemyspec.com" in kept
+        with pytest.raises(Refused, match="NotFound"):
+            kubectl.get("deployment", ACCOUNT, f"--namespace={SYSTEM}")
+    finally:
+        kubectl.install()
