@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import intake, job_cost, latency, logs, page, priority, real_job, scale, step_cost, throughput
+from benchmarks import intake, job_cost, latency, logs, page, picking, priority, real_job, scale, step_cost, throughput
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
 from devcluster.node.prerequisites import node_obstacle
@@ -26,6 +26,7 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "real-job": real_job.measure,
     "real-job-on-node": real_job.measure_jobs,
     "logs": logs.measure,
+    "picking": picking.measure,
     "priority": priority.measure,
     "step": step_cost.measure,
     "jobs": job_cost.measure,
