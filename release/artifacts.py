@@ -100,19 +100,22 @@ def pin_image(dist: Path, version: str, image: str) -> list[Path]:
     name = repository.rpartition("/")[2]
     if name not in IMAGES.values() or not _DIGEST.fullmatch(digest):
         names = " or ".join(IMAGES.values())
-        raise ReleaseError(f"{image!r} is no pinned image: expected REPOSITORY@sha256:DIGEST of {names}")
+        raise ReleaseError(f"{image!r} is not a pinned image: expected REPOSITORY@sha256:DIGEST of {names}")
     if not (dist / INSTALL).is_file():
         raise ReleaseError(f"no release in {dist}: run `make release` first")
-    tagged = re.compile(rf"(image: )(?:{REGISTRY}/{name}:{re.escape(version)}|\S*/{name}@sha256:\S+)$", re.MULTILINE)
-    changed = []
+    tagged = re.compile(
+        rf"(image: )(?:{REGISTRY}/{name}:{re.escape(version)}|(?:\S*/)?{name}@sha256:\S+)$", re.MULTILINE
+    )
+    pinned = []
     for file in sorted(dist.glob("*.yaml")):
-        text = file.read_text()
-        pinned = tagged.sub(rf"\g<1>{image}", text)
-        if pinned != text:
-            file.write_text(pinned)
-            changed.append(file)
+        text, number = tagged.subn(rf"\g<1>{image}", file.read_text())
+        if number:
+            file.write_text(text)
+            pinned.append(file)
+    if not pinned:
+        raise ReleaseError(f"no manifest in {dist} names an image {name} that could be pinned")
     write_checksums(dist)
-    return changed
+    return pinned
 
 
 def package_charts(charts: Path, dist: Path, version: str, epoch: int) -> None:

@@ -181,9 +181,12 @@ def test_values_reach_the_pod() -> None:
         ("--set=engine=pods", "value must be one of 'job', 'local'"),
         ("--set=image.digest=latest", "does not match pattern"),
         ("--set=namespaces={Team_A}", "does not match pattern"),
+        ("--set=namespaces={kube-system}", "namespaces: kube-system cannot be served"),
+        ("--set=namespaces={projectsetup-system}", "namespaces: projectsetup-system cannot be served"),
+        ("--set=namespaces={team-a},intake.namespace=other", "intake.namespace: other is not one of namespaces"),
     ],
 )
-def test_an_unknown_value_is_refused_in_one_clear_line(argument: str, message: str) -> None:
+def test_a_value_that_cannot_work_is_refused_in_one_clear_line(argument: str, message: str) -> None:
     with pytest.raises(HelmError) as refusal:
         render(argument)
     assert message in str(refusal.value)

@@ -25,6 +25,7 @@ from tests.support.setup_handle import Setup, Steps
 Body = dict[str, Any]
 
 LIMIT: Final = 90.0
+OPERATOR = "kustomization/projectsetup-operator"
 SOURCE, KUSTOMIZATION = "gitrepository/team-a-projects", "kustomization/team-a-projects"
 PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
@@ -50,11 +51,13 @@ def team(controllers: Flux, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 if body["kind"] == "GitRepository":
                     body["spec"]["url"] = repository.url
                 controllers.kubectl("apply", "--filename=-", given=body)
+        becomes_ready = f"Flux to apply the CRD: {OPERATOR}"
+        wait_for(lambda: controllers.ready(OPERATOR).get("status") == "True", becomes_ready, limit=LIMIT)
         yield projects
 
 
 @pytest.fixture(scope="module")
-def sandbox(new_sandbox: NewSandbox) -> Iterator[Sandbox]:
+def sandbox(new_sandbox: NewSandbox, team: ConfigRepository) -> Iterator[Sandbox]:  # noqa: ARG001  # Flux applies the CRD first
     """The operator of the team's namespace."""
     with new_sandbox() as sandbox:
         sandbox.operator.configure(namespaces="team-a")
@@ -128,7 +131,9 @@ def test_a_kustomization_is_ready_when_its_setups_have_succeeded_and_restores_th
     assert setup.ended()[0] == "AlreadySetUp"
     becomes(controllers, "True", commit)
     assert attempts(sandbox, project) == 1
-    deliver(controllers, team, dict.fromkeys(gated))
+    commit = deliver(controllers, team, dict.fromkeys(gated))
+    controllers.reconcile(KUSTOMIZATION)
+    becomes(controllers, "True", commit)
     wait_for(lambda: not api.select(""), "Flux to prune the ProjectSetup", limit=LIMIT)
     assert sandbox.record(project)["status"] == "ready"
 

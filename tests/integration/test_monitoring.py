@@ -117,7 +117,9 @@ class Scenario:
         self.wait_for_scrape(
             'projectsetup_queue_depth{priority="7"} == 1 and on (instance) projectsetup_queue_oldest_seconds > 0'
         )
-        self.control(paused="true")
+        self.control(concurrencyPerNamespace="1")
+        self.wait_for_scrape('projectsetup_queue_limited{limit="namespace"} == 2')
+        self.control(paused="true", concurrencyPerNamespace="")
         self.wait_for_scrape("projectsetup_queue_paused == 1")
         second.annotate(retry_requested_at="1")
         second.wait_for("past its retry", lambda status: status.get("lastHandledRetry") == "1")

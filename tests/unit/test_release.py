@@ -107,14 +107,20 @@ def test_a_pushed_image_is_pinned_in_the_manifests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("codemyspec/projectsetup:1.2.0", "is no pinned image"),
-        ("codemyspec/other@sha256:" + "0a" * 32, "is no pinned image"),
+        ("codemyspec/projectsetup:1.2.0", "is not a pinned image"),
+        ("codemyspec/other@sha256:" + "0a" * 32, "is not a pinned image"),
         ("codemyspec/projectsetup@sha256:" + "0a" * 32, "run `make release` first"),
     ],
 )
 def test_only_a_pinned_image_of_a_release_is_accepted(tmp_path: Path, image: str, message: str) -> None:
     with pytest.raises(ReleaseError, match=message):
         pin_image(tmp_path, "1.2.0", image)
+
+
+def test_a_digest_that_no_manifest_needs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "install.yaml").write_text("- image: codemyspec/projectsetup:1.2.0\n")
+    with pytest.raises(ReleaseError, match="names an image projectsetup-toolchain-go"):
+        pin_image(tmp_path, "1.2.0", f"projectsetup-toolchain-go@sha256:{'0a' * 32}")
 
 
 def test_charts_are_packaged_with_the_released_version_only(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 {{- define "projectsetup.labels" -}}
 app.kubernetes.io/part-of: projectsetup
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
@@ -52,7 +52,7 @@ kind: {{ ternary "RoleBinding" "ClusterRoleBinding" (hasKey . "namespace") }}
 metadata:
   name: {{ .name }}
   {{- with .namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include "projectsetup.labels" .root | nindent 4 }}
@@ -63,5 +63,5 @@ roleRef:
 subjects:
 - kind: ServiceAccount
   name: projectsetup-operator
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
 {{ end }}
