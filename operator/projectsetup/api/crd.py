@@ -34,6 +34,13 @@ _HEADER: Final = """\
 #   projectsetup crd > crds/projectsetups.yaml
 """
 
+_KEPT: Final = {
+    "argocd.argoproj.io/sync-options": "Prune=false",
+    "helm.sh/resource-policy": "keep",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+"""Argo CD, Helm and Flux leave the CRD when they remove the operator: without it, every ProjectSetup would be gone."""
+
 _NOT_SEEN_YET: Final = {"observedGeneration": -1}
 """kstatus treats an object without a status as ready; with this, as one that has not been reconciled yet."""
 
@@ -46,7 +53,7 @@ def build_crd() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{PLURAL}.{GROUP}", "annotations": _KEPT},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
