@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("_helm")
 OF_HELM: Final = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "helm.sh/chart")
 PART_OF: Final = "app.kubernetes.io/part-of"
 """Overlays do not label what they add."""
+STRINGS: Final = {"name", "namespace", "image", "priorityClassName", "kubernetes.io/metadata.name", "value"}
 NAMED: Final = ("env", "volumes", "volumeMounts", "ports")
 COMPONENT: Final = """\
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -51,7 +52,6 @@ def normalized(objects: Iterable[Body]) -> dict[str, Body]:
         metadata = body["metadata"]
         for label in (*OF_HELM, PART_OF):
             metadata.get("labels", {}).pop(label, None)
-        metadata.get("annotations", {}).pop("helm.sh/resource-policy", None)
         for key in ("labels", "annotations"):
             if not metadata.get(key, True):
                 del metadata[key]
@@ -123,7 +123,10 @@ def test_renders_the_monitoring() -> None:
 
 def test_values_of_the_monitoring() -> None:
     docs = "https://git.example.com/platform/projectsetup/blob/main/docs"
-    objects = render("--set=monitoring.enabled=true,monitoring.namespace=watch", f"--set=monitoring.docs={docs}")
+    options = ("--set=monitoring.enabled=true,monitoring.namespace=watch,monitoring.labels.release=prometheus",)
+    objects = render(*options, f"--set=monitoring.docs={docs}")
+    for kind in ("PodMonitor", "PrometheusRule"):
+        assert pick(objects, kind, ACCOUNT)["metadata"]["labels"]["release"] == "prometheus"
     (source,) = pick(objects, "NetworkPolicy", "projectsetup-metrics")["spec"]["ingress"][0]["from"]
     assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "watch"}
     (group,) = pick(objects, "PrometheusRule", ACCOUNT)["spec"]["groups"]
@@ -131,10 +134,54 @@ def test_values_of_the_monitoring() -> None:
         assert rule["annotations"]["runbook_url"] == f"{docs}/runbooks/{rule['alert']}.md"
 
 
-def test_the_namespace_of_the_release_is_that_of_every_object() -> None:
-    text = helm("template", "other", str(CHART), "--namespace=elsewhere", "--set=monitoring.enabled=true")
+def test_the_namespace_of_the_release_is_that_of_every_object_and_names_may_be_numbers() -> None:
+    values = {
+        "namespaces": ["12"],
+        "intake": {"namespace": "12"},
+        "database": {"secret": "34", "migrateSecret": "56", "caConfigMap": "78"},
+        "recipesConfigMap": "90",
+        "priorityClassName": "1e3",
+        "monitoring": {"enabled": True, "namespace": "0x1"},
+        "commonLabels": {"cost-center": "4711"},
+        "developmentDatabase": True,
+        "networkPolicy": {"egress": [{}], "attemptsEgress": [{}]},
+    }
+    text = helm("template", "other", str(CHART), "--namespace=123", f"--set-json={json.dumps(values)}")
     assert SYSTEM not in text
-    assert "system:serviceaccount:elsewhere:projectsetup-operator" in text
+    assert "system:serviceaccount:123:projectsetup-operator" in text
+    objects = [body for body in yaml.safe_load_all(text) if body]
+    assert {body["metadata"].get("namespace") for body in objects} == {None, "123", "12"}
+    assert {body["metadata"]["labels"]["cost-center"] for body in objects} == {"4711"}
+    assert [entry for body in objects for entry in _not_strings(body)] == []
+
+
+def _not_strings(value: Any) -> list[object]:
+    """The names, namespaces and the like below `value` that are not strings."""
+    if isinstance(value, list):
+        return [entry for item in value for entry in _not_strings(item)]
+    if not isinstance(value, dict):
+        return []
+    found = [value[key] for key in STRINGS & value.keys() if not isinstance(value[key], str | dict)]
+    return found + [entry for item in value.values() for entry in _not_strings(item)]
+
+
+def test_network_policies() -> None:
+    rule = {"ports": [{"port": 6432}]}
+    more = (f"--set-json=networkPolicy.egress={json.dumps([rule])}", "--set=namespaces={team-a,team-b}")
+    host = {"to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]}
+    objects = render(*more, f"--set-json=networkPolicy.attemptsEgress={json.dumps([host])}")
+    selected = pick(objects, "NetworkPolicy", "projectsetup-operator")["spec"]["podSelector"]
+    added = pick(objects, "NetworkPolicy", "projectsetup-egress")["spec"]
+    assert added == {"podSelector": selected, "policyTypes": ["Egress"], "egress": [rule]}
+    policies = [body for body in objects if body["kind"] == "NetworkPolicy"]
+    for team in ("team-a", "team-b"):
+        attempts = [body for body in policies if body["metadata"]["namespace"] == team]
+        basic, extra = (
+            pick(attempts, "NetworkPolicy", f"projectsetup-attempts{end}")["spec"] for end in ("", "-egress")
+        )
+        assert extra == {"podSelector": basic["podSelector"], "policyTypes": ["Egress"], "egress": [host]}
+    without = render(*more, "--set=networkPolicy.enabled=false,monitoring.enabled=true,networkPolicy.attempts=false")
+    assert not [body for body in without if body["kind"] == "NetworkPolicy"]
 
 
 def test_values_reach_the_pod() -> None:
@@ -153,11 +200,18 @@ def test_values_reach_the_pod() -> None:
         "volumes": [{"name": "more", "emptyDir": {}}],
         "volumeMounts": [{"name": "more", "mountPath": "/more"}],
         "priorityClassName": "high",
+        "terminationGracePeriodSeconds": 340,
+        "initContainers": [{"name": "proxy", "restartPolicy": "Always"}],
+        "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
     }
     objects = render(f"--set-json={json.dumps(values)}")
-    template = pick(objects, "Deployment", ACCOUNT)["spec"]["template"]
+    deployment = pick(objects, "Deployment", ACCOUNT)
+    template = deployment["spec"]["template"]
     pod, container = template["spec"], operator_container(objects)
-    (migrate,) = pod["initContainers"]
+    proxy, migrate = pod["initContainers"]
+    assert [proxy] == values["initContainers"]
+    assert pod["terminationGracePeriodSeconds"] == 340
+    assert deployment["metadata"]["annotations"] == values["deploymentAnnotations"]
     assert {container["image"], migrate["image"]} == {f"registry.example/projectsetup@{digest}"}
     assert migrate["env"][0]["valueFrom"]["secretKeyRef"]["name"] == "owner"
     environment = {variable["name"]: variable.get("value") for variable in container["env"]}
@@ -181,6 +235,8 @@ def test_values_reach_the_pod() -> None:
         ("--set=engine=pods", "value must be one of 'job', 'local'"),
         ("--set=image.digest=latest", "does not match pattern"),
         ("--set=namespaces={Team_A}", "does not match pattern"),
+        ("--set=env[0].name=PROJECTSETUP_ENGINE", "env: PROJECTSETUP_ENGINE cannot be set here: use settings"),
+        ("--set=env[0].name=DATABASE_URL", "env: DATABASE_URL cannot be set here: name a Secret"),
         ("--set=namespaces={kube-system}", "namespaces: kube-system cannot be served"),
         ("--set=namespaces={projectsetup-system}", "namespaces: projectsetup-system cannot be served"),
         ("--set=namespaces={team-a},intake.namespace=other", "intake.namespace: other is not one of namespaces"),

@@ -1,8 +1,8 @@
 {{- define "projectsetup.labels" -}}
-app.kubernetes.io/part-of: projectsetup
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $own := dict "app.kubernetes.io/part-of" "projectsetup" "app.kubernetes.io/instance" .Release.Name }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- merge dict .Values.commonLabels $own | toYaml }}
 {{- end }}
 
 {{- define "projectsetup.selector" -}}
@@ -11,21 +11,20 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{/* The objects of a file in files/, for the release's namespace and with its labels. Arguments: root, file; optional:
-without (list of KIND/NAME to leave out), annotations (added to each object). The files come from manifests/ and crds/. */}}
+without (list of KIND/NAME to leave out), labels (added to each object). The files come from manifests/ and crds/. */}}
 {{- define "projectsetup.objects" -}}
 {{- $root := .root }}
-{{- $labels := include "projectsetup.labels" $root | fromYaml }}
-{{- $text := $root.Files.Get (printf "files/%s" .file) | replace "projectsetup-system" $root.Release.Namespace }}
+{{- $labels := merge dict (.labels | default dict) (include "projectsetup.labels" $root | fromYaml) }}
+{{- $namespace := $root.Release.Namespace }}
+{{- $text := $root.Files.Get (printf "files/%s" .file) }}
+{{- $text = replace "namespace: projectsetup-system" (printf "namespace: %q" $namespace) $text }}
+{{- $text = replace "projectsetup-system" $namespace $text }}
 {{- $without := .without | default list }}
-{{- $annotations := .annotations | default dict }}
 {{- range splitList "\n---\n" $text }}
 {{- $object := fromYaml . }}
 {{- $metadata := $object.metadata }}
 {{- if not (has (printf "%s/%s" $object.kind $metadata.name) $without) }}
 {{- $_ := set $metadata "labels" (merge dict $labels ($metadata.labels | default dict)) }}
-{{- with merge dict $annotations ($metadata.annotations | default dict) }}
-{{- $_ := set $metadata "annotations" . }}
-{{- end }}
 ---
 {{ toYaml $object }}
 {{- end }}
