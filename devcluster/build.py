@@ -90,27 +90,25 @@ def find_programs(*, node: bool = False) -> dict[str, Path]:
 
 
 def build(*, node: bool = False) -> dict[str, Path]:
-    """All programs; builds those that are missing, with progress on standard output. Concurrent calls build once.
+    """All programs; builds those that are missing, with progress on standard output.
 
     With `node`, also the programs of a node; the Debian packages that it needs are installed.
     """
     if node:
         install_packages(cache_folder())
-    if _missing(node=node):
-        with build_lock(cache_folder(), prefix="devcluster"):
-            missing = _missing(node=node)
-            for number, (name, module) in enumerate(missing, start=1):
-                _build_one(name, module, f"{number} of {len(missing)}")
+    missing = _missing(node=node)
+    for number, (name, module) in enumerate(missing, start=1):
+        build_program(name, module, count=f"{number} of {len(missing)}")
     return find_programs(node=node)
 
 
-def build_program(name: str, module: Module) -> Path:
-    """A program of any module, built and cached in the same way."""
+def build_program(name: str, module: Module, *, count: str = "1 of 1") -> Path:
+    """A program of any module, built if it is missing. Concurrent calls build once; modules build beside each other."""
     program = programs_folder(module) / name
     if not program.is_file():
-        with build_lock(cache_folder(), prefix="devcluster"):
+        with build_lock(program.parent, prefix="devcluster"):
             if not program.is_file():
-                _build_one(name, module, "1 of 1")
+                _build_one(name, module, count)
     return program
 
 
@@ -135,7 +133,6 @@ def _missing(*, node: bool) -> list[tuple[str, Module]]:
 
 def _build_one(name: str, module: Module, count: str) -> None:
     target = programs_folder(module)
-    target.mkdir(parents=True, exist_ok=True)
     unfinished = target / f".{name}.new"
     log = target / f"{name}.log"
     go = find_go(cache_folder(), module.folder / "go.mod")
@@ -172,9 +169,10 @@ def find_go(cache: Path, go_mod: Path) -> Path:
     if on_path is not None and version(on_path) >= least:
         return Path(on_path)
     folder = cache / f"go-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]}"
-    if not folder.exists():
-        print(f"devcluster: Go {'.'.join(map(str, least))} or newer not found on the PATH; installing it", flush=True)
-        install_wheels(REQUIREMENTS, folder)
+    with build_lock(cache, prefix="devcluster"):
+        if not folder.exists():
+            print(f"devcluster: Go {'.'.join(map(str, least))} or newer not found; installing it", flush=True)
+            install_wheels(REQUIREMENTS, folder)
     return folder / "go" / "bin" / "go"
 
 

@@ -36,20 +36,22 @@ def main() -> int:
     elif not _needed("the packages of a node", lambda: install_packages(cache_folder())):
         return 1
     node = obstacle is None
-    with ThreadPoolExecutor() as pool:  # apt-get and Go each have a thread of their own
-        go = pool.submit(_with_go, node=node)
-        apt = pool.submit(_with_apt)
-        succeeded = [go.result(), apt.result()]
+    with ThreadPoolExecutor() as pool:  # no build keeps two cores busy all the time
+        parts = [pool.submit(_with_go, node=node), pool.submit(_with_apt), pool.submit(_more_with_go)]
+        succeeded = [part.result() for part in parts]
     print(f"preparation took {time.monotonic() - began:.0f} s", flush=True)
     return 0 if all(succeeded) else 1
 
 
 def _with_go(*, node: bool) -> bool:
-    built = _needed("the control plane" + (" and the node" if node else ""), lambda: build_programs(node=node))
+    return _needed("the control plane" + (" and the node" if node else ""), lambda: build_programs(node=node))
+
+
+def _more_with_go() -> bool:
     _optional("GitOps", _prepare_gitops)
     _optional("Helm", lambda: build_program("helm", HELM))
     _optional("Prometheus", fetch_prometheus)
-    return built
+    return True
 
 
 def _with_apt() -> bool:

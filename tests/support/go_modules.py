@@ -61,7 +61,7 @@ def kstatus(objects: list[Mapping[str, object]]) -> list[dict[str, str]]:
 def fetch(shipped: Shipped) -> Path:
     """The path of the folder; its module is downloaded unless it was before. Raises DevclusterError."""
     if not shipped.copy.exists():
-        with build_lock(cache_folder(), prefix="tests"):
+        with build_lock(shipped.copy.parent, prefix="tests"):
             if not shipped.copy.exists():
                 _copy(shipped)
     return shipped.copy

