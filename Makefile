@@ -36,14 +36,16 @@ build: install
 images: install
 	@$(BIN)/python -m images build
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-	--no-emit-index-url --no-emit-find-links
+LOCK_FOR := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --python-version
+LOCK := $(LOCK_FOR) 3.11
 
 # regenerates the lock files without addresses, keeping versions that still fit
 lock: install
 	$(LOCK) pyproject.toml --extra otel --group dev -o requirements.lock
 	$(LOCK) pyproject.toml --extra otel -c requirements.lock -o requirements-runtime.lock
 	echo hatchling | $(LOCK) - -c requirements.lock -o requirements-build.lock
+	echo oban==0.7.0 | $(LOCK_FOR) 3.13 - --no-emit-package erlpack --no-emit-package six -o benchmarks/requirements-oban.lock
 
 lint: install
 	$(BIN)/ruff check .

@@ -11,13 +11,28 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import intake, job_cost, latency, logs, page, picking, priority, real_job, scale, step_cost, throughput
+from benchmarks import (
+    intake,
+    job_cost,
+    latency,
+    logs,
+    oban_python,
+    page,
+    peers,
+    picking,
+    priority,
+    real_job,
+    scale,
+    step_cost,
+    throughput,
+)
 from benchmarks.figures import Findings, Report
 from benchmarks.machine import machine
 from devcluster.node.prerequisites import node_obstacle
 from images import TOOLCHAIN_OFFLINE, images_obstacle
 
 PARTS: dict[str, Callable[..., Findings]] = {
+    "peers": peers.measure,
     "operator": throughput.measure,
     "seven-steps": throughput.measure_steps,
     "latency": latency.measure,
@@ -32,10 +47,11 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "jobs": job_cost.measure,
 }
 OBSTACLES: dict[str, Callable[[], str | None]] = {
+    "peers": oban_python.obstacle,
     "jobs": node_obstacle,
     "real-job-on-node": lambda: node_obstacle() or images_obstacle((TOOLCHAIN_OFFLINE,)),
 }
-"""Why a benchmark that needs a real node cannot run; these have no quick form."""
+"""Why a benchmark that needs a real node or another Python cannot run; without names, --quick skips these."""
 DOCS = Path(__file__).parents[1] / "docs"
 
 

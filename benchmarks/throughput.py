@@ -97,7 +97,7 @@ async def raw_drain(kubeconfig: Path, versions: Mapping[str, str], at_once: int,
 
 
 @dataclass
-class _Tally:
+class Tally:
     """Results by kind and contender, one value per round."""
 
     of: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
@@ -119,13 +119,13 @@ class _Tally:
 def measure(*, quick: bool) -> Findings:
     """One step that does nothing."""
     count, rounds = (100, 1) if quick else (2000, 3)
-    tally = _Tally()
+    tally = Tally()
     with Arena.open() as arena:
         arena.recipe("nothing", ":")
         for _ in range(rounds):
-            tally.add(OURS, **_drain_ours(arena, count, AT_ONCE, "nothing"))
-            tally.add(KOPF, **_drain_peer(arena, count, {"PEER_EVENTS": "true"}))
-            tally.add(QUIET, **_drain_peer(arena, count, {"PEER_EVENTS": "false"}))
+            tally.add(OURS, **drain_ours(arena, count, AT_ONCE, "nothing"))
+            tally.add(KOPF, **drain_kopf(arena, count, {"PEER_EVENTS": "true"}))
+            tally.add(QUIET, **drain_kopf(arena, count, {"PEER_EVENTS": "false"}))
             tally.add(RAW, rate=_raw(arena, count, events=0))
             tally.add(RAW_ALL, rate=_raw(arena, count, events=2))
     rate = {name: tally.typical("rate", name) for name in tally.of["rate"]}
@@ -145,13 +145,13 @@ def measure(*, quick: bool) -> Findings:
 def measure_steps(*, quick: bool) -> Findings:
     """Seven steps of /bin/true, four concurrent."""
     count, rounds = (40, 1) if quick else (600, 3)
-    tally = _Tally()
+    tally = Tally()
     peer = {"PEER_EVENTS": "true", "PEER_CONCURRENCY": "4", "PEER_SCRIPTS": "\n".join(["/bin/true"] * STEPS)}
     with Arena.open() as arena:
         arena.recipe("seven", *["/bin/true"] * STEPS)
         for _ in range(rounds):
-            tally.add(OURS, **_drain_ours(arena, count, 4, "seven"))
-            tally.add(KOPF, **_drain_peer(arena, count, peer))
+            tally.add(OURS, **drain_ours(arena, count, 4, "seven"))
+            tally.add(KOPF, **drain_kopf(arena, count, peer))
     return Findings(
         title="Seven steps of /bin/true, four concurrent",
         text=STEPS_TEXT.format(count=count),
@@ -160,7 +160,7 @@ def measure_steps(*, quick: bool) -> Findings:
     )
 
 
-def _comparisons(tally: _Tally, what: str) -> list[Comparison]:
+def _comparisons(tally: Tally, what: str) -> list[Comparison]:
     kinds = (
         ("rate", what, "setups per second", "more"),
         ("writes", "Writes of the resource per setup", "writes", "less"),
@@ -178,7 +178,7 @@ def _comparisons(tally: _Tally, what: str) -> list[Comparison]:
     ]
 
 
-def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str, float]:
+def drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str, float]:
     arena.queue(paused=True, concurrency=at_once)
     names = arena.projects(count)
     arena.create(names, recipe)
@@ -187,10 +187,10 @@ def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str
         time.sleep(STATISTICS_DELAY)
         before = arena.transactions()
         time.sleep(STATISTICS_DELAY)
-        meter = _Meter(arena, process)
+        meter = Meter(arena, process)
         at_rest = (meter.transactions - before) / STATISTICS_DELAY
         arena.queue(paused=False, concurrency=at_once)
-        rate = _drained(arena, process, count)
+        rate = drained(arena, process, count)
         used = meter.read(count)
     made = arena.transactions() - meter.transactions - at_rest * meter.seconds()
     used["transactions"] = made / count
@@ -198,11 +198,11 @@ def _drain_ours(arena: Arena, count: int, at_once: int, recipe: str) -> dict[str
     return {"rate": rate, **used}
 
 
-def _drain_peer(arena: Arena, count: int, options: Mapping[str, str]) -> dict[str, float]:
+def drain_kopf(arena: Arena, count: int, options: Mapping[str, str]) -> dict[str, float]:
     arena.create(arena.projects(count), "nothing")
     with peer(arena, options) as process:
-        meter = _Meter(arena, process)
-        rate = _drained(arena, process, count)
+        meter = Meter(arena, process)
+        rate = drained(arena, process, count)
         used = meter.read(count)
     used["transactions"] = (arena.transactions() - meter.transactions) / count
     arena.clear()
@@ -217,7 +217,7 @@ def peer(arena: Arena, options: Mapping[str, str]) -> AbstractContextManager[Pro
     return arena.process("kopf", command, environment)
 
 
-class _Meter:
+class Meter:
     """Measures what a contender and the servers use from its creation on."""
 
     def __init__(self, arena: Arena, process: Process) -> None:
@@ -241,7 +241,7 @@ class _Meter:
         return {"own": cpu_seconds(self._process.pid), **self._arena.part_seconds()}
 
 
-def _drained(arena: Arena, process: Process, count: int) -> float:
+def drained(arena: Arena, process: Process, count: int) -> float:
     """Setups per second, from the first finished setup to the last reported one."""
     until(lambda: arena.ready() > 0, "the first setup to finish", alive=process, every=0.01)
     first, began = arena.ready(), time.perf_counter()

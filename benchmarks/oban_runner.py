@@ -1,0 +1,75 @@
+"""Runs Oban for Python as a contender: its schema, its worker, and a client that enqueues."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, cast
+
+from benchmarks import oban_python
+from benchmarks.arena import Arena, Process, until
+
+_CONFIG: Final = "oban.toml"
+Ask = Callable[[str], int]
+"""Sends a line of `benchmarks/oban_request.py`; returns when Oban acknowledged it, in nanoseconds of the wall clock."""
+
+
+class ObanRunner:
+    """Oban in the database of this arena, with its schema installed by Oban itself."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._root = oban_python.build()
+        self._environment = {"OBAN_DSN": arena.cluster.database_url, "DATABASE_URL": arena.cluster.database_url}
+        done = subprocess.run(
+            self._python("oban", "install"), env=self._all(), capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"oban install failed: {done.stderr[-2000:]}")
+
+    @property
+    def shared(self) -> Path:
+        """Where the steps of the worker see the folder of the arena."""
+        return Path("/", oban_python.SHARED)
+
+    @contextmanager
+    def worker(self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False) -> Iterator[Process]:
+        """Run `oban start` with a queue of so many jobs at once and these steps, ready."""
+        config = f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n"
+        (self._arena.folder / _CONFIG).write_text(config)
+        options = [f"--config={self.shared / _CONFIG}", "--cron-modules=benchmarks.oban_peer"]
+        environment = {**self._environment, "PEER_STEPS": json.dumps(steps)}
+        with self._arena.process("oban", self._python("oban", "start", *options), environment) as process:
+            until(lambda: self._producers() == 1, "Oban to be ready", alive=process)
+            yield process
+
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        """Run a client of Oban."""
+        command, environment = self._python("benchmarks.oban_request"), {**self._all(), "PEER_STEPS": "[]"}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as client:
+            requests, answers = cast("IO[str]", client.stdin), cast("IO[str]", client.stdout)
+
+            def ask(line: str) -> int:
+                print(line, file=requests, flush=True)
+                return int(answers.readline())
+
+            yield ask
+
+    def clear(self) -> None:
+        """Delete all jobs."""
+        self._arena.query("DELETE FROM oban_jobs RETURNING 1")
+
+    def _producers(self) -> int:
+        return int(self._arena.query("SELECT count(*) FROM oban_producers")[0][0])
+
+    def _python(self, module: str, *arguments: str) -> list[str]:
+        return oban_python.command(self._root, self._arena.folder, "-m", module, *arguments)
+
+    def _all(self) -> dict[str, str]:
+        return {**os.environ, **self._environment}

@@ -1,0 +1,149 @@
+"""A kopf operator and Oban for Python beside this operator: the same steps as child processes, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.arena import Arena, until
+from benchmarks.figures import Comparison, Contender, Findings, Goal, at_least, at_most, percentile
+from benchmarks.latency import MEDIAN, P95, PAUSE
+from benchmarks.oban_python import PYTHON
+from benchmarks.oban_runner import Ask, ObanRunner
+from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drain_kopf, drain_ours, drained, peer
+
+OBAN: Final = "Oban for Python"
+OBAN_SHELL: Final = "Oban for Python, steps in a shell"
+FEW_AT_ONCE: Final = 4
+SEVEN: Final = f"seven steps, {FEW_AT_ONCE} at once"
+ONE: Final = f"one step, {AT_ONCE} at once"
+TRUE, NOTHING = "/bin/true", ":"
+_SERVERS: Final = ("apiserver", "etcd", "postgres")
+TEXT: Final = f"""\
+Seven times /bin/true with {FEW_AT_ONCE} concurrent setups ({{seven:,}} a round), and one step that does nothing with
+{AT_ONCE} ({{one:,}} a round), drained from a queue in which all wait, by one contender after the other on the same
+servers; {{rounds}} rounds. Oban for Python 0.7.0 is `oban start` with its defaults on Python {PYTHON}
+(`benchmarks/oban_peer.py`): its worker loads the project, runs the steps and marks the project ready.
+
+It is not all the same work. This operator and the kopf operator write a Kubernetes status and events, which API server
+and etcd pay for. Only this operator supervises its steps, so that none outlives it, runs each setup in a workspace of
+its own and keeps the output. Its steps are shell scripts, as are those of the kopf operator; a worker of Oban can start
+a program without a shell. It is measured with and without; the goals are relative to the one without.
+
+CPU is that of the contender and its steps. Latency is that of one setup at a time, {{samples}} per contender: from the
+acknowledgement of the creation, or of Oban's `enqueue`, until the first step, a shell that runs `date`, has run it."""
+
+
+def measure(*, quick: bool) -> Findings:
+    """The contenders in turn."""
+    seven_count, one_count, samples, rounds = (40, 100, 10, 1) if quick else (400, 1000, 40, 3)
+    seven, one, latency = Tally(), Tally(), Tally()
+    few = {"PEER_EVENTS": "true", "PEER_CONCURRENCY": f"{FEW_AT_ONCE}", "PEER_SCRIPTS": "\n".join([TRUE] * STEPS)}
+    with Arena.open() as arena:
+        oban = ObanRunner(arena)
+        arena.recipe("seven", *[TRUE] * STEPS)
+        arena.recipe("nothing", NOTHING)
+        for _ in range(rounds):
+            seven.add(OURS, **drain_ours(arena, seven_count, FEW_AT_ONCE, "seven"))
+            seven.add(KOPF, **drain_kopf(arena, seven_count, few))
+            seven.add(OBAN, **_drain_oban(arena, oban, seven_count, [[TRUE]] * STEPS, FEW_AT_ONCE))
+            seven.add(OBAN_SHELL, **_drain_oban(arena, oban, seven_count, [_shell(TRUE)] * STEPS, FEW_AT_ONCE))
+            one.add(OURS, **drain_ours(arena, one_count, AT_ONCE, "nothing"))
+            one.add(KOPF, **drain_kopf(arena, one_count, {"PEER_EVENTS": "true"}))
+            one.add(OBAN, **_drain_oban(arena, oban, one_count, [_shell(NOTHING)], AT_ONCE))
+            for name, starts in _latencies(arena, oban, samples):
+                latency.add(name, median=percentile(starts, MEDIAN), p95=percentile(starts, P95))
+    return Findings(
+        title="Peers: Oban for Python and a kopf operator",
+        text=TEXT.format(seven=seven_count, one=one_count, samples=samples * rounds, rounds=rounds),
+        goals=_goals(seven, one, latency),
+        comparisons=[
+            *_comparisons(seven, SEVEN),
+            *_comparisons(one, ONE),
+            Comparison(title="asked for to running, median", unit="ms", contenders=latency.contenders("median")),
+            Comparison(title="asked for to running, 95th percentile", unit="ms", contenders=latency.contenders("p95")),
+        ],
+    )
+
+
+def _goals(seven: Tally, one: Tally, latency: Tally) -> list[Goal]:
+    def ratio(tally: Tally, kind: str, to: str) -> float:
+        return tally.typical(kind, OURS) / tally.typical(kind, to)
+
+    return [
+        at_most(f"CPU relative to Oban, {SEVEN}", 1.5, ratio(seven, "own", OBAN), "times"),
+        at_least(f"setups per second relative to Oban, {SEVEN}", 0.4, ratio(seven, "rate", OBAN), "times"),
+        at_most(f"CPU relative to the kopf operator, {ONE}", 1, ratio(one, "own", KOPF), "times"),
+        at_least(f"setups per second relative to the kopf operator, {ONE}", 1, ratio(one, "rate", KOPF), "times"),
+        at_most("created to running, median", 10, latency.typical("median", OURS), "ms"),
+    ]
+
+
+def _comparisons(tally: Tally, what: str) -> list[Comparison]:
+    parts = [tally.of[part] for part in _SERVERS]
+    servers = [
+        Contender(name=name, rounds=[sum(used) for used in zip(*(part[name] for part in parts), strict=True)])
+        for name in tally.of["own"]
+    ]
+    cpu = "ms of CPU per setup"
+    return [
+        Comparison(title=what, unit="setups per second", better="more", contenders=tally.contenders("rate")),
+        Comparison(title=f"{what}: contender and its steps", unit=cpu, contenders=tally.contenders("own")),
+        Comparison(title=f"{what}: API server, etcd and PostgreSQL", unit=cpu, contenders=servers),
+        Comparison(title=f"{what}: transactions", unit="per setup", contenders=tally.contenders("transactions")),
+    ]
+
+
+def _shell(script: str) -> list[str]:
+    return ["sh", "-euc", script]
+
+
+def _drain_oban(
+    arena: Arena, oban: ObanRunner, count: int, steps: Sequence[Sequence[str]], at_once: int
+) -> dict[str, float]:
+    names = arena.projects(count)
+    with oban.worker(steps, at_once=at_once, paused=True) as process, oban.client() as ask:
+        ask(" ".join(names))
+        meter = Meter(arena, process)
+        ask("resume")
+        rate = drained(arena, process, count)
+        used = meter.read(count)
+    used["transactions"] = (arena.transactions() - meter.transactions) / count
+    oban.clear()
+    arena.clear()
+    return {"rate": rate, **used}
+
+
+def _latencies(arena: Arena, oban: ObanRunner, samples: int) -> Iterator[tuple[str, list[float]]]:
+    """Milliseconds until the first step runs, for each contender."""
+    stamps = arena.folder / "stamps"
+    stamps.mkdir(exist_ok=True)
+    script = f"date +%s%N > {stamps}/$PROJECT_ID"
+    arena.recipe("stamped", script)
+
+    def create(name: str) -> int:
+        arena.create([name], "stamped")
+        return time.time_ns()
+
+    with arena.operator():
+        yield OURS, _starts(arena, create, stamps, samples)
+    with peer(arena, {"PEER_EVENTS": "true", "PEER_SCRIPTS": script}):
+        yield KOPF, _starts(arena, create, stamps, samples)
+    shell = _shell(script.replace(str(stamps), str(oban.shared / stamps.name)))
+    with oban.worker([shell], at_once=FEW_AT_ONCE), oban.client() as ask:
+        yield OBAN, _starts(arena, ask, stamps, samples)
+    oban.clear()
+
+
+def _starts(arena: Arena, ask: Ask, stamps: Path, samples: int) -> list[float]:
+    """The first setup is not counted, since caches are cold."""
+    starts = []
+    for ready, name in enumerate(arena.projects(samples + 1), 1):
+        acknowledged = ask(name)
+        until(lambda ready=ready: arena.ready() == ready, "the setup to finish")  # type: ignore[misc]
+        starts.append((int((stamps / name).read_text()) - acknowledged) / 1e6)
+        time.sleep(PAUSE)
+    arena.clear()
+    return starts[1:]
