@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import stat
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -272,6 +273,78 @@ async def test_a_step_that_times_out_is_stopped(
     step = Step(tmp_path, script, seconds=seconds)
     assert await attempt.run(step.command, ignored) == StepExit(signal=number, timed_out=True)
     assert not step.alive
+
+
+def chain(*scripts: str) -> list[StepCommand]:
+    """Commands that may follow each other at once."""
+    commands: list[StepCommand] = []
+    for script in reversed(scripts):
+        following = commands[0] if commands else None
+        commands.insert(0, replace(command(script), following=following))
+    return commands
+
+
+def block_until_exists(path: Path) -> None:
+    """Wait without letting the event loop run."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"waited 20 s for {path.name}"
+        time.sleep(0.01)
+
+
+async def all_ends(attempt: LocalAttempt, commands: list[StepCommand]) -> list[tuple[StepExit, bytes]]:
+    ends = []
+    for each in commands:
+        output = bytearray()
+        ends.append((await attempt.run(each, output.extend), bytes(output)))
+    return ends
+
+
+async def test_steps_that_follow_at_once_keep_their_own_output_and_outputs(attempt: LocalAttempt) -> None:
+    scripts = [f'echo {n}; echo A={n} >> "$STEP_OUTPUTS"' if n % 2 else f"echo {n}; rmdir .tmp" for n in range(19)]
+    ends = await all_ends(attempt, chain(*scripts))
+    assert [output for _, output in ends] == [b"%d\n" % n for n in range(19)]
+    assert [end for end, _ in ends] == [StepExit(0, outputs=b"A=%d\n" % n if n % 2 else b"") for n in range(19)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["chmod 400 F", "ln F link", "ln -s / G; mv G F", "echo x > F; : > F", "rm F", "rm F; mkdir F", "mkfifo G; mv G F"],
+)
+async def test_a_step_that_follows_finds_its_outputs_file_untouched(attempt: LocalAttempt, change: str) -> None:
+    look = 'stat -c "%F %a %h %s" "$STEP_OUTPUTS"'
+    ends = await all_ends(attempt, chain(change.replace("F", '"$STEP_OUTPUTS"'), look))
+    assert ends[1] == (StepExit(0), b"regular empty file 600 1 0\n")
+
+
+async def test_no_step_follows_one_that_failed(attempt: LocalAttempt, tmp_path: Path) -> None:
+    first, _ = chain("exit 3", f"touch {tmp_path}/ran")
+    assert await attempt.run(first, ignored) == StepExit(exit_code=3)
+    await attempt.close()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_step_that_followed_at_once_can_be_stopped(engine: LocalEngine, tmp_path: Path, *, waits: bool) -> None:
+    step = Step(tmp_path, f"{ESCAPING}\nsleep 1000 & while :; do wait || true; done")
+    first = replace(command(":"), following=step.command)
+    async with engine.open(uuid4(), 1) as attempt:
+        assert await attempt.run(first, ignored) == StepExit(exit_code=0)
+        await step.wait_ready()
+        if waits:
+            attempt.stop()
+            assert await attempt.run(step.command, ignored) == StepExit(signal=signal.SIGKILL, stopped=True)
+    assert not step.alive
+
+
+async def test_a_step_that_had_followed_before_the_stop_counts(attempt: LocalAttempt, tmp_path: Path) -> None:
+    first, second = chain(":", f"trap '' TERM; touch {tmp_path}/ran")
+    task = asyncio.create_task(attempt.run(first, ignored))
+    await asyncio.sleep(0)
+    block_until_exists(tmp_path / "ran")  # the operator is busy: it learns of neither end before it stops them
+    attempt.stop()
+    assert await task == StepExit(exit_code=0)
+    assert await attempt.run(second, ignored) == StepExit(exit_code=0, stopped=True)
 
 
 async def test_all_steps_can_be_killed_at_once(engine: LocalEngine, tmp_path: Path) -> None:

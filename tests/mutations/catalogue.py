@@ -540,6 +540,7 @@ MUTATIONS: Final = (
     ),
     *_of("engines/local/supervisor/warden.py", "integration/test_local_engine")(
         ("a daemon in a session of its own ends with its step", "    kernel.become_subreaper()\n", ""),
+        ("no step follows one that failed", "continues = succeeded and bool(outputs)", "continues = bool(outputs)"),
     ),
     *_of("engines/local/supervisor/step.py", "integration/test_local_engine")(
         (

@@ -59,7 +59,8 @@ from projectsetup.engines.local.supervisor import kernel, landlock, step
 if not {has_landlock}:
     landlock.abi = lambda: 0
 kernel.give_up_new_privileges()
-command = step.Command("cat {other}", {{"PATH": "/usr/bin:/bin"}}, "{own}", 1.0, ("{other}",), ("{own}",))
+rules = landlock.new_rules(("{other}",), ("{own}",)) if landlock.abi() else None
+command = step.Command("cat {other}", {{"PATH": "/usr/bin:/bin"}}, "{own}", 1.0, rules)
 started = step.start_shell(command, 1, os.open(".", os.O_PATH))
 print(os.waitstatus_to_exitcode(os.waitpid(started, 0)[1]))
 """

@@ -143,6 +143,8 @@ async def test_the_commands_of_steps_and_only_one_that_asks_for_credentials_sees
     await runner.set_up()
     first, second, third = runner.commands
     assert (first.script, first.timeout, third.timeout) == ("one", 5.0, 600.0)
+    assert first.following == second, "it may start as soon as the first has succeeded"
+    assert (second.following, third.following) == (None, None), "credentials are prepared for their step alone"
     given = {"PARAM_COLOUR": "blue", "ATTEMPT": "3", "WORKSPACE": "/w", "GIT_ALLOW_PROTOCOL": "https:ssh"}
     assert given.items() <= first.environment.items()
     assert "DATABASE_URL" not in first.environment

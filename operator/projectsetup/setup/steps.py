@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from projectsetup.setup.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from projectsetup.recipes.model import Recipe, Step
     from projectsetup.setup.credentials import GitCredentials
@@ -90,10 +90,11 @@ async def setup_project(
     )
     facts: dict[str, str] = {}
     total = len(recipe.steps)
-    for completed, step in enumerate(recipe.steps):
+    commands = setup.commands(recipe.steps)
+    for completed, (step, command) in enumerate(zip(recipe.steps, commands, strict=True)):
         callback(Progress(step.status, step.name, completed, total))
         log.step_began(step.name)
-        outcome = await setup.run(step, last=completed == total - 1)
+        outcome = await setup.run(step, command, last=completed == total - 1)
         if isinstance(outcome, SetupFailed):
             return outcome
         facts |= outcome.outputs
@@ -116,7 +117,18 @@ class _Setup:
     log: AttemptLog
     traceparents: Mapping[str, str]
 
-    async def run(self, step: Step, *, last: bool) -> StepSucceeded | SetupFailed:
+    def commands(self, steps: Sequence[Step]) -> list[StepCommand]:
+        """The commands of the steps; one that has credentials neither follows another at once nor is followed."""
+        commands: list[StepCommand] = []
+        following: StepCommand | None = None
+        for step in reversed(steps):
+            command = self._command(step, None if step.credentials else following)
+            following = None if step.credentials else command
+            commands.append(command)
+        return commands[::-1]
+
+    async def run(self, step: Step, command: StepCommand, *, last: bool) -> StepSucceeded | SetupFailed:
+        """Run the step and wait for its end. Raises InfrastructureError and SetupStopped."""
         allowed, limit = self._limits(step)
         output = StepOutput(
             self.scrubber,
@@ -125,7 +137,7 @@ class _Setup:
             on_text=partial(self.log.add, step.name) if self.log.limit else None,
         )
         try:
-            end = await self.runner.run(self._command(step, allowed), output.feed)
+            end = await self.runner.run(replace(command, timeout=allowed), output.feed)
             reported = read_outputs(end.outputs) if end.exit_code == 0 else StepOutputs()
             output.add("".join(f"{IGNORED_PREFIX}{line}\n" for line in reported.ignored))
         finally:
@@ -156,7 +168,7 @@ class _Setup:
             raise InfrastructureError(Reason.STEP_TIMED_OUT, message, step=step.name)
         return (own, TimeLimit(own)) if own <= left else (left, TimeLimit(self.time_limit, of_attempt=True))
 
-    def _command(self, step: Step, timeout: float) -> StepCommand:
+    def _command(self, step: Step, following: StepCommand | None) -> StepCommand:
         credentials = self.credentials if step.credentials else None
         private = self.runner.private
         access = git_access(self.repositories, credentials, private, allow_file=self.allow_file_repos)
@@ -173,10 +185,11 @@ class _Setup:
                 **paths,
                 **access.environment,
             },
-            timeout=timeout,
+            timeout=step.timeout.total_seconds(),
             private_files=access.files,
             private_folders=(PRIVATE_HOME, PRIVATE_TEMPORARY) if step.credentials else (),
             confidential=credentials is not None,
+            following=following,
         )
 
     def _line_callback(self, step: Step) -> Callable[[str], None] | None:

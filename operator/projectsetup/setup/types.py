@@ -70,7 +70,8 @@ class StepCommand:
 
     `environment` is complete except for `STEP_OUTPUTS`, which the runner adds. `private_files` and the initially empty
     `private_folders` exist in the runner's `private` directory only while the step runs. The process that reads a
-    `confidential` command runs no other step.
+    `confidential` command runs no other step. `following` is the command that `run` gets next if this one exits with 0:
+    the runner may start it at once, so it must have neither private files nor be confidential.
     """
 
     step: str
@@ -80,6 +81,7 @@ class StepCommand:
     private_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     private_folders: Collection[str] = ()
     confidential: bool = False
+    following: StepCommand | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from projectsetup.api.reasons import Reason
-from projectsetup.engines.local.operations import Operation, OperationEnd, Pipe, shield
+from projectsetup.engines.local.operations import Operation, Pipe, shield, wait_for_end
+from projectsetup.engines.local.supervisor.protocol import MAX_STEPS
 from projectsetup.engines.local.workspace import AttemptDirectory, read_outputs_file, volume_of
 from projectsetup.setup.types import HEALTHY, InfrastructureError, SetupStopped, StepCommand, StepExit
 
@@ -36,8 +38,25 @@ class FileAccess:
     visible: Collection[Path] = ()
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Steps that a warden runs one after another; `outputs` are those of the steps that nobody has waited for yet."""
+
+    operation: Operation
+    outputs: deque[Pipe]
+    next_number: int = 0
+
+    def close(self) -> None:
+        for output in self.outputs:
+            output.close()
+
+
 class LocalAttempt:
-    """Runs one attempt's steps, one at a time, under one supervisor; losing that supervisor ends the attempt."""
+    """Runs one attempt's steps, one at a time, under one supervisor; losing that supervisor ends the attempt.
+
+    A step and those that follow it are sent to the supervisor together: the next starts while the operator still takes
+    note of the end of the one before.
+    """
 
     def __init__(
         self,
@@ -53,7 +72,7 @@ class LocalAttempt:
         self._access = access
         self._grace = grace
         self._on_loss = on_loss
-        self._operation: Operation | None = None
+        self._batch: _Batch | None = None
         self._stopped = False
         self._timed_out = False
 
@@ -70,52 +89,78 @@ class LocalAttempt:
     def stop(self) -> None:
         """Stop a running step and start no other. Its exit code 0 still counts as success."""
         self._stopped = True
-        if self._operation is not None:
-            self._operation.stop()
+        if self._batch is not None:
+            self._batch.operation.stop()
+
+    async def close(self) -> None:
+        """Stop a step that has started but that nobody waits for; returns once it is gone."""
+        if self._batch is not None:
+            self._batch.operation.stop()
+            await self._end_of(self._batch)
 
     async def run(self, command: StepCommand, on_output: Callable[[bytes], None]) -> StepExit:
         """Run one step; see `StepRunner`."""
-        if self._stopped:
-            raise SetupStopped(f"stopped before step {command.step}")
-        self._timed_out = False
         try:
             try:
-                outputs = self._directory.prepare(command.private_files, command.private_folders)
-                end = await self._run_with_output(command, outputs, on_output)
+                batch = self._batch or self._start(command)
+                result, lost = await self._result(command, batch, on_output)
             finally:
                 if command.private_files or command.private_folders:
                     await self._clear_private(command)
         except OSError as exc:
             raise _not_started(command, exc.strerror or str(exc)) from exc
-        result = _result(command, end)
+        result = _own_end(command, result, lost=lost)
         code = os.waitstatus_to_exitcode(result["status"])
         return StepExit(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             timed_out=self._timed_out,
-            stopped=self._stopped,
+            stopped=self._stopped and self._batch is None,
             oom=result["oom"],
-            outputs=read_outputs_file(outputs),
+            outputs=b"" if result["outputs"] is None else read_outputs_file(result["outputs"]),
             volume=HEALTHY if code == 0 else volume_of(self.workspace),
         )
 
-    async def _run_with_output(
-        self, command: StepCommand, outputs: Path, on_output: Callable[[bytes], None]
-    ) -> OperationEnd:
-        output = Pipe(on_output)
-        try:
-            return await self._run(command, outputs, output)
-        finally:
-            output.close()
+    async def _result(
+        self, command: StepCommand, batch: _Batch, on_output: Callable[[bytes], None]
+    ) -> tuple[Message | None, bool]:
+        """Wait for the step's end, and unless the next step follows it, for that of all processes.
 
-    async def _run(self, command: StepCommand, outputs: Path, output: Pipe) -> OperationEnd:
-        operation = self._operation = self._start(command, outputs, output)
-        timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out)
+        None: it has not ended by itself. True: its supervisor was lost.
+        """
+        self._timed_out = False
+        number, output = batch.next_number, batch.outputs.popleft()
+        batch.next_number += 1
+        timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out, number)
         try:
-            return await shield(self._end_of(operation), on_cancel=operation.stop)
+            output.read(on_output)
+            return await self._wait(batch)
         finally:
             timer.cancel()
-            self._operation = None
+            output.close()
+
+    async def _wait(self, batch: _Batch) -> tuple[Message | None, bool]:
+        stop = batch.operation.stop
+        cancelled = await wait_for_end(batch.operation.progress(), on_cancel=stop)
+        result = batch.operation.next_result()
+        if result is not None and result["continues"] and not self._stopped and cancelled is None:
+            return result, False
+        try:
+            lost = await shield(self._end_of(batch), on_cancel=stop)
+        finally:
+            if cancelled is not None:
+                raise cancelled
+        return result, lost
+
+    async def _end_of(self, batch: _Batch) -> bool:
+        """Wait for the end of all its processes. True if the supervisor was lost."""
+        lost = await batch.operation.end()
+        if not batch.operation.has_result:  # otherwise the next step had ended before it could be stopped
+            batch.close()
+            self._batch = None
+        if lost:
+            await self._on_loss()
+        return lost
 
     async def _clear_private(self, command: StepCommand) -> None:
         try:
@@ -124,41 +169,56 @@ class LocalAttempt:
             message = f"cannot remove the private files of step {command.step}: {exc.strerror}"
             raise InfrastructureError(Reason.ENGINE_ERROR, message, step=command.step) from exc
 
-    def _start(self, command: StepCommand, outputs: Path, output: Pipe) -> Operation:
-        request = {
-            "script": command.script,
-            "environment": {**command.environment, "STEP_OUTPUTS": str(outputs)},
+    def _start(self, command: StepCommand) -> _Batch:
+        if self._stopped:
+            raise SetupStopped(f"stopped before step {command.step}")
+        if command.private_files or command.private_folders:
+            self._directory.make_private(command.private_files, command.private_folders)
+        commands = [command]
+        while (following := commands[-1].following) is not None and len(commands) < MAX_STEPS:
+            commands.append(following)
+        outputs: deque[Pipe] = deque()
+        try:
+            outputs.extend(Pipe() for _ in commands)
+            with open(os.memfd_create("steps"), "wb", buffering=0) as file:
+                file.write(json.dumps(self._request(commands)).encode())
+                write_fds = [output.write_fd for output in outputs]
+                operation = self._supervisor.run(file.fileno(), write_fds, last=command.confidential)
+        except OSError:
+            for output in outputs:
+                output.close()
+            raise
+        for output in outputs:
+            output.close_write_end()
+        self._batch = _Batch(operation, outputs)
+        return self._batch
+
+    def _request(self, commands: Collection[StepCommand]) -> Message:
+        hidden = self._access.hidden
+        return {
+            "commands": [{"script": command.script, "environment": {**command.environment}} for command in commands],
             "directory": str(self.workspace),
+            "folders": [f"{self.workspace}/{name}" for name in (".home", ".tmp")],
+            "outputs": f"{self._directory.path}/outputs-",
             "grace": self._grace,
-            "hidden": None if self._access.hidden is None else [str(path.resolve()) for path in self._access.hidden],
+            "hidden": None if hidden is None else [str(path.resolve()) for path in hidden],
             "visible": [str(path) for path in (self._directory.path, *self._access.visible)],
         }
-        with open(os.memfd_create("step"), "wb", buffering=0) as file:
-            file.write(json.dumps(request).encode())
-            operation = self._supervisor.run(file.fileno(), output.write_fd, last=command.confidential)
-        output.close_write_end()
-        return operation
 
-    async def _end_of(self, operation: Operation) -> OperationEnd:
-        end = await operation.end()
-        if end.lost:
-            await self._on_loss()
-        return end
-
-    def _time_out(self) -> None:
+    def _time_out(self, number: int) -> None:
         self._timed_out = True
-        if self._operation is not None:
-            self._operation.stop()
+        if self._batch is not None:
+            self._batch.operation.stop(number)
 
 
-def _result(command: StepCommand, end: OperationEnd) -> Message:
+def _own_end(command: StepCommand, result: Message | None, *, lost: bool) -> Message:
     """The warden's report of the step's own end. Raises InfrastructureError when the step did not end by itself."""
-    if end.result is not None and "error" in end.result:
-        raise _not_started(command, end.result["error"])
-    if end.result is None or end.result["killed"]:
-        why = "its supervisor died" if end.lost else "the operator killed its processes"
+    if result is not None and "error" in result:
+        raise _not_started(command, result["error"])
+    if result is None or result["killed"]:
+        why = "its supervisor died" if lost else "the operator killed its processes"
         raise InfrastructureError(Reason.INTERRUPTED, f"step {command.step} was interrupted: {why}", step=command.step)
-    return end.result
+    return result
 
 
 def _not_started(command: StepCommand, why: str) -> InfrastructureError:

@@ -157,7 +157,11 @@ class LocalEngine:
                 raise InfrastructureError(Reason.ENGINE_ERROR, message) from exc
             hidden = None if self._hidden is None else (*self._hidden, *caches.roots)
             access = FileAccess(hidden, visible=caches.own.values())
-            yield LocalAttempt(supervisor, directory, access=access, grace=self._grace, on_loss=self._replace_lost)
+            attempt = LocalAttempt(supervisor, directory, access=access, grace=self._grace, on_loss=self._replace_lost)
+            try:
+                yield attempt
+            finally:
+                await shield(attempt.close())
         finally:
             await shield(self._remove(supervisor, name))
 
@@ -208,15 +212,16 @@ class LocalEngine:
 
     async def _remove(self, supervisor: SupervisorClient, name: str) -> None:
         try:
-            end = await supervisor.remove(name).end()
+            operation = supervisor.remove(name)
+            lost = await operation.end()
         except OSError as error:
             _log.warning("cannot remove workspace %s: %s", name, error.strerror)
             return
-        if end.lost:
+        if lost:
             with contextlib.suppress(InfrastructureError):
                 await self._replace_lost()
-        elif end.result is not None and "error" in end.result:
-            _log.warning("cannot remove workspace %s: %s", name, end.result["error"])
+        elif (result := operation.next_result()) is not None:
+            _log.warning("cannot remove workspace %s: %s", name, result["error"])
 
 
 def _log_line(step: str, line: str) -> None:

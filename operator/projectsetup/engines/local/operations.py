@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -45,16 +45,21 @@ async def shield(work: Coroutine[Any, Any, T], *, on_cancel: Callable[[], None] 
 class Pipe:
     """A pipe that a process writes to and the event loop reads, in chunks as they arrive, so that memory is bounded."""
 
-    def __init__(self, on_chunk: Callable[[bytes], None]) -> None:
+    def __init__(self) -> None:
         """Raises OSError when there are too many open files."""
         self._loop = asyncio.get_running_loop()
-        self._on_chunk = on_chunk
+        self._on_chunk: Callable[[bytes], None] = lambda _: None
         self._read_fd: int | None
         self._read_fd, self._write_fd = os.pipe()
         self._writable = True
         self._ended = asyncio.Event()
         os.set_blocking(self._read_fd, False)
-        self._loop.add_reader(self._read_fd, self._read)
+
+    def read(self, on_chunk: Callable[[bytes], None]) -> None:
+        """Read it from now on, if it is open."""
+        self._on_chunk = on_chunk
+        if self._read_fd is not None:
+            self._loop.add_reader(self._read_fd, self._read)
 
     @property
     def write_fd(self) -> int:
@@ -99,40 +104,63 @@ class Pipe:
             self._ended.set()
 
 
-@dataclass(frozen=True, slots=True)
-class OperationEnd:
-    """`result` is what the process wrote, None when it wrote nothing; `lost`: its supervisor ended before it."""
-
-    result: Message | None
-    lost: bool
-
-
 class Operation:
-    """A step or a removal, from the request to the end of its processes; one of them holds `result` until then."""
+    """Steps or a removal, from the request to the end of its processes; one of them holds `results` until then."""
 
-    def __init__(self, operation_id: int, stop: Callable[[int], None]) -> None:
+    def __init__(self, operation_id: int, stop: Callable[[int, int | None], None]) -> None:
         """Raises OSError when there are too many open files."""
         self.id = operation_id
         self._stop = stop
-        self._written = bytearray()
-        self.result = Pipe(self._written.extend)
+        self._line = b""
+        self._received: deque[Message] = deque()
+        self._awaited: asyncio.Future[None] | None = None
         self._lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.results = Pipe()
+        self.results.read(self._receive)
 
-    def stop(self) -> None:
-        """Send it SIGTERM, and SIGKILL after the grace."""
-        self._stop(self.id)
+    def stop(self, step: int | None = None) -> None:
+        """Send SIGTERM to the step that runs, and SIGKILL after the grace, and run no other.
+
+        With `step`, a number from 0, only if that step still runs.
+        """
+        self._stop(self.id, step)
 
     def finish(self, *, lost: bool) -> None:
         """The supervisor reports that nothing of it is left, or is lost itself."""
         if not self._lost.done():
             self._lost.set_result(lost)
+            self._wake()
 
-    async def end(self) -> OperationEnd:
-        """Wait for the end of its processes; of a lost supervisor's, no more than ten seconds."""
+    @property
+    def has_result(self) -> bool:
+        """Whether a result has arrived that nobody has taken."""
+        return bool(self._received)
+
+    def next_result(self) -> Message | None:
+        """Take the next result that has arrived."""
+        return self._received.popleft() if self._received else None
+
+    def progress(self) -> asyncio.Future[None]:
+        """Done once a result can be taken, or the operation has ended. Only one task may wait for it."""
+        self._awaited = asyncio.get_running_loop().create_future()
+        if self._received or self._lost.done():
+            self._wake()
+        return self._awaited
+
+    async def end(self) -> bool:
+        """Wait for the end of its processes; of a lost supervisor's, no more than ten seconds. True if it was lost."""
         lost = await self._lost
         try:
-            await asyncio.wait_for(self.result.ended(), _END_LIMIT)
+            await asyncio.wait_for(self.results.ended(), _END_LIMIT)
         except TimeoutError:
-            self.result.close()
-        line, newline, _ = bytes(self._written).partition(b"\n")
-        return OperationEnd(json.loads(line) if newline else None, lost)
+            self.results.close()
+        return lost
+
+    def _receive(self, chunk: bytes) -> None:
+        *lines, self._line = (self._line + chunk).split(b"\n")
+        self._received.extend(map(json.loads, lines))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -85,12 +86,12 @@ class SupervisorClient:
         """The process id of the supervisor."""
         return self._process.pid
 
-    def run(self, command: int, output: int, *, last: bool) -> Operation:
-        """Start a step; the file descriptors are those of its command and of its output pipe.
+    def run(self, steps: int, outputs: Sequence[int], *, last: bool) -> Operation:
+        """Start steps; the file descriptors are those of their description and of the output pipe of each.
 
-        With `last`, the warden that reads the command runs no other step.
+        With `last`, the warden that reads the description runs no other steps.
         """
-        return self._start_operation({"op": "run", "last": last}, (command, output))
+        return self._start_operation({"op": "run", "last": last}, (steps, *outputs))
 
     def remove(self, name: str) -> Operation:
         """Remove one directory inside the supervisor's own."""
@@ -135,18 +136,21 @@ class SupervisorClient:
         self._send_heartbeat()
 
     def _start_operation(self, message: protocol.Message, fds: tuple[int, ...]) -> Operation:
-        operation = Operation(next(self._ids), lambda operation_id: self._post({"op": "stop", "id": operation_id}))
+        operation = Operation(next(self._ids), self._stop_operation)
         try:
-            self._post({**message, "id": operation.id}, (*fds, operation.result.write_fd))
+            self._post({**message, "id": operation.id}, (*fds, operation.results.write_fd))
         except OSError:
-            operation.result.close()
+            operation.results.close()
             raise
-        operation.result.close_write_end()
+        operation.results.close_write_end()
         if self.lost.is_set():
             operation.finish(lost=True)
         else:
             self._operations[operation.id] = operation
         return operation
+
+    def _stop_operation(self, operation_id: int, step: int | None) -> None:
+        self._post({"op": "stop", "id": operation_id, "step": step})
 
     def _send_heartbeat(self) -> None:
         if self._unanswered >= MAX_UNANSWERED:

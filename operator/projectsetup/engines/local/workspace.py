@@ -9,7 +9,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Collection, Mapping
-from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -27,49 +26,34 @@ _SCRIPT: Final = "#!/bin/sh\nexit 0\n" + "#" * 65_536
 
 
 class AttemptDirectory:
-    """Holds `workspace`, empty except for `.home` and `.tmp`, and beside it what steps must not touch.
-
-    Its methods raise OSError.
-    """
+    """Holds `workspace`, and beside it what steps must not touch. Its methods raise OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.workspace = path / "workspace"
         self.private = path / f"private-{token_hex(8)}"
         """Exists only while a step with private files runs; earlier steps cannot guess its name."""
-        self._numbers = count(1)
 
     def make(self) -> None:
         """Make the directories; only this user can enter them."""
         self.path.mkdir(mode=_MODE)
         self.workspace.mkdir(mode=_MODE)
-        self._make_homes()
 
-    def prepare(self, private_files: Mapping[str, str], private_folders: Collection[str] = ()) -> Path:
-        """Prepare for the next step; returns the path of its new, empty file for outputs."""
-        self._make_homes()
-        if private_files or private_folders:
-            self.private.mkdir(mode=_MODE)
-            for name in private_folders:
-                (self.private / name).mkdir(mode=_MODE)
-            for name, content in private_files.items():
-                _write_private(self.private / name, content)
-        outputs = self.path / f"outputs-{next(self._numbers)}"
-        _write_private(outputs, "")
-        return outputs
+    def make_private(self, files: Mapping[str, str], folders: Collection[str]) -> None:
+        """Make the private files and folders of the next step."""
+        self.private.mkdir(mode=_MODE)
+        for name in folders:
+            (self.private / name).mkdir(mode=_MODE)
+        for name, content in files.items():
+            _write_private(self.private / name, content)
 
     def clear_private(self) -> None:
         """Remove the private files and folders, and what the step put there."""
         with contextlib.suppress(FileNotFoundError):
             remove_tree(str(self.private))
 
-    def _make_homes(self) -> None:
-        for name in (".home", ".tmp"):
-            with contextlib.suppress(OSError):  # it exists, or a step deliberately put a file there
-                os.mkdir(f"{self.workspace}/{name}", _MODE)
 
-
-def read_outputs_file(path: Path) -> bytes:
+def read_outputs_file(path: str) -> bytes:
     """The beginning of a step's file for outputs; empty when the step replaced it by something that is not a file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -37,34 +37,37 @@ def abi() -> int:
     return version if version >= FIRST_ABI else 0
 
 
-def new_domain(hidden: Collection[str], visible: Iterable[str]) -> int:
-    """A file descriptor for `enter`. Raises OSError.
+def new_rules(hidden: Collection[str], visible: Iterable[str]) -> int:
+    """A file descriptor for `enter_domain`. Raises OSError.
 
-    Inside the domain nothing below the paths in `hidden` can be listed, read, changed or executed, except below those
-    in `visible`, which are directories. A directory above a hidden path cannot be listed or get new entries; access to
-    its other present entries does not change. Processes outside the domain cannot be traced or inspected and, from
-    version 6 on, not signalled. All paths are absolute and without symbolic links.
+    Inside a domain of these rules nothing below the paths in `hidden` can be listed, read, changed or executed, except
+    below those in `visible`, which are directories. A directory above a hidden path cannot be listed or get new
+    entries; access to its other present entries does not change. Processes outside the domain cannot be traced or
+    inspected and, from version 6 on, not signalled. All paths are absolute and without symbolic links.
     """
     rights = _EXECUTE | _WRITE_FILE | _READ_FILE | _DIRECTORY_RIGHTS
     if abi() >= _TRUNCATE_ABI:
         rights |= _TRUNCATE
     scopes = (0, _ABSTRACT_SOCKETS | _SIGNALS) if abi() >= _SCOPES_ABI else ()
     attributes = struct.pack(f"={1 + len(scopes)}Q", rights, *scopes)
-    domain = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    rules = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for entry in _beside(hidden):
-            _allow(domain, entry.path, rights if entry.is_dir() else rights & ~_DIRECTORY_RIGHTS)
+            _allow(rules, entry.path, rights if entry.is_dir() else rights & ~_DIRECTORY_RIGHTS)
         for path in visible:
-            _allow(domain, path, rights)
+            _allow(rules, path, rights)
     except BaseException:
-        os.close(domain)
+        os.close(rules)
         raise
-    return domain
+    return rules
 
 
-def enter(domain: int) -> None:
-    """Confine this thread to the domain for good. Raises OSError. Requires `kernel.give_up_new_privileges`."""
-    _call(_RESTRICT_SELF, domain, 0)
+def enter_domain(rules: int) -> None:
+    """Confine this thread for good to a new domain. Raises OSError. Requires `kernel.give_up_new_privileges`.
+
+    Two domains of the same rules are as separate as any others.
+    """
+    _call(_RESTRICT_SELF, rules, 0)
 
 
 def _beside(hidden: Collection[str]) -> Iterator[os.DirEntry[str]]:
@@ -84,13 +87,13 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _allow(domain: int, path: str, rights: int) -> None:
+def _allow(rules: int, path: str, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return  # removed since it was listed
     try:
-        _call(_ADD_RULE, domain, _PATH_BENEATH, struct.pack("=Qi", rights, beneath), 0)
+        _call(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", rights, beneath), 0)
     finally:
         os.close(beneath)
 

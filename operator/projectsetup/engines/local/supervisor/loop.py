@@ -117,7 +117,7 @@ class Supervisor:
         try:
             self._assign(operation, message, fds)
         except OSError as error:
-            protocol.write_result(fds[-1], {"error": f"cannot start a process: {error.strerror}"})
+            protocol.write_result(fds[-1], {"error": f"cannot start a process: {error.strerror}", "continues": False})
             self._send({"op": "ended", "id": operation.id})
 
     def _assign(self, operation: _Operation, message: protocol.Message, fds: Sequence[int] = ()) -> None:

@@ -1,12 +1,15 @@
 """The messages between the operator, the supervisor and its wardens: one JSON object a packet.
 
-From the operator: `beat`; `run` (id, last; fds: command, output, result); `remove` (id, name; fd: result); `stop` (id);
-`kill`. From the supervisor: `ready` (directory, killed, abandoned, landlock) or `refused` (error), once; `beat`;
-`ended` (id); `killed`. To a warden: `run` and `stop` unchanged; `remove` (path; fd: result); `clear` (path). From a
-warden: `done`, except after a step marked `last`: then the warden exits.
+From the operator: `beat`; `run` (id, last; fds: steps, the output of each, results); `remove` (id, name; fd: result);
+`stop` (id, step: its number, or None for whichever runs); `kill`. From the supervisor: `ready` (directory, killed,
+abandoned, landlock) or `refused` (error), once; `beat`; `ended` (id); `killed`. To a warden: `run` and `stop`
+unchanged; `remove` (path; fd: result); `clear` (path). From a warden: `done`, except after a `run` marked `last`: then
+the warden exits.
 
-A command is a JSON object in a memfd: script, environment, directory, grace, hidden, visible. A result is a JSON object
-in a pipe: status, oom, killed, or error.
+Steps are a JSON object in a memfd: directory, outputs, grace, hidden, visible, and commands, each with script and
+environment. They run one after another as long as each exits with 0 and none was stopped. A result is a JSON object in
+a pipe, one for each step that ran: status, oom, killed, outputs (the path of what it wrote, if it did), continues
+(whether the next step follows); or error.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ SILENCE_LIMIT = 8.0
 CLOCK_CHECK_INTERVAL = 0.5
 """Seconds between two checks of the silence limit."""
 PACKET_BYTES = 4096
-_MAX_FDS = 3
+MAX_STEPS = 8
+"""Steps in one message: each takes a file descriptor."""
+_MAX_FDS = MAX_STEPS + 2
 
 Message = dict[str, Any]
 
@@ -52,5 +57,5 @@ def receive(channel: socket) -> tuple[Message, list[int]] | None:
 
 
 def write_result(result: int, message: Message) -> None:
-    """Write the result of an operation to its pipe, as one line; the operator reads only the first."""
+    """Write a result to the pipe of its operation, as one line."""
     os.write(result, json.dumps(message).encode() + b"\n")

@@ -9,12 +9,12 @@ import resource
 import select
 import signal
 import socket
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from projectsetup.engines.local.supervisor import kernel, protocol
+from projectsetup.engines.local.supervisor import kernel, landlock, protocol
 from projectsetup.engines.local.supervisor.directories import list_all, remove_own, remove_tree
+from projectsetup.engines.local.supervisor.outputs import OutputsFile
 from projectsetup.engines.local.supervisor.processes import wake_on
 from projectsetup.engines.local.supervisor.step import Command, Wakeup, run_step
 
@@ -63,10 +63,16 @@ class _Warden:
     def _handle(self, message: protocol.Message, fds: list[int]) -> None:
         match message["op"]:
             case "run":
-                command, output, result = fds
-                wait = partial(self._wait, message["id"])
-                run_step(self._read_command(command), output, result, home=self._home, wait=wait)
-                os.close(result)
+                request, *outputs, results = fds
+                with open(request, "rb") as file:
+                    file.seek(0)
+                    steps = json.loads(file.read())
+                try:
+                    self._run_steps(message["id"], steps, outputs, results)
+                except OSError as error:
+                    protocol.write_result(results, {"error": str(error), "continues": False})
+                for fd in (*outputs, results):
+                    os.close(fd)
             case "remove":
                 (result,) = fds
                 try:
@@ -81,14 +87,38 @@ class _Warden:
         if not message.get("last"):
             protocol.send(self._channel, {"op": "done"})
 
-    def _read_command(self, fd: int) -> Command:
-        with open(fd, "rb") as file:
-            file.seek(0)
-            command = Command(**json.loads(file.read()))
-        return command if command.hidden is None else replace(command, hidden=(*command.hidden, *list_all(self._root)))
+    def _run_steps(self, operation_id: int, steps: protocol.Message, outputs: list[int], results: int) -> None:
+        """Run one after another as long as each succeeds and none is stopped. Closes and removes their `outputs`."""
+        reported = OutputsFile(steps["outputs"])
+        rules = self._rules(steps["hidden"], steps["visible"])
+        try:
+            for number, command in enumerate(steps["commands"]):
+                for folder in steps["folders"]:
+                    with contextlib.suppress(OSError):  # it exists, or a step deliberately put a file there
+                        os.mkdir(folder, 0o700)
+                command["environment"]["STEP_OUTPUTS"] = reported.prepare()
+                step = Command(**command, directory=steps["directory"], grace=steps["grace"], rules=rules)
+                wait = partial(self._wait, operation_id, number)
+                result = run_step(step, outputs.pop(0), home=self._home, wait=wait)
+                succeeded = result.get("status") == 0 and not result["killed"] and not result["stopped"]
+                continues = succeeded and bool(outputs)
+                protocol.write_result(results, {**result, "outputs": reported.changed(), "continues": continues})
+                if not continues:
+                    return
+        finally:
+            if rules is not None:
+                os.close(rules)
 
-    def _wait(self, operation_id: int, seconds: float | None) -> Wakeup:
-        """Wait for what concerns the step of this operation."""
+    def _rules(self, hidden: list[str] | None, visible: list[str]) -> int | None:
+        """The rules of the domains of these steps, which also hide the directories of all supervisors."""
+        if not landlock.abi():
+            return None
+        if hidden is None:
+            return landlock.new_rules((), ("/",))
+        return landlock.new_rules((*hidden, *list_all(self._root)), visible)
+
+    def _wait(self, operation_id: int, number: int, seconds: float | None) -> Wakeup:
+        """Wait for what concerns this step of this operation."""
         self._poll.poll(None if seconds is None else 1000 * seconds)
         if KILL in self._read_signals():
             return Wakeup.KILL
@@ -98,7 +128,9 @@ class _Warden:
             return Wakeup.CHECK
         if received is None:
             return Wakeup.KILL
-        return Wakeup.STOP if received[0] == {"op": "stop", "id": operation_id} else Wakeup.CHECK
+        message, _ = received
+        is_meant = message["op"] == "stop" and message["id"] == operation_id and message["step"] in {None, number}
+        return Wakeup.STOP if is_meant else Wakeup.CHECK
 
     def _read_signals(self) -> bytes:
         try:
