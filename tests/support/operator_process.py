@@ -76,8 +76,8 @@ class OperatorProcess:
         self._environment |= {f"PROJECTSETUP_{name.upper()}": value for name, value in settings.items()}
         self._environment |= environment or {}
 
-    def start(self, *, ready: bool = True) -> Self:
-        """Start the operator, or start it again; with `ready`, return once it is ready."""
+    def start(self, *, ready: bool = True, limit: float = READY_LIMIT) -> Self:
+        """Start the operator, or start it again; with `ready`, return once it is ready, within `limit` seconds."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -88,7 +88,7 @@ class OperatorProcess:
                 start_new_session=True,
             )
         if ready:
-            wait_for(self._ready_or_ended, "the operator to be ready", limit=READY_LIMIT)
+            wait_for(self._ready_or_ended, "the operator to be ready", limit=limit)
             assert self.alive, f"the operator ended: {self.log_tail()}"
         return self
 
