@@ -619,6 +619,11 @@ MUTATIONS: Final = (
             "        if known is None or (known.entry, known.recipe) != (entry, recipe):\n",
             "        if known is None:\n",
         ),
+        (
+            "a setup created again with another recipe waits for that recipe's limit",
+            "waiting.entry is entry",
+            "waiting.entry == entry",
+        ),
     ),
     *_of("controller/workqueue.py", "controller_workqueue")(
         ("namespaces take turns", "self._ready.popitem(last=False)", "self._ready.popitem(last=True)"),

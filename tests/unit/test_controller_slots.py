@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from projectsetup.api.limits import LimitKind, Limits
+from projectsetup.api.limits import Limit, LimitKind, Limits
 from projectsetup.api.models import Rank
 from projectsetup.controller.slots import Slots
 from projectsetup.controller.workqueue import Key
@@ -198,62 +200,84 @@ def test_thousands_of_urgent_setups_of_one_namespace_do_not_keep_another_waiting
     assert slots.grant() == [("calm", "only")]
 
 
-@st.composite
-def _steps(draw: st.DrawFn) -> list[tuple[str, int, int]]:
-    kinds = st.sampled_from(["enqueue", "enqueue", "enqueue", "release", "grant", "limit", "acquire"])
-    return draw(st.lists(st.tuples(kinds, st.integers(0, 35), st.integers(0, 9)), max_size=60))
-
-
+Step: TypeAlias = tuple[str, int, int]
+"""What happens, to the setup with which number, and a value that says more."""
+ENQUEUE, RELEASE, GRANT, LIMIT, ACQUIRE = "enqueue", "release", "grant", "limit", "acquire"
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([ENQUEUE, ENQUEUE, ENQUEUE, RELEASE, RELEASE, GRANT, GRANT, LIMIT, ACQUIRE]),
+        st.integers(0, 11),
+        st.integers(0, 8),
+    ),
+    max_size=60,
+)
 LIMITS = [
+    Limits(per_recipe={"r0": 3}, paused_recipes=frozenset({"r2"})),
     Limits(),
     Limits(per_namespace=1),
     Limits(per_namespace=2, per_recipe={"r0": 1, "r1": 2}),
-    Limits(per_recipe={"r0": 3}, paused_recipes=frozenset({"r2"})),
     Limits(per_namespace=0),
 ]
+_RECREATED: list[Step] = [(LIMIT, 0, 0), *((ENQUEUE, number, 0) for number in range(3)), (RELEASE, 1, 0)]
+"""Setup 1 was deleted; created again in the same second with value 6, it has the same rank and a paused recipe."""
 
 
-@given(_steps(), st.integers(0, 6))
-def test_whatever_happens_slots_go_to_the_first_whom_the_limits_allow(
-    steps: list[tuple[str, int, int]], capacity: int
-) -> None:
-    """Compared with a search through all that wait."""
-    slots, limits = Slots(capacity), Limits()
-    waiting: dict[Key, Rank] = {}
-    holders: set[Key] = set()
+@dataclass
+class _Search:
+    """What `Slots` promises, by a search through all that wait."""
 
-    def recipe(key: Key) -> str:
-        return f"r{int(key[1]) % 3}"
+    capacity: int
+    limits: Limits = field(default_factory=Limits)
+    waiting: dict[Key, tuple[Rank, str]] = field(default_factory=dict)
+    holders: dict[Key, str] = field(default_factory=dict)
 
-    def next_of_all() -> Key | None:
-        running = Counter(limit for key in holders for limit in limits.of(key[0], recipe(key)))
-        free = [key for key in waiting if limits.reached(limits.of(key[0], recipe(key)), running) is None]
-        return min(free, key=lambda key: (waiting[key], key), default=None) if len(holders) < capacity else None
+    def reached(self, key: Key) -> Limit | None:
+        running = Counter(limit for (ns, _), recipe in self.holders.items() for limit in self.limits.of(ns, recipe))
+        return self.limits.reached(self.limits.of(key[0], self.waiting[key][1]), running)
 
+    def grant(self) -> list[Key]:
+        granted = []
+        while len(self.holders) < self.capacity:
+            first = min(
+                (key for key in self.waiting if self.reached(key) is None),
+                key=lambda key: (self.waiting[key][0], key),
+                default=None,
+            )
+            if first is None:
+                break
+            granted.append(first)
+            self.holders[first] = self.waiting.pop(first)[1]
+        return granted
+
+    def release(self, key: Key) -> None:
+        self.waiting.pop(key, None)
+        self.holders.pop(key, None)
+
+    def limited(self) -> Counter[LimitKind]:
+        return Counter(limit.kind for limit in map(self.reached, self.waiting) if limit is not None)
+
+
+@given(STEPS, st.integers(0, 6))
+@example([*_RECREATED, (ENQUEUE, 1, 6), (GRANT, 0, 0), (RELEASE, 0, 0), (GRANT, 0, 0)], 1)
+@example([*_RECREATED, (ENQUEUE, 1, 6), (RELEASE, 0, 0), (RELEASE, 1, 0), (GRANT, 0, 0)], 1)
+def test_whatever_happens_slots_go_to_the_first_whom_the_limits_allow(steps: list[Step], capacity: int) -> None:
+    slots, search = Slots(capacity), _Search(capacity)
     for kind, number, value in steps:
-        key = (f"n{number % 4}", str(number))
-        if kind == "enqueue" and key not in holders:
-            waiting[key] = rank(value % 3, number, "/".join(key))
-            slots.enqueue(key, waiting[key], recipe(key))
-        elif kind == "release":
-            waiting.pop(key, None)
-            holders.discard(key)
+        key, recipe = (f"n{number % 4}", str(number)), f"r{value // 3}"
+        if kind == ENQUEUE and key not in search.holders:
+            search.waiting[key] = rank(value % 3, number, "/".join(key)), recipe
+            slots.enqueue(key, *search.waiting[key])
+        elif kind == RELEASE:
+            search.release(key)
             slots.release(key)
-        elif kind == "acquire":
-            waiting.pop(key, None)
-            holders.add(key)
-            slots.acquire(key, recipe(key))
-        elif kind == "limit":
-            limits = LIMITS[value % len(LIMITS)]
-            slots.limit(limits)
-        elif kind == "grant":
-            expected = []
-            while (first := next_of_all()) is not None:
-                expected.append(first)
-                holders.add(first)
-                del waiting[first]
-            assert slots.grant() == expected
-        running = Counter(limit for key in holders for limit in limits.of(key[0], recipe(key)))
-        reached = [limits.reached(limits.of(key[0], recipe(key)), running) for key in waiting]
-        assert slots.limited() == Counter(limit.kind for limit in reached if limit is not None)
-        assert (slots.waiting, slots.held) == (len(waiting), len(holders))
+        elif kind == ACQUIRE:
+            search.waiting.pop(key, None)
+            search.holders.setdefault(key, recipe)
+            slots.acquire(key, recipe)
+        elif kind == LIMIT:
+            search.limits = LIMITS[value % len(LIMITS)]
+            slots.limit(search.limits)
+        elif kind == GRANT:
+            assert slots.grant() == search.grant()
+        assert slots.limited() == search.limited()
+        assert (slots.waiting, slots.held) == (len(search.waiting), len(search.holders))

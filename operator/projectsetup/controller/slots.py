@@ -41,7 +41,7 @@ class Slots:
     _waiting: dict[Key, _Waiting] = field(default_factory=dict)
     _groups: dict[_Group, list[_Entry]] = field(default_factory=dict)
     """A heap for each group in which somebody waits. Also holds outdated entries: an entry counts only while
-    `_waiting` has the same one."""
+    `_waiting` has this very object. An equal one may wait in another group, after a setup was created again."""
     _sizes: Counter[_Group] = field(default_factory=Counter)
     """How many wait in each group."""
     _limited: dict[Limit, dict[Limit, _Group]] = field(default_factory=dict)
@@ -203,7 +203,7 @@ class Slots:
 
     def _counts(self, entry: _Entry) -> bool:
         waiting = self._waiting.get(entry[-1])
-        return waiting is not None and waiting.entry == entry
+        return waiting is not None and waiting.entry is entry
 
     def _count(self, key: Key, recipe: str | None, change: int) -> None:
         """A holder more or less: limits close, or open for the groups that were passed over."""
