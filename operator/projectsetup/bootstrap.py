@@ -72,9 +72,6 @@ from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import InfrastructureError
 from projectsetup.version import version
 
-PROGRESS_DELAY = 0.1
-"""Seconds before a new step is reported: of several that begin in that time, only the last one is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -294,7 +291,7 @@ def _controller(
         MeteredEngine(ports.engine, metrics),
         ports.record,
         ports.leader,
-        on_progress=partial(queue.add, delay=PROGRESS_DELAY),
+        on_progress=lambda key, delay: queue.add(key, delay=delay),
         on_end=queue.add,
         log_limit=settings.log_limit,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -70,6 +71,24 @@ class FakeEngine:
         self.seconds = 0
 
 
+class SteppingEngine(FakeEngine):
+    """Begins a step at each of these seconds."""
+
+    def __init__(self, begins: Sequence[float]) -> None:
+        super().__init__()
+        self.begins = begins
+
+    async def run(
+        self, _attempt: AttemptSpec | Adoption, on_progress: ProgressCallback, _leave: asyncio.Event, _log: AttemptLog
+    ) -> SetupOutcome:
+        before = 0.0
+        for number, begin in enumerate(self.begins, 1):
+            await asyncio.sleep(begin - before)
+            on_progress(Progress("testing", f"step {number}", number, 10))
+            before = begin
+        return SetupSucceeded()
+
+
 class LastingEngine(FakeEngine):
     """Its attempts outlive the operator; each takes a second to start, and raises LeftRunning when asked to leave."""
 
@@ -115,10 +134,14 @@ class World:
     def __init__(self, engine: FakeEngine | None = None) -> None:
         self.engine = engine or FakeEngine()
         self.record = FakeRecord()
-        self.progressed: list[Key] = []
+        self.progressed: list[tuple[Key, float]] = []
         self.ended: list[Key] = []
         self.runs = Runs(
-            self.engine, self.record, SoleOperator(), on_progress=self.progressed.append, on_end=self.ended.append
+            self.engine,
+            self.record,
+            SoleOperator(),
+            on_progress=lambda *due: self.progressed.append(due),
+            on_end=self.ended.append,
         )
 
     def start(self, number: int = 1) -> UUID:
@@ -148,9 +171,19 @@ async def test_an_attempt_that_ends_by_itself() -> None:
     assert await world.outcome(project) == SetupSucceeded()
     assert world.runs.running == []
     assert world.record.marked == [(project, FENCE, "testing")]
-    assert world.progressed == world.ended == [("team", str(project))]
+    assert world.ended == [("team", str(project))]
+    assert [key for key, _ in world.progressed] == world.ended
     world.runs.forget(project, "uid-1")
     assert world.runs.keys() == []
+
+
+@in_virtual_time
+async def test_progress_is_reported_when_status_may_be_written_again() -> None:
+    engine = SteppingEngine(begins=(0, 0.3, 0.95, 1.2, 2.5, 2.6, 10))
+    world = World(engine)
+    await world.outcome(world.start())
+    due = [begin + delay for begin, (_, delay) in zip(engine.begins, world.progressed, strict=True)]
+    assert due == pytest.approx([1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 10.1])
 
 
 @pytest.mark.parametrize(

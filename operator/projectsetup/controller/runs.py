@@ -11,7 +11,7 @@ from functools import partial
 from uuid import UUID
 
 from projectsetup.api.reasons import Reason
-from projectsetup.controller.facts import Origin, RunView
+from projectsetup.controller.facts import PROGRESS_INTERVAL, Origin, RunView
 from projectsetup.controller.log_writer import LogWriter
 from projectsetup.controller.outcome import AttemptStopped, RunOutcome, StopCause
 from projectsetup.controller.workqueue import Key
@@ -23,6 +23,9 @@ from projectsetup.projects.model import ProjectStatus
 from projectsetup.projects.record import ProjectRecord
 from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.types import InfrastructureError, Progress, SetupOutcome, SetupStopped
+
+PROGRESS_DELAY = 0.1
+"""Seconds before a new step is reported: of several that begin in that time, only the last one is."""
 
 MARK_RETRY = 1.0
 """Seconds between two tries to record the project's status while the database is unavailable."""
@@ -42,6 +45,8 @@ class _Run:
     task: asyncio.Task[RunOutcome | None] | None = None
     marking: asyncio.Task[None] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
+    report_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    """When its progress is next due to be reported, or was last; `.status` was written just before its start."""
     leave: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -51,7 +56,11 @@ class _Run:
 
 
 class Runs:
-    """At most one attempt of each project. `on_progress` gets its key when a step begins, `on_end` when it ended."""
+    """At most one attempt of each project.
+
+    `on_progress` gets its key and the seconds until it may be reported when a step begins, `on_end` its key when it
+    ended.
+    """
 
     def __init__(
         self,
@@ -59,7 +68,7 @@ class Runs:
         record: ProjectRecord,
         leader: Leader,
         *,
-        on_progress: Callable[[Key], None],
+        on_progress: Callable[[Key, float], None],
         on_end: Callable[[Key], None],
         log_limit: int = 0,
     ) -> None:
@@ -254,7 +263,10 @@ class Runs:
                 _log.info("step started", progress=str(progress))
         run.view = replace(run.view, progress=progress)
         run.progressed.set()
-        self._on_progress(run.attempt.key)
+        now = asyncio.get_running_loop().time()
+        if now >= run.report_at:
+            run.report_at = max(now + PROGRESS_DELAY, run.report_at + PROGRESS_INTERVAL.total_seconds())
+        self._on_progress(run.attempt.key, run.report_at - now)
 
     async def _mark(self, run: _Run, recorded: str | None) -> None:
         """Keep the project's status in the record up to date; the attempt continues during a database outage."""
