@@ -140,7 +140,7 @@ def test_the_namespace_of_the_release_is_that_of_every_object_and_names_may_be_n
         "intake": {"namespace": "12"},
         "database": {"secret": "34", "migrateSecret": "56", "caConfigMap": "78"},
         "recipesConfigMap": "90",
-        "priorityClassName": "1e3",
+        "priorityClassName": "7",
         "monitoring": {"enabled": True, "namespace": "0x1"},
         "commonLabels": {"cost-center": "4711"},
         "developmentDatabase": True,

@@ -2,7 +2,7 @@
 {{- $own := dict "app.kubernetes.io/part-of" "projectsetup" "app.kubernetes.io/instance" .Release.Name }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
-{{- merge dict .Values.commonLabels $own | toYaml }}
+{{- merge dict (.Values.commonLabels | default dict) $own | toYaml }}
 {{- end }}
 
 {{- define "projectsetup.selector" -}}
