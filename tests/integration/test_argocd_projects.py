@@ -15,7 +15,7 @@ import yaml
 
 from devcluster import Cluster
 from tests.support import databases
-from tests.support.api_server import ApiServer
+from tests.support.api_server import CRD_FILE, ApiServer
 from tests.support.argocd import FOLDER
 from tests.support.argocd_server import NAMESPACE, ArgoCD, argocd, require_argocd
 from tests.support.config_repository import ConfigHost, ConfigRepository, config_host
@@ -33,6 +33,7 @@ Annotations = Mapping[str, str]
 NONE: Final[Annotations] = {}
 LIMIT: Final = 90.0
 WAVE: Final = "argocd.argoproj.io/sync-wave"
+HOOK: Final = "argocd.argoproj.io/hook"
 MANY: Final = 200
 PASS_ON_RETRY: Final = '[ -e "$PARAM_PLACE/go" ] || exit 1'
 
@@ -341,6 +342,35 @@ def test_a_reverted_recipe_needs_nothing_else(team: Team) -> None:
     team.deliver(team.setup(project, {"project": team.project(project), "recipe": "instant"}))
     team.server.wait_for(team.name, "refused", lambda status: "immutable" in team.message(status), limit=LIMIT)
     team.is_healthy(team.deliver(file))
+
+
+def config_map(name: str, **data: str) -> dict[str, str]:
+    """A ConfigMap as a file of the repository."""
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+    return {f"setups/{name}.yaml": yaml.safe_dump(body)}
+
+
+def test_a_hook_runs_once_and_lets_every_later_sync_pass(team: Team, steps: Steps) -> None:
+    (project,) = new_ids(1)
+    hook = team.gated(project, steps, annotations={HOOK: "PreSync"})
+    commit = team.deliver(hook, config_map("application", revision="1"))
+    steps.await_start(team.handle(project))
+    assert "application" not in team.server.kubectl("get", "configmaps", f"-n={team.name}")
+    steps.release()
+    team.is_healthy(commit)
+    assert team.handle(project).ended()[0] == "SetupSucceeded"
+    team.is_healthy(team.deliver(config_map("application", revision="2")))
+    assert team.handle(project).ended()[0] == "AlreadySetUp"
+    assert team.attempts(project) == 1
+
+
+def test_the_crd_stays_when_it_leaves_git(team: Team) -> None:
+    crd, application = {"setups/crd.yaml": CRD_FILE.read_text()}, config_map("application")
+    team.is_healthy(team.deliver(crd, application, config_map("other")))
+    team.deliver(dict.fromkeys([*crd, *application]))
+    listed = ("get", "configmaps", f"-n={team.name}")
+    wait_for(lambda: "application" not in team.server.kubectl(*listed), "Argo CD to prune the rest", limit=LIMIT)
+    assert "deletionTimestamp" not in team.server.kubectl.get("crd", "projectsetups.codemyspec.com")["metadata"]
 
 
 def test_messages_are_those_of_the_last_refresh(team: Team, steps: Steps) -> None:

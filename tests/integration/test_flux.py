@@ -16,7 +16,7 @@ import yaml
 
 from tests.support.api_server import CRD_FILE, ApiServer
 from tests.support.config_repository import ConfigRepository, config_host
-from tests.support.flux import Flux, flux
+from tests.support.flux import NAMESPACE, Flux, flux
 from tests.support.manifests import MANIFESTS, read
 from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NewSandbox, Sandbox
@@ -166,3 +166,9 @@ def test_a_changed_recipe_stops_the_whole_kustomization(
     becomes(controllers, "True", commit)
     assert Setup(sandbox, api, other).ended()[0] == "SetupSucceeded"
     assert Setup(sandbox, api, project).ended()[0] == "SetupSucceeded"
+
+
+def test_removing_the_operator_keeps_the_crd(controllers: Flux, team: ConfigRepository) -> None:  # noqa: ARG001  # Flux has applied it
+    controllers.kubectl("delete", OPERATOR, f"--namespace={NAMESPACE}")
+    crd = controllers.kubectl.get("crd", "projectsetups.codemyspec.com")
+    assert "deletionTimestamp" not in crd["metadata"]

@@ -34,12 +34,11 @@ _HEADER: Final = """\
 #   projectsetup crd > crds/projectsetups.yaml
 """
 
-_KEPT: Final = {
-    "argocd.argoproj.io/sync-options": "Prune=false",
-    "helm.sh/resource-policy": "keep",
-    "kustomize.toolkit.fluxcd.io/prune": "disabled",
-}
-"""Argo CD, Helm and Flux leave the CRD when they remove the operator: without it, every ProjectSetup would be gone."""
+_KEPT: Final = {"helm.sh/resource-policy": "keep", "kustomize.toolkit.fluxcd.io/prune": "disabled"}
+"""Helm and Flux leave the CRD when they remove the operator: without it, every ProjectSetup would be gone.
+
+Argo CD never deletes a CRD.
+"""
 
 _NOT_SEEN_YET: Final = {"observedGeneration": -1}
 """kstatus treats an object without a status as ready; with this, as one that has not been reconciled yet."""
