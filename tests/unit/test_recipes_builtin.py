@@ -10,7 +10,8 @@ from time import process_time
 
 import pytest
 
-from projectsetup.recipes.commands.push import BRANCH
+from projectsetup.recipes.commands.errors import CommandError
+from projectsetup.recipes.commands.push import BRANCH, check_branch
 from projectsetup.recipes.errors import InvalidParameters
 from projectsetup.recipes.lint import unportable_steps, unsafe_steps
 from projectsetup.recipes.loader import RecipeBook, load_recipe
@@ -37,11 +38,14 @@ def test_it_refuses_licenses_it_has_no_text_for() -> None:
         RECIPE.check_parameters({"license": "GPL-3.0-only"})
 
 
+GENERATOR_REFUSES = {"a.lock", "a.lock/b", "HEAD", "x" * 201}
+"""Branch names that no pattern of RE2 excludes."""
+
 VALUES = [
-    *(("branch", name, True) for name in ("master", "team/trunk", "v1.2_x-y", "a/b.c", "x" * 200)),
+    *(("branch", name, True) for name in ("master", "team/trunk", "v1.2_x-y", "a/b.c", "a./b", "x" * 200)),
     *(
         ("branch", name, False)
-        for name in ("", "-x", ".x", "a b", "a..b", "a/", "/a", "a//b", "a.", "a.lock", "x" * 201)
+        for name in ("", "-x", ".x", "a b", "a..b", "a/", "/a", "a//b", "a.", "a./", "a.lock", "x" * 201)
     ),
     *(
         ("branch", name, False)
@@ -54,12 +58,19 @@ VALUES = [
     ),
     *(("author_email", text, True) for text in ("a@b", "1+robot@users.noreply.example.com", "ü@exämple.org")),
     *(("author_email", text, False) for text in ("", "robot", "@b", "a@", "a@b@c", "<a@b>", "a b@c", "a@b\n", "a@b c")),
+    *(("author_email", f"a{space}b@c", False) for space in "\t\x1f\x85\u00a0\u2003\u2028\u3000"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), VALUES)
 def test_accepted_branches_and_authors(name: str, value: str, *, allowed: bool) -> None:
-    assert RECIPE.parameters[name].allows(value) is allowed
+    if name == "branch" and value in GENERATOR_REFUSES:
+        assert RECIPE.parameters[name].allows(value)
+        with pytest.raises(CommandError, match=r"is not a valid branch name$|has at most 200 characters, not 201$"):
+            check_branch(value)
+    else:
+        assert RECIPE.parameters[name].allows(value) is allowed
+        assert name != "branch" or not allowed or check_branch(value) == value
 
 
 @pytest.mark.parametrize("name", ["branch", "author_name", "author_email"])

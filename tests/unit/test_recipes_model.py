@@ -88,12 +88,15 @@ def test_a_dumped_recipe_loads_as_the_same() -> None:
         (recipe_text("retry: {exitCodes: [0]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: [256]}"), "steps[0].retry.exitCodes[0]: "),
         (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
-        (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a Python regular expression"),
+        (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a regular expression"),
         (recipe_text("retry: {output: [fine, '(a)\\1']}"), r"steps[0].retry: '(a)\1': back-references are not"),
         (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
         (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
         (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),
-        (recipe_text(top="parameters: {a: {pattern: '['}}"), "parameters.a.pattern: must be a Python regular"),
+        (
+            recipe_text(top="parameters: {a: {pattern: '['}}"),
+            "parameters.a.pattern: must be a regular expression of RE2: missing ]: [",
+        ),
         (
             recipe_text(top="parameters: {a: {pattern: '[a-z]+', default: 'b c'}}"),
             "parameters.a: the default must match",

@@ -1,4 +1,4 @@
-"""The patterns of `retry.output`: what is accepted, Python and grep find in the same lines."""
+"""The patterns of recipes: what is accepted means the same in Python, RE2 and, for `retry.output`, grep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from projectsetup.recipes.patterns import posix_pattern
+from projectsetup.recipes.patterns import line_search, posix_pattern, value_match
 
 GREPS = [
     pytest.param(command, id=command[0], marks=pytest.mark.skipif(not shutil.which(command[0]), reason="not installed"))
@@ -56,8 +56,8 @@ def found(grep: list[str], expression: str, lines: list[bytes]) -> set[int]:
         (r"\]\^\-", "]^-", "]-"),
     ],
 )
-def test_grep_and_python_agree(grep: list[str], pattern: str, line: str, other: str) -> None:
-    assert [bool(re.search(pattern.encode(), text.encode())) for text in (line, other)] == [True, False]
+def test_grep_and_re2_agree(grep: list[str], pattern: str, line: str, other: str) -> None:
+    assert [*map(line_search([pattern]), (line.encode(), other.encode()))] == [True, False]
     assert found(grep, posix_pattern(pattern), [line.encode(), other.encode()]) == {0}
 
 
@@ -127,6 +127,7 @@ def test_grep_finds_what_python_finds(grep: list[str], pattern: str, lines: list
     try:
         form = re.compile(pattern.encode())
         translated = posix_pattern(pattern)
+        search = line_search([pattern])
     except (re.error, ValueError):
         return
     expected = {number for number, line in enumerate(lines) if form.search(line)}
@@ -135,3 +136,37 @@ def test_grep_finds_what_python_finds(grep: list[str], pattern: str, lines: list
     except subprocess.TimeoutExpired:
         reject()
     assert found_by_grep == expected
+    assert {number for number, line in enumerate(lines) if search(line)} == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(?!a)b", "invalid perl operator: (?! (look-around is not supported; use several patterns with |, or check"),
+        ("(?<=a)b", "invalid perl operator: (?<= (look-around is not supported; use several"),
+        (r"(a)\1", r"invalid escape sequence: \1 (back-references are not supported)"),
+        ("(?P<x>a)(?P=x)", "invalid perl operator: (?P (back-references are not supported)"),
+        (r"\u20AC", r"invalid escape sequence: \u (write \x{20AC} for a character by its number)"),
+        (r"a\Z", r"invalid escape sequence: \Z (write $)"),
+        ("(?x) a", "invalid perl operator: (?x (of the options only (?i), (?m) and (?s) are supported)"),
+        ("a{1001}", "invalid repetition size: {1001}"),
+    ],
+)
+def test_what_the_pattern_of_a_parameter_may_not_contain(pattern: str, message: str) -> None:
+    re.compile(pattern)
+    with pytest.raises(ValueError, match="^" + re.escape(f"must be a regular expression of RE2: {message}")):
+        value_match(pattern)
+
+
+def test_a_pattern_that_re2_reads_otherwise_than_python_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"write \{0,n\} for \{,n\}$"):
+        value_match("a{,3}")
+    assert value_match(r"a\{,3}")("a{,3}")
+
+
+@pytest.mark.parametrize("pattern", [r"[a-z]+(-?[a-z]+)*", r"([a-z]+ ?)+\d", r"npm .*error.*code.*E"])
+def test_no_pattern_needs_more_time_than_the_text_is_long(pattern: str) -> None:
+    """Python's `re` needs minutes for the first two, and far longer than the tests may take."""
+    text = "npm errorcode" * 2_000 + "!"
+    assert not value_match(pattern)(text)
+    assert not line_search([pattern + "!!"])(text.encode())

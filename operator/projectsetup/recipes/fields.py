@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from projectsetup.api.durations import DURATION_MAX_LENGTH, DURATION_PATTERN, format_duration, parse_duration
+from projectsetup.recipes.patterns import value_match
 from projectsetup.text import DNS_LABEL, harmful_character
 
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -58,19 +59,16 @@ def _check_script(text: str) -> str:
     return _check_text(text)
 
 
-def _check_regex(text: str) -> str:
-    return _compile(text, text)
+def _check_value_pattern(text: str) -> str:
+    value_match(text)
+    return text
 
 
 def _check_output_pattern(text: str) -> str:
-    return _compile(text, text.encode())
-
-
-def _compile(text: str, pattern: str | bytes) -> str:
     try:
-        re.compile(pattern)
+        re.compile(text.encode())
     except (re.error, OverflowError, RecursionError) as exc:
-        raise ValueError(f"must be a Python regular expression: {exc}") from exc
+        raise ValueError(f"must be a regular expression: {exc}") from exc
     return text
 
 
@@ -93,7 +91,8 @@ Image = Annotated[str, Field(max_length=500), AfterValidator(_check_image)]
 Line = Annotated[str, Field(max_length=500), AfterValidator(_check_one_line)]
 Text = Annotated[str, Field(max_length=4_096), AfterValidator(_check_text)]
 Script = Annotated[str, Field(max_length=100_000), AfterValidator(_check_script)]
-Regex = Annotated[str, Field(max_length=1_000), AfterValidator(_check_regex)]
+ValuePattern = Annotated[str, Field(max_length=1_000), AfterValidator(_check_value_pattern)]
+"""A regular expression for the value of a parameter."""
 OutputPattern = Annotated[str, Field(max_length=1_000), AfterValidator(_check_output_pattern)]
 """A regular expression for a line of bytes."""
 ExitCode = Annotated[int, Field(ge=1, le=255)]

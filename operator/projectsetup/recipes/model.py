@@ -6,7 +6,6 @@ The docstrings of fields are their descriptions in the JSON Schema, which editor
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
@@ -26,13 +25,13 @@ from projectsetup.recipes.fields import (
     OutputPattern,
     ParameterName,
     Quantity,
-    Regex,
     Script,
     Text,
+    ValuePattern,
     VariableName,
     amount,
 )
-from projectsetup.recipes.patterns import posix_pattern
+from projectsetup.recipes.patterns import line_search, value_match
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +70,8 @@ class Parameter(_Part):
 
     default: Text | None = None
     """Value if the ProjectSetup sets none. Without a default, it must set one."""
-    pattern: Regex | None = None
-    """Python regular expression that the whole value must match."""
+    pattern: ValuePattern | None = None
+    """Regular expression of RE2 that the whole value must match."""
     description: Line = ""
     """One line for the users of the recipe."""
 
@@ -84,7 +83,7 @@ class Parameter(_Part):
 
     def allows(self, value: str) -> bool:
         """Whether the whole value matches the pattern."""
-        return "\0" not in value and (self.pattern is None or re.fullmatch(self.pattern, value) is not None)
+        return "\0" not in value and (self.pattern is None or value_match(self.pattern)(value))
 
 
 class Retry(_Part):
@@ -122,8 +121,7 @@ class Step(_Part):
     @classmethod
     def _both_engines_find_the_same(cls, retry: Retry) -> Retry:
         """Checked here and not in `Retry`, which must still read the plans of Jobs that an older version started."""
-        for pattern in retry.output:
-            posix_pattern(pattern)
+        line_search(retry.output)
         return retry
 
 

@@ -1,12 +1,21 @@
-"""The patterns of `retry.output`: what Python's `re` and `grep -E` both understand, and in the same way.
+"""The patterns of recipes: those of parameters, and those of `retry.output`.
 
-The local engine searches with Python, the Job engine with grep in the pod. Both search lines of bytes in the C locale.
+RE2 searches for both. Its time grows with the length of the text only, whereas Python's `re` can take hours for a short
+value or line, and would stop the whole operator meanwhile.
+
+The patterns of `retry.output` are the subset that `grep -E` understands in the same way: the Job engine searches with
+grep in the pod, the local engine with RE2 for the translated pattern. Both search lines of bytes in the C locale.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import re2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _MOST_REPETITIONS: Final = 1000
 """More make some greps slow, or are refused by them."""
@@ -43,6 +52,26 @@ _REFUSED: Final = (
     (r"[^\x00-\x7f]", "a repeated character beyond ASCII is", "( … ) around it"),
     (r"", "this character is", "a printable one"),
 )
+
+
+def line_search(patterns: Sequence[str]) -> Callable[[bytes], bool]:
+    """Searches a line for any of these patterns of `retry.output`. Raises ValueError as `posix_pattern` does."""
+    expression = _compiled(posix_alternatives(patterns).encode(), re2.Options.Encoding.LATIN1)
+    return lambda line: expression.search(line) is not None
+
+
+def is_output_pattern(pattern: str) -> bool:
+    """Whether lines can be searched for this pattern of `retry.output`."""
+    try:
+        line_search([pattern])
+    except ValueError:
+        return False
+    return True
+
+
+def posix_alternatives(patterns: Sequence[str]) -> str:
+    """All patterns of `retry.output` as one for `grep -E`; empty if there are none. Raises ValueError."""
+    return "|".join(f"({posix_pattern(pattern)})" for pattern in patterns)
 
 
 def posix_pattern(pattern: str) -> str:
@@ -94,3 +123,34 @@ def _refusal(pattern: str, at: int) -> str:
 
 def _shown(pattern: str) -> str:
     return f"'{pattern}'" if pattern.isprintable() else repr(pattern)
+
+
+_LESS_THAN: Final = re.compile(r"(?<!\\)\{,\d+\}")
+_RE2_LACKS: Final = (
+    (r"\(\?<?[=!]", "look-around is not supported; use several patterns with |, or check the value in a step"),
+    (r"\(\?P|\\[1-9]", "back-references are not supported"),
+    (r"\(\?[aLux]", "of the options only (?i), (?m) and (?s) are supported"),
+    (r"\\[uU]", r"write \x{20AC} for a character by its number"),
+    (r"\\Z", "write $"),
+)
+"""By the part that RE2 refuses: what to do about it."""
+
+
+def value_match(pattern: str) -> Callable[[str], bool]:
+    """Whether a whole value matches the pattern of a parameter. Raises ValueError if RE2 refuses the pattern."""
+    if _LESS_THAN.search(pattern):
+        raise ValueError("must name the least number of repetitions: write {0,n} for {,n}")
+    expression = _compiled(pattern.encode(), re2.Options.Encoding.UTF8)
+    return lambda value: expression.fullmatch(value.encode(errors="surrogatepass")) is not None
+
+
+def _compiled(pattern: bytes, encoding: object) -> re2._Regexp:
+    options = re2.Options()
+    options.encoding, options.never_capture, options.log_errors = encoding, True, False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as exc:
+        what = exc.args[0].decode(errors="replace")
+        part = what.partition(": ")[2]
+        advice = next((f" ({advice})" for form, advice in _RE2_LACKS if re.match(form, part)), "")
+        raise ValueError(f"must be a regular expression of RE2: {what}{advice}") from exc

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from projectsetup.recipes.patterns import line_search
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -101,7 +103,7 @@ class StepOutput:
         already have been cut at their ends.
         """
         self._scrubber = scrubber
-        self._retry = [re.compile(pattern.encode()) for pattern in retry]
+        self._retry = line_search(retry) if retry else None
         self._on_line = on_line
         self._on_text = on_text
         self._cut = cut
@@ -162,19 +164,14 @@ class StepOutput:
         """Complete lines; they are taken apart only as far as somebody needs them, since there may be many."""
         if self._keys.inside or _KEY_BEGINS in text:
             text = _joined(self._keys.mask(_split(text)))
-        if self._retry and self._matched is None:
-            self._matched = self._first_match(_split(text))
+        if self._retry is not None and self._matched is None:
+            match = next(filter(self._retry, (line[:LINE_BYTES] for line in _split(text))), None)
+            self._matched = None if match is None else self._readable([match])[0]
         number = text.count(b"\n")
         if self._on_text is not None:
             self._on_text(text, number)
         self._log(text, number)
         self._tail.extend(reversed(_last_lines(text)))
-
-    def _first_match(self, lines: Iterable[bytes]) -> str | None:
-        for line in lines:
-            if any(pattern.search(line, 0, LINE_BYTES) for pattern in self._retry):
-                return self._readable([line])[0]
-        return None
 
     def _log(self, text: bytes, number: int) -> None:
         if self._on_line is None:

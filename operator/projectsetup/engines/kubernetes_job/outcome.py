@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from projectsetup.api.durations import format_duration
 from projectsetup.api.reasons import Reason
 from projectsetup.engines.kubernetes_job.objects import container_statuses, termination, true_conditions
+from projectsetup.recipes.patterns import is_output_pattern
 from projectsetup.setup.outcome import (
     SHELL_SIGNAL_BASE,
     StepResult,
@@ -182,7 +183,8 @@ def _stage_failure(
         head = f"step {step.name} was interrupted: its pod was deleted"
         message = message_with_output(head, _tail(report.tail, scrubber))
         return InfrastructureError(Reason.INTERRUPTED, message, step=step.name, exit_code=report.exit_code)
-    output = StepOutput(scrubber, retry=step.retry.output, cut=True)
+    patterns = [*filter(is_output_pattern, step.retry.output)]  # a plan of an older version may have others
+    output = StepOutput(scrubber, retry=patterns, cut=True)
     output.feed("".join(f"{line}\n" for line in report.matches).encode())
     output.feed(report.tail.encode())
     output.close()

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from projectsetup.engines.kubernetes_job.plan import Stage, stages_of
-from projectsetup.recipes.patterns import posix_pattern
+from projectsetup.recipes.patterns import posix_alternatives
 from projectsetup.setup.environment import private_paths, project_environment, step_variables
 from projectsetup.setup.git import base_environment, credential_helpers, repository_hosts, ssh_command
 
@@ -162,7 +162,7 @@ def _step_arguments(steps: tuple[Step, ...], longest: int, traceparents: Mapping
     for step in steps:
         yield step.name
         yield str(min(ceil(step.timeout.total_seconds()), longest + 1))
-        yield "|".join(f"({posix_pattern(pattern)})" for pattern in step.retry.output)
+        yield posix_alternatives(step.retry.output)
         yield step.run
         variables = step_variables(step, traceparents)
         yield str(len(variables))

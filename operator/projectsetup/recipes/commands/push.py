@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BRANCH = "main"
 
-BRANCH = re.compile(
-    r"(?!.*(?:\.\.|\.lock(?:/|$)|\.$))(?!HEAD$)(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*"
-)
-"""Valid branch names; the built-in recipes use this pattern for their parameter `branch`."""
+BRANCH = re.compile(r"[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*(?:\.?/[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*)*")
+"""What RE2 can say of branch names; the built-in recipes use this pattern for their parameter `branch`."""
+
+_LONGEST_BRANCH = 200
 
 _FOLDERS = {"CODE": ("code", "code repository"), "DOCS": ("docs", "documentation repository")}
 
@@ -63,10 +63,21 @@ def _remotes(urls: Mapping[str, str], workspace: Path, place: Path, branch: str)
         yield key, Remote(title, fresh, url)
 
 
+def check_branch(name: str) -> str:
+    """Return the name if git and its hosts accept it as that of a branch. Raises CommandError."""
+    parts = name.split("/")
+    if not BRANCH.fullmatch(name) or name == "HEAD" or any(part.endswith(".lock") for part in parts):
+        raise CommandError(f"{name!r} is not a valid branch name")
+    if len(name) > _LONGEST_BRANCH:
+        raise CommandError(f"a branch name has at most {_LONGEST_BRANCH} characters, not {len(name)}")
+    return name
+
+
 def _branch(text: str) -> str:
-    if not BRANCH.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid branch name")
-    return text
+    try:
+        return check_branch(text)
+    except CommandError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from projectsetup.recipes.commands.errors import required_variable
-from projectsetup.recipes.commands.push import DEFAULT_BRANCH
+from projectsetup.recipes.commands.push import DEFAULT_BRANCH, check_branch
 
 _PARAMETER = "PARAM_"
 
@@ -47,8 +47,11 @@ class Project:
 
 
 def project_from(environment: Mapping[str, str]) -> Project:
-    """Raises CommandError if a variable of the operator is missing or empty; a recipe may lack any parameter."""
-    return Project(
+    """The project of a step; its recipe may lack any parameter.
+
+    Raises CommandError if a variable of the operator is missing or empty, or if git refuses the branch.
+    """
+    project = Project(
         name=required_variable(environment, "PROJECT_NAME"),
         slug=required_variable(environment, "PROJECT_SLUG"),
         description=environment.get("PROJECT_DESCRIPTION", ""),
@@ -59,3 +62,5 @@ def project_from(environment: Mapping[str, str]) -> Project:
             if name.startswith(_PARAMETER)
         },
     )
+    check_branch(project.branch)
+    return project
