@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import stat
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -62,7 +62,7 @@ def ignored(_: bytes) -> None:
     """The output does not matter."""
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def running(attempt: LocalAttempt, step: Step, output: bytearray | None = None) -> AsyncIterator[Task]:
     """The step while it runs; it must end within the limit."""
     task = asyncio.create_task(attempt.run(step.command, ignored if output is None else output.extend))
@@ -315,6 +315,23 @@ async def test_a_step_that_follows_finds_its_outputs_file_untouched(attempt: Loc
     look = 'stat -c "%F %a %h %s" "$STEP_OUTPUTS"'
     ends = await all_ends(attempt, chain(change.replace("F", '"$STEP_OUTPUTS"'), look))
     assert ends[1] == (StepExit(0), b"regular empty file 600 1 0\n")
+
+
+async def test_steps_that_follow_need_no_more_file_descriptors_than_there_are(attempt: LocalAttempt) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        fds = []
+        with contextlib.suppress(OSError):
+            while True:
+                fds.append(os.open(os.devnull, os.O_RDONLY))
+        for fd in fds[-10:]:
+            os.close(fd)
+        for fd in fds[:-10]:
+            held.callback(os.close, fd)
+        ends = await all_ends(attempt, chain("echo 1", "echo 2", "echo 3"))
+    assert [output for _, output in ends] == [b"1\n", b"2\n", b"3\n"]
 
 
 async def test_no_step_follows_one_that_failed(attempt: LocalAttempt, tmp_path: Path) -> None:

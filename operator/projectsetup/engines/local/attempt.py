@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -174,13 +175,13 @@ class LocalAttempt:
             raise SetupStopped(f"stopped before step {command.step}")
         if command.private_files or command.private_folders:
             self._directory.make_private(command.private_files, command.private_folders)
-        commands = [command]
-        while (following := commands[-1].following) is not None and len(commands) < MAX_STEPS:
-            commands.append(following)
         outputs: deque[Pipe] = deque()
         try:
-            outputs.extend(Pipe() for _ in commands)
             with open(os.memfd_create("steps"), "wb", buffering=0) as file:
+                commands = [command]
+                while (following := commands[-1].following) is not None and len(commands) < _at_once(file.fileno()):
+                    commands.append(following)
+                outputs.extend(Pipe() for _ in commands)
                 file.write(json.dumps(self._request(commands)).encode())
                 write_fds = [output.write_fd for output in outputs]
                 operation = self._supervisor.run(file.fileno(), write_fds, last=command.confidential)
@@ -209,6 +210,11 @@ class LocalAttempt:
         self._timed_out = True
         if self._batch is not None:
             self._batch.operation.stop(number)
+
+
+def _at_once(new_fd: int) -> int:
+    """How many steps to send in one message: each needs a file descriptor, so only one if half of them are in use."""
+    return MAX_STEPS if new_fd < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 else 1
 
 
 def _own_end(command: StepCommand, result: Message | None, *, lost: bool) -> Message:
