@@ -611,8 +611,8 @@ MUTATIONS: Final = (
         ),
         (
             "nothing starts during a shutdown",
-            "return key in self._holders and not self.closed",
-            "return key in self._holders",
+            "self._holders[key] == recipe and not self.closed",
+            "self._holders[key] == recipe",
         ),
         (
             "a change of priority takes effect on what is queued",
@@ -623,6 +623,11 @@ MUTATIONS: Final = (
             "a setup created again with another recipe waits for that recipe's limit",
             "waiting.entry is entry",
             "waiting.entry == entry",
+        ),
+        (
+            "a slot is valid for the recipe that it was granted to only",
+            "self._holders[key] == recipe and not self.closed",
+            "not self.closed",
         ),
     ),
     *_of("controller/workqueue.py", "controller_workqueue")(

@@ -211,6 +211,7 @@ STEPS = st.lists(
     ),
     max_size=60,
 )
+RECIPES = ("r0", "r1", "r2")
 LIMITS = [
     Limits(per_recipe={"r0": 3}, paused_recipes=frozenset({"r2"})),
     Limits(),
@@ -220,6 +221,8 @@ LIMITS = [
 ]
 _RECREATED: list[Step] = [(LIMIT, 0, 0), *((ENQUEUE, number, 0) for number in range(3)), (RELEASE, 1, 0)]
 """Setup 1 was deleted; created again in the same second with value 6, it has the same rank and a paused recipe."""
+_HOLDER_RECREATED: list[Step] = [(LIMIT, 0, 0), (ENQUEUE, 1, 0), (GRANT, 0, 0), (ENQUEUE, 1, 6), (GRANT, 0, 0)]
+"""The same between its slot and its start."""
 
 
 @dataclass
@@ -260,11 +263,13 @@ class _Search:
 @given(STEPS, st.integers(0, 6))
 @example([*_RECREATED, (ENQUEUE, 1, 6), (GRANT, 0, 0), (RELEASE, 0, 0), (GRANT, 0, 0)], 1)
 @example([*_RECREATED, (ENQUEUE, 1, 6), (RELEASE, 0, 0), (RELEASE, 1, 0), (GRANT, 0, 0)], 1)
+@example(_HOLDER_RECREATED, 1)
 def test_whatever_happens_slots_go_to_the_first_whom_the_limits_allow(steps: list[Step], capacity: int) -> None:
     slots, search = Slots(capacity), _Search(capacity)
     for kind, number, value in steps:
-        key, recipe = (f"n{number % 4}", str(number)), f"r{value // 3}"
-        if kind == ENQUEUE and key not in search.holders:
+        key, recipe = (f"n{number % 4}", str(number)), RECIPES[value // 3]
+        if kind == ENQUEUE and search.holders.get(key) != recipe:
+            search.release(key)
             search.waiting[key] = rank(value % 3, number, "/".join(key)), recipe
             slots.enqueue(key, *search.waiting[key])
         elif kind == RELEASE:
@@ -281,3 +286,4 @@ def test_whatever_happens_slots_go_to_the_first_whom_the_limits_allow(steps: lis
             assert slots.grant() == search.grant()
         assert slots.limited() == search.limited()
         assert (slots.waiting, slots.held) == (len(search.waiting), len(search.holders))
+        assert all(slots.holds(key, each) == (search.holders.get(key) == each) for each in RECIPES)

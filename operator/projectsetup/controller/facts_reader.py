@@ -111,7 +111,7 @@ class FactsReader:
         inputs = Inputs()
         if run is None and project is not None and resource.status.run_ref is None:
             inputs = await self._inputs(resource, project)
-        slot = self.slots.holds(resource.key)
+        slot = self.slots.holds(resource.key, resource.recipe)
         facts = Facts(
             resource=resource,
             now=datetime.now(UTC),
@@ -174,7 +174,7 @@ class FactsReader:
         """Read the Secret; only for a resource that holds a slot, or that waits for the Secret to exist."""
         secret = resource.credentials_secret
         waits = resource.status.dependency_missing_since is not None
-        if secret is None or not (waits or self.slots.holds(resource.key)):
+        if secret is None or not (waits or self.slots.holds(resource.key, resource.recipe)):
             return None
         missing = Missing.secret(resource.namespace, secret)
         if self.dependencies.lacks(missing):
@@ -206,7 +206,7 @@ class FactsReader:
         if inputs.recipe is None or resource.spec is None:
             return RecipePlan()
         digest = None
-        if self.slots.holds(resource.key):
+        if self.slots.holds(resource.key, resource.recipe):
             digest = self.engine.digest(inputs.recipe, resource.spec.timeout.total_seconds())
         first = inputs.recipe.steps[0]
         return RecipePlan(first.name, str(first.status), len(inputs.recipe.steps), digest)

@@ -89,9 +89,14 @@ class Slots:
         self._expected.discard(key)
 
     def enqueue(self, key: Key, rank: Rank, recipe: str | None = None, *, since: datetime | None = None) -> None:
-        """Wait for a slot, or change the rank; it could have started at `since`, by default when it was queued."""
+        """Wait for a slot, or change the rank; it could have started at `since`, by default when it was queued.
+
+        A key that holds a slot for another recipe was created again, and waits like a new one.
+        """
         if key in self._holders:
-            return
+            if self._holders[key] == recipe:
+                return
+            self.release(key)
         entry = (*rank, key)
         known = self._waiting.get(key)
         if known is None or (known.entry, known.recipe) != (entry, recipe):
@@ -113,9 +118,9 @@ class Slots:
             self._count(key, self._holders.pop(key), -1)
         self._ready_since.pop(key, None)
 
-    def holds(self, key: Key) -> bool:
-        """Whether `key` holds a slot and may start; False for every key once closed."""
-        return key in self._holders and not self.closed
+    def holds(self, key: Key, recipe: str | None = None) -> bool:
+        """Whether `key` holds a slot for this recipe and may start; False for every key once closed."""
+        return key in self._holders and self._holders[key] == recipe and not self.closed
 
     def grant(self) -> list[Key]:
         """Grant the free slots to the keys that rank first of those whose limits allow it; return the new holders."""
