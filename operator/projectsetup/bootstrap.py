@@ -240,7 +240,7 @@ def compose(
     watch.deliver_to(controller.seen)
 
     def control_queue(control: QueueControl) -> None:
-        slots.paused = control.paused
+        slots.paused = control.starts_nothing
         slots.capacity = settings.concurrency if control.concurrency is None else control.concurrency
         slots.limit(control.limits)
         controller.queue_is_known.set()

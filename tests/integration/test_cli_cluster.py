@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 import yaml
 
 from projectsetup.api.constants import PRIORITY
+from projectsetup.cli.queue_changes import pause_recipe
+from projectsetup.kube.connection import Kubeconfig
 from projectsetup.kube.queue_config import CONFIG_MAP
+from projectsetup.recipes.loader import RecipeBook
 from tests.support.api_server import ApiServer
 from tests.support.command_line import CommandLine
 from tests.support.setup_bodies import NAME
@@ -98,11 +102,14 @@ def test_pausing_resuming_and_scaling_leave_each_other_alone(cli: CommandLine, a
 
 
 def test_limits_of_several_recipes_are_set_and_removed_one_by_one(cli: CommandLine, api_server: ApiServer) -> None:
+    used = [api_server.create(spec={"recipe": recipe})["metadata"]["name"] for recipe in "abc"]
     paused = "recipe b paused: none of its attempts start, running attempts continue\n"
     assert cli.ok("queue", "pause", "--recipe", "b").out == paused
     cli.ok("queue", "pause", "--recipe", "a")
     assert cli.ok("queue", "scale", 2, "--recipe", "c").out == "at most 2 attempts with recipe c run at once\n"
     assert cli.ok("queue", "scale", 1, "--recipe", "a").out == "at most 1 attempt with recipe a runs at once\n"
+    for name in used:
+        api_server.delete(name)
     assert cli.ok("queue", "scale", 3, "--per-namespace").out == "at most 3 attempts of each namespace run at once\n"
     assert data(api_server) == {
         "pausedRecipes": "a\nb\n", "concurrencyPerRecipe": "a: 1\nc: 2\n", "concurrencyPerNamespace": "3"
@@ -114,6 +121,26 @@ def test_limits_of_several_recipes_are_set_and_removed_one_by_one(cli: CommandLi
     assert (shown["pausedRecipes"], shown["concurrencyPerRecipe"]) == (["a"], {"a": 1})
     assert "a number from 0 to 1000" in cli.refused(2, "queue", "scale", "many", "--recipe", "a")
     assert "exclude each other" in cli.refused(2, "queue", "scale", "1", "--recipe", "a", "--per-namespace")
+
+
+def test_the_first_limits_may_be_set_at_the_same_time(
+    cli: CommandLine, api_server: ApiServer, kubeconfig: Path
+) -> None:
+    recipes = RecipeBook().names()
+
+    async def pause_all() -> None:
+        source = Kubeconfig(str(kubeconfig), None)
+        await asyncio.gather(*(pause_recipe(source, api_server.namespace, recipe) for recipe in recipes))
+
+    asyncio.run(pause_all())
+    assert cli.ok("queue", "show", "-o", "json").json["pausedRecipes"] == list(recipes)
+
+
+def test_a_recipe_that_nobody_has_is_likely_a_typo(cli: CommandLine, api_server: ApiServer) -> None:
+    done = cli("queue", "pause", "--recipe", "node-servise")
+    assert done.err == "warning: recipe node-servise is not built in, and no ProjectSetup uses it; check the name\n"
+    assert (done.code, data(api_server)) == (0, {"pausedRecipes": "node-servise\n"})
+    assert cli.ok("queue", "resume", "--recipe", "node-service").out == "recipe node-service was not paused\n"
 
 
 def test_invalid_values_of_others_are_shown_and_replaced(cli: CommandLine, api_server: ApiServer) -> None:

@@ -199,12 +199,15 @@ def test_the_number_of_slots_changes_while_setups_run(sandbox: Sandbox, steps: S
 
 
 def test_a_config_map_with_invalid_values_or_none_changes_nothing(sandbox: Sandbox, steps: Steps) -> None:
-    said = sandbox.operator.log.read_text().count("invalid values in the queue")
+    control(sandbox, paused="true")
+    wait_for(lambda: gauge(sandbox, "queue_paused") == 1, "the pause")
     control(sandbox, concurrency="many", paused="perhaps")
-    wait_for(lambda: sandbox.operator.log.read_text().count("invalid values in the queue") > said, "the warning")
+    wait_for(lambda: "keeping the last valid values" in sandbox.operator.log.read_text(), "the warning")
     setups = [Setup.gated(sandbox, steps) for _ in range(2)]
+    slots(sandbox, 0, 2)
+    control(sandbox, paused=None)
     slots(sandbox, 1, 1)
-    control(sandbox, concurrency="2", paused=None)
+    control(sandbox, concurrency="2")
     slots(sandbox, 2, 0)
     sandbox.api.kubectl("delete", "configmap", CONFIG_MAP)
     setups += [Setup.gated(sandbox, steps)]

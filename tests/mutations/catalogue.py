@@ -805,13 +805,18 @@ MUTATIONS: Final = (
     *_of("kube/queue_config.py", "kube_queue_config")(
         (
             "the queue can be paused",
-            'return QueueControl(paused == "true", concurrency, limits)',
-            "return QueueControl(False, concurrency, limits)",
+            "return QueueControl(paused, concurrency, limits,",
+            "return QueueControl(False, concurrency, limits,",
         ),
         (
             "the concurrency can be changed",
-            "    concurrency = _number(data, CONCURRENCY, problems)\n",
+            "    concurrency = setting(CONCURRENCY, _number, last.concurrency)\n",
             "    concurrency = None\n",
+        ),
+        (
+            "a typo neither ends a pause nor lifts a limit",
+            "return self.paused or bool(self.unknown)",
+            "return self.paused",
         ),
     ),
     *_of("engines/kubernetes_job/manifest.py", "kubernetes_job_manifest")(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from projectsetup.api.limits import Limits
 from projectsetup.api.models import ProjectSetupResource
 from projectsetup.api.reasons import Reason
 from projectsetup.cli.queue import MAX_ROWS, Leader, Line, QueueState, line_up, queue_text, queue_value
-from projectsetup.kube.queue_config import QueueControl
+from projectsetup.kube.queue_config import QueueControl, parse_queue_control
 from tests.support.setup_bodies import NAME, NOON, RUN, resource, status
 
 
@@ -73,6 +74,7 @@ def test_the_queue_for_people() -> None:
     assert [line.split() for line in lines[9:12]] == [
         ["PRIORITY", "WAITING", "LONGEST"], ["0", "1", "1s"], ["1", "3", "1h"],
     ]  # fmt: skip
+    assert lines[13].split() == ["NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "FOR"]
     assert lines[14].split() == ["1", "urgent", "-", "team-a", "0", "1s"]
     assert lines[-2].split() == ["first", "shop", "team-a", "test", "4/7", "1m30s"]
 
@@ -113,6 +115,18 @@ def test_the_queue_for_scripts() -> None:
     assert "within" not in value
 
 
+def test_invalid_settings_are_unknown() -> None:
+    control, problem = parse_queue_control({"paused": "yes", "concurrency": "many"})
+    queue = replace(state(), control=control, problem=problem)
+    lines = queue_text(queue, NOON).plain.splitlines()
+    assert lines[2:4] == [
+        "Paused       unknown, the value is invalid",
+        "Concurrency  unknown, the value is invalid",
+    ]
+    assert lines[-1].startswith("Invalid      paused is 'yes'")
+    assert queue_value(queue)["paused"] is None
+
+
 def test_who_waits_for_which_limit() -> None:
     limits = Limits(per_namespace=2, paused_recipes=frozenset({"broken"}))
     control = QueueControl(concurrency=9, limits=limits)
@@ -123,6 +137,10 @@ def test_who_waits_for_which_limit() -> None:
     assert ["Per", "namespace", "2"] in lines
     assert ["namespace", "team-a", "2", "2", "1"] in lines
     assert ["recipe", "broken", "0", "paused", "0"] in lines
-    assert [line[:2] for line in lines if line[1:2] in (["free"], ["held"])] == [["1", "free"], ["2", "held"]]
+    assert ["NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "FOR", "LIMIT"] in lines
+    assert [line for line in lines if line[1:2] in (["free"], ["held"])] == [
+        ["1", "free", "-", "team-b", "1", "1s", "-"],
+        ["-", "held", "-", "team-a", "1", "9s", "namespace", "team-a"],
+    ]
     found = {each["name"]: each["waitsFor"] for each in queue_value(state)["waiting"]}
     assert found == {"held": {"limit": "namespace", "name": "team-a", "most": 2}, "free": None}

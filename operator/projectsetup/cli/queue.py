@@ -1,11 +1,10 @@
-"""What the `queue` commands do: read and write the ConfigMap that controls the queue, and show who waits and runs."""
+"""What `queue show` prints: the settings of the queue, who waits and who runs."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -19,33 +18,26 @@ from projectsetup.api.durations import lasting
 from projectsetup.api.limits import Limit, LimitKind, Limits
 from projectsetup.api.models import ProjectSetupResource, parse_resource
 from projectsetup.api.reasons import Phase
-from projectsetup.cli.errors import CommandError
 from projectsetup.cli.output import Format, full_name, write_data, write_text
 from projectsetup.cli.status import ELASTIC, ended
 from projectsetup.cli.tables import fields, table
-from projectsetup.kube.client import APPLY_PATCH, Body, RestClient
+from projectsetup.kube.client import RestClient
 from projectsetup.kube.connection import Kubeconfig, connect
-from projectsetup.kube.errors import ApiConflict, ApiForbidden, ApiNotFound
+from projectsetup.kube.errors import ApiForbidden, ApiNotFound
 from projectsetup.kube.informer import ObjectKey
 from projectsetup.kube.lease import LEASE_DURATION, LEASE_GROUP, LEASE_NAME, LEASE_VERSION
 from projectsetup.kube.queue_config import (
-    CONFIG_MAP,
-    PAUSED_RECIPES,
-    PER_RECIPE,
+    CONCURRENCY,
+    PAUSED,
+    PER_NAMESPACE,
     QueueControl,
-    config_map_data,
     parse_queue_control,
-    paused_recipes_text,
-    queue_config_path,
     read_queue_config,
-    recipe_limits_text,
 )
 from projectsetup.kube.setups import COMMAND_LINE, SetupClient
 
 MAX_SILENCE: Final = timedelta(seconds=LEASE_DURATION)
 """A leader that is alive renews its Lease more often."""
-MAX_CHANGES: Final = 5
-"""How often a change of the ConfigMap is tried while others change it as well."""
 MAX_ROWS: Final = 10
 """Of a table; scripts get all."""
 SPARE: Final = ("PRIORITY", "NAMESPACE", "STEP")
@@ -80,7 +72,7 @@ class Line:
     suspended: int
 
     def held_back(self, limits: Limits) -> dict[ObjectKey, Limit]:
-        """Which limit each setup waits for that may not start even if a slot is free."""
+        """The limit that each setup waits for which may not start even if a slot is free."""
         running = self.counts(limits)
         reached = {r.key: limits.reached(limits.of(r.namespace, r.recipe), running) for r in self.waiting}
         return {key: limit for key, limit in reached.items() if limit is not None}
@@ -111,11 +103,11 @@ class QueueState:
 
 
 async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) -> None:
-    """Print the queue; with `-o name`, the setups that wait, the next one first."""
+    """Print the queue; with `-o name`, the setups that wait: the next one first, those that a limit holds back last."""
     namespace = kubeconfig.operator_namespace(given)
     async with await connect(kubeconfig) as api:
         data, leader, (resources, within) = await asyncio.gather(
-            read_queue_config(RestClient(api), namespace), _leader(api, namespace), _resources(api, kubeconfig)
+            read_queue_config(RestClient(api), namespace), _leader(api, namespace), visible_setups(api, kubeconfig)
         )
     control, problem = parse_queue_control(data)
     state = QueueState(namespace, control, problem, leader, line_up(resources), within)
@@ -123,79 +115,6 @@ async def show_queue(kubeconfig: Kubeconfig, given: str | None, output: Format) 
         write_data(queue_value(state), output, names=[full_name(resource.name) for resource in _in_order(state)])
     else:
         write_text(queue_text(state, datetime.now(UTC)))
-
-
-async def change_queue(kubeconfig: Kubeconfig, given: str | None, key: str, value: str) -> None:
-    """Set one key of the ConfigMap and leave the other; create it if it does not exist.
-
-    Each key has its own field manager: with a shared one, applying one key would remove the other.
-    """
-    _, problem = parse_queue_control({key: value})
-    if problem:
-        raise CommandError(problem)
-    namespace = kubeconfig.operator_namespace(given)
-    async with await connect(kubeconfig) as api:
-        await _apply(RestClient(api), namespace, key, value, {"name": CONFIG_MAP})
-
-
-async def _apply(client: RestClient, namespace: str, key: str, value: str, metadata: Body) -> None:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: value}}
-    await client.call(
-        f"write ConfigMap {namespace}/{CONFIG_MAP}",
-        "PATCH",
-        queue_config_path(namespace),
-        query={"fieldManager": f"projectsetup-cli-{key}", "force": "true"},
-        body=body,
-        content_type=APPLY_PATCH,
-    )
-
-
-async def pause_recipe(kubeconfig: Kubeconfig, given: str | None, recipe: str, *, paused: bool) -> None:
-    """Start no attempts of this recipe, or start them again."""
-
-    def changed(limits: Limits) -> str:
-        names = limits.paused_recipes | {recipe} if paused else limits.paused_recipes - {recipe}
-        return paused_recipes_text(names)
-
-    await _change_limits(kubeconfig, given, PAUSED_RECIPES, changed)
-
-
-async def limit_recipe(kubeconfig: Kubeconfig, given: str | None, recipe: str, number: str) -> None:
-    """Let so many attempts of this recipe run at once; "" for any number."""
-    _, problem = parse_queue_control({PER_RECIPE: f"{recipe}: {number}"} if number else {})
-    if problem:
-        raise CommandError(problem)
-
-    def changed(limits: Limits) -> str:
-        others = {name: most for name, most in limits.per_recipe.items() if name != recipe}
-        return recipe_limits_text(others | ({recipe: int(number)} if number else {}))
-
-    await _change_limits(kubeconfig, given, PER_RECIPE, changed)
-
-
-async def _change_limits(kubeconfig: Kubeconfig, given: str | None, key: str, changed: Callable[[Limits], str]) -> None:
-    """Change a key that holds several values, so that nothing is lost if somebody else changes it at the same time."""
-    namespace = kubeconfig.operator_namespace(given)
-    what = f"{{}} ConfigMap {namespace}/{CONFIG_MAP}"
-    async with await connect(kubeconfig) as api:
-        client = RestClient(api)
-        for remaining in reversed(range(MAX_CHANGES)):
-            metadata = {"name": CONFIG_MAP}
-            data = None
-            with contextlib.suppress(ApiNotFound):
-                found = await client.call(what.format("read"), "GET", queue_config_path(namespace))
-                metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
-                data = config_map_data(found)
-            control, problem = parse_queue_control({key: (data or {}).get(key, "")})
-            if problem:
-                raise CommandError(f"ConfigMap {namespace}/{CONFIG_MAP}: {problem}; correct it first")
-            try:
-                await _apply(client, namespace, key, changed(control.limits), metadata)
-            except ApiConflict:
-                if remaining:
-                    continue
-                raise
-            return
 
 
 async def _leader(api: ApiClient, namespace: str) -> Leader | None:
@@ -210,7 +129,7 @@ async def _leader(api: ApiClient, namespace: str) -> Leader | None:
     return Leader(holder, datetime.fromisoformat(renewed) if renewed else None) if holder else Leader()
 
 
-async def _resources(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:
+async def visible_setups(api: ApiClient, kubeconfig: Kubeconfig) -> tuple[list[ProjectSetupResource], str | None]:
     """All ProjectSetups; if the user may not list those, the ones of the current namespace, and its name."""
     setups, within = SetupClient(api, field_manager=COMMAND_LINE), None
     try:
@@ -237,13 +156,19 @@ def line_up(resources: Iterable[ProjectSetupResource]) -> Line:
 def queue_text(state: QueueState, now: datetime) -> Text:
     """The queue for people."""
     line, leader, control = state.line, state.leader, state.control
+
+    def setting(key: str, value: object) -> object:
+        return "unknown, the value is invalid" if key in control.unknown else value
+
     text = fields(
         {
             "Namespace": state.namespace,
             "Operator": leader.describe(now) if leader else "unknown (you are not allowed to read its Lease)",
-            "Paused": "yes, no new attempts start" if control.paused else "no",
-            "Concurrency": "default of the operator" if control.concurrency is None else control.concurrency,
-            "Per namespace": control.limits.per_namespace,
+            "Paused": setting(PAUSED, "yes, no new attempts start" if control.paused else "no"),
+            "Concurrency": setting(
+                CONCURRENCY, "default of the operator" if control.concurrency is None else control.concurrency
+            ),
+            "Per namespace": setting(PER_NAMESPACE, control.limits.per_namespace),
             "Slots": _slots(state),
             "Waiting": _waiting(line, now),
             "Backing off": _backing_off(line, now),
@@ -269,7 +194,7 @@ def queue_value(state: QueueState) -> dict[str, Any]:
 
     value = {
         "namespace": state.namespace,
-        "paused": state.control.paused,
+        "paused": None if PAUSED in state.control.unknown else state.control.paused,
         "concurrency": state.control.concurrency,
         "concurrencyPerNamespace": state.control.limits.per_namespace,
         "concurrencyPerRecipe": dict(state.control.limits.per_recipe),
@@ -322,10 +247,14 @@ def _limits(state: QueueState) -> Text | None:
     running, waiting = line.counts(limits), Counter(line.held_back(limits).values())
     recipes = {Limit(LimitKind.RECIPE, name) for name in {*limits.per_recipe, *limits.paused_recipes}}
     rows = [
-        (f"{limit.kind} {limit.name}", running[limit], _most(limits, limit), waiting[limit])
+        (_limit_text(limit), running[limit], _most(limits, limit), waiting[limit])
         for limit in sorted({*waiting, *recipes})
     ]
     return table(("LIMIT", "RUNNING", "MOST", "WAITING"), rows) if rows else None
+
+
+def _limit_text(limit: Limit) -> str:
+    return f"{limit.kind} {limit.name}"
 
 
 def _most(limits: Limits, limit: Limit) -> object:
@@ -333,11 +262,14 @@ def _most(limits: Limits, limit: Limit) -> object:
 
 
 def _next(state: QueueState, now: datetime) -> Text | None:
-    columns = ("NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "WAITS")
-    rows = [
-        (place, r.name, r.project_name or "", r.namespace, r.priority, _age(r.queued_at, now))
-        for place, r in enumerate(_in_order(state)[:MAX_ROWS], start=1)
-    ]
+    """Those that wait; only those that may start have a place."""
+    held_back = state.line.held_back(state.control.limits)
+    columns = ("NEXT", "ID", "PROJECT", "NAMESPACE", "PRIORITY", "FOR", *(["LIMIT"] if held_back else []))
+    rows = []
+    for place, r in enumerate(_in_order(state)[:MAX_ROWS], start=1):
+        limit = held_back.get(r.key)
+        row = ("" if limit else place, r.name, r.project_name, r.namespace, r.priority, _age(r.queued_at, now))
+        rows.append((*row, _limit_text(limit) if limit else "") if held_back else row)
     return _with_count(_table(columns, rows), state.line.waiting) if rows else None
 
 

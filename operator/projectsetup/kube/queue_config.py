@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from projectsetup.api.limits import Limits
@@ -17,9 +17,12 @@ CONFIG_MAP = "projectsetup-queue"
 MAX_CONCURRENCY = 1000
 PAUSED, CONCURRENCY = "paused", "concurrency"
 PER_NAMESPACE, PER_RECIPE, PAUSED_RECIPES = "concurrencyPerNamespace", "concurrencyPerRecipe", "pausedRecipes"
-"""The keys of the ConfigMap."""
+KEYS: Final = frozenset({PAUSED, CONCURRENCY, PER_NAMESPACE, PER_RECIPE, PAUSED_RECIPES})
+"""Those of the ConfigMap."""
 _SHOWN: Final = 40
 """Characters of an invalid value that a message shows."""
+
+T = TypeVar("T")
 
 Data = Mapping[str, str]
 
@@ -31,6 +34,16 @@ class QueueControl:
     paused: bool = False
     concurrency: int | None = None
     limits: Limits = field(default_factory=Limits)
+    unknown: frozenset[str] = frozenset()
+    """Keys whose settings are not known: the value is invalid, and there was no valid one before."""
+
+    @property
+    def starts_nothing(self) -> bool:
+        """Whether no attempt may start: an unknown setting might forbid it."""
+        return self.paused or bool(self.unknown)
+
+
+NEVER_READ: Final = QueueControl(unknown=KEYS)
 
 
 def queue_config_path(namespace: str) -> str:
@@ -47,16 +60,34 @@ async def read_queue_config(client: RestClient, namespace: str) -> Data | None:
     return config_map_data(found)
 
 
-def parse_queue_control(data: Data | None) -> tuple[QueueControl, str | None]:
-    """Return the settings, and in one line which values are invalid and therefore ignored."""
-    data = data or {}
+def parse_queue_control(data: Data | None, last: QueueControl = NEVER_READ) -> tuple[QueueControl, str | None]:
+    """Return the settings, and in one line what is invalid.
+
+    Where a value is invalid, the setting stays as in `last`, so that a typo neither ends a pause nor lifts a limit.
+    """
+    data = {PAUSED: "false", **(data or {})}
     problems: list[str] = []
-    paused = data.get(PAUSED, "false").strip().lower()
-    if paused not in {"true", "false"}:
-        problems.append(f"{PAUSED} is {paused[:_SHOWN]!r}: true or false is allowed")
-    concurrency = _number(data, CONCURRENCY, problems)
-    limits = Limits(_number(data, PER_NAMESPACE, problems), _per_recipe(data, problems), _paused(data, problems))
-    return QueueControl(paused == "true", concurrency, limits), "; ".join(problems) or None
+    unknown: set[str] = set()
+
+    def setting(key: str, parse: Callable[[str], T], kept: T) -> T:
+        try:
+            return parse(data.get(key, ""))
+        except _Invalid as error:
+            problems.append(f"{key} {error}")
+            if key in last.unknown:
+                unknown.add(key)
+            return kept
+
+    paused = setting(PAUSED, _flag, last.paused)
+    concurrency = setting(CONCURRENCY, _number, last.concurrency)
+    limits = Limits(
+        setting(PER_NAMESPACE, _number, last.limits.per_namespace),
+        setting(PER_RECIPE, _limits_of_recipes, last.limits.per_recipe),
+        setting(PAUSED_RECIPES, _recipes, last.limits.paused_recipes),
+    )
+    if others := ", ".join(sorted(data.keys() - KEYS)):
+        problems.append(f"there is no key {others[:_SHOWN]!r}: the keys are {', '.join(sorted(KEYS))}")
+    return QueueControl(paused, concurrency, limits, frozenset(unknown)), "; ".join(problems) or None
 
 
 def recipe_limits_text(limits: Mapping[str, int]) -> str:
@@ -69,39 +100,50 @@ def paused_recipes_text(names: Iterable[str]) -> str:
     return "".join(f"{name}\n" for name in sorted(names))
 
 
-def _number(data: Data, key: str, problems: list[str]) -> int | None:
-    text = data.get(key, "").strip()
-    number = _parsed(text)
-    if text and number is None:
-        problems.append(f"{key} is {text[:_SHOWN]!r}: a number from 0 to {MAX_CONCURRENCY} is allowed")
+class _Invalid(Exception):
+    """A value is not allowed; the text continues a sentence that begins with its key."""
+
+
+def _flag(text: str) -> bool:
+    value = text.strip().lower()
+    if value not in {"true", "false"}:
+        raise _Invalid(f"is {value[:_SHOWN]!r}: true or false is allowed")
+    return value == "true"
+
+
+def _number(text: str) -> int | None:
+    digits = text.strip()
+    if not digits:
+        return None
+    number = int(digits) if re.fullmatch("[0-9]{1,9}", digits) else None
+    if number is None or number > MAX_CONCURRENCY:
+        raise _Invalid(f"is {digits[:_SHOWN]!r}: a number from 0 to {MAX_CONCURRENCY} is allowed")
     return number
 
 
-def _parsed(text: str) -> int | None:
-    number = int(text) if re.fullmatch("[0-9]{1,9}", text) else None
-    return None if number is None or number > MAX_CONCURRENCY else number
-
-
-def _per_recipe(data: Data, problems: list[str]) -> dict[str, int]:
+def _limits_of_recipes(text: str) -> Mapping[str, int]:
     limits: dict[str, int] = {}
-    for line in filter(None, map(str.strip, data.get(PER_RECIPE, "").splitlines())):
-        name, _, text = line.partition(":")
-        number = _parsed(text.strip())
-        if number is None or not re.fullmatch(DNS_LABEL, name.strip()):
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, digits = map(str.strip, line.partition(":"))
+        try:
+            number = _number(digits)
+        except _Invalid:
+            number = None
+        if number is None or not re.fullmatch(DNS_LABEL, name):
             expected = f"lines such as `python-service: 2`, with a number from 0 to {MAX_CONCURRENCY}, are allowed"
-            problems.append(f"{PER_RECIPE} has the line {line[:_SHOWN]!r}: {expected}")
-        else:
-            limits[name.strip()] = number
+            raise _Invalid(f"has the line {line[:_SHOWN]!r}: {expected}")
+        if name in limits:
+            raise _Invalid(f"has several lines for {name}: one is allowed")
+        limits[name] = number
     return limits
 
 
-def _paused(data: Data, problems: list[str]) -> frozenset[str]:
-    names = data.get(PAUSED_RECIPES, "").replace(",", " ").split()
-    valid = {name for name in names if re.fullmatch(DNS_LABEL, name)}
-    problems += [
-        f"{PAUSED_RECIPES} has {name[:_SHOWN]!r}: names of recipes are allowed" for name in names if name not in valid
-    ]
-    return frozenset(valid)
+def _recipes(text: str) -> frozenset[str]:
+    names = text.replace(",", " ").split()
+    for name in names:
+        if not re.fullmatch(DNS_LABEL, name):
+            raise _Invalid(f"has {name[:_SHOWN]!r}: names of recipes are allowed")
+    return frozenset(names)
 
 
 def config_maps_path(namespace: str) -> str:

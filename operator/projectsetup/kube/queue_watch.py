@@ -11,6 +11,7 @@ from projectsetup.kube.errors import ApiForbidden, ClusterError
 from projectsetup.kube.informer import Action, Change, Collection, Informer
 from projectsetup.kube.queue_config import (
     CONFIG_MAP,
+    NEVER_READ,
     Data,
     QueueControl,
     config_map_data,
@@ -26,10 +27,14 @@ _log = get_logger("queue")
 
 
 class QueueConfigWatch:
-    """Calls `on_change` with the settings, at first and whenever the ConfigMap changes, appears or disappears."""
+    """Calls `on_change` with the settings, at first and whenever the ConfigMap changes, appears or disappears.
+
+    An invalid value leaves its setting as it was.
+    """
 
     def __init__(self, api: ApiClient, namespace: str, *, on_change: Callable[[QueueControl], None]) -> None:
         self._on_change = on_change
+        self._last = NEVER_READ
         self._informer = Informer(
             RestClient(api),
             Collection(
@@ -60,7 +65,10 @@ class QueueConfigWatch:
             self._apply(None)
 
     def _apply(self, data: Data | None) -> None:
-        control, problem = parse_queue_control(data)
-        if problem:
-            _log.warning("invalid values in the queue's ConfigMap are ignored", problem=problem)
+        control, problem = parse_queue_control(data, self._last)
+        if control.unknown:
+            _log.warning("invalid entries in the queue's ConfigMap; starting nothing until corrected", problem=problem)
+        elif problem:
+            _log.warning("invalid entries in the queue's ConfigMap; keeping the last valid values", problem=problem)
+        self._last = control
         self._on_change(control)

@@ -89,13 +89,16 @@ def pause(
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Start no new attempts, or none with one recipe. Running attempts continue."""
-    _pause((kubeconfig, context), operator_namespace, recipe, paused=True)
-    what = (
-        "queue paused: no new attempts start"
-        if recipe is None
-        else f"recipe {recipe} paused: none of its attempts start"
-    )
-    write(f"{what}, running attempts continue")
+    from projectsetup.cli.queue_changes import pause_recipe
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.queue_config import PAUSED
+
+    if recipe is None:
+        _change((kubeconfig, context), operator_namespace, PAUSED, "true")
+        write("queue paused: no new attempts start, running attempts continue")
+    else:
+        asyncio.run(pause_recipe(Kubeconfig(kubeconfig, context), operator_namespace, recipe))
+        write(f"recipe {recipe} paused: none of its attempts start, running attempts continue")
 
 
 @queue.command(epilog=examples("queue resume", "queue resume --recipe node-service"))
@@ -106,8 +109,17 @@ def resume(
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Start queued setups again, or those with one recipe."""
-    _pause((kubeconfig, context), operator_namespace, recipe, paused=False)
-    write("queue resumed" if recipe is None else f"recipe {recipe} resumed")
+    from projectsetup.cli.queue_changes import resume_recipe
+    from projectsetup.kube.connection import Kubeconfig
+    from projectsetup.kube.queue_config import PAUSED
+
+    if recipe is None:
+        _change((kubeconfig, context), operator_namespace, PAUSED, "false")
+        write("queue resumed")
+    elif asyncio.run(resume_recipe(Kubeconfig(kubeconfig, context), operator_namespace, recipe)):
+        write(f"recipe {recipe} resumed")
+    else:
+        write(f"recipe {recipe} was not paused")
 
 
 @queue.command(
@@ -133,7 +145,7 @@ def scale(
     kubeconfig: KubeconfigFile = None,
 ) -> None:
     """Set how many attempts may run at once: in all, of one recipe, or of each namespace."""
-    from projectsetup.cli.queue import limit_recipe
+    from projectsetup.cli.queue_changes import limit_recipe
     from projectsetup.kube.connection import Kubeconfig
     from projectsetup.kube.queue_config import CONCURRENCY, PER_NAMESPACE
 
@@ -158,21 +170,8 @@ def scale(
         write("as many attempts run at once as the operator is set to")
 
 
-def _pause(
-    source: tuple[str | None, str | None], operator_namespace: str | None, recipe: str | None, *, paused: bool
-) -> None:
-    from projectsetup.cli.queue import pause_recipe
-    from projectsetup.kube.connection import Kubeconfig
-    from projectsetup.kube.queue_config import PAUSED
-
-    if recipe is None:
-        _change(source, operator_namespace, PAUSED, "true" if paused else "false")
-    else:
-        asyncio.run(pause_recipe(Kubeconfig(*source), operator_namespace, recipe, paused=paused))
-
-
 def _change(source: tuple[str | None, str | None], operator_namespace: str | None, key: str, value: str) -> None:
-    from projectsetup.cli.queue import change_queue
+    from projectsetup.cli.queue_changes import change_queue
     from projectsetup.kube.connection import Kubeconfig
 
     asyncio.run(change_queue(Kubeconfig(*source), operator_namespace, key, value))
