@@ -225,6 +225,7 @@ def test_a_row_shows_the_name_of_the_project_beside_its_id() -> None:
         ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "Paused: no new attempt starts."),
         ({"queue": Queue(QueueControl(paused=True, concurrency=3))}, "At most 3 attempts run at once."),
         ({"queue": Queue(None, "403 you may not")}, "403 you may not"),
+        ({"queue": Queue(QueueControl(unknown=frozenset({"paused"})))}, "It is unknown whether the queue is paused."),
         ({"outage": Outage("connection refused", minutes(2))}, "This page is 2m out of date."),
         ({"outage": Outage("connection refused", minutes(2))}, "connection refused"),
         ({"result": ActionResult("a new series begins", done=True, at=NOON)}, "a new series begins"),
