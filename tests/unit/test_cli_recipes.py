@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -153,6 +154,8 @@ def test_a_new_recipe_passes_lint_and_is_never_overwritten(
     assert "@" not in first
     valid = "hello-service.yaml: recipe hello-service is valid; steps: generate, test, commit, push\n"
     assert cli.ok("recipes", "lint", "hello-service.yaml").out == valid
+    Path("full.yaml").write_text(re.sub(r"(?m)^  # (- name: install|  [a-z]+: .*)$", r"  \1", first))
+    assert "; steps: generate, install, test, " in cli.ok("recipes", "lint", "full.yaml").out
     Path("recipe.schema.json").write_text("mine")
     refusal = cli.refused(2, "recipes", "new", "hello-service")
     assert refusal == "hello-service.yaml exists already; choose another name or folder"

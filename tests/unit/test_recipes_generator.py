@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from projectsetup.recipes.generator.__main__ import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COPIER = """\
 _subdirectory: files
@@ -65,3 +62,61 @@ def test_a_missing_variable_and_an_unknown_license_are_one_line(
     monkeypatch.delenv("PROJECT_NAME")
     assert main(["generate", template]) == 1
     assert capsys.readouterr().err.startswith("generate: the variable PROJECT_NAME is not set")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("one\n{{ nosuch }}", "README.md.jinja, line 2: 'nosuch' is undefined"),
+        ("{{ name", "README.md.jinja, line 1: unexpected end of template, expected 'end of print statement'."),
+    ],
+)
+def test_a_fault_of_a_template_is_one_line_with_its_place(
+    template: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    file = tmp_path / "template" / "files" / "code" / "README.md.jinja"
+    file.write_text(text)
+    assert main(["generate", template]) == 1
+    assert capsys.readouterr().err == f"generate: {file.parent}/{message}\n"
+
+
+@pytest.mark.usefixtures("template")
+@pytest.mark.parametrize(
+    ("folders", "docs_repo", "message"),
+    [
+        (("code", "docs"), "x", None),
+        (("code",), "", None),
+        (("code",), "x", "commit: docs: no such folder; create it in an earlier step\n"),
+        (("docs",), "", "commit: code: no such folder; create it in an earlier step\n"),
+    ],
+)
+def test_a_missing_folder_is_a_fault_of_the_recipe_unless_the_project_has_no_such_repository(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folders: tuple[str, ...],
+    docs_repo: str,
+    message: str | None,
+) -> None:
+    monkeypatch.setenv("DOCS_REPO", docs_repo)
+    for folder in map(Path, folders):
+        folder.mkdir()
+        (folder / "run").write_text("x")
+        (folder / "run").chmod(0o755)
+    assert main(["commit"]) == (1 if message else 0)
+    assert capsys.readouterr().err == (message or "")
+    if message is None:
+        listed = subprocess.run(["git", "-C", "code", "ls-tree", "HEAD"], capture_output=True, text=True, check=True)
+        assert listed.stdout.startswith("100755 "), "the executable bit is lost"
+
+
+def test_a_folder_without_files_and_a_bad_branch_are_one_line(
+    template: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("code").mkdir()
+    Path("code", ".gitignore").write_text("*")
+    assert main(["commit"]) == 1
+    nothing = "code: there is nothing to commit: no file, or .gitignore names all of them"
+    assert capsys.readouterr().err == f"commit: {nothing}\n"
+    monkeypatch.setenv("PARAM_BRANCH", "a.lock")
+    assert main(["generate", template]) == 1
+    assert capsys.readouterr().err == "generate: 'a.lock' is not a valid branch name\n"

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from jinja2 import StrictUndefined
 from jinja2.ext import Extension
 
 if TYPE_CHECKING:
@@ -85,9 +86,13 @@ def _markdown_line(line: str) -> str:
 
 
 class Filters(Extension):
-    """Registers the filters of this module; a template names it in `_jinja_extensions`."""
+    """Registers the filters of this module; a template names it in `_jinja_extensions`.
+
+    Unknown names, such as misspelled ones, become errors.
+    """
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        environment.undefined = StrictUndefined
         for function in (summary, json_string, python_string, typescript_string, go_string, go_module, markdown):
             environment.filters[function.__name__] = function

@@ -30,6 +30,7 @@ class Project:
     slug: str
     description: str = ""
     code_repo: str = ""
+    docs_repo: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -56,6 +57,7 @@ def project_from(environment: Mapping[str, str]) -> Project:
         slug=required_variable(environment, "PROJECT_SLUG"),
         description=environment.get("PROJECT_DESCRIPTION", ""),
         code_repo=required_variable(environment, "CODE_REPO"),
+        docs_repo=environment.get("DOCS_REPO", ""),
         parameters={
             name.removeprefix(_PARAMETER).lower(): value
             for name, value in environment.items()

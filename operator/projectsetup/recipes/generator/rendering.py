@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from copier import run_copy
+from copier.errors import CopierError
+from jinja2 import TemplateError
 
 from projectsetup.recipes.commands.errors import CommandError
 
@@ -28,8 +31,15 @@ def render(template: Path, project: Project, workspace: Path, *, token_auth: boo
     """Write `code/` and `docs/`; with `token_auth`, update files that were rendered without it.
 
     The template gets the parameters of the recipe by name, and `name`, `slug`, `description`, `code_repo`,
-    `license_text` and `token_auth`.
+    `license_text` and `token_auth`. Raises CommandError.
     """
+    try:
+        _copy(template, project, workspace, token_auth=token_auth)
+    except (TemplateError, CopierError) as exc:
+        raise CommandError(f"{_place(exc, template)}: {' '.join(str(exc).split())}") from exc
+
+
+def _copy(template: Path, project: Project, workspace: Path, *, token_auth: bool) -> None:
     run_copy(
         str(template),
         workspace,
@@ -47,6 +57,13 @@ def render(template: Path, project: Project, workspace: Path, *, token_auth: boo
         quiet=True,
         unsafe=True,  # templates are trusted like recipes, and load the filters of this package
     )
+
+
+def _place(error: Exception, template: Path) -> str:
+    """The file and line of the template that the error is about, or else the template."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(template.resolve())]
+    return f"{at[-1].filename}, line {at[-1].lineno}" if at else str(template)
 
 
 def license_text(project: Project) -> str:
