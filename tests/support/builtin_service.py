@@ -87,8 +87,9 @@ class BuiltinService:
         clone = self.place / "clone"
         git(self.place, "clone", "--quiet", "--branch=main", "code.git", str(clone))
         (commands,) = re.findall(r"```sh\n(.*?)```", (clone / "README.md").read_text(), re.DOTALL)
-        *checks, start = commands.splitlines()
-        assert start.startswith("SERVICE_API_TOKEN="), "the last command starts the service"
+        *checks, token, start = commands.splitlines()
+        assert token.startswith("export SERVICE_API_TOKEN="), token
+        assert start in ("make run", "npm start"), start
         done = subprocess.run(
             ["sh", "-euxc", "\n".join(checks)],
             cwd=clone,

@@ -3,8 +3,10 @@ package service
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"unicode/utf8"
 )
 
@@ -22,11 +24,17 @@ func itemRoutes(store *ItemStore) http.Handler {
 	})
 	routes.HandleFunc("POST /items", func(w http.ResponseWriter, r *http.Request) {
 		item, err := readNewItem(http.MaxBytesReader(w, r.Body, bodyLimit))
-		if err != nil {
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			writeError(w, http.StatusRequestEntityTooLarge, "the body has more than 64 KiB")
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			writeError(w, http.StatusRequestTimeout, "the body did not arrive in time")
+		case err != nil:
 			writeError(w, http.StatusUnprocessableEntity, err.Error())
-			return
+		default:
+			writeJSON(w, http.StatusCreated, store.Add(item))
 		}
-		writeJSON(w, http.StatusCreated, store.Add(item))
 	})
 	routes.HandleFunc("GET /items/{id}", func(w http.ResponseWriter, r *http.Request) {
 		item, found := store.Get(r.PathValue("id"))
@@ -52,7 +60,13 @@ func readNewItem(body io.Reader) (NewItem, error) {
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&item); err != nil {
-		return NewItem{}, errors.New("the body is not an item: " + err.Error())
+		return NewItem{}, fmt.Errorf("the body is not an item: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = errors.New("more follows it")
+		}
+		return NewItem{}, fmt.Errorf("the body is not an item: %w", err)
 	}
 	if length := utf8.RuneCountInString(item.Name); length < 1 || length > nameLimit {
 		return NewItem{}, errors.New("name must have 1 to 100 characters")

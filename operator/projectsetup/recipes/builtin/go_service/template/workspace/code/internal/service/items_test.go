@@ -53,11 +53,17 @@ func TestItemsThatAreRefused(t *testing.T) {
 	client := newClient(t)
 	for _, body := range []string{
 		"", "{", "{}", "[]", `{"name": ""}`, `{"name": 1}`, `{"name": "x", "other": 1}`,
+		`{"name": "x"} garbage`, `{"name": "x"}{"name": "y"}`,
 		`{"name": "` + strings.Repeat("x", 101) + `"}`,
 		`{"name": "x", "note": "` + strings.Repeat("x", 1001) + `"}`,
-		`{"name": "x", "note": "` + strings.Repeat("x", bodyLimit) + `"}`,
 	} {
 		client.expect(http.StatusUnprocessableEntity, client.call("POST", "/items", body))
+	}
+	for _, body := range []string{
+		`{"name": "x", "note": "` + strings.Repeat("x", bodyLimit) + `"}`,
+		`{"name": "x"}` + strings.Repeat(" ", bodyLimit),
+	} {
+		client.expect(http.StatusRequestEntityTooLarge, client.call("POST", "/items", body))
 	}
 	if got := decode[[]Item](t, client.call("GET", "/items", "")); len(got) != 0 {
 		t.Errorf("got %v", got)

@@ -15,6 +15,7 @@ func requireToken(token string, next http.Handler) http.Handler {
 		given := sha256.Sum256([]byte(credentials))
 		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(given[:], expected[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.Header().Set("Connection", "close") // without it, the answer would wait for the body
 			writeError(w, http.StatusUnauthorized, "a valid token is required")
 			return
 		}

@@ -25,6 +25,9 @@ func TestWithoutOrWithAWrongToken(t *testing.T) {
 		if got := response.Header().Get("WWW-Authenticate"); got != "Bearer" {
 			t.Errorf("%q: WWW-Authenticate is %q", authorization, got)
 		}
+		if response.Header().Get("Connection") != "close" {
+			t.Errorf("%q: the answer waits for the body", authorization)
+		}
 		if strings.Contains(response.Body.String(), testToken) {
 			t.Errorf("%q: the answer shows the token", authorization)
 		}

@@ -37,10 +37,10 @@ func (s *ItemStore) All() []Item {
 }
 
 // Add stores the item under a new id.
-func (s *ItemStore) Add(new NewItem) Item {
+func (s *ItemStore) Add(created NewItem) Item {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	item := Item{ID: rand.Text(), NewItem: new}
+	item := Item{ID: rand.Text(), NewItem: created}
 	s.items = append(s.items, item)
 	return item
 }
