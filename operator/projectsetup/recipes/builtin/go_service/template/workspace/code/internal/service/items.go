@@ -62,7 +62,7 @@ func readNewItem(body io.Reader) (NewItem, error) {
 	if err := decoder.Decode(&item); err != nil {
 		return NewItem{}, fmt.Errorf("the body is not an item: %w", err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&json.RawMessage{}); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = errors.New("more follows it")
 		}
