@@ -43,7 +43,8 @@ async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, pa
             at_id=UUID(name),
             at_fence=None,
             at_owner_uid=uid,
-            to_owner_namespace=namespace,
+            at_namespace=namespace,
+            at_namespace_required=False,
             to_owner_name=name,
             to_attempt=1,
             to_status=ProjectStatus.INITIALIZING,
@@ -64,6 +65,7 @@ async def set_up(body: kopf.Body, uid: str, name: str, namespace: str | None, pa
             to_setup_error=None,
             to_attempt_result=Jsonb({"kind": "Succeeded"}),
             to_attempt=None,
+            to_history=Jsonb([]),
         )
     kopf.info(body, reason="Succeeded", message="the project was set up and is ready")
     patch.status["phase"] = "Succeeded"
