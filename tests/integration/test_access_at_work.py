@@ -57,7 +57,7 @@ def sets_a_project_up(installed: Installation, sandbox: Sandbox, api: ApiServer)
     control_queue(installed, paused=False)
     why, status = setup.ended()
     assert why == "SetupSucceeded", status
-    setup.wait_for_events("Started", "Succeeded")
+    setup.wait_for_events("Succeeded")
     lease = installed.kubectl.get("lease", LEASE_NAME, f"--namespace={SYSTEM}")
     assert lease["spec"]["holderIdentity"]
     assert not re.search(r"\b403\b|forbidden", sandbox.operator.log.read_text())

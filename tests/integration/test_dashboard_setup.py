@@ -74,7 +74,7 @@ def test_the_page_of_a_failed_setup(sandbox: Sandbox, dashboard: Dashboard) -> N
     assert re.search(r">0\.[2-9]s<", steps), "the first step took 0.2 s"
     attempts = re.findall(rf'href="{address(setup)}\?attempt=([^"]+)"', section(page, "attempts"))
     assert len(attempts) == 2
-    assert {"Started", "RetryScheduled", "Failed"} <= {*re.findall(r">(\w+)</td>", section(page, "events"))}
+    assert {"RetryScheduled", "Failed"} <= {*re.findall(r">(\w+)</td>", section(page, "events"))}
     assert "exit code 42" in section(page, "state")
     assert "AttemptsExhausted" in section(page, "conditions")
     assert "&lt;i&gt;never&lt;/i&gt;" in section(page, "spec")

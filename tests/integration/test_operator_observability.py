@@ -59,7 +59,7 @@ def test_repeated_ignored_requests_share_one_event_across_restarts(sandbox: Sand
         wait_for_event_count(setup, "RetryIgnored", number + 1)
     (event,) = stored(setup.api, setup.name, "RetryIgnored")
     assert event["series"]["count"] == 3
-    assert setup.events[:2] == ["Started", "Succeeded"]
+    setup.wait_for_events("Succeeded", *["RetryIgnored"] * 3)
     assert "x3 over" in setup.api.kubectl("describe", "projectsetup", setup.name)
 
 
@@ -70,7 +70,7 @@ def test_a_new_series_of_attempts_starts_a_new_event(sandbox: Sandbox, steps: St
         setup.annotate(retry_requested_at=retry)
         setup.ended_after_retry(retry)
     wait_for_event_count(setup, "Failed", 3)
-    assert [len(stored(setup.api, setup.name, why)) for why in ("Started", "Failed", "RetryRequested")] == [1, 1, 1]
+    assert [len(stored(setup.api, setup.name, why)) for why in ("Failed", "RetryRequested")] == [1, 1]
     steps.release()
     setup.annotate(retry_requested_at="3")
     assert setup.ended_after_retry("3")[0] == "SetupSucceeded"
@@ -141,7 +141,7 @@ def test_the_log_shows_the_history_of_a_setup(sandbox: Sandbox) -> None:
     )
     why, status = setup.ended()
     assert why == "SetupSucceeded", status
-    setup.wait_for_events("Started", "RetryScheduled", "Started", "Succeeded")
+    setup.wait_for_events("RetryScheduled", "Succeeded")
     text = sandbox.operator.log.read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert all({"event", "level", "timestamp", "logger"} <= line.keys() for line in lines)

@@ -89,8 +89,8 @@ MUTATIONS: Final = (
         ),
         (
             "progress that did not change is not written",
-            "    if new == facts.resource.status:\n        return Requeue()\n    if facts.last_progress_write",
-            "    if facts.last_progress_write",
+            "    if new == facts.resource.status:\n        return Requeue(announce_at)\n",
+            "",
         ),
         (
             "a Job that was found running is adopted",
@@ -244,8 +244,8 @@ MUTATIONS: Final = (
         ),
         (
             "a start leaves an event",
-            "    return (Event(EventReason.STARTED, text),)\n",
-            "    return ()\n",
+            "    if announce_at is not None and announce_at <= facts.now:\n",
+            "    if False:\n",
         ),
     ),
     *_of("controller/outcome.py", "controller_outcome", "controller_lifecycle")(

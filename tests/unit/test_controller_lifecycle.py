@@ -83,6 +83,10 @@ TOO_LATE = {"message": f"{MISSING}; gave up waiting after 10m", "dependency_miss
 FIRST = {"number": 1, "attempt": 1, "max_attempts": 3, "phase": Phase.RUNNING, "started_at": NOW}
 FIRST_STEP = {"step": "generate", "progress": "0/7", "project_status": "initializing", "observed_generation": 1}
 WAITS = {"phase": Phase.QUEUED, "queued_at": NOW - timedelta(minutes=1), "project_status": "setup_queued"}
+STARTED = {"events": ["Started"]}
+SOON = NOW + timedelta(milliseconds=300)
+AT_STEP = running().replace(run_progress=AT_COMPILE)
+REPORTED = AT_STEP.replace(last_progress_write=NOW)
 COALESCED: dict[str, Any] = {"events": ["RetryCoalesced"], "last_handled_retry": "r"}
 AT_THE_END = {"step": "compile", "progress": "3/7", "project_status": "failed"}
 DONE = project("ready", US, attempt=1, result=done_with("any"))
@@ -100,7 +104,7 @@ RECORDED = left_running().replace(project=project("failed", US, attempt=2, fence
 @pytest.mark.parametrize(
     ("world", "kind", "expected"),
     [
-        row("a new setup with a slot", NEW, d.StartAttempt, events=["Started"], **FIRST, **FIRST_STEP),
+        row("a new setup with a slot", NEW, d.StartAttempt, events=[], **FIRST, **FIRST_STEP),
         row("a new setup without one", NEW.replace(slot=False), d.WaitForSlot, **WAITS),
         row("a setup from setup_queued", NEW.replace(project=project("setup_queued")), d.StartAttempt),
         row("a setup from failed", NEW.replace(project=project("failed")), d.StartAttempt),
@@ -111,6 +115,10 @@ RECORDED = left_running().replace(project=project("failed", US, attempt=2, fence
         row("a dependency that stays missing", GIVES_UP, d.RecordEnd, succeeded=INVALID, events=["Failed"], **TOO_LATE),
         row("a retry during the wait for it", awaiting().annotate(**RETRY), d.AwaitDependency, **COALESCED),
         row("a cancel of an attempt that stops", STOPS, d.WriteStatus, last_handled_cancel=None),
+        row("an attempt that has run for a second", running().replace(run_announce_at=NOW), d.AnnounceStart, **STARTED),
+        row("one that has not", running().replace(run_announce_at=SOON), d.Requeue, until=SOON),
+        row("one that has reached a step", AT_STEP.replace(run_announce_at=SOON), d.WriteStatus, until=SOON),
+        row("and was just reported", REPORTED.replace(run_announce_at=SOON), d.Requeue, until=SOON),
         row("an end without a database", running().replace(run_outcome=SUCCEEDED, record=DOWN), d.Requeue),
         row("an end under a moved fence", running().replace(run_outcome=BROKEN, project=MOVED), d.StepDown),
         row("an end without a project", ENDS_WITHOUT_PROJECT, d.WriteStatus, succeeded=NOT_FOUND, run_ref=None),

@@ -67,7 +67,12 @@ class StartAttempt:
 class StartPrepared:
     """`.status` reports the prepared attempt, although the response to that write was lost: start the attempt."""
 
-    events: tuple[Event, ...] = ()
+
+@dataclass(frozen=True, slots=True)
+class AnnounceStart:
+    """The attempt has run for long enough: post the event of its start."""
+
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ Action = (
     | WaitForSlot
     | StartAttempt
     | StartPrepared
+    | AnnounceStart
     | AdoptAttempt
     | StopRun
     | RecordEnd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from projectsetup.api.models import ProjectSetupResource
+from projectsetup.api.models import ProjectSetupResource, ProjectSetupStatus
 from projectsetup.api.reasons import EventReason
 from projectsetup.controller.outcome import AttemptEnd, EndKind
 
@@ -19,6 +19,11 @@ class Event:
 
 
 RETRY_LOST_TO_CANCEL = Event(EventReason.RETRY_IGNORED, "retry ignored: a cancel was requested at the same time")
+
+
+def started(status: ProjectSetupStatus) -> Event:
+    """The event of the attempt that `status` reports."""
+    return Event(EventReason.STARTED, f"attempt {status.attempt} of {status.max_attempts or 1} started")
 
 
 def events_of_end(resource: ProjectSetupResource, end: AttemptEnd) -> tuple[Event, ...]:

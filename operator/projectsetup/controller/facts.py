@@ -42,6 +42,8 @@ class RunView:
     """The steps that have begun, once there is an outcome."""
     left_running: bool = False
     """It continues without this operator, which no longer follows it."""
+    announce_at: datetime | None = None
+    """When its start becomes an event, if it still runs then; None once it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +116,5 @@ class Facts:
 
 PROGRESS_INTERVAL = timedelta(seconds=1)
 """While an attempt runs, `.status` is written at most once in this time."""
+ANNOUNCED_AFTER = timedelta(seconds=1)
+"""The start of an attempt is an event only if the attempt runs for this time: the event of its end says as much."""

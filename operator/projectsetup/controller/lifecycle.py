@@ -20,6 +20,7 @@ from projectsetup.controller.claims import (
 )
 from projectsetup.controller.decisions import (
     AdoptAttempt,
+    AnnounceStart,
     AwaitDependency,
     CreateProject,
     Decision,
@@ -34,7 +35,7 @@ from projectsetup.controller.decisions import (
     WaitForSlot,
     WriteStatus,
 )
-from projectsetup.controller.events import Event, events_of_end, requests_ignored, retry_coalesced
+from projectsetup.controller.events import Event, events_of_end, requests_ignored, retry_coalesced, started
 from projectsetup.controller.facts import PROGRESS_INTERVAL, Facts, RecordRead, RunView
 from projectsetup.controller.outcome import (
     LOST_CLAIM,
@@ -72,7 +73,7 @@ def decide(facts: Facts) -> Decision:
         return _after_setup(facts)
     if facts.resource.status.run_ref is not None:
         if _is_prepared(facts):
-            return StartPrepared(_started(facts))
+            return StartPrepared()
         if facts.engine_outlives_operator and facts.resource.status.run_ref.engine == facts.engine:
             return _adopt(facts, facts.resource.status.run_ref)
         return _after_attempt(facts, _INTERRUPTED)
@@ -95,12 +96,16 @@ def _during_attempt(facts: Facts, run: RunView) -> Decision:
             return StopRun(StopCause.CANCEL)
         if facts.resource.spec is not None and facts.resource.spec.suspend:
             return StopRun(StopCause.SUSPEND)
+    announce_at = run.announce_at
+    if announce_at is not None and announce_at <= facts.now:
+        return AnnounceStart((started(facts.resource.status),))
     new = status.running(facts, run.progress)
     if new == facts.resource.status:
-        return Requeue()
+        return Requeue(announce_at)
     if facts.last_progress_write is not None and facts.last_progress_write + PROGRESS_INTERVAL > facts.now:
-        return Requeue(until=facts.last_progress_write + PROGRESS_INTERVAL)
-    return WriteStatus(new, retry_coalesced(facts.resource))
+        write_at = facts.last_progress_write + PROGRESS_INTERVAL
+        return Requeue(write_at if announce_at is None else min(write_at, announce_at))
+    return WriteStatus(new, retry_coalesced(facts.resource), until=announce_at)
 
 
 def _adopt(facts: Facts, run: RunRef) -> Decision:
@@ -223,8 +228,8 @@ def _start_or_wait(facts: Facts, project: Project | None, tuning: Tuning) -> Dec
     if not facts.slot:
         return WaitForSlot(status.queued(facts), retry_coalesced(resource))
     number = current.attempt + 1
-    events = (*retry_coalesced(resource), *_started(facts, number))
-    return StartAttempt(number, facts.recipe.first_status, status.starting(facts, number, tuning.max_attempts), events)
+    new = status.starting(facts, number, tuning.max_attempts)
+    return StartAttempt(number, facts.recipe.first_status, new, retry_coalesced(resource))
 
 
 def _await_dependency(facts: Facts, project: Project | None, missing: str) -> Decision:
@@ -244,11 +249,6 @@ def _report(facts: Facts, new: ProjectSetupStatus, *, until: datetime | None = N
     if new == facts.resource.status:
         return Requeue(until)
     return WriteStatus(new, retry_coalesced(facts.resource), until=until)
-
-
-def _started(facts: Facts, number: int | None = None) -> tuple[Event, ...]:
-    text = f"attempt {number or facts.resource.status.attempt} of {_limit(facts)} started"
-    return (Event(EventReason.STARTED, text),)
 
 
 def _end_of_attempt(facts: Facts, number: int, outcome: RunOutcome) -> AttemptEnd:

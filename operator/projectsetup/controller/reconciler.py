@@ -13,6 +13,7 @@ from projectsetup.controller.database_health import DatabaseHealth
 from projectsetup.controller.decisions import (
     Action,
     AdoptAttempt,
+    AnnounceStart,
     AwaitDependency,
     CreateProject,
     Decision,
@@ -26,8 +27,8 @@ from projectsetup.controller.decisions import (
     WaitForSlot,
     WriteStatus,
 )
-from projectsetup.controller.events import Event
-from projectsetup.controller.facts import Facts, Origin, RecipePlan, RecordRead
+from projectsetup.controller.events import Event, started
+from projectsetup.controller.facts import ANNOUNCED_AFTER, Facts, Origin, RecipePlan, RecordRead
 from projectsetup.controller.facts_reader import FactsReader, Inputs
 from projectsetup.controller.history import origin_of, past_attempt
 from projectsetup.controller.lifecycle import decide
@@ -193,7 +194,10 @@ class Reconciler:
             case StartAttempt():
                 again = await self._start(facts, inputs, action)
             case StartPrepared():
-                self._begin(self._prepared[resource.uid])
+                self._begin(resource, resource.status)
+                again = True
+            case AnnounceStart():
+                self.runs.announced(resource.project_id)
                 await self.writer.post(resource, resource.status, action.events)
                 again = True
             case AdoptAttempt():
@@ -254,20 +258,28 @@ class Reconciler:
                 credentials_secret=resource.credentials_secret,
                 traceparents=self.traces.traceparents(origin, inputs.recipe),
             )
-            prepared = self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
-            await self._write(resource, action.status, ())
-            self._begin(prepared)
+            self._prepared[resource.uid] = _Prepared(attempt, facts.recipe, origin, inputs.obstacle)
+            await self._write_status(resource, action.status, action.events)
+            self._begin(resource, action.status)
         await self.writer.post(resource, action.status, action.events)
         return False
 
-    def _begin(self, prepared: _Prepared) -> None:
-        attempt, plan = prepared.attempt, prepared.plan
+    def _begin(self, resource: ProjectSetupResource, status: ProjectSetupStatus) -> None:
+        """Start the prepared attempt, which `status` reports as stored."""
         self.leader.check()
-        self._prepared.pop(attempt.uid, None)
-        progress = Progress(plan.first_status, plan.first_step, 0, plan.total)
-        self.runs.start(attempt, progress, origin=prepared.origin, obstacle=prepared.obstacle)
-        since = self.slots.ready_since(attempt.key)
-        self.metrics.attempt_started(None if since is None else (datetime.now(UTC) - since).total_seconds())
+        prepared, now = self._prepared.pop(resource.uid), datetime.now(UTC)
+        plan, announce_at = prepared.plan, now + ANNOUNCED_AFTER
+        self.runs.start(
+            prepared.attempt,
+            Progress(plan.first_status, plan.first_step, 0, plan.total),
+            origin=prepared.origin,
+            obstacle=prepared.obstacle,
+            announce_at=announce_at,
+        )
+        self.writer.log(resource, status, started(status))
+        self._requeue(resource.key, announce_at, now)
+        since = self.slots.ready_since(resource.key)
+        self.metrics.attempt_started(None if since is None else (now - since).total_seconds())
 
     async def _adopt(self, facts: Facts, action: AdoptAttempt) -> None:
         """Follow a run that another operator left; it gets a slot even if none is free."""
@@ -300,9 +312,12 @@ class Reconciler:
         resource, end = facts.resource, action.end
         if not await self._finish(facts, action):
             return True
-        await self._write(resource, action.status, action.events)
+        await self._write_status(resource, action.status, action.events)
         self.slots.release(resource.key)
+        for key in self.slots.grant():
+            self.queue.add(key)
         self._requeue(resource.key, end.next_attempt_at, facts.now)
+        await self.writer.post(resource, action.status, action.events)
         return end.kind is EndKind.RELEASED
 
     async def _finish(self, facts: Facts, action: RecordEnd) -> bool:
@@ -407,13 +422,20 @@ class Reconciler:
     async def _write(
         self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]
     ) -> None:
+        await self._write_status(resource, status, events)
+        await self.writer.post(resource, status, events)
+
+    async def _write_status(
+        self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]
+    ) -> None:
+        """Write `.status`; the events, which are still to be posted, are logged and counted with it."""
         if await self.writer.write(resource, status, events):
             self._progress_writes[resource.uid] = datetime.now(UTC)
         if status.run_ref is None:
             self._progress_writes.pop(resource.uid, None)
             self._prepared.pop(resource.uid, None)
             self.runs.forget(resource.project_id, resource.uid)
-        await self.writer.post(resource, status, events)
+        self.writer.log(resource, status, *events)
 
     def _prepared_fence(self, resource: ProjectSetupResource) -> int | None:
         prepared = self._prepared.get(resource.uid)

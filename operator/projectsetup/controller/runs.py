@@ -110,6 +110,7 @@ class Runs:
         *,
         origin: Origin | None = None,
         obstacle: str | None = None,
+        announce_at: datetime | None = None,
     ) -> None:
         """Run an attempt in the background; after `stop_all` it is stopped before it begins.
 
@@ -117,7 +118,7 @@ class Runs:
         """
         if attempt.project_id in self._runs:
             raise AssertionError(f"project {attempt.project_id} already has an attempt")
-        view = RunView(attempt.uid, attempt.number, attempt.fence, progress, origin=origin)
+        view = RunView(attempt.uid, attempt.number, attempt.fence, progress, origin=origin, announce_at=announce_at)
         run = _Run(attempt, view, AttemptLog(self._log_limit), obstacle)
         self._runs[attempt.project_id] = run
         with about_setup(attempt.key, attempt=attempt.number):
@@ -144,6 +145,11 @@ class Runs:
             if cause is StopCause.SHUTDOWN:  # an attempt that is just being started is started first
                 return
         run.task.cancel()
+
+    def announced(self, project_id: UUID) -> None:
+        """The start of the attempt is an event now."""
+        run = self._runs[project_id]
+        run.view = replace(run.view, announce_at=None)
 
     def forget(self, project_id: UUID, uid: str) -> None:
         """Drop the attempt if it has ended: its end is reported."""

@@ -44,12 +44,17 @@ class StatusWriter:
         count_changes(self.metrics, resource.status, status, events)
         return True
 
-    async def post(self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]) -> None:
-        """Log and post the events, which begin with the project's name; a rejected one is only logged."""
-        about = f"project {status.project_name}: " if status.project_name else ""
+    def log(self, resource: ProjectSetupResource, status: ProjectSetupStatus, *events: Event) -> None:
+        """Log the events."""
         for event in events:
             with about_setup(resource.key, attempt=status.attempt, step=status.step):
                 _log.info(event.message, reason=str(event.reason))
+
+    async def post(self, resource: ProjectSetupResource, status: ProjectSetupStatus, events: tuple[Event, ...]) -> None:
+        """Post the events, which begin with the project's name; a rejected one is only logged."""
+        about = f"project {status.project_name}: " if status.project_name else ""
+        for event in events:
+            with about_setup(resource.key, attempt=status.attempt, step=status.step):
                 try:
                     await self.cluster.post_event(
                         namespace=resource.namespace,
