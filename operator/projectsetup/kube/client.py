@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, 
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
@@ -133,15 +134,15 @@ class RestClient:
         headers: dict[str, str],
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        request = await self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=list(query.items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
+        configuration = self._api.configuration
+        token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        answer = await self._api.call_api(
+            method,
+            f"{configuration.host}{path}" + (f"?{urlencode(query)}" if query else ""),
+            self._api.default_headers | headers | ({} if token is None else {"authorization": token}),
+            body,
+            _request_timeout=limits,
         )
-        answer = await self._api.call_api(*request, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
 

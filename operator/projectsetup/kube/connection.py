@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config.config_exception import ConfigException
 
 from projectsetup.kube.errors import KubeconfigError
@@ -124,27 +125,25 @@ async def connect(
         configuration.connection_pool_maxsize = CONNECTIONS
     if may_write is not None:
         configuration.client_session_kwargs["request_class"] = guarded(may_write)
-    if on_write is not None:
-        configuration.trace_configs = [trace_of_writes(on_write)]
     if in_pod() and not kubeconfig.is_named:
         config.load_incluster_config(client_configuration=configuration)
-        return _client(configuration)
+        return _client(configuration, on_write)
     path = kubeconfig.path
     _check_exists(path)
     try:
         _check_context(kubeconfig)
         await config.load_kube_config(config_file=path, context=kubeconfig.context, client_configuration=configuration)
-        return _client(configuration)
+        return _client(configuration, on_write)
     except _UNUSABLE as error:
         raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(error)}") from error
 
 
-def _client(configuration: Configuration) -> ApiClient:
+def _client(configuration: Configuration, on_write: OnWrite | None) -> ApiClient:
     """Look up the proxy once: a session that trusts the environment reads ~/.netrc again for every request."""
     server = urlsplit(configuration.host)
     if configuration.proxy is None and not proxy_bypass(server.hostname or ""):
         configuration.proxy = getproxies().get(server.scheme)
-    return ApiClient(configuration)
+    return ApiClient(configuration) if on_write is None else ReportingClient(configuration, on_write)
 
 
 def _check_exists(path: str) -> None:
@@ -219,21 +218,23 @@ def guarded(check: Check) -> type[aiohttp.ClientRequest]:
     return GuardedRequest
 
 
-def trace_of_writes(on_write: OnWrite) -> aiohttp.TraceConfig:
-    """Return the trace configuration of a session that calls `on_write` for each write request."""
+class ReportingClient(ApiClient):
+    """Calls `on_write` for each write request."""
 
-    async def ended(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
-        if request.method in _VERBS:
-            on_write(resource_of(request.url.path), _VERBS[request.method], result_of(request.response.status))
+    def __init__(self, configuration: Configuration, on_write: OnWrite) -> None:
+        super().__init__(configuration)
+        self._on_write = on_write
 
-    async def failed(_session: object, _context: object, request: aiohttp.TraceRequestExceptionParams) -> None:
-        if request.method in _VERBS:
-            on_write(resource_of(request.url.path), _VERBS[request.method], "unavailable")
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(ended)
-    trace.on_request_exception.append(failed)
-    return trace
+    async def call_api(self, method: str, url: str, *request: Any, **options: Any) -> RESTResponse:
+        """Send the request and report what became of it."""
+        verb, result = _VERBS.get(method), "unavailable"
+        try:
+            answer = await super().call_api(method, url, *request, **options)
+            result = result_of(answer.status)
+            return answer
+        finally:
+            if verb is not None:
+                self._on_write(resource_of(urlsplit(url).path), verb, result)
 
 
 def resource_of(path: str) -> str:
