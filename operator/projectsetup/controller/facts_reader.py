@@ -52,7 +52,7 @@ class Inputs:
 
 @dataclass(slots=True)
 class ClaimedProjects:
-    """The projects as this operator's own claims left them, so that they need not be read again.
+    """The projects as this operator has claimed them, or read them to claim them, so that it need not read them again.
 
     An entry may be outdated, but whoever changed the project since has moved its fence. So entries may only lead to
     writes under their fence: forget the entry before each such write, and read the project again if the write fails.
@@ -61,7 +61,7 @@ class ClaimedProjects:
     _projects: dict[Key, tuple[str, Project]] = field(default_factory=dict)
 
     def claimed(self, key: Key, uid: str, project: Project) -> None:
-        """Remember the project that the ProjectSetup with this key and uid has claimed."""
+        """Remember the project that the ProjectSetup with this key and uid has claimed, or claims next."""
         self._projects[key] = (uid, project)
 
     def get(self, key: Key, uid: str) -> Project | None:

@@ -225,6 +225,7 @@ class Reconciler:
         self.slots.enqueue(resource.key, rank, resource.recipe, since=ready_since(resource, facts.now))
         for key in self.slots.grant():
             if key == resource.key:
+                self._remember(facts)
                 return True
             self.queue.add(key)
         if action.status != resource.status:
@@ -232,6 +233,11 @@ class Reconciler:
                 return True
             await self._write(resource, action.status, action.events)
         return False
+
+    def _remember(self, facts: Facts) -> None:
+        """Save reading the project again for the next decision, which starts with a claim under the fence as read."""
+        if isinstance(facts.record, RecordRead) and facts.record.project is not None:
+            self.facts.claimed.claimed(facts.resource.key, facts.resource.uid, facts.record.project)
 
     async def _start(self, facts: Facts, inputs: Inputs, action: StartAttempt) -> bool:
         resource = facts.resource
