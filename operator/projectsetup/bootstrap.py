@@ -237,7 +237,7 @@ def compose(
     controller = _controller(
         settings, ports, slots, metrics=metrics, watch_age=watch_age, scrub=scrub, restart_watch=watch.restart
     )
-    watch.deliver_to(controller.seen)
+    watch.deliver_to(controller.seen, controller.is_news)
 
     def control_queue(control: QueueControl) -> None:
         slots.paused = control.starts_nothing

@@ -28,6 +28,8 @@ class Sink(Protocol[Packed_contra]):
 
 
 Packed = TypeVar("Packed")
+IsNews = Callable[[Mapping[str, Any]], bool]
+"""Takes the metadata of an object; False if it was seen before, or a later version of it."""
 
 
 PAGE = 20
@@ -88,11 +90,13 @@ class Watch(Generic[Packed]):
     """Runs kopf in a thread with its own event loop, and restarts it whenever it ends.
 
     In its own thread, kopf neither takes over our signal handlers nor cancels our tasks when it ends. Only what `pack`
-    makes of an object waits for the sink, since objects may be large and many.
+    makes of an object waits for the sink, since objects may be large and many; an object that is no news, such as most
+    of those that this operator has written itself, does not even wake the sink's thread.
     """
 
     def __init__(self, namespaces: tuple[str, ...], pack: Callable[[Mapping[str, Any]], Packed]) -> None:
         self._sink: Sink[Packed] | None = None
+        self._is_news: IsNews = lambda _: True
         self._pack = pack
         self._loop = asyncio.get_running_loop()
         self._namespaces = namespaces
@@ -100,13 +104,17 @@ class Watch(Generic[Packed]):
         self._end_run: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def deliver_to(self, sink: Sink[Packed]) -> None:
-        """Hand each event to `sink`, in the event loop in which this watch was created."""
-        self._sink = sink
+    def deliver_to(self, sink: Sink[Packed], is_news: IsNews) -> None:
+        """Hand each event to `sink`, in the event loop in which this watch was created.
+
+        `is_news` is called before, in the thread of the watch, with the metadata of the object.
+        """
+        self._sink, self._is_news = sink, is_news
 
     def _seen(self, event: kopf.RawEvent) -> None:
-        if (sink := self._sink) is not None:
-            packed, deleted = self._pack(event["object"]), event["type"] == "DELETED"
+        body, deleted = event["object"], event["type"] == "DELETED"
+        if (sink := self._sink) is not None and (self._is_news(body["metadata"]) or deleted):
+            packed = self._pack(body)
             with contextlib.suppress(RuntimeError):  # the loop is closed: this operator is exiting
                 self._loop.call_soon_threadsafe(lambda: sink(packed, deleted=deleted))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from projectsetup.controller.cache import Change, Deleted, Packed, ResourceCache, pack
 from projectsetup.controller.cleanup import Cleanup
@@ -74,9 +75,13 @@ class Controller:
     _failures: dict[Key, int] = field(default_factory=dict)
     _resyncing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def is_news(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether the watch reports more with this object than the cache has; may be called in the watch's thread."""
+        self.watch_age.delivered(int(metadata["resourceVersion"]))
+        return not self.cache.has_seen(metadata)
+
     def seen(self, seen: Packed, *, deleted: bool) -> None:
         """Take in what the watch reported: an object, or its last state if it was deleted."""
-        self.watch_age.delivered(seen.version)
         self._take_in(self.cache.remove(seen.key, uid=seen.uid) if deleted else self.cache.apply(seen))
 
     def grant_slots(self) -> None:

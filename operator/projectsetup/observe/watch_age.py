@@ -14,7 +14,10 @@ DELIVERY_LIMIT = 10.0
 
 
 class WatchAge:
-    """Compares the newest resourceVersion in a list with the newest that the watch has delivered."""
+    """Compares the newest resourceVersion in a list with the newest that the watch has delivered.
+
+    `delivered` may be called in another thread than the rest: nothing that it sets depends on what the rest sets.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,8 +25,13 @@ class WatchAge:
         self._expected = 0
         self._expected_since = float("-inf")
         self._heard_at = clock()
-        self.silent = False
-        """The watch has not delivered a listed version in time."""
+        self._overdue = 0
+        """The version that the watch has not delivered in time; 0 if there is none."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the watch has not delivered a listed version in time."""
+        return self._delivered < self._overdue
 
     @property
     def problem(self) -> str | None:
@@ -38,8 +46,6 @@ class WatchAge:
         """The watch has delivered an object of this version."""
         self._heard_at = self._clock()
         self._delivered = max(self._delivered, resource_version)
-        if self._delivered >= self._expected:
-            self.silent = False
 
     def listed(self, newest: int) -> None:
         """A full list has shown `newest` as the newest version of all objects.
@@ -53,4 +59,4 @@ class WatchAge:
         else:
             self._expected = missed
         waited = min(self._clock() - self._expected_since, self.silence())
-        self.silent = self._delivered < missed and waited >= DELIVERY_LIMIT
+        self._overdue = missed if waited >= DELIVERY_LIMIT else 0
