@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
 
-from projectsetup.kube.connection import guarded, resource_of, result_of
+from projectsetup.kube.connection import ReportingClient, guarded, resource_of, result_of
 
 
 class Lost(Exception):
@@ -101,3 +102,14 @@ RESULTS = {"ok": (200, 201), "rejected": (400, 422, 499), "unavailable": (401, 4
 @pytest.mark.parametrize(("result", "codes"), [*RESULTS.items(), ("not_found", (404,)), ("conflict", (409,))])
 def test_what_became_of_it(result: str, codes: tuple[int, ...]) -> None:
     assert {result_of(code) for code in codes} == {result}
+
+
+async def test_every_write_is_reported_also_one_without_an_answer(server: Server) -> None:
+    reported: list[tuple[str, str, str]] = []
+    server.release.set()
+    async with ReportingClient(Configuration(host=server.url), lambda *report: reported.append(report)) as api:
+        for method in ("GET", "PUT"):
+            (await api.call_api(method, f"{server.url}/written", {}, {})).response.release()
+        with pytest.raises(ClientConnectionError):
+            await api.call_api("DELETE", "http://127.0.0.1:1/api/v1/namespaces/team/pods/name", {})
+    assert reported == [("other", "update", "ok"), ("pods", "delete", "unavailable")]
