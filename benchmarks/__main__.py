@@ -20,6 +20,7 @@ from benchmarks import (
     page,
     peers,
     picking,
+    pods,
     priority,
     real_job,
     scale,
@@ -45,10 +46,12 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "priority": priority.measure,
     "step": step_cost.measure,
     "jobs": job_cost.measure,
+    "peers-on-node": pods.measure,
 }
 OBSTACLES: dict[str, Callable[[], str | None]] = {
     "peers": oban_python.obstacle,
     "jobs": node_obstacle,
+    "peers-on-node": pods.obstacle,
     "real-job-on-node": lambda: node_obstacle() or images_obstacle((TOOLCHAIN_OFFLINE,)),
 }
 """Why a benchmark that needs a real node or another Python cannot run; without names, --quick skips these."""

@@ -80,7 +80,7 @@ def children(pid: int) -> list[int]:
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, its descendants, and all that they have reaped."""
     seconds = 0.0
-    for member in _tree(pid):
+    for member in tree(pid):
         try:
             fields = (_PROC / str(member) / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # has ended: counted for its parent
@@ -89,7 +89,13 @@ def cpu_seconds(pid: int) -> float:
     return seconds
 
 
-def _tree(ancestor: int) -> list[int]:
+def tree_memory(pid: int) -> float:
+    """Memory of a process and its descendants in MiB, with their proportional share of shared pages."""
+    return sum(memory(member).pss for member in tree(pid))
+
+
+def tree(ancestor: int) -> list[int]:
+    """A process and its descendants."""
     below: dict[int, list[int]] = {}
     for entry in _PROC.glob("[0-9]*"):
         try:

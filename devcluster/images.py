@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +25,17 @@ _FOLDERS: Final = {"bin": 0o755, "dev": 0o755, "etc": 0o755, "proc": 0o755, "roo
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write_busybox(archive: Path, busybox: Path, *, name: str = BUSYBOX) -> None:
-    """Write an image of this name as a docker-archive; `busybox` must be a static program."""
+def write_busybox(
+    archive: Path, busybox: Path, *, name: str = BUSYBOX, programs: Mapping[str, Path] | None = None
+) -> None:
+    """Write an image of this name as a docker-archive; `busybox` must be a static program.
+
+    `programs` are more static programs, by their path in the image.
+    """
     done = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True, timeout=30)
-    layer = _layer(busybox.read_bytes(), sorted(set(done.stdout.split()) - {"busybox"}))
+    contents = {"bin/busybox": busybox.read_bytes()}
+    contents |= {path: program.read_bytes() for path, program in (programs or {}).items()}
+    layer = _layer(contents, sorted(set(done.stdout.split()) - {"busybox"}))
     configuration = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
@@ -43,14 +51,15 @@ def write_busybox(archive: Path, busybox: Path, *, name: str = BUSYBOX) -> None:
         _add(tar, "layer.tar", layer)
 
 
-def _layer(busybox: bytes, applets: list[str]) -> bytes:
+def _layer(programs: Mapping[str, bytes], applets: list[str]) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         for folder, mode in _FOLDERS.items():
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
-        _add(tar, "bin/busybox", busybox, mode=0o755)
+        for path, program in programs.items():
+            _add(tar, path, program, mode=0o755)
         for applet in applets:
             _link(tar, f"bin/{applet}", "busybox")
         for folder in ("sbin", "usr"):

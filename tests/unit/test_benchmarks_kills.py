@@ -1,0 +1,37 @@
+"""What the benchmark of kills counts, and how it compares."""
+
+from __future__ import annotations
+
+from urllib.request import urlopen
+
+import pytest
+
+from benchmarks.kills import Aftermath, goals
+from benchmarks.step_calls import step_calls
+
+
+def test_every_run_of_every_step_is_counted() -> None:
+    with step_calls("127.0.0.1") as calls:
+        for name, number in (("a", 0), ("a", 1), ("b", 0), ("a", 0), ("a", 0)):
+            urlopen(f"{calls.url}/{name}/{number}", timeout=10).close()  # noqa: S310  # its own server
+        assert calls.repeated("a", "b") == 2
+        assert calls.repeated("b") == 0
+        first, second = calls.wait_for("a", 0, limit=1), calls.wait_for("a", 1, limit=1)
+        assert first < second  # the first start counts
+        with pytest.raises(RuntimeError, match="step 7 of a to start"):
+            calls.wait_for("a", 7, limit=0)
+
+
+@pytest.mark.parametrize(
+    ("new_work", "reported", "repeated", "met"),
+    [
+        (2.0, 1.0, 0, [True, True, True]),
+        (2.1, 1.0, 0, [False, True, True]),
+        (2.0, 3.1, 0, [True, False, True]),
+        (2.0, 1.0, 1, [True, True, False]),
+    ],
+)
+def test_ours_must_be_ahead_of_the_best_peer(new_work: float, reported: float, repeated: int, met: list[bool]) -> None:
+    ours = Aftermath("ours", 1.0, new_work, reported, repeated)
+    peers = [Aftermath("slow", 1.0, 60.0, 3.0, 0), Aftermath("quick", 1.0, 2.0, 4.0, 3)]
+    assert [goal.met for goal in goals(ours, peers)] == met
