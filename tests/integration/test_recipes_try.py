@@ -118,3 +118,12 @@ def test_a_signal_stops_every_process_and_removes_everything(
     assert done.err.endswith("stopped; all its processes have ended\n")
     assert living(mark) == set()
     assert list(tmp_path.glob("projectsetup-try-*")) == []
+
+
+def test_a_step_may_remove_everything_and_a_project_may_lack_a_documentation_repository(tmp_path: Path) -> None:
+    run = 'test -z "$DOCS_REPO"; rm -rf "${CODE_REPO#file://}" "$WORKSPACE"; exit 3'
+    file = recipe_file(tmp_path, {"name": "build", "status": "compiling", "run": run})
+    done = process("recipes", "try", file, "--keep", "--no-docs-repo", TMPDIR=str(tmp_path))
+    assert done.code == 1
+    assert "warning: a step removed or damaged the code repository; " in done.err
+    assert done.err.endswith(" failed: StepFailed: step build failed with exit code 3; it printed nothing\n")

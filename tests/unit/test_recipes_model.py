@@ -90,7 +90,10 @@ def test_a_dumped_recipe_loads_as_the_same() -> None:
         (recipe_text("retry: {exitCodes: 75}"), "steps[0].retry.exitCodes: must be a list"),
         (recipe_text("retry: {output: ['(']}"), "steps[0].retry.output[0]: must be a regular expression"),
         (recipe_text("retry: {output: [fine, '(a)\\1']}"), r"steps[0].retry: '(a)\1': back-references are not"),
-        (recipe_text("image: 'a b'"), "steps[0].image: must be the name of a container image"),
+        *(
+            (recipe_text(f"image: '{image}'"), "steps[0].image: must be the name of a container image, such as")
+            for image in ("a b", "--privileged", "Alpine:3", "http://reg/x:1", "a@sha256:zz", "a:", "", "a//b", "a/B")
+        ),
         (recipe_text(top="parameters: {License: {}}"), "parameters.License: must be a parameter name"),
         (recipe_text(top="parameters: {a-b: {}}"), "parameters.a-b: must be a parameter name"),
         (
@@ -115,8 +118,10 @@ def test_a_dumped_recipe_loads_as_the_same() -> None:
         (recipe_text(top=TOO_MUCH), "resources: requests 1Gi of memory, more than the limit of 1000M"),
         ("name: Sample\nimage: a\nsteps: [{name: a, status: testing, run: x}]", "name: must be a DNS label"),
         ("name: a\nsteps: [{name: a, status: testing, run: x}]", "image: is missing"),
-        ("name: a\nimage: a\nsteps: []", "steps: "),
+        ("name: a\nimage: a\nsteps: []", "steps: must have at least one entry"),
         ("name: a\nimage: a\nsteps: [{name: A, status: testing, run: x}]", "steps[0].name: must be a DNS label"),
+        ("name: a\n---\nname: b", "line 2, column 1: begins a second document; a file holds one recipe"),
+        ("[a]: b", "line 1, column 1: uses a list or mapping as a key"),
         ("name: a\nimage: a\nsteps: [{name: a, status: ready, run: x}]", "steps[0].status: must be 'initializing',"),
         ("name: a\nimage: a\nsteps: [{name: a, status: testing, run: ' '}]", "steps[0].run: must not be empty"),
         (f"name: a\nimage: a\nsteps: [{STEP_A}, {STEP_A}]", "2 steps are named a; step names must be unique"),

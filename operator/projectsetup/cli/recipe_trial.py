@@ -72,13 +72,15 @@ class Trial:
     folder: Path
     stop: Callable[[], object]
     """Cancels `run`."""
+    repositories: tuple[str, ...] = REPOSITORIES
+    """Those of the project."""
     log: AttemptLog = field(default_factory=lambda: AttemptLog(0))
     output_closed: bool = False
     """Nobody reads the output any more (`| head`)."""
 
     async def run(self) -> None:
         """Run the attempt and print its outcome; CommandError unless it succeeds."""
-        for name in REPOSITORIES:
+        for name in self.repositories:
             await _git("init", "--bare", "--quiet", "--initial-branch=main", str(self._repository(name)))
         engine = LocalEngine(
             self.folder, allow_file_repos=True, on_line=self._print, keep_workspace=self.folder / "workspace"
@@ -122,7 +124,7 @@ class Trial:
             slug=slug_of(self.project_name, project_id),
             description=f"A trial of recipe {self.recipe.name}",
             code_repo=self._repository("code").as_uri(),
-            docs_repo=self._repository("docs").as_uri(),
+            docs_repo=self._repository("docs").as_uri() if "docs" in self.repositories else None,
         )
 
     def _repository(self, name: str) -> Path:
@@ -144,7 +146,7 @@ class Trial:
             self.stop()
 
     async def _report(self, outcome: SetupOutcome | InfrastructureError) -> None:
-        pushed = [each for name in REPOSITORIES for each in await self._pushed(name)]
+        pushed = [each for name in self.repositories for each in await self._pushed(name)]
         title = titled(self.project_name, self._project().id)
         say(f"steps: {step_times(self.log.steps)}")
         match outcome:
@@ -164,7 +166,12 @@ class Trial:
 
     async def _pushed(self, name: str) -> list[Pushed]:
         repository = f"--git-dir={self._repository(name)}"
-        refs = await _git(repository, "for-each-ref", "--format=%(refname:short)%00%(objectname)%00%(contents:subject)")
+        form = "--format=%(refname:short)%00%(objectname)%00%(contents:subject)"
+        try:
+            refs = await _git(repository, "for-each-ref", form)
+        except CommandError:
+            say(f"warning: a step removed or damaged the {name} repository; nothing more can be said of it")
+            return []
         found = []
         for ref in refs.splitlines():
             branch, commit, subject = ref.split("\0")
@@ -190,8 +197,12 @@ def _check_reported(repository: str, reported: str | None, pushed: Collection[st
         say(f"warning: a step wrote {variable}={reported} to $STEP_OUTPUTS, but no step pushed it to {repository}")
 
 
-async def try_recipe(recipe: Recipe, given: Mapping[str, str], project_name: str, *, keep: bool) -> None:
+async def try_recipe(
+    recipe: Recipe, given: Mapping[str, str], project_name: str, *, docs_repo: bool, keep: bool
+) -> None:
     """Run a recipe once and print its outcome; CommandError unless it succeeds.
+
+    `docs_repo`: whether the project has a documentation repository.
 
     SIGINT, SIGTERM and SIGHUP stop its processes and exit with 128 and the signal's number. With `keep`, workspace and
     repositories stay.
@@ -205,7 +216,8 @@ async def try_recipe(recipe: Recipe, given: Mapping[str, str], project_name: str
     if task is None:
         raise AssertionError("only a task can be stopped by a signal")
     folder = Path(tempfile.mkdtemp(prefix="projectsetup-try-"))
-    trial = Trial(recipe, parameters, name, folder, task.cancel)
+    repositories = REPOSITORIES if docs_repo else REPOSITORIES[:1]
+    trial = Trial(recipe, parameters, name, folder, task.cancel, repositories)
     with _warnings(), _signals(trial.stop) as received:
         try:
             await trial.run()
@@ -218,7 +230,7 @@ async def try_recipe(recipe: Recipe, given: Mapping[str, str], project_name: str
             raise typer.Exit(SIGNAL_BASE + received[0]) from None
         finally:
             if keep:
-                say(f"kept in {folder}: workspace, code.git and docs.git")
+                say(f"kept in {folder}: workspace, {' and '.join(f'{each}.git' for each in repositories)}")
             else:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

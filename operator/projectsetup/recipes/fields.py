@@ -15,6 +15,13 @@ from projectsetup.text import DNS_LABEL, harmful_character
 
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])"
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@[a-z0-9+._-]+:[0-9a-f]{{32,}})?"
+)
+"""The grammar of references to images that container runtimes share."""
+
 
 def _check_dns_label(text: str) -> str:
     if not re.fullmatch(DNS_LABEL, text):
@@ -36,8 +43,8 @@ def _check_variable(text: str) -> str:
 
 
 def _check_image(text: str) -> str:
-    if not text or not text.isprintable() or " " in text:
-        raise ValueError("must be the name of a container image, without spaces")
+    if not _IMAGE.fullmatch(text):
+        raise ValueError("must be the name of a container image, such as registry.example/team/tools:1.2")
     return text
 
 

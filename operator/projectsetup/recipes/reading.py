@@ -27,7 +27,14 @@ _EXPLANATIONS = {
     "missing": "is missing",
     "model_type": "must be a mapping",
     "string_type": "must be text; put it in quotes",
+    "too_short": "must have at least one entry",
     "tuple_type": "must be a list",
+}
+
+
+_YAML_EXPLANATIONS = {
+    "but found another document": "begins a second document; a file holds one recipe",
+    "found unhashable key": "uses a list or mapping as a key",
 }
 
 
@@ -83,7 +90,8 @@ def parse_yaml(text: str, source: str) -> object:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
-        raise InvalidRecipe(f"{source}: {place}: {_one_line(exc.problem or exc.context or 'not valid YAML')}") from exc
+        problem = exc.problem or exc.context or "not valid YAML"
+        raise InvalidRecipe(f"{source}: {place}: {_one_line(_YAML_EXPLANATIONS.get(problem, problem))}") from exc
     except yaml.reader.ReaderError as exc:
         place = f"line {text.count(chr(10), 0, exc.position) + 1}"
         raise InvalidRecipe(f"{source}: {place}: contains a character that YAML does not allow") from exc
@@ -118,6 +126,8 @@ def _values(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 def _describe(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
+    if len(problems) > 1:  # pydantic leaves out invalid steps, and then finds too few
+        problems = [problem for problem in problems if problem["type"] != "too_short"] or problems
     first = f"{_place(problems[0])}{_explain(problems[0])}"
     more = len(problems) - 1
     return f"{first} (and {more} more {'problem' if more == 1 else 'problems'})" if more else first

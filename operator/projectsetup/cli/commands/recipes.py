@@ -109,6 +109,8 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the re
             written.write(text)
     except FileExistsError as exc:
         raise CommandError(f"{file} exists already; choose another name or folder") from exc
+    except OSError as exc:
+        raise CommandError(f"{file} cannot be written in this folder: {exc.strerror}") from exc
     write(f"{file}: written; change it, then run `projectsetup recipes try {file}`")
     if not schema.exists():
         schema.write_text(schema_text(), encoding="utf-8")
@@ -124,7 +126,7 @@ def schema() -> None:
 
 
 @app.command("try", epilog=examples("recipes try web-service.yaml --param team=payments", "recipes try python-service"))
-def try_recipe(
+def try_recipe(  # noqa: PLR0917  # each is an option
     recipe: Annotated[
         str,
         typer.Argument(
@@ -137,6 +139,9 @@ def try_recipe(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the recipe; can be repeated.")
     ] = None,
     project_name: Annotated[str, typer.Option(metavar="N", help="Name of the project.")] = "Example Project",
+    no_docs_repo: Annotated[
+        bool, typer.Option("--no-docs-repo", help="Try a project without a documentation repository.")
+    ] = False,
     keep: Annotated[bool, typer.Option(help="Keep the workspace and both repositories, and print where.")] = False,
     recipes_dir: RecipesDir = None,
 ) -> None:
@@ -158,7 +163,7 @@ def try_recipe(
         _warn(found, file)
     else:
         found = RecipeBook(recipes_dir).get(recipe)
-    asyncio.run(try_recipe(found, parameters(param), project_name, keep=keep))
+    asyncio.run(try_recipe(found, parameters(param), project_name, docs_repo=not no_docs_repo, keep=keep))
 
 
 def _warn(recipe: Recipe, file: Path) -> None:

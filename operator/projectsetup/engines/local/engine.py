@@ -127,7 +127,8 @@ class LocalEngine:
             setup = asyncio.ensure_future(coroutine)
             await wait_for_end(setup, on_cancel=runner.stop)
             if self._keep_workspace is not None:
-                runner.workspace.rename(self._keep_workspace)
+                with contextlib.suppress(FileNotFoundError):  # a step removed it
+                    runner.workspace.rename(self._keep_workspace)
             return setup.result()  # a last step that succeeds despite the cancellation counts
 
     async def collect_garbage(self, find_run: FindRun) -> None:
