@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from benchmarks import (
+    debian_python,
     intake,
     job_cost,
     latency,
     logs,
-    oban_python,
     page,
     peers,
     picking,
@@ -48,8 +48,9 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "jobs": job_cost.measure,
     "peers-on-node": pods.measure,
 }
+"""All benchmarks, in the order in which they run and stand on the page."""
 OBSTACLES: dict[str, Callable[[], str | None]] = {
-    "peers": oban_python.obstacle,
+    "peers": debian_python.obstacle,
     "jobs": node_obstacle,
     "peers-on-node": pods.obstacle,
     "real-job-on-node": lambda: node_obstacle() or images_obstacle((TOOLCHAIN_OFFLINE,)),
@@ -78,7 +79,7 @@ def main(
         print(page.markdown(report), flush=True)
         if folder is not None:
             page.keep(folder, report)
-            page.render(folder)
+            page.render(folder, PARTS)
 
 
 def run(name: str, *, quick: bool) -> Report:

@@ -121,6 +121,8 @@ class Arena:
         self.folder = folder
         self.recipes = folder / "recipes"
         self.recipes.mkdir()
+        self.python = [sys.executable]
+        """The command that runs Python for the operator and the kopf operator."""
         self.wire = Wire(cluster.kubeconfig)
         self._database = cluster.database_url
         self._connection = psycopg.connect(self._database, autocommit=True)
@@ -240,7 +242,7 @@ class Arena:
         """Run the operator, ready."""
         port = free_port()
         own = {"PROJECTSETUP_RECIPES_DIR": str(self.recipes), "PROJECTSETUP_HTTP_PORT": str(port)}
-        command = [sys.executable, "-m", "projectsetup", "operator"]
+        command = [*self.python, "-m", "projectsetup", "operator"]
         with self.process("operator", command, {**own, **(environment or {})}) as process:
             process.port = port
             until(process.is_ready, "the operator to be ready", alive=process)

@@ -1,4 +1,4 @@
-"""A client that enqueues jobs of `oban_peer` and resumes its queue, with the Python of `oban_python`.
+"""A client that enqueues jobs of `oban_peer` and resumes its queue, with the Python of `debian_python`.
 
 Each line of standard input is `resume`, or projects separated by spaces, for which it enqueues jobs. Its answer is the
 time in nanoseconds at which Oban has acknowledged that.

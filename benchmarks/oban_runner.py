@@ -7,13 +7,11 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, cast
 
-from benchmarks import oban_python
+from benchmarks import debian_python
 from benchmarks.arena import Arena, Process, until
 
-_CONFIG: Final = "oban.toml"
 Ask = Callable[[str], int]
 """Sends a line of `benchmarks/oban_request.py`; returns when Oban acknowledged it, in nanoseconds of the wall clock."""
 
@@ -23,7 +21,7 @@ class ObanRunner:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._root = oban_python.build()
+        self._command = debian_python.python(debian_python.OBAN, arena.folder)
         self._environment = {"OBAN_DSN": arena.cluster.database_url, "DATABASE_URL": arena.cluster.database_url}
         done = subprocess.run(
             self._python("oban", "install"), env=self._all(), capture_output=True, text=True, check=False
@@ -31,17 +29,13 @@ class ObanRunner:
         if done.returncode != 0:
             raise RuntimeError(f"oban install failed: {done.stderr[-2000:]}")
 
-    @property
-    def shared(self) -> Path:
-        """Where the steps of the worker see the folder of the arena."""
-        return Path("/", oban_python.SHARED)
-
     @contextmanager
     def worker(self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False) -> Iterator[Process]:
         """Run `oban start` with a queue of so many jobs at once and these steps, ready."""
         config = f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n"
-        (self._arena.folder / _CONFIG).write_text(config)
-        options = [f"--config={self.shared / _CONFIG}", "--cron-modules=benchmarks.oban_peer"]
+        file = self._arena.folder / "oban.toml"
+        file.write_text(config)
+        options = [f"--config={file}", "--cron-modules=benchmarks.oban_peer"]
         environment = {**self._environment, "PEER_STEPS": json.dumps(steps)}
         with self._arena.process("oban", self._python("oban", "start", *options), environment) as process:
             until(lambda: self._producers() == 1, "Oban to be ready", alive=process)
@@ -69,7 +63,7 @@ class ObanRunner:
         return int(self._arena.query("SELECT count(*) FROM oban_producers")[0][0])
 
     def _python(self, module: str, *arguments: str) -> list[str]:
-        return oban_python.command(self._root, self._arena.folder, "-m", module, *arguments)
+        return [*self._command, "-m", module, *arguments]
 
     def _all(self) -> dict[str, str]:
         return {**os.environ, **self._environment}

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks import debian_python
 from benchmarks.arena import Arena, until
 from benchmarks.figures import Comparison, Contender, Findings, Goal, at_least, at_most, percentile
 from benchmarks.latency import MEDIAN, P95, PAUSE
-from benchmarks.oban_python import PYTHON
 from benchmarks.oban_runner import Ask, ObanRunner
 from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drain_kopf, drain_ours, drained, peer
 
@@ -24,8 +24,9 @@ _SERVERS: Final = ("apiserver", "etcd", "postgres")
 TEXT: Final = f"""\
 Seven times /bin/true with {FEW_AT_ONCE} concurrent setups ({{seven:,}} a round), and one step that does nothing with
 {AT_ONCE} ({{one:,}} a round), drained from a queue in which all wait, by one contender after the other on the same
-servers; {{rounds}} rounds. Oban for Python 0.7.0 is `oban start` with its defaults on Python {PYTHON}
-(`benchmarks/oban_peer.py`): its worker loads the project, runs the steps and marks the project ready.
+servers; {{rounds}} rounds. All run on Python {debian_python.PYTHON} of Debian, like the operator's image. Oban for
+Python 0.7.0 is `oban start` with its defaults (`benchmarks/oban_peer.py`): its worker loads the project, runs the steps
+and marks the project ready.
 
 It is not all the same work. This operator and the kopf operator write a Kubernetes status and events, which API server
 and etcd pay for. Only this operator supervises its steps, so that none outlives it, runs each setup in a workspace of
@@ -42,6 +43,7 @@ def measure(*, quick: bool) -> Findings:
     seven, one, latency = Tally(), Tally(), Tally()
     few = {"PEER_EVENTS": "true", "PEER_CONCURRENCY": f"{FEW_AT_ONCE}", "PEER_SCRIPTS": "\n".join([TRUE] * STEPS)}
     with Arena.open() as arena:
+        arena.python = debian_python.python(debian_python.OURS, arena.folder)
         oban = ObanRunner(arena)
         arena.recipe("seven", *[TRUE] * STEPS)
         arena.recipe("nothing", NOTHING)
@@ -131,8 +133,7 @@ def _latencies(arena: Arena, oban: ObanRunner, samples: int) -> Iterator[tuple[s
         yield OURS, _starts(arena, create, stamps, samples)
     with peer(arena, {"PEER_EVENTS": "true", "PEER_SCRIPTS": script}):
         yield KOPF, _starts(arena, create, stamps, samples)
-    shell = _shell(script.replace(str(stamps), str(oban.shared / stamps.name)))
-    with oban.worker([shell], at_once=FEW_AT_ONCE), oban.client() as ask:
+    with oban.worker([_shell(script)], at_once=FEW_AT_ONCE), oban.client() as ask:
         yield OBAN, _starts(arena, ask, stamps, samples)
     oban.clear()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -214,7 +213,7 @@ def peer(arena: Arena, options: Mapping[str, str]) -> AbstractContextManager[Pro
     """Run the kopf operator, which does not report readiness."""
     environment = {"PEER_CONCURRENCY": str(AT_ONCE), "PEER_SCRIPTS": ":", **options}
     script = str(ROOT / "benchmarks" / "kopf_peer.py")
-    command = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--quiet", script]
+    command = [*arena.python, "-m", "kopf", "run", "--all-namespaces", "--quiet", script]
     return arena.process("kopf", command, environment)
 
 

@@ -45,7 +45,7 @@ REPORT = Report(
 def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None:
     (tmp_path / page.PAGE).write_text(f"# Ours\n\n{page.BEGIN}\nold\n{page.END}\n\n## Tried\n")
     page.keep(tmp_path, REPORT)
-    page.render(tmp_path)
+    page.render(tmp_path, [REPORT.name])
     text = (tmp_path / page.PAGE).read_text()
     assert text.startswith("# Ours\n")
     assert text.endswith("\n\n## Tried\n")
