@@ -36,6 +36,16 @@ UNSAFE = {
     'git push "$CODE_REPO" main': "runs git in the workspace, where it obeys .git/config",
     'cd "$HOME"; git -C "$WORKSPACE/code" push': "runs git in the workspace, where it obeys .git/config",
     "cd /tmp; cd $WORKSPACE; make": "runs make in the workspace",
+    'v="$(./x)"': "runs ./x",
+    "echo `./x`": "runs ./x",
+    "timeout -k 5 10s ./x": "runs ./x",
+    "nice -n 5 ./x": "runs ./x",
+    "env -i ./x": "runs ./x",
+    "sudo make": "runs make in the workspace",
+    "ls | xargs ./x": "runs ./x",
+    "sh -c 'cd code; ./x'": "runs ./x",
+    "sh <x.sh": "runs x.sh",
+    "cat x | sh": "runs what sh reads",
 }
 SAFE = [
     "projectsetup-push",
@@ -48,6 +58,8 @@ SAFE = [
     "cd /opt/tools && make",
     "echo './push.sh' make; printf '%s\\n' git",
     'echo "no end',
+    "sh <<'END'\ngit version\nEND",
+    'v=$(date); echo "$((1 + 2))"',
 ]
 
 
@@ -112,6 +124,7 @@ UNPORTABLE = {
     "echo 'no end": "cannot be parsed by sh",
 }
 PORTABLE = [
+    'echo "copy {1..3} &> out" "a <<< b"',
     "make build",
     'set -eu; [ "$A" = b ] && make || exit 1',
     "x=$(make); y=$((1 + 2)); z=$( (cd code && ls) )",
@@ -180,8 +193,8 @@ def test_names_the_line_of_the_script() -> None:
         ("localhost:5000/tools", "has no tag"),
         ("registry.example/tools:latest", "has the tag latest"),
         ("registry.example:5000/tools:1.2", None),
-        ("registry.example/tools@sha256:0123", None),
-        ("registry.example/tools:latest@sha256:0123", None),
+        ("registry.example/tools@sha256:" + "0123" * 16, None),
+        ("registry.example/tools:latest@sha256:" + "0123" * 16, None),
     ],
 )
 def test_warns_of_images_that_may_change(image: str, what: str | None) -> None:

@@ -6,7 +6,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _leads_inside(path: str, *, inside: bool) -> bool:
 
 def _unsafe_command(program: str, arguments: Sequence[str], *, inside: bool) -> str | None:
     """What the command executes or reads in the workspace; None if nothing."""
-    files = [argument for argument in arguments if not argument.startswith("-")]
+    files = [argument for argument in arguments if not argument.startswith(("-", "<"))]
     if "/" in program and _leads_inside(program, inside=inside):
         return f"runs {program}"
     name = program.rpartition("/")[2]
@@ -95,8 +96,9 @@ def _unsafe_command(program: str, arguments: Sequence[str], *, inside: bool) -> 
         return f"runs {name} in the workspace"
     if _PYTHON.fullmatch(name) and inside and not any(map(_ISOLATED.match, arguments)):
         return f"runs {name} without -I in the workspace"
-    if name in _SHELLS and files and "-c" not in arguments and _leads_inside(files[0], inside=inside):
-        return f"runs {files[0]}"
+    if name in _SHELLS and not {"-c", "<<"}.intersection(arguments):
+        script = files[0] if files else f"what {name} reads"
+        return f"runs {script}" if _leads_inside(script, inside=inside) else None
     return None
 
 
@@ -132,7 +134,7 @@ _SYNTAX: Final = {
     "{1..9}": re.compile(r"\{[0-9a-z]+\.\.[0-9a-z]+\}"),
 }
 _HEREDOC: Final = re.compile(r"(?ms)<<-?\s*(?P<quote>[\"'\\]?)(?P<word>\w+)[\"']?(?P<rest>[^\n]*)\n.*?^\t*(?P=word)$")
-_QUOTED: Final = re.compile(r"'[^']*'|\\.")
+_QUOTED: Final = re.compile(r"""'[^']*'|"[^"$`\\]*"|\\.""")
 _SYNTAX_COMMENT: Final = re.compile(r"(?m)(?:^|(?<=[\s;&|]))#.*$")
 _TIME: Final = 10.0
 _PLACE: Final = re.compile(r"(?:\bline )?(?P<line>\d+): ")
@@ -235,9 +237,15 @@ _BEFORE_COMMANDS: Final = frozenset(
         "exec",
         "nice",
         "nohup",
+        "sudo",
         "time",
+        "timeout",
+        "xargs",
     )
 )
+_OPTION: Final = re.compile(r"-|[0-9.]+[smhd]?$")
+"""An option of those commands, or its value."""
+_INNER: Final = re.compile(r"\$\((?!\()([^()]*)\)|`([^`]*)`")
 
 
 def commands(script: str) -> Iterator[Command]:
@@ -255,11 +263,22 @@ def commands(script: str) -> Iterator[Command]:
                 words.append(word)
                 line += word.count("\n")
                 continue
+            yield from _inner(words, begun)
             while words and (words[0] in _BEFORE_COMMANDS or _ASSIGNMENT.match(words[0])):
                 del words[0]
+                while words and _OPTION.match(words[0]):
+                    del words[0]
             if words:
                 yield Command(begun, words[0], tuple(words[1:]))
             words = []
             line += word.count("\n")
     except ValueError:  # quoting that only a shell understands
         return
+
+
+def _inner(words: Sequence[str], line: int) -> Iterator[Command]:
+    """The commands in `$( … )` and backticks within words, and in `sh -c …`."""
+    scripts = [first or second for word in words for first, second in _INNER.findall(word)]
+    scripts += [after for before, after in pairwise(words) if before == "-c" and words[0] in _SHELLS]
+    for script in scripts:
+        yield from (replace(command, line=line) for command in commands(script))
