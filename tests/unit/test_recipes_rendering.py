@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,9 +33,6 @@ from projectsetup.recipes.generator.project import Project
 from projectsetup.recipes.generator.rendering import render, template_folder
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.text import harmful_character
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = """Orders "desk" {{ 7*7 }} {% raw %} $(touch pwned) `id` it's ünïcode \\ end"""
 
@@ -136,9 +133,13 @@ def test_the_lock_files_have_all_dependencies_and_no_url(tmp_path: Path) -> None
     settings = tomllib.loads((tmp_path / "code" / "pyproject.toml").read_text())
     runtime, development = locked("requirements.lock"), locked("requirements-dev.lock")
     assert set(settings["project"]["dependencies"]) <= runtime.keys()
-    assert set(settings["dependency-groups"]["dev"]) <= development.keys()
-    assert runtime.items() <= development.items()
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    includes_build, *tools = settings["dependency-groups"]["dev"]
+    assert includes_build == {"include-group": "build"}
+    assert set(tools) <= development.keys()
+    assert settings["dependency-groups"]["build"] == settings["build-system"]["requires"]
+    assert locked("requirements-build.lock").keys() == {"uv-build"}
+    assert (runtime | locked("requirements-build.lock")).items() <= development.items()
+    for name in ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"):
         text = (tmp_path / "code" / name).read_text()
         assert "://" not in text
         assert len(re.findall(r"==[^\\]+\\\n    --hash=sha256:", text)) == len(locked(name))
@@ -269,3 +270,10 @@ def test_markdown_shows_the_text(text: str) -> None:
 )
 def test_summary(text: str, expected: str) -> None:
     assert summary(text) == expected
+
+
+def test_the_ci_files_install_the_uv_of_the_toolchain() -> None:
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+    (pin,) = re.findall(r"^uv==[0-9.]+", lock, re.MULTILINE)
+    for name in (".github/workflows/ci.yml", ".gitlab-ci.yml"):
+        assert re.findall(r"\buv==\S+", (TEMPLATE / "workspace" / "code" / name).read_text()) == [pin]

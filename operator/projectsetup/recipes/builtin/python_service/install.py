@@ -26,7 +26,7 @@ def install(_project: Project, workspace: Path) -> None:
     for arguments in (
         ["venv", "--python", sys.executable],
         ["pip", "sync", "--require-hashes", "requirements-dev.lock"],
-        ["pip", "install", "--no-deps", "--editable", "."],
+        ["pip", "install", "--no-deps", "--no-build-isolation", "--editable", "."],
     ):
         _uv(arguments, workspace / "code", variables)
 

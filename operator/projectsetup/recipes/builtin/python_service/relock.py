@@ -15,7 +15,7 @@ from projectsetup.recipes.generator.project import Project
 from projectsetup.recipes.generator.rendering import render
 
 SAMPLE = Project(name="Sample", slug="sample", parameters={"license": "MIT"})
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock")
 
 
 def relock(template: Path = TEMPLATE) -> None:
