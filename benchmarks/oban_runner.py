@@ -30,14 +30,17 @@ class ObanRunner:
             raise RuntimeError(f"oban install failed: {done.stderr[-2000:]}")
 
     @contextmanager
-    def worker(self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False) -> Iterator[Process]:
-        """Run `oban start` with a queue of so many jobs at once and these steps, ready."""
-        config = f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n"
+    def worker(
+        self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False, uvloop: bool = False
+    ) -> Iterator[Process]:
+        """Run these steps in a queue of so many jobs at once, ready: embedded, or on uvloop with `oban start`."""
         file = self._arena.folder / "oban.toml"
-        file.write_text(config)
-        options = [f"--config={file}", "--cron-modules=benchmarks.oban_peer"]
-        environment = {**self._environment, "PEER_STEPS": json.dumps(steps)}
-        with self._arena.process("oban", self._python("oban", "start", *options), environment) as process:
+        file.write_text(f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n")
+        start = self._python("oban", "start", f"--config={file}", "--cron-modules=benchmarks.oban_peer")
+        queue = json.dumps({"limit": at_once, "paused": paused})
+        environment = {**self._environment, "PEER_STEPS": json.dumps(steps), "PEER_QUEUE": queue}
+        command = start if uvloop else self._python("benchmarks.oban_embedded")
+        with self._arena.process("oban", command, environment) as process:
             until(lambda: self._producers() == 1, "Oban to be ready", alive=process)
             yield process
 

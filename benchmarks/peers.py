@@ -16,6 +16,7 @@ from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drai
 
 OBAN: Final = "Oban for Python"
 OBAN_SHELL: Final = "Oban for Python, steps in a shell"
+OBAN_START: Final = "Oban for Python, on uvloop"
 FEW_AT_ONCE: Final = 4
 SEVEN: Final = f"seven steps, {FEW_AT_ONCE} at once"
 ONE: Final = f"one step, {AT_ONCE} at once"
@@ -25,13 +26,14 @@ TEXT: Final = f"""\
 Seven times /bin/true with {FEW_AT_ONCE} concurrent setups ({{seven:,}} a round), and one step that does nothing with
 {AT_ONCE} ({{one:,}} a round), drained from a queue in which all wait, by one contender after the other on the same
 servers; {{rounds}} rounds. All run on Python {debian_python.PYTHON} of Debian, like the operator's image. Oban for
-Python 0.7.0 is `oban start` with its defaults (`benchmarks/oban_peer.py`): its worker loads the project, runs the steps
-and marks the project ready.
+Python 0.7.0 has its defaults (`benchmarks/oban_peer.py`): its worker loads the project, runs the steps and marks the
+project ready. It runs embedded in an asyncio application, and once more as `oban start`, whose uvloop starts processes
+at a higher cost.
 
 It is not all the same work. This operator and the kopf operator write a Kubernetes status and events, which API server
 and etcd pay for. Only this operator supervises its steps, so that none outlives it, runs each setup in a workspace of
 its own and keeps the output. Its steps are shell scripts, as are those of the kopf operator; a worker of Oban can start
-a program without a shell. It is measured with and without; the goals are relative to the one without.
+a program without a shell. It is measured with and without; the goals are relative to asyncio without a shell.
 
 CPU is that of the contender and its steps. Latency is that of one setup at a time, {{samples}} per contender: from the
 acknowledgement of the creation, or of Oban's `enqueue`, until the first step, a shell that runs `date`, has run it."""
@@ -52,6 +54,8 @@ def measure(*, quick: bool) -> Findings:
             seven.add(KOPF, **drain_kopf(arena, seven_count, few))
             seven.add(OBAN, **_drain_oban(arena, oban, seven_count, [[TRUE]] * STEPS, FEW_AT_ONCE))
             seven.add(OBAN_SHELL, **_drain_oban(arena, oban, seven_count, [_shell(TRUE)] * STEPS, FEW_AT_ONCE))
+            on_uvloop = _drain_oban(arena, oban, seven_count, [[TRUE]] * STEPS, FEW_AT_ONCE, uvloop=True)
+            seven.add(OBAN_START, **on_uvloop)
             one.add(OURS, **drain_ours(arena, one_count, AT_ONCE, "nothing"))
             one.add(KOPF, **drain_kopf(arena, one_count, {"PEER_EVENTS": "true"}))
             one.add(OBAN, **_drain_oban(arena, oban, one_count, [_shell(NOTHING)], AT_ONCE))
@@ -103,10 +107,10 @@ def _shell(script: str) -> list[str]:
 
 
 def _drain_oban(
-    arena: Arena, oban: ObanRunner, count: int, steps: Sequence[Sequence[str]], at_once: int
+    arena: Arena, oban: ObanRunner, count: int, steps: Sequence[Sequence[str]], at_once: int, *, uvloop: bool = False
 ) -> dict[str, float]:
     names = arena.projects(count)
-    with oban.worker(steps, at_once=at_once, paused=True) as process, oban.client() as ask:
+    with oban.worker(steps, at_once=at_once, paused=True, uvloop=uvloop) as process, oban.client() as ask:
         ask(" ".join(names))
         meter = Meter(arena, process)
         ask("resume")
