@@ -52,7 +52,7 @@ from projectsetup.kube.leader_election import CALL_TIMEOUT, LeaderElection
 from projectsetup.kube.lease import LEASE_DURATION, LeaseClient, is_dead, own_identity
 from projectsetup.kube.queue_config import QueueControl
 from projectsetup.kube.queue_watch import QueueConfigWatch
-from projectsetup.kube.setups import OPERATOR, SetupClient
+from projectsetup.kube.setups import OPERATOR, SetupClient, setups_path
 from projectsetup.lifetime import Operator
 from projectsetup.observe.health import HealthServer
 from projectsetup.observe.logs import get_logger
@@ -139,8 +139,14 @@ async def connections(settings: Settings, metrics: Metrics) -> AsyncIterator[tup
     """The API client, which may write only while this operator leads, and the leader election with its own client."""
     async with await connect(on_write=metrics.api_written) as elections:
         elected = leader(settings, elections)
-        async with await connect(on_write=metrics.api_written, may_write=elected.check) as api:
+        report, readable = metrics.api_written, _readable(settings)
+        async with await connect(on_write=report, may_write=elected.check, readable=readable) as api:
             yield api, elected
+
+
+def _readable(settings: Settings) -> str:
+    """A collection that every operator with its roles may list."""
+    return setups_path(next(iter(settings.namespaces), None))
 
 
 def new_metrics() -> Metrics:
@@ -183,7 +189,7 @@ async def _start(engine: LocalEngine, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _jobs(settings: Settings, api: ApiClient, leader: Leader, metrics: Metrics) -> AsyncIterator[Engine]:
-    async with await connect(streaming=True, on_write=metrics.api_written) as streams:
+    async with await connect(streaming=True, on_write=metrics.api_written, readable=_readable(settings)) as streams:
         board = JobCache(streams, settings.namespaces, selector=SELECTOR)
         for kind in Kind:
             metrics.watch(kind.lower(), partial(board.age, kind))

@@ -32,7 +32,7 @@ from tests.support.setup_handle import Setup
 NUMBER: Final = 10_000 if IS_LONG else 100
 LARGE: Final = 10 if IS_LONG else 2
 """One in so many has the maximum size. 10,000 of those would not fit into an etcd of its usual 2 GiB."""
-ANNOTATION: Final = 75_000 if IS_LONG else 250_000
+ANNOTATION: Final = 50_000 if IS_LONG else 250_000
 LIMIT: Final = 600.0 if IS_LONG else 220.0
 """The most MiB that the operator may use. The limit of its container is 1,024."""
 NEIGHBOUR: Final = 30.0

@@ -1,4 +1,4 @@
-"""Write requests are checked when they leave and reported when they are answered."""
+"""Write requests are checked when they leave and reported when they are answered; a 403 is doubted at first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
+from aiohttp import ClientConnectionError, ClientError, ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
@@ -113,3 +113,43 @@ async def test_every_write_is_reported_also_one_without_an_answer(server: Server
         with pytest.raises(ClientConnectionError):
             await api.call_api("DELETE", "http://127.0.0.1:1/api/v1/namespaces/team/pods/name", {})
     assert reported == [("other", "update", "ok"), ("pods", "delete", "unavailable")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "listed", "result"),
+    [
+        ([403, 403], 200, 403),
+        ([403, 201], 200, 201),
+        ([403], 403, None),
+        ([403], 500, None),
+        ([201], 403, 201),
+    ],
+    ids=["the right is missing", "RBAC was read meanwhile", "no rights yet", "not even ready", "allowed"],
+)
+async def test_a_refusal_counts_once_the_api_server_grants_what_is_surely_allowed(
+    answers: list[int], listed: int, result: int | None
+) -> None:
+    left, reported = list(answers), list[str]()
+    app = web.Application()
+
+    async def create(_: web.Request) -> web.Response:
+        return web.Response(status=left.pop(0))
+
+    async def list_(_: web.Request) -> web.Response:
+        return web.Response(status=listed)
+
+    app.router.add_post("/jobs", create)
+    app.router.add_get("/setups", list_)
+    async with TestServer(app) as running:
+        host = str(running.make_url("")).rstrip("/")
+        configuration = Configuration(host=host)
+        async with ReportingClient(configuration, lambda *report: reported.append(report[2]), "/setups") as api:
+            if result is None:
+                with pytest.raises(ClientError, match="grants no rights yet"):
+                    await api.call_api("POST", f"{host}/jobs", {}, {})
+            else:
+                answer = await api.call_api("POST", f"{host}/jobs", {}, {})
+                answer.response.release()
+                assert answer.status == result
+    assert left == []
+    assert len(reported) == len(answers)

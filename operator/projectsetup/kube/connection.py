@@ -26,6 +26,7 @@ from projectsetup.kube.errors import KubeconfigError
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
 NO_LIMIT = 0
+_PROBE: Final = aiohttp.ClientTimeout(total=10.0)
 STREAM_BUFFER = 65_536
 """Bytes read ahead of a stream."""
 _UNUSABLE = (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError)
@@ -110,11 +111,14 @@ async def connect(
     streaming: bool = False,
     on_write: OnWrite | None = None,
     may_write: Check | None = None,
+    readable: str | None = None,
 ) -> ApiClient:
     """Return a client for the API server, without calling it yet; KubeconfigError when there is no usable config.
 
     A `streaming` client has as many connections as there are watches and logs to follow, each with a small buffer.
-    `may_write` is called before every write request leaves, `on_write` when it is answered.
+    `may_write` is called before every write request leaves, `on_write` when it is answered. With the path of a
+    collection that this program has the right to list in `readable`, no call is refused for a missing right by an API
+    server that has just started and grants none; the call fails as if there were no server.
     """
     configuration = Configuration()
     configuration.client_session_kwargs = {"trust_env": False}
@@ -127,23 +131,23 @@ async def connect(
         configuration.client_session_kwargs["request_class"] = guarded(may_write)
     if in_pod() and not kubeconfig.is_named:
         config.load_incluster_config(client_configuration=configuration)
-        return _client(configuration, on_write)
+        return _client(configuration, on_write, readable)
     path = kubeconfig.path
     _check_exists(path)
     try:
         _check_context(kubeconfig)
         await config.load_kube_config(config_file=path, context=kubeconfig.context, client_configuration=configuration)
-        return _client(configuration, on_write)
+        return _client(configuration, on_write, readable)
     except _UNUSABLE as error:
         raise KubeconfigError(f"kubeconfig {path} cannot be used: {_reason(error)}") from error
 
 
-def _client(configuration: Configuration, on_write: OnWrite | None) -> ApiClient:
+def _client(configuration: Configuration, on_write: OnWrite | None, readable: str | None) -> ApiClient:
     """Look up the proxy once: a session that trusts the environment reads ~/.netrc again for every request."""
     server = urlsplit(configuration.host)
     if configuration.proxy is None and not proxy_bypass(server.hostname or ""):
         configuration.proxy = getproxies().get(server.scheme)
-    return ApiClient(configuration) if on_write is None else ReportingClient(configuration, on_write)
+    return ApiClient(configuration) if on_write is None else ReportingClient(configuration, on_write, readable)
 
 
 def _check_exists(path: str) -> None:
@@ -219,14 +223,32 @@ def guarded(check: Check) -> type[aiohttp.ClientRequest]:
 
 
 class ReportingClient(ApiClient):
-    """Calls `on_write` for each write request."""
+    """Calls `on_write` for each write request, and tells a missing right from an API server that grants none yet."""
 
-    def __init__(self, configuration: Configuration, on_write: OnWrite) -> None:
+    def __init__(self, configuration: Configuration, on_write: OnWrite, readable: str | None = None) -> None:
         super().__init__(configuration)
         self._on_write = on_write
+        self._readable = readable
 
     async def call_api(self, method: str, url: str, *request: Any, **options: Any) -> RESTResponse:
-        """Send the request and report what became of it."""
+        """Send the request and report what became of it.
+
+        An API server that has just started refuses everything until it has read its RBAC objects. A refusal therefore
+        counts only if it is repeated after a call that is surely allowed. Raises aiohttp.ClientError if that is not.
+        """
+        answer = await self._reported(method, url, *request, **options)
+        if answer.status != HTTPStatus.FORBIDDEN or self._readable is None:
+            return answer
+        answer.response.release()
+        probe = f"{self.configuration.host}{self._readable}?limit=1"
+        headers = request[0] if request else None
+        listed = await super().call_api("GET", probe, headers, _request_timeout=_PROBE)
+        listed.response.release()
+        if listed.status != HTTPStatus.OK:
+            raise aiohttp.ClientError("the API server grants no rights yet; does the operator have its roles?")
+        return await self._reported(method, url, *request, **options)
+
+    async def _reported(self, method: str, url: str, *request: Any, **options: Any) -> RESTResponse:
         verb, result = _VERBS.get(method), "unavailable"
         try:
             answer = await super().call_api(method, url, *request, **options)
