@@ -27,7 +27,11 @@ PUSH = {
     "run": 'projectsetup-push --branch "$PARAM_BRANCH"',
     "credentials": True,
 }
-PREPARE = {"name": "prepare", "status": "initializing", "run": "echo built >here"}
+PREPARE = {
+    "name": "prepare",
+    "status": "initializing",
+    "run": 'seq 6000; echo built >here; ln -s "$WORKSPACE/here" absolute',
+}
 
 
 def recipe_file(folder: Path, *steps: Mapping[str, object]) -> str:
@@ -93,12 +97,13 @@ def test_reports_a_failure_in_the_words_of_the_status(tmp_path: Path, run: str, 
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("error: setup of project Example Project (")
     assert done.err.endswith(f" failed: {failure}\n")
+    assert done.out.splitlines()[:6000] == [str(number + 1) for number in range(6000)], "all that a step prints"
     assert ("the operator would start another attempt" in done.err) is retryable
     assert "nothing was pushed\n" in done.err
     (kept,) = tmp_path.glob("projectsetup-try-*")
     assert f"kept in {kept}: workspace, code.git and docs.git\n" in done.err
-    assert (kept / "workspace" / "here").read_text() == "built\n"
-    assert sorted(path.name for path in kept.iterdir()) == ["code.git", "docs.git", "workspace"]
+    assert (kept / "workspace" / "absolute").read_text() == "built\n", "paths of the workspace are still right"
+    assert {path.name for path in kept.glob("[!.]*")} >= {"code.git", "docs.git", "workspace"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -82,13 +82,14 @@ class Trial:
         """Run the attempt and print its outcome; CommandError unless it succeeds."""
         for name in self.repositories:
             await _git("init", "--bare", "--quiet", "--initial-branch=main", str(self._repository(name)))
-        engine = LocalEngine(
-            self.folder, allow_file_repos=True, on_line=self._print, keep_workspace=self.folder / "workspace"
-        )
+        kept = self.folder / "workspace"
+        engine = LocalEngine(self.folder, allow_file_repos=True, on_line=self._print, keep_workspace=kept)
         try:
             outcome = await self._attempt(engine)
         finally:
             await engine.close()
+            if engine.kept_from is not None:
+                _move_back(kept, engine.kept_from)
         self.log.close()
         await self._report(outcome)
 
@@ -178,6 +179,13 @@ class Trial:
             files = (await _git(repository, "ls-tree", "-r", "-z", "--name-only", commit)).count("\0")
             found.append(Pushed(name, branch, commit, files, subject))
         return found
+
+
+def _move_back(kept: Path, original: Path) -> None:
+    """Programs in the workspace, such as those of a virtual environment, contain its path."""
+    original.parent.mkdir(parents=True)
+    kept.rename(original)
+    kept.symlink_to(original)
 
 
 def _show(pushed: Sequence[Pushed]) -> None:

@@ -95,9 +95,11 @@ class StepOutput:
         retry: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,
         on_text: Callable[[bytes, int], None] | None = None,
+        line_limit: int = LOGGED_LINES,
         cut: bool = False,
     ) -> None:
-        """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets.
+        """`retry`: patterns to search for in the bytes of every line. `on_line` receives lines without secrets,
+        at most `line_limit` of them and then the last ones.
 
         `on_text` receives complete lines as they are, but for private keys, and how many they are. `cut`: lines may
         already have been cut at their ends.
@@ -108,6 +110,7 @@ class StepOutput:
         self._on_text = on_text
         self._cut = cut
         self._held: list[str] = []
+        self._line_limit = line_limit
         self._unlogged = 0
         self._logged = 0
         self._pending = b""
@@ -176,7 +179,7 @@ class StepOutput:
     def _log(self, text: bytes, number: int) -> None:
         if self._on_line is None:
             return
-        logged = min(max(LOGGED_LINES - self._logged, 0), number)
+        logged = min(max(self._line_limit - self._logged, 0), number)
         self._logged += logged
         self._unlogged += number - logged
         shown = [*self._held, *self._texts(text.split(b"\n", logged)[:logged])]

@@ -22,7 +22,15 @@ from projectsetup.setup.environment import (
 from projectsetup.setup.git import git_access
 from projectsetup.setup.log import AttemptLog
 from projectsetup.setup.outcome import StepResult, StepSucceeded, TimeLimit, step_outcome, timeout_message
-from projectsetup.setup.output import CODE_COMMIT, DOCS_COMMIT, IGNORED_PREFIX, StepOutput, StepOutputs, read_outputs
+from projectsetup.setup.output import (
+    CODE_COMMIT,
+    DOCS_COMMIT,
+    IGNORED_PREFIX,
+    LOGGED_LINES,
+    StepOutput,
+    StepOutputs,
+    read_outputs,
+)
 from projectsetup.setup.scrub import Scrubber
 from projectsetup.setup.types import (
     InfrastructureError,
@@ -58,14 +66,15 @@ async def setup_project(
     credentials: GitCredentials | None = None,
     allow_file_repos: bool = False,
     on_line: LineCallback | None = None,
+    line_limit: int = LOGGED_LINES,
     log: AttemptLog | None = None,
     traceparents: Mapping[str, str] | None = None,
 ) -> SetupOutcome:
     """Run the steps of the recipe in order; stop at the first that fails and never retry.
 
     `callback` is called before each step and after the last. `time_limit` limits the whole attempt, in seconds. Steps
-    inherit a few settings from `operator_environment`. `log` receives what they print. `traceparents` has the variable
-    TRACEPARENT of each step.
+    inherit a few settings from `operator_environment`. `on_line` receives up to `line_limit` lines of each step, `log`
+    receives what they print. `traceparents` has the variable TRACEPARENT of each step.
 
     Raises InfrastructureError when the attempt breaks, and SetupStopped when the runner is stopped before the last step
     has succeeded.
@@ -85,6 +94,7 @@ async def setup_project(
         time_limit=time_limit,
         deadline=asyncio.get_running_loop().time() + time_limit,
         on_line=on_line,
+        line_limit=line_limit,
         log=log,
         traceparents=traceparents or {},
     )
@@ -114,6 +124,7 @@ class _Setup:
     time_limit: float
     deadline: float
     on_line: LineCallback | None
+    line_limit: int
     log: AttemptLog
     traceparents: Mapping[str, str]
 
@@ -134,6 +145,7 @@ class _Setup:
             self.scrubber,
             retry=step.retry.output,
             on_line=self._line_callback(step),
+            line_limit=self.line_limit,
             on_text=partial(self.log.add, step.name) if self.log.limit else None,
         )
         try:

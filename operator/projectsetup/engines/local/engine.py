@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Collection
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from projectsetup.engines.local.operations import shield, wait_for_end
 from projectsetup.engines.local.supervisor_client import SupervisorClient, SupervisorNotStarted
 from projectsetup.engines.local.workspace import AttemptDirectory, check_workspace_root
 from projectsetup.setup.environment import NO_CACHES, PackageCaches, package_caches
+from projectsetup.setup.output import LOGGED_LINES
 from projectsetup.setup.steps import LineCallback, setup_project
 from projectsetup.setup.types import InfrastructureError
 
@@ -59,11 +61,14 @@ class LocalEngine:
 
         With Landlock, steps cannot inspect processes outside the step. `hidden`: files and directories that steps
         cannot access either, in addition to other attempts' files and other namespaces' package caches; with None,
-        steps can access all files that their user can. `on_line` receives what steps print; by default, the log does.
+        steps can access all files that their user can. `on_line` receives all that steps print; by default, the
+        log does, up to LOGGED_LINES of each step.
         `keep_workspace`: where to move the workspace of an attempt that has ended, on the same file system; there must
-        not be anything yet.
+        not be anything yet. `kept_from` is then the path that it had, which programs in it may contain.
         """
         self._on_line = on_line or _log_line
+        self._line_limit = LOGGED_LINES if on_line is None else sys.maxsize
+        self.kept_from: Path | None = None
         self._keep_workspace = keep_workspace
         self._root = workspace_root.resolve()
         self._hidden = None if hidden is None else tuple(path.absolute() for path in hidden)
@@ -121,6 +126,7 @@ class LocalEngine:
                 credentials=attempt.credentials,
                 allow_file_repos=self._allow_file_repos,
                 on_line=self._on_line,
+                line_limit=self._line_limit,
                 log=log,
                 traceparents=attempt.traceparents,
             )
@@ -129,6 +135,7 @@ class LocalEngine:
             if self._keep_workspace is not None:
                 with contextlib.suppress(FileNotFoundError):  # a step removed it
                     runner.workspace.rename(self._keep_workspace)
+                    self.kept_from = runner.workspace
             return setup.result()  # a last step that succeeds despite the cancellation counts
 
     async def collect_garbage(self, find_run: FindRun) -> None:
