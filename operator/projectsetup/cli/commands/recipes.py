@@ -99,6 +99,7 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe fil
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe.")]) -> None:
     """Write a commented recipe to NAME.yaml in this folder, and beside it its schema for editors."""
     from projectsetup.cli.errors import CommandError
+    from projectsetup.recipes.loader import RecipeBook
     from projectsetup.recipes.new import SCHEMA_FILE, new_recipe, schema_text
     from projectsetup.version import version
 
@@ -111,6 +112,8 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the re
         raise CommandError(f"{file} exists already; choose another name or folder") from exc
     except OSError as exc:
         raise CommandError(f"{file} cannot be written in this folder: {exc.strerror}") from exc
+    if name in RecipeBook().names():
+        say(f"{file}: warning: in an operator's folder of recipes, it replaces the built-in recipe {name}")
     write(f"{file}: written; change it, then run `projectsetup recipes try {file}`")
     if not schema.exists():
         schema.write_text(schema_text(), encoding="utf-8")
