@@ -160,7 +160,7 @@ def test_a_new_recipe_passes_lint_and_is_never_overwritten(
     refusal = cli.refused(2, "recipes", "new", "hello-service")
     assert refusal == "hello-service.yaml exists already; choose another name or folder"
     cli.ok("recipes", "new", "other")
-    assert "replaces the built-in recipe go-service" in cli.ok("recipes", "new", "go-service").err
+    assert "replaces the built-in recipe go-service" in cli("recipes", "new", "go-service").err
     assert Path("recipe.schema.json").read_text() == "mine"
     assert cli.refused(2, "recipes", "new", "Hello").startswith("'Hello' is not a recipe name")
 
