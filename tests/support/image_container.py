@@ -1,4 +1,4 @@
-"""An image from a docker-archive and its containers: no network, no privileges, not root."""
+"""An image from a docker-archive and its containers: no network but loopback, no privileges, not root."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ TEMPORARY: Final = "/tmp"
 
 _WHITEOUT: Final = ".wh."
 _SECONDS: Final = 300.0
+_LOOPBACK_UP: Final = """
+import fcntl, socket, struct
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+fcntl.ioctl(socket.socket(), SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Image:
         """Run a command; returns exit code and output. Only /tmp and the mounted folders are writable."""
         variables = {**self.environment, **(environment or {})}
         script = [
+            [sys.executable, "-c", _LOOPBACK_UP],
             *self._mounting(mounts or {}),
             ["cd", str(self.root)],
             [
