@@ -431,6 +431,11 @@ MUTATIONS: Final = (
             "            try:\n                self._check()\n",
             "            try:\n                pass\n",
         ),
+        (
+            "a missing right counts once the API server grants what is surely allowed",
+            "if listed.status != HTTPStatus.OK:",
+            "if False:",
+        ),
     ),
     *_of("intake/decisions.py", "intake_decisions")(
         (
