@@ -72,8 +72,10 @@ class Trial:
     folder: Path
     stop: Callable[[], object]
     """Cancels `run`."""
-    repositories: tuple[str, ...] = REPOSITORIES
+    repositories: tuple[str, ...]
     """Those of the project."""
+    keep: bool
+    """Whether the workspace stays."""
     log: AttemptLog = field(default_factory=lambda: AttemptLog(0))
     output_closed: bool = False
     """Nobody reads the output any more (`| head`)."""
@@ -82,13 +84,13 @@ class Trial:
         """Run the attempt and print its outcome; CommandError unless it succeeds."""
         for name in self.repositories:
             await _git("init", "--bare", "--quiet", "--initial-branch=main", str(self._repository(name)))
-        kept = self.folder / "workspace"
+        kept = self.folder / "workspace" if self.keep else None
         engine = LocalEngine(self.folder, allow_file_repos=True, on_line=self._print, keep_workspace=kept)
         try:
             outcome = await self._attempt(engine)
         finally:
             await engine.close()
-            if engine.kept_from is not None:
+            if kept is not None and engine.kept_from is not None:
                 _move_back(kept, engine.kept_from)
         self.log.close()
         await self._report(outcome)
@@ -225,7 +227,7 @@ async def try_recipe(
         raise AssertionError("only a task can be stopped by a signal")
     folder = Path(tempfile.mkdtemp(prefix="projectsetup-try-"))
     repositories = REPOSITORIES if docs_repo else REPOSITORIES[:1]
-    trial = Trial(recipe, parameters, name, folder, task.cancel, repositories)
+    trial = Trial(recipe, parameters, name, folder, task.cancel, repositories, keep)
     with _warnings(), _signals(trial.stop) as received:
         try:
             await trial.run()

@@ -26,7 +26,6 @@ from projectsetup.kube.errors import KubeconfigError
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
 NO_LIMIT = 0
-_PROBE: Final = aiohttp.ClientTimeout(total=10.0)
 STREAM_BUFFER = 65_536
 """Bytes read ahead of a stream."""
 _UNUSABLE = (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError)
@@ -241,8 +240,7 @@ class ReportingClient(ApiClient):
             return answer
         answer.response.release()
         probe = f"{self.configuration.host}{self._readable}?limit=1"
-        headers = request[0] if request else None
-        listed = await super().call_api("GET", probe, headers, _request_timeout=_PROBE)
+        listed = await super().call_api("GET", probe, *request[:1], **options)
         listed.response.release()
         if listed.status != HTTPStatus.OK:
             raise aiohttp.ClientError("the API server grants no rights yet; does the operator have its roles?")
