@@ -46,20 +46,20 @@ exec chroot "$root" env --chdir="$current" "$@"
 def obstacle() -> str | None:
     """Why it cannot be built or entered here; None if it can be."""
     if os.geteuid() != 0:
-        return "a Debian of its own for Python needs root"
+        return "a separate Debian for Python needs root"
     if _root().exists():
         return None
     if shutil.which(_DEBOOTSTRAP) is None and shutil.which("apt-get") is None:
-        return f"a Debian of its own for Python needs {_DEBOOTSTRAP}, but apt-get is not available to install it"
+        return f"a separate Debian for Python needs {_DEBOOTSTRAP}, but apt-get is not available to install it"
     try:
         debian_mirror()
     except (ImagesError, OSError) as error:
-        return f"a Debian of its own for Python cannot be built here: {error}"
+        return f"a separate Debian for Python cannot be built here: {error}"
     return None
 
 
 def python(requirements: Path, folder: Path) -> list[str]:
-    """The command that runs Python in a Debian of its own; what is missing is built. Raises ImagesError.
+    """The command that runs Python in a separate Debian; what is missing is built. Raises ImagesError.
 
     It has the packages of this lock file, this repository as its current folder, and `folder` at the same path as here.
     """

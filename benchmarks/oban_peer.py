@@ -1,7 +1,7 @@
 """The peer: the same setup as a worker of Oban for Python, as its documentation recommends.
 
 It runs with the Python of `debian_python` and Oban's defaults: leader election, stager, pruner, the rescue of orphaned
-jobs, and log lines when a job starts and ends. The worker has a pool of its own, like an application.
+jobs, and log lines when a job starts and ends. The worker has its own pool, like an application.
 docs/performance.md lists what it lacks.
 """
 

@@ -1,4 +1,4 @@
-"""Tekton: its controller on the cluster of a node, with the settings of its own manifests, and its runs."""
+"""Tekton: its controller on the cluster of a node, with the settings of its manifests, and its runs."""
 
 from __future__ import annotations
 

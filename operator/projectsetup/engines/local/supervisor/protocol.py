@@ -6,9 +6,9 @@ abandoned, landlock) or `refused` (error), once; `beat`; `ended` (id); `killed`.
 unchanged; `remove` (path; fd: result); `clear` (path). From a warden: `done`, except after a `run` marked `last`: then
 the warden exits.
 
-Steps are a JSON object in a memfd: directory, outputs, grace, hidden, visible, and commands, each with script and
-environment. They run one after another as long as each exits with 0 and none was stopped. A result is a JSON object in
-a pipe, one for each step that ran: status, oom, killed, outputs (the path of what it wrote, if it did), continues
+Steps are a JSON object in a memfd: directory, folders, outputs, grace, hidden, visible, and commands, each with script
+and environment. They run one after another as long as each exits with 0 and none was stopped. A result is a JSON object
+in a pipe, one for each step that ran: status, oom, killed, outputs (the path of what it wrote, if it did), continues
 (whether the next step follows); or error.
 """
 
