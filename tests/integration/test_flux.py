@@ -134,7 +134,7 @@ def test_a_kustomization_is_ready_when_its_setups_have_succeeded_and_restores_th
     commit = deliver(controllers, team, dict.fromkeys(gated))
     controllers.reconcile(KUSTOMIZATION)
     becomes(controllers, "True", commit)
-    wait_for(lambda: not api.select(""), "Flux to prune the ProjectSetup", limit=LIMIT)
+    wait_for(lambda: project not in api.select(""), "Flux to prune the ProjectSetup", limit=LIMIT)
     assert sandbox.record(project)["status"] == "ready"
 
 

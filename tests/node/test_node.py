@@ -54,8 +54,8 @@ def test_a_pod_reaches_what_listens_at_the_gateway_and_nothing_beyond(node_clust
         pods.run("inside", f"nc -w 5 {node_cluster.gateway} {port} < /dev/null && ! nc -w 1 192.0.2.77 80 < /dev/null")
         connection, (source, _) = server.accept()
         connection.close()
-    assert source == pods.get("inside")["status"]["podIP"]
     assert pods.await_phase("inside", "Succeeded", "Failed") == "Succeeded"
+    assert source == pods.get("inside")["status"]["podIP"]
 
 
 def test_strangers_are_not_let_in_by_the_kubelet(node_cluster: Cluster) -> None:
