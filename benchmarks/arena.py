@@ -264,6 +264,10 @@ class Arena:
             popen.wait(120)
 
 
+class TimedOut(RuntimeError):
+    """Something did not happen within its limit."""
+
+
 class Process:
     """A running contender."""
 
@@ -300,11 +304,11 @@ def install(cluster: Cluster) -> None:
 def until(
     condition: Callable[[], bool], what: str, *, alive: Process | None = None, every: float = 0.05, limit: float = LIMIT
 ) -> None:
-    """Wait until the condition holds; RuntimeError, which names `what`, after `limit` seconds."""
+    """Wait until the condition holds; TimedOut, which names `what`, after `limit` seconds."""
     end = time.monotonic() + limit
     while not condition():
         if alive is not None:
             alive.check()
         if time.monotonic() > end:
-            raise RuntimeError(f"timed out after {limit:.0f} s waiting for {what}")
+            raise TimedOut(f"timed out after {limit:.0f} s waiting for {what}")
         time.sleep(every)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 from statistics import median
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 Better = Literal["less", "more"]
+Rank = Literal["better", "equal", "worse"]
+CLOSE: Final = 0.05
+"""The share of the larger median by which two may differ and still count as equal."""
 
 
 class _Value(BaseModel):
@@ -17,24 +20,34 @@ class _Value(BaseModel):
 
 
 class Contender(_Value):
-    """The results of one contender, one value per round."""
+    """The results of one contender, one value per round; `unfinished` if they are limits that were reached."""
 
     name: str
     rounds: Sequence[float]
+    unfinished: bool = False
 
     @property
     def typical(self) -> float:
         """The median of the rounds."""
         return median(self.rounds)
 
+    @property
+    def figure(self) -> str:
+        """The median for a table."""
+        return f"more than {number(self.typical)}" if self.unfinished else number(self.typical)
+
 
 class Comparison(_Value):
-    """Contenders that did the same work in turn; the first one is ours."""
+    """Contenders that did the same work in turn; the first one is ours.
+
+    `headline` is its name in the table of peers that the page begins with; empty: not in that table.
+    """
 
     title: str
     unit: str
     better: Better = "less"
     contenders: Sequence[Contender]
+    headline: str = ""
 
     def advantage(self, peer: Contender) -> float | None:
         """How many times better than this peer ours is (below 1: worse); None if a value is zero."""
@@ -42,6 +55,20 @@ class Comparison(_Value):
         if not ours or not theirs:
             return None
         return theirs / ours if self.better == "less" else ours / theirs
+
+    def rank(self, peer: Contender) -> Rank:
+        """How ours compares with this peer; `equal` if the medians differ by less than `CLOSE`."""
+        ours, theirs = self.contenders[0].typical, peer.typical
+        if abs(ours - theirs) <= CLOSE * max(abs(ours), abs(theirs)):
+            return "equal"
+        return "better" if (ours < theirs) == (self.better == "less") else "worse"
+
+
+class Peer(_Value):
+    """A contender that users would pick instead of ours: its name in the comparisons, and what it is."""
+
+    name: str
+    what: str
 
 
 class Goal(_Value):
@@ -79,11 +106,16 @@ class Table(_Value):
 
 
 class Findings(_Value):
-    """The findings of a benchmark; `text` describes the method."""
+    """The findings of a benchmark; `text` describes the method.
+
+    Comparisons in `after_kill` appear only in the table of peers; the part shows them in a table of its own.
+    """
 
     title: str
     text: str
+    peers: Sequence[Peer] = ()
     goals: Sequence[Goal] = ()
+    after_kill: Sequence[Comparison] = ()
     comparisons: Sequence[Comparison] = ()
     curves: Sequence[Curve] = ()
     tables: Sequence[Table] = ()

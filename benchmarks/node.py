@@ -17,7 +17,7 @@ from uuid import uuid4
 import yaml
 from kubernetes import client, config, watch
 
-from benchmarks.arena import WRITES, requests_taken, until
+from benchmarks.arena import WRITES, TimedOut, requests_taken, until
 from benchmarks.controllers import Process, running
 from benchmarks.throughput import LIMIT, NAMESPACE, OURS, install, make_projects
 from devcluster import Cluster
@@ -172,7 +172,7 @@ class Bench:
         return str(contender.listing(limit=1)["metadata"]["resourceVersion"])
 
     def await_succeeded(self, contender: Contender, names: Names, version: str) -> None:
-        """Wait until these objects have succeeded; `version` is a resourceVersion from before."""
+        """Wait until these objects have succeeded; `version` is a resourceVersion from before. Raises TimedOut."""
         left = set(names)
         stream = watch.Watch().stream(contender.listing, resource_version=version, timeout_seconds=contender.limit)
         for event in stream:
@@ -182,7 +182,7 @@ class Bench:
                 left.discard(name)
                 if not left:
                     return
-        raise RuntimeError(f"{contender.name}: {len(left)} did not finish within {contender.limit} s")
+        raise TimedOut(f"{contender.name}: {len(left)} did not finish within {contender.limit} s")
 
     def clear(self, contender: Contender) -> None:
         """Delete all objects of a contender and wait until no pods are left."""

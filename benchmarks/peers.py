@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks import debian_python
 from benchmarks.arena import Arena, until
-from benchmarks.figures import Comparison, Contender, Findings, Goal, at_least, at_most, percentile
+from benchmarks.figures import Better, Comparison, Contender, Findings, Goal, Peer, at_least, at_most, percentile
 from benchmarks.latency import MEDIAN, P95, PAUSE
 from benchmarks.oban_runner import Ask, ObanRunner
 from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drain_kopf, drain_ours, drained, peer
@@ -20,6 +20,11 @@ OBAN_START: Final = "Oban for Python, on uvloop"
 FEW_AT_ONCE: Final = 4
 SEVEN: Final = f"seven steps, {FEW_AT_ONCE} at once"
 ONE: Final = f"one step, {AT_ONCE} at once"
+CPU: Final = "ms of CPU per setup"
+PEERS: Final = (
+    Peer(name=OBAN, what="a job queue in PostgreSQL; a worker runs the steps, without Kubernetes and supervision"),
+    Peer(name=KOPF, what="an operator written with kopf for this comparison, without a queue and supervision"),
+)
 TRUE, NOTHING = "/bin/true", ":"
 _SERVERS: Final = ("apiserver", "etcd", "postgres")
 TEXT: Final = f"""\
@@ -64,11 +69,17 @@ def measure(*, quick: bool) -> Findings:
     return Findings(
         title="Peers: Oban for Python and a kopf operator",
         text=TEXT.format(seven=seven_count, one=one_count, samples=samples * rounds, rounds=rounds),
+        peers=PEERS,
         goals=_goals(seven, one, latency),
         comparisons=[
             *_comparisons(seven, SEVEN),
             *_comparisons(one, ONE),
-            Comparison(title="asked for to running, median", unit="ms", contenders=latency.contenders("median")),
+            Comparison(
+                title="asked for to running, median",
+                unit="ms",
+                contenders=latency.contenders("median"),
+                headline="time until the first step runs",
+            ),
             Comparison(title="asked for to running, 95th percentile", unit="ms", contenders=latency.contenders("p95")),
         ],
     )
@@ -93,12 +104,15 @@ def _comparisons(tally: Tally, what: str) -> list[Comparison]:
         Contender(name=name, rounds=[sum(used) for used in zip(*(part[name] for part in parts), strict=True)])
         for name in tally.of["own"]
     ]
-    cpu = "ms of CPU per setup"
+    kinds: list[tuple[str, str, str, Better, list[Contender]]] = [
+        ("rate", what, "setups per second", "more", tally.contenders("rate")),
+        ("CPU", f"{what}: contender and its steps", CPU, "less", tally.contenders("own")),
+        ("CPU of the servers", f"{what}: API server, etcd and PostgreSQL", CPU, "less", servers),
+        ("transactions", f"{what}: transactions", "per setup", "less", tally.contenders("transactions")),
+    ]
     return [
-        Comparison(title=what, unit="setups per second", better="more", contenders=tally.contenders("rate")),
-        Comparison(title=f"{what}: contender and its steps", unit=cpu, contenders=tally.contenders("own")),
-        Comparison(title=f"{what}: API server, etcd and PostgreSQL", unit=cpu, contenders=servers),
-        Comparison(title=f"{what}: transactions", unit="per setup", contenders=tally.contenders("transactions")),
+        Comparison(title=title, unit=unit, better=better, contenders=found, headline=f"{name}, {what.split(',', 1)[0]}")
+        for name, title, unit, better, found in kinds
     ]
 
 

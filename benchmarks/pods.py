@@ -16,9 +16,9 @@ from typing import Final
 
 from benchmarks import kills, tekton_peer
 from benchmarks.controllers import Process, controller_manager, running
-from benchmarks.figures import Better, Comparison, Findings, Goal, at_least, at_most
+from benchmarks.figures import Better, Comparison, Findings, Goal, Peer, at_least, at_most
 from benchmarks.figures import Contender as Measured
-from benchmarks.kills import Aftermath
+from benchmarks.kills import Aftermath, Target
 from benchmarks.machine import cpu_seconds, tree_memory
 from benchmarks.node import Bench, Body, Contender, Scripts, containers, node
 from benchmarks.step_calls import StepCalls, step_calls
@@ -32,7 +32,7 @@ AT_ONCE_QUICK: Final = 3
 _SLOW: Final = 2
 """The rounds of a contender that a quick run leaves out."""
 TEXT: Final = f"""\
-{STEPS} steps that do nothing, one run at a time and {AT_ONCE} created at once, from the creation until a watch delivers
+{STEPS} steps that do nothing, one run at a time and {{many}} created at once, from the creation until a watch delivers
 the end, on a real node of this machine with all controllers beside it. Tekton 1.15.0: a TaskRun has a container a step,
 all in one pod; a PipelineRun has a pod a step. The bare Job and this operator use one container. The controllers are
 processes with the settings of their own manifests, and leader election as they have it by default. Left out, which
@@ -44,7 +44,8 @@ cleared after each round.
 
 Then the steps take {kills.STEP_SECONDS} s and report when they start. During step {kills.KILLED_AT + 1} the controller
 is killed with SIGKILL, and started again {kills.DOWN:.0f} s later as by systemd; another run is created meanwhile.
-Pods are not killed: what stands still is what the controller does."""
+Pods are not killed: what stands still is what the controller does. Fast contenders are interrupted
+{kills.ROUNDS} times, slow ones once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Results:
 class Side:
     """A contender, its controller, its rounds, and what was measured for one at a time and for many at once."""
 
+    what: str
     contender: Contender
     controller: Process
     rounds: int
@@ -72,6 +74,11 @@ class Side:
     def name(self) -> str:
         """The name of the contender."""
         return self.contender.name
+
+    @property
+    def kills(self) -> int:
+        """How often its controller is killed."""
+        return kills.ROUNDS if self.rounds > _SLOW else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ def obstacle() -> str | None:
 
 def measure(*, quick: bool) -> Findings:
     """All contenders in turn; `quick` takes one round of some, with fewer at once."""
+    many = AT_ONCE_QUICK if quick else AT_ONCE
     reporting = kills.scripts("$PARAM_URL", "$PROJECT_ID")
     recipes = {
         "nothing": _recipe("nothing", _nothing("")),
@@ -108,11 +116,11 @@ def measure(*, quick: bool) -> Findings:
         step_calls(bench.cluster.gateway) as calls,
     ):
         sides = _sides(bench, controllers, _nothing, {"recipe": "nothing"}, quick=quick)
-        _measure_all(bench, sides, controllers.manager, quick=quick)
+        _measure_all(bench, sides, controllers.manager, many, quick=quick)
         spec = {"recipe": "reporting", "parameters": {"url": calls.url}}
         interrupted = _sides(bench, controllers, partial(kills.scripts, calls.url), spec, quick=quick)
-        after = [_kill(bench, side, calls) for side in interrupted]
-    return _findings(sides, after)
+        after = [[_kill(bench, side, calls) for _ in range(1 if quick else side.kills)] for side in interrupted]
+    return _findings(sides, after, many)
 
 
 def _nothing(_: str) -> list[str]:
@@ -145,15 +153,33 @@ def _sides(bench: Bench, controllers: Controllers, scripts: Scripts, ours: Body,
         return {"restartPolicy": "Never", "containers": containers([script])}
 
     sides = [
-        Side(bench.setups(ours), controllers.ours, 5, 5),
-        Side(bench.jobs("bare Job", pod), controllers.manager, 5, 5),
-        Side(tekton_peer.task_runs(bench, scripts), controllers.tekton, 5, 3),
-        Side(tekton_peer.pipeline_runs(bench, scripts), controllers.tekton, 2, 1),
+        Side("", bench.setups(ours), controllers.ours, 5, 5),
+        Side(
+            "a Job with the steps in one container, without an operator",
+            bench.jobs("bare Job", pod),
+            controllers.manager,
+            5,
+            5,
+        ),
+        Side(
+            "a run of Tekton in one pod, with a container for each step",
+            tekton_peer.task_runs(bench, scripts),
+            controllers.tekton,
+            5,
+            3,
+        ),
+        Side(
+            "a run of Tekton with a pod for each step",
+            tekton_peer.pipeline_runs(bench, scripts),
+            controllers.tekton,
+            2,
+            1,
+        ),
     ]
     return [side for side in sides if not quick or side.rounds > _SLOW]
 
 
-def _measure_all(bench: Bench, sides: Sequence[Side], manager: Process, *, quick: bool) -> None:
+def _measure_all(bench: Bench, sides: Sequence[Side], manager: Process, many: int, *, quick: bool) -> None:
     for side in {id(side.controller): side for side in reversed(sides)}.values():
         _measure(bench, side, 1, Results(), manager)  # the first pod of an image is slower
     for number in range(1 if quick else max(side.rounds for side in sides)):
@@ -163,7 +189,7 @@ def _measure_all(bench: Bench, sides: Sequence[Side], manager: Process, *, quick
     for number in range(1 if quick else max(side.rounds_of_many for side in sides)):
         for side in sides:
             if number < side.rounds_of_many:
-                _measure(bench, side, AT_ONCE_QUICK if quick else AT_ONCE, side.many, manager)
+                _measure(bench, side, many, side.many, manager)
 
 
 def _measure(bench: Bench, side: Side, count: int, results: Results, manager: Process) -> None:
@@ -180,10 +206,17 @@ def _measure(bench: Bench, side: Side, count: int, results: Results, manager: Pr
 
 
 def _kill(bench: Bench, side: Side, calls: StepCalls) -> Aftermath:
+    contender, version = side.contender, bench.version(side.contender)
+    target = Target(
+        name=side.name,
+        controller=side.controller,
+        create=lambda name: contender.create([name]),
+        await_success=lambda name: bench.await_succeeded(contender, [name], version),
+        limit=contender.limit,
+    )
     with _explained(side):
-        after = kills.kill_in_the_middle(bench, side.contender, side.controller, calls)
-    bench.clear(side.contender)
-    print(f"{side.name}, controller killed: {after}", file=sys.stderr, flush=True)
+        after = kills.kill_in_the_middle(target, calls)
+    bench.clear(contender)
     return after
 
 
@@ -196,46 +229,53 @@ def _explained(side: Side) -> Iterator[None]:
         raise RuntimeError(f"{error}; the log of its controller ends with: {side.controller.log_tail()}") from error
 
 
-def _findings(sides: Sequence[Side], after: Sequence[Aftermath]) -> Findings:
+def _findings(sides: Sequence[Side], after: Sequence[Sequence[Aftermath]], many: int) -> Findings:
     ours, bare, task_run = sides[:3]
-    one_at_a_time, at_once = f"{STEPS} steps that do nothing, one at a time", f"{AT_ONCE} at once"
-    memory = "Memory of the controller"
+    one_at_a_time, at_once = f"{STEPS} steps that do nothing, one at a time", f"{many} at once"
+    cpu, memory = "CPU of the controllers", "Memory of the controller"
+
+    def rates(side: Side) -> list[float]:
+        return [60 * many / seconds for seconds in side.many.took]
+
     return Findings(
         title="Peers on a real node",
-        text=TEXT,
-        goals=[*_goals(ours, bare, task_run), *kills.goals(after[0], after[1:])],
+        text=TEXT.format(many=many),
+        peers=[Peer(name=side.name, what=side.what) for side in sides[1:]],
+        goals=[*_goals(ours, bare, task_run, many), *kills.goals(after[0], after[1:])],
         comparisons=[
-            _comparison(one_at_a_time, "s", sides, lambda side: side.one.took),
-            _comparison(at_once, "runs per minute", sides, _rates, better="more"),
-            _comparison(one_at_a_time, "writes", sides, lambda side: side.one.wrote),
+            _comparison(one_at_a_time, "s", sides, lambda side: side.one.took, headline="time"),
+            _comparison(at_once, "runs per minute", sides, rates, better="more", headline=f"rate, {at_once}"),
+            _comparison(one_at_a_time, "writes", sides, lambda side: side.one.wrote, headline="writes"),
             _comparison(at_once, "writes per run", sides, lambda side: side.many.wrote),
-            _comparison(f"{one_at_a_time}: CPU of the controllers", "ms", sides, lambda side: side.one.cpu),
-            _comparison(f"{at_once}: CPU of the controllers", "ms per run", sides, lambda side: side.many.cpu),
-            _comparison(memory, "MiB", sides, lambda side: side.many.memory),
+            _comparison(f"{one_at_a_time}: {cpu}", "ms", sides, lambda side: side.one.cpu, headline=cpu),
+            _comparison(f"{at_once}: {cpu}", "ms per run", sides, lambda side: side.many.cpu),
+            _comparison(memory, "MiB", sides, lambda side: side.many.memory, headline=memory.lower()),
         ],
+        after_kill=kills.comparisons(after),
         tables=[kills.table(after)],
     )
 
 
-def _goals(ours: Side, bare: Side, task_run: Side) -> list[Goal]:
+def _goals(ours: Side, bare: Side, task_run: Side, many: int) -> list[Goal]:
     def ratio(above: Sequence[float], below: Sequence[float]) -> float:
         return median(above) / median(below)
 
     return [
         at_least("time of a TaskRun relative to ours", 1.3, ratio(task_run.one.took, ours.one.took), "times"),
         at_most("writes relative to a TaskRun", 50, 100 * ratio(ours.one.wrote, task_run.one.wrote), "%"),
-        at_least(f"{AT_ONCE} at once, rate relative to TaskRuns", 4, ratio(_rates(ours), _rates(task_run)), "times"),
-        at_least(f"{AT_ONCE} at once, rate relative to bare Jobs", 95, 100 * ratio(_rates(ours), _rates(bare)), "%"),
+        at_least(f"{many} at once, rate relative to TaskRuns", 4, ratio(task_run.many.took, ours.many.took), "times"),
+        at_least(f"{many} at once, rate relative to bare Jobs", 95, 100 * ratio(bare.many.took, ours.many.took), "%"),
     ]
 
 
-def _rates(side: Side) -> list[float]:
-    """Runs per minute of many at once, by round."""
-    return [60 * AT_ONCE / seconds for seconds in side.many.took]
-
-
 def _comparison(
-    title: str, unit: str, sides: Sequence[Side], values: Callable[[Side], list[float]], better: Better = "less"
+    title: str,
+    unit: str,
+    sides: Sequence[Side],
+    values: Callable[[Side], list[float]],
+    *,
+    better: Better = "less",
+    headline: str = "",
 ) -> Comparison:
     contenders = [Measured(name=side.name, rounds=values(side)) for side in sides]
-    return Comparison(title=title, unit=unit, better=better, contenders=contenders)
+    return Comparison(title=title, unit=unit, better=better, contenders=contenders, headline=headline)

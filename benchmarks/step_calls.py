@@ -31,7 +31,7 @@ class StepCalls:
             return next((at for found, step, at in self._calls if (found, step) == (name, number)), None)
 
     def wait_for(self, name: str, number: int, limit: float) -> float:
-        """The same, once the step has started. Raises RuntimeError."""
+        """The same, once the step has started. Raises TimedOut."""
         until(
             lambda: self.started(name, number) is not None, f"step {number} of {name} to start", every=0.01, limit=limit
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from urllib.request import urlopen
 
 import pytest
 
-from benchmarks.kills import Aftermath, goals
+from benchmarks.kills import Aftermath, comparisons, goals, table
 from benchmarks.step_calls import step_calls
 
 
@@ -32,6 +33,20 @@ def test_every_run_of_every_step_is_counted() -> None:
     ],
 )
 def test_ours_must_be_ahead_of_the_best_peer(new_work: float, reported: float, repeated: int, met: list[bool]) -> None:
-    ours = Aftermath("ours", 1.0, new_work, reported, repeated)
-    peers = [Aftermath("slow", 1.0, 60.0, 3.0, 0), Aftermath("quick", 1.0, 2.0, 4.0, 3)]
+    ours = [Aftermath("ours", 1.0, new_work, reported, repeated)]
+    peers = [[Aftermath("slow", 1.0, 60.0, 3.0, 0)], [Aftermath("quick", 1.0, 2.0, 4.0, 3)]]
     assert [goal.met for goal in goals(ours, peers)] == met
+
+
+def test_kills_are_summed_up_as_medians_and_repeated_steps_as_a_sum() -> None:
+    ours = [Aftermath("ours", 1.0, new_work, 0.1, repeated) for new_work, repeated in ((9.0, 0), (2.0, 1), (3.0, 1))]
+    peer = [Aftermath("peer", inf, 4.0, inf, 0, limit=330)]
+    assert table([ours, peer]).rows == [
+        ["ours", "3", "1", "3", "0.1", "2"],
+        ["peer", "1", "not within 330", "4", "not within 330", "0"],
+    ]
+    next_step, new_work, _, repeated = comparisons([ours, peer])
+    assert [contender.figure for contender in next_step.contenders] == ["1", "more than 330"]
+    assert [contender.rounds for contender in new_work.contenders] == [[9.0, 2.0, 3.0], [4.0]]
+    assert [comparison.rank(comparison.contenders[1]) for comparison in (next_step, repeated)] == ["better", "worse"]
+    assert [goal.met for goal in goals(ours, [peer])] == [True, True, False]

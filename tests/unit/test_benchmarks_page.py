@@ -7,9 +7,11 @@ from pathlib import Path
 
 from benchmarks import page
 from benchmarks.figures import (
+    Better,
     Comparison,
     Contender,
     Curve,
+    Peer,
     Report,
     Series,
     Table,
@@ -48,6 +50,8 @@ def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None
     page.render(tmp_path, [REPORT.name])
     text = (tmp_path / page.PAGE).read_text()
     assert text.startswith("# Ours\n")
+    headings = ("## Peers", "## How it was measured", "## Goals", "## The machine", "## Operator cost", "## Tried")
+    assert [line for line in text.splitlines() if line in headings] == list(headings)
     assert text.endswith("\n\n## Tried\n")
     assert "old" not in text
     assert "| ours |  | 50 | 40 to 60 |" in text
@@ -60,3 +64,39 @@ def test_tables_and_plots_are_rendered_between_the_marks(tmp_path: Path) -> None
     for plot in ("operator.svg", "operator-1.svg"):
         assert f"(performance/{plot})" in text
         assert ET.fromstring((tmp_path / page.RESULTS / plot).read_text()).tag.endswith("svg")  # noqa: S314  # our own
+
+
+def test_the_page_begins_with_a_line_for_each_peer() -> None:
+    def compared(headline: str, better: Better, ours: float, peer: Contender) -> Comparison:
+        contenders = [Contender(name="ours", rounds=[ours]), peer, Contender(name="a variant", rounds=[1])]
+        return Comparison(title=headline, unit="s", better=better, contenders=contenders, headline=headline)
+
+    def job(value: float, *, unfinished: bool = False) -> Contender:
+        return Contender(name="Job", rounds=[value], unfinished=unfinished)
+
+    found = REPORT.model_copy(
+        update={
+            "peers": [Peer(name="Job", what="a Job"), Peer(name="other", what="not measured")],
+            "comparisons": [
+                compared("time", "less", 2, job(5)),
+                compared("rate", "more", 10, job(40)),
+                compared("writes", "less", 100, job(104)),
+                compared("", "less", 1, job(2)),
+            ],
+            "after_kill": [
+                compared("kill", "less", 3, job(330, unfinished=True)),
+                compared("again", "less", 0, job(4)),
+                compared("late", "less", 4, job(0)),
+            ],
+        }
+    )
+    assert page.peers([REPORT, found]).splitlines()[2:] == [
+        (
+            "| **Job** | a Job |"
+            " time: **2.5 times** (2, peer 5 s)<br>kill: **more than 110 times** (3, peer more than 330 s)<br>"
+            "again: 0, peer 4 s |"
+            " writes: 100, peer 104 s |"
+            " rate: **4 times** (10, peer 40 s)<br>late: 4, peer 0 s |"
+        ),
+        "| **other** | not measured |  |  |  |",
+    ]
