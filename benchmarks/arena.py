@@ -19,13 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPSConnection, RemoteDisconnected
 from pathlib import Path
-from typing import Any, Final, LiteralString, Self
+from typing import Any, Final, LiteralString, NamedTuple, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import yaml
 
+from benchmarks import controllers
 from benchmarks.machine import cpu_seconds
 from devcluster import Cluster
 from devcluster.build import find_programs
@@ -48,6 +49,7 @@ LIMIT: Final = 1200.0
 """Timeout in seconds of every wait."""
 STATISTICS_DELAY: Final = 11.0
 """Seconds until PostgreSQL publishes the statistics of an idle connection."""
+_PORT: Final = "PROJECTSETUP_HTTP_PORT"
 _PARTS: Final = ("apiserver", "etcd", "postgres")
 
 
@@ -198,10 +200,10 @@ class Arena:
         """The number of projects that are `ready`."""
         return int(self.query("SELECT count(*) FROM projects WHERE status = 'ready'")[0][0])
 
-    def query(self, statement: LiteralString) -> list[tuple[Any, ...]]:
-        """The result of an SQL statement."""
+    def query(self, statement: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+        """The result of an SQL statement with these values."""
         self._statements += 1
-        return self._connection.execute(statement).fetchall()
+        return self._connection.execute(statement, values or None).fetchall()
 
     def transactions(self) -> int:
         """The number of transactions so far, without those of this arena."""
@@ -240,28 +242,48 @@ class Arena:
     @contextmanager
     def operator(self, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
         """Run the operator, ready."""
-        port = free_port()
-        own = {"PROJECTSETUP_RECIPES_DIR": str(self.recipes), "PROJECTSETUP_HTTP_PORT": str(port)}
-        command = [*self.python, "-m", "projectsetup", "operator"]
-        with self.process("operator", command, {**own, **(environment or {})}) as process:
-            process.port = port
+        start = self.operator_start(environment)
+        with self.process(start) as process:
+            process.port = int(start.environment[_PORT])
             until(process.is_ready, "the operator to be ready", alive=process)
             yield process
 
+    def operator_start(self, environment: Mapping[str, str] | None = None) -> Start:
+        """How to start the operator."""
+        own = {"PROJECTSETUP_RECIPES_DIR": str(self.recipes), _PORT: str(free_port())}
+        command = [*self.python, "-m", "projectsetup", "operator"]
+        return Start("operator", command, {**own, **(environment or {})})
+
     @contextmanager
-    def process(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Process]:
+    def process(self, start: Start) -> Iterator[Process]:
         """Run a contender as a process until the end of the block."""
-        known = {"KUBECONFIG": str(self.cluster.kubeconfig), "DATABASE_URL": self._database}
-        with (self.folder / f"{name}.log").open("ab") as log:
+        environment = {**os.environ, **self._servers(), **start.environment}
+        with self._log(start).open("ab") as log:
             began = time.perf_counter()
-            popen = subprocess.Popen(
-                command, env={**os.environ, **known, **environment}, stdout=log, stderr=log, cwd=ROOT
-            )
+            popen = subprocess.Popen(start.command, env=environment, stdout=log, stderr=log, cwd=ROOT)
         try:
-            yield Process(popen, self.folder / f"{name}.log", began)
+            yield Process(popen, self._log(start), began)
         finally:
             popen.terminate()
             popen.wait(120)
+
+    def controller(self, start: Start) -> controllers.Process:
+        """A contender as a process that can be killed and started again; not yet started."""
+        return controllers.Process(start.command, {**self._servers(), **start.environment}, self._log(start))
+
+    def _servers(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.cluster.kubeconfig), "DATABASE_URL": self._database}
+
+    def _log(self, start: Start) -> Path:
+        return self.folder / f"{start.name}.log"
+
+
+class Start(NamedTuple):
+    """How to start a contender: the name of its log, its command, and what it needs beside the servers."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
 
 
 class TimedOut(RuntimeError):

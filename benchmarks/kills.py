@@ -90,7 +90,12 @@ def kill_in_the_middle(target: Target, calls: StepCalls) -> Aftermath:
 
 
 def goals(ours: Sequence[Aftermath], peers: Sequence[Sequence[Aftermath]]) -> list[Goal]:
-    """Ours compared with the best peer; each has one or more rounds."""
+    """Ours compared with the best peer; each has one or more rounds.
+
+    If every peer runs steps of an interrupted run again, ours may run as many again as the best of them.
+    """
+    finished = [after.repeated for peer in peers for after in peer if not isinf(after.reported)]
+    allowed = min(finished, default=0)
 
     def ahead(what: str, value: Callable[[Aftermath], float]) -> Goal:
         best = min(_typical(peer, value) for peer in peers)
@@ -99,14 +104,14 @@ def goals(ours: Sequence[Aftermath], peers: Sequence[Sequence[Aftermath]]) -> li
     return [
         ahead("time until new work starts", lambda after: after.new_work),
         ahead("time until the end is reported", lambda after: after.reported),
-        at_most("after a kill: steps that ran twice", 0, sum(after.repeated for after in ours)),
+        at_most("after a kill: steps that ran twice, most in one", allowed, max(after.repeated for after in ours)),
     ]
 
 
 def table(contenders: Iterable[Sequence[Aftermath]]) -> Table:
     """A line for each contender, with the medians of its rounds."""
     return Table(
-        title="The controller is killed",
+        title="The controller or worker is killed",
         columns=[
             "",
             "kills",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO, cast
 
 from benchmarks import debian_python
-from benchmarks.arena import Arena, Process, until
+from benchmarks.arena import Arena, Process, Start, until
 
 Ask = Callable[[str], int]
 """Sends a line of `benchmarks/oban_request.py`; returns when Oban acknowledged it, in nanoseconds of the wall clock."""
@@ -30,19 +30,23 @@ class ObanRunner:
             raise RuntimeError(f"oban install failed: {done.stderr[-2000:]}")
 
     @contextmanager
-    def worker(
-        self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False, uvloop: bool = False
-    ) -> Iterator[Process]:
-        """Run these steps in a queue of so many jobs at once, ready: embedded, or on uvloop with `oban start`."""
-        file = self._arena.folder / "oban.toml"
-        file.write_text(f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n")
-        start = self._python("oban", "start", f"--config={file}", "--cron-modules=benchmarks.oban_peer")
-        queue = json.dumps({"limit": at_once, "paused": paused})
-        environment = {**self._environment, "PEER_STEPS": json.dumps(steps), "PEER_QUEUE": queue}
-        command = start if uvloop else self._python("benchmarks.oban_embedded")
-        with self._arena.process("oban", command, environment) as process:
+    def worker(self, start: Start) -> Iterator[Process]:
+        """Run a worker, ready."""
+        with self._arena.process(start) as process:
             until(lambda: self._producers() == 1, "Oban to be ready", alive=process)
             yield process
+
+    def start(
+        self, steps: Sequence[Sequence[str]], *, at_once: int, paused: bool = False, uvloop: bool = False
+    ) -> Start:
+        """How to start a worker for a queue of so many jobs at once: embedded, or on uvloop with `oban start`."""
+        file = self._arena.folder / "oban.toml"
+        file.write_text(f"[queues.default]\nlimit = {at_once}\npaused = {json.dumps(paused)}\n")
+        on_uvloop = self._python("oban", "start", f"--config={file}", "--cron-modules=benchmarks.oban_peer")
+        queue = json.dumps({"limit": at_once, "paused": paused})
+        environment = {**self._environment, "PEER_STEPS": json.dumps(steps), "PEER_QUEUE": queue}
+        command = on_uvloop if uvloop else self._python("benchmarks.oban_embedded")
+        return Start("oban", command, environment)
 
     @contextmanager
     def client(self) -> Iterator[Ask]:
@@ -59,8 +63,14 @@ class ObanRunner:
             yield ask
 
     def clear(self) -> None:
-        """Delete all jobs."""
+        """Delete all jobs, and what a killed worker has left."""
         self._arena.query("DELETE FROM oban_jobs RETURNING 1")
+        self._arena.query("DELETE FROM oban_producers RETURNING 1")
+
+    def has_completed(self, project: str) -> bool:
+        """Whether the job of a project has completed."""
+        statement = "SELECT count(*) FROM oban_jobs WHERE args->>'project' = %s AND state = 'completed'"
+        return bool(self._arena.query(statement, project)[0][0])
 
     def _producers(self) -> int:
         return int(self._arena.query("SELECT count(*) FROM oban_producers")[0][0])

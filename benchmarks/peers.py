@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import debian_python
+from benchmarks import debian_python, kills, peer_kills
 from benchmarks.arena import Arena, until
 from benchmarks.figures import Better, Comparison, Contender, Findings, Goal, Peer, at_least, at_most, percentile
 from benchmarks.latency import MEDIAN, P95, PAUSE
 from benchmarks.oban_runner import Ask, ObanRunner
+from benchmarks.peer_kills import OBAN
 from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drain_kopf, drain_ours, drained, peer
 
-OBAN: Final = "Oban for Python"
 OBAN_SHELL: Final = "Oban for Python, steps in a shell"
 OBAN_START: Final = "Oban for Python, on uvloop"
 FEW_AT_ONCE: Final = 4
@@ -41,7 +41,13 @@ its own and keeps the output. Its steps are shell scripts, as are those of the k
 a program without a shell. It is measured with and without; the goals are relative to asyncio without a shell.
 
 CPU is that of the contender and its steps. Latency is that of one setup at a time, {{samples}} per contender: from the
-acknowledgement of the creation, or of Oban's `enqueue`, until the first step, a shell that runs `date`, has run it."""
+acknowledgement of the creation, or of Oban's `enqueue`, until the first step, a shell that runs `date`, has run it.
+
+Then, in a setup of {kills.STEPS} steps of {kills.STEP_SECONDS} s that report when they start, the operator or worker is
+killed with SIGKILL during step {kills.KILLED_AT + 1}, with all its child processes, as at the end of a container. It is
+started again {kills.DOWN:.0f} s later; another setup is created meanwhile. Since the steps are killed too, each
+contender starts the interrupted setup from its first step. Oban rescues a job {peer_kills.RESCUED_AFTER} s after its
+start; the wait for it ends {{limit:.0f}} s after the kill."""
 
 
 def measure(*, quick: bool) -> Findings:
@@ -66,11 +72,18 @@ def measure(*, quick: bool) -> Findings:
             one.add(OBAN, **_drain_oban(arena, oban, one_count, [_shell(NOTHING)], AT_ONCE))
             for name, starts in _latencies(arena, oban, samples):
                 latency.add(name, median=percentile(starts, MEDIAN), p95=percentile(starts, P95))
+        killed = peer_kills.measure(arena, oban, quick=quick)
     return Findings(
         title="Peers: Oban for Python and a kopf operator",
-        text=TEXT.format(seven=seven_count, one=one_count, samples=samples * rounds, rounds=rounds),
+        text=TEXT.format(
+            seven=seven_count,
+            one=one_count,
+            samples=samples * rounds,
+            rounds=rounds,
+            limit=killed[-1][0].limit,
+        ),
         peers=PEERS,
-        goals=_goals(seven, one, latency),
+        goals=[*_goals(seven, one, latency), *kills.goals(killed[0], killed[1:])],
         comparisons=[
             *_comparisons(seven, SEVEN),
             *_comparisons(one, ONE),
@@ -82,6 +95,8 @@ def measure(*, quick: bool) -> Findings:
             ),
             Comparison(title="asked for to running, 95th percentile", unit="ms", contenders=latency.contenders("p95")),
         ],
+        after_kill=kills.comparisons(killed),
+        tables=[kills.table(killed)],
     )
 
 
@@ -124,7 +139,8 @@ def _drain_oban(
     arena: Arena, oban: ObanRunner, count: int, steps: Sequence[Sequence[str]], at_once: int, *, uvloop: bool = False
 ) -> dict[str, float]:
     names = arena.projects(count)
-    with oban.worker(steps, at_once=at_once, paused=True, uvloop=uvloop) as process, oban.client() as ask:
+    start = oban.start(steps, at_once=at_once, paused=True, uvloop=uvloop)
+    with oban.worker(start) as process, oban.client() as ask:
         ask(" ".join(names))
         meter = Meter(arena, process)
         ask("resume")
@@ -151,7 +167,7 @@ def _latencies(arena: Arena, oban: ObanRunner, samples: int) -> Iterator[tuple[s
         yield OURS, _starts(arena, create, stamps, samples)
     with peer(arena, {"PEER_EVENTS": "true", "PEER_SCRIPTS": script}):
         yield KOPF, _starts(arena, create, stamps, samples)
-    with oban.worker([_shell(script)], at_once=FEW_AT_ONCE), oban.client() as ask:
+    with oban.worker(oban.start([_shell(script)], at_once=FEW_AT_ONCE)), oban.client() as ask:
         yield OBAN, _starts(arena, ask, stamps, samples)
     oban.clear()
 

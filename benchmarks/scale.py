@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from benchmarks.arena import COLLECTION, MERGE_PATCH, ROOT, Arena, Body, Process, until
+from benchmarks.arena import COLLECTION, MERGE_PATCH, ROOT, Arena, Body, Process, Start, until
 from benchmarks.figures import Comparison, Contender, Curve, Findings, Series, Table, at_most, number
 from benchmarks.machine import children, cpu_seconds, memory, peak
 from benchmarks.throughput import OURS
@@ -121,7 +121,7 @@ def succeeded() -> Body:
 def _watcher(arena: Arena) -> Iterator[Process]:
     script = str(ROOT / "benchmarks" / "kopf_watcher.py")
     command = [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--quiet", script]
-    with arena.process("watcher", command, {}) as process:
+    with arena.process(Start("watcher", command, {})) as process:
         yield process
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from benchmarks.arena import COLLECTION, LIMIT, NAMESPACE, ROOT, STATISTICS_DELAY, Arena, Process, install, until
+from benchmarks.arena import COLLECTION, LIMIT, NAMESPACE, ROOT, STATISTICS_DELAY, Arena, Process, Start, install, until
 from benchmarks.figures import Comparison, Contender, Findings, at_least, at_most
 from benchmarks.machine import cpu_seconds
 from projectsetup.kube.setups import OPERATOR, SetupClient
@@ -213,10 +213,15 @@ def drain_kopf(arena: Arena, count: int, options: Mapping[str, str]) -> dict[str
 
 def peer(arena: Arena, options: Mapping[str, str]) -> AbstractContextManager[Process]:
     """Run the kopf operator, which does not report readiness."""
+    return arena.process(kopf_start(arena, options))
+
+
+def kopf_start(arena: Arena, options: Mapping[str, str]) -> Start:
+    """How to start the kopf operator."""
     environment = {"PEER_CONCURRENCY": str(AT_ONCE), "PEER_SCRIPTS": ":", **options}
     script = str(ROOT / "benchmarks" / "kopf_peer.py")
     command = [*arena.python, "-m", "kopf", "run", "--all-namespaces", "--quiet", script]
-    return arena.process("kopf", command, environment)
+    return Start("kopf", command, environment)
 
 
 class Meter:

@@ -50,3 +50,14 @@ def test_kills_are_summed_up_as_medians_and_repeated_steps_as_a_sum() -> None:
     assert [contender.rounds for contender in new_work.contenders] == [[9.0, 2.0, 3.0], [4.0]]
     assert [comparison.rank(comparison.contenders[1]) for comparison in (next_step, repeated)] == ["better", "worse"]
     assert [goal.met for goal in goals(ours, [peer])] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("ours", "peers", "met"), [(4, [4, 5], True), (5, [4, 5], False), (0, [], True), (1, [], False)]
+)
+def test_ours_may_run_as_many_steps_twice_as_the_best_peer_that_finished(
+    ours: int, peers: list[int], met: bool
+) -> None:
+    stuck = Aftermath("stuck", inf, 1.0, inf, 0, limit=60)
+    finished = [[Aftermath("peer", 1.0, 1.0, 1.0, repeated)] for repeated in peers]
+    assert goals([Aftermath("ours", 1.0, 1.0, 1.0, ours)], [[stuck], *finished])[2].met == met
