@@ -78,7 +78,7 @@ class Side:
     @property
     def kills(self) -> int:
         """How often its controller is killed."""
-        return kills.ROUNDS if self.rounds > _SLOW else 1
+        return kills.ROUNDS if self.rounds_of_many > 1 else 1
 
 
 @dataclass(frozen=True, slots=True)
