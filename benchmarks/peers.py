@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks import debian_python, kills, peer_kills
 from benchmarks.arena import Arena, until
-from benchmarks.figures import Better, Comparison, Contender, Findings, Goal, Peer, at_least, at_most, percentile
+from benchmarks.figures import Comparison, Contender, Findings, Goal, Peer, at_least, at_most, percentile
 from benchmarks.latency import MEDIAN, P95, PAUSE
 from benchmarks.oban_runner import Ask, ObanRunner
 from benchmarks.peer_kills import OBAN
@@ -119,15 +119,34 @@ def _comparisons(tally: Tally, what: str) -> list[Comparison]:
         Contender(name=name, rounds=[sum(used) for used in zip(*(part[name] for part in parts), strict=True)])
         for name in tally.of["own"]
     ]
-    kinds: list[tuple[str, str, str, Better, list[Contender]]] = [
-        ("rate", what, "setups per second", "more", tally.contenders("rate")),
-        ("CPU", f"{what}: contender and its steps", CPU, "less", tally.contenders("own")),
-        ("CPU of the servers", f"{what}: API server, etcd and PostgreSQL", CPU, "less", servers),
-        ("transactions", f"{what}: transactions", "per setup", "less", tally.contenders("transactions")),
-    ]
+    steps = what.split(",", 1)[0]
+    is_main = what == SEVEN
     return [
-        Comparison(title=title, unit=unit, better=better, contenders=found, headline=f"{name}, {what.split(',', 1)[0]}")
-        for name, title, unit, better, found in kinds
+        Comparison(
+            title=what,
+            unit="setups per second",
+            better="more",
+            contenders=tally.contenders("rate"),
+            headline=f"rate, {steps}",
+        ),
+        Comparison(
+            title=f"{what}: contender and its steps",
+            unit=CPU,
+            contenders=tally.contenders("own"),
+            headline=f"CPU, {steps}",
+        ),
+        Comparison(
+            title=f"{what}: API server, etcd and PostgreSQL",
+            unit=CPU,
+            contenders=servers,
+            headline=f"CPU of the servers, {steps}" if is_main else "",
+        ),
+        Comparison(
+            title=f"{what}: transactions",
+            unit="per setup",
+            contenders=tally.contenders("transactions"),
+            headline=f"transactions, {steps}" if is_main else "",
+        ),
     ]
 
 
