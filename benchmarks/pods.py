@@ -1,4 +1,4 @@
-"""Setups as Jobs on a real node beside Tekton and bare Jobs: time, writes, CPU and memory, and after a kill."""
+"""Setups as Jobs on a real node beside Tekton, Argo and bare Jobs: time, writes, CPU and memory, and after a kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks import kills, tekton_peer
+from benchmarks import argo_peer, kills, tekton_peer
 from benchmarks.controllers import Process, controller_manager, running
 from benchmarks.figures import Better, Comparison, Findings, Goal, Peer, at_least, at_most
 from benchmarks.figures import Contender as Measured
@@ -34,13 +34,16 @@ _SLOW: Final = 2
 TEXT: Final = f"""\
 {STEPS} steps that do nothing, one run at a time and {{many}} created at once, from the creation until a watch delivers
 the end, on a real node of this machine with all controllers beside it. Tekton 1.15.0: a TaskRun has a container a step,
-all in one pod; a PipelineRun has a pod a step. The bare Job and this operator use one container. The controllers are
-processes with the settings of their own manifests, and leader election as they have it by default. Left out, which
-favours the peer: Tekton's webhook (the fields that it sets are given) and events controller. Argo Workflows is not
-measured: version 4.0.5, the newest that could be had as a Go module, does not compile. Writes are all that the API
-server accepts for one run, except those of Leases. CPU is that of the contender's controller and of
-kube-controller-manager, which acts on Jobs; memory is that of the contender's controller afterwards. The node is
-cleared after each round.
+all in one pod; a PipelineRun has a pod a step. Argo Workflows {argo_peer.VERSION}: a ContainerSet has a container a
+step, all in one pod; steps have a pod each; `DEFAULT_REQUEUE_TIME`, until the controller acts on a changed workflow
+again, is its default of 10 s. With a pod a step, it is not run many at once, which takes minutes. Argo is built from
+its Go module with one addition: the link `signal_linux.go` to `signal_darwin.go`, which zips of Go modules cannot hold.
+The bare Job and this operator use one container. The controllers are processes with the settings of their own
+manifests, and leader election as they have it by default. Left out, which favours the peers: Tekton's webhook (the
+fields that it sets are given) and events controller, and Argo's server and schemas (its minimal CRDs are installed).
+Writes are all that the API server accepts for one run, except those of Leases. CPU is that of the contender's
+controller and of kube-controller-manager, which acts on Jobs; memory is that of the contender's controller afterwards.
+The node is cleared after each round.
 
 Then the steps take {kills.STEP_SECONDS} s and report when they start. During step {kills.KILLED_AT + 1} the controller
 is killed with SIGKILL, and started again {kills.DOWN:.0f} s later as by systemd; another run is created meanwhile.
@@ -88,6 +91,7 @@ class Controllers:
     ours: Process
     manager: Process
     tekton: Process
+    argo: Process
 
 
 def obstacle() -> str | None:
@@ -96,6 +100,7 @@ def obstacle() -> str | None:
         return found
     try:
         tekton_peer.build()
+        argo_peer.build()
     except (DevclusterError, OSError) as error:
         return f"a peer cannot be built: {' '.join(str(error).split())}"
     return None
@@ -138,11 +143,12 @@ def _recipe(name: str, scripts: Sequence[str], parameters: str = "{}") -> str:
 @contextmanager
 def _controllers(bench: Bench, folder: Path) -> Iterator[Controllers]:
     tekton = tekton_peer.install(bench, folder)
+    argo = argo_peer.install(bench, folder)
     manager = controller_manager(bench.cluster, folder / "manager.log")
     with ExitStack() as stack:
-        for process in (manager, tekton):
+        for process in (manager, tekton, argo):
             stack.enter_context(running(process))
-        yield Controllers(bench.operator, manager, tekton)
+        yield Controllers(bench.operator, manager, tekton, argo)
 
 
 def _sides(bench: Bench, controllers: Controllers, scripts: Scripts, ours: Body, *, quick: bool) -> list[Side]:
@@ -175,6 +181,14 @@ def _sides(bench: Bench, controllers: Controllers, scripts: Scripts, ours: Body,
             2,
             1,
         ),
+        Side(
+            "a workflow of Argo in one pod, with a container for each step",
+            argo_peer.container_sets(bench, scripts),
+            controllers.argo,
+            3,
+            1,
+        ),
+        Side("a workflow of Argo with a pod for each step", argo_peer.pods(bench, scripts), controllers.argo, 2, 0),
     ]
     return [side for side in sides if not quick or side.rounds > _SLOW]
 
@@ -277,5 +291,5 @@ def _comparison(
     better: Better = "less",
     headline: str = "",
 ) -> Comparison:
-    contenders = [Measured(name=side.name, rounds=values(side)) for side in sides]
+    contenders = [Measured(name=side.name, rounds=values(side)) for side in sides if values(side)]
     return Comparison(title=title, unit=unit, better=better, contenders=contenders, headline=headline)
