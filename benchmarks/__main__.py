@@ -34,6 +34,7 @@ from images import TOOLCHAIN_OFFLINE, images_obstacle
 
 PARTS: dict[str, Callable[..., Findings]] = {
     "peers": peers.measure,
+    "peers-on-node": pods.measure,
     "operator": throughput.measure,
     "seven-steps": throughput.measure_steps,
     "latency": latency.measure,
@@ -46,7 +47,6 @@ PARTS: dict[str, Callable[..., Findings]] = {
     "priority": priority.measure,
     "step": step_cost.measure,
     "jobs": job_cost.measure,
-    "peers-on-node": pods.measure,
 }
 """All benchmarks, in the order in which they run and stand on the page."""
 OBSTACLES: dict[str, Callable[[], str | None]] = {

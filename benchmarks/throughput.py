@@ -118,7 +118,7 @@ class Tally:
 
 def measure(*, quick: bool) -> Findings:
     """One step that does nothing."""
-    count, rounds = (100, 1) if quick else (2000, 3)
+    count, rounds = (100, 1) if quick else (1000, 3)
     tally = Tally()
     with Arena.open() as arena:
         arena.recipe("nothing", ":")
