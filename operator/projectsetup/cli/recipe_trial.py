@@ -1,4 +1,4 @@
-"""What `recipes try` does: one attempt of a recipe on this machine, without cluster and database."""
+"""What `recipes try` does: one attempt of a recipe on this machine, without a cluster or database."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def operator() -> None:
 
 @app.command(rich_help_panel=_PANEL)
 def migrate() -> None:
-    """Bring the tables in the database (DATABASE_URL) up to date. Safe to run again."""
+    """Create or update the tables in the database (DATABASE_URL). Safe to run again."""
     from projectsetup.projects.address import DatabaseAddress
     from projectsetup.projects.migrate import migrate as apply_versions
 
@@ -88,7 +88,7 @@ def pause(
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Start no new attempts, or none with one recipe. Running attempts continue."""
+    """Pause the queue, or one recipe: no new attempts start, running ones continue."""
     from projectsetup.cli.queue_changes import pause_recipe
     from projectsetup.kube.connection import Kubeconfig
     from projectsetup.kube.queue_config import PAUSED
@@ -108,7 +108,7 @@ def resume(
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Start queued setups again, or those with one recipe."""
+    """Resume the queue, or one recipe."""
     from projectsetup.cli.queue_changes import resume_recipe
     from projectsetup.kube.connection import Kubeconfig
     from projectsetup.kube.queue_config import PAUSED
@@ -138,13 +138,13 @@ def scale(
     *,
     recipe: Recipe = None,
     per_namespace: Annotated[
-        bool, typer.Option("--per-namespace", help="Of each namespace, instead of all together.")
+        bool, typer.Option("--per-namespace", help="Limit each namespace instead of the total.")
     ] = False,
     operator_namespace: OperatorNamespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Set how many attempts may run at once: in all, of one recipe, or of each namespace."""
+    """Set how many attempts may run at once: in total, of one recipe, or in each namespace."""
     from projectsetup.cli.queue_changes import limit_recipe
     from projectsetup.kube.connection import Kubeconfig
     from projectsetup.kube.queue_config import CONCURRENCY, PER_NAMESPACE

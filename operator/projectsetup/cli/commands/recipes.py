@@ -36,7 +36,7 @@ _Name = Annotated[
 
 @app.command("list")
 def list_all(recipes_dir: RecipesDir = None, output: Output = Format.TABLE) -> None:
-    """List all recipes; for one that cannot be used, the reason."""
+    """List all recipes, and say why one cannot be used."""
     from projectsetup.cli.tables import table
     from projectsetup.recipes.loader import RecipeBook
 
@@ -97,7 +97,7 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe fil
 
 @app.command(epilog=examples("recipes new web-service"))
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe.")]) -> None:
-    """Write a commented recipe to NAME.yaml in this folder, and beside it its schema for editors."""
+    """Write a commented recipe to NAME.yaml in this directory, with a schema for editors beside it."""
     from projectsetup.cli.errors import CommandError
     from projectsetup.recipes.loader import RecipeBook
     from projectsetup.recipes.new import SCHEMA_FILE, new_recipe, schema_text
@@ -122,7 +122,7 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the re
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of recipe files, which editors check them with."""
+    """Print the JSON Schema of recipe files, with which editors check them."""
     from projectsetup.recipes.new import schema_text
 
     write(schema_text())
@@ -148,7 +148,7 @@ def try_recipe(  # noqa: PLR0917  # each is an option
     keep: Annotated[bool, typer.Option(help="Keep the workspace and both repositories, and print where.")] = False,
     recipes_dir: RecipesDir = None,
 ) -> None:
-    """Run a recipe once on this machine, without cluster and database.
+    """Run a recipe once on this machine, without a cluster or database.
 
     The steps run as they would with the local engine, in a fresh workspace, with two bare repositories made for it. The
     exit code is that of `setup --wait`. Ctrl-C stops everything.

@@ -109,7 +109,7 @@ def setup(
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Set up a project: mark it in the record and apply its ProjectSetup.
+    """Set up a project: mark it as queued and apply its ProjectSetup.
 
     If an earlier setup failed or was cancelled, start a new series of attempts.
 
@@ -137,7 +137,7 @@ def status(
     namespace: Namespace = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in all namespaces.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Keep showing changes; of one project, until its setup has ended.")
+        bool, typer.Option("--watch", "-w", help="Keep showing changes; with an ID, until that setup has ended.")
     ] = False,
     output: Output = Format.TABLE,
     context: Context = None,
@@ -199,7 +199,7 @@ def logs(
 
 @app.command(rich_help_panel=_PANEL, epilog=examples("history $id", "history $id -o json"))
 def history(project: ProjectArgument, output: Output = Format.TABLE) -> None:
-    """Show every attempt to set up a project, also those of deleted ProjectSetups (DATABASE_URL)."""
+    """Show all finished attempts of a project, even of deleted ProjectSetups (DATABASE_URL)."""
     from projectsetup.cli.logs import show_history
 
     asyncio.run(show_history(project, output))
@@ -237,19 +237,19 @@ def cancel(
 def dashboard(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on at 127.0.0.1; 0 for any free port.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on (127.0.0.1); 0 for any free port.")
     ] = 0,
     namespace: Namespace = None,
     all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces, the same as `--namespace all`.")
+        bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces, like `--namespace all`.")
     ] = False,
-    allow_actions: Annotated[bool, typer.Option("--allow-actions", help="Add buttons to retry and to cancel.")] = False,
+    allow_actions: Annotated[bool, typer.Option("--allow-actions", help="Add retry and cancel buttons.")] = False,
     browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
     operator_namespace: _OperatorNamespace = None,
     context: Context = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
-    """Serve a web page with the setups on this machine until interrupted.
+    """Show the setups in a web page on 127.0.0.1 until interrupted.
 
     Anyone who can log in to this machine can open the page, and can see and do there what you can.
     """
