@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -65,7 +66,9 @@ def install(bench: Bench, folder: Path) -> Process:
         f"--namespace={_NAMESPACE}",
         f"--executor-image={_IMAGE}",
     ]
-    return Process(command, {"LEADER_ELECTION_IDENTITY": "workflow-controller"}, folder / "argo.log")
+    environment = {"LEADER_ELECTION_IDENTITY": "workflow-controller"}
+    # It catches SIGTERM and does not exit.
+    return Process(command, environment, folder / "argo.log", stop_signal=signal.SIGKILL)
 
 
 def container_sets(bench: Bench, scripts: Scripts) -> Contender:

@@ -19,12 +19,20 @@ _LOG_TAIL: Final = 1500
 
 
 class Process:
-    """A controller of this benchmark; its log outlives it."""
+    """A controller of this benchmark; its log outlives it, and `stop_signal` ends it."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
         self._command = command
         self._environment = {**os.environ, **environment}
         self._log = log
+        self._stop_signal = stop_signal
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,9 +54,9 @@ class Process:
         self._wait()
 
     def stop(self) -> None:
-        """Let it end in its own way."""
+        """Send it its stop signal and wait for its end."""
         if self._popen is not None:
-            self._popen.terminate()
+            self._popen.send_signal(self._stop_signal)
             self._wait()
 
     def log_tail(self) -> str:
