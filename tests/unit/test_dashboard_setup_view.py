@@ -282,7 +282,7 @@ FAILURE = Failure(reason="StepFailed", message="no such table", step="test", exi
         ({}, {"body": {"annotations": {"setup.codemyspec.com/priority": "x"}}}, "priority"),
         (status(Reason.STEP_FAILED, failure=FAILURE), {}, "exit code 3"),
         (status(Reason.RETRY_SCHEDULED, failure=FAILURE), {}, "Last failure: <strong>StepFailed"),
-        (RUNNING, {}, "When its steps ran is known to the database only"),
+        (RUNNING, {}, "Only the database has the times of its steps"),
         (RUNNING, {"has_history": True}, "No step of this attempt has begun"),
         (RUNNING, {"events": None, "problems": ["events: 403"]}, "The events cannot be read."),
         (RUNNING, {"body": {"annotations": {CANCEL_REQUESTED_AT: "1"}}}, "cancel requested"),
