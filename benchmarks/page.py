@@ -185,8 +185,8 @@ def _ranked(peer: Peer, headlines: Sequence[Comparison]) -> list[str]:
 
 
 def _headline(comparison: Comparison, peer: Contender) -> str:
-    """For example: rate: **2.5 times** (50, peer 20 per second)."""
-    figures = f"{comparison.contenders[0].figure}, peer {peer.figure} {comparison.unit}"
+    """For example: rate: **2.5 times** (50 against 20 per second)."""
+    figures = f"{comparison.contenders[0].figure} against {peer.figure} {comparison.unit}"
     advantage = comparison.advantage(peer)
     if advantage is None or advantage < 0 or comparison.rank(peer) == "equal":
         return f"{comparison.headline}: {figures}"

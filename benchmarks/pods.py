@@ -188,7 +188,7 @@ def _sides(bench: Bench, controllers: Controllers, scripts: Scripts, ours: Body,
             3,
             1,
         ),
-        Side("a workflow of Argo with a pod for each step", argo_peer.pods(bench, scripts), controllers.argo, 2, 0),
+        Side("a workflow of Argo with a pod for each step", argo_peer.pods(bench, scripts), controllers.argo, 1, 0),
     ]
     return [side for side in sides if not quick or side.rounds > _SLOW]
 

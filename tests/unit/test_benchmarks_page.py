@@ -93,10 +93,10 @@ def test_the_page_begins_with_a_line_for_each_peer() -> None:
     assert page.peers([REPORT, found]).splitlines()[2:] == [
         (
             "| **Job** | a Job |"
-            " time: **2.5 times** (2, peer 5 s)<br>kill: **more than 110 times** (3, peer more than 330 s)<br>"
-            "again: 0, peer 4 s |"
-            " writes: 100, peer 104 s |"
-            " rate: **4 times** (10, peer 40 s)<br>late: 4, peer 0 s |"
+            " time: **2.5 times** (2 against 5 s)<br>kill: **more than 110 times** (3 against more than 330 s)<br>"
+            "again: 0 against 4 s |"
+            " writes: 100 against 104 s |"
+            " rate: **4 times** (10 against 40 s)<br>late: 4 against 0 s |"
         ),
         "| **other** | not measured |  |  |  |",
     ]
