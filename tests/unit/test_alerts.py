@@ -15,6 +15,9 @@ from tests.support.manifests import MANIFESTS, ROOT, read
 GROUPS: Final = read(MANIFESTS / "monitoring" / "rules.yaml")[0]["spec"]["groups"]
 RULES: Final[list[Any]] = [rule for group in GROUPS for rule in group["rules"]]
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+LOG_SEARCH: Final = re.compile(r"""^kubectl logs .*\| grep (?:-E )?["'](.*)["']$""", re.MULTILINE)
+ALTERNATIVES: Final = re.compile(r"\|(?![^(]*\))")
+"""Separates the texts of a pattern, but not those of a group within one."""
 VALUES: Final = {
     "outcome": {*map(str, AttemptOutcome), *map(str, EndKind)},
     "reason": set(map(str, Reason)),
@@ -50,3 +53,11 @@ def test_every_runbook_belongs_to_an_alert_and_is_listed() -> None:
 def test_runbooks_name_documented_metrics() -> None:
     named = set().union(*(re.findall(r"projectsetup_\w+", page.read_text()) for page in RUNBOOKS.glob("*.md")))
     assert named <= documented().keys()
+
+
+def test_runbooks_search_the_log_for_messages_that_the_operator_writes() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "operator").rglob("*.py"))
+    commands = [found for page in RUNBOOKS.glob("*.md") for found in LOG_SEARCH.findall(page.read_text())]
+    texts = [text for pattern in commands for text in ALTERNATIVES.split(pattern)]
+    assert len(texts) >= len(commands) >= 5
+    assert [text for text in texts if not re.search(rf'"{text}', source)] == []
