@@ -15,7 +15,7 @@ _LABELS, _VALUES = 250, 120
 _BAR, _STEP = 18, 30
 _OURS, _PEER = "#2b6cb0", "#a0aec0"
 _LINES = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1")
-_PLOT_HEIGHT, _LEFT, _BOTTOM = 300, 80, 60
+_PLOT_HEIGHT, _LEFT, _BOTTOM, _LINE = 300, 80, 60, 18
 DIRECTION: Final = {"less": "lower", "more": "higher"}
 PAGE: Final = "performance.md"
 RESULTS: Final = "performance"
@@ -64,10 +64,10 @@ def lines(curve: Curve) -> str:
     for index, (series, colour) in enumerate(zip(curve.series, _LINES, strict=False)):
         path = " ".join(f"{across.place(x):.1f},{up.place(y):.1f}" for x, y in series.points)
         shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        shapes.append(_text(_LEFT + 12, 58 + index * 18, series.name, colour=colour))
+        shapes.append(_text(_LEFT, 104 + _PLOT_HEIGHT + index * _LINE, series.name, colour=colour))
     shapes.append(_text((_LEFT + _WIDTH) / 2, 80 + _PLOT_HEIGHT, curve.x, "middle"))
     shapes.append(_text(_WIDTH - _MARGIN, 24, curve.y, "end"))
-    return _svg(40 + _PLOT_HEIGHT + _BOTTOM, shapes)
+    return _svg(40 + _PLOT_HEIGHT + _BOTTOM + len(curve.series) * _LINE, shapes)
 
 
 class _Axis:
