@@ -108,7 +108,7 @@ class Table(_Value):
 class Findings(_Value):
     """The findings of a benchmark; `text` describes the method.
 
-    Comparisons in `after_kill` appear only in the table of peers; the part shows them in a table of its own.
+    Comparisons in `after_kill` appear only in the table of peers; the part shows them as one of its `tables`.
     """
 
     title: str

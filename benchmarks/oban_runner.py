@@ -7,13 +7,19 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from benchmarks import debian_python
 from benchmarks.arena import Arena, Process, Start, until
 
+OBAN: Final = "Oban for Python"
 Ask = Callable[[str], int]
 """Sends a line of `benchmarks/oban_request.py`; returns when Oban acknowledged it, in nanoseconds of the wall clock."""
+
+
+def shell(script: str) -> list[str]:
+    """A step that runs this script."""
+    return ["sh", "-euc", script]
 
 
 class ObanRunner:

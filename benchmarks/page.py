@@ -8,7 +8,7 @@ from math import floor, log10
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import Comparison, Contender, Curve, Goal, Peer, Rank, Report, number
+from benchmarks.figures import CLOSE, Comparison, Contender, Curve, Goal, Peer, Rank, Report, number
 
 _WIDTH, _MARGIN = 760, 16
 _LABELS, _VALUES = 250, 120
@@ -20,9 +20,10 @@ DIRECTION: Final = {"less": "lower", "more": "higher"}
 PAGE: Final = "performance.md"
 RESULTS: Final = "performance"
 """The folder of results and plots, next to the page."""
-HOW: Final = """\
+_GAP: Final = f"{100 * CLOSE:.0f} %"
+HOW: Final = f"""\
 In each part, the contenders do the same work one after the other, in rounds, on the same servers and the same machine.
-A figure is the median of the rounds, ours first; figures that differ by less than 5 % count as equal. The peers have
+A figure is the median of the rounds, ours first; figures that differ by less than {_GAP} count as equal. The peers have
 their default settings. For the figures after a kill, the controller or worker is killed with SIGKILL in the middle of a
 run of seven steps of one second, and started again a second later. Each part describes its method, and where a peer
 does less work than ours."""

@@ -11,11 +11,10 @@ from benchmarks import kills
 from benchmarks.arena import COLLECTION, Arena, Start, until
 from benchmarks.controllers import running
 from benchmarks.kills import Aftermath, Target
-from benchmarks.oban_runner import ObanRunner
+from benchmarks.oban_runner import OBAN, ObanRunner, shell
 from benchmarks.step_calls import StepCalls, step_calls
 from benchmarks.throughput import KOPF, OURS, kopf_start, make_projects
 
-OBAN: Final = "Oban for Python"
 LIMIT: Final = 60.0
 RESCUED_AFTER: Final = 300
 """Seconds after its start at which Oban considers a job orphaned, by default; it looks for such jobs every 60 s."""
@@ -30,12 +29,11 @@ def measure(arena: Arena, oban: ObanRunner, *, quick: bool) -> list[list[Afterma
         scripts = _scripts(calls)
         arena.recipe("reporting", *scripts)
         options = {"PEER_EVENTS": "true", "PEER_SCRIPTS": "\n".join(scripts)}
-        steps = [["sh", "-euc", script] for script in scripts]
         limit = OBAN_LIMIT_QUICK if quick else OBAN_LIMIT
         return [
             [_kill_operator(arena, OURS, arena.operator_start(), calls)],
             [_kill_operator(arena, KOPF, kopf_start(arena, options), calls)],
-            [_kill_oban(arena, oban, oban.start(steps, at_once=AT_ONCE), calls, limit)],
+            [_kill_oban(arena, oban, oban.start(list(map(shell, scripts)), at_once=AT_ONCE), calls, limit)],
         ]
 
 

@@ -11,15 +11,15 @@ from benchmarks import debian_python, kills, peer_kills
 from benchmarks.arena import Arena, until
 from benchmarks.figures import Comparison, Contender, Findings, Goal, Peer, at_least, at_most, percentile
 from benchmarks.latency import MEDIAN, P95, PAUSE
-from benchmarks.oban_runner import Ask, ObanRunner
-from benchmarks.peer_kills import OBAN
+from benchmarks.oban_runner import OBAN, Ask, ObanRunner, shell
 from benchmarks.throughput import AT_ONCE, KOPF, OURS, STEPS, Meter, Tally, drain_kopf, drain_ours, drained, peer
 
 OBAN_SHELL: Final = "Oban for Python, steps in a shell"
 OBAN_START: Final = "Oban for Python, on uvloop"
 FEW_AT_ONCE: Final = 4
-SEVEN: Final = f"seven steps, {FEW_AT_ONCE} at once"
-ONE: Final = f"one step, {AT_ONCE} at once"
+SEVEN_STEPS, ONE_STEP = "seven steps", "one step"
+SEVEN: Final = f"{SEVEN_STEPS}, {FEW_AT_ONCE} at once"
+ONE: Final = f"{ONE_STEP}, {AT_ONCE} at once"
 CPU: Final = "ms of CPU per setup"
 PEERS: Final = (
     Peer(name=OBAN, what="a job queue in PostgreSQL; a worker runs the steps, without Kubernetes and supervision"),
@@ -64,12 +64,12 @@ def measure(*, quick: bool) -> Findings:
             seven.add(OURS, **drain_ours(arena, seven_count, FEW_AT_ONCE, "seven"))
             seven.add(KOPF, **drain_kopf(arena, seven_count, few))
             seven.add(OBAN, **_drain_oban(arena, oban, seven_count, [[TRUE]] * STEPS, FEW_AT_ONCE))
-            seven.add(OBAN_SHELL, **_drain_oban(arena, oban, seven_count, [_shell(TRUE)] * STEPS, FEW_AT_ONCE))
+            seven.add(OBAN_SHELL, **_drain_oban(arena, oban, seven_count, [shell(TRUE)] * STEPS, FEW_AT_ONCE))
             on_uvloop = _drain_oban(arena, oban, seven_count, [[TRUE]] * STEPS, FEW_AT_ONCE, uvloop=True)
             seven.add(OBAN_START, **on_uvloop)
             one.add(OURS, **drain_ours(arena, one_count, AT_ONCE, "nothing"))
             one.add(KOPF, **drain_kopf(arena, one_count, {"PEER_EVENTS": "true"}))
-            one.add(OBAN, **_drain_oban(arena, oban, one_count, [_shell(NOTHING)], AT_ONCE))
+            one.add(OBAN, **_drain_oban(arena, oban, one_count, [shell(NOTHING)], AT_ONCE))
             for name, starts in _latencies(arena, oban, samples):
                 latency.add(name, median=percentile(starts, MEDIAN), p95=percentile(starts, P95))
         killed = peer_kills.measure(arena, oban, quick=quick)
@@ -85,8 +85,8 @@ def measure(*, quick: bool) -> Findings:
         peers=PEERS,
         goals=[*_goals(seven, one, latency), *kills.goals(killed[0], killed[1:])],
         comparisons=[
-            *_comparisons(seven, SEVEN),
-            *_comparisons(one, ONE),
+            *_comparisons(seven, SEVEN, SEVEN_STEPS),
+            *_comparisons(one, ONE, ONE_STEP),
             Comparison(
                 title="asked for to running, median",
                 unit="ms",
@@ -113,13 +113,12 @@ def _goals(seven: Tally, one: Tally, latency: Tally) -> list[Goal]:
     ]
 
 
-def _comparisons(tally: Tally, what: str) -> list[Comparison]:
+def _comparisons(tally: Tally, what: str, steps: str) -> list[Comparison]:
     parts = [tally.of[part] for part in _SERVERS]
     servers = [
         Contender(name=name, rounds=[sum(used) for used in zip(*(part[name] for part in parts), strict=True)])
         for name in tally.of["own"]
     ]
-    steps = what.split(",", 1)[0]
     is_main = what == SEVEN
     return [
         Comparison(
@@ -148,10 +147,6 @@ def _comparisons(tally: Tally, what: str) -> list[Comparison]:
             headline=f"transactions, {steps}" if is_main else "",
         ),
     ]
-
-
-def _shell(script: str) -> list[str]:
-    return ["sh", "-euc", script]
 
 
 def _drain_oban(
@@ -186,7 +181,7 @@ def _latencies(arena: Arena, oban: ObanRunner, samples: int) -> Iterator[tuple[s
         yield OURS, _starts(arena, create, stamps, samples)
     with peer(arena, {"PEER_EVENTS": "true", "PEER_SCRIPTS": script}):
         yield KOPF, _starts(arena, create, stamps, samples)
-    with oban.worker(oban.start([_shell(script)], at_once=FEW_AT_ONCE)), oban.client() as ask:
+    with oban.worker(oban.start([shell(script)], at_once=FEW_AT_ONCE)), oban.client() as ask:
         yield OBAN, _starts(arena, ask, stamps, samples)
     oban.clear()
 
