@@ -27,6 +27,8 @@ LOCAL: Final = (
     "--set=settings.PROJECTSETUP_SHUTDOWN_GRACE=1s",
 )
 """The gated recipe needs no tools, so the small image serves both engines."""
+OLD_PODS: Final = 2
+"""An upgrade ends the old leader and the old standby one after the other; the standby may lead in between."""
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,9 @@ def test_with_the_local_engine_an_upgrade_restarts_attempts_without_counting_the
     upgrade(node_cluster, installed, "four")
     for project in projects:
         succeeds(installed, project)
-        assert outcomes(installed, project) == ["Returned", "Succeeded"]
+        *handed_over, last = outcomes(installed, project)
+        assert (set(handed_over), last) == ({"Returned"}, "Succeeded")
+        assert len(handed_over) <= OLD_PODS
     assert jobs(installed, *projects) == []
 
 
