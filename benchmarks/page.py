@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from math import floor, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +75,7 @@ class _Axis:
     def __init__(self, values: Sequence[float], begin: float, end: float, *, logarithmic: bool) -> None:
         self._begin, self._end, self._logarithmic = begin, end, logarithmic
         positive = [value for value in values if value > 0] or [1.0]
-        self._low = min(positive) if logarithmic else 0.0
+        self._low = min(positive) if logarithmic else min(0.0, *values)
         self._high = max(*positive, self._low * 1.01)
 
     def place(self, value: float) -> float:
@@ -91,7 +91,7 @@ class _Axis:
             return
         step = 10.0 ** floor(log10(self._high))
         step = next(part for part in (step / 5, step / 2, step, step * 2) if self._high / part <= 6)  # noqa: PLR2004
-        yield from (index * step for index in range(int(self._high / step) + 1))
+        yield from (index * step for index in range(ceil(self._low / step), int(self._high / step) + 1))
 
     def _scaled(self, value: float) -> float:
         return log10(max(value, self._low)) if self._logarithmic else value

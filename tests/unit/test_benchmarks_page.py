@@ -100,3 +100,18 @@ def test_the_page_begins_with_a_line_for_each_peer() -> None:
         ),
         "| **other** | not measured |  |  |  |",
     ]
+
+
+def test_a_line_stays_on_the_plot_below_zero() -> None:
+    """A peer's process may begin before the response to the creation has arrived."""
+    curve = Curve(title="Latency", x="ms", y="%", series=[Series(name="peer", points=[(-1.2, 1), (0, 50), (9, 100)])])
+    drawing = ET.fromstring(page.lines(curve))  # noqa: S314  # our own
+    (path,) = [shape.attrib["points"] for shape in drawing if shape.tag.endswith("polyline")]
+    across = [float(point.partition(",")[0]) for point in path.split()]
+    ticks = [
+        float(shape.attrib["x"])
+        for shape in drawing
+        if shape.attrib.get("text-anchor") == "middle" and shape.text == "0"
+    ]
+    assert across[0] == page._LEFT  # where the plot begins
+    assert ticks == [across[1]]
