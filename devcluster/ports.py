@@ -14,17 +14,26 @@ from typing import Any, Final
 CHOICE: Final = range(20_000, 30_000)
 """Below the ephemeral ports of Linux, so that a restarted part finds its port free."""
 _LISTEN: Final = "0A"
+_claims: Final[list[socket.socket]] = []
+"""Sockets whose abstract names claim ports until this process ends: a port may be used long after it was found."""
 
 
 def free_port() -> int:
-    """A port on which nobody listens; OSError if there is none."""
+    """A port on which nobody listens at any address, and which no process gets again while this one runs.
+
+    Raises OSError if there is none.
+    """
     for port in random.sample(CHOICE, len(CHOICE)):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0devcluster-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
     raise OSError(f"no port from {CHOICE.start} to {CHOICE.stop - 1} is free")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from devcluster.ports import free_port
 from projectsetup.recipes.loader import RecipeBook
 from projectsetup.recipes.model import Recipe, Step
 from tests.support.recipe_steps import Attempt, parameters
@@ -123,9 +123,7 @@ class BuiltinService:
     @contextmanager
     def running(self, token: str) -> Iterator[str]:
         """The URL of the service, running; it must end by itself, and well, on SIGTERM."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         environment = {"SERVICE_API_TOKEN": token, "SERVICE_PORT": str(port)}
         process = subprocess.Popen(self.start_command(), cwd=self.clone, env=environment)
         url = f"http://127.0.0.1:{port}"
