@@ -120,6 +120,7 @@ class Kubelet:
             "clusterDomain": "cluster.local",
             "podLogsDir": str(self._directory / "logs" / "pods"),
             "maxPods": 110,
+            "volumeStatsAggPeriod": "10s",
             "serializeImagePulls": False,
             "registryPullQPS": 0,
             "eventRecordQPS": 0,

@@ -109,10 +109,17 @@ def test_psql(sandbox: Sandbox, application: Application) -> None:
     spec = sandbox.api.get(project)["spec"]
     assert (spec["recipe"], spec["parameters"]) == ("python-service", {"license": "MIT"})
     assert spec["credentialsSecretRef"] == {"name": "git-credentials"}
+    is_handled(application)
     name, status, setup_error, kind, _, handled_at, error = application.psql(RESULT).split("|")
     assert (name, status, setup_error, kind, error) == ("Order Service", "ready", "", "setup", "")
     assert handled_at
     assert application.psql(f"SELECT id FROM setup_requests WHERE id = '{request}'") == request  # noqa: S608
+
+
+def is_handled(application: Application) -> None:
+    """Return once all requests are marked as handled, which follows the creation of the ProjectSetup."""
+    pending = "SELECT count(*) FROM setup_requests WHERE handled_at IS NULL"
+    wait_for(lambda: application.psql(pending) == "0", "all requests to be handled")
 
 
 def test_sqlalchemy(sandbox: Sandbox, application: Application) -> None:
@@ -128,7 +135,7 @@ def test_sqlalchemy_without_a_commit(sandbox: Sandbox, application: Application)
     failing = SYNC.replace("Invoices", "Never").replace("invoices.git", "never.git") + "    raise SystemExit(0)\n"
     application.python(failing)
     assert application.project("Never") == ""
-    assert application.psql("SELECT count(*) FROM setup_requests WHERE handled_at IS NULL") == "0"
+    is_handled(application)
     assert "Never" not in sandbox.api.kubectl("get", "projectsetups", "-o", "wide")
 
 

@@ -378,9 +378,13 @@ def test_messages_are_those_of_the_last_refresh(team: Team, steps: Steps) -> Non
     team.deliver(team.gated(project, steps))
     steps.await_start(team.handle(project))
     assert team.shows(project, "Progressing").endswith("(as of the last refresh)")
-    team.server.refresh(team.name)
     running = "Running: attempt 1 of 3: step wait (1 of 1) (as of the last refresh)"
-    wait_for(lambda: team.shows(project, "Progressing") == running, f"Argo CD to show {running!r}")
+
+    def shows_running_after_a_refresh() -> bool:
+        team.server.refresh(team.name)
+        return team.shows(project, "Progressing") == running
+
+    wait_for(shows_running_after_a_refresh, f"Argo CD to show {running!r}", limit=LIMIT)
 
 
 def test_the_settings_of_the_page_make_messages_live(team: Team, steps: Steps, tmp_path: Path) -> None:

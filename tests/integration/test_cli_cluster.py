@@ -15,6 +15,7 @@ from projectsetup.kube.queue_config import CONFIG_MAP
 from projectsetup.recipes.loader import RecipeBook
 from tests.support.api_server import ApiServer
 from tests.support.command_line import CommandLine
+from tests.support.operator_process import wait_for
 from tests.support.setup_bodies import NAME
 
 COMMANDS = [["status"], ["status", NAME], ["status", "-A"], ["setup", NAME], ["retry", NAME], ["cancel", NAME]]
@@ -82,6 +83,7 @@ def test_a_user_who_may_list_one_namespace_sees_its_queue(
     user = f"{api_server.namespace}:nobody"
     api_server.kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={user}")
     monkeypatch.setenv("KUBECONFIG", str(powerless))
+    wait_for(lambda: cli("queue", "show").code == 0, "the rights to be in force")
     shown = cli.ok("queue", "show", "-o", "json").json
     api_server.kubectl("delete", "role,rolebinding", "reader")
     api_server.delete(own)

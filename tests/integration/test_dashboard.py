@@ -68,11 +68,10 @@ def asked_for(api: ApiServer, name: str) -> set[str]:
 
 def test_it_shows_setups_as_they_change(reading: Dashboard, still: ApiServer, failed: str) -> None:
     later, sooner = (still.create(annotations={PRIORITY: priority})["metadata"]["name"] for priority in ("2", "0"))
-    board = reading.wait_for("the queue", lambda text: later in text and sooner in text)
+    board = reading.wait_for("the queue", lambda text: later in text and sooner in text and "Not paused." in text)
     queue = section(board, "queue")
     assert queue.index(sooner) < queue.index(later)
     assert "not seen by an operator yet" in queue
-    assert "Not paused." in queue
     still.patch_status(sooner, SUCCEEDED)
     board = reading.wait_for("the success", lambda text: sooner in section(text, "succeeded"))
     assert "c0de" in section(board, "succeeded")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chromium import Chromium, chromium_obstacle
-from tests.support.dashboard_process import Dashboard
+from tests.support.dashboard_process import Dashboard, address
 from tests.support.operator_sandbox import Sandbox
 from tests.support.setup_handle import Setup
 
@@ -113,7 +113,8 @@ def test_the_log_grows_and_nothing_moves(
 ) -> None:
     script = f"seq 200; {waiting(tmp_path / 'go')}; seq 201 400; {waiting(tmp_path / 'on')}; echo the end"
     setup = Setup.make(sandbox, "scripts", first=script)
-    browser.open(f"{dashboard.url}setups/{sandbox.api.namespace}/{setup.name}")
+    dashboard.wait_for("the setup", 'id="overview"', address(setup))
+    browser.open(f"{dashboard.url}{address(setup)[1:]}")
     browser.run("window.mark = 'not loaded again'")
     browser.wait_for("the first lines", LAST_LINE, "200")
     assert browser.run(AT_END), "a new log shows its end"
@@ -129,7 +130,7 @@ def test_the_log_grows_and_nothing_moves(
     assert browser.run("return document.querySelectorAll('.line').length") == 401
     browser.wait_for("that nothing follows", TEXT, "End of the log.")
     browser.run("document.querySelectorAll('.line a')[7].click()")
-    browser.wait_for("the line of the address", "return document.querySelector(':target span').innerText === '8'")
+    browser.wait_for("the line of the address", "return document.querySelector(':target span')?.innerText === '8'")
     assert browser.run(MARKED), "the page was loaded again"
     assert browser.console_messages() == []
 
@@ -137,9 +138,10 @@ def test_the_log_grows_and_nothing_moves(
 def test_without_javascript_the_page_is_complete(sandbox: Sandbox, dashboard: Dashboard, browser: Chromium) -> None:
     setup = Setup.make(sandbox, "scripts", first="echo printed; exit 1")
     setup.ended()
+    dashboard.wait_for("the end", "End of the log.", address(setup))
     browser.emulate(scripts=False)
     try:
-        browser.open(f"{dashboard.url}setups/{sandbox.api.namespace}/{setup.name}")
+        browser.open(f"{dashboard.url}{address(setup)[1:]}")
         text = browser.text
     finally:
         browser.emulate()

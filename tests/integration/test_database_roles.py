@@ -89,7 +89,6 @@ def test_requests_need_no_more_rights(sandbox: Sandbox) -> None:
         connection.execute("SELECT setup_project(%s, recipe => 'instant')", (project,))
         wait_for(lambda: str(project) in sandbox.api.select("status.phase!=nothing"), f"ProjectSetup {project}")
         assert Setup(sandbox, sandbox.api, str(project)).ended()[0] == "SetupSucceeded"
-        assert connection.execute("SELECT error FROM setup_requests WHERE handled_at IS NOT NULL").fetchall() == [
-            (None,)
-        ]
+        handled = "SELECT error FROM setup_requests WHERE handled_at IS NOT NULL"
+        wait_for(lambda: connection.execute(handled).fetchall() == [(None,)], "the request to be handled")
         connection.execute("RESET ROLE; DROP OWNED BY my_application; DROP ROLE my_application")

@@ -24,7 +24,7 @@ from devcluster.processes import Program, is_in_use
 from devcluster.state import State
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 60
+LIMIT = 180
 
 
 def devcluster(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -127,4 +127,6 @@ async def test_errors_and_cuts_of_every_kind_only_delay_it(
                     job_namespace.delete_job(f"job-{number}")
                 job_namespace.set_pod_status(pod, "Running")
             expected = {f"job-{number}": ["Running"] for number in range(0, 20, 2)}
-            await until(lambda: pod_phases(cache, job_namespace.namespace) == expected, "all changes to arrive")
+            await until(
+                lambda: pod_phases(cache, job_namespace.namespace) == expected, "all changes to arrive", limit=90
+            )

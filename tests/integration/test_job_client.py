@@ -82,7 +82,7 @@ async def test_a_full_quota_and_a_terminating_namespace_leave_no_room(
     calls: JobClient, job_namespace: JobNamespace, kubeconfig: Path
 ) -> None:
     ending = JobNamespace(kubeconfig)
-    job_namespace.allow_jobs(0)
+    job_namespace.allow_no_jobs()
     ending.terminate_namespace()
     for place in (job_namespace, ending):
         body = job_manifest(make_attempt(make_recipe({"name": "one"}), namespace=place.namespace), PodSettings())

@@ -23,7 +23,7 @@ from projectsetup.setup.types import InfrastructureError, SetupStopped, StepComm
 from tests.support.local_steps import ESCAPING, FORKING, PATH, Step, until
 from tests.support.processes import children
 
-GRACE = 0.5
+GRACE = 2.0
 Task = asyncio.Task[StepExit]
 
 
@@ -265,7 +265,7 @@ async def test_a_stopped_step_keeps_its_own_end_and_output(
 
 @pytest.mark.parametrize(
     ("script", "seconds", "number"),
-    [("sleep 1000", 0.01, signal.SIGTERM), ("trap '' TERM; while :; do sleep 0.1; done", 0.5, signal.SIGKILL)],
+    [("sleep 1000", 0.01, signal.SIGTERM), ("trap '' TERM; while :; do sleep 0.1; done", 3.0, signal.SIGKILL)],
 )
 async def test_a_step_that_times_out_is_stopped(
     attempt: LocalAttempt, tmp_path: Path, script: str, seconds: float, number: int

@@ -18,7 +18,7 @@ from projectsetup.engines.local.engine import LocalEngine
 from projectsetup.engines.local.supervisor.protocol import SILENCE_LIMIT
 from projectsetup.setup.types import InfrastructureError, StepExit
 from tests.support.local_steps import ESCAPING, Operator, Step, operator, until
-from tests.support.processes import children, living
+from tests.support.processes import children, has_ended, living
 
 GONE_AFTER_DEATH = 2.0
 GONE_AFTER_FREEZE = 15.0
@@ -124,8 +124,9 @@ async def test_the_steps_of_a_killed_supervisor_end_with_it(engine: LocalEngine,
 
 
 async def test_the_next_attempt_runs_under_a_new_supervisor(engine: LocalEngine, tmp_path: Path) -> None:
-    os.kill(supervisor_of(engine), signal.SIGKILL)
-    await until(lambda: not living(str(supervisor_of(engine))), "it to end")
+    killed = supervisor_of(engine)
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: has_ended(killed), "it to end")
     with contextlib.suppress(InfrastructureError):  # the engine may not have noticed yet
         await run(engine, Step(tmp_path, "exit 2"))
     assert await run(engine, Step(tmp_path, "exit 3")) == StepExit(exit_code=3)
@@ -182,7 +183,7 @@ def kill_all_except_the_steps(dying: Operator) -> None:
 
 async def test_the_next_operator_kills_what_a_dead_one_left(dying: Operator, step: Step, root: Path) -> None:
     kill_all_except_the_steps(dying)
-    await until(lambda: not living(str(dying.supervisor)), "them to end")
+    await until(lambda: has_ended(dying.supervisor), "the supervisor to end")
     assert step.alive, "the daemons of the step outlive every process that could kill them"
     assert dying.directories
     engine = LocalEngine(root)
@@ -198,8 +199,9 @@ async def test_the_next_operator_kills_what_a_dead_one_left(dying: Operator, ste
 async def test_the_next_operator_kills_a_stopped_warden(dying: Operator, step: Step, root: Path) -> None:
     (warden,) = dying.wardens
     os.kill(warden, signal.SIGSTOP)
-    for pid in (dying.process.pid, dying.supervisor):
-        os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in (dying.process.pid, dying.supervisor):
+            os.kill(pid, number)
     await until(lambda: not children(dying.supervisor), "the supervisor to end")
     assert step.alive
     engine = LocalEngine(root)

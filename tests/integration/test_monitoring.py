@@ -170,8 +170,8 @@ class Scenario:
         self.wait_for_metric("reconcile_failures_total")
         failed = {"result": "unavailable", "resource": "projectsetups/status", "verb": "update"}
         self.wait_for_metric("api_writes_total", 1, **failed)
-        self.wait_for_scrape('projectsetup_api_writes_total{result="unavailable",resource="projectsetups/status"} > 0')
         seen = self.exposition().value("projectsetup_api_writes_total", **failed)
+        self.wait_for_scrape('projectsetup_api_writes_total{result="unavailable",resource="projectsetups/status"} > 0')
         self.wait_for_metric("api_writes_total", seen + 1, **failed)  # a rate needs a change that was seen
         self.api.open()
         assert setup.ended()[0] == "SetupSucceeded"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.operator_process import wait_for
 from tests.support.operator_sandbox import NO_BACKOFF, Sandbox, message
 from tests.support.setup_handle import Setup, Steps, condition
 
@@ -87,7 +88,7 @@ def test_progress_is_reported_during_an_attempt(sandbox: Sandbox, steps: Steps) 
     assert (status["phase"], status["projectStatus"], status["progress"]) == ("Running", "compiling", "1/3")
     assert status["runRef"]["engine"] == "local"
     assert status["startedAt"]
-    assert setup.record["status"] == "compiling"
+    wait_for(lambda: setup.record["status"] == "compiling", "the record to show the step")
     steps.release()
     _, status = setup.ended()
     assert (status["step"], status["progress"]) == ("third", "2/3")

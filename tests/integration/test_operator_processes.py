@@ -105,7 +105,7 @@ def attempts(sandbox: Sandbox) -> list[Path]:
 def test_an_attempt_without_a_workspace_is_retried(sandbox: Sandbox) -> None:
     root = sandbox.operator.workspaces
     shutil.rmtree(root)
-    setup = Setup.make(sandbox, annotations={**NO_BACKOFF, "max_attempts": "20"})
+    setup = Setup.make(sandbox, annotations={"backoff": "200ms", "max_attempts": "20"})
     setup.wait_for("failed without a workspace", lambda status: status.get("attempts"))
     root.mkdir()
     why, status = setup.ended()

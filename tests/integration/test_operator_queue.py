@@ -191,6 +191,7 @@ def test_the_number_of_slots_changes_while_setups_run(sandbox: Sandbox, steps: S
     control(sandbox, concurrency="3")
     slots(sandbox, 3, 1)
     control(sandbox, concurrency="0")
+    wait_for(lambda: gauge(sandbox, "slots") == 0, "the operator to have no slots")
     steps.release()
     slots(sandbox, 0, 1)
     control(sandbox, concurrency="1")
@@ -224,7 +225,9 @@ def test_limits_hold_back_whom_they_concern_and_nobody_else(
     sandbox: Sandbox, steps: Steps, other_namespace: ApiServer
 ) -> None:
     control(sandbox, concurrency="9", concurrencyPerNamespace="1")
-    first, second = (Setup.gated(sandbox, steps) for _ in range(2))
+    first = Setup.gated(sandbox, steps)
+    steps.await_start(first)
+    second = Setup.gated(sandbox, steps)
     slots(sandbox, 1, 1)
     other = Setup.gated(sandbox, steps, api=other_namespace)
     slots(sandbox, 2, 1)
@@ -232,7 +235,7 @@ def test_limits_hold_back_whom_they_concern_and_nobody_else(
     control(sandbox, concurrencyPerNamespace=None, pausedRecipes="gated")
     third = Setup.gated(sandbox, steps)
     slots(sandbox, 2, 2)
-    assert [gauge_of(sandbox, kind) for kind in ("namespace", "recipe")] == [0, 2]
+    wait_for(lambda: [gauge_of(sandbox, kind) for kind in ("namespace", "recipe")] == [0, 2], "two to wait")
     control(sandbox, pausedRecipes=None, concurrencyPerRecipe="gated: 3")
     slots(sandbox, 3, 1)
     steps.release()

@@ -125,13 +125,15 @@ def test_a_retry_is_another_trace_and_a_restarted_operator_continues_it(
     assert len({span.span_id for span in receiver.of(setup.name)}) == len(receiver.of(setup.name))
 
 
-def test_a_setup_that_is_deleted_or_cancelled_ends_its_trace(traced: Sandbox, receiver: OtlpReceiver) -> None:
+def test_a_setup_that_is_deleted_or_cancelled_ends_its_trace(
+    traced: Sandbox, receiver: OtlpReceiver, tmp_path: Path
+) -> None:
     deleted, cancelled = (
-        Setup.make(traced, "scripts", first="sleep 300", annotations=annotations)
+        Setup.make(traced, "scripts", first=f"touch {tmp_path}/started; sleep 300", annotations=annotations)
         for annotations in (None, {"cancel_requested_at": "1"})
     )
     assert cancelled.ended()[0] == "Cancelled"
-    deleted.wait_for("at its first step", lambda status: status.get("step") == "first")
+    wait_for((tmp_path / "started").exists, "the step to run")
     deleted.delete()
     root, spans = receiver.series_of(deleted.name)
     assert sorted(span.name for span in spans) == ["attempt 1", "first", "setup"]

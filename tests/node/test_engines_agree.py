@@ -76,14 +76,15 @@ TABLE: Final = {
     ),
     "the end of much output": Row("StepFailed", {"second": f"{LINES}; exit 4"}, "StepFailed", "second", 4, "line 2999"),
     "killed": Row("AttemptsExhausted", {"first": "kill -9 $$"}, "StepKilled", "first", None, "SIGKILL"),
-    "too slow": Row("AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "timed out after 2s"),
+    "too slow": Row("AttemptsExhausted", {"second": "sleep 60"}, "StepTimedOut", "second", None, "timed out after 10s"),
     "the attempt is too slow": Row(
-        "AttemptsExhausted", {"first": "sleep 120"}, "StepTimedOut", "first", None, "timed out after 20s", timeout="20s"
+        "AttemptsExhausted", {"first": "sleep 120"}, "StepTimedOut", "first", None, "timed out after 30s", timeout="30s"
     ),
     "what a step leaves behind": Row(
         "SetupSucceeded",
         {
-            "first": "(trap '' TERM; while :; do date >alive; sleep 0.1; done) >/dev/null 2>&1 &\nsleep 0.5; cat alive",
+            "first": "(trap '' TERM; while :; do date >alive; sleep 0.1; done) >/dev/null 2>&1 &\n"
+            "until test -e alive; do sleep 0.1; done",
             "second": "rm -f alive; sleep 0.5; test ! -e alive",
         },
         recipe="together",

@@ -102,8 +102,14 @@ def status_engine(installed: Installed, project: str) -> str:
 
 def succeeds(installed: Installed, project: str) -> None:
     """Open the gate; the setup has to succeed in its first attempt."""
-    wait_for(lambda: bool(gate(installed, project)), f"an attempt of {project} to run", limit=LIMIT)
-    installed.kubectl("exec", *gate(installed, project))
+    opening: list[str] = []
+
+    def waits_at_its_gate() -> bool:
+        opening[:] = gate(installed, project)
+        return bool(opening)
+
+    wait_for(waits_at_its_gate, f"an attempt of {project} to run", limit=LIMIT)
+    installed.kubectl("exec", *opening)
     status = installed.ended(TEAM, project)
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status
     assert [attempt["number"] for attempt in status["attempts"]] == [1]

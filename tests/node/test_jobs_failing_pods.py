@@ -18,8 +18,9 @@ from tests.support.node.sandboxes import node_sandbox, operator_kubeconfig
 from tests.support.operator_sandbox import NO_BACKOFF, message, reason
 from tests.support.setup_handle import Setup
 
-START_LIMIT: Final = 15
+START_LIMIT: Final = 30
 LIMIT: Final = 150.0
+NOT_STARTED: Final = f"did not start within {START_LIMIT}s"
 MISSING_IMAGE: Final = "registry.invalid/team/toolchain:7"
 TOKEN: Final = "glpat-only-the-pod-sees-this"
 SECRET: Final = {
@@ -88,12 +89,12 @@ TABLE: Final = {
     "a missing Secret": Row(
         "trusted",
         spec={"credentialsSecretRef": {"name": "no-such"}},
-        messages=("did not start within 15s", '"no-such"'),
+        messages=(NOT_STARTED, '"no-such"'),
     ),
-    "a missing image": Row("missing-image", messages=("did not start within 15s", MISSING_IMAGE)),
-    "a pod that fits on no node": Row("huge", messages=("did not start within 15s", "Insufficient cpu")),
+    "a missing image": Row("missing-image", messages=(NOT_STARTED, MISSING_IMAGE)),
+    "a pod that fits on no node": Row("huge", messages=(NOT_STARTED, "Insufficient cpu")),
     "a limit of the namespace": Row(
-        namespace="small", messages=("did not start within 15s", "maximum memory usage per Container is 8Mi")
+        namespace="small", messages=(NOT_STARTED, "maximum memory usage per Container is 8Mi")
     ),
     "out of memory": Row("narrow", HOG, failure="StepKilled", messages=("step first ran out of memory",), step="first"),
     "out of memory in the first attempt": Row(

@@ -10,13 +10,12 @@ from typing import Final
 import pytest
 
 from devcluster import Cluster
-from tests.support.chaos.fault_run import FAULTY_OPERATOR, FaultSetup
+from tests.support.chaos.fault_run import FAULTY_OPERATOR, FaultSetup, await_leadership
 from tests.support.chaos.process_watcher import PodWatcher
 from tests.support.node.job_fault_run import JobFaultRun, check_job_invariants, job_fault_run
 from tests.support.operator_process import wait_for
 
 TTL: Final = 8
-CANCEL_LIMIT: Final = 15.0
 SETUPS: Final = {
     "cancelled": "sigterm-proof",
     "deleted": "gated",
@@ -40,7 +39,7 @@ def run(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, watcher
     """One operator for all tests that do not stop it."""
     folder = tmp_path_factory.mktemp("run")
     with job_fault_run(node_cluster, folder, watcher, concurrency="10", job_ttl=f"{TTL}s") as run:
-        run.operator().start()
+        await_leadership(run.operator().start())
         yield run
 
 
@@ -81,7 +80,7 @@ def test_cancelled_is_reported_once_nothing_of_the_attempt_runs(run: JobFaultRun
     run.await_work(setup)
     setup.wait_for("at the second step of its container", lambda status: status.get("step") == "work")
     run.cancel(setup)
-    setup.reached("Cancelled", limit=CANCEL_LIMIT)
+    setup.reached("Cancelled")
     assert not run.processes_of(setup)
     run.job_history.catch_up()
     assert run.job_history.living(setup.name, at=run.first_at(setup, "Cancelled")) == []

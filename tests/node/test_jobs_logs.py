@@ -51,6 +51,7 @@ def test_the_log_is_complete_and_has_no_line_twice_after_five_kills_of_the_opera
     run.await_job_end(setup)
     operator.start()
     assert setup.reached("Succeeded", "Failed")["phase"] == "Succeeded"
+    wait_for(lambda: lines(run, setup)[-1:] == FINISH[-1:], "the end of the log")
     found = lines(run, setup)
     counted = int(found[-len(FINISH) - 1][1].removeprefix("counted "))
     counts = [("count", f"count {number}") for number in range(1, counted + 1)]
@@ -61,9 +62,10 @@ def test_the_log_is_complete_and_has_no_line_twice_after_five_kills_of_the_opera
 def test_what_a_cancelled_step_prints_while_it_ends_is_kept(run: JobFaultRun) -> None:
     operator = run.operator().start()
     setup = run.submit("gated", recipe="counting")
-    await_more(run, setup)
+    wait_for(lambda: "count" in dict(lines(run, setup)), "a line of the step that is to be cancelled")
     run.cancel(setup)
     setup.reached("Cancelled")
+    wait_for(lambda: lines(run, setup)[-1][1].startswith("stopping at "), "the end of the log")
     *before, last = lines(run, setup)
     counted = int(last[1].removeprefix("stopping at "))
     assert [line for line in before if line[1].startswith("[projectsetup]")] == []
@@ -82,5 +84,6 @@ def test_steps_in_pods_know_their_place_in_the_trace(run: JobFaultRun) -> None:
         steps = [span for span in spans if span.parent_span_id == attempt.span_id]
         parents = [(step.name, f"00-{step.trace_id.hex()}-{step.span_id.hex()}-01") for step in steps]
         assert [name for name, _ in parents] == ["first", "second"]
+        wait_for(lambda: len(lines(run, setup)) >= len(parents), "the end of the log")
         assert lines(run, setup) == parents
         assert operator.terminate() == 0

@@ -50,8 +50,14 @@ class Storm:
 
     def _evict_one(self) -> None:
         """Evict a pod with a running container that was not evicted before."""
-        wait_for(self._running, "a pod that runs", limit=LIMIT)
-        pod = self._rng.choice(self._running())
+        running: list[str] = []
+
+        def some_run() -> bool:
+            running[:] = self._running()
+            return bool(running)
+
+        wait_for(some_run, "a pod that runs", limit=LIMIT)
+        pod = self._rng.choice(running)
         try:
             self._run.evict(pod)
         except ApiException as error:

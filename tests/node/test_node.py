@@ -213,4 +213,4 @@ def test_a_start_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: p
         Cluster(tmp_path / "cluster", node=True).up()
     assert not (tmp_path / "cluster").exists()
     assert [trace for node in nodes for trace in traces(node.name, tmp_path / "cluster")] == []
-    assert len(nodes) == 1
+    assert nodes  # more than one if another process took a port

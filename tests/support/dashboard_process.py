@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from tests.support.command_line import command, environment
 from tests.support.operator_process import wait_for
+from tests.support.setup_handle import Setup
 
 SECONDS: Final = 120.0
 
@@ -117,6 +118,11 @@ class Dashboard:
         except AssertionError as error:
             raise AssertionError(f"{error}; it shows {seen[0]}") from None
         return seen[0]
+
+
+def address(setup: Setup) -> str:
+    """The path of the page of one setup."""
+    return f"/setups/{setup.api.namespace}/{setup.name}"
 
 
 def section(board: str, heading: str) -> str:

@@ -13,6 +13,7 @@ from kubernetes.client.exceptions import ApiException
 
 from projectsetup.engines.kubernetes_job.manifest import OURS, PROJECT
 from projectsetup.kube.jobs import OF_JOB
+from tests.support.operator_process import wait_for
 
 Body = dict[str, Any]
 
@@ -31,10 +32,7 @@ class JobNamespace:
     def make_job(self, name: str, *, labels: Mapping[str, str] = OURS, project: uuid.UUID | None = None) -> str:
         """Create a Job that runs nothing; return its uid."""
         labels = {**labels, **({PROJECT: str(project)} if project else {})}
-        body = {
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"template": {"metadata": {"labels": labels}, "spec": _pod_spec()}},
-        }
+        body = _job(name, labels)
         self._uids[name] = str(self._batch.create_namespaced_job(self.namespace, body).metadata.uid)
         return self._uids[name]
 
@@ -80,12 +78,20 @@ class JobNamespace:
                 return None
             raise
 
-    def allow_jobs(self, number: int) -> None:
-        """Create a quota of Jobs in the namespace."""
-        spec = {"hard": {"count/jobs.batch": str(number)}}
+    def allow_no_jobs(self) -> None:
+        """Create a quota that leaves no room for a Job; returns once the API server applies it."""
+        spec = {"hard": {"count/jobs.batch": "0"}}
         self._core.create_namespaced_resource_quota(self.namespace, {"metadata": {"name": "few"}, "spec": spec})
         status = {"status": {**spec, "used": {"count/jobs.batch": "0"}}}
         self._core.patch_namespaced_resource_quota_status("few", self.namespace, status)
+        wait_for(self._is_full, "the API server to apply the quota")
+
+    def _is_full(self) -> bool:
+        try:
+            self._batch.create_namespaced_job(self.namespace, _job("one-too-many", OURS), dry_run="All")
+        except ApiException as error:
+            return "exceeded quota" in str(error.body)
+        return False
 
     def terminate_namespace(self) -> None:
         """Request the deletion of the namespace; without a controller it stays in deletion."""
@@ -109,6 +115,13 @@ class JobNamespace:
 def _apis(api: Any) -> tuple[Any, Any]:
     """Untyped clients, since they get plain dictionaries."""
     return client.BatchV1Api(api), client.CoreV1Api(api)
+
+
+def _job(name: str, labels: Mapping[str, str]) -> Body:
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"template": {"metadata": {"labels": labels}, "spec": _pod_spec()}},
+    }
 
 
 def _pod_spec() -> Body:

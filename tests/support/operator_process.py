@@ -20,10 +20,15 @@ END_LIMIT = 60.0
 
 
 def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0) -> None:
-    """Return once `condition` holds; fail after `limit` seconds and name `what` was expected."""
+    """Return once `condition` holds; fail after `limit` seconds and name `what` was expected.
+
+    The condition is checked once more after the limit: on a busy machine one check can take long.
+    """
     began = time.monotonic()
-    while not condition():
+    while True:
         waited = time.monotonic() - began
+        if condition():
+            return
         if waited > limit:
             raise AssertionError(f"waited {limit:.0f} s for {what}")
         time.sleep(pause_after(waited))

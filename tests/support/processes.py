@@ -18,6 +18,12 @@ def living(mark: str) -> set[int]:
     return {pid for pid in all_pids() if mark.encode() in _read(pid, "cmdline") + _read(pid, "environ")}
 
 
+def has_ended(pid: int) -> bool:
+    """Whether this process is gone, or a zombie, which holds neither files nor locks."""
+    stat = _read(pid, "stat")
+    return not stat or stat.rpartition(b")")[2].split()[0] == b"Z"
+
+
 def sessions(pids: set[int]) -> set[int]:
     """The sessions of these processes."""
     found: set[int] = set()

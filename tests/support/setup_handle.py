@@ -130,7 +130,7 @@ class Setup:
         """Reason and status once the series that this retry started has ended."""
 
         def has_ended(status: Body) -> bool:
-            return status["phase"] in ENDED and status.get("lastHandledRetry") == retry
+            return status.get("phase") in ENDED and status.get("lastHandledRetry") == retry
 
         status = self.wait_for(f"ended after retry {retry}", has_ended, limit=limit)
         return reason(status), status
@@ -163,7 +163,7 @@ class Setup:
             return [reason for reason in self.events if reason not in ignored] == list(reasons)
 
         try:
-            wait_for(found, f"events {reasons} on {self.name}", limit=10.0)
+            wait_for(found, f"events {reasons} on {self.name}", limit=LIMIT)
         except AssertionError as error:
             raise AssertionError(f"{error}; there are {self.events}") from None
 

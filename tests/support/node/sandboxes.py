@@ -32,7 +32,7 @@ steps:
   status: compiling
   run: eval "$PARAM_SECOND"
   credentials: true
-  timeout: 2s
+  timeout: 10s
   env: {{OWN: of the second}}
   retry: {{exitCodes: [42], output: ["Connection reset", "(?i)temporary failure", "(?:not|never) no\\\\w\\\\b"]}}
 - {{name: third, status: committing, run: eval "$PARAM_THIRD"}}
@@ -47,7 +47,7 @@ parameters:
   third: {{default: ":"}}
 steps:
 - {{name: first, status: initializing, run: eval "$PARAM_FIRST"}}
-- {{name: second, status: compiling, run: eval "$PARAM_SECOND", timeout: 2s}}
+- {{name: second, status: compiling, run: eval "$PARAM_SECOND"}}
 - {{name: third, status: committing, run: eval "$PARAM_THIRD"}}
 """
 
