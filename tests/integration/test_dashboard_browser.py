@@ -114,7 +114,7 @@ def test_the_log_grows_and_nothing_moves(
     script = f"seq 200; {waiting(tmp_path / 'go')}; seq 201 400; {waiting(tmp_path / 'on')}; echo the end"
     setup = Setup.make(sandbox, "scripts", first=script)
     dashboard.wait_for("the setup", 'id="overview"', address(setup))
-    browser.open(f"{dashboard.url}{address(setup)[1:]}")
+    browser.open(dashboard.origin + address(setup))
     browser.run("window.mark = 'not loaded again'")
     browser.wait_for("the first lines", LAST_LINE, "200")
     assert browser.run(AT_END), "a new log shows its end"
@@ -141,7 +141,7 @@ def test_without_javascript_the_page_is_complete(sandbox: Sandbox, dashboard: Da
     dashboard.wait_for("the end", "End of the log.", address(setup))
     browser.emulate(scripts=False)
     try:
-        browser.open(f"{dashboard.url}{address(setup)[1:]}")
+        browser.open(dashboard.origin + address(setup))
         text = browser.text
     finally:
         browser.emulate()

@@ -102,13 +102,7 @@ def status_engine(installed: Installed, project: str) -> str:
 
 def succeeds(installed: Installed, project: str) -> None:
     """Open the gate; the setup has to succeed in its first attempt."""
-    opening: list[str] = []
-
-    def waits_at_its_gate() -> bool:
-        opening[:] = gate(installed, project)
-        return bool(opening)
-
-    wait_for(waits_at_its_gate, f"an attempt of {project} to run", limit=LIMIT)
+    opening = wait_for(lambda: gate(installed, project), f"an attempt of {project} to run", limit=LIMIT)
     installed.kubectl("exec", *opening)
     status = installed.ended(TEAM, project)
     assert (reason(status), status["attempt"]) == ("SetupSucceeded", 1), status

@@ -50,14 +50,7 @@ class Storm:
 
     def _evict_one(self) -> None:
         """Evict a pod with a running container that was not evicted before."""
-        running: list[str] = []
-
-        def some_run() -> bool:
-            running[:] = self._running()
-            return bool(running)
-
-        wait_for(some_run, "a pod that runs", limit=LIMIT)
-        pod = self._rng.choice(running)
+        pod = self._rng.choice(wait_for(self._running, "a pod that runs", limit=LIMIT))
         try:
             self._run.evict(pod)
         except ApiException as error:

@@ -11,24 +11,25 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from devcluster.ports import free_port
 
 READY_LIMIT = 60.0
 END_LIMIT = 60.0
+T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], object], what: str, *, limit: float = 30.0) -> None:
-    """Return once `condition` holds; fail after `limit` seconds and name `what` was expected.
+def wait_for(condition: Callable[[], T], what: str, *, limit: float = 30.0) -> T:
+    """What `condition` returned once it held; fail after `limit` seconds and name `what` was expected.
 
     The condition is checked once more after the limit: on a busy machine one check can take long.
     """
     began = time.monotonic()
     while True:
         waited = time.monotonic() - began
-        if condition():
-            return
+        if found := condition():
+            return found
         if waited > limit:
             raise AssertionError(f"waited {limit:.0f} s for {what}")
         time.sleep(pause_after(waited))
